@@ -1,0 +1,285 @@
+//! What a Docker engine tells of a container, as far as HighHock looks at it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many characters of a container's id people read and write.
+const SHORT_ID: usize = 12;
+
+/// A container's full id, as the engine gives it (64 hexadecimal digits).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId(Arc<str>);
+
+impl ContainerId {
+    /// Takes an id as the engine gave it.
+    pub fn new(id: &str) -> Self {
+        Self(Arc::from(id))
+    }
+
+    /// The whole id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve characters, as `docker ps` shows them.
+    pub fn short(&self) -> &str {
+        self.0.get(..SHORT_ID).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+/// The transport protocol of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Proto {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Proto {
+    /// The name that Docker writes behind a port: `tcp`, `udp` or `sctp`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+impl fmt::Display for Proto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Proto {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.to_ascii_lowercase().as_str() {
+            "tcp" => Ok(Self::Tcp),
+            "udp" => Ok(Self::Udp),
+            "sctp" => Ok(Self::Sctp),
+            _ => Err(()),
+        }
+    }
+}
+
+/// How a container is tied to the network (Docker API: `HostConfig.NetworkMode`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NetworkMode {
+    /// A network of the engine, with published ports.
+    Own,
+    /// The host's own network (`host`).
+    Host,
+    /// The network of another container (`container:<id or name>`).
+    Container(String),
+    /// No network at all (`none`).
+    None,
+}
+
+impl NetworkMode {
+    /// Reads the mode as Docker writes it.
+    pub fn parse(mode: &str) -> Self {
+        match mode.split_once(':') {
+            Some(("container", target)) => Self::Container(target.to_owned()),
+            _ if mode == "host" => Self::Host,
+            _ if mode == "none" => Self::None,
+            _ => Self::Own,
+        }
+    }
+}
+
+/// One row of the engine's listing of running containers (`/containers/json`).
+#[derive(Clone, Debug)]
+pub struct ContainerRow {
+    /// Which container.
+    pub id: ContainerId,
+    /// Its name, without Docker's leading slash.
+    pub name: String,
+    /// How it is tied to the network: a container that lives in another's
+    /// network shows no change of that other in its own row.
+    pub network: NetworkMode,
+    /// A digest of all that the row says, but for the uptime's text: two rows of
+    /// one container with one likeness say the same.
+    pub likeness: u64,
+    /// How long it has been up, as coarse as the engine tells it; `None` where
+    /// the text was not understood.
+    pub uptime: Option<Duration>,
+}
+
+impl ContainerRow {
+    /// Whether this newer row tells of a change since the older one. A restart
+    /// may show in nothing but a smaller uptime.
+    pub fn differs_from(&self, older: &Self) -> bool {
+        self.likeness != older.likeness
+            || matches!((self.uptime, older.uptime), (Some(new), Some(old)) if new < old)
+    }
+}
+
+/// What a container is doing (Docker API: `State.Status`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Made, never started.
+    Created,
+    /// Running.
+    Running,
+    /// Running, but frozen.
+    Paused,
+    /// Ended, about to be started again by its restart policy.
+    Restarting,
+    /// Being removed.
+    Removing,
+    /// Ended.
+    Exited,
+    /// Ended, and could not be removed.
+    Dead,
+}
+
+impl Life {
+    /// The word that Docker uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Removing => "removing",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl FromStr for Life {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Ok(match text {
+            "created" => Self::Created,
+            "running" => Self::Running,
+            "paused" => Self::Paused,
+            "restarting" => Self::Restarting,
+            "removing" => Self::Removing,
+            "exited" => Self::Exited,
+            "dead" => Self::Dead,
+            _ => return Err(()),
+        })
+    }
+}
+
+/// What a container's health check says (Docker API: `State.Health.Status`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It has no health check.
+    Unchecked,
+    /// Not known yet.
+    Starting,
+    /// The last check passed.
+    Healthy,
+    /// As many checks in a row as its image says have failed.
+    Unhealthy,
+}
+
+/// When a container was last started, in nanoseconds since 1970; the earlier of
+/// two orders first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StartedAt(pub i128);
+
+/// A published port: what the engine forwards to the container
+/// (Docker API: an entry of `NetworkSettings.Ports`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The container's own port.
+    pub port: u16,
+    /// Its protocol.
+    pub proto: Proto,
+    /// The address that the engine listens on; unspecified (`0.0.0.0`, `::`)
+    /// stands for all of the host's.
+    pub host_address: IpAddr,
+    /// The port that the engine listens on.
+    pub host_port: u16,
+}
+
+/// A container as an inspection shows it (`/containers/<id>/json`).
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// Which container.
+    pub id: ContainerId,
+    /// Its name, without Docker's leading slash.
+    pub name: String,
+    /// What it is doing.
+    pub life: Life,
+    /// What its health check says.
+    pub health: Health,
+    /// When it was last started.
+    pub started: StartedAt,
+    /// Its environment. Of a variable given twice, the last.
+    pub env: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// How it is tied to the network.
+    pub network: NetworkMode,
+    /// Its published ports.
+    pub bindings: Vec<Binding>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(likeness: u64, uptime: Option<u64>) -> ContainerRow {
+        ContainerRow {
+            id: ContainerId::new("0123456789abcdef"),
+            name: "web".into(),
+            network: NetworkMode::Own,
+            likeness,
+            uptime: uptime.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn a_row_differs_by_likeness_or_by_a_smaller_uptime() {
+        let old = row(1, Some(60));
+        assert!(!row(1, Some(60)).differs_from(&old));
+        assert!(!row(1, Some(61)).differs_from(&old));
+        assert!(!row(1, None).differs_from(&old));
+        assert!(row(1, Some(59)).differs_from(&old));
+        assert!(row(2, Some(61)).differs_from(&old));
+    }
+
+    #[test]
+    fn network_modes_are_read_as_docker_writes_them() {
+        assert_eq!(NetworkMode::parse("default"), NetworkMode::Own);
+        assert_eq!(NetworkMode::parse("bridge"), NetworkMode::Own);
+        assert_eq!(NetworkMode::parse("my-net"), NetworkMode::Own);
+        assert_eq!(NetworkMode::parse("host"), NetworkMode::Host);
+        assert_eq!(NetworkMode::parse("none"), NetworkMode::None);
+        assert_eq!(NetworkMode::parse("container:abc"), NetworkMode::Container("abc".into()));
+    }
+
+    #[test]
+    fn an_id_shorter_than_twelve_is_shown_whole() {
+        assert_eq!(ContainerId::new("abc").to_string(), "abc");
+        assert_eq!(ContainerId::new("0123456789abcdef").to_string(), "0123456789ab");
+    }
+}

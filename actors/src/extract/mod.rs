@@ -1,0 +1,1 @@
+//! The extractors: which services a container says it offers.

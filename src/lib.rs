@@ -1,0 +1,15 @@
+//! HighHock: a DNS record in etcd for every service of a host's containers.
+//!
+//! The edges of the daemon (Docker, etcd, settings, the command line) and their
+//! wiring; the core, which decides what is published, is the crate
+//! `highhock-actors`.
+
+#[macro_use]
+extern crate highhock_actors;
+
+pub mod cli;
+pub mod docker;
+pub mod etcd;
+pub mod host;
+pub mod logging;
+pub mod settings;

@@ -1,0 +1,3 @@
+//! The `highhock` program.
+
+fn main() {}

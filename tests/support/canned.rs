@@ -1,0 +1,176 @@
+//! An HTTP server with scripted answers, for what real servers don't do on
+//! command: HTML, half a body, silence.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// A request as it came in.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    pub body: String,
+}
+
+/// What to answer.
+pub enum Reply {
+    /// A whole answer, the connection kept alive.
+    Full { status: u16, content_type: &'static str, body: String },
+    /// A head that announces more than the body holds; then the connection ends.
+    CutOff { body: String },
+    /// Nothing: the connection is closed at once.
+    Hangup,
+    /// Nothing, for ever.
+    Silence,
+}
+
+impl Reply {
+    pub fn json(body: impl Into<String>) -> Self {
+        Self::Full { status: 200, content_type: "application/json", body: body.into() }
+    }
+
+    pub fn html() -> Self {
+        Self::Full {
+            status: 200,
+            content_type: "text/html",
+            body: "<!DOCTYPE html><html><body>Welcome to nginx!</body></html>".into(),
+        }
+    }
+
+    pub fn status(status: u16, body: impl Into<String>) -> Self {
+        Self::Full { status, content_type: "application/json", body: body.into() }
+    }
+}
+
+type Script = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
+
+/// The running server. It lives until the test's process ends.
+pub struct Canned {
+    address: Option<SocketAddr>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Canned {
+    /// Answers on a free port of 127.0.0.1.
+    pub fn tcp(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let incoming = move || listener.accept().map(|(stream, _)| stream);
+        Self { address: Some(address), requests: serve(incoming, Arc::new(script)) }
+    }
+
+    /// Answers on a Unix socket.
+    pub fn unix(path: &Path, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        let incoming = move || listener.accept().map(|(stream, _)| stream);
+        Self { address: None, requests: serve(incoming, Arc::new(script)) }
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn authority(&self) -> String {
+        self.address.expect("a server on a TCP port").to_string()
+    }
+
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+/// A connection of either sort.
+trait Connection: Read + Write + Send + Sized + 'static {
+    fn second_handle(&self) -> Self;
+}
+
+impl Connection for TcpStream {
+    fn second_handle(&self) -> Self {
+        self.try_clone().unwrap()
+    }
+}
+
+impl Connection for std::os::unix::net::UnixStream {
+    fn second_handle(&self) -> Self {
+        self.try_clone().unwrap()
+    }
+}
+
+fn serve<C: Connection>(
+    accept: impl Fn() -> std::io::Result<C> + Send + 'static,
+    script: Script,
+) -> Arc<Mutex<Vec<Request>>> {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&requests);
+    thread::spawn(move || {
+        while let Ok(connection) = accept() {
+            let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
+            thread::spawn(move || {
+                // The client may leave at any moment; that ends this connection only.
+                let _ = converse(connection, &script, &seen);
+            });
+        }
+    });
+    requests
+}
+
+fn converse<C: Connection>(
+    mut connection: C,
+    script: &Script,
+    seen: &Mutex<Vec<Request>>,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(connection.second_handle());
+    while let Some(request) = read_request(&mut reader)? {
+        seen.lock().unwrap().push(request.clone());
+        match script(&request) {
+            Reply::Full { status, content_type, body } => write!(
+                connection,
+                "HTTP/1.1 {status} Scripted\r\nContent-Type: {content_type}\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            )?,
+            Reply::CutOff { body } => {
+                write!(
+                    connection,
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+                     Content-Length: {}\r\n\r\n{body}",
+                    body.len() + 100
+                )?;
+                return Ok(());
+            }
+            Reply::Hangup => return Ok(()),
+            Reply::Silence => loop {
+                thread::park();
+            },
+        }
+        connection.flush()?;
+    }
+    Ok(())
+}
+
+fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header)?;
+        let header = header.trim_end().to_ascii_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        if let Some(value) = header.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Some(Request { method, target, body: String::from_utf8_lossy(&body).into_owned() }))
+}
