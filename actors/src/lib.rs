@@ -9,17 +9,30 @@ pub mod log;
 
 pub mod backoff;
 pub mod container;
+mod courier;
 pub mod endpoint;
 pub mod extract;
+mod failures;
+pub mod inserter;
+mod ledger;
+pub mod life;
+pub mod meter;
+pub mod metered;
+pub mod poller;
 pub mod publish;
 pub mod record;
+pub mod registry;
+pub mod seat;
 pub mod service;
 pub mod source;
 pub mod store;
+pub mod watcher;
 
 pub use container::{
     Binding, Container, ContainerId, ContainerRow, Health, Life, NetworkMode, Proto, StartedAt,
 };
+pub use ledger::{RecordReport, RecordState};
+pub use life::{Core, CoreSettings, Stopped};
 pub use record::{Host, RecordKey, RecordValue};
 pub use service::{Attributes, Service, ServiceName, Skipped};
 pub use source::{ContainerSource, SourceError, SourceErrorKind};

@@ -1,0 +1,86 @@
+//! Carries states to an actor: one at a time, and of those that wait the newest.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::meter::Meter;
+
+type Delivery = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A sender of states, of which each replaces the one before. It has one message
+/// under way at the most, whatever its receiver does meanwhile, and loses no
+/// state but those that a newer one has replaced.
+pub struct Courier<M> {
+    bag: Rc<Bag<M>>,
+    task: Option<AbortHandle>,
+}
+
+struct Bag<M> {
+    deliver: Box<dyn Fn(M) -> Delivery>,
+    receiver: &'static Meter,
+    newest: RefCell<Option<M>>,
+    under_way: Cell<bool>,
+    emptied: Notify,
+}
+
+impl<M: 'static> Courier<M> {
+    /// A courier that hands each state to `deliver` and waits until that is done.
+    /// States that a newer one replaced are counted on the receiver's meter.
+    pub fn new<F>(receiver: &'static Meter, deliver: impl Fn(M) -> F + 'static) -> Self
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let bag = Bag {
+            deliver: Box::new(move |state| Box::pin(deliver(state))),
+            receiver,
+            newest: RefCell::new(None),
+            under_way: Cell::new(false),
+            emptied: Notify::new(),
+        };
+        Self { bag: Rc::new(bag), task: None }
+    }
+
+    /// Takes a state to be delivered, in place of one that still waits.
+    pub fn bring(&mut self, state: M) {
+        if self.bag.newest.borrow_mut().replace(state).is_some() {
+            self.bag.receiver.count_coalesced();
+        }
+        if self.bag.under_way.replace(true) {
+            return;
+        }
+        let bag = Rc::clone(&self.bag);
+        let task = actix_rt::spawn(async move {
+            loop {
+                let next = bag.newest.borrow_mut().take();
+                let Some(state) = next else { break };
+                (bag.deliver)(state).await;
+            }
+            bag.under_way.set(false);
+            bag.emptied.notify_waiters();
+        });
+        self.task = Some(task.abort_handle());
+    }
+
+    /// Waits until all that was brought is delivered.
+    pub fn emptied(&self) -> impl Future<Output = ()> + 'static {
+        let bag = Rc::clone(&self.bag);
+        async move {
+            while bag.under_way.get() {
+                bag.emptied.notified().await;
+            }
+        }
+    }
+}
+
+impl<M> Drop for Courier<M> {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}

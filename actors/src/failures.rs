@@ -1,0 +1,66 @@
+//! Counts how often one actor fails, and says when that is too often.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// This many failures …
+const TOO_MANY: usize = 5;
+/// … within this time end the process, for its supervisor to start it anew.
+const WITHIN: Duration = Duration::from_secs(60);
+/// After so long without a failure the next one counts as the first again.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+
+/// The failures of one actor.
+#[derive(Debug, Default)]
+pub struct Failures {
+    recent: VecDeque<Instant>,
+    in_a_row: u32,
+}
+
+impl Failures {
+    /// Takes note of a failure. Gives how many there were in a row, or `None` where
+    /// there were too many in too short a time.
+    pub fn add(&mut self, now: Instant) -> Option<u32> {
+        if self.recent.back().is_none_or(|last| now.duration_since(*last) > FORGOTTEN_AFTER) {
+            self.in_a_row = 0;
+        }
+        self.in_a_row += 1;
+        self.recent.push_back(now);
+        if self.recent.len() > TOO_MANY {
+            self.recent.pop_front();
+        }
+        let too_often = self.recent.len() == TOO_MANY
+            && self.recent.front().is_some_and(|first| now.duration_since(*first) <= WITHIN);
+        (!too_often).then_some(self.in_a_row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdicts(seconds: &[u64]) -> Vec<Option<u32>> {
+        let start = Instant::now();
+        let mut failures = Failures::default();
+        seconds.iter().map(|at| failures.add(start + Duration::from_secs(*at))).collect()
+    }
+
+    #[test]
+    fn the_fifth_within_a_minute_is_too_many() {
+        assert_eq!(verdicts(&[0, 1, 2, 3, 60]), [Some(1), Some(2), Some(3), Some(4), None]);
+        assert_eq!(verdicts(&[0, 1, 2, 3, 61])[4], Some(5));
+    }
+
+    #[test]
+    fn only_the_last_five_count() {
+        assert_eq!(verdicts(&[0, 50, 100, 150, 151, 152, 153])[6], Some(7));
+        assert_eq!(verdicts(&[0, 50, 100, 150, 151, 152, 153, 154])[7], None);
+    }
+
+    #[test]
+    fn a_long_calm_is_forgiven() {
+        assert_eq!(verdicts(&[0, 1, 602]), [Some(1), Some(2), Some(1)]);
+    }
+}

@@ -1,0 +1,391 @@
+//! EtcdInserter: owns what should be in the store, and what is.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Handler, Message, MessageResult, ResponseFuture,
+    SpawnHandle, WrapFuture,
+};
+use futures_util::future::join;
+use slog::{Logger, warn};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::container::{ContainerId, StartedAt};
+use crate::ledger::{Batch, Deeds, Lane, Ledger, PendingWrite, RecordReport, Terms};
+use crate::meter::Meter;
+use crate::metered::{Metered, MeteredContext};
+use crate::publish::WantedRecord;
+use crate::record::RecordKey;
+use crate::store::{Found, RecordStore, StoreError, Written};
+
+static METER: Meter = Meter::new("EtcdInserter", 64);
+
+/// How many keys go to the store in one batch.
+const BATCH: usize = 256;
+/// Between two tries while the store is away; the cap leaves room, within the
+/// second that SPEC 5 allows, for reading and writing after the try that succeeds.
+const PROBE: Backoff =
+    Backoff { first: Duration::from_millis(50), factor: 2, cap: Duration::from_millis(500) };
+/// What the store holds is compared with what it should at least this often.
+const AUDIT_AT_LEAST: Duration = Duration::from_secs(60);
+
+/// What should be in DNS for one container: its whole state, each time.
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Domain {
+    /// Which container.
+    pub container: ContainerId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// When it was started: of two that want one key, the earlier holds it.
+    pub started: StartedAt,
+    /// The records, in the container's own order.
+    pub wanted: Arc<[WantedRecord]>,
+}
+
+impl Domain {
+    /// Of a container that is to have no record.
+    pub fn nothing(container: ContainerId) -> Self {
+        Self {
+            container,
+            name: Arc::from(""),
+            started: StartedAt(0),
+            wanted: Arc::from(Vec::new()),
+        }
+    }
+}
+
+/// Which containers there are. What the inserter holds for any other is withdrawn.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Roster {
+    /// All that the registry watches.
+    pub containers: Arc<HashSet<ContainerId>>,
+}
+
+/// Asks for an answer once every change is in the store.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Flush {
+    /// Whether all records are to be withdrawn first.
+    pub withdraw: bool,
+}
+
+/// Asks how many changes are not in the store.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "usize")]
+pub struct Unsettled;
+
+/// Asks for all wanted records and how they stand.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Vec<RecordReport>")]
+pub struct ReportRecords;
+
+/// Whether the store can be written to, as far as is known.
+enum Gate {
+    /// It answered the last time.
+    Open,
+    /// It did not; nothing but a probe is sent, at `retry_at`.
+    Closed { failures: u32, retry_at: Instant },
+    /// It is being probed, or read after a probe that it answered.
+    Probing { failures: u32 },
+}
+
+/// Brings the store to what the watchers say should be there, and keeps it there.
+pub struct EtcdInserter<R: RecordStore> {
+    store: Rc<R>,
+    terms: Terms,
+    ledger: Ledger,
+    gate: Gate,
+    changing: bool,
+    refreshing: bool,
+    auditing: bool,
+    next_audit: Instant,
+    away_since: Option<Instant>,
+    flushes: Vec<oneshot::Sender<()>>,
+    timer: Option<SpawnHandle>,
+    log: Logger,
+}
+
+type WriteOutcome = (PendingWrite, Result<Written, StoreError>);
+type ReadOutcome = (RecordKey, Result<Option<Found>, StoreError>);
+
+impl<R: RecordStore> EtcdInserter<R> {
+    /// An inserter that knows of no container. `deeds` is what its predecessors
+    /// wrote, and takes note of what this one writes.
+    pub fn new(store: Rc<R>, terms: Terms, deeds: Deeds, log: Logger) -> Self {
+        let now = Instant::now();
+        Self {
+            ledger: Ledger::new(terms.clone(), deeds, now, log.clone()),
+            store,
+            gate: Gate::Open,
+            changing: false,
+            refreshing: false,
+            auditing: false,
+            next_audit: now + audit_every(&terms),
+            terms,
+            away_since: None,
+            flushes: Vec::new(),
+            timer: None,
+            log,
+        }
+    }
+
+    /// Sends what is due, and sees to it that it is called again when more is.
+    fn pump(&mut self, context: &mut MeteredContext<Self>) {
+        let now = Instant::now();
+        match self.gate {
+            Gate::Probing { .. } => {}
+            Gate::Closed { failures, retry_at } if now >= retry_at => {
+                self.gate = Gate::Probing { failures };
+                self.probe(context);
+            }
+            Gate::Closed { retry_at, .. } => self.wake_at(retry_at, context),
+            Gate::Open => {
+                if now >= self.next_audit && !self.auditing {
+                    self.auditing = true;
+                    self.audit(context);
+                }
+                self.run_lane(Lane::Change, now, context);
+                self.run_lane(Lane::Routine, now, context);
+                let due = self.next_wake();
+                self.wake_at(due, context);
+            }
+        }
+        self.answer_flushes();
+    }
+
+    /// The next moment at which a lane that is idle has something to do. A lane that
+    /// is busy calls again by itself.
+    fn next_wake(&self) -> Instant {
+        let lanes = [(Lane::Change, self.changing), (Lane::Routine, self.refreshing)];
+        let idle = lanes.into_iter().filter(|(_, busy)| !busy).map(|(lane, _)| lane);
+        idle.filter_map(|lane| self.ledger.next_due(lane))
+            .chain((!self.auditing).then_some(self.next_audit))
+            .min()
+            .unwrap_or(self.next_audit)
+    }
+
+    fn wake_at(&mut self, at: Instant, context: &mut MeteredContext<Self>) {
+        if let Some(timer) = self.timer.take() {
+            context.cancel_future(timer);
+        }
+        let wait = at.saturating_duration_since(Instant::now());
+        self.timer = Some(context.run_later(wait, Self::pump));
+    }
+
+    fn run_lane(&mut self, lane: Lane, now: Instant, context: &mut MeteredContext<Self>) {
+        let busy = match lane {
+            Lane::Change => &mut self.changing,
+            Lane::Routine => &mut self.refreshing,
+        };
+        if *busy {
+            return;
+        }
+        let batch = self.ledger.take(lane, BATCH, now);
+        if batch.is_empty() {
+            return;
+        }
+        *busy = true;
+        let sent = send(Rc::clone(&self.store), batch);
+        context.spawn(sent.into_actor(self).map(move |(writes, reads), inserter, context| {
+            match lane {
+                Lane::Change => inserter.changing = false,
+                Lane::Routine => inserter.refreshing = false,
+            }
+            inserter.settle(lane, writes, reads);
+            inserter.pump(context);
+        }));
+    }
+
+    fn settle(&mut self, lane: Lane, writes: Vec<WriteOutcome>, reads: Vec<ReadOutcome>) {
+        let now = Instant::now();
+        let failures = writes.iter().filter_map(|(_, outcome)| outcome.as_ref().err());
+        let failures =
+            failures.chain(reads.iter().filter_map(|(_, outcome)| outcome.as_ref().err()));
+        let outage = failures.filter(|error| error.kind.is_outage()).max_by_key(|error| {
+            // What a request met says more than that others were not sent because of it.
+            error.kind.leaves_doubt()
+        });
+        let outage = outage.cloned();
+        if lane == Lane::Routine {
+            info!(self.log, "refreshed"; "records" => writes.len(), "looked_at" => reads.len());
+        }
+        for (write, outcome) in writes {
+            self.ledger.wrote(write, outcome, now);
+        }
+        for (key, outcome) in reads {
+            self.ledger.have_read(&key, outcome, now);
+        }
+        if let Some(error) = outage {
+            self.close_gate(&error);
+        }
+    }
+
+    fn close_gate(&mut self, error: &StoreError) {
+        let failures = match self.gate {
+            Gate::Open => 0,
+            Gate::Closed { .. } => return,
+            Gate::Probing { failures } => failures,
+        };
+        if self.away_since.is_none() {
+            self.away_since = Some(Instant::now());
+            warn!(self.log, "etcd does not answer; all changes are kept and written once it does";
+                "error" => %error, "kind" => error.kind.as_str());
+        } else {
+            info!(self.log, "etcd still does not answer";
+                "error" => %error, "tries" => failures + 1);
+        }
+        let failures = failures.saturating_add(1);
+        let retry_at = Instant::now() + PROBE.wait(failures, fastrand::f64());
+        self.gate = Gate::Closed { failures, retry_at };
+    }
+
+    /// After a failure: asks whether the store is there, and if so, what it holds,
+    /// before anything else is sent.
+    fn probe(&mut self, context: &mut MeteredContext<Self>) {
+        let store = Rc::clone(&self.store);
+        let probe = async move { store.probe().await };
+        context.spawn(probe.into_actor(self).map(|answer, inserter, context| match answer {
+            Ok(()) => {
+                inserter.auditing = true;
+                inserter.audit(context);
+            }
+            Err(error) => {
+                inserter.close_gate(&error);
+                inserter.pump(context);
+            }
+        }));
+    }
+
+    fn audit(&mut self, context: &mut MeteredContext<Self>) {
+        let (began, keys) = self.ledger.audit();
+        let store = Rc::clone(&self.store);
+        let read = async move {
+            let found = if keys.is_empty() { Vec::new() } else { store.read(keys.clone()).await };
+            keys.into_iter().zip(found).collect::<Vec<ReadOutcome>>()
+        };
+        context.spawn(read.into_actor(self).map(move |found, inserter, context| {
+            inserter.auditing = false;
+            inserter.audited(began, found);
+            inserter.pump(context);
+        }));
+    }
+
+    fn audited(&mut self, began: u64, found: Vec<ReadOutcome>) {
+        let now = Instant::now();
+        self.next_audit = now + audit_every(&self.terms);
+        let outage = found.iter().filter_map(|(_, outcome)| outcome.as_ref().err());
+        let outage = outage
+            .filter(|error| error.kind.is_outage())
+            .max_by_key(|error| error.kind.leaves_doubt());
+        let outage = outage.cloned();
+        let keys = found.len();
+        let drifted = self.ledger.audited(began, found, now);
+        if let Some(error) = outage {
+            self.close_gate(&error);
+            return;
+        }
+        info!(self.log, "audited"; "records" => keys, "mended" => drifted);
+        if let Gate::Probing { .. } = self.gate {
+            self.gate = Gate::Open;
+        }
+        if let Some(since) = self.away_since.take() {
+            notice!(self.log, "etcd answers again"; "away_seconds" => since.elapsed().as_secs_f64(),
+                "to_mend" => drifted);
+        }
+    }
+
+    fn answer_flushes(&mut self) {
+        if self.flushes.is_empty() || self.ledger.unsettled() > 0 {
+            return;
+        }
+        for flush in self.flushes.drain(..) {
+            // Who asked may have given up waiting.
+            let _ = flush.send(());
+        }
+    }
+}
+
+fn audit_every(terms: &Terms) -> Duration {
+    terms.ttl.min(AUDIT_AT_LEAST).mul_f64(0.9 + fastrand::f64() * 0.1)
+}
+
+async fn send<R: RecordStore>(store: Rc<R>, batch: Batch) -> (Vec<WriteOutcome>, Vec<ReadOutcome>) {
+    let Batch { writes, reads } = batch;
+    let requests = writes.iter().map(|pending| pending.write.clone()).collect::<Vec<_>>();
+    let write =
+        async { if requests.is_empty() { Vec::new() } else { store.write(requests).await } };
+    let read =
+        async { if reads.is_empty() { Vec::new() } else { store.read(reads.clone()).await } };
+    let (written, found) = join(write, read).await;
+    (writes.into_iter().zip(written).collect(), reads.into_iter().zip(found).collect())
+}
+
+impl<R: RecordStore> Actor for EtcdInserter<R> {
+    type Context = MeteredContext<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.pump(context);
+    }
+}
+
+impl<R: RecordStore> Metered for EtcdInserter<R> {
+    fn meter() -> &'static Meter {
+        &METER
+    }
+}
+
+impl<R: RecordStore> Handler<Domain> for EtcdInserter<R> {
+    type Result = ();
+
+    fn handle(&mut self, domain: Domain, context: &mut Self::Context) {
+        self.ledger.tell(domain, Instant::now());
+        self.pump(context);
+    }
+}
+
+impl<R: RecordStore> Handler<Roster> for EtcdInserter<R> {
+    type Result = ();
+
+    fn handle(&mut self, roster: Roster, context: &mut Self::Context) {
+        self.ledger.take_roster(roster.containers, Instant::now());
+        self.pump(context);
+    }
+}
+
+impl<R: RecordStore> Handler<Flush> for EtcdInserter<R> {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, flush: Flush, context: &mut Self::Context) -> Self::Result {
+        if flush.withdraw {
+            self.ledger.withdraw_all(Instant::now());
+        }
+        let (done, flushed) = oneshot::channel();
+        self.flushes.push(done);
+        self.pump(context);
+        // An inserter that falls before it answers has not flushed; its mailbox tells.
+        Box::pin(async move { drop(flushed.await) })
+    }
+}
+
+impl<R: RecordStore> Handler<Unsettled> for EtcdInserter<R> {
+    type Result = usize;
+
+    fn handle(&mut self, _: Unsettled, _: &mut Self::Context) -> usize {
+        self.ledger.unsettled()
+    }
+}
+
+impl<R: RecordStore> Handler<ReportRecords> for EtcdInserter<R> {
+    type Result = MessageResult<ReportRecords>;
+
+    fn handle(&mut self, _: ReportRecords, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.ledger.report())
+    }
+}

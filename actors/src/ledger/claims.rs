@@ -1,0 +1,114 @@
+//! Who wants what: the ledger's side towards the watchers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use slog::warn;
+use tokio::time::Instant;
+
+use super::Ledger;
+use super::entry::{Claim, Entry, Held};
+use crate::container::ContainerId;
+use crate::inserter::Domain;
+use crate::record::RecordKey;
+
+impl Ledger {
+    /// Takes what a container wants, in place of what it wanted before.
+    pub fn tell(&mut self, domain: Domain, now: Instant) {
+        let id = domain.container.clone();
+        if self.containers.get(&id) == Some(&domain) {
+            return;
+        }
+        let before = self.containers.insert(id.clone(), domain.clone());
+        let mut keys: HashSet<RecordKey> =
+            before.iter().flat_map(|old| old.wanted.iter()).map(|old| old.key.clone()).collect();
+        for key in &keys {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.claims.retain(|claim| claim.container != id);
+            }
+        }
+        for (place, record) in domain.wanted.iter().enumerate() {
+            let claim = Claim {
+                started: domain.started,
+                container: id.clone(),
+                name: domain.name.clone(),
+                place,
+                json: record.value.to_json(),
+                record: record.clone(),
+            };
+            self.claim(claim, now);
+            keys.insert(record.key.clone());
+        }
+        for key in &keys {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.trouble = None;
+            }
+            self.schedule(key, now);
+        }
+        self.release_orphans(now);
+    }
+
+    fn claim(&mut self, claim: Claim, now: Instant) {
+        let key = claim.record.key.clone();
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(Held::Unmet, now));
+        let rank = entry.claims.partition_point(|other| other.rank() < claim.rank());
+        let newcomer = claim.clone();
+        entry.claims.insert(rank, claim);
+        entry.orphan = false;
+        if let [holder, _, ..] = entry.claims.as_slice() {
+            let second = if rank == 0 { &entry.claims[1] } else { &newcomer };
+            let reason = why_second(holder, second);
+            warn!(self.log, "stands by"; "key" => %key, "container" => %second.container,
+                "name" => &*second.name, "reason" => reason);
+        }
+    }
+
+    /// Takes which containers there are: what others want is no longer wanted.
+    pub fn take_roster(&mut self, roster: Arc<HashSet<ContainerId>>, now: Instant) {
+        let gone: Vec<ContainerId> =
+            self.containers.keys().filter(|id| !roster.contains(*id)).cloned().collect();
+        for id in gone {
+            self.tell(Domain::nothing(id.clone()), now);
+            self.containers.remove(&id);
+        }
+        self.roster = Some(roster);
+        self.release_orphans(now);
+    }
+
+    /// Once every container on the roster has told what it wants, what a predecessor
+    /// wrote and nobody wants is withdrawn.
+    fn release_orphans(&mut self, now: Instant) {
+        let complete = |roster: &Arc<HashSet<ContainerId>>| {
+            roster.iter().all(|id| self.containers.contains_key(id))
+        };
+        if !self.has_orphans || !self.roster.as_ref().is_some_and(complete) {
+            return;
+        }
+        self.has_orphans = false;
+        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.orphan = false;
+            }
+            self.schedule(&key, now);
+        }
+    }
+
+    /// Wants nothing any more: every record of ours is to be withdrawn.
+    pub fn withdraw_all(&mut self, now: Instant) {
+        self.take_roster(Arc::default(), now);
+    }
+}
+
+/// Why the second of two claims to a key stands by.
+pub(super) fn why_second(holder: &Claim, second: &Claim) -> String {
+    if holder.container == second.container {
+        return "another port of this container, listed before it, has the name; \
+                use the instance layout to publish both"
+            .into();
+    }
+    format!(
+        "container {} ({}) on this host started earlier and has the name; \
+         use the instance layout to publish both",
+        holder.name, holder.container
+    )
+}

@@ -1,0 +1,188 @@
+//! One key: who wants what there, what is there, and what to do about it.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::container::{ContainerId, StartedAt};
+use crate::publish::WantedRecord;
+
+/// When a key whose last write may still arrive is read again: after each of these
+/// waits in turn, until it showed what it should after every one of them.
+pub(super) const RECHECKS: [Duration; 7] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(16),
+];
+
+/// What the store holds at a key, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// Never looked at. A create tells as much as a read would.
+    Unmet,
+    /// Must be read before it is written again.
+    Unsure,
+    /// Nothing.
+    Nothing,
+    /// A record of ours.
+    Ours {
+        /// Its value.
+        value: String,
+    },
+    /// A record of somebody else's.
+    Foreign {
+        /// Its value.
+        value: String,
+        /// Whether it ends some day unless it is refreshed.
+        expires: bool,
+    },
+}
+
+/// A container that wants a record at a key. The least of a key's claims holds it.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    pub started: StartedAt,
+    pub container: ContainerId,
+    /// The container's name, for people.
+    pub name: std::sync::Arc<str>,
+    /// Its place in the container's own list.
+    pub place: usize,
+    pub record: WantedRecord,
+    pub json: String,
+}
+
+impl Claim {
+    /// What decides who holds a key: who started first; of one container's claims the
+    /// first listed.
+    pub fn rank(&self) -> (StartedAt, &ContainerId, usize) {
+        (self.started, &self.container, self.place)
+    }
+}
+
+/// A write in doubt: it may be carried out at any time yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doubt {
+    /// Which of [`RECHECKS`] comes next.
+    pub step: usize,
+    /// When.
+    pub at: Instant,
+}
+
+/// Why a key that should be written can't be.
+#[derive(Clone, Debug)]
+pub(super) struct Trouble {
+    pub reason: String,
+    /// Whether another name above or below it is in the way.
+    pub blocked: bool,
+    /// When to try again.
+    pub retry_at: Instant,
+}
+
+/// Changes go first and don't wait for routine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Something is to be put, withdrawn or found out.
+    Change,
+    /// Something is to be kept alive or looked at again.
+    Routine,
+}
+
+/// What to do at a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    Read,
+    Create,
+    Swap,
+    Refresh,
+    Delete,
+}
+
+/// What to do next at a key, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub lane: Lane,
+    pub at: Instant,
+    pub task: Task,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// In the order of their rank.
+    pub claims: Vec<Claim>,
+    pub held: Held,
+    /// A request for this key is under way.
+    pub busy: bool,
+    /// Whether it was ever found out what is there: a record that names our host is
+    /// adopted only the first time.
+    pub met: bool,
+    /// Written by the inserter's predecessor, and not known yet whether a container
+    /// wants it: kept alive until that is known.
+    pub orphan: bool,
+    /// When the next refresh, or the next look at another's record, is due.
+    pub next: Instant,
+    pub doubt: Option<Doubt>,
+    pub trouble: Option<Trouble>,
+    /// The ledger's clock when something was last learnt or sent.
+    pub touched: u64,
+    pub refreshed: Option<SystemTime>,
+    /// Where the ledger's agenda has it.
+    pub scheduled: Option<(Lane, Instant)>,
+}
+
+impl Entry {
+    pub fn new(held: Held, now: Instant) -> Self {
+        Self {
+            claims: Vec::new(),
+            held,
+            busy: false,
+            met: false,
+            orphan: false,
+            next: now,
+            doubt: None,
+            trouble: None,
+            touched: 0,
+            refreshed: None,
+            scheduled: None,
+        }
+    }
+
+    /// Who holds the key, of those that want it.
+    pub fn holder(&self) -> Option<&Claim> {
+        self.claims.first()
+    }
+
+    /// Whether there is nothing left to do or to remember here.
+    pub fn is_done(&self) -> bool {
+        let nothing_of_ours = !matches!(self.held, Held::Ours { .. } | Held::Unsure);
+        self.claims.is_empty() && !self.busy && self.doubt.is_none() && nothing_of_ours
+    }
+
+    /// What is to be done next; nothing while a request is under way.
+    pub fn step(&self, now: Instant) -> Option<Step> {
+        if self.busy {
+            return None;
+        }
+        let retry_at = self.trouble.as_ref().map_or(now, |trouble| trouble.retry_at);
+        let change = |task| Some(Step { lane: Lane::Change, at: retry_at.max(now), task });
+        let routine = |task| Some(Step { lane: Lane::Routine, at: self.next, task });
+        let recheck =
+            self.doubt.map(|doubt| Step { lane: Lane::Routine, at: doubt.at, task: Task::Read });
+        match (&self.held, self.holder()) {
+            (Held::Unsure, _) => change(Task::Read),
+            (Held::Unmet | Held::Nothing, Some(_)) => change(Task::Create),
+            (Held::Unmet | Held::Nothing | Held::Foreign { .. }, None) => recheck,
+            (Held::Foreign { .. }, Some(_)) => sooner(routine(Task::Read), recheck),
+            (Held::Ours { value }, Some(wanted)) if *value != wanted.json => change(Task::Swap),
+            (Held::Ours { .. }, None) if !self.orphan => change(Task::Delete),
+            (Held::Ours { .. }, _) => sooner(routine(Task::Refresh), recheck),
+        }
+    }
+}
+
+fn sooner(one: Option<Step>, other: Option<Step>) -> Option<Step> {
+    [one, other].into_iter().flatten().min_by_key(|step| step.at)
+}

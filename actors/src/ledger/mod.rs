@@ -1,0 +1,352 @@
+//! The ledger: what should be in the store, what is, and what to send next.
+//!
+//! Pure but for the clock that is handed in: no request is made here. The inserter
+//! takes batches from it and brings back what came of them.
+
+mod claims;
+mod entry;
+mod outcome;
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use slog::Logger;
+use tokio::time::Instant;
+
+use crate::container::ContainerId;
+use crate::inserter::Domain;
+use crate::record::{Host, RecordKey};
+use crate::store::{Guard, Write};
+
+pub(crate) use entry::Lane;
+use entry::{Entry, Held, Task};
+
+/// Refreshes that are due within this part of their interval go along with one that
+/// is due now.
+const GATHER: u32 = 20;
+/// A refresh comes at the latest after this, whatever the TTL.
+const REFRESH_AT_LEAST: Duration = Duration::from_secs(20);
+/// A key that the store refused is tried again after so long.
+const SLOW_RETRY: Duration = Duration::from_secs(30);
+
+/// The values that may be in the store by our own doing, by key. It outlives an
+/// inserter that panics, so that its successor knows what it may touch.
+#[derive(Clone, Default)]
+pub struct Deeds(Rc<RefCell<HashMap<RecordKey, Vec<String>>>>);
+
+impl Deeds {
+    fn keys(&self) -> Vec<RecordKey> {
+        self.0.borrow().keys().cloned().collect()
+    }
+
+    fn contain(&self, key: &RecordKey, value: &str) -> bool {
+        self.0.borrow().get(key).is_some_and(|values| values.iter().any(|one| one == value))
+    }
+
+    /// Returns whether it is new.
+    fn add(&self, key: &RecordKey, value: &str) -> bool {
+        if self.contain(key, value) {
+            return false;
+        }
+        self.0.borrow_mut().entry(key.clone()).or_default().push(value.to_owned());
+        true
+    }
+
+    fn remove(&self, key: &RecordKey, value: &str) {
+        let mut deeds = self.0.borrow_mut();
+        if let Some(values) = deeds.get_mut(key) {
+            values.retain(|one| one != value);
+            if values.is_empty() {
+                deeds.remove(key);
+            }
+        }
+    }
+
+    fn keep_only(&self, key: &RecordKey, value: Option<&str>) {
+        match value {
+            Some(value) => self.0.borrow_mut().insert(key.clone(), vec![value.to_owned()]),
+            None => self.0.borrow_mut().remove(key),
+        };
+    }
+}
+
+/// How the ledger is to keep its records.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// How long a key outlives its last refresh.
+    pub ttl: Duration,
+    /// The address that this host publishes: a record that names it, found where we
+    /// want to write, is most likely an earlier life's.
+    pub host: Host,
+}
+
+impl Terms {
+    /// The longest time between two refreshes of a record (SPEC 5: a third of the TTL,
+    /// at most 20 s).
+    pub fn refresh_every(&self) -> Duration {
+        (self.ttl / 3).min(REFRESH_AT_LEAST)
+    }
+}
+
+/// What to send to the store at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub writes: Vec<PendingWrite>,
+    pub reads: Vec<RecordKey>,
+}
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.reads.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.writes.len() + self.reads.len()
+    }
+}
+
+/// A write as it was taken from the ledger.
+#[derive(Debug)]
+pub(crate) struct PendingWrite {
+    pub write: Write,
+    /// Whether the value that it puts had not been among our deeds.
+    new_deed: bool,
+}
+
+/// What a record is, for an operator's eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordState {
+    /// In the store, by our doing.
+    Live,
+    /// To be written.
+    Pending,
+    /// Another holds the key.
+    Standby,
+    /// The store won't take it.
+    Failed,
+}
+
+impl RecordState {
+    /// The state's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Pending => "pending",
+            Self::Standby => "standby",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One wanted record.
+#[derive(Clone, Debug)]
+pub struct RecordReport {
+    /// Where.
+    pub key: RecordKey,
+    /// What, as JSON.
+    pub value: String,
+    /// For which container.
+    pub container: ContainerId,
+    /// How it stands.
+    pub state: RecordState,
+    /// Why it is not live.
+    pub reason: Option<String>,
+    /// When it was last put or refreshed.
+    pub refreshed: Option<SystemTime>,
+}
+
+/// What should be in the store, and what is.
+pub(crate) struct Ledger {
+    terms: Terms,
+    containers: HashMap<ContainerId, Domain>,
+    entries: HashMap<RecordKey, Entry>,
+    changes: BTreeSet<(Instant, RecordKey)>,
+    routine: BTreeSet<(Instant, RecordKey)>,
+    deeds: Deeds,
+    /// Which containers there are, where some of our deeds are not known to be
+    /// wanted still.
+    roster: Option<Arc<HashSet<ContainerId>>>,
+    has_orphans: bool,
+    /// Counts what was sent and learnt, to tell what an audit may have overlapped.
+    clock: u64,
+    log: Logger,
+}
+
+impl Ledger {
+    /// A ledger that knows of no container. What `deeds` holds was written by a
+    /// predecessor; it is read again, kept alive, and withdrawn only once every
+    /// container on the roster has told what it wants.
+    pub fn new(terms: Terms, deeds: Deeds, now: Instant, log: Logger) -> Self {
+        let mut ledger = Self {
+            terms,
+            containers: HashMap::new(),
+            entries: HashMap::new(),
+            changes: BTreeSet::new(),
+            routine: BTreeSet::new(),
+            deeds,
+            roster: None,
+            has_orphans: false,
+            clock: 0,
+            log,
+        };
+        for key in ledger.deeds.keys() {
+            let entry = Entry { orphan: true, ..Entry::new(Held::Unsure, now) };
+            ledger.entries.insert(key.clone(), entry);
+            ledger.has_orphans = true;
+            ledger.schedule(&key, now);
+        }
+        ledger
+    }
+
+    /// Takes up to `most` of what is due in a lane, and marks it as under way.
+    pub fn take(&mut self, lane: Lane, most: usize, now: Instant) -> Batch {
+        let until = match lane {
+            Lane::Change => now,
+            Lane::Routine => now + self.terms.refresh_every() / GATHER,
+        };
+        let mut batch = Batch::default();
+        while batch.len() < most {
+            let agenda = self.agenda(lane);
+            if agenda.first().is_none_or(|(at, _)| *at > until) {
+                break;
+            }
+            let Some((_, key)) = agenda.pop_first() else { break };
+            self.take_key(key, now, &mut batch);
+        }
+        batch
+    }
+
+    fn take_key(&mut self, key: RecordKey, now: Instant, batch: &mut Batch) {
+        let clock = self.tick();
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        entry.scheduled = None;
+        let Some(step) = entry.step(now) else { return };
+        let wanted = entry.holder().map(|claim| claim.json.clone());
+        let held = match &entry.held {
+            Held::Ours { value } => Some(value.clone()),
+            _ => None,
+        };
+        entry.busy = true;
+        entry.touched = clock;
+        let ttl = self.terms.ttl;
+        let write = match (step.task, wanted, held) {
+            (Task::Create, Some(value), _) => Write::Put { key, value, ttl, guard: Guard::Absent },
+            (Task::Swap, Some(value), Some(held)) => {
+                let guard = Guard::Holds { value: held, version: None };
+                Write::Put { key, value, ttl, guard }
+            }
+            (Task::Refresh, _, Some(value)) => Write::Refresh { key, value, ttl },
+            (Task::Delete, _, Some(value)) => Write::Delete { key, value },
+            // A step to read; the others come with the values that they need.
+            _ => {
+                batch.reads.push(key);
+                return;
+            }
+        };
+        let new_deed = match &write {
+            Write::Put { key, value, .. } => self.deeds.add(key, value),
+            _ => false,
+        };
+        batch.writes.push(PendingWrite { write, new_deed });
+    }
+
+    /// When something is next due in a lane.
+    pub fn next_due(&self, lane: Lane) -> Option<Instant> {
+        let agenda = match lane {
+            Lane::Change => &self.changes,
+            Lane::Routine => &self.routine,
+        };
+        agenda.first().map(|(at, _)| *at)
+    }
+
+    /// How many changes are not in the store yet, but for those that the store has
+    /// refused.
+    pub fn unsettled(&self) -> usize {
+        let changing = |entry: &&Entry| {
+            let troubled = entry.trouble.is_some() && !entry.busy;
+            let wants = match (&entry.held, entry.holder()) {
+                (Held::Ours { value }, Some(claim)) => *value != claim.json,
+                (Held::Ours { .. }, None) => !entry.orphan,
+                (Held::Foreign { .. }, _) | (Held::Nothing | Held::Unmet, None) => entry.busy,
+                (Held::Unsure | Held::Nothing | Held::Unmet, _) => true,
+            };
+            wants && !troubled
+        };
+        self.entries.values().filter(changing).count()
+    }
+
+    /// The keys to compare with the store, and the moment that [`Self::audited`]
+    /// needs to tell what has changed since.
+    pub fn audit(&mut self) -> (u64, Vec<RecordKey>) {
+        let idle = self.entries.iter().filter(|(_, entry)| !entry.busy);
+        (self.clock, idle.map(|(key, _)| key.clone()).collect())
+    }
+
+    /// Every wanted record, and how it stands.
+    pub fn report(&self) -> Vec<RecordReport> {
+        let mut reports = Vec::new();
+        for (key, entry) in &self.entries {
+            for (place, claim) in entry.claims.iter().enumerate() {
+                let (state, reason) = if place == 0 {
+                    entry_state(entry, claim)
+                } else {
+                    let reason = claims::why_second(&entry.claims[0], claim);
+                    (RecordState::Standby, Some(reason))
+                };
+                reports.push(RecordReport {
+                    key: key.clone(),
+                    value: claim.json.clone(),
+                    container: claim.container.clone(),
+                    state,
+                    reason,
+                    refreshed: entry.refreshed.filter(|_| place == 0),
+                });
+            }
+        }
+        reports.sort_by(|one, other| one.key.cmp(&other.key));
+        reports
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn agenda(&mut self, lane: Lane) -> &mut BTreeSet<(Instant, RecordKey)> {
+        match lane {
+            Lane::Change => &mut self.changes,
+            Lane::Routine => &mut self.routine,
+        }
+    }
+
+    /// Puts a key where it belongs in the agenda, or forgets it where nothing is left
+    /// to do. To be called after every change to its entry.
+    fn schedule(&mut self, key: &RecordKey, now: Instant) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let before = entry.scheduled.take();
+        let after = entry.step(now).map(|step| (step.lane, step.at));
+        entry.scheduled = after;
+        let done = entry.is_done();
+        if let Some((lane, at)) = before {
+            self.agenda(lane).remove(&(at, key.clone()));
+        }
+        if done {
+            self.entries.remove(key);
+            self.deeds.keep_only(key, None);
+        } else if let Some((lane, at)) = after {
+            self.agenda(lane).insert((at, key.clone()));
+        }
+    }
+}
+
+fn entry_state(entry: &Entry, claim: &entry::Claim) -> (RecordState, Option<String>) {
+    match (&entry.held, &entry.trouble) {
+        (Held::Foreign { .. }, _) => (RecordState::Standby, Some(outcome::why_foreign(entry))),
+        (_, Some(trouble)) => (RecordState::Failed, Some(trouble.reason.clone())),
+        (Held::Ours { value }, None) if *value == claim.json => (RecordState::Live, None),
+        _ => (RecordState::Pending, None),
+    }
+}

@@ -1,0 +1,251 @@
+//! The core's life: starts the actors, rebuilds one that falls, stops them in order.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use slog::{Logger, crit, error, o};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::failures::Failures;
+use crate::inserter::{EtcdInserter, Flush, ReportRecords, Unsettled};
+use crate::ledger::{Deeds, RecordReport, Terms};
+use crate::meter::MeterReading;
+use crate::metered::{Metered, MeteredContext};
+use crate::poller::{DockerPoller, Poll};
+use crate::publish::Rules;
+use crate::registry::{InserterRebuilt, Registry, ReportContainers};
+use crate::seat::Seat;
+use crate::source::ContainerSource;
+use crate::store::RecordStore;
+use crate::watcher::{ContainerReport, ContainerWatcher, WatcherSetup};
+
+/// Before a poller, registry or inserter that fell is rebuilt.
+const REBUILD: Backoff =
+    Backoff { first: Duration::from_millis(200), factor: 2, cap: Duration::from_secs(2) };
+/// How many inspections may be under way at a time.
+const INSPECTIONS: usize = 8;
+
+/// How the core is to run.
+#[derive(Clone, Debug)]
+pub struct CoreSettings {
+    /// What is the same for all of this host's records.
+    pub rules: Rules,
+    /// How long a key in the store outlives its last refresh.
+    pub ttl: Duration,
+    /// Time between two listings.
+    pub poll: Duration,
+    /// Time between two looks of a watcher at its container.
+    pub look: Duration,
+}
+
+/// Tells that an actor fails again and again.
+#[derive(Clone)]
+pub struct Exhausted(Rc<watch::Sender<Option<&'static str>>>);
+
+impl Exhausted {
+    pub(crate) fn report(&self, actor: &'static str) {
+        self.0.send_replace(Some(actor));
+    }
+}
+
+/// Makes an actor fall: for tests of what mends it.
+#[cfg(feature = "test-hooks")]
+#[derive(Clone, Debug, actix::Message)]
+#[rtype(result = "()")]
+pub struct Fall;
+
+/// The running core. Dropping it ends the actors at once; [`Core::stop`] in order.
+pub struct Core<S: ContainerSource, R: RecordStore> {
+    poller: Seat<DockerPoller<S, R>>,
+    registry: Seat<Registry<S, R>>,
+    inserter: Seat<EtcdInserter<R>>,
+    keepers: [Keeper; 3],
+    exhausted: watch::Receiver<Option<&'static str>>,
+}
+
+/// How much of the work at hand was finished when the core stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// All of it.
+    Clean,
+    /// Time ran out with so many changes not written (`None`: not known).
+    Unfinished(Option<usize>),
+}
+
+impl<S: ContainerSource, R: RecordStore> Core<S, R> {
+    /// Starts the actors on the current arbiter.
+    pub fn start(settings: CoreSettings, source: S, store: R, log: &Logger) -> Self {
+        let (source, store) = (Rc::new(source), Rc::new(store));
+        let (poller, registry, inserter) = (Seat::default(), Seat::default(), Seat::default());
+        let (exhausted, told) = watch::channel(None);
+        let exhausted = Exhausted(Rc::new(exhausted));
+        let logger = |actor: &'static str| log.new(o!("actor" => actor));
+
+        let terms = Terms { ttl: settings.ttl, host: settings.rules.host.clone() };
+        let (deeds, inserter_log) = (Deeds::default(), logger("EtcdInserter"));
+        let build_inserter = move || {
+            EtcdInserter::new(Rc::clone(&store), terms.clone(), deeds.clone(), inserter_log.clone())
+        };
+        let watchers = Rc::new(WatcherSetup {
+            source: Rc::clone(&source),
+            inserter: inserter.clone(),
+            rules: settings.rules,
+            look_every: settings.look,
+            inspections: Semaphore::new(INSPECTIONS),
+            log: logger("ContainerWatcher"),
+        });
+        let registry_exhausted = exhausted.clone();
+        let build_registry =
+            move || Registry::new(Rc::clone(&watchers), registry_exhausted.clone());
+        let (poll, poller_log, registry_seat) =
+            (settings.poll, logger("DockerPoller"), registry.clone());
+        let build_poller = move || {
+            DockerPoller::new(Rc::clone(&source), registry_seat.clone(), poll, poller_log.clone())
+        };
+
+        // What a rebuilt actor lacks, the one before it in the flow tells again.
+        let (poll_again, retell) = (poller.clone(), registry.clone());
+        let keepers = [
+            Keeper::start(poller.clone(), build_poller, || (), &exhausted, log),
+            Keeper::start(
+                registry.clone(),
+                build_registry,
+                move || poll_again.tell(Poll),
+                &exhausted,
+                log,
+            ),
+            Keeper::start(
+                inserter.clone(),
+                build_inserter,
+                move || retell.tell(InserterRebuilt),
+                &exhausted,
+                log,
+            ),
+        ];
+        Self { poller, registry, inserter, keepers, exhausted: told }
+    }
+
+    /// Waits until an actor fails again and again, and gives its name. Nothing but a
+    /// new process is likely to help then.
+    pub async fn exhausted(&self) -> &'static str {
+        let mut told = self.exhausted.clone();
+        match told.wait_for(Option::is_some).await.map(|actor| *actor) {
+            Ok(Some(actor)) => actor,
+            // The senders live in the keepers, and those as long as `self`.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Stops in the order of the flow: poller, watchers, then what is still to be
+    /// written, for `grace` at most. With `withdraw`, all records are deleted.
+    pub async fn stop(self, withdraw: bool, grace: Duration) -> Stopped {
+        let deadline = Instant::now() + grace;
+        let [poller, registry, inserter] = self.keepers;
+        drop(poller);
+        drop(registry);
+        let flush = self.inserter.deliver(Flush { withdraw });
+        let flushed = tokio::time::timeout_at(deadline, flush).await;
+        let stopped = match flushed {
+            Ok(()) => Stopped::Clean,
+            Err(_) => Stopped::Unfinished(self.inserter.ask(Unsettled).await),
+        };
+        drop(inserter);
+        stopped
+    }
+
+    /// Every wanted record, and how it stands; `None` while the inserter is being
+    /// rebuilt.
+    pub async fn records(&self) -> Option<Vec<RecordReport>> {
+        self.inserter.ask(ReportRecords).await
+    }
+
+    /// Every container under watch; `None` while the registry is being rebuilt.
+    pub async fn containers(&self) -> Option<Vec<ContainerReport>> {
+        self.registry.ask(ReportContainers).await
+    }
+
+    /// The actors' mailboxes, in the order of the flow.
+    pub fn meters(&self) -> [MeterReading; 4] {
+        [
+            DockerPoller::<S, R>::meter().read(),
+            Registry::<S, R>::meter().read(),
+            ContainerWatcher::<S, R>::meter().read(),
+            EtcdInserter::<R>::meter().read(),
+        ]
+    }
+
+    /// Makes the registry fall.
+    #[cfg(feature = "test-hooks")]
+    pub fn fell_registry(&self) {
+        self.registry.tell(Fall);
+    }
+
+    /// Has the poller list now.
+    pub fn poll_now(&self) {
+        self.poller.tell(Poll);
+    }
+}
+
+/// Sees to it that a seat is taken: builds an actor, waits for its end, and where it
+/// panicked builds the next.
+struct Keeper(JoinHandle<()>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Ends an actor's task when its keeper is dropped.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Keeper {
+    fn start<A: Metered>(
+        seat: Seat<A>,
+        build: impl Fn() -> A + 'static,
+        rebuilt: impl Fn() + 'static,
+        exhausted: &Exhausted,
+        log: &Logger,
+    ) -> Self {
+        let (exhausted, log) = (exhausted.clone(), log.clone());
+        // The first one sits before this returns, so that nobody finds an empty seat.
+        let (address, first) = MeteredContext::start(build());
+        seat.fill(address);
+        Self(actix_rt::spawn(async move {
+            let meter = A::meter();
+            let mut failures = Failures::default();
+            let mut task = AbortOnDrop(first);
+            loop {
+                let ended = (&mut task.0).await;
+                seat.vacate();
+                if !ended.is_err_and(|end| end.is_panic()) {
+                    return;
+                }
+                meter.count_panic();
+                let Some(in_a_row) = failures.add(Instant::now()) else {
+                    crit!(log, "an actor fails again and again"; "actor" => meter.actor);
+                    exhausted.report(meter.actor);
+                    return;
+                };
+                let wait = REBUILD.wait(in_a_row, fastrand::f64());
+                error!(log, "an actor panicked; a fresh one follows"; "actor" => meter.actor,
+                    "failures" => in_a_row, "wait_seconds" => wait.as_secs_f64());
+                tokio::time::sleep(wait).await;
+                meter.count_restart();
+                let (address, next) = MeteredContext::start(build());
+                seat.fill(address);
+                task = AbortOnDrop(next);
+                rebuilt();
+            }
+        }))
+    }
+}

@@ -1,0 +1,113 @@
+//! A context for actors that meters every message, without a handler knowing.
+
+use actix::dev::{
+    AsyncContextParts, ContextFut, ContextParts, Envelope, EnvelopeProxy, Mailbox, ToEnvelope,
+};
+use actix::{
+    Actor, ActorContext, ActorFuture, ActorState, Addr, AsyncContext, Handler, Message, SpawnHandle,
+};
+use tokio::sync::oneshot::Sender;
+use tokio::task::JoinHandle;
+
+use crate::meter::{Meter, Queued};
+
+/// An actor type with a meter. The meter belongs to the type, since a message is
+/// packed before it is known which instance will get it.
+pub trait Metered: Actor<Context = MeteredContext<Self>> {
+    /// The type's meter.
+    fn meter() -> &'static Meter;
+}
+
+/// As [`actix::Context`], with a guard around every message that counts it into
+/// and out of the mailbox and times it.
+pub struct MeteredContext<A: Metered> {
+    parts: ContextParts<A>,
+}
+
+impl<A: Metered> MeteredContext<A> {
+    /// Starts an actor in a task of its own. The task's end tells how the actor
+    /// ended: a panic shows nowhere else.
+    pub fn start(actor: A) -> (Addr<A>, JoinHandle<()>) {
+        let mut mailbox = Mailbox::default();
+        mailbox.set_capacity(A::meter().capacity);
+        let context = Self { parts: ContextParts::new(mailbox.sender_producer()) };
+        let address = context.address();
+        let instance = A::meter().instance();
+        let task = actix_rt::spawn(async move {
+            let _instance = instance;
+            ContextFut::new(context, actor, mailbox).await;
+        });
+        (address, task)
+    }
+}
+
+impl<A: Metered> AsyncContextParts<A> for MeteredContext<A> {
+    fn parts(&mut self) -> &mut ContextParts<A> {
+        &mut self.parts
+    }
+}
+
+impl<A: Metered> ActorContext for MeteredContext<A> {
+    fn stop(&mut self) {
+        self.parts.stop();
+    }
+
+    fn terminate(&mut self) {
+        self.parts.terminate();
+    }
+
+    fn state(&self) -> ActorState {
+        self.parts.state()
+    }
+}
+
+impl<A: Metered> AsyncContext<A> for MeteredContext<A> {
+    fn address(&self) -> Addr<A> {
+        self.parts.address()
+    }
+
+    fn spawn<F: ActorFuture<A, Output = ()> + 'static>(&mut self, future: F) -> SpawnHandle {
+        self.parts.spawn(future)
+    }
+
+    fn wait<F: ActorFuture<A, Output = ()> + 'static>(&mut self, future: F) {
+        self.parts.wait(future);
+    }
+
+    fn waiting(&self) -> bool {
+        self.parts.waiting()
+    }
+
+    fn cancel_future(&mut self, handle: SpawnHandle) -> bool {
+        self.parts.cancel_future(handle)
+    }
+}
+
+impl<A, M> ToEnvelope<A, M> for MeteredContext<A>
+where
+    A: Metered + Handler<M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    fn pack(message: M, reply: Option<Sender<M::Result>>) -> Envelope<A> {
+        let envelope = Envelope::new(message, reply);
+        Envelope::with_proxy(Box::new(MeteredEnvelope {
+            envelope,
+            queued: Some(A::meter().enqueue()),
+        }))
+    }
+}
+
+struct MeteredEnvelope<A: Actor> {
+    envelope: Envelope<A>,
+    queued: Option<Queued>,
+}
+
+impl<A: Metered> EnvelopeProxy<A> for MeteredEnvelope<A> {
+    fn handle(&mut self, actor: &mut A, context: &mut A::Context) {
+        let envelope = &mut self.envelope;
+        if let Some(queued) = self.queued.take() {
+            queued.handle(|| envelope.handle(actor, context));
+        }
+    }
+}
