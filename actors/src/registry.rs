@@ -131,7 +131,9 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         watched.looks = Some(Courier::new(ContainerWatcher::<S, R>::meter(), move |look: Look| {
             let sent = receiver.send(look);
             // A watcher that fell needs no look: its successor gets the newest row.
-            async move { drop(sent.await) }
+            async move {
+                let _ = sent.await;
+            }
         }));
         watched.watcher = Some(address);
         watched.task = Some(AbortOnDrop(task.abort_handle()));
