@@ -249,6 +249,59 @@ pub struct Container {
 }
 
 #[cfg(test)]
+impl Container {
+    /// A running container that offers nothing, for tests to build on.
+    pub(crate) fn sample() -> Self {
+        Self {
+            id: ContainerId::new(&"0123456789abcdef".repeat(4)),
+            name: "web".into(),
+            life: Life::Running,
+            health: Health::Unchecked,
+            started: StartedAt(0),
+            env: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            network: NetworkMode::Own,
+            bindings: Vec::new(),
+        }
+    }
+
+    /// The same with one more label.
+    pub(crate) fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same with one more environment variable.
+    pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
+        self.env.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same with one more published port, as `docker port` shows it:
+    /// `80/tcp -> 0.0.0.0:8080`.
+    pub(crate) fn bind(mut self, shown: &str) -> Self {
+        self.bindings.push(Binding::sample(shown));
+        self
+    }
+}
+
+#[cfg(test)]
+impl Binding {
+    /// Reads what `docker port` shows: `80/tcp -> 0.0.0.0:8080`.
+    pub(crate) fn sample(shown: &str) -> Self {
+        let (inside, outside) = shown.split_once(" -> ").unwrap();
+        let (port, proto) = inside.split_once('/').unwrap();
+        let outside: std::net::SocketAddr = outside.parse().unwrap();
+        Self {
+            port: port.parse().unwrap(),
+            proto: proto.parse().unwrap(),
+            host_address: outside.ip(),
+            host_port: outside.port(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

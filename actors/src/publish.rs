@@ -2,10 +2,17 @@
 
 use std::num::NonZeroU32;
 
-use crate::container::Container;
+use crate::container::{Container, Health, Life, Proto};
 use crate::endpoint::Reach;
+use crate::extract::{Findings, find_services};
 use crate::record::{Host, RecordKey, RecordValue};
-use crate::service::{DomainName, Service, Skipped};
+use crate::service::{DomainName, Service, Skipped, check_name_length};
+
+/// The label by which a container opts out of being published by its health.
+const HEALTH_LABEL: &str = "highhock.health";
+
+/// What that label says to opt out.
+const IGNORE: &str = "ignore";
 
 /// How keys are laid out under a service's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +80,327 @@ pub struct Offer {
 }
 
 /// Works out what a container offers. `reach` says how its ports can be reached.
-pub fn offer(_container: &Container, _reach: &Reach, _rules: &Rules) -> Offer {
-    todo!()
+///
+/// Two services that come to one key are both wanted, the first named first: who
+/// holds a key is for the keeper of keys to say.
+pub fn offer(container: &Container, reach: &Reach, rules: &Rules) -> Offer {
+    let Findings { services, mut skipped } =
+        find_services(container, &rules.methods, &rules.domain);
+
+    if let Some(reason) = reason_to_withhold(container, rules.health) {
+        // Its ports tell nothing now: the engine unbinds those of one that ended.
+        return Offer { services, wanted: Vec::new(), skipped, withheld: Some(reason) };
+    }
+
+    let mut wanted = Vec::new();
+    for service in &services {
+        match wanted_record(container, service, reach, rules) {
+            Ok(record) => wanted.push(record),
+            Err(reason) => skipped.push(Skipped::new(&service.to_string(), reason)),
+        }
+    }
+    Offer { services, wanted, skipped, withheld: None }
+}
+
+fn reason_to_withhold(container: &Container, by_health: bool) -> Option<String> {
+    let unfit = match container.life {
+        Life::Running => return reason_of_health(container, by_health),
+        Life::Created => "is created, but not started",
+        Life::Paused => "is paused",
+        Life::Restarting => "is restarting",
+        Life::Removing => "is being removed",
+        Life::Exited => "has exited",
+        Life::Dead => "is dead",
+    };
+    Some(unfit.into())
+}
+
+fn reason_of_health(container: &Container, by_health: bool) -> Option<String> {
+    if !by_health || ignores_health(container) {
+        return None;
+    }
+    let unfit = match container.health {
+        Health::Unchecked | Health::Healthy => return None,
+        Health::Starting => "is starting: no health check has passed yet",
+        Health::Unhealthy => "is unhealthy, says its health check",
+    };
+    Some(format!("{unfit} (the label `{HEALTH_LABEL}={IGNORE}` publishes it all the same)"))
+}
+
+fn ignores_health(container: &Container) -> bool {
+    let label = container.labels.get(HEALTH_LABEL);
+    label.is_some_and(|value| value.trim().eq_ignore_ascii_case(IGNORE))
+}
+
+fn wanted_record(
+    container: &Container,
+    service: &Service,
+    reach: &Reach,
+    rules: &Rules,
+) -> Result<WantedRecord, String> {
+    let endpoint = reach.endpoint(service, &rules.host)?;
+    let attributes = &service.attributes;
+    let value = RecordValue {
+        host: attributes.host.clone().unwrap_or(endpoint.host),
+        port: endpoint.port,
+        priority: attributes.priority,
+        weight: attributes.weight,
+        text: attributes.text.clone(),
+        ttl: attributes.ttl.unwrap_or(rules.ttl),
+        group: attributes.group.clone(),
+    };
+    let key = match rules.layout {
+        Layout::Flat => RecordKey::new(&rules.prefix, &rules.domain, &service.name, None),
+        Layout::Instance => instance_key(container, service, endpoint.proto, rules)?,
+    };
+    Ok(WantedRecord { key, value, own_host: attributes.host.is_none() })
+}
+
+/// The key of one instance. An instance's own part is at most 54 bytes long (a
+/// host's name has 30 at most), so always a label; but it is part of the name that
+/// an SRV answer gives, which has a limit as a whole.
+fn instance_key(
+    container: &Container,
+    service: &Service,
+    proto: Proto,
+    rules: &Rules,
+) -> Result<RecordKey, String> {
+    let suffix = match proto {
+        Proto::Tcp => "",
+        Proto::Udp => "-udp",
+        Proto::Sctp => "-sctp",
+    };
+    let instance = format!("{}-{}-{}{suffix}", rules.hostname, container.id.short(), service.port);
+    let name_length = service.name.as_str().len() + ".".len() + rules.domain.as_str().len();
+    check_name_length(instance.len() + ".".len() + name_length)
+        .map_err(|reason| format!("{reason}, {instance:?} before it included"))?;
+    Ok(RecordKey::new(&rules.prefix, &rules.domain, &service.name, Some(&instance)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::NetworkMode;
+
+    fn rules() -> Rules {
+        Rules {
+            prefix: "skydns".into(),
+            domain: DomainName::parse("highhock.local").unwrap(),
+            layout: Layout::Flat,
+            hostname: "node1".into(),
+            host: Host::parse("10.77.66.0").unwrap(),
+            ttl: NonZeroU32::new(60).unwrap(),
+            methods: vec![Method::Env, Method::Label],
+            health: true,
+        }
+    }
+
+    fn httpd() -> Container {
+        Container::sample().env("DISCOVER", "httpd:80").bind("80/tcp -> 0.0.0.0:8080")
+    }
+
+    fn offered(container: &Container, rules: &Rules) -> Offer {
+        offer(container, &Reach::of(container), rules)
+    }
+
+    /// Each wanted record as `key = value`.
+    fn wanted(offer: &Offer) -> Vec<String> {
+        offer.wanted.iter().map(|r| format!("{} = {}", r.key, r.value.to_json())).collect()
+    }
+
+    #[test]
+    fn a_published_port_becomes_a_record() {
+        let offer = offered(&httpd(), &rules());
+        assert_eq!(
+            wanted(&offer),
+            [r#"skydns/local/highhock/httpd = {"host":"10.77.66.0","port":8080,"ttl":60}"#],
+        );
+        assert!(offer.wanted[0].own_host);
+        assert_eq!(offer.skipped, []);
+        assert_eq!(offer.withheld, None);
+        assert_eq!(offer.services.len(), 1);
+    }
+
+    #[test]
+    fn attributes_go_into_the_record() {
+        let container = httpd()
+            .label("highhock.priority", "10")
+            .label("highhock.weight", "20")
+            .label("highhock.text", "hello")
+            .label("highhock.ttl", "30")
+            .label("highhock.group", "g1")
+            .label("highhock.httpd.host", "web.example.com");
+        let offer = offered(&container, &rules());
+        assert_eq!(
+            wanted(&offer),
+            [concat!(
+                r#"skydns/local/highhock/httpd = {"host":"web.example.com","port":8080,"#,
+                r#""priority":10,"weight":20,"text":"hello","ttl":30,"group":"g1"}"#,
+            )],
+        );
+        assert!(!offer.wanted[0].own_host);
+    }
+
+    #[test]
+    fn a_binding_to_one_address_is_this_hosts_own() {
+        let container =
+            Container::sample().env("DISCOVER", "httpd:80").bind("80/tcp -> 192.0.2.7:8080");
+        let offer = offered(&container, &rules());
+        assert_eq!(offer.wanted[0].value.host.to_string(), "192.0.2.7");
+        assert!(offer.wanted[0].own_host);
+    }
+
+    #[test]
+    fn a_host_attribute_does_not_make_up_for_a_port_that_is_not_published() {
+        for container in [
+            Container::sample(),
+            Container::sample().bind("80/tcp -> 127.0.0.1:8080"),
+            Container { network: NetworkMode::None, ..Container::sample() },
+        ] {
+            let container =
+                container.env("DISCOVER", "httpd:80").label("highhock.host", "10.0.0.1");
+            let offer = offered(&container, &rules());
+            assert_eq!(offer.wanted, []);
+            assert_eq!(offer.skipped.len(), 1);
+        }
+    }
+
+    #[test]
+    fn an_instance_has_a_key_of_its_own_below_the_name() {
+        let rules = Rules { layout: Layout::Instance, ..rules() };
+        let container = Container::sample()
+            .env("DISCOVER", "api.httpd:80,ns:53/tcp,ns:53/udp,ns:54,sig:55")
+            .bind("80/tcp -> 0.0.0.0:8080")
+            .bind("53/tcp -> 0.0.0.0:53")
+            .bind("53/udp -> 0.0.0.0:53")
+            .bind("54/udp -> 0.0.0.0:1054")
+            .bind("55/sctp -> 0.0.0.0:1055");
+        let keys: Vec<_> = offered(&container, &rules)
+            .wanted
+            .iter()
+            .map(|record| record.key.as_str().to_owned())
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "skydns/local/highhock/httpd/api/node1-0123456789ab-80",
+                "skydns/local/highhock/ns/node1-0123456789ab-53",
+                "skydns/local/highhock/ns/node1-0123456789ab-53-udp",
+                "skydns/local/highhock/ns/node1-0123456789ab-54-udp",
+                "skydns/local/highhock/sig/node1-0123456789ab-55-sctp",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_longest_instance_part_is_a_label() {
+        let rules = Rules { layout: Layout::Instance, hostname: "h".repeat(30), ..rules() };
+        let container =
+            Container::sample().env("DISCOVER", "a:65535").bind("65535/sctp -> 0.0.0.0:1");
+        let offer = offered(&container, &rules);
+        let instance = offer.wanted[0].key.as_str().rsplit('/').next().unwrap();
+        assert_eq!(instance.len(), 54);
+    }
+
+    #[test]
+    fn a_name_too_long_for_an_instance_is_skipped() {
+        let name = format!("{0}.{0}.{0}", "a".repeat(63));
+        let container = Container::sample()
+            .env("DISCOVER", &format!("{name}:80,b:80"))
+            .bind("80/tcp -> 0.0.0.0:8080");
+        assert_eq!(offered(&container, &rules()).wanted.len(), 2);
+
+        // 46 bytes of instance, 191 of name, 14 of domain and two dots: the most there is.
+        let instance = Rules { layout: Layout::Instance, hostname: "h".repeat(30), ..rules() };
+        assert_eq!(offered(&container, &instance).wanted.len(), 2);
+        let domain = DomainName::parse("a.highhock.local").unwrap();
+        let offer = offered(&container, &Rules { domain, ..instance });
+        assert_eq!(offer.wanted.len(), 1);
+        assert!(offer.skipped[0].reason.contains("255 bytes long"), "{:?}", offer.skipped);
+    }
+
+    #[test]
+    fn services_that_come_to_one_key_are_all_wanted_in_their_order() {
+        let container = httpd().env("DISCOVER", "httpd:81,httpd:80").bind("81/tcp -> 0.0.0.0:8081");
+        assert_eq!(
+            wanted(&offered(&container, &rules())),
+            [
+                r#"skydns/local/highhock/httpd = {"host":"10.77.66.0","port":8081,"ttl":60}"#,
+                r#"skydns/local/highhock/httpd = {"host":"10.77.66.0","port":8080,"ttl":60}"#,
+            ],
+        );
+    }
+
+    #[test]
+    fn a_service_that_cannot_be_reached_is_skipped_and_its_neighbours_kept() {
+        let container = httpd().env("DISCOVER", "Api:81/udp,httpd:80,bad");
+        let offer = offered(&container, &rules());
+        assert_eq!(offer.wanted.len(), 1);
+        assert_eq!(offer.services.len(), 2);
+        let entries: Vec<_> = offer.skipped.iter().map(|s| s.entry.as_str()).collect();
+        assert_eq!(entries, ["bad", "api:81/udp"]);
+    }
+
+    #[test]
+    fn only_a_running_container_is_published() {
+        for (life, reason) in [
+            (Life::Running, None),
+            (Life::Created, Some("is created, but not started")),
+            (Life::Paused, Some("is paused")),
+            (Life::Restarting, Some("is restarting")),
+            (Life::Removing, Some("is being removed")),
+            (Life::Exited, Some("has exited")),
+            (Life::Dead, Some("is dead")),
+        ] {
+            // Neither the label nor the setting is about life.
+            let container = Container { life, ..httpd() }.label("highhock.health", "ignore");
+            let offer = offered(&container, &Rules { health: false, ..rules() });
+            assert_eq!(offer.withheld.as_deref(), reason);
+            assert_eq!(offer.wanted.len(), usize::from(reason.is_none()), "{life:?}");
+            assert_eq!(offer.services.len(), 1, "{life:?}");
+        }
+    }
+
+    #[test]
+    fn a_container_with_a_health_check_is_published_while_healthy() {
+        for (health, rule, label, published) in [
+            (Health::Unchecked, true, None, true),
+            (Health::Healthy, true, None, true),
+            (Health::Starting, true, None, false),
+            (Health::Unhealthy, true, None, false),
+            (Health::Starting, false, None, true),
+            (Health::Unhealthy, false, None, true),
+            (Health::Unhealthy, true, Some("ignore"), true),
+            (Health::Starting, true, Some(" Ignore"), true),
+            (Health::Unhealthy, true, Some("yes"), false),
+        ] {
+            let mut container = Container { health, ..httpd() };
+            if let Some(value) = label {
+                container = container.label("highhock.health", value);
+            }
+            let offer = offered(&container, &Rules { health: rule, ..rules() });
+            assert_eq!(offer.wanted.len(), usize::from(published), "{health:?} {rule} {label:?}");
+            assert_eq!(offer.withheld.is_none(), published, "{health:?} {rule} {label:?}");
+        }
+        let offer = offered(&Container { health: Health::Unhealthy, ..httpd() }, &rules());
+        assert!(offer.withheld.unwrap().starts_with("is unhealthy"));
+    }
+
+    #[test]
+    fn a_withheld_container_tells_what_was_malformed_but_nothing_of_its_ports() {
+        let container =
+            Container { life: Life::Exited, ..Container::sample() }.env("DISCOVER", "httpd:80,bad");
+        let offer = offered(&container, &rules());
+        let entries: Vec<_> = offer.skipped.iter().map(|s| s.entry.as_str()).collect();
+        assert_eq!(entries, ["bad"]);
+    }
+
+    #[test]
+    fn how_a_container_is_reached_is_for_the_caller_to_say() {
+        let offer = offer(&httpd(), &Reach::HostNetwork, &rules());
+        assert_eq!(
+            wanted(&offer),
+            [r#"skydns/local/highhock/httpd = {"host":"10.77.66.0","port":80,"ttl":60}"#],
+        );
+    }
 }

@@ -1,0 +1,37 @@
+//! Whole numbers as containers write them.
+
+use std::str::FromStr;
+
+/// Reads a number written in decimal digits alone; Rust's own parsers would take a
+/// sign before them, too. `None` where it is anything else, or out of the type's
+/// range.
+pub fn read_digits<T: FromStr>(text: &str) -> Option<T> {
+    let digits_only = text.bytes().all(|b| b.is_ascii_digit());
+    digits_only.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use super::*;
+
+    #[test]
+    fn only_digits_within_range_make_a_number() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("080", Some(80)),
+            ("65535", Some(65535)),
+            ("65536", None),
+            ("+80", None),
+            ("-1", None),
+            ("8 0", None),
+            ("80.0", None),
+            ("", None),
+            ("٨٠", None),
+        ] {
+            assert_eq!(read_digits::<u16>(text), expected, "{text:?}");
+        }
+        assert_eq!(read_digits::<NonZeroU16>("0"), None);
+    }
+}
