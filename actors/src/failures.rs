@@ -55,8 +55,8 @@ mod tests {
 
     #[test]
     fn only_the_last_five_count() {
-        assert_eq!(verdicts(&[0, 50, 100, 150, 151, 152, 153])[6], Some(7));
-        assert_eq!(verdicts(&[0, 50, 100, 150, 151, 152, 153, 154])[7], None);
+        assert_eq!(verdicts(&[0, 50, 100, 150, 151, 152])[5], Some(6));
+        assert_eq!(verdicts(&[0, 50, 100, 150, 151, 152, 153])[6], None);
     }
 
     #[test]

@@ -1,0 +1,155 @@
+//! A Docker engine that does what a test says.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::time::Duration;
+
+use highhock_actors::{
+    Binding, Container, ContainerId, ContainerRow, ContainerSource, Health, Life, NetworkMode,
+    Proto, SourceError, SourceErrorKind, StartedAt,
+};
+
+/// The id of the container number `n`.
+pub fn id(n: usize) -> String {
+    format!("{n:012x}{n:052x}")
+}
+
+/// A container of this name, started in the order of `n`, that offers a service of its
+/// name on its port 80, published on 8000 + `n`.
+pub fn container(name: &str, n: usize) -> Container {
+    Container {
+        id: ContainerId::new(&id(n)),
+        name: name.into(),
+        life: Life::Running,
+        health: Health::Unchecked,
+        started: StartedAt(1_000 + n as i128),
+        env: BTreeMap::from([("DISCOVER".into(), format!("{name}:80"))]),
+        labels: BTreeMap::new(),
+        network: NetworkMode::Own,
+        bindings: vec![Binding {
+            port: 80,
+            proto: Proto::Tcp,
+            host_address: "0.0.0.0".parse().unwrap(),
+            host_port: 8000 + n as u16,
+        }],
+    }
+}
+
+#[derive(Default)]
+struct State {
+    containers: BTreeMap<String, Container>,
+    /// A digest of what a row would say besides; changes at a restart.
+    endpoint_ids: BTreeMap<String, u64>,
+    away: bool,
+    lists: usize,
+    inspections: Vec<String>,
+    list_takes: Duration,
+    inspect_takes: Duration,
+    panic_in_list: bool,
+    panic_in_inspect: Option<String>,
+}
+
+/// A handle to the engine; clones share it.
+#[derive(Clone, Default)]
+pub struct Engine(Rc<RefCell<State>>);
+
+impl Engine {
+    pub fn run(&self, container: Container) {
+        let mut state = self.0.borrow_mut();
+        let endpoints = state.endpoint_ids.len() as u64;
+        state.endpoint_ids.insert(container.id.as_str().into(), endpoints);
+        state.containers.insert(container.id.as_str().into(), container);
+    }
+
+    /// Changes a container in place, by its name.
+    pub fn change(&self, name: &str, change: impl FnOnce(&mut Container)) {
+        let mut state = self.0.borrow_mut();
+        change(state.containers.values_mut().find(|one| one.name == name).unwrap());
+    }
+
+    pub fn remove(&self, name: &str) {
+        self.0.borrow_mut().containers.retain(|_, one| one.name != name);
+    }
+
+    pub fn away(&self, away: bool) {
+        self.0.borrow_mut().away = away;
+    }
+
+    pub fn list_takes(&self, time: Duration) {
+        self.0.borrow_mut().list_takes = time;
+    }
+
+    pub fn inspect_takes(&self, time: Duration) {
+        self.0.borrow_mut().inspect_takes = time;
+    }
+
+    pub fn panic_in_next_list(&self) {
+        self.0.borrow_mut().panic_in_list = true;
+    }
+
+    pub fn panic_in_next_inspection_of(&self, name: &str) {
+        self.0.borrow_mut().panic_in_inspect = Some(name.into());
+    }
+
+    pub fn lists(&self) -> usize {
+        self.0.borrow().lists
+    }
+
+    pub fn inspections(&self) -> Vec<String> {
+        self.0.borrow().inspections.clone()
+    }
+}
+
+fn unreachable() -> SourceError {
+    SourceError::new(SourceErrorKind::Unreachable, "scripted: away")
+}
+
+impl State {
+    fn row(&self, container: &Container) -> ContainerRow {
+        let mut digest = DefaultHasher::new();
+        let endpoint = self.endpoint_ids.get(container.id.as_str());
+        format!("{:?} {:?} {:?}", container.bindings, container.life, container.health)
+            .hash(&mut digest);
+        endpoint.hash(&mut digest);
+        ContainerRow {
+            id: container.id.clone(),
+            name: container.name.clone(),
+            network: container.network.clone(),
+            likeness: digest.finish(),
+            uptime: None,
+        }
+    }
+}
+
+impl ContainerSource for Engine {
+    async fn list(&self) -> Result<Vec<ContainerRow>, SourceError> {
+        let (answer, takes) = {
+            let mut state = self.0.borrow_mut();
+            state.lists += 1;
+            assert!(!std::mem::take(&mut state.panic_in_list), "a test asked for it");
+            let listed = state.containers.values().filter(|one| one.life.is_listed());
+            let rows = listed.map(|container| state.row(container)).collect();
+            (if state.away { Err(unreachable()) } else { Ok(rows) }, state.list_takes)
+        };
+        tokio::time::sleep(takes).await;
+        answer
+    }
+
+    async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {
+        let (answer, takes) = {
+            let mut state = self.0.borrow_mut();
+            let found = state.containers.get(target).cloned();
+            let name = found.as_ref().map(|one| one.name.clone()).unwrap_or_default();
+            state.inspections.push(name.clone());
+            if state.panic_in_inspect.as_ref() == Some(&name) {
+                state.panic_in_inspect = None;
+                panic!("a test asked for it");
+            }
+            (if state.away { Err(unreachable()) } else { Ok(found) }, state.inspect_takes)
+        };
+        tokio::time::sleep(takes).await;
+        answer
+    }
+}

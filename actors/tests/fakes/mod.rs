@@ -1,0 +1,131 @@
+//! A scripted engine and a model of etcd's v2 keys, for the core in simulated time.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each suite is a crate of its own and uses a part of this"
+)]
+
+mod engine;
+mod store;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use highhock_actors::publish::{Layout, Method, Rules};
+use highhock_actors::service::DomainName;
+use highhock_actors::{Core, CoreSettings, Host, RecordState};
+use slog::{Discard, Logger, o};
+use tokio::time::Instant;
+
+pub use engine::{Engine, container, id};
+pub use store::{Away, Store};
+
+pub const TTL: Duration = Duration::from_secs(15);
+pub const POLL: Duration = Duration::from_secs(10);
+
+/// A core between a scripted engine and a model store.
+pub struct World {
+    pub engine: Engine,
+    pub store: Store,
+    pub core: Core<Engine, Store>,
+}
+
+pub fn settings() -> CoreSettings {
+    CoreSettings {
+        rules: Rules {
+            prefix: "skydns".into(),
+            domain: DomainName::parse("skydns.local").unwrap(),
+            layout: Layout::Flat,
+            hostname: "node1".into(),
+            host: Host::parse("10.77.66.0").unwrap(),
+            ttl: NonZeroU32::new(60).unwrap(),
+            methods: vec![Method::Env, Method::Label],
+            health: true,
+        },
+        ttl: TTL,
+        poll: POLL,
+        look: POLL,
+    }
+}
+
+impl World {
+    /// Time must be paused already.
+    pub fn start(engine: Engine, store: Store) -> Self {
+        Self::start_with(settings(), engine, store)
+    }
+
+    pub fn start_with(settings: CoreSettings, engine: Engine, store: Store) -> Self {
+        let log = Logger::root(Discard, o!());
+        let core = Core::start(settings, engine.clone(), store.clone(), &log);
+        Self { engine, store, core }
+    }
+
+    /// With so many containers, named web-0 and on, each with one service of its name.
+    pub async fn with_containers(count: usize) -> Self {
+        let engine = Engine::default();
+        for n in 0..count {
+            engine.run(container(&format!("web-{n}"), n));
+        }
+        let world = Self::start(engine, Store::default());
+        world.until("all are published", |world| world.store.len() == count).await;
+        world
+    }
+
+    /// Lets time pass until the condition holds; panics where it takes over five minutes.
+    #[track_caller]
+    pub fn until(
+        &self,
+        what: &str,
+        condition: impl Fn(&Self) -> bool,
+    ) -> impl Future<Output = Duration> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let started = Instant::now();
+            while !condition(self) {
+                assert!(
+                    started.elapsed() < Duration::from_secs(300),
+                    "never: {what} ({caller}); the store holds {:?}",
+                    self.store.keys()
+                );
+                pass(Duration::from_millis(10)).await;
+            }
+            started.elapsed()
+        }
+    }
+
+    /// Lets time pass, and panics where meanwhile the store is missing one of the keys.
+    #[track_caller]
+    pub fn all_the_while(&self, time: Duration, keys: &[String]) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let end = Instant::now() + time;
+            while Instant::now() < end {
+                for key in keys {
+                    assert!(self.store.get(key).is_some(), "{key} is missing ({caller})");
+                }
+                pass(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    pub async fn state_of(&self, key: &str) -> Option<(RecordState, Option<String>)> {
+        let reports = self.core.records().await?;
+        let report = reports.into_iter().find(|report| report.key.as_str() == key)?;
+        Some((report.state, report.reason))
+    }
+}
+
+/// Lets simulated time pass.
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// The key of a service of this name.
+pub fn key(name: &str) -> String {
+    format!("skydns/local/skydns/{name}")
+}
+
+/// The keys of web-0 up to, but not with, web-`count`.
+pub fn keys(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| key(&format!("web-{n}"))).collect()
+}

@@ -1,0 +1,446 @@
+//! What the core promises while nothing fails, and while Docker or the store does.
+
+mod fakes;
+
+use std::time::Duration;
+
+use fakes::{Away, Engine, POLL, Store, TTL, World, container, id, key, keys, pass, settings};
+use highhock_actors::publish::Layout;
+use highhock_actors::{Health, Life, NetworkMode, RecordState, Stopped, Write};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn value(port: u16) -> String {
+    format!(r#"{{"host":"10.77.66.0","port":{port},"ttl":60}}"#)
+}
+
+#[actix::test]
+async fn a_record_lives_as_long_as_its_container() {
+    tokio::time::pause();
+    let world = World::with_containers(1).await;
+    assert_eq!(world.store.get(&key("web-0")), Some(value(8000)));
+    world.all_the_while(TTL * 10, &keys(0..1)).await;
+    world.engine.remove("web-0");
+    let took = world.until("it is withdrawn", |world| world.store.len() == 0).await;
+    assert!(took <= POLL + SECOND, "{took:?}");
+    pass(TTL * 2).await;
+    assert_eq!(world.store.keys(), [""; 0]);
+}
+
+#[actix::test]
+async fn while_nothing_changes_docker_is_asked_one_question_a_poll() {
+    tokio::time::pause();
+    let world = World::with_containers(500).await;
+    let (lists, inspections) = (world.engine.lists(), world.engine.inspections().len());
+    assert_eq!(inspections, 500);
+    pass(POLL * 60).await;
+    assert_eq!(world.engine.inspections().len(), inspections);
+    let lists = world.engine.lists() - lists;
+    assert!((60..=64).contains(&lists), "{lists}");
+
+    world.engine.change("web-7", |one| one.bindings[0].host_port = 9999);
+    pass(POLL * 3).await;
+    assert_eq!(world.engine.inspections()[inspections..], ["web-7"]);
+    assert_eq!(world.store.get(&key("web-7")), Some(value(9999)));
+}
+
+#[actix::test]
+async fn a_quiet_world_is_refreshed_and_not_written_otherwise() {
+    tokio::time::pause();
+    let world = World::with_containers(50).await;
+    let before = world.store.writes().len();
+    pass(TTL * 4).await;
+    let writes = world.store.writes().split_off(before);
+    assert!(writes.iter().all(|write| matches!(write, Write::Refresh { .. })));
+    // A third of the TTL at the latest; not much more often than that.
+    let each = writes.len() / 50;
+    assert!((12..=16).contains(&each), "{each} refreshes a record in four TTLs");
+}
+
+#[actix::test]
+async fn a_container_is_inspected_once_in_a_long_while_all_the_same() {
+    tokio::time::pause();
+    let world = World::with_containers(3).await;
+    pass(Duration::from_secs(3600)).await;
+    let inspections = world.engine.inspections();
+    assert!((6..=9).contains(&inspections.len()), "{inspections:?}");
+}
+
+#[actix::test]
+async fn paused_unhealthy_and_dead_containers_are_withdrawn_and_put_back() {
+    tokio::time::pause();
+    let world = World::with_containers(2).await;
+    let states: [fn(&mut highhock_actors::Container); 2] =
+        [|one| one.life = Life::Paused, |one| one.health = Health::Unhealthy];
+    for unfit in states {
+        world.engine.change("web-1", unfit);
+        let took = world.until("it is withdrawn", |world| world.store.len() == 1).await;
+        assert!(took <= POLL + SECOND, "{took:?}");
+        world.engine.change("web-1", |one| {
+            (one.life, one.health) = (Life::Running, Health::Healthy);
+        });
+        world.until("it is back", |world| world.store.len() == 2).await;
+    }
+}
+
+#[actix::test]
+async fn docker_away_is_not_no_containers() {
+    tokio::time::pause();
+    let world = World::with_containers(5).await;
+    world.engine.away(true);
+    world.engine.remove("web-4");
+    world.all_the_while(TTL * 20, &keys(0..5)).await;
+    world.engine.away(false);
+    let took = world.until("what ended is withdrawn", |world| world.store.len() == 4).await;
+    assert!(took <= POLL + SECOND, "{took:?}");
+    world.all_the_while(TTL * 2, &keys(0..4)).await;
+}
+
+#[actix::test]
+async fn a_container_that_comes_while_docker_stutters_is_published() {
+    tokio::time::pause();
+    let world = World::with_containers(1).await;
+    world.engine.run(container("web-1", 1));
+    world.engine.inspect_takes(SECOND);
+    world.until("the inspection began", |world| world.engine.inspections().len() > 1).await;
+    world.engine.away(true);
+    pass(POLL * 3).await;
+    world.engine.away(false);
+    world.until("it is published", |world| world.store.len() == 2).await;
+}
+
+#[actix::test]
+async fn after_an_outage_a_wiped_store_is_right_within_a_second() {
+    tokio::time::pause();
+    for how in [Away::Refused, Away::Silent] {
+        let world = World::with_containers(100).await;
+        world.store.go_away(how);
+        pass(TTL * 3).await;
+        world.store.wipe();
+        world.engine.run(container("new", 200));
+        world.engine.remove("web-99");
+        pass(POLL * 2).await;
+        world.store.come_back();
+        let took = world.until("all are back", |world| world.store.len() == 100).await;
+        assert!(took <= SECOND * 2, "{how:?}: {took:?}");
+        assert!(how == Away::Silent || took <= SECOND, "{how:?}: {took:?}");
+        assert!(world.store.get(&key("new")).is_some());
+        assert_eq!(world.store.get(&key("web-99")), None);
+    }
+}
+
+#[actix::test]
+async fn tries_in_an_outage_back_off_and_send_no_writes() {
+    tokio::time::pause();
+    let world = World::with_containers(20).await;
+    world.store.go_away(Away::Refused);
+    pass(TTL).await;
+    let before = world.store.writes().len();
+    pass(TTL * 4).await;
+    assert_eq!(world.store.writes().len(), before);
+}
+
+#[actix::test]
+async fn a_late_write_never_brings_back_what_was_withdrawn() {
+    tokio::time::pause();
+    let world = World::with_containers(1).await;
+    world.store.go_away(Away::Late);
+    world.engine.run(container("late", 1));
+    world.core.poll_now();
+    world
+        .until("its put is under way", |world| {
+            world.store.writes().iter().any(|write| write.key().as_str() == key("late"))
+        })
+        .await;
+    world.engine.remove("late");
+    pass(POLL * 2).await;
+    world.store.come_back();
+    pass(SECOND * 3).await;
+    world.store.carry_out_late_writes();
+    let took = world.until("it is withdrawn again", |world| world.store.len() == 1).await;
+    assert!(took <= SECOND * 5, "{took:?}");
+    pass(SECOND * 60).await;
+    assert_eq!(world.store.keys(), keys(0..1));
+}
+
+#[actix::test]
+async fn a_late_delete_does_not_take_away_what_is_wanted_again() {
+    tokio::time::pause();
+    let world = World::with_containers(1).await;
+    world.store.go_away(Away::Late);
+    world.engine.change("web-0", |one| one.life = Life::Paused);
+    world
+        .until("its delete is under way", |world| {
+            world.store.writes().iter().any(|write| matches!(write, Write::Delete { .. }))
+        })
+        .await;
+    world.engine.change("web-0", |one| one.life = Life::Running);
+    pass(SECOND).await;
+    world.store.come_back();
+    pass(POLL + SECOND).await;
+    world.store.carry_out_late_writes();
+    world.until("it is there", |world| world.store.len() == 1).await;
+    world.all_the_while(TTL * 2, &keys(0..1)).await;
+}
+
+#[actix::test]
+async fn a_late_put_is_recognised_as_ours() {
+    tokio::time::pause();
+    let world = World::start(Engine::default(), Store::default());
+    world.store.go_away(Away::Late);
+    world.engine.run(container("web-0", 0));
+    pass(POLL * 2).await;
+    // Another port while the first put may still arrive.
+    world.engine.change("web-0", |one| one.bindings[0].host_port = 9000);
+    pass(POLL * 2).await;
+    world.store.carry_out_late_writes();
+    world.store.come_back();
+    let wanted = Some(value(9000));
+    world.until("the newest is there", |world| world.store.get(&key("web-0")) == wanted).await;
+}
+
+#[actix::test]
+async fn anothers_record_is_stood_by_and_taken_over_when_it_ends() {
+    tokio::time::pause();
+    let (engine, store) = (Engine::default(), Store::default());
+    let other = r#"{"host":"10.77.66.99","port":1,"ttl":60}"#;
+    store.put(&key("web-0"), other, Some(SECOND * 40));
+    engine.run(container("web-0", 0));
+    let world = World::start(engine, store);
+    pass(SECOND * 30).await;
+    assert_eq!(world.store.get(&key("web-0")).as_deref(), Some(other));
+    let (state, reason) = world.state_of(&key("web-0")).await.unwrap();
+    assert_eq!(state, RecordState::Standby);
+    assert!(reason.unwrap().contains("10.77.66.99"));
+    let took = world
+        .until("it is taken over", |world| world.store.get(&key("web-0")) == Some(value(8000)));
+    assert!(took.await <= SECOND * 12);
+}
+
+#[actix::test]
+async fn a_static_entry_is_never_touched() {
+    tokio::time::pause();
+    let (engine, store) = (Engine::default(), Store::default());
+    // Even one that looks like ours to the letter.
+    store.put(&key("web-0"), &value(8000), None);
+    engine.run(container("web-0", 0));
+    let world = World::start(engine, store);
+    pass(TTL * 10).await;
+    assert_eq!(world.state_of(&key("web-0")).await.unwrap().0, RecordState::Standby);
+    world.engine.remove("web-0");
+    pass(TTL * 2).await;
+    assert_eq!(world.store.get(&key("web-0")), Some(value(8000)));
+}
+
+#[actix::test]
+async fn an_earlier_lifes_record_is_adopted_and_mended() {
+    tokio::time::pause();
+    let (engine, store) = (Engine::default(), Store::default());
+    store.put(&key("web-0"), &value(8000), Some(SECOND * 4));
+    store.put(&key("web-1"), &value(1234), Some(SECOND * 4));
+    store.put(&key("gone"), &value(4321), Some(SECOND * 4));
+    engine.run(container("web-0", 0));
+    engine.run(container("web-1", 1));
+    let world = World::start(engine, store);
+    world.all_the_while(SECOND * 30, &keys(0..2)).await;
+    assert_eq!(world.store.get(&key("web-1")), Some(value(8001)));
+    assert_eq!(world.store.len(), 2);
+}
+
+#[actix::test]
+async fn a_record_that_another_changed_is_anothers() {
+    tokio::time::pause();
+    let world = World::with_containers(2).await;
+    world.store.put(&key("web-0"), &value(7777), Some(SECOND * 100));
+    pass(SECOND * 90).await;
+    assert_eq!(world.store.get(&key("web-0")), Some(value(7777)));
+    assert_eq!(world.state_of(&key("web-0")).await.unwrap().0, RecordState::Standby);
+    world
+        .until("it is ours again", |world| world.store.get(&key("web-0")) == Some(value(8000)))
+        .await;
+}
+
+#[actix::test]
+async fn a_record_that_was_deleted_is_put_back() {
+    tokio::time::pause();
+    let world = World::with_containers(2).await;
+    world.store.remove(&key("web-1"));
+    let took = world.until("it is back", |world| world.store.len() == 2).await;
+    assert!(took <= TTL / 3 + SECOND, "{took:?}");
+}
+
+#[actix::test]
+async fn of_two_containers_with_one_name_the_first_started_holds_it() {
+    tokio::time::pause();
+    let engine = Engine::default();
+    for n in [1, 2, 3] {
+        let mut one = container(&format!("c{n}"), n);
+        one.env.insert("DISCOVER".into(), "web-0:80".into());
+        engine.run(one);
+    }
+    let world = World::start(engine, Store::default());
+    let held_by =
+        |port: u16| move |world: &World| world.store.get(&key("web-0")) == Some(value(port));
+    world.until("the first holds it", held_by(8001)).await;
+    let reports = world.core.records().await.unwrap();
+    let states: Vec<_> = reports.iter().map(|report| report.state).collect();
+    assert_eq!(states, [RecordState::Live, RecordState::Standby, RecordState::Standby]);
+    assert!(reports[1].reason.as_ref().unwrap().contains("c1"), "{:?}", reports[1].reason);
+    world.engine.remove("c1");
+    world.until("the second holds it", held_by(8002)).await;
+    world.engine.run(container("c1", 4));
+    world.all_the_while(TTL * 2, &keys(0..1)).await;
+    assert!(held_by(8002)(&world));
+}
+
+#[actix::test]
+async fn a_name_above_another_fails_alone_and_recovers() {
+    tokio::time::pause();
+    let world = World::with_containers(3).await;
+    let mut child = container("child", 9);
+    child.env.insert("DISCOVER".into(), "api.web-0:80".into());
+    world.engine.run(child);
+    world.engine.run(container("other", 10));
+    world.until("the other is there", |world| world.store.get(&key("other")).is_some()).await;
+    let (state, reason) = world.state_of(&key("web-0/api")).await.unwrap();
+    assert_eq!(state, RecordState::Failed);
+    assert!(reason.unwrap().contains("in the way"));
+    world.all_the_while(TTL * 2, &keys(0..3)).await;
+    world.engine.remove("web-0");
+    let took = world.until("it is there", |world| world.store.get(&key("web-0/api")).is_some());
+    assert!(took.await <= POLL + SECOND);
+}
+
+#[actix::test]
+async fn a_refused_key_holds_up_nothing_else() {
+    tokio::time::pause();
+    let engine = Engine::default();
+    let store = Store::default();
+    store.refuse(Some(&key("web-1")));
+    for n in 0..3 {
+        engine.run(container(&format!("web-{n}"), n));
+    }
+    let world = World::start(engine, store);
+    world.until("the others are there", |world| world.store.len() == 2).await;
+    let tries = |world: &World| {
+        world.store.writes().iter().filter(|write| write.key().as_str() == key("web-1")).count()
+    };
+    pass(SECOND * 120).await;
+    assert!((4..=7).contains(&tries(&world)), "{}", tries(&world));
+    assert_eq!(world.state_of(&key("web-1")).await.unwrap().0, RecordState::Failed);
+    world.store.refuse(None);
+    world.until("it is there", |world| world.store.len() == 3).await;
+}
+
+#[actix::test]
+async fn in_the_instance_layout_every_container_has_a_key() {
+    tokio::time::pause();
+    let mut settings = settings();
+    settings.rules.layout = Layout::Instance;
+    let engine = Engine::default();
+    for n in 0..2 {
+        let mut one = container(&format!("c{n}"), n);
+        one.env.insert("DISCOVER".into(), "web:80".into());
+        engine.run(one);
+    }
+    let world = World::start_with(settings, engine, Store::default());
+    world.until("both are there", |world| world.store.len() == 2).await;
+    assert_eq!(world.store.keys()[0], key("web/node1-000000000000-80"));
+}
+
+#[actix::test]
+async fn a_container_in_anothers_network_follows_it() {
+    tokio::time::pause();
+    let world = World::with_containers(1).await;
+    let mut guest = container("guest", 5);
+    guest.bindings.clear();
+    guest.network = NetworkMode::Container(id(0));
+    world.engine.run(guest);
+    world
+        .until("it is published", |world| world.store.get(&key("guest")) == Some(value(8000)))
+        .await;
+    world.engine.change("web-0", |one| one.bindings[0].host_port = 9000);
+    let took =
+        world.until("it follows", |world| world.store.get(&key("guest")) == Some(value(9000)));
+    assert!(took.await <= POLL + SECOND);
+    world.engine.remove("web-0");
+    world.until("it goes along", |world| world.store.len() == 0).await;
+}
+
+#[actix::test]
+async fn an_inspection_that_contradicts_the_listing_is_repeated() {
+    tokio::time::pause();
+    let world = World::start(Engine::default(), Store::default());
+    // The listing is of before, the inspection of after a restart began: by the time
+    // of the next listing the row looks as before.
+    world.engine.list_takes(SECOND);
+    world.engine.run(container("web-0", 0));
+    let lists = world.engine.lists();
+    world.until("it is being listed", |world| world.engine.lists() > lists).await;
+    world.engine.change("web-0", |one| one.life = Life::Restarting);
+    world.until("it was inspected", |world| !world.engine.inspections().is_empty()).await;
+    world.engine.change("web-0", |one| one.life = Life::Running);
+    let took = world.until("it is published", |world| world.store.len() == 1).await;
+    assert!(took <= POLL * 2 + SECOND, "{took:?}");
+}
+
+#[actix::test]
+async fn a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for() {
+    tokio::time::pause();
+    let world = World::with_containers(2).await;
+    let lists = world.engine.lists();
+    world.engine.list_takes(SECOND * 5);
+    // In the listing's picture web-1 is missing; meanwhile it was started again, and a
+    // look at it (its neighbour's, whose network it shares, say) found it running.
+    world.engine.change("web-1", |one| {
+        one.life = Life::Exited;
+        one.network = NetworkMode::Container(id(0));
+    });
+    world.until("a listing is under way", |world| world.engine.lists() > lists).await;
+    world.engine.change("web-1", |one| one.life = Life::Running);
+    pass(SECOND * 4).await;
+    world.all_the_while(SECOND * 2, &keys(0..1)).await;
+    world.until("all is well", |world| world.store.len() == 2).await;
+}
+
+#[actix::test]
+async fn a_clean_stop_keeps_or_removes_the_records() {
+    tokio::time::pause();
+    for withdraw in [false, true] {
+        let world = World::with_containers(20).await;
+        let World { core, store, .. } = world;
+        assert_eq!(core.stop(withdraw, SECOND * 5).await, Stopped::Clean);
+        assert_eq!(store.len(), if withdraw { 0 } else { 20 });
+        let writes = store.writes().len();
+        pass(TTL * 2).await;
+        assert_eq!(store.writes().len(), writes, "nothing is written after the stop");
+    }
+}
+
+#[actix::test]
+async fn a_stop_waits_no_longer_than_it_may() {
+    tokio::time::pause();
+    let world = World::with_containers(3).await;
+    world.store.go_away(Away::Silent);
+    let World { core, .. } = world;
+    let started = tokio::time::Instant::now();
+    assert_eq!(core.stop(true, SECOND * 5).await, Stopped::Unfinished(Some(3)));
+    let took = started.elapsed();
+    assert!(took >= SECOND * 5 && took < SECOND * 5 + SECOND / 10, "{took:?}");
+}
+
+#[actix::test]
+async fn both_away_at_the_start_is_no_error() {
+    tokio::time::pause();
+    let (engine, store) = (Engine::default(), Store::default());
+    engine.away(true);
+    store.go_away(Away::Refused);
+    engine.run(container("web-0", 0));
+    let world = World::start(engine, store);
+    pass(SECOND * 60).await;
+    world.engine.away(false);
+    pass(SECOND * 60).await;
+    world.store.come_back();
+    let took = world.until("it is published", |world| world.store.len() == 1).await;
+    assert!(took <= SECOND, "{took:?}");
+}
