@@ -161,8 +161,8 @@ announce_packages() {
     done
     case " $* " in
     *' dockerd '* | *' etcd '*)
-        say '  (Under systemd docker.io and etcd-server may start a service of their own. It stays'
-        say '  when this script is done; systemctl disable --now docker etcd stops it.)'
+        say '  (docker.io and etcd-server may start services, as packages do. These stay when this'
+        say '  script is done; under systemd: systemctl disable --now docker.socket docker etcd.)'
         ;;
     esac
 }
@@ -205,19 +205,22 @@ engine_version() { docker version --format '{{.Server.Version}} (API {{.Server.A
 use_engine() {
     local named=${DOCKER_HOST:-}
     export DOCKER_HOST=${DOCKER_HOST:-$usual_engine}
+    if ! engine_answers; then
+        [ -z "$named" ] || fail "no Docker engine answers at DOCKER_HOST=$named: start it, or unset DOCKER_HOST"
+        is_root || fail "no Docker engine answers at $DOCKER_HOST, and only root can start one"
+        wait_for_engine_lock
+        # One that was installed a moment ago may still be on its way up.
+        ! engine_process >/dev/null || wait_until 30 engine_answers || refuse_second_engine
+    fi
     if engine_answers; then
         say "Docker engine $(engine_version) answers at $DOCKER_HOST: using it."
-        return
+    else
+        start_engine "$1"
     fi
-    [ -z "$named" ] || fail "no Docker engine answers at DOCKER_HOST=$named: start it, or unset DOCKER_HOST"
-    start_engine "$1"
 }
 
 start_engine() {
-    is_root || fail "no Docker engine answers at $DOCKER_HOST, and only root can start one"
     require_cgroups
-    wait_for_engine_lock
-    refuse_second_engine
     engine_folder=$1
     mkdir -p "$engine_folder"
     remember_network
@@ -264,12 +267,14 @@ wait_for_engine_lock() {
 }
 
 refuse_second_engine() {
-    local name
-    for name in /proc/[0-9]*/comm; do
-        if [ "$(cat "$name" 2>/dev/null)" = dockerd ]; then
-            fail "a dockerd runs here (process ${name//[^0-9]/}) but does not answer at $DOCKER_HOST; a second one would break its network. Name its socket in DOCKER_HOST, or stop it."
-        fi
-    done
+    fail "a dockerd runs here (process $(engine_process)) but does not answer at $DOCKER_HOST; a second one would break its network. Name its socket in DOCKER_HOST, or stop it."
+}
+
+# The id of a dockerd on this machine, by means that need no package.
+engine_process() {
+    local file
+    file=$(grep -lxs dockerd /proc/[0-9]*/comm | head -n 1) || true
+    [ -n "$file" ] && cut -d / -f 3 <<<"$file"
 }
 
 stop_engine() {
