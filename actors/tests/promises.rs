@@ -169,6 +169,7 @@ async fn a_late_delete_does_not_take_away_what_is_wanted_again() {
     let world = World::with_containers(1).await;
     world.store.go_away(Away::Late);
     world.engine.change("web-0", |one| one.life = Life::Paused);
+    world.core.poll_now();
     world
         .until("its delete is under way", |world| {
             world.store.writes().iter().any(|write| matches!(write, Write::Delete { .. }))
