@@ -32,8 +32,8 @@ pub(super) fn client(endpoint: &Endpoint, connect_timeout: Duration) -> Client {
     }
 }
 
-/// Both sorts of streams go through one connector service. awc's own one for TCP
-/// is passed by: it doesn't understand IPv6 addresses in brackets.
+/// A connector of our own for both sorts of streams: whatever a URL says, the
+/// connection goes to the endpoint.
 fn over<A, Io, F>(
     timeout: Duration,
     address: A,

@@ -146,16 +146,12 @@ async fn a_port_that_wants_tls_says_so() {
 
 #[actix_rt::test]
 async fn a_redirect_is_not_followed() {
-    let elsewhere = Arc::new(Canned::tcp(|_| Reply::json(EMPTY)));
-    let target = format!("http://{}/", elsewhere.authority());
-    let error = listing_fails(move || {
-        Reply::Raw(
-            format!("HTTP/1.1 301 Moved\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n").into(),
-        )
-    })
-    .await;
-    check(&error, SourceErrorKind::Malformed, "a redirect to \"http://127.0.0.1");
-    assert_eq!(elsewhere.connections(), 0);
+    let moved = "HTTP/1.1 301 Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n";
+    let server = engine("1.24", "1.41", move |_| Reply::Raw(moved.into()));
+    let error = docker(&server).list().await.unwrap_err();
+    check(&error, SourceErrorKind::Malformed, "a redirect to \"/elsewhere\"");
+    let targets: Vec<_> = server.requests().into_iter().map(|it| it.target).collect();
+    assert_eq!(targets, ["/version", "/v1.41/containers/json"]);
 }
 
 #[actix_rt::test]
