@@ -1,1 +1,284 @@
-//! To be written.
+//! The Docker edge: a client of the Docker Engine API, as far as HighHock needs it.
+//!
+//! Every question is one try with a time-out; when to ask again is the core's
+//! business. Written after the Docker Engine API's reference.
+
+mod answer;
+mod endpoint;
+mod failure;
+mod transport;
+mod uptime;
+mod version;
+mod wire;
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use awc::Client;
+use awc::http::header;
+use highhock_actors::{Container, ContainerRow, ContainerSource, SourceError};
+use slog::Logger;
+use tokio::time::{Instant, timeout};
+
+pub use endpoint::{BadEndpoint, Endpoint};
+pub use version::{
+    ApiVersion, BadVersion, NEWEST as NEWEST_API, NoCommonVersion, OLDEST as OLDEST_API, Spoken,
+    VersionChoice,
+};
+
+use answer::Answer;
+use failure::Question;
+
+/// How long an engine may take for a whole answer, by default. A busy engine
+/// takes its time, and nothing but a later notice is lost by waiting.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest answer that is read, in bytes. A row of a listing has some 2 KiB,
+/// several times that with Compose's labels.
+const LONGEST_ANSWER: usize = 64 << 20;
+
+/// Whom to ask, and how.
+#[derive(Clone, Debug)]
+pub struct DockerOptions {
+    /// Where the engine listens.
+    pub endpoint: Endpoint,
+    /// The API version to speak.
+    pub version: VersionChoice,
+    /// For a whole request, from connecting to the last byte of the answer.
+    pub timeout: Duration,
+}
+
+/// A client of one Docker engine. It belongs to one arbiter's thread.
+pub struct Docker {
+    options: DockerOptions,
+    http: Client,
+    /// What was negotiated, until something hints at another engine there.
+    version: Cell<Option<ApiVersion>>,
+    log: Logger,
+}
+
+/// The engine itself (`GET /info`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// Its identity. Two engines of one host may share it, and differ in `root_dir`.
+    pub id: String,
+    /// The name that it has for its host; may be empty.
+    pub name: String,
+    /// The directory that it keeps its state in; may be empty.
+    pub root_dir: String,
+    /// Its own version, such as `20.10.24`; may be empty.
+    pub version: String,
+    /// The API version that it is spoken to in.
+    pub api: ApiVersion,
+}
+
+/// A network of the engine's (`GET /networks`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineNetwork {
+    /// Its name, such as `bridge`.
+    pub name: String,
+    /// Its driver: `bridge`, `host`, `null`, `overlay`, `macvlan`, …
+    pub driver: String,
+    /// Its address ranges: none for `host` and `none`.
+    pub subnets: Vec<Subnet>,
+}
+
+/// An address range of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// In CIDR notation, as the engine gives it: `172.17.0.0/16`.
+    pub subnet: String,
+    /// The host's own address in it; the engine doesn't always tell.
+    pub gateway: Option<String>,
+}
+
+impl Docker {
+    /// A client; nothing is asked yet.
+    pub fn new(options: DockerOptions, log: Logger) -> Self {
+        let http = transport::client(&options.endpoint, options.timeout);
+        Self { options, http, version: Cell::new(None), log }
+    }
+
+    /// Where the engine is looked for.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.options.endpoint
+    }
+
+    /// The API version to speak: asked of the engine once, and again after it
+    /// was away.
+    ///
+    /// # Errors
+    /// Where the engine doesn't answer, or there is no version in common.
+    pub async fn api_version(&self) -> Result<ApiVersion, SourceError> {
+        if let Some(version) = self.version.get() {
+            return Ok(version);
+        }
+        let path = "/version";
+        let question = self.question(path);
+        let answer = self.get(path).await?;
+        let told: wire::Version = answer.json(question, "the version")?;
+        let parse = |text: &str| {
+            text.parse::<ApiVersion>().map_err(|error| question.malformed(&error.to_string()))
+        };
+        let oldest = match told.min_api_version.as_str() {
+            "" => None,
+            text => Some(parse(text)?),
+        };
+        let spoken = Spoken { oldest, newest: parse(&told.api_version)? };
+        let version = version::choose(self.options.version, spoken)
+            .map_err(|error| question.refused(&error.to_string()))?;
+        debug!(self.log, "docker API version chosen";
+            "chosen" => %version, "engine" => %spoken, "endpoint" => %self.options.endpoint);
+        self.version.set(Some(version));
+        Ok(version)
+    }
+
+    /// Which engine it is.
+    ///
+    /// # Errors
+    /// Where the engine doesn't answer, or not with that.
+    pub async fn engine(&self) -> Result<Engine, SourceError> {
+        let asked = self.ask("/info").await?;
+        let info: wire::Info = asked.answer.json(self.question(&asked.path), "the state")?;
+        Ok(Engine {
+            id: info.id,
+            name: info.name,
+            root_dir: info.docker_root_dir,
+            version: info.server_version,
+            api: asked.version,
+        })
+    }
+
+    /// The engine's networks, in any order.
+    ///
+    /// # Errors
+    /// Where the engine doesn't answer, or not with that.
+    pub async fn networks(&self) -> Result<Vec<EngineNetwork>, SourceError> {
+        let asked = self.ask("/networks").await?;
+        let networks: Vec<wire::Network> =
+            asked.answer.json(self.question(&asked.path), "the networks")?;
+        Ok(networks.into_iter().map(EngineNetwork::from).collect())
+    }
+
+    fn question<'a>(&'a self, path: &'a str) -> Question<'a> {
+        Question { endpoint: &self.options.endpoint, path }
+    }
+
+    /// Asks under the negotiated version. An engine that was upgraded between two
+    /// questions refuses the old version, and is asked once more in a new one.
+    async fn ask(&self, path: &str) -> Result<Asked, SourceError> {
+        let asked = self.ask_once(path).await?;
+        if !asked.answer.refuses_version() {
+            return Ok(asked);
+        }
+        self.version.set(None);
+        self.ask_once(path).await
+    }
+
+    async fn ask_once(&self, path: &str) -> Result<Asked, SourceError> {
+        let version = self.api_version().await?;
+        let path = format!("/v{version}{path}");
+        let answer = self.get(&path).await?;
+        Ok(Asked { path, version, answer })
+    }
+
+    /// One request. No answer may mean that the engine is being exchanged for
+    /// another version, so the negotiated one is forgotten then.
+    async fn get(&self, path: &str) -> Result<Answer, SourceError> {
+        let started = Instant::now();
+        let question = self.question(path);
+        let result = timeout(self.options.timeout, self.exchange(question))
+            .await
+            .unwrap_or_else(|_| Err(question.timed_out(self.options.timeout)));
+        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let outcome = match &result {
+            Ok(answer) => answer.status.as_str(),
+            Err(error) => error.kind.as_str(),
+        };
+        debug!(self.log, "docker request";
+            "method" => "GET", "path" => path, "status" => outcome, "ms" => milliseconds);
+        if result.is_err() {
+            self.version.set(None);
+        }
+        result
+    }
+
+    async fn exchange(&self, question: Question<'_>) -> Result<Answer, SourceError> {
+        let request = self.http.get(self.options.endpoint.url(question.path));
+        let mut response = request.send().await.map_err(|error| question.not_sent(&error))?;
+        let field = |name| {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let (content_type, location) = (field(header::CONTENT_TYPE), field(header::LOCATION));
+        let body = response.body().limit(LONGEST_ANSWER).await;
+        let body = body.map_err(|error| question.not_read(&error, LONGEST_ANSWER))?;
+        Ok(Answer { status: response.status(), content_type, location, body: body.to_vec() })
+    }
+}
+
+/// An answer, and what exactly was asked.
+struct Asked {
+    path: String,
+    version: ApiVersion,
+    answer: Answer,
+}
+
+impl ContainerSource for Docker {
+    async fn list(&self) -> Result<Vec<ContainerRow>, SourceError> {
+        let asked = self.ask("/containers/json").await?;
+        // One row that can't be read spoils the listing: leaving it out would
+        // say that its container is gone.
+        let rows: Vec<wire::Row> =
+            asked.answer.json(self.question(&asked.path), "the listing of containers")?;
+        Ok(rows.into_iter().map(ContainerRow::from).collect())
+    }
+
+    async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {
+        let asked = self.ask(&format!("/containers/{}/json", percent_encoded(target))).await?;
+        if asked.answer.no_such_container() {
+            return Ok(None);
+        }
+        let question = self.question(&asked.path);
+        let inspection: wire::Inspection = asked.answer.json(question, "a container")?;
+        Container::try_from(inspection)
+            .map(Some)
+            .map_err(|odd| question.malformed(&format!("no Docker engine answers so: {odd}")))
+    }
+}
+
+/// A name or id as one segment of a path (RFC 3986: what is not unreserved is encoded).
+fn percent_encoded(segment: &str) -> String {
+    let mut encoded = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+impl From<wire::Network> for EngineNetwork {
+    fn from(network: wire::Network) -> Self {
+        let configured = network.ipam.config.into_iter().filter(|it| !it.subnet.is_empty());
+        let subnets = configured.map(|it| Subnet {
+            subnet: it.subnet,
+            gateway: (!it.gateway.is_empty()).then_some(it.gateway),
+        });
+        Self { name: network.name, driver: network.driver, subnets: subnets.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_encoded;
+
+    #[test]
+    fn a_target_stays_one_segment_of_the_path() {
+        assert_eq!(percent_encoded("web-1.a_b~"), "web-1.a_b~");
+        assert_eq!(percent_encoded("a/../b?c#d%é "), "a%2F..%2Fb%3Fc%23d%25%C3%A9%20");
+    }
+}

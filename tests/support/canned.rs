@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -27,6 +28,10 @@ pub enum Reply {
     Hangup,
     /// Nothing, for ever.
     Silence,
+    /// A head and a part of the body that it announces, then nothing, for ever.
+    Stall { body: String },
+    /// These bytes as they are; then the connection ends.
+    Raw(Vec<u8>),
 }
 
 impl Reply {
@@ -52,7 +57,14 @@ type Script = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 /// The running server. It lives until the test's process ends.
 pub struct Canned {
     address: Option<SocketAddr>,
-    requests: Arc<Mutex<Vec<Request>>>,
+    seen: Arc<Seen>,
+}
+
+/// What came in so far.
+#[derive(Default)]
+struct Seen {
+    requests: Mutex<Vec<Request>>,
+    connections: AtomicUsize,
 }
 
 impl Canned {
@@ -61,14 +73,14 @@ impl Canned {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let incoming = move || listener.accept().map(|(stream, _)| stream);
-        Self { address: Some(address), requests: serve(incoming, Arc::new(script)) }
+        Self { address: Some(address), seen: serve(incoming, Arc::new(script)) }
     }
 
     /// Answers on a Unix socket.
     pub fn unix(path: &Path, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let incoming = move || listener.accept().map(|(stream, _)| stream);
-        Self { address: None, requests: serve(incoming, Arc::new(script)) }
+        Self { address: None, seen: serve(incoming, Arc::new(script)) }
     }
 
     /// `127.0.0.1:port`.
@@ -78,7 +90,12 @@ impl Canned {
 
     /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
+        self.seen.requests.lock().unwrap().clone()
+    }
+
+    /// How many connections came in so far.
+    pub fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::SeqCst)
     }
 }
 
@@ -102,11 +119,12 @@ impl Connection for std::os::unix::net::UnixStream {
 fn serve<C: Connection>(
     accept: impl Fn() -> std::io::Result<C> + Send + 'static,
     script: Script,
-) -> Arc<Mutex<Vec<Request>>> {
-    let requests = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&requests);
+) -> Arc<Seen> {
+    let all_seen = Arc::<Seen>::default();
+    let seen = Arc::clone(&all_seen);
     thread::spawn(move || {
         while let Ok(connection) = accept() {
+            seen.connections.fetch_add(1, Ordering::SeqCst);
             let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
             thread::spawn(move || {
                 // The client may leave at any moment; that ends this connection only.
@@ -114,17 +132,13 @@ fn serve<C: Connection>(
             });
         }
     });
-    requests
+    all_seen
 }
 
-fn converse<C: Connection>(
-    mut connection: C,
-    script: &Script,
-    seen: &Mutex<Vec<Request>>,
-) -> std::io::Result<()> {
+fn converse<C: Connection>(mut connection: C, script: &Script, seen: &Seen) -> std::io::Result<()> {
     let mut reader = BufReader::new(connection.second_handle());
     while let Some(request) = read_request(&mut reader)? {
-        seen.lock().unwrap().push(request.clone());
+        seen.requests.lock().unwrap().push(request.clone());
         match script(&request) {
             Reply::Full { status, content_type, body } => write!(
                 connection,
@@ -145,6 +159,19 @@ fn converse<C: Connection>(
             Reply::Silence => loop {
                 thread::park();
             },
+            Reply::Stall { body } => {
+                write!(
+                    connection,
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+                     Content-Length: {}\r\n\r\n{body}",
+                    body.len() + 100
+                )?;
+                connection.flush()?;
+                loop {
+                    thread::park();
+                }
+            }
+            Reply::Raw(bytes) => return connection.write_all(&bytes),
         }
         connection.flush()?;
     }

@@ -1,10 +1,16 @@
 //! What the black-box suites share: waiting for a condition, free ports, fakes
 //! of other people's servers, and launchers of the real ones.
 #![allow(dead_code, reason = "each suite is a crate of its own and uses a part of this")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 pub mod canned;
+pub mod docker;
+pub mod relay;
 
+use std::future::Future;
 use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A port on 127.0.0.1 that was free a moment ago.
@@ -14,7 +20,11 @@ pub fn free_port() -> u16 {
 
 /// Waits until `condition` gives a value; panics with `what` when it has not within `deadline`.
 #[track_caller]
-pub fn eventually<T>(what: &str, deadline: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(
+    what: &str,
+    deadline: Duration,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
     let end = tokio::time::Instant::now() + deadline;
     loop {
         if let Some(value) = condition() {
@@ -22,5 +32,48 @@ pub fn eventually<T>(what: &str, deadline: Duration, mut condition: impl FnMut()
         }
         assert!(tokio::time::Instant::now() < end, "{what}: not within {deadline:?}");
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// As [`eventually`], for a condition that is asked for in async code.
+pub async fn eventually_async<T, F>(
+    what: &str,
+    deadline: Duration,
+    mut condition: impl FnMut() -> F,
+) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let end = tokio::time::Instant::now() + deadline;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < end, "{what}: not within {deadline:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A number that no other call in this process gets, for names.
+pub fn unique() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A folder of the test's own, removed with all in it when dropped.
+pub struct TempDir(pub PathBuf);
+
+impl TempDir {
+    pub fn new() -> Self {
+        let name = format!("highhock-test-{}-{}", std::process::id(), unique());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

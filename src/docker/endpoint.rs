@@ -1,0 +1,128 @@
+//! Where an engine listens.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use awc::http::uri::Authority;
+
+/// The port of an engine without TLS, where a URL names none (Docker's own rule).
+const DEFAULT_PORT: u16 = 2375;
+
+/// Where an engine listens (`docker.url`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A TCP port without TLS: `host:port`, an IPv6 address in brackets.
+    Tcp(String),
+}
+
+/// A URL that names no engine that can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadEndpoint {
+    /// Not one of the schemes below.
+    #[error("it must begin with unix://, tcp:// or http://")]
+    Scheme,
+    /// `https://`.
+    #[error("TLS (https://) is not available in this version")]
+    Tls,
+    /// `unix://` without an absolute path.
+    #[error("unix:// needs an absolute path, as in unix:///var/run/docker.sock")]
+    SocketPath,
+    /// No `host` or `host:port` between scheme and end.
+    #[error("{0:?} is no host or host:port (a path is not supported)")]
+    Authority(String),
+}
+
+impl Endpoint {
+    /// Reads `unix:///path`, `tcp://host[:port]` or `http://host[:port]`.
+    ///
+    /// # Errors
+    /// Where it is none of these; the text goes behind the URL in a message.
+    pub fn parse(url: &str) -> Result<Self, BadEndpoint> {
+        match url.trim().split_once("://") {
+            Some(("unix", path)) if path.starts_with('/') && path.len() > 1 => {
+                Ok(Self::Unix(PathBuf::from(path)))
+            }
+            Some(("unix", _)) => Err(BadEndpoint::SocketPath),
+            Some(("tcp" | "http", rest)) => tcp(rest),
+            Some(("https", _)) => Err(BadEndpoint::Tls),
+            _ => Err(BadEndpoint::Scheme),
+        }
+    }
+
+    /// The URL of a path there. For a Unix socket the host is made up: HTTP asks
+    /// for one, the engine doesn't look at it.
+    pub(super) fn url(&self, path: &str) -> String {
+        match self {
+            Self::Unix(_) => format!("http://localhost{path}"),
+            Self::Tcp(authority) => format!("http://{authority}{path}"),
+        }
+    }
+}
+
+fn tcp(rest: &str) -> Result<Endpoint, BadEndpoint> {
+    let bad = || BadEndpoint::Authority(rest.to_owned());
+    let text = rest.strip_suffix('/').unwrap_or(rest);
+    if text.contains('@') {
+        return Err(bad());
+    }
+    let authority: Authority = text.parse().map_err(|_| bad())?;
+    let host = authority.host();
+    if host.is_empty() {
+        return Err(bad());
+    }
+    let port = match (authority.port_u16(), text.len() == host.len()) {
+        (Some(port), _) if port != 0 => port,
+        (None, true) => DEFAULT_PORT,
+        _ => return Err(bad()),
+    };
+    Ok(Endpoint::Tcp(format!("{host}:{port}")))
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp(authority) => write!(f, "tcp://{authority}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_engines_are_read() {
+        for (url, expected) in [
+            ("unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
+            ("tcp://127.0.0.1:2376", "tcp://127.0.0.1:2376"),
+            ("http://engine.example:80/", "tcp://engine.example:80"),
+            ("http://engine.example", "tcp://engine.example:2375"),
+            ("tcp://[::1]", "tcp://[::1]:2375"),
+            ("tcp://[::1]:4", "tcp://[::1]:4"),
+        ] {
+            assert_eq!(Endpoint::parse(url).map(|it| it.to_string()), Ok(expected.into()), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_engine_is_refused() {
+        for (url, expected) in [
+            ("", BadEndpoint::Scheme),
+            ("/var/run/docker.sock", BadEndpoint::Scheme),
+            ("ssh://host", BadEndpoint::Scheme),
+            ("https://host:2376", BadEndpoint::Tls),
+            ("unix://", BadEndpoint::SocketPath),
+            ("unix:///", BadEndpoint::SocketPath),
+            ("unix://docker.sock", BadEndpoint::SocketPath),
+        ] {
+            assert_eq!(Endpoint::parse(url), Err(expected), "{url}");
+        }
+        for rest in ["", "/", ":2375", "host:", "host:0", "host:70000", "host/path", "a@b", "a b"] {
+            let expected = BadEndpoint::Authority(rest.into());
+            assert_eq!(Endpoint::parse(&format!("tcp://{rest}")), Err(expected), "{rest:?}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+use std::time::Duration;
+
+use highhock_actors::Life;
+use serde_json::{Value, json};
+
+use super::*;
+
+const ID: &str = "f00dfeed0123456789abcdef0123456789abcdef0123456789abcdef01234567";
+
+fn row_json() -> Value {
+    json!({
+        "Id": ID, "Names": ["/db/web", "/web"], "Image": "httpd:1", "ImageID": "sha256:1",
+        "State": "running", "Status": "Up 5 minutes (healthy)",
+        "Ports": [
+            {"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
+            {"IP": "::", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
+            {"PrivatePort": 443, "Type": "tcp"}],
+        "Labels": {"a": "1", "b": "2"},
+        "HostConfig": {"NetworkMode": "default"},
+        "NetworkSettings": {"Networks": {"bridge": {"IPAMConfig": null, "NetworkID": "n",
+            "EndpointID": "e1", "IPAddress": "172.17.0.2", "GlobalIPv6Address": ""}}},
+        "Mounts": []
+    })
+}
+
+fn row(value: Value) -> ContainerRow {
+    serde_json::from_value::<Row>(value).unwrap().into()
+}
+
+/// The sample row with one place changed.
+fn row_with(pointer: &str, value: Value) -> ContainerRow {
+    let mut json = row_json();
+    *json.pointer_mut(pointer).unwrap() = value;
+    row(json)
+}
+
+#[test]
+fn a_row_is_read() {
+    let row = row(row_json());
+    assert_eq!(row.id.as_str(), ID);
+    assert_eq!(row.name, "web");
+    assert_eq!(row.network, NetworkMode::Own);
+    assert_eq!(row.uptime, Some(Duration::from_secs(300)));
+}
+
+#[test]
+fn a_row_of_nothing_but_an_id_is_read() {
+    for value in [
+        json!({"Id": ID}),
+        json!({"Id": ID, "Names": null, "State": null, "Status": null, "Ports": null,
+               "Labels": null, "HostConfig": null, "NetworkSettings": null}),
+        json!({"Id": ID, "NetworkSettings": {"Networks": null}, "HostConfig": {}}),
+        json!({"Id": ID, "NetworkSettings": {"Networks": {"bridge": null}}}),
+    ] {
+        let row = row(value);
+        assert_eq!(row.name, "f00dfeed0123");
+        assert_eq!((row.network, row.uptime), (NetworkMode::Own, None));
+    }
+}
+
+#[test]
+fn likeness_holds_while_only_uptime_order_and_image_tag_change() {
+    let likeness = row(row_json()).likeness;
+    let mut ports = row_json()["Ports"].as_array().unwrap().clone();
+    ports.reverse();
+    for (pointer, value) in [
+        ("/Status", json!("Up 6 minutes (healthy)")),
+        ("/Ports", json!(ports)),
+        ("/Names", json!(["/web", "/db/web"])),
+        ("/Labels", json!({"b": "2", "a": "1"})),
+        ("/Image", json!("sha256:0")),
+        ("/Mounts", json!([{}])),
+    ] {
+        assert_eq!(row_with(pointer, value).likeness, likeness, "{pointer}");
+    }
+}
+
+#[test]
+fn likeness_changes_with_all_that_matters() {
+    let likeness = row(row_json()).likeness;
+    for (pointer, value) in [
+        ("/Id", json!("0")),
+        ("/Names/1", json!("/web2")),
+        ("/State", json!("paused")),
+        ("/Status", json!("Up 5 minutes (unhealthy)")),
+        ("/Status", json!("Up 5 minutes")),
+        ("/Status", json!("Up 5 minutes (Paused)")),
+        ("/Ports", json!([])),
+        ("/Ports/0/PublicPort", json!(8081)),
+        ("/Ports/0/PrivatePort", json!(81)),
+        ("/Ports/0/IP", json!("127.0.0.1")),
+        ("/Ports/0/Type", json!("udp")),
+        ("/Labels/a", json!("3")),
+        ("/Labels", json!(null)),
+        ("/HostConfig/NetworkMode", json!("host")),
+        ("/NetworkSettings/Networks/bridge/EndpointID", json!("e2")),
+        ("/NetworkSettings/Networks/bridge/NetworkID", json!("n2")),
+        ("/NetworkSettings/Networks/bridge/IPAddress", json!("172.17.0.3")),
+        ("/NetworkSettings/Networks/bridge/GlobalIPv6Address", json!("fd00::2")),
+        ("/NetworkSettings/Networks", json!({})),
+    ] {
+        let text = format!("{pointer} = {value}");
+        assert_ne!(row_with(pointer, value).likeness, likeness, "{text}");
+    }
+}
+
+fn inspection_json() -> Value {
+    json!({
+        "Id": ID, "Name": "/web", "Created": "2026-11-23T01:46:59.88Z",
+        "State": {"Status": "running", "Running": true, "StartedAt": "2026-11-23T01:47:00.123456789Z",
+                  "FinishedAt": "0001-01-01T00:00:00Z", "Health": {"Status": "healthy", "Log": []}},
+        "Config": {"Env": ["DISCOVER=httpd:80", "UNSET", "A=b=c", "A=", "PATH=/bin"],
+                   "Labels": {"highhock.discover": "x:1"}},
+        "HostConfig": {"NetworkMode": "container:db"},
+        "NetworkSettings": {"Ports": {
+            "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
+            "53/udp": [{"HostIp": "", "HostPort": "5353"}],
+            "81/tcp": null, "82/tcp": [], "83/tcp": [{"HostIp": "", "HostPort": ""}],
+            "84/tcp": [{"HostIp": "127.0.0.1", "HostPort": "0"}],
+            "85/sctp": [{"HostIp": "10.0.0.1", "HostPort": "85"}],
+            "86/dccp": [{"HostIp": "10.0.0.1", "HostPort": "86"}]}}
+    })
+}
+
+fn inspect(value: Value) -> Result<Container, Odd> {
+    serde_json::from_value::<Inspection>(value).unwrap().try_into()
+}
+
+fn inspect_with(pointer: &str, value: Value) -> Result<Container, Odd> {
+    let mut json = inspection_json();
+    *json.pointer_mut(pointer).unwrap() = value;
+    inspect(json)
+}
+
+#[test]
+fn an_inspection_is_read() {
+    let container = inspect(inspection_json()).unwrap();
+    assert_eq!(container.id.as_str(), ID);
+    assert_eq!(container.name, "web");
+    assert_eq!((container.life, container.health), (Life::Running, Health::Healthy));
+    assert_eq!(container.started, StartedAt(1_795_398_420_123_456_789));
+    let env: Vec<_> = container.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(env, ["A=", "DISCOVER=httpd:80", "PATH=/bin"]);
+    assert_eq!(container.labels["highhock.discover"], "x:1");
+    assert_eq!(container.network, NetworkMode::Container("db".into()));
+    let bindings: Vec<_> = container
+        .bindings
+        .iter()
+        .map(|it| format!("{}:{} -> {}/{}", it.host_address, it.host_port, it.port, it.proto))
+        .collect();
+    let expected = [
+        "0.0.0.0:5353 -> 53/udp",
+        "0.0.0.0:8080 -> 80/tcp",
+        ":::8080 -> 80/tcp",
+        "10.0.0.1:85 -> 85/sctp",
+    ];
+    assert_eq!(bindings, expected);
+}
+
+#[test]
+fn what_a_container_lacks_reads_as_none() {
+    let container = inspect(json!({
+        "Id": ID, "Name": "/x", "HostConfig": null, "NetworkSettings": {"Ports": null},
+        "State": {"Status": "created", "StartedAt": "0001-01-01T00:00:00Z"},
+        "Config": {"Env": null, "Labels": null}
+    }))
+    .unwrap();
+    assert_eq!((container.life, container.health), (Life::Created, Health::Unchecked));
+    assert!(container.started < StartedAt(0));
+    assert!(container.env.is_empty() && container.labels.is_empty());
+    assert!(container.bindings.is_empty());
+}
+
+#[test]
+fn health_is_read() {
+    for (text, expected) in [
+        ("none", Health::Unchecked),
+        ("", Health::Unchecked),
+        ("starting", Health::Starting),
+        ("unhealthy", Health::Unhealthy),
+    ] {
+        let container = inspect_with("/State/Health/Status", json!(text)).unwrap();
+        assert_eq!(container.health, expected, "{text:?}");
+    }
+    assert_eq!(inspect_with("/State/Health", json!(null)).unwrap().health, Health::Unchecked);
+}
+
+#[test]
+fn what_no_engine_writes_is_an_error_that_names_it() {
+    for (pointer, value, expected) in [
+        ("/State/Status", json!("undead"), "State.Status is \"undead\""),
+        ("/State/StartedAt", json!("yesterday"), "State.StartedAt is \"yesterday\""),
+        ("/State/Health/Status", json!("poorly"), "State.Health.Status is \"poorly\""),
+        (
+            "/NetworkSettings/Ports",
+            json!({"x/tcp": []}),
+            "a key of NetworkSettings.Ports is \"x/tcp\"",
+        ),
+        (
+            "/NetworkSettings/Ports",
+            json!({"1/tcp": [{"HostIp": "here", "HostPort": "1"}]}),
+            "HostIp is \"here\"",
+        ),
+        (
+            "/NetworkSettings/Ports",
+            json!({"1/tcp": [{"HostIp": "", "HostPort": "70000"}]}),
+            "HostPort is \"70000\"",
+        ),
+    ] {
+        let error = inspect_with(pointer, value).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+}

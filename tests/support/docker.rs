@@ -1,0 +1,195 @@
+//! Containers on a real Docker engine, by the `docker` program.
+//!
+//! The engine is the one that `DOCKER_HOST` names, else the one on the usual
+//! socket. There is no test without one: a missing engine fails it.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use highhock::docker::Endpoint;
+
+use super::relay::Place;
+use super::unique;
+
+/// The image that is built where `HIGHHOCK_TEST_IMAGE` names no other: a static
+/// busybox. Its command waits, and ends at once on SIGTERM.
+const OWN_IMAGE: &str = "highhock-test/busybox:1";
+
+/// Builds [`OWN_IMAGE`] once a machine, however many tests ask for it at a time.
+const BUILD_IMAGE: &str = r#"
+set -eu
+image=$1 busybox=${HIGHHOCK_TEST_BUSYBOX:-/bin/busybox}
+exec 9>"${TMPDIR:-/tmp}/highhock-test-image.lock"
+flock 9
+if docker image inspect "$image" >/dev/null 2>&1; then exit 0; fi
+[ -x "$busybox" ] || { echo "no static busybox at $busybox (Debian: busybox-static)" >&2; exit 1; }
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+mkdir -p "$root/bin" "$root/etc" "$root/tmp" "$root/www"
+cp "$busybox" "$root/bin/busybox"
+"$busybox" --list | while read -r applet; do
+    [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
+done
+tar -C "$root" -c . | docker import \
+    --change 'CMD ["sh", "-c", "trap \"exit 0\" TERM; sleep 100000 & wait"]' - "$image" >/dev/null
+"#;
+
+/// Where the engine listens.
+pub fn endpoint() -> Endpoint {
+    let url = std::env::var("DOCKER_HOST").ok().filter(|url| !url.is_empty());
+    let url = url.unwrap_or_else(|| "unix:///var/run/docker.sock".into());
+    Endpoint::parse(&url).unwrap_or_else(|error| panic!("DOCKER_HOST {url}: {error}"))
+}
+
+/// The engine, as the far end of a relay.
+pub fn place() -> Place {
+    match endpoint() {
+        Endpoint::Unix(path) => Place::Unix(path),
+        Endpoint::Tcp(authority) => {
+            let address: SocketAddr = authority.to_socket_addrs().unwrap().next().unwrap();
+            Place::Tcp(address)
+        }
+    }
+}
+
+/// Runs `docker` with these arguments; its standard output without the last line's end.
+#[track_caller]
+pub fn docker(args: &[&str]) -> String {
+    require_engine();
+    run(args).unwrap_or_else(|error| panic!("docker {args:?}: {error}"))
+}
+
+fn run(args: &[&str]) -> Result<String, String> {
+    let output = Command::new("docker").args(args).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+#[track_caller]
+fn require_engine() {
+    static ENGINE: OnceLock<Result<String, String>> = OnceLock::new();
+    let engine = ENGINE.get_or_init(|| run(&["version", "--format", "{{.Server.Version}}"]));
+    if let Err(error) = engine {
+        panic!("needs a Docker engine: run tests/run ({error})");
+    }
+}
+
+/// The image of the tests' containers; built where it is missing.
+pub fn image() -> &'static str {
+    static IMAGE: OnceLock<String> = OnceLock::new();
+    require_engine();
+    IMAGE.get_or_init(|| {
+        if let Ok(image) = std::env::var("HIGHHOCK_TEST_IMAGE") {
+            return image;
+        }
+        let build = Command::new("sh").args(["-c", BUILD_IMAGE, "sh", OWN_IMAGE]).output().unwrap();
+        let said = String::from_utf8_lossy(&build.stderr);
+        assert!(build.status.success(), "can't build {OWN_IMAGE}: {said}");
+        OWN_IMAGE.to_owned()
+    })
+}
+
+/// A container; removed when dropped, whatever its state.
+pub struct Container {
+    id: String,
+    name: String,
+}
+
+impl Container {
+    /// `docker run -d`, with these options (`-p`, `-e` …) and this command (none: wait).
+    #[track_caller]
+    pub fn run(options: &[&str], command: &[&str]) -> Self {
+        Self::make(&["run", "-d"], options, command)
+    }
+
+    /// `docker create`, likewise.
+    #[track_caller]
+    pub fn create(options: &[&str], command: &[&str]) -> Self {
+        Self::make(&["create"], options, command)
+    }
+
+    #[track_caller]
+    fn make(verb: &[&str], options: &[&str], command: &[&str]) -> Self {
+        let name = format!("highhock-test-{}-{}", std::process::id(), unique());
+        let label = format!("highhock.test={}", std::process::id());
+        let own = ["--name", &name, "--label", &label];
+        // Made before the container, so that one that can't start is removed, too.
+        let mut container = Self { id: String::new(), name: name.clone() };
+        container.id = docker(&[verb, &own, options, &[image()], command].concat());
+        container
+    }
+
+    /// The whole id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its name, `highhock-test-<process>-<number>`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `docker <verb> <container>`: `pause`, `unpause`, `start` …
+    #[track_caller]
+    pub fn does(&self, verb: &str) {
+        docker(&[verb, &self.id]);
+    }
+
+    /// Ends it by SIGTERM, or by SIGKILL after a second.
+    #[track_caller]
+    pub fn stop(&self) {
+        docker(&["stop", "-t", "1", &self.id]);
+    }
+
+    /// Ends it likewise, and starts it again.
+    #[track_caller]
+    pub fn restart(&self) {
+        docker(&["restart", "-t", "1", &self.id]);
+    }
+
+    /// Runs a command in it.
+    #[track_caller]
+    pub fn exec(&self, command: &[&str]) -> String {
+        docker(&[&["exec", &self.id], command].concat())
+    }
+
+    /// Removes it now.
+    pub fn remove(self) {}
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // Panicking here, in a failing test, would end the whole test program.
+        let _ = run(&["rm", "-f", &self.name]);
+    }
+}
+
+/// A network; removed when dropped.
+pub struct Network {
+    name: String,
+}
+
+impl Network {
+    /// `docker network create`, with these options.
+    #[track_caller]
+    pub fn create(options: &[&str]) -> Self {
+        let name = format!("highhock-test-{}-{}", std::process::id(), unique());
+        docker(&[&["network", "create"], options, &[&name]].concat());
+        Self { name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = run(&["network", "rm", &self.name]);
+    }
+}

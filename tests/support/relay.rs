@@ -1,0 +1,206 @@
+//! A relay before a server, from a Unix socket or a TCP port to either, that
+//! can be cut and mended: it takes a server away from a client without touching
+//! the server.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+/// One end of the relay: where it listens, or what it leads to.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A socket's path.
+    Unix(PathBuf),
+    /// An address with a port.
+    Tcp(SocketAddr),
+}
+
+/// A relay. It begins mended; dropping it cuts it.
+pub struct Relay {
+    front: Place,
+    back: Place,
+    streams: Arc<Mutex<Vec<Stream>>>,
+    accepting: Option<Accepting>,
+}
+
+struct Accepting {
+    thread: JoinHandle<()>,
+    over: Arc<AtomicBool>,
+}
+
+impl Relay {
+    /// Listens on a socket at `path`.
+    pub fn unix(path: &Path, back: Place) -> Self {
+        Self::start(Place::Unix(path.to_owned()), back)
+    }
+
+    /// Listens on a free port of 127.0.0.1.
+    pub fn tcp(back: Place) -> Self {
+        Self::start(Place::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), back)
+    }
+
+    fn start(front: Place, back: Place) -> Self {
+        let mut relay = Self { front, back, streams: Arc::default(), accepting: None };
+        relay.mend();
+        relay
+    }
+
+    /// Where to connect to: `127.0.0.1:port`.
+    pub fn authority(&self) -> String {
+        match &self.front {
+            Place::Tcp(address) => address.to_string(),
+            Place::Unix(path) => panic!("{} is no TCP port", path.display()),
+        }
+    }
+
+    /// Closes all connections; new ones are refused. A Unix socket's file goes,
+    /// too, as when an engine stops. Over when this returns.
+    pub fn cut(&mut self) {
+        let Some(accepting) = self.accepting.take() else { return };
+        accepting.over.store(true, Ordering::SeqCst);
+        // Wakes the thread; it finds that it is over, and its listener closes.
+        drop(Stream::connect(&self.front).unwrap());
+        accepting.thread.join().unwrap();
+        if let Place::Unix(path) = &self.front {
+            std::fs::remove_file(path).unwrap();
+        }
+        for stream in self.streams.lock().unwrap().drain(..) {
+            stream.close();
+        }
+    }
+
+    /// Listens again, at the same place.
+    pub fn mend(&mut self) {
+        if self.accepting.is_some() {
+            return;
+        }
+        let listener = Listener::bind(&self.front);
+        if let Listener::Tcp(listener) = &listener {
+            self.front = Place::Tcp(listener.local_addr().unwrap());
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        let (back, streams, seen_over) =
+            (self.back.clone(), Arc::clone(&self.streams), Arc::clone(&over));
+        let thread = thread::spawn(move || {
+            while let Ok(stream) = listener.accept() {
+                if seen_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                // A server that is away shows as a hangup.
+                if let Ok(server) = Stream::connect(&back) {
+                    relay(stream, server, &streams);
+                }
+            }
+        });
+        self.accepting = Some(Accepting { thread, over });
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+/// Starts to carry bytes both ways.
+fn relay(client: Stream, server: Stream, streams: &Mutex<Vec<Stream>>) {
+    for (from, to) in [(client.second(), server.second()), (server.second(), client.second())] {
+        thread::spawn(move || carry(from, to));
+    }
+    streams.lock().unwrap().extend([client, server]);
+}
+
+/// Until either side ends; both are closed then.
+fn carry(mut from: Stream, mut to: Stream) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    from.close();
+    to.close();
+}
+
+enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    fn bind(place: &Place) -> Self {
+        match place {
+            Place::Unix(path) => Self::Unix(UnixListener::bind(path).unwrap()),
+            Place::Tcp(address) => Self::Tcp(TcpListener::bind(address).unwrap()),
+        }
+    }
+
+    fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
+            Self::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
+        }
+    }
+}
+
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Stream {
+    fn connect(place: &Place) -> io::Result<Self> {
+        match place {
+            Place::Unix(path) => UnixStream::connect(path).map(Self::Unix),
+            Place::Tcp(address) => {
+                let stream = TcpStream::connect(address)?;
+                stream.set_nodelay(true)?;
+                Ok(Self::Tcp(stream))
+            }
+        }
+    }
+
+    fn second(&self) -> Self {
+        match self {
+            Self::Unix(stream) => Self::Unix(stream.try_clone().unwrap()),
+            Self::Tcp(stream) => Self::Tcp(stream.try_clone().unwrap()),
+        }
+    }
+
+    fn close(&self) {
+        // It may be closed already.
+        let _ = match self {
+            Self::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
+        };
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.flush(),
+            Self::Tcp(stream) => stream.flush(),
+        }
+    }
+}
