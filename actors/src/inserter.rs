@@ -81,6 +81,12 @@ pub struct Flush {
 #[rtype(result = "usize")]
 pub struct Unsettled;
 
+/// Have what the store holds looked at now: something happened in which it may have
+/// been lost (the machine slept).
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct CheckNow;
+
 /// Asks for all wanted records and how they stand.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<RecordReport>")]
@@ -123,7 +129,8 @@ impl<R: RecordStore> EtcdInserter<R> {
         Self {
             ledger: Ledger::new(terms.clone(), deeds, now, log.clone()),
             store,
-            gate: Gate::Open,
+            // The first probe tells an operator at once whether etcd is there.
+            gate: Gate::Closed { failures: 0, retry_at: now },
             changing: false,
             refreshing: false,
             auditing: false,
@@ -371,6 +378,17 @@ impl<R: RecordStore> Handler<Flush> for EtcdInserter<R> {
         self.pump(context);
         // An inserter that falls before it answers has not flushed; its mailbox tells.
         Box::pin(async move { drop(flushed.await) })
+    }
+}
+
+impl<R: RecordStore> Handler<CheckNow> for EtcdInserter<R> {
+    type Result = ();
+
+    fn handle(&mut self, _: CheckNow, context: &mut Self::Context) {
+        let now = Instant::now();
+        self.next_audit = now;
+        self.ledger.refresh_all(now);
+        self.pump(context);
     }
 }
 

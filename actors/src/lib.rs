@@ -19,6 +19,7 @@ pub mod life;
 pub mod meter;
 pub mod metered;
 pub mod poller;
+pub mod preview;
 pub mod publish;
 pub mod record;
 pub mod registry;

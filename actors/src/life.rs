@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::failures::Failures;
-use crate::inserter::{EtcdInserter, Flush, ReportRecords, Unsettled};
+use crate::inserter::{CheckNow, EtcdInserter, Flush, ReportRecords, Unsettled};
 use crate::ledger::{Deeds, RecordReport, Terms};
 use crate::meter::MeterReading;
 use crate::metered::{Metered, MeteredContext};
@@ -186,6 +186,12 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
     /// Has the poller list now.
     pub fn poll_now(&self) {
         self.poller.tell(Poll);
+    }
+
+    /// Has Docker asked and the store looked at now: after the machine slept, say.
+    pub fn check_now(&self) {
+        self.poller.tell(Poll);
+        self.inserter.tell(CheckNow);
     }
 }
 

@@ -181,7 +181,12 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
     fn inspect(&mut self, context: &mut MeteredContext<Self>) {
         self.inspecting = true;
         let row = Arc::clone(&self.row);
-        let inspection = inspect(Rc::clone(&self.setup), row.id.clone());
+        let (setup, id) = (Rc::clone(&self.setup), row.id.clone());
+        let inspection = async move {
+            // Never closed; if it were, one inspection more would do no harm.
+            let _permit = setup.inspections.acquire().await;
+            inspect(&*setup.source, &id).await
+        };
         context.spawn(inspection.into_actor(self).map(move |inspected, watcher, context| {
             watcher.inspecting = false;
             match inspected {
@@ -261,18 +266,16 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
 }
 
 /// Inspects a container, and where it shares another's network that other too.
-async fn inspect<S: ContainerSource, R: RecordStore>(
-    setup: Rc<WatcherSetup<S, R>>,
-    id: ContainerId,
+pub(crate) async fn inspect<S: ContainerSource>(
+    source: &S,
+    id: &ContainerId,
 ) -> Result<Option<(Container, Reach)>, SourceError> {
-    // The semaphore is never closed; if it were, an inspection more would do no harm.
-    let _permit = setup.inspections.acquire().await;
-    let Some(container) = setup.source.inspect(id.as_str()).await? else { return Ok(None) };
+    let Some(container) = source.inspect(id.as_str()).await? else { return Ok(None) };
     let mut reach = Reach::of(&container);
     let mut network = container.network.clone();
     for _ in 0..LONGEST_CHAIN {
         let NetworkMode::Container(target) = &network else { break };
-        let Some(target) = setup.source.inspect(target).await? else { break };
+        let Some(target) = source.inspect(target).await? else { break };
         reach = Reach::of(&target);
         network = target.network;
     }

@@ -445,3 +445,32 @@ async fn both_away_at_the_start_is_no_error() {
     let took = world.until("it is published", |world| world.store.len() == 1).await;
     assert!(took <= SECOND, "{took:?}");
 }
+
+#[actix::test]
+async fn asked_to_check_it_mends_the_store_at_once() {
+    tokio::time::pause();
+    let world = World::with_containers(10).await;
+    pass(SECOND).await;
+    world.store.wipe();
+    world.core.check_now();
+    let took = world.until("all are back", |world| world.store.len() == 10).await;
+    assert!(took <= SECOND / 10, "{took:?}");
+}
+
+#[actix::test]
+async fn a_preview_writes_nothing_and_tells_who_stands_by() {
+    tokio::time::pause();
+    let engine = Engine::default();
+    for n in [2, 1] {
+        let mut one = container(&format!("c{n}"), n);
+        one.env.insert("DISCOVER".into(), "web-0:80,bad name:80,api:70000".into());
+        engine.run(one);
+    }
+    let preview = highhock_actors::preview::preview(&engine, &settings().rules).await.unwrap();
+    let records: Vec<_> =
+        preview.records.iter().map(|one| (one.container.as_str().to_owned(), one.state)).collect();
+    assert_eq!(records, [(id(1), RecordState::Pending), (id(2), RecordState::Standby)]);
+    assert_eq!(preview.containers[0].skipped.len(), 2);
+    engine.away(true);
+    highhock_actors::preview::preview(&engine, &settings().rules).await.unwrap_err();
+}

@@ -262,6 +262,16 @@ impl Ledger {
         agenda.first().map(|(at, _)| *at)
     }
 
+    /// Has every record refreshed now.
+    pub fn refresh_all(&mut self, now: Instant) {
+        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.next = now;
+            }
+            self.schedule(&key, now);
+        }
+    }
+
     /// How many changes are not in the store yet, but for those that the store has
     /// refused.
     pub fn unsettled(&self) -> usize {

@@ -4,6 +4,7 @@
     unused_imports,
     reason = "each suite is a crate of its own and uses a part of this"
 )]
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up may panic")]
 
 mod engine;
 mod store;

@@ -1,0 +1,82 @@
+//! What would be published now, worked out without writing anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use slog::{Discard, Logger, o};
+use tokio::time::Instant;
+
+use crate::container::ContainerId;
+use crate::inserter::Domain;
+use crate::ledger::{Deeds, Ledger, RecordReport, Terms};
+use crate::publish::{Rules, offer};
+use crate::service::Skipped;
+use crate::source::{ContainerSource, SourceError};
+use crate::watcher::inspect;
+
+/// How many inspections are under way at a time.
+const INSPECTIONS: usize = 8;
+
+/// What the containers that run now would have published.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The records, by key. One that another container of this host has stands by.
+    pub records: Vec<RecordReport>,
+    /// By container: its id, its name, and what is left out of what it says.
+    pub containers: Vec<PreviewedContainer>,
+}
+
+/// A container in a [`Preview`].
+#[derive(Clone, Debug)]
+pub struct PreviewedContainer {
+    /// Which.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: String,
+    /// Why it is left out as a whole.
+    pub withheld: Option<String>,
+    /// What is left out, and why.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Lists and inspects what runs, once.
+///
+/// # Errors
+/// Where the engine does not answer one of the questions.
+pub async fn preview<S: ContainerSource>(
+    source: &S,
+    rules: &Rules,
+) -> Result<Preview, SourceError> {
+    let rows = source.list().await?;
+    let inspected: Vec<_> = stream::iter(rows)
+        .map(|row| async move { inspect(source, &row.id).await })
+        .buffered(INSPECTIONS)
+        .try_collect()
+        .await?;
+
+    let terms = Terms { ttl: Duration::from_secs(60), host: rules.host.clone() };
+    let now = Instant::now();
+    let mut ledger = Ledger::new(terms, Deeds::default(), now, Logger::root(Discard, o!()));
+    let mut containers = Vec::new();
+    for (container, reach) in inspected.into_iter().flatten() {
+        let offer = offer(&container, &reach, rules);
+        ledger.tell(
+            Domain {
+                container: container.id.clone(),
+                name: Arc::from(container.name.as_str()),
+                started: container.started,
+                wanted: Arc::from(offer.wanted),
+            },
+            now,
+        );
+        containers.push(PreviewedContainer {
+            id: container.id,
+            name: container.name,
+            withheld: offer.withheld,
+            skipped: offer.skipped,
+        });
+    }
+    containers.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Preview { records: ledger.report(), containers })
+}
