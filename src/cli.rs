@@ -33,7 +33,6 @@ pub enum Command {
 #[derive(Debug, StructOpt)]
 #[structopt(
     name = "highhock",
-    about = "Keeps DNS records in etcd for the services of this host's Docker containers.",
     after_help = "Each flag's key can stand in the configuration file, and in an environment \
                   variable: docker.pollContainer is HIGHHOCK_DOCKER__POLLCONTAINER. A flag goes \
                   before a variable, a variable before the file. Passwords and tokens have no \
@@ -89,10 +88,8 @@ impl Answer {
 /// What is to be printed instead of a run.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Answer> {
     let texts: Vec<_> = KEYS.iter().filter(|key| !key.secret).map(FlagText::of).collect();
-    let matches = app(&texts).get_matches_from_safe(arguments).map_err(|error| Answer {
-        is_error: !matches!(error.kind, ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed),
-        text: error.message,
-    })?;
+    let answer = |error| answer_to(error, &texts);
+    let matches = app(&texts).get_matches_from_safe(arguments).map_err(answer)?;
     // A flag before the subcommand is handed down to it; one behind it is only there.
     let innermost = matches.subcommand().1.unwrap_or(&matches);
     Ok(Invocation {
@@ -100,6 +97,22 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         file: innermost.value_of_os(CONFIG).map(PathBuf::from),
         flags: flags(innermost, &texts),
     })
+}
+
+fn answer_to(error: structopt::clap::Error, texts: &[FlagText]) -> Answer {
+    // The version is printed by clap itself, all but the end of its line.
+    let is_error = !matches!(error.kind, ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed);
+    let unknown = error.info.into_iter().flatten().next().unwrap_or_default();
+    let unknown = unknown.trim_start_matches('-');
+    let distance = |text: &&FlagText| strsim::damerau_levenshtein(unknown, &text.flag);
+    let nearest = texts.iter().min_by_key(distance);
+    let text = match nearest.filter(|text| distance(text) <= unknown.len().div_ceil(4)) {
+        Some(near) if error.kind == ErrorKind::UnknownArgument => {
+            format!("{}\n\nThe nearest flag is --{}", error.message, near.flag)
+        }
+        _ => error.message,
+    };
+    Answer { text, is_error }
 }
 
 /// What clap wants to borrow for a key's flag.
@@ -137,11 +150,14 @@ fn app<'a>(texts: &'a [FlagText]) -> App<'a, 'a> {
         text.key.short.iter().fold(arg, |arg, letter| arg.short(letter))
     });
     Cli::clap()
+        // Said here, since the derive would take the subcommands' doc comment for it.
+        .about("Keeps DNS records in etcd for the services of this host's Docker containers")
+        .setting(AppSettings::DeriveDisplayOrder)
         // -5 is a value, if one out of range; flags are never numbers.
         .global_setting(AppSettings::AllowNegativeNumbers)
         .global_setting(AppSettings::UnifiedHelpMessage)
         .global_setting(AppSettings::VersionlessSubcommands)
-        .arg(config.takes_value(true).global(true))
+        .arg(config.takes_value(true).empty_values(false).global(true))
         .arg(standalone.global(true))
         .args(&keys.collect::<Vec<_>>())
 }

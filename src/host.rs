@@ -159,37 +159,35 @@ pub fn interfaces() -> Result<Vec<Interface>, String> {
         .collect())
 }
 
-/// A network of the engine, one a subnet.
+/// The addresses that the engine gives out to the containers of a bridge network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineNetwork {
-    /// Its name.
-    pub name: String,
+pub struct BridgeSubnet {
+    /// The network's name.
+    pub network: String,
     /// Its addresses.
     pub subnet: IpNet,
     /// The engine's host in it.
-    pub gateways: Vec<IpAddr>,
+    pub gateway: Option<IpAddr>,
 }
 
-impl EngineNetwork {
+impl BridgeSubnet {
     /// Reads what the engine tells of a network: the subnet as `172.17.0.0/16`,
-    /// the gateway as an address, perhaps with a prefix length. `None`: no subnet.
-    pub fn parse(name: &str, subnet: &str, gateway: Option<&str>) -> Option<Self> {
+    /// the gateway as an address, perhaps with a prefix length. `None`: it is no
+    /// bridge (a macvlan's subnet is the host's own, for one), or has no subnet.
+    pub fn parse(network: &str, driver: &str, subnet: &str, gateway: Option<&str>) -> Option<Self> {
         let address = |text: &str| text.split('/').next()?.parse().ok();
-        Some(Self {
-            name: name.to_owned(),
+        (driver == "bridge").then_some(Self {
+            network: network.to_owned(),
             subnet: subnet.parse().ok()?,
-            gateways: gateway.and_then(address).into_iter().collect(),
+            gateway: gateway.and_then(address),
         })
     }
 
     /// Whether an address in it is a container's, not the host's own. Where the
     /// engine tells no gateway, the host has the first address.
     fn holds_container(&self, address: IpAddr) -> bool {
-        let is_gateway = match self.gateways.is_empty() {
-            true => self.subnet.hosts().next() == Some(address),
-            false => self.gateways.contains(&address),
-        };
-        self.subnet.contains(&address) && !is_gateway
+        let gateway = self.gateway.or_else(|| self.subnet.hosts().next());
+        self.subnet.contains(&address) && gateway != Some(address)
     }
 }
 
@@ -218,19 +216,19 @@ pub struct ContainersAddress {
 /// The address is one of a container.
 pub fn check_outside_engine_networks(
     published: &Published,
-    networks: &[EngineNetwork],
+    subnets: &[BridgeSubnet],
 ) -> Result<(), ContainersAddress> {
     let (HostSource::Interface(_), Host::Address(address)) = (&published.source, &published.host)
     else {
         return Ok(());
     };
-    match networks.iter().find(|network| network.holds_container(*address)) {
+    match subnets.iter().find(|subnet| subnet.holds_container(*address)) {
         None => Ok(()),
-        Some(network) => Err(ContainersAddress {
+        Some(inside) => Err(ContainersAddress {
             address: *address,
             source_name: published.source.to_string(),
-            network: network.name.clone(),
-            subnet: network.subnet,
+            network: inside.network.clone(),
+            subnet: inside.subnet,
         }),
     }
 }
@@ -333,11 +331,11 @@ mod tests {
         assert!(interfaces.iter().any(|one| one.addresses.iter().any(IpAddr::is_loopback)));
     }
 
-    fn networks() -> Vec<EngineNetwork> {
+    fn networks() -> Vec<BridgeSubnet> {
         vec![
-            EngineNetwork::parse("bridge", "172.17.0.0/16", Some("172.17.0.1")).unwrap(),
-            EngineNetwork::parse("six", "fd00::/64", Some("fd00::1/64")).unwrap(),
-            EngineNetwork::parse("bare", "10.9.0.0/24", None).unwrap(),
+            BridgeSubnet::parse("bridge", "bridge", "172.17.0.0/16", Some("172.17.0.1")).unwrap(),
+            BridgeSubnet::parse("six", "bridge", "fd00::/64", Some("fd00::1/64")).unwrap(),
+            BridgeSubnet::parse("bare", "bridge", "10.9.0.0/24", None).unwrap(),
         ]
     }
 
@@ -369,8 +367,9 @@ mod tests {
     }
 
     #[test]
-    fn a_network_without_a_subnet_is_none() {
-        assert_eq!(EngineNetwork::parse("host", "", None), None);
-        assert_eq!(EngineNetwork::parse("odd", "172.17.0.0", None), None);
+    fn only_a_bridge_with_a_subnet_can_hold_our_address_by_mistake() {
+        assert_eq!(BridgeSubnet::parse("host", "host", "", None), None);
+        assert_eq!(BridgeSubnet::parse("odd", "bridge", "172.17.0.0", None), None);
+        assert_eq!(BridgeSubnet::parse("lan", "macvlan", "10.77.66.0/24", None), None);
     }
 }

@@ -52,7 +52,8 @@ pub fn install_panic_hook(log: Logger) {
 }
 
 /// The level that a record has for the operator. slog has six; the two above
-/// `Critical` are told apart by a tag, as in `crit!(log, # "alert", …)`.
+/// `Critical` are told apart by a tag: `crit!(log, # "alert", …)` (with
+/// the blank, which the edition wants).
 fn level_of(record: &Record<'_>) -> LogLevel {
     match (record.level(), record.tag()) {
         (Level::Critical, "emergency") => LogLevel::Emergency,

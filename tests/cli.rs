@@ -1,5 +1,6 @@
 //! The command line and the configuration's faults, as an operator meets them:
 //! by the built program.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 use std::process::{Command, Output};
 
@@ -75,10 +76,10 @@ fn the_version_is_the_packages() {
 
 #[test]
 fn a_flag_that_does_not_exist_is_a_usage_error() {
-    let output = highhock(&["--etcd-urll", "http://etcd/"], &[]);
+    let output = highhock(&["--etcd-ulr", "http://etcd/"], &[]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(USAGE), "{text}");
-    assert!(text.contains("--etcd-urll") && text.contains("--etcd-url"), "{text}");
+    assert!(text.contains("--etcd-ulr") && text.ends_with("is --etcd-url\n"), "{text}");
     assert!(output.stdout.is_empty());
 }
 

@@ -6,6 +6,7 @@
 use super::key::Fallback::{Is, WorkedOut};
 use super::key::Key;
 use super::kind::Kind;
+use super::level::LogLevel;
 use super::values;
 
 /// The variables that set keys start so, in any case.
@@ -262,7 +263,7 @@ pub static KEYS: &[Key] = &[
         "logLevel",
         Kind::Text {
             takes: "DEBUG, INFO, NOTICE, WARNING, ERROR, CRITICAL, ALERT or EMERGENCY",
-            check: |text| text.parse::<values::LogLevel>().map(drop),
+            check: |text| text.parse::<LogLevel>().map(drop),
         },
         Is("NOTICE"),
         "What is logged: DEBUG, INFO, NOTICE, WARNING, ERROR, CRITICAL, ALERT or EMERGENCY and worse",

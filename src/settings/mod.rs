@@ -12,6 +12,7 @@ mod inputs;
 mod key;
 mod keys;
 mod kind;
+mod level;
 mod validated;
 mod values;
 
@@ -22,9 +23,10 @@ pub use fault::{Fault, Faults, Origin, Problem, Warning};
 pub use fragment::Flag;
 pub use key::{Fallback, Key};
 pub use keys::{KEYS, find};
+pub use level::LogLevel;
 pub use validated::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 pub(crate) use values::host;
-pub use values::{DockerUrl, DockerVersion, LogFormat, LogLevel, OnExit, Rejection};
+pub use values::{DockerUrl, DockerVersion, LogFormat, OnExit, Rejection};
 
 use fragment::Fragment;
 

@@ -15,7 +15,8 @@ use super::fault::{Fault, Origin, Problem, Warning};
 use super::inputs::Inputs;
 use super::keys;
 use super::kind::Form;
-use super::values::{self, DockerUrl, DockerVersion, LogFormat, LogLevel, OnExit, Rejection};
+use super::level::LogLevel;
+use super::values::{self, DockerUrl, DockerVersion, LogFormat, OnExit, Rejection};
 
 /// What the operator wants, in whole.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use highhock_actors::publish::Method;
 use highhock_actors::record::Host;
@@ -65,68 +64,6 @@ pub enum DockerVersion {
     },
 }
 
-/// How grave a log line must be to be written. The later is the graver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Each request.
-    Debug,
-    /// Each poll and refresh.
-    Info,
-    /// A record put or withdrawn, an outage over.
-    Notice,
-    /// Something is not as it should be; HighHock lives with it.
-    Warning,
-    /// An operator must act.
-    Error,
-    /// The daemon can't do its work.
-    Critical,
-    /// The daemon ends.
-    Alert,
-    /// Worse than that: in effect, silence.
-    Emergency,
-}
-
-impl LogLevel {
-    /// All levels, the least grave first.
-    pub const ALL: [Self; 8] = [
-        Self::Debug,
-        Self::Info,
-        Self::Notice,
-        Self::Warning,
-        Self::Error,
-        Self::Critical,
-        Self::Alert,
-        Self::Emergency,
-    ];
-
-    /// The name that operators know it by.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Debug => "DEBUG",
-            Self::Info => "INFO",
-            Self::Notice => "NOTICE",
-            Self::Warning => "WARNING",
-            Self::Error => "ERROR",
-            Self::Critical => "CRITICAL",
-            Self::Alert => "ALERT",
-            Self::Emergency => "EMERGENCY",
-        }
-    }
-}
-
-impl FromStr for LogLevel {
-    type Err = Rejection;
-
-    /// Reads a level's name in any case, and `NOICE`, as the first README spelt it.
-    fn from_str(text: &str) -> Result<Self, Rejection> {
-        if text.eq_ignore_ascii_case("NOICE") {
-            return Ok(Self::Notice);
-        }
-        let named = |level: &Self| level.name().eq_ignore_ascii_case(text);
-        Self::ALL.into_iter().find(named).ok_or(Rejection::Unfit(None))
-    }
-}
-
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -148,7 +85,7 @@ pub(super) fn etcd_url(text: &str) -> Result<Url, Rejection> {
             })
             .and(Err(Rejection::NotAvailable));
     }
-    let url = Url::parse(text).map_err(|error| Rejection::because(error.to_string()))?;
+    let url = Url::parse(text).map_err(bad_url)?;
     match url.scheme() {
         "http" => {}
         "https" => return Err(Rejection::NotAvailable),
@@ -183,7 +120,7 @@ pub(super) fn docker_url(text: &str) -> Result<DockerUrl, Rejection> {
         true => format!("http://{rest}"),
         false => format!("http://{authority}:2375{}", &rest[authority.len()..]),
     };
-    let url = Url::parse(&completed).map_err(|error| Rejection::because(error.to_string()))?;
+    let url = Url::parse(&completed).map_err(bad_url)?;
     if !bare(&url) {
         return Err(path_too_many());
     }
@@ -198,6 +135,13 @@ fn bare(url: &Url) -> bool {
         && url.fragment().is_none()
         && url.username().is_empty()
         && url.password().is_none()
+}
+
+fn bad_url(error: url::ParseError) -> Rejection {
+    match error {
+        url::ParseError::RelativeUrlWithoutBase => Rejection::because("it starts with no scheme"),
+        other => Rejection::because(other.to_string()),
+    }
 }
 
 fn path_too_many() -> Rejection {
@@ -358,16 +302,6 @@ mod tests {
         for unfit in ["", "1", "v1", "1.", ".41", "1.41.2", "+1.41", "1.-4", "latest", "1.99999"] {
             assert!(docker_version(unfit).is_err(), "{unfit}");
         }
-    }
-
-    #[test]
-    fn a_level_is_known_in_any_case_and_as_the_first_readme_spelt_it() {
-        for level in LogLevel::ALL {
-            assert_eq!(level.name().parse(), Ok(level));
-            assert_eq!(level.name().to_lowercase().parse(), Ok(level));
-        }
-        assert_eq!("NOICE".parse(), Ok(LogLevel::Notice));
-        assert!("".parse::<LogLevel>().is_err() && "WARN".parse::<LogLevel>().is_err());
     }
 
     #[test]
