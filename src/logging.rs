@@ -1,16 +1,19 @@
 //! Where log lines go: to standard error, for people or as JSON, by the names of
 //! the eight levels that operators know.
 
+mod line;
+
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::sync::{Mutex, PoisonError};
 
 use slog::{Drain, FnValue, Level, Logger, Never, OwnedKVList, PushFnValue, Record, error, o};
-use slog_term::{Decorator, FullFormat, RecordDecorator, ThreadSafeTimestampFn};
+use slog_term::FullFormat;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::settings::{Log, LogFormat, LogLevel};
+use line::Line;
 
 /// A logger to standard error.
 pub fn logger(log: Log) -> Logger {
@@ -27,7 +30,7 @@ pub fn logger_to(out: Box<dyn Write + Send>, log: Log, colours: bool) -> Logger 
         LogFormat::Terminal => {
             let drain = FullFormat::new(Line { out, colours })
                 .use_custom_timestamp(|io| write!(io, "{}", now()))
-                .use_custom_header_print(print_header)
+                .use_custom_header_print(line::print_header)
                 .use_original_order()
                 .build();
             Logger::root(Threshold { threshold, drain }, o!())
@@ -122,118 +125,6 @@ impl Drain for JsonLines {
             .build()
             .log(record, values)?;
         self.0.write(&line)
-    }
-}
-
-fn print_header(
-    timestamp: &dyn ThreadSafeTimestampFn<Output = io::Result<()>>,
-    mut line: &mut dyn RecordDecorator,
-    record: &Record<'_>,
-    _: bool,
-) -> io::Result<bool> {
-    line.start_timestamp()?;
-    timestamp(&mut line)?;
-    line.start_whitespace()?;
-    write!(line, " ")?;
-    line.start_level()?;
-    write!(line, "{:<9}", level_of(record).name())?;
-    line.start_whitespace()?;
-    write!(line, " ")?;
-    line.start_msg()?;
-    write!(line, "{}", record.msg())?;
-    Ok(true)
-}
-
-/// Makes lines for people.
-struct Line {
-    out: Out,
-    colours: bool,
-}
-
-impl Decorator for Line {
-    fn with_record<F>(&self, record: &Record<'_>, _: &OwnedKVList, print: F) -> io::Result<()>
-    where
-        F: FnOnce(&mut dyn RecordDecorator) -> io::Result<()>,
-    {
-        let colours = self.colours.then(|| colour(level_of(record)));
-        let mut line = Coloured { text: Vec::with_capacity(256), colours, foreign: false };
-        print(&mut line)?;
-        self.out.write(&line.text)
-    }
-}
-
-/// The ANSI colour of a level.
-fn colour(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Debug => "34",
-        LogLevel::Info => "36",
-        LogLevel::Notice => "32",
-        LogLevel::Warning => "33",
-        LogLevel::Error => "31",
-        LogLevel::Critical | LogLevel::Alert | LogLevel::Emergency => "1;31",
-    }
-}
-
-/// One line in the making.
-struct Coloured {
-    text: Vec<u8>,
-    /// The level's colour, where there are colours at all.
-    colours: Option<&'static str>,
-    /// Whether what is written now may have come from a container.
-    foreign: bool,
-}
-
-impl Coloured {
-    fn start(&mut self, code: Option<&str>, foreign: bool) -> io::Result<()> {
-        self.foreign = foreign;
-        match (self.colours, code) {
-            (Some(_), Some(code)) => write!(self.text, "\x1b[{code}m"),
-            (Some(_), None) => write!(self.text, "\x1b[0m"),
-            (None, _) => Ok(()),
-        }
-    }
-}
-
-impl Write for Coloured {
-    /// Control characters are escaped where the text may be foreign: a container
-    /// could otherwise forge a line of this log, or command the terminal.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.foreign {
-            return self.text.write(bytes);
-        }
-        for c in String::from_utf8_lossy(bytes).chars() {
-            match c.is_control() {
-                true => write!(self.text, "{}", c.escape_default())?,
-                false => write!(self.text, "{c}")?,
-            }
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl RecordDecorator for Coloured {
-    fn reset(&mut self) -> io::Result<()> {
-        self.start(None, false)
-    }
-
-    fn start_level(&mut self) -> io::Result<()> {
-        self.start(self.colours, false)
-    }
-
-    fn start_msg(&mut self) -> io::Result<()> {
-        self.start(Some("1"), true)
-    }
-
-    fn start_key(&mut self) -> io::Result<()> {
-        self.start(Some("2"), true)
-    }
-
-    fn start_value(&mut self) -> io::Result<()> {
-        self.start(None, true)
     }
 }
 
@@ -377,5 +268,30 @@ mod tests {
             assert_eq!(text.lines().count(), 1, "{text}");
             assert!(text.contains("second"));
         }
+    }
+
+    /// Not a test: the child of the next one, since the hook is the whole process's.
+    #[test]
+    #[ignore = "panics on purpose"]
+    fn child_that_panics() {
+        install_panic_hook(logger(Log { level: LogLevel::Notice, format: LogFormat::Json }));
+        let number = 7;
+        panic!("on purpose,\n{number} times");
+    }
+
+    #[test]
+    fn a_panic_is_one_line_at_error() {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "logging::tests::child_that_panics", "--ignored", "--nocapture"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(child.stderr).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| line.contains("on purpose")).collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+        assert_eq!((&line["level"], &line["msg"]), (&"ERROR".into(), &"panicked".into()));
+        assert_eq!(line["message"], "on purpose,\n7 times");
+        assert!(line["location"].as_str().unwrap().contains("logging.rs:"), "{text}");
+        assert!(!child.status.success());
     }
 }
