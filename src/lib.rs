@@ -10,6 +10,8 @@ extern crate highhock_actors;
 pub mod cli;
 pub mod docker;
 pub mod etcd;
+pub mod exit;
 pub mod host;
+pub mod hostname;
 pub mod logging;
 pub mod settings;

@@ -1,1 +1,110 @@
-//! To be written.
+//! The configuration, from its layers to the settings that the rest works with.
+//!
+//! *Fragments* (what one layer says: everything optional, with where it stands)
+//! are merged into *inputs* (every key at most once) and validated into
+//! [`Settings`], the only kind that reaches the rest of the program.
+
+mod environment;
+mod fault;
+mod file;
+mod fragment;
+mod inputs;
+mod key;
+mod keys;
+mod kind;
+mod level;
+mod validated;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+pub use environment::Environment;
+pub use fault::{Fault, Faults, Origin, Problem, Warning};
+pub use fragment::Flag;
+pub use key::{Fallback, Key};
+pub use keys::{KEYS, find};
+pub use level::LogLevel;
+pub use validated::{Discovery, Docker, Etcd, Log, Settings, Skydns};
+pub(crate) use values::host;
+pub use values::{DockerUrl, DockerVersion, LogFormat, OnExit, Rejection};
+
+use fragment::Fragment;
+
+/// The file that is read where the command line names none.
+pub const DEFAULT_FILE: &str = "/etc/highhock.json";
+
+/// The socket that Docker engines listen on.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// Where settings come from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The file that the operator named; it must exist.
+    pub file: Option<PathBuf>,
+    /// The file that is read where the operator named none; it need not exist.
+    pub default_file: PathBuf,
+    /// What the command line says.
+    pub flags: Vec<Flag>,
+    /// The environment.
+    pub environment: Environment,
+    /// The socket to speak to where nothing names an engine and this exists.
+    pub docker_socket: PathBuf,
+}
+
+impl Sources {
+    /// The sources on this machine, for what the command line says.
+    pub fn new(file: Option<PathBuf>, flags: Vec<Flag>, environment: Environment) -> Self {
+        let default_file = PathBuf::from(DEFAULT_FILE);
+        Self { file, default_file, flags, environment, docker_socket: PathBuf::from(DOCKER_SOCKET) }
+    }
+}
+
+/// A configuration that holds.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub settings: Settings,
+    /// What the operator should know of it all the same: to be logged at WARNING.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads, merges and validates all layers.
+///
+/// # Errors
+/// Every fault of every layer, also of values that a later layer overrides: the
+/// program exits with EX_CONFIG.
+pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
+    let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+    let layers = [
+        Fragment::of_defaults(),
+        read_file(sources, &mut faults),
+        Fragment::of_environment(&sources.environment, &mut faults, &mut warnings),
+        Fragment::of_flags(&sources.flags, &mut faults),
+    ];
+    let merged = inputs::Inputs::merge(layers).map_err(|error| validated::slip("", &error));
+    let settings = merged.and_then(|inputs| Settings::validate(&inputs, sources, &mut warnings));
+    match settings {
+        Ok(settings) if faults.is_empty() => Ok(Loaded { settings, warnings }),
+        Ok(_) => Err(Faults(faults)),
+        Err(more) => {
+            faults.extend(more);
+            Err(Faults(faults))
+        }
+    }
+}
+
+fn read_file(sources: &Sources, faults: &mut Vec<Fault>) -> Fragment {
+    let path: &Path = sources.file.as_deref().unwrap_or(&sources.default_file);
+    let problem = match file::read(path) {
+        Ok(Some(table)) => return Fragment::of_file(path, table, faults),
+        Ok(None) if sources.file.is_none() => return Fragment::default(),
+        Ok(None) => "there is no such file".to_owned(),
+        Err(problem) => problem,
+    };
+    let origin = Origin::File(path.to_owned());
+    faults.push(Fault { origin, key: String::new(), problem: Problem::File(problem) });
+    Fragment::default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! A configuration file, from its path to the values in it.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use config::{FileFormat, Format, Map, Value};
+
+/// Reads a file. `Ok(None)`: there is none.
+///
+/// # Errors
+/// Why it can't be read or parsed, with line and column where the format's
+/// parser tells. No text of the file is in it: there may be passwords.
+pub fn read(path: &Path) -> Result<Option<Map<String, Value>>, String> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("can't be read: {error}")),
+    };
+    parse(path, &text).map(Some).map_err(|reason| format!("can't be parsed: {reason}"))
+}
+
+fn parse(path: &Path, text: &str) -> Result<Map<String, Value>, String> {
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    match ending.as_deref().and_then(|ending| ending.to_str()) {
+        Some("yaml" | "yml") => FileFormat::Yaml.parse(None, text).map_err(|e| e.to_string()),
+        Some("toml") => {
+            FileFormat::Toml.parse(None, text).map_err(|e| without_excerpt(&e.to_string()))
+        }
+        _ => FileFormat::Json5.parse(None, &blank_comments(text)).map_err(|e| e.to_string()),
+    }
+}
+
+/// Takes the file's own lines out of an error of the TOML parser.
+fn without_excerpt(error: &str) -> String {
+    let lines = error.lines().filter(|line| !line.contains('|'));
+    lines.map(str::trim).collect::<Vec<_>>().join(": ")
+}
+
+/// Blanks out comments: `//` and `#` to the end of the line, `/* */`. Line breaks
+/// stay, and a comment's every character becomes one blank, so that the parser's
+/// line and column are the file's. Strings, in either sort of quotes, are left
+/// alone; what is not closed is left to the parser to complain of.
+fn blank_comments(text: &str) -> String {
+    enum In {
+        Json,
+        String { quote: char, escaped: bool },
+        Line,
+        Block { star: bool },
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut place = In::Json;
+    let mut block_start = 0;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let mut blank = false;
+        place = match place {
+            In::Json => match (c, rest.peek()) {
+                ('"' | '\'', _) => In::String { quote: c, escaped: false },
+                ('#', _) | ('/', Some('/')) => In::Line,
+                ('/', Some('*')) => {
+                    // Taken here, so that `/*/` doesn't count as closed.
+                    rest.next();
+                    block_start = plain.len();
+                    plain.push(' ');
+                    In::Block { star: false }
+                }
+                _ => In::Json,
+            },
+            In::String { escaped: true, quote } => In::String { quote, escaped: false },
+            In::String { quote, .. } if c == quote => In::Json,
+            In::String { quote, .. } => In::String { quote, escaped: c == '\\' },
+            In::Line if c == '\n' => In::Json,
+            In::Line => In::Line,
+            In::Block { star: true } if c == '/' => {
+                blank = true;
+                In::Json
+            }
+            In::Block { .. } => In::Block { star: c == '*' },
+        };
+        blank |= matches!(place, In::Line | In::Block { .. });
+        plain.push(if blank && c != '\n' { ' ' } else { c });
+    }
+    if let In::Block { .. } = place {
+        plain.replace_range(block_start.., "/*");
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use config::ValueKind;
+
+    use super::*;
+
+    fn json(text: &str) -> Result<Map<String, Value>, String> {
+        parse(Path::new("highhock.json"), text)
+    }
+
+    fn value(text: &str) -> ValueKind {
+        json(text).unwrap().remove("a").unwrap().kind
+    }
+
+    #[test]
+    fn all_three_comments_and_trailing_commas_are_fine() {
+        let text = r#"# "one
+            // 'two
+            { /* "three
+                /* # // ***/ "a": [1, 2,], # four "
+            } /*/ five */ // "#;
+        assert!(matches!(value(text), ValueKind::Array(items) if items.len() == 2));
+    }
+
+    #[test]
+    fn what_looks_like_a_comment_in_a_string_is_left_alone() {
+        for text in ["http://a/#b", "/* a */", "a # b", r"\\//", r##"\"#\"//"##] {
+            let read = value(&format!(
+                r#"{{"a": "{text}" # comment
+            }}"#
+            ));
+            let plain = text.replace("\\\"", "\"").replace("\\\\", "\\");
+            assert_eq!(read, ValueKind::String(plain));
+        }
+        assert_eq!(value("{'a': 'http://b/\\'#\"'}"), ValueKind::String("http://b/'#\"".into()));
+    }
+
+    #[test]
+    fn an_error_names_the_line_and_column_of_the_file() {
+        let error = json("{ # ü comment\n  /* ü */ \"a\": oops\n}").unwrap_err();
+        assert!(error.contains("line 2") && error.contains("column 16"), "{error}");
+        for broken in ["", "[]", "7", "{", "{\"a\": \"", "{} /* open", "{\"a\": 1} x", "{\"a\" 1}"]
+        {
+            assert!(json(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn the_ending_says_which_format() {
+        let read = |name: &str, text: &str| parse(Path::new(name), text).unwrap()["a"].kind.clone();
+        assert_eq!(read("f.yaml", "a: 1 # one"), ValueKind::I64(1));
+        assert_eq!(read("f.YML", "a: 1"), ValueKind::I64(1));
+        assert_eq!(read("f.toml", "a = 1 # one"), ValueKind::I64(1));
+        assert_eq!(read("f.conf", "{\"a\": 1}"), ValueKind::I64(1));
+        assert_eq!(read("f", "{\"a\": 1}"), ValueKind::I64(1));
+    }
+
+    #[test]
+    fn no_error_shows_what_the_file_says() {
+        let broken = [
+            ("f.json", "{\"password\": \"hunter2}"),
+            ("f.yaml", "password: \"hunter2"),
+            ("f.toml", "[a]\npassword = \"hunter2"),
+            ("f.toml", "password = hunter2"),
+        ];
+        for (name, text) in broken {
+            let error = parse(Path::new(name), text).unwrap_err();
+            assert!(!error.contains("hunter2"), "{error}");
+            assert!(error.contains("line"), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

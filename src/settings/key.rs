@@ -1,0 +1,176 @@
+//! One configuration key: its names, what it takes, and what of that this
+//! version has.
+
+use config::{Value, ValueKind};
+
+use super::fault::Problem;
+use super::kind::{Form, Kind, found, one_of};
+use super::values::Rejection;
+
+/// What stands where a key is set nowhere.
+#[derive(Clone, Copy, Debug)]
+pub enum Fallback {
+    /// This value, written as a flag's would be.
+    Is(&'static str),
+    /// Nothing, or what is worked out at start: in words.
+    WorkedOut(&'static str),
+}
+
+/// How much of what a key takes this version has.
+#[derive(Clone, Copy, Debug)]
+enum Available {
+    Everything,
+    AllBut(&'static [&'static str]),
+    OnlyTheDefault,
+}
+
+/// A configuration key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its place in a file, the parts separated by dots: `docker.pollContainer`.
+    pub path: &'static str,
+    /// Another name for it, at the file's top level.
+    pub alias: Option<&'static str>,
+    /// The letter of its flag's short form.
+    pub short: Option<&'static str>,
+    /// Whether its value is shown nowhere and it has no flag (a command line is
+    /// for everybody to see).
+    pub secret: bool,
+    /// What it is for, in one line.
+    pub doc: &'static str,
+    /// What stands where it is set nowhere.
+    pub fallback: Fallback,
+    kind: Kind,
+    available: Available,
+}
+
+impl Key {
+    pub(super) const fn new(
+        path: &'static str,
+        kind: Kind,
+        fallback: Fallback,
+        doc: &'static str,
+    ) -> Self {
+        let available = Available::Everything;
+        Self { path, alias: None, short: None, secret: false, doc, fallback, kind, available }
+    }
+
+    pub(super) const fn alias(mut self, alias: &'static str) -> Self {
+        self.alias = Some(alias);
+        self
+    }
+
+    pub(super) const fn short(mut self, letter: &'static str) -> Self {
+        self.short = Some(letter);
+        self
+    }
+
+    pub(super) const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// These values are for a later version.
+    pub(super) const fn later(mut self, values: &'static [&'static str]) -> Self {
+        self.available = Available::AllBut(values);
+        self
+    }
+
+    /// All but the default is for a later version.
+    pub(super) const fn not_yet(mut self) -> Self {
+        self.available = Available::OnlyTheDefault;
+        self
+    }
+
+    /// Whether this version has nothing but the key's default.
+    pub fn is_for_later(&self) -> bool {
+        matches!(self.available, Available::OnlyTheDefault)
+    }
+
+    /// The key's flag, without its dashes: its path in kebab case.
+    pub fn flag(&self) -> String {
+        kebab(self.path)
+    }
+
+    /// The flag of the key's alias.
+    pub fn alias_flag(&self) -> Option<String> {
+        self.alias.map(kebab)
+    }
+
+    /// The default's plain form; `None` where it is worked out at start.
+    pub fn default_value(&self) -> Option<ValueKind> {
+        match self.fallback {
+            // A default that its own key refuses is caught by a test.
+            Fallback::Is(text) => self.kind.read(&text.into(), Form::Text).ok(),
+            Fallback::WorkedOut(_) => None,
+        }
+    }
+
+    /// Checks a value and brings it to its plain form.
+    pub fn read(&self, written: &ValueKind, form: Form) -> Result<ValueKind, Problem> {
+        let rejection = match self.kind.read(written, form) {
+            Ok(value) if self.has(&value) => return Ok(value),
+            Ok(_) => Rejection::NotAvailable,
+            Err(rejection) => rejection,
+        };
+        let found = if self.secret { "a value (not shown)".to_owned() } else { found(written) };
+        Err(match rejection {
+            Rejection::Unfit(None) => Problem::Unfit { found, takes: self.takes() },
+            Rejection::Unfit(Some(detail)) => {
+                Problem::Unfit { found: format!("{found} ({detail})"), takes: self.takes() }
+            }
+            Rejection::NotAvailable => Problem::NotAvailable { found, takes: self.takes() },
+        })
+    }
+
+    fn has(&self, value: &ValueKind) -> bool {
+        match self.available {
+            Available::Everything => true,
+            Available::AllBut(later) => {
+                !matches!(value, ValueKind::String(text) if later.contains(&text.as_str()))
+            }
+            // Lists compare by their entries: a default has no origin to differ in.
+            Available::OnlyTheDefault => {
+                self.default_value().is_some_and(|default| same(&default, value))
+            }
+        }
+    }
+
+    /// What this version takes, in words.
+    pub fn takes(&self) -> String {
+        match (self.available, self.kind, self.fallback) {
+            (Available::OnlyTheDefault, _, Fallback::Is(default)) => {
+                format!("only its default, {default}")
+            }
+            (Available::OnlyTheDefault, ..) => "nothing yet".to_owned(),
+            (Available::AllBut(later), Kind::Choice(words), _) => {
+                let now: Vec<_> =
+                    words.iter().copied().filter(|word| !later.contains(word)).collect();
+                one_of(&now)
+            }
+            _ => self.kind.takes(),
+        }
+    }
+}
+
+/// Whether two values say the same, wherever each was written.
+pub(super) fn same(one: &ValueKind, other: &ValueKind) -> bool {
+    let kinds = |items: &[Value]| items.iter().map(|item| item.kind.clone()).collect::<Vec<_>>();
+    match (one, other) {
+        (ValueKind::Array(one), ValueKind::Array(other)) => kinds(one) == kinds(other),
+        _ => one == other,
+    }
+}
+
+/// `docker.pollContainer` as `docker-poll-container`.
+fn kebab(path: &str) -> String {
+    let mut flag = String::with_capacity(path.len() + 4);
+    for c in path.chars() {
+        match c {
+            '.' => flag.push('-'),
+            c if c.is_ascii_uppercase() => flag.extend(['-', c.to_ascii_lowercase()]),
+            c => flag.push(c),
+        }
+    }
+    flag
+}

@@ -1,0 +1,274 @@
+//! The layers together: what wins, what is refused, and that the sample is true.
+
+use std::collections::BTreeMap;
+
+use config::{Map, Value, ValueKind};
+use highhock_actors::publish::{Layout, Method};
+
+use super::*;
+
+/// Sources with nothing in them, nothing of this machine included.
+fn sources() -> Sources {
+    Sources {
+        file: None,
+        default_file: "/nonexistent/highhock.json".into(),
+        flags: Vec::new(),
+        environment: Environment::default(),
+        docker_socket: "/nonexistent/docker.sock".into(),
+    }
+}
+
+fn with_file(name: &str) -> Sources {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Sources { file: Some(folder.join(name)), ..sources() }
+}
+
+fn with_environment(variables: &[(&str, &str)]) -> Sources {
+    Sources { environment: variables.iter().copied().collect(), ..sources() }
+}
+
+fn flag(path: &str, value: &str) -> Flag {
+    let key = find(path).unwrap();
+    Flag { name: format!("--{}", key.flag()), key, value: value.into() }
+}
+
+fn settings(sources: &Sources) -> Settings {
+    let loaded = load(sources).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(loaded.warnings, []);
+    loaded.settings
+}
+
+fn faults(sources: &Sources) -> Vec<String> {
+    load(sources).unwrap_err().0.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn nothing_set_gives_the_defaults_of_the_contract() {
+    let Settings { etcd, skydns, docker, discovery, log } = settings(&sources());
+    assert_eq!(etcd.url.as_str(), "http://127.0.0.1:4001/");
+    assert_eq!((etcd.ttl.as_secs(), etcd.on_exit), (60, OnExit::Keep));
+    assert_eq!((skydns.domain.to_string().as_str(), skydns.domain_is_set), ("skydns.local", false));
+    assert_eq!((skydns.ttl.get(), skydns.prefix.as_str()), (60, "skydns"));
+    assert_eq!((skydns.layout, skydns.hostname), (Layout::Flat, None));
+    assert_eq!(docker.url, DockerUrl::Tcp("127.0.0.1:2375".to_owned()));
+    assert_eq!(docker.version, DockerVersion::Auto);
+    assert_eq!((docker.poll.as_secs(), docker.poll_container.as_secs()), (10, 10));
+    assert_eq!((discovery.host, discovery.interface.as_str()), (None, "eth0"));
+    assert_eq!((discovery.methods, discovery.health), (vec![Method::Env, Method::Label], true));
+    assert_eq!((log.level, log.format), (LogLevel::Notice, LogFormat::Terminal));
+}
+
+#[test]
+fn the_sample_says_what_no_file_says() {
+    assert_eq!(settings(&with_file("config/highhock.json")), settings(&sources()));
+}
+
+#[test]
+fn the_sample_holds_every_key_with_its_default_and_no_other() {
+    fn flatten(section: &str, table: Map<String, Value>, into: &mut BTreeMap<String, ValueKind>) {
+        for (name, value) in table {
+            let path = if section.is_empty() { name } else { format!("{section}.{name}") };
+            match value.kind {
+                ValueKind::Table(table) => flatten(&path, table, into),
+                kind => assert_eq!(into.insert(path, kind), None),
+            }
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/highhock.json");
+    let mut sample = BTreeMap::new();
+    flatten("", file::read(&path).unwrap().unwrap(), &mut sample);
+    for key in KEYS {
+        let value = sample.remove(key.path).unwrap_or_else(|| panic!("{} is missing", key.path));
+        let default = key.default_value().unwrap_or(ValueKind::Nil);
+        assert!(key::same(&value, &default), "{}: {value:?} is not {default:?}", key.path);
+    }
+    assert_eq!(sample.keys().collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn the_file_of_the_first_readme_loads_in_each_format() {
+    let json = settings(&with_file("tests/fixtures/first-readme.json"));
+    assert_eq!(json.discovery.interface, "eth1");
+    assert_eq!(json.log.level, LogLevel::Notice);
+    assert_eq!(json.docker.url, DockerUrl::Tcp("127.0.0.1:2375".to_owned()));
+    assert_eq!(json.docker.version, DockerVersion::Exactly { major: 1, minor: 16 });
+    assert_eq!((json.docker.poll.as_secs(), json.docker.poll_container.as_secs()), (12, 7));
+    assert_eq!(json.skydns.domain.to_string(), "highhock.local");
+    assert_eq!((json.skydns.domain_is_set, json.skydns.ttl.get()), (true, 90));
+    for other in ["tests/fixtures/first-readme.yaml", "tests/fixtures/first-readme.toml"] {
+        assert_eq!(settings(&with_file(other)), json, "{other}");
+    }
+}
+
+#[test]
+fn the_later_layer_wins_key_by_key() {
+    let mut sources = with_file("tests/fixtures/first-readme.json");
+    sources.environment = [
+        ("HIGHHOCK_DOCKER__POLL", "20"),
+        ("highhock_docker__pollcontainer", "21"),
+        ("HIGHHOCK_PUBLICINTERFACE", "eth2"),
+        ("HIGHHOCK_DISCOVERY__METHODS", "label"),
+        ("HIGHHOCK_LOGLEVEL", ""),
+        ("OTHER", "x"),
+    ]
+    .into_iter()
+    .collect();
+    sources.flags = vec![flag("docker.poll", "30"), flag("skydns.layout", "instance")];
+    let settings = settings(&sources);
+    assert_eq!(settings.docker.poll.as_secs(), 30);
+    assert_eq!(settings.docker.poll_container.as_secs(), 21);
+    assert_eq!(settings.discovery.interface, "eth2");
+    assert_eq!(settings.discovery.methods, [Method::Label]);
+    assert_eq!(settings.skydns.layout, Layout::Instance);
+    assert_eq!(settings.skydns.ttl.get(), 90);
+}
+
+#[test]
+fn every_fault_of_every_layer_is_told_at_once() {
+    let mut sources = with_file("tests/fixtures/several-faults.json");
+    sources.environment =
+        [("HIGHHOCK_ETCD__TTL", "1m"), ("DOCKER_HOST", "ssh://engine")].into_iter().collect();
+    sources.flags = vec![flag("logFormat", "xml"), flag("etcd.ttl", "60")];
+    let file = sources.file.clone().unwrap().display().to_string();
+    let expected = [
+        format!("{file}: discovery.methods: found the list [\"env\", \"env\"] (an entry stands twice); takes a list of env and label, each at most once"),
+        format!("{file}: docker: found a value of its own; takes a table of keys"),
+        format!("{file}: etcd.ttl: found 4; takes a whole number from 5 to 86400 (seconds)"),
+        format!("{file}: etcd.url: found \"ftp://etcd/\"; takes the URL of one etcd member, as http://127.0.0.1:2379/"),
+        format!("{file}: loglevel: no such key; the nearest is logLevel"),
+        format!("{file}: publicHost: set here and as discovery.host, to different values; takes one of the two"),
+        "environment variable HIGHHOCK_ETCD__TTL: etcd.ttl: found \"1m\"; takes a whole number from 5 to 86400 (seconds)".to_owned(),
+        "flag --log-format: logFormat: found \"xml\"; takes terminal or json".to_owned(),
+        "environment variable DOCKER_HOST: docker.url: found \"ssh://engine\"; takes unix:///PATH, tcp://HOST:PORT or http://HOST:PORT".to_owned(),
+    ];
+    assert_eq!(faults(&sources), expected);
+}
+
+#[test]
+fn what_this_version_lacks_is_refused_in_every_key() {
+    let wanted = |key: &Key| match key.path {
+        "store" => Some("standalone"),
+        "etcd.url" => Some("https://127.0.0.1:2379/"),
+        "etcd.api" => Some("v3"),
+        "docker.url" => Some("https://127.0.0.1:2376/"),
+        "discovery.methods" => Some("env,registrator"),
+        "discovery.metadata" => Some("aws"),
+        "discovery.address" => Some("container"),
+        "discovery.drainMax" => Some("10"),
+        "docker.events" | "discovery.drain" => Some("false"),
+        "discovery.composeProject" | "admin.allowRemote" => Some("true"),
+        _ if key.is_for_later() => Some("something"),
+        _ => None,
+    };
+    let mut count = 0;
+    for key in KEYS {
+        let Some(value) = wanted(key) else { continue };
+        let sources = Sources { flags: vec![flag(key.path, value)], ..sources() };
+        let faults = faults(&sources);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].contains("not available in this version"), "{faults:?}");
+        count += 1;
+    }
+    assert_eq!(count, 27);
+}
+
+#[test]
+fn a_default_may_be_said_even_of_what_this_version_lacks() {
+    let flags = KEYS.iter().filter_map(|key| match key.fallback {
+        Fallback::Is(default) => Some(flag(key.path, default)),
+        Fallback::WorkedOut(_) => None,
+    });
+    let sources = Sources { flags: flags.collect(), ..sources() };
+    assert_eq!(settings(&sources), settings(&super::tests::sources()));
+}
+
+#[test]
+fn secrets_are_refused_without_being_shown() {
+    for fixture in ["not-available.json", "password-in-url.json"] {
+        let faults = faults(&with_file(&format!("tests/fixtures/{fixture}"))).join("\n");
+        assert!(!faults.contains("hunter2"), "{faults}");
+        assert!(faults.contains("not available in this version"), "{faults}");
+    }
+    let sources = with_environment(&[("HIGHHOCK_ETCD__PASSWORD", "hunter2")]);
+    assert!(!faults(&sources)[0].contains("hunter2"));
+}
+
+#[test]
+fn an_unknown_variable_is_only_warned_of() {
+    let sources = with_environment(&[
+        ("HIGHHOCK_PORT_4001_TCP", "tcp://10.0.0.1:4001"),
+        ("HIGHHOCK_ETCD__URLL", "http://etcd:2379/"),
+    ]);
+    let warnings: Vec<_> =
+        load(&sources).unwrap().warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "environment variable HIGHHOCK_ETCD__URLL names no key and is ignored; the nearest is etcd.url",
+            "environment variable HIGHHOCK_PORT_4001_TCP names no key and is ignored",
+        ]
+    );
+}
+
+#[test]
+fn a_variable_in_two_cases_with_two_values_is_a_fault() {
+    let sources = with_environment(&[("HIGHHOCK_ETCD__TTL", "10"), ("highhock_etcd__ttl", "11")]);
+    let faults = faults(&sources);
+    assert!(faults[0].contains("as environment variable HIGHHOCK_ETCD__TTL"), "{faults:?}");
+    let same = with_environment(&[("HIGHHOCK_ETCD__TTL", "10"), ("highhock_etcd__ttl", "10")]);
+    assert_eq!(settings(&same).etcd.ttl.as_secs(), 10);
+}
+
+#[test]
+fn the_engine_is_where_dockers_own_client_would_find_it() {
+    let mut with_socket = with_environment(&[]);
+    with_socket.docker_socket = "/dev/null".into();
+    assert_eq!(settings(&with_socket).docker.url, DockerUrl::Unix("/dev/null".into()));
+    with_socket.environment = [("DOCKER_HOST", "tcp://10.0.0.1:2375")].into_iter().collect();
+    let engine = |url: &str| DockerUrl::Tcp(url.to_owned());
+    assert_eq!(settings(&with_socket).docker.url, engine("10.0.0.1:2375"));
+    with_socket.flags = vec![flag("docker.url", "tcp://10.0.0.2")];
+    assert_eq!(settings(&with_socket).docker.url, engine("10.0.0.2:2375"));
+}
+
+#[test]
+fn tls_to_the_engine_is_not_quietly_left_out() {
+    let mut sources = with_environment(&[("DOCKER_TLS_VERIFY", "1")]);
+    let refused = faults(&sources);
+    assert!(refused[0].contains("DOCKER_TLS_VERIFY: docker.url"), "{refused:?}");
+    assert!(refused[0].contains("not available in this version"), "{refused:?}");
+    sources.flags = vec![flag("docker.url", "tcp://10.0.0.2")];
+    settings(&sources);
+    settings(&with_environment(&[("DOCKER_TLS_VERIFY", "")]));
+}
+
+#[test]
+fn a_record_says_no_shorter_ttl_than_its_key_has_unless_asked_to() {
+    let ttl = |flags: &[(&str, &str)]| {
+        let flags = flags.iter().map(|(path, value)| flag(path, value)).collect();
+        let loaded = load(&Sources { flags, ..sources() }).unwrap();
+        (loaded.settings.skydns.ttl.get(), loaded.warnings)
+    };
+    assert_eq!(ttl(&[("etcd.ttl", "15")]), (15, vec![]));
+    assert_eq!(ttl(&[("skydns.ttl", "300")]), (300, vec![]));
+    let ignored = Warning::SkydnsTtlIgnored { skydns: 5, etcd: 60 };
+    assert_eq!(ttl(&[("skydns.ttl", "5")]), (60, vec![ignored]));
+    assert_eq!(ttl(&[("skydns.ttl", "5"), ("skydns.exactTtl", "true")]), (5, vec![]));
+}
+
+#[test]
+fn a_file_must_exist_only_where_it_was_named() {
+    let missing = with_file("nonexistent.json");
+    assert!(faults(&missing)[0].ends_with("nonexistent.json: there is no such file"));
+    let folder = with_file("src");
+    assert!(faults(&folder)[0].contains("src: can't be read: "));
+}
+
+#[test]
+fn a_file_that_cannot_be_parsed_hides_no_fault_of_another_layer() {
+    let mut sources = with_file("tests/fixtures/broken.json");
+    sources.flags = vec![flag("etcd.ttl", "0")];
+    let faults = faults(&sources);
+    assert_eq!(faults.len(), 2);
+    assert!(faults[0].contains("can't be parsed") && faults[0].contains("line 4"), "{faults:?}");
+}

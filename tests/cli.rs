@@ -1,0 +1,174 @@
+//! The command line and the configuration's faults, as an operator meets them:
+//! by the built program.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
+use std::process::{Command, Output};
+
+const USAGE: i32 = 64;
+const CONFIG: i32 = 78;
+
+/// Runs the program with no environment but these variables.
+fn highhock(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_highhock"))
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn fixture(name: &str) -> String {
+    format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs `check`, which must end at once with a configuration's fault; returns
+/// what it says.
+#[track_caller]
+fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let mut all = vec!["check"];
+    all.extend(arguments);
+    let output = highhock(&all, environment);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(CONFIG), "{text}");
+    assert!(output.stdout.is_empty());
+    text
+}
+
+#[track_caller]
+fn refused_file(name: &str, lines: &[&str]) {
+    let path = fixture(name);
+    let text = refused(&["--config", &path], &[]);
+    let faults: Vec<_> = text.lines().skip(1).collect();
+    assert_eq!(faults.len(), lines.len(), "{text}");
+    for (fault, line) in faults.iter().zip(lines) {
+        assert!(fault.starts_with(&format!("  {path}: {line}")), "{fault}");
+    }
+}
+
+#[test]
+fn help_tells_each_flag_and_its_default() {
+    let output = highhock(&["--help"], &[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    for part in [
+        "-e, --etcd-url <VALUE>",
+        "http://127.0.0.1:4001/",
+        "-c, --config <FILE>",
+        "/etc/highhock.json",
+        "--docker-poll-container",
+        "--standalone",
+        "records",
+        "check",
+        "HIGHHOCK_DOCKER__POLLCONTAINER",
+    ] {
+        assert!(text.contains(part), "no {part} in:\n{text}");
+    }
+    assert!(!text.contains("etcd-password ") && !text.contains("admin-token "), "{text}");
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let output = highhock(&["--version"], &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let version = format!("highhock {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
+}
+
+#[test]
+fn a_flag_that_does_not_exist_is_a_usage_error() {
+    let output = highhock(&["--etcd-ulr", "http://etcd/"], &[]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(USAGE), "{text}");
+    assert!(text.contains("--etcd-ulr") && text.ends_with("is --etcd-url\n"), "{text}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn an_unknown_key_is_told_with_the_nearest() {
+    refused_file("unknown-key.json", &["etcd.urll: no such key; the nearest is etcd.url"]);
+}
+
+#[test]
+fn a_number_in_quotes_is_a_wrong_type() {
+    let takes = "takes a whole number from 1 to 3600 (seconds)";
+    refused_file("wrong-type.json", &[&format!("docker.poll: found \"10\"; {takes}")]);
+}
+
+#[test]
+fn a_url_without_its_scheme_is_bad() {
+    refused_file("bad-url.json", &["etcd.url: found \"127.0.0.1:4001\" ("]);
+}
+
+#[test]
+fn a_ttl_has_its_range_and_is_whole() {
+    let takes = "takes a whole number from 5 to 86400 (seconds)";
+    refused_file("ttl-0.json", &[&format!("etcd.ttl: found 0; {takes}")]);
+    refused_file("ttl-fraction.json", &[&format!("etcd.ttl: found 60.5; {takes}")]);
+}
+
+#[test]
+fn all_faults_are_told_at_once_with_where_each_is() {
+    let text = refused(
+        &["--config", &fixture("several-faults.json"), "--docker-poll", "-5"],
+        &[("HIGHHOCK_LOGLEVEL", "LOUD")],
+    );
+    assert!(text.starts_with("highhock: 8 faults in the configuration:\n"), "{text}");
+    for part in [
+        "several-faults.json: etcd.ttl: found 4;",
+        "several-faults.json: loglevel: no such key; the nearest is logLevel",
+        "  environment variable HIGHHOCK_LOGLEVEL: logLevel: found \"LOUD\"; takes DEBUG, INFO,",
+        "  flag --docker-poll: docker.poll: found \"-5\"; takes a whole number from 1 to 3600",
+    ] {
+        assert!(text.contains(part), "no {part} in:\n{text}");
+    }
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there() {
+    let text = refused(&["-c", "/nonexistent/highhock.json"], &[]);
+    assert!(text.contains("\n  /nonexistent/highhock.json: there is no such file\n"), "{text}");
+}
+
+#[test]
+fn a_broken_file_is_told_with_the_line() {
+    for (name, line) in [("broken.json", 4), ("broken.yaml", 2), ("broken.toml", 2)] {
+        let text = refused(&["--config", &fixture(name)], &[]);
+        let expected = format!("{name}: can't be parsed: ");
+        assert!(text.contains(&expected), "{text}");
+        assert!(text.contains(&format!("line {line}")), "{text}");
+    }
+}
+
+#[test]
+fn what_this_version_lacks_is_refused_and_no_secret_shown() {
+    let lacks = |key: &str, found: &str| {
+        format!("{key}: found {found}: not available in this version; takes ")
+    };
+    let lines = [
+        lacks("admin.listen", "\"0.0.0.0:9465\""),
+        lacks("admin.token", "a value (not shown)"),
+        lacks("discovery.address", "\"container\""),
+        lacks("discovery.drain", "false"),
+        lacks("discovery.methods", "the list [\"env\", \"compose\"]"),
+        lacks("dns.listen", "the list [\"127.0.0.1:53\"]"),
+        lacks("etcd.api", "\"v3\""),
+        lacks("etcd.ca", "\"/ca.pem\""),
+        lacks("etcd.password", "a value (not shown)"),
+        lacks("etcd.username", "\"root\""),
+        lacks("store", "\"standalone\""),
+    ];
+    refused_file("not-available.json", &lines.each_ref().map(String::as_str));
+    for arguments in [["--standalone"], ["--etcd-url=http://a:1/,http://b:2/"]] {
+        let text = refused(&arguments, &[]);
+        assert!(text.contains("not available in this version"), "{text}");
+    }
+    let text = refused(&["--config", &fixture("password-in-url.json")], &[]);
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn docker_variables_are_checked_where_they_count() {
+    let text = refused(&[], &[("DOCKER_HOST", "ssh://engine"), ("DOCKER_TLS_VERIFY", "1")]);
+    assert!(text.contains("\n  environment variable DOCKER_HOST: docker.url: found"), "{text}");
+    assert!(text.contains("\n  environment variable DOCKER_TLS_VERIFY: docker.url: "), "{text}");
+}
