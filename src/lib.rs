@@ -7,6 +7,7 @@
 #[macro_use]
 extern crate highhock_actors;
 
+pub mod check;
 pub mod cli;
 pub mod docker;
 pub mod etcd;
@@ -14,4 +15,9 @@ pub mod exit;
 pub mod host;
 pub mod hostname;
 pub mod logging;
+pub mod records;
+pub mod run;
 pub mod settings;
+pub mod settle;
+pub mod signals;
+pub mod suspend;

@@ -1,32 +1,119 @@
 //! The `highhock` program: from the command line to the thing it asks for.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use highhock::check::check;
 use highhock::cli::{self, Command};
-use highhock::exit;
-use highhock::settings::{self, Environment};
+use highhock::host::{self, NoHost, Published};
+use highhock::run::{Ended, run};
+use highhock::settings::{self, Environment, Loaded, Settings};
+use highhock::settle::{docker, settle};
+use highhock::signals::Signals;
+use highhock::{exit, logging, records};
+use highhock_actors::preview::preview;
+use slog::{Logger, warn};
 
 fn main() -> ExitCode {
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(answer) => return answer.print().into(),
     };
-    let loaded = match settings::load(&invocation.sources(Environment::of_process())) {
+    let environment = Environment::of_process();
+    let loaded = match settings::load(&invocation.sources(environment.clone())) {
         Ok(loaded) => loaded,
         Err(faults) => return fail(exit::CONFIG, &faults),
     };
-    match invocation.command {
-        Command::Run | Command::Check | Command::Records { .. } => {
-            let _ = writeln!(std::io::stdout(), "not wired yet: {:?}", loaded.settings);
-            ExitCode::SUCCESS
-        }
+    let Loaded { settings, warnings } = loaded;
+    let log = logging::logger(settings.log);
+    logging::install_panic_hook(log.clone());
+    for warning in &warnings {
+        warn!(log, "{}", warning);
     }
+    let published = host::find(&settings.discovery, &environment, host::interfaces);
+    actix_rt::System::new().block_on(async {
+        match invocation.command {
+            Command::Run => run_daemon(settings, published, log).await,
+            Command::Check => run_check(&settings, &published, &log).await,
+            Command::Records { json } => run_records(&settings, published, json, &log).await,
+        }
+    })
+}
+
+async fn run_daemon(
+    settings: Settings,
+    published: Result<Published, NoHost>,
+    log: Logger,
+) -> ExitCode {
+    let published = match published {
+        Ok(published) => published,
+        Err(none) => return fail(exit::UNAVAILABLE, &none),
+    };
+    let signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return fail(exit::UNAVAILABLE, &format!("catching signals: {error}")),
+    };
+    let asked_to_stop = signals.asked_to_stop(log.clone());
+    match run(settings, published, log, asked_to_stop).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ended @ Ended::NotSettled(_)) => fail(exit::UNAVAILABLE, &ended),
+        Err(ended @ Ended::Etcd(_)) => fail(exit::CONFIG, &ended),
+        Err(ended @ Ended::Exhausted(_)) => fail(exit::SOFTWARE, &ended),
+    }
+}
+
+async fn run_check(
+    settings: &Settings,
+    published: &Result<Published, NoHost>,
+    log: &Logger,
+) -> ExitCode {
+    let verdicts = check(settings, published, log).await;
+    let text: String = verdicts.iter().map(|verdict| format!("{verdict}\n")).collect();
+    match print(&text) {
+        Ok(()) if verdicts.iter().all(|verdict| verdict.result.is_ok()) => ExitCode::SUCCESS,
+        Ok(()) => exit::UNAVAILABLE.into(),
+        Err(error) => fail(exit::UNAVAILABLE, &format!("writing to standard output: {error}")),
+    }
+}
+
+async fn run_records(
+    settings: &Settings,
+    published: Result<Published, NoHost>,
+    json: bool,
+    log: &Logger,
+) -> ExitCode {
+    let published = match published {
+        Ok(published) => published,
+        Err(none) => return fail(exit::UNAVAILABLE, &none),
+    };
+    let docker = docker(&settings.docker, log);
+    let settled = match settle(&docker, settings, &published).await {
+        Ok(settled) => settled,
+        Err(error) => return fail(exit::UNAVAILABLE, &error),
+    };
+    let preview = match preview(&docker, &settled.rules).await {
+        Ok(preview) => preview,
+        Err(error) => return fail(exit::UNAVAILABLE, &error),
+    };
+    let mut text = Vec::new();
+    let written = if json {
+        records::write_json(&preview, &mut text)
+    } else {
+        records::write_table(&preview, &mut text)
+    };
+    match written.and_then(|()| io::stdout().write_all(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(exit::UNAVAILABLE, &format!("writing to standard output: {error}")),
+    }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    io::stdout().write_all(text.as_bytes())
 }
 
 /// Says why the program ends, where nobody may be reading.
 fn fail(status: u8, reason: &dyn Display) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "highhock: {reason}");
+    let _ = writeln!(io::stderr(), "highhock: {reason}");
     status.into()
 }

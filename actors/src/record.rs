@@ -28,6 +28,12 @@ impl RecordKey {
         Self(Arc::from(path.join("/")))
     }
 
+    /// The directory that holds all of a domain's keys: `skydns/local/skydns`.
+    pub fn of_domain(prefix: &str, domain: &DomainName) -> Self {
+        let path = std::iter::once(prefix).chain(domain.labels().rev()).collect::<Vec<_>>();
+        Self(Arc::from(path.join("/")))
+    }
+
     /// Takes a key as the store wrote it, with or without its leading slash.
     pub fn from_path(path: &str) -> Self {
         Self(Arc::from(path.trim_start_matches('/')))

@@ -1,0 +1,74 @@
+//! `highhock check`: whether all that the daemon needs is there.
+
+use std::fmt;
+
+use highhock_actors::RecordStore;
+use slog::Logger;
+
+use crate::host::{NoHost, Published};
+use crate::run::etcd;
+use crate::settings::Settings;
+use crate::settle::{NotSettled, docker, settle};
+
+/// What was looked at, and what came of it.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What was looked at.
+    pub subject: &'static str,
+    /// What holds, or why it doesn't.
+    pub result: Result<String, String>,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, text) = match &self.result {
+            Ok(text) => ("ok", text),
+            Err(text) => ("FAILED", text),
+        };
+        write!(f, "{:<14} {word:<7} {text}", self.subject)
+    }
+}
+
+/// Looks at Docker, etcd and the address, one after the other.
+pub async fn check(
+    settings: &Settings,
+    published: &Result<Published, NoHost>,
+    log: &Logger,
+) -> Vec<Verdict> {
+    let docker = docker(&settings.docker, log);
+    let asked = match published {
+        Ok(published) => settle(&docker, settings, published).await.map(|settled| settled.engine),
+        Err(_) => docker.engine().await.map_err(NotSettled::Docker),
+    };
+    let (docker_verdict, address_refused) = match asked {
+        Ok(engine) => (
+            Ok(format!(
+                "{}: engine {}, API {}, on host {:?}",
+                docker.endpoint(),
+                engine.version,
+                engine.api,
+                engine.name
+            )),
+            None,
+        ),
+        Err(NotSettled::Docker(error)) => (Err(error.to_string()), None),
+        Err(error) => (Ok(docker.endpoint().to_string()), Some(error.to_string())),
+    };
+    let address = match (published, address_refused) {
+        (_, Some(refused)) => Err(refused),
+        (Ok(published), None) => Ok(format!("{} ({})", published.host, published.source)),
+        (Err(none), None) => Err(none.to_string()),
+    };
+    vec![
+        Verdict { subject: "configuration", result: Ok("holds".into()) },
+        Verdict { subject: "docker", result: docker_verdict },
+        Verdict { subject: "etcd", result: etcd_verdict(settings, log).await },
+        Verdict { subject: "address", result: address },
+    ]
+}
+
+async fn etcd_verdict(settings: &Settings, log: &Logger) -> Result<String, String> {
+    let store = etcd(settings, log).map_err(|error| error.to_string())?;
+    store.probe().await.map_err(|error| error.to_string())?;
+    Ok(format!("{}: answers its v2 keys API (CoreDNS reads v3 only)", settings.etcd.url))
+}
