@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each suite is a crate of its own and uses a part of this")]
 
 pub mod canned;
+pub mod etcd;
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -14,7 +15,11 @@ pub fn free_port() -> u16 {
 
 /// Waits until `condition` gives a value; panics with `what` when it has not within `deadline`.
 #[track_caller]
-pub fn eventually<T>(what: &str, deadline: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(
+    what: &str,
+    deadline: Duration,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
     let end = tokio::time::Instant::now() + deadline;
     loop {
         if let Some(value) = condition() {
