@@ -96,8 +96,7 @@ fn depth(key: &str) -> usize {
 /// The directory that the key is in, where that lies below `prefix`.
 fn parent_below<'a>(prefix: &str, key: &'a str) -> Option<&'a str> {
     let (parent, _) = key.rsplit_once('/')?;
-    let below = parent.strip_prefix(prefix)?.strip_prefix('/')?;
-    (!below.is_empty()).then_some(parent)
+    parent.strip_prefix(prefix)?.starts_with('/').then_some(parent)
 }
 
 #[cfg(test)]
