@@ -5,6 +5,7 @@
 
 pub mod canned;
 pub mod docker;
+pub mod etcd;
 pub mod relay;
 
 use std::future::Future;

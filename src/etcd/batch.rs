@@ -1,0 +1,93 @@
+//! Many requests at a time, and not one more than needed once etcd is away.
+
+use std::cell::RefCell;
+
+use futures_util::{StreamExt, stream};
+use highhock_actors::{StoreError, StoreErrorKind};
+
+/// How many requests of a batch are under way at a time. Measured with etcd's v2
+/// API: 32 are nearly six times as fast as one by one, 128 gain little more.
+const IN_FLIGHT: usize = 32;
+
+/// Does `job` for each of the items, several at a time, and answers in their
+/// order. After the first failure that tells of etcd as a whole, nothing more is
+/// started: what was not, is answered `Unavailable`, with that failure as the
+/// reason.
+pub(super) async fn run<I, T>(
+    items: &[I],
+    describe: impl Fn(&I) -> String,
+    job: impl AsyncFn(&I) -> Result<T, StoreError>,
+) -> Vec<Result<T, StoreError>> {
+    let outage: RefCell<Option<StoreError>> = RefCell::new(None);
+    let one = async |item: &I| {
+        if let Some(first) = outage.borrow().as_ref() {
+            let message = format!("{}: not sent, because of {first}", describe(item));
+            return Err(StoreError::new(StoreErrorKind::Unavailable, message));
+        }
+        let outcome = job(item).await;
+        if let Err(error) = &outcome
+            && error.kind.is_outage()
+        {
+            outage.borrow_mut().get_or_insert_with(|| error.clone());
+        }
+        outcome
+    };
+    let mut outcomes = stream::iter(items.iter().enumerate())
+        .map(|(place, item)| {
+            let one = &one;
+            async move { (place, one(item).await) }
+        })
+        .buffer_unordered(IN_FLIGHT)
+        .collect::<Vec<_>>()
+        .await;
+    outcomes.sort_unstable_by_key(|(place, _)| *place);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[actix_rt::test]
+    async fn answers_in_order_whatever_finishes_first() {
+        let items = (0..100_u64).collect::<Vec<_>>();
+        let answers = run(&items, u64::to_string, async |item| {
+            tokio::time::sleep(Duration::from_millis(100 - item)).await;
+            Ok(*item)
+        })
+        .await;
+        let answers = answers.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+        assert_eq!(answers, items);
+    }
+
+    #[actix_rt::test]
+    async fn starts_nothing_more_after_an_outage() {
+        let items = (0..100_u64).collect::<Vec<_>>();
+        let started = Cell::new(0);
+        let answers = run(
+            &items,
+            |item| format!("item {item}"),
+            async |item| {
+                started.set(started.get() + 1);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                match item {
+                    3 => Err(StoreError::new(StoreErrorKind::Refused, "a matter of this key")),
+                    7 => Err(StoreError::new(StoreErrorKind::Unknown, "etcd went away")),
+                    _ => Ok(()),
+                }
+            },
+        )
+        .await;
+        // Those under way with the failing one, and at most as many that took
+        // the places of those that were done before it.
+        assert!(started.get() < 2 * IN_FLIGHT, "{} started", started.get());
+        assert_eq!(answers[3].as_ref().unwrap_err().kind, StoreErrorKind::Refused);
+        assert_eq!(answers[7].as_ref().unwrap_err().kind, StoreErrorKind::Unknown);
+        let last = answers[99].as_ref().unwrap_err();
+        assert_eq!(last.kind, StoreErrorKind::Unavailable);
+        assert_eq!(last.message, "item 99: not sent, because of etcd went away");
+    }
+}

@@ -1,0 +1,311 @@
+//! Records in etcd through its v2 keys API: one request a write, many in flight.
+
+mod directories;
+mod keys;
+mod listing;
+mod wire;
+
+use std::time::Duration;
+
+use highhock_actors::{
+    Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Write, Written,
+};
+use slog::Logger;
+use url::Url;
+
+use self::directories::Left;
+use self::keys::{Expected, KeysApi, Subject};
+use self::listing::{Listing, Standing};
+use self::wire::Answer;
+use super::batch;
+use super::http::Http;
+
+/// Up to this many keys are read one by one, in flight together; more of them by
+/// one recursive read, which costs as much as everything under the root.
+const READ_SINGLY: usize = 8;
+
+/// Where and how to keep records.
+#[derive(Clone, Debug)]
+pub struct EtcdV2Options {
+    /// etcd's client URL: `http`, a host, perhaps a port; nothing else.
+    pub url: Url,
+    /// The directory of the domain, for instance `skydns/local/skydns`: what is
+    /// read when many keys are asked for.
+    pub root: RecordKey,
+    /// The first part of every key, for instance `skydns`. Empty directories are
+    /// removed below it only.
+    pub prefix: String,
+    /// How long one request may take, connecting included; more than 0.
+    pub timeout: Duration,
+}
+
+impl EtcdV2Options {
+    /// Options with the usual time-out of 2 s.
+    pub fn new(url: Url, root: RecordKey, prefix: impl Into<String>) -> Self {
+        Self { url, root, prefix: prefix.into(), timeout: Duration::from_secs(2) }
+    }
+}
+
+/// Why a URL can't be etcd's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableUrl {
+    /// Another scheme than `http`.
+    #[error("etcd's URL must start with http:// in this version, not {0}://")]
+    Scheme(String),
+    /// A user name or password in it.
+    #[error("etcd's URL can't hold a user name or password in this version")]
+    Credentials,
+    /// A path, query or fragment in it.
+    #[error("etcd's URL must end after host and port; it goes on with {0}")]
+    Path(String),
+}
+
+/// A [`RecordStore`] in one etcd, through its v2 keys API.
+///
+/// It belongs to the thread that it was made in, since awc's connections do.
+pub struct EtcdV2 {
+    keys: KeysApi,
+    root: RecordKey,
+    prefix: String,
+    log: Logger,
+}
+
+impl EtcdV2 {
+    /// A client of the etcd at `options.url`. Nothing is sent yet.
+    pub fn new(options: EtcdV2Options, log: Logger) -> Result<Self, UnusableUrl> {
+        check(&options.url)?;
+        let http = Http::new(&options.url, options.timeout, log.clone());
+        let EtcdV2Options { root, prefix, .. } = options;
+        Ok(Self { keys: KeysApi::new(http), root, prefix, log })
+    }
+
+    async fn write_one(&self, write: &Write) -> Result<Written, StoreError> {
+        let subject = subject_of(write);
+        match self.ask(write).await? {
+            Answer::Done(_) => Ok(Written::Done),
+            Answer::Missing { .. } => Ok(Written::Missing),
+            Answer::Differs => Ok(Written::Conflict),
+            // Where a directory is, or below a value, our value is not.
+            Answer::IsDirectory | Answer::BelowValue { .. } if is_delete(write) => {
+                Ok(Written::Missing)
+            }
+            Answer::BelowValue { at } => Err(self.blocked(subject, &Standing::BelowValue { at })),
+            Answer::Exists | Answer::IsDirectory => self.write_over_directory(write).await,
+            other @ Answer::NotEmpty => Err(self.keys.out_of_place(subject, &other)),
+        }
+    }
+
+    /// A value, or a directory, is where a write goes to. An empty directory is
+    /// as good as nothing: it is removed.
+    async fn write_over_directory(&self, write: &Write) -> Result<Written, StoreError> {
+        let subject = subject_of(write);
+        match directories::remove_if_empty(&self.keys, subject.key).await? {
+            Left::Value => Ok(Written::Conflict),
+            Left::FullDirectory => Err(self.blocked_by_directory(subject).await),
+            Left::Nothing if !is_creation(write) => Ok(Written::Missing),
+            Left::Nothing => match self.ask(write).await? {
+                Answer::Done(_) => Ok(Written::Done),
+                // Somebody was quicker; what it is, the core's next read shows.
+                Answer::Exists => Ok(Written::Conflict),
+                Answer::BelowValue { at } => {
+                    Err(self.blocked(subject, &Standing::BelowValue { at }))
+                }
+                other => Err(self.keys.out_of_place(subject, &other)),
+            },
+        }
+    }
+
+    async fn ask(&self, write: &Write) -> Result<Answer, StoreError> {
+        let subject = subject_of(write);
+        match write {
+            Write::Put { value, ttl, guard: Guard::Absent, .. } => {
+                self.keys.create(subject, value, seconds(*ttl)).await
+            }
+            Write::Put { value, ttl, guard: Guard::Holds { value: old, version }, .. } => {
+                let expected = Expected { value: old, version: *version };
+                self.keys.swap(subject, expected, value, seconds(*ttl)).await
+            }
+            Write::Refresh { value, ttl, .. } => {
+                self.keys.refresh(subject, value, seconds(*ttl)).await
+            }
+            Write::Delete { value, .. } => self.keys.delete(subject, value).await,
+        }
+    }
+
+    async fn read_one(&self, key: &RecordKey) -> Result<Option<Found>, StoreError> {
+        let subject = Subject { doing: "reading", key: key.as_str() };
+        match self.keys.get(subject).await? {
+            Answer::Done(node) => self.found(key, listing::standing(&node)),
+            Answer::Missing { .. } => Ok(None),
+            Answer::BelowValue { at } => self.found(key, Standing::BelowValue { at }),
+            other => Err(self.keys.out_of_place(subject, &other)),
+        }
+    }
+
+    async fn read_singly(&self, keys: &[RecordKey]) -> Vec<Result<Option<Found>, StoreError>> {
+        batch::run(keys, |key| format!("reading {key}"), async |key| self.read_one(key).await).await
+    }
+
+    async fn list(&self) -> Result<Listing, StoreError> {
+        let subject = Subject { doing: "listing", key: self.root.as_str() };
+        match self.keys.list(subject).await? {
+            Answer::Done(node) => Ok(Listing::new(node)),
+            Answer::Missing { .. } => Ok(Listing::empty()),
+            Answer::BelowValue { at } => Ok(Listing::below_value(at)),
+            other => Err(self.keys.out_of_place(subject, &other)),
+        }
+    }
+
+    fn found(&self, key: &RecordKey, standing: Standing) -> Result<Option<Found>, StoreError> {
+        match standing {
+            Standing::Value(found) => Ok(Some(found)),
+            Standing::Nothing => Ok(None),
+            other => {
+                let subject = Subject { doing: "reading", key: key.as_str() };
+                Err(self.blocked(subject, &other))
+            }
+        }
+    }
+
+    /// The error for a directory in a write's way, with one of its keys where
+    /// that can be had.
+    async fn blocked_by_directory(&self, subject: Subject<'_>) -> StoreError {
+        let standing = match self.keys.get(subject).await {
+            Ok(Answer::Done(node)) => listing::standing(&node),
+            Ok(_) | Err(_) => Standing::Nothing,
+        };
+        self.blocked(subject, &standing)
+    }
+
+    fn blocked(&self, subject: Subject<'_>, standing: &Standing) -> StoreError {
+        let there = match standing {
+            Standing::BelowValue { at } => {
+                format!("there is a record at {}, above it", at.trim_start_matches('/'))
+            }
+            Standing::Directory { with } => format!("there are records below it, such as {with}"),
+            Standing::Nothing | Standing::Value(_) => "there are keys below it".to_owned(),
+        };
+        let what = format!(
+            "{there}, and etcd v2 holds either a name or names below it; rename one of the services"
+        );
+        self.keys.error(subject, StoreErrorKind::Blocked, &what)
+    }
+}
+
+impl RecordStore for EtcdV2 {
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+        let describe = |write: &Write| {
+            let Subject { doing, key } = subject_of(write);
+            format!("{doing} {key}")
+        };
+        let outcomes =
+            batch::run(&writes, describe, async |write| self.write_one(write).await).await;
+        let outage = |outcome: &Result<_, StoreError>| {
+            outcome.as_ref().is_err_and(|error| error.kind.is_outage())
+        };
+        if !outcomes.iter().any(outage) {
+            let gone = writes.iter().zip(&outcomes).filter_map(|(write, outcome)| {
+                let gone = matches!(outcome, Ok(Written::Done | Written::Missing));
+                (is_delete(write) && gone).then_some(write.key().as_str())
+            });
+            directories::prune(&self.keys, &self.prefix, gone, &self.log).await;
+        }
+        outcomes
+    }
+
+    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
+        if keys.len() <= READ_SINGLY {
+            return self.read_singly(&keys).await;
+        }
+        let listing = match self.list().await {
+            Ok(listing) => listing,
+            // An answer that can't be read may be a listing deeper or longer than
+            // this program takes, and no reason to hold back what can be read.
+            Err(error) if error.kind == StoreErrorKind::Malformed => {
+                return self.read_singly(&keys).await;
+            }
+            Err(error) => return vec![Err(error); keys.len()],
+        };
+        let mut outcomes =
+            keys.iter().map(|key| self.found(key, listing.at(key))).collect::<Vec<_>>();
+        let (hidden, places): (Vec<_>, Vec<_>) = keys
+            .iter()
+            .zip(&mut outcomes)
+            .filter(|(key, _)| !listing::shows(&self.root, key))
+            .map(|(key, outcome)| (key.clone(), outcome))
+            .unzip();
+        for (place, outcome) in places.into_iter().zip(self.read_singly(&hidden).await) {
+            *place = outcome;
+        }
+        outcomes
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        // A read with a quorum goes the way of a write, through the leader's log.
+        let subject = Subject { doing: "looking for", key: &self.prefix };
+        self.keys.get(subject).await.map(|_| ())
+    }
+}
+
+fn check(url: &Url) -> Result<(), UnusableUrl> {
+    if url.scheme() != "http" {
+        return Err(UnusableUrl::Scheme(url.scheme().to_owned()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(UnusableUrl::Credentials);
+    }
+    let behind = &url[url::Position::BeforePath..];
+    if !matches!(behind, "" | "/") {
+        return Err(UnusableUrl::Path(behind.to_owned()));
+    }
+    Ok(())
+}
+
+fn subject_of(write: &Write) -> Subject<'_> {
+    let doing = match write {
+        Write::Put { .. } => "putting",
+        Write::Refresh { .. } => "refreshing",
+        Write::Delete { .. } => "deleting",
+    };
+    Subject { doing, key: write.key().as_str() }
+}
+
+fn is_delete(write: &Write) -> bool {
+    matches!(write, Write::Delete { .. })
+}
+
+fn is_creation(write: &Write) -> bool {
+    matches!(write, Write::Put { guard: Guard::Absent, .. })
+}
+
+/// A TTL as etcd takes it. A TTL of 0 would be none.
+fn seconds(ttl: Duration) -> u64 {
+    ttl.as_secs().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(url: &str) -> Result<(), UnusableUrl> {
+        check(&url.parse().unwrap())
+    }
+
+    #[test]
+    fn takes_scheme_host_and_port_only() {
+        assert_eq!(verdict("http://127.0.0.1:4001/"), Ok(()));
+        assert_eq!(verdict("http://[::1]:4001"), Ok(()));
+        assert_eq!(verdict("http://etcd.example"), Ok(()));
+        assert_eq!(verdict("https://etcd:4001"), Err(UnusableUrl::Scheme("https".into())));
+        assert_eq!(verdict("http://me:secret@etcd:4001"), Err(UnusableUrl::Credentials));
+        assert_eq!(verdict("http://etcd:4001/v2/keys"), Err(UnusableUrl::Path("/v2/keys".into())));
+        assert_eq!(verdict("http://etcd:4001/?a=b"), Err(UnusableUrl::Path("/?a=b".into())));
+    }
+
+    #[test]
+    fn a_ttl_is_at_least_a_second() {
+        assert_eq!(seconds(Duration::ZERO), 1);
+        assert_eq!(seconds(Duration::from_millis(1900)), 1);
+        assert_eq!(seconds(Duration::from_secs(86_400)), 86_400);
+    }
+}

@@ -1,0 +1,260 @@
+//! A real etcd of the test's own, and a plain look at what it holds.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use url::form_urlencoded::Serializer;
+
+use super::{eventually, free_port};
+
+/// How long an etcd may take until it answers, or until it is gone.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A single etcd on loopback, with its v2 keys API on. It ends, and its data
+/// goes, when this is dropped.
+pub struct Etcd {
+    child: Option<Child>,
+    client_port: u16,
+    peer_port: u16,
+    dir: PathBuf,
+    flags: Vec<String>,
+}
+
+/// A key as etcd's v2 API shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Without the leading slash.
+    pub key: String,
+    pub value: String,
+    pub dir: bool,
+    /// In seconds; `None`: for ever.
+    pub ttl: Option<i64>,
+    pub created: u64,
+    pub modified: u64,
+}
+
+impl Etcd {
+    /// Starts an etcd and waits until it answers.
+    pub fn start() -> Self {
+        Self::start_with(&["--enable-v2=true"])
+    }
+
+    /// Starts an etcd with these flags besides those for its places.
+    pub fn start_with(flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
+        // Another process may take a free port before etcd does: try some more.
+        let mut etcd = (0..5).find_map(|_| Self::launch(&flags));
+        etcd.take().expect("etcd did not start on any of five pairs of ports")
+    }
+
+    fn launch(flags: &[String]) -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("highhock-etcd-{}-{number}", std::process::id());
+        // In memory where there is such a place: a test need not wait for disks.
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let mut etcd = Self {
+            child: None,
+            client_port: free_port(),
+            peer_port: free_port(),
+            dir: parent.join(name),
+            flags: flags.to_vec(),
+        };
+        fs::create_dir_all(&etcd.dir).unwrap();
+        etcd.spawn();
+        etcd.wait_until_it_answers().then_some(etcd)
+    }
+
+    fn spawn(&mut self) {
+        let client = self.url();
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
+        let child = Command::new("etcd")
+            .args(["--data-dir", &self.dir.join("data").display().to_string()])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &format!("default={peer}")])
+            // A lone member need not wait long for votes.
+            .args(["--heartbeat-interval", "20", "--election-timeout", "200"])
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn();
+        self.child =
+            Some(child.unwrap_or_else(|error| panic!("needs etcd: run tests/run ({error})")));
+    }
+
+    /// `false`: it ended instead.
+    fn wait_until_it_answers(&mut self) -> bool {
+        let port = self.client_port;
+        let child = self.child.as_mut().unwrap();
+        eventually("etcd answers", PATIENCE, || {
+            if child.try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            let health = exchange(port, "GET", "/health", None);
+            health.is_some_and(|(_, body)| body.contains(r#""health":"true""#)).then_some(true)
+        })
+    }
+
+    /// Its client URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.client_port)
+    }
+
+    /// Ends it as an operator would, and waits until it is gone.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        let child = self.child.as_mut().expect("etcd runs");
+        eventually("etcd ends", PATIENCE, || child.try_wait().unwrap());
+        self.child = None;
+    }
+
+    /// Ends it with no chance to tidy up.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("etcd runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts it where it was, with its data or without any.
+    pub fn start_again(&mut self, empty: bool) {
+        assert!(self.child.is_none(), "etcd runs already");
+        if empty {
+            fs::remove_dir_all(self.dir.join("data")).unwrap();
+        }
+        self.spawn();
+        assert!(self.wait_until_it_answers(), "etcd ended: {}", self.log());
+    }
+
+    /// Stops it from doing anything, its connections left open.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on after a pause.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("etcd runs").id()
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
+        assert!(status.success(), "kill -{name} {pid}: {status}");
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// What is at the key, which is percent-encoded and without leading slash.
+    pub fn get(&self, key: &str) -> Option<Node> {
+        let (status, answer) = self.request("GET", &format!("{key}?quorum=true"), None);
+        (status == 200).then(|| node(&answer["node"]))
+    }
+
+    /// The directories and values below the key, however deep, in their keys'
+    /// order.
+    pub fn list(&self, key: &str) -> Vec<Node> {
+        let query = format!("{key}?quorum=true&recursive=true&sorted=true");
+        let (_, answer) = self.request("GET", &query, None);
+        let mut nodes = Vec::new();
+        flatten(&answer["node"]["nodes"], &mut nodes);
+        nodes
+    }
+
+    /// Sets a value, whatever was there; without a TTL, for ever.
+    pub fn put(&self, key: &str, value: &str, ttl: Option<u64>) {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("value", value);
+        if let Some(ttl) = ttl {
+            form.append_pair("ttl", &ttl.to_string());
+        }
+        let (status, answer) = self.request("PUT", key, Some(&form.finish()));
+        assert!(matches!(status, 200 | 201), "put {key}: {status} {answer}");
+    }
+
+    /// Makes an empty directory.
+    pub fn make_directory(&self, key: &str) {
+        let (status, answer) = self.request("PUT", key, Some("dir=true"));
+        assert_eq!(status, 201, "make directory {key}: {answer}");
+    }
+
+    /// Removes the key and everything below it, if it is there.
+    pub fn remove(&self, key: &str) {
+        self.request("DELETE", &format!("{key}?recursive=true"), None);
+    }
+
+    /// One request to the keys API: status and JSON. Panics where etcd is away.
+    pub fn request(&self, method: &str, key_and_query: &str, form: Option<&str>) -> (u16, Value) {
+        let target = format!("/v2/keys/{key_and_query}");
+        let (status, body) =
+            exchange(self.client_port, method, &target, form).expect("etcd answers");
+        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may be gone already; there is nothing else to do then.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail = log.lines().rev().take(5).collect::<Vec<_>>();
+            eprintln!("etcd at {} said at last (newest first):\n{}", self.url(), tail.join("\n"));
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn node(json: &Value) -> Node {
+    Node {
+        key: json["key"].as_str().unwrap_or_default().trim_start_matches('/').to_owned(),
+        value: json["value"].as_str().unwrap_or_default().to_owned(),
+        dir: json["dir"].as_bool().unwrap_or(false),
+        ttl: json["ttl"].as_i64().or_else(|| json.get("expiration").map(|_| 0)),
+        created: json["createdIndex"].as_u64().unwrap_or(0),
+        modified: json["modifiedIndex"].as_u64().unwrap_or(0),
+    }
+}
+
+fn flatten(nodes: &Value, into: &mut Vec<Node>) {
+    for json in nodes.as_array().into_iter().flatten() {
+        into.push(node(json));
+        flatten(&json["nodes"], into);
+    }
+}
+
+/// Status and body. HTTP/1.0, so that the body ends where the connection does.
+fn exchange(port: u16, method: &str, target: &str, form: Option<&str>) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let body = form.unwrap_or_default();
+    let request = format!(
+        "{method} {target} HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
