@@ -32,6 +32,16 @@ pub enum OnExit {
     Remove,
 }
 
+impl OnExit {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Remove => "remove",
+        }
+    }
+}
+
 /// How the engine is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DockerUrl {
