@@ -587,13 +587,13 @@ async fn killed_in_the_middle_of_a_batch_it_tells_the_truth() {
 #[actix_rt::test]
 async fn a_hung_etcd_leaves_doubt_after_the_time_out() {
     let etcd = Etcd::start();
-    let store = store_at(&etcd.url(), Duration::from_millis(300));
+    let store = store_at(&etcd.url(), Duration::from_secs(1));
     write(&store, put("httpd")).await.unwrap();
     etcd.pause();
     let started = Instant::now();
     let outcomes = store.write((0..100).map(|n| put(&format!("s{n}"))).collect()).await;
     let took = started.elapsed();
-    assert!((Duration::from_millis(300)..Duration::from_millis(900)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(1)..Duration::from_secs(3)).contains(&took), "{took:?}");
     let kinds = outcomes.into_iter().map(kind).collect::<Vec<_>>();
     let sent = kinds.iter().filter(|kind| **kind == StoreErrorKind::Unknown).count();
     let unsent = kinds.iter().filter(|kind| **kind == StoreErrorKind::Unavailable).count();

@@ -47,19 +47,24 @@ impl Etcd {
 
     /// Starts an etcd with these flags besides those for its places.
     pub fn start_with(flags: &[&str]) -> Self {
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
-        // Another process may take a free port before etcd does: try some more.
-        let mut etcd = (0..5).find_map(|_| Self::launch(&flags));
-        etcd.take().expect("etcd did not start on any of five pairs of ports")
-    }
-
-    fn launch(flags: &[String]) -> Option<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("highhock-etcd-{}-{number}", std::process::id());
         // In memory where there is such a place: a test need not wait for disks.
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        Self::start_in(&parent, flags)
+    }
+
+    /// Starts an etcd with its data in a folder below `parent`.
+    pub fn start_in(parent: &Path, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
+        // Another process may take a free port before etcd does: try some more.
+        let mut etcd = (0..5).find_map(|_| Self::launch(parent, &flags));
+        etcd.take().expect("etcd did not start on any of five pairs of ports")
+    }
+
+    fn launch(parent: &Path, flags: &[String]) -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("highhock-etcd-{}-{number}", std::process::id());
         let mut etcd = Self {
             child: None,
             client_port: free_port(),

@@ -20,8 +20,8 @@ use self::wire::Answer;
 use super::batch;
 use super::http::Http;
 
-/// Up to this many keys are read one by one, in flight together; more of them by
-/// one recursive read, which costs as much as everything under the root.
+/// Up to this many keys under the root are read one by one, in flight together;
+/// more of them by one recursive read, which costs as much as all that is there.
 const READ_SINGLY: usize = 8;
 
 /// Where and how to keep records.
@@ -35,7 +35,8 @@ pub struct EtcdV2Options {
     /// The first part of every key, for instance `skydns`. Empty directories are
     /// removed below it only.
     pub prefix: String,
-    /// How long one request may take, connecting included; more than 0.
+    /// How long one request may take to its answer's end, more than 0. Connecting
+    /// may take half of it; a listing, five times as long.
     pub timeout: Duration,
 }
 
@@ -214,7 +215,8 @@ impl RecordStore for EtcdV2 {
     }
 
     async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
-        if keys.len() <= READ_SINGLY {
+        let shown = keys.iter().filter(|key| listing::shows(&self.root, key)).count();
+        if shown <= READ_SINGLY {
             return self.read_singly(&keys).await;
         }
         let listing = match self.list().await {
