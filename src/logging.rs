@@ -10,7 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use slog::{Drain, FnValue, Level, Logger, Never, OwnedKVList, PushFnValue, Record, error, o};
 use slog_term::FullFormat;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 
 use crate::settings::{Log, LogFormat, LogLevel};
 use line::Line;
@@ -71,9 +72,10 @@ fn level_of(record: &Record<'_>) -> LogLevel {
 }
 
 fn now() -> String {
-    let now = OffsetDateTime::now_utc();
-    let millisecond = now.replace_millisecond(now.millisecond()).unwrap_or(now);
-    millisecond.format(&Rfc3339).unwrap_or_default()
+    // Always three digits, so that lines sort by their text.
+    const MILLISECONDS: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    OffsetDateTime::now_utc().format(MILLISECONDS).unwrap_or_default()
 }
 
 /// Lets pass what is grave enough, and forgets what can't be written.
@@ -131,6 +133,7 @@ impl Drain for JsonLines {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use time::format_description::well_known::Rfc3339;
 
     use super::*;
 

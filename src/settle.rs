@@ -5,8 +5,8 @@ use std::io;
 use highhock_actors::SourceError;
 use highhock_actors::publish::Rules;
 
-use crate::docker::{Docker, DockerOptions, Endpoint, Engine, VersionChoice};
 use crate::docker::{ApiVersion, DEFAULT_TIMEOUT};
+use crate::docker::{Docker, DockerOptions, Endpoint, Engine, VersionChoice};
 use crate::host::{self, BridgeSubnet, ContainersAddress, HostSource, Published};
 use crate::hostname;
 use crate::settings::{self, DockerUrl, DockerVersion, Settings};

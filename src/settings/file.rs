@@ -39,7 +39,9 @@ fn without_excerpt(error: &str) -> String {
 /// Blanks out comments: `//` and `#` to the end of the line, `/* */`. Line breaks
 /// stay, and a comment's every character becomes one blank, so that the parser's
 /// line and column are the file's. Strings, in either sort of quotes, are left
-/// alone; what is not closed is left to the parser to complain of.
+/// alone; what is not closed is left to the parser to complain of. (The crate
+/// `json_comments` would do, but for the line breaks of a block comment, which it
+/// blanks too: every line that the parser then names is off.)
 fn blank_comments(text: &str) -> String {
     enum In {
         Json,
