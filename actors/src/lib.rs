@@ -37,4 +37,7 @@ pub use life::{Core, CoreSettings, Stopped};
 pub use record::{Host, RecordKey, RecordValue};
 pub use service::{Attributes, Service, ServiceName, Skipped};
 pub use source::{ContainerSource, SourceError, SourceErrorKind};
-pub use store::{Found, Guard, RecordStore, StoreError, StoreErrorKind, Write, Written};
+pub use store::{
+    Change, Changes, Expected, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId,
+    RecordStore, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
+};

@@ -2,16 +2,26 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
+
+use futures_util::Stream;
 
 use crate::record::RecordKey;
 
+/// A stream of what others, and we, change in the store.
+pub type Changes = Pin<Box<dyn Stream<Item = Result<Change, StoreError>>>>;
+
 /// Where records are kept: etcd, or a test's model of one.
 ///
-/// Every call is one try with a time-out of its own; trying again, ordering and
-/// what a failure means for a record are the core's business. All writes compare
-/// and swap: none may change what its guard doesn't allow, not even in a race.
+/// Every call is one try with a time-out of its own; trying again, ordering, the life
+/// of the lease and what a failure means for a record are the core's business. All
+/// writes compare and swap: none may change what its guard doesn't allow, not even in
+/// a race.
 pub trait RecordStore: 'static {
+    /// How records are kept alive here. Always the same for one store.
+    fn upkeep(&self) -> Upkeep;
+
     /// Carries out writes, each on a key of its own, in any order, several at a
     /// time. Answers one outcome a write, in the order of the writes.
     fn write(&self, writes: Vec<Write>) -> impl Future<Output = Vec<Result<Written, StoreError>>>;
@@ -26,38 +36,161 @@ pub trait RecordStore: 'static {
 
     /// Asks whether the store can take writes now, without writing.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>>;
+
+    /// Follows all changes in the domain from now on. The stream ends, or fails, as
+    /// soon as the store is known to be away; it may lack changes only after that.
+    fn watch(&self) -> impl Future<Output = Result<Changes, StoreError>>;
+
+    /// The leases of this family that exist ([`Upkeep::Lease`] only).
+    fn leases(&self, family: LeaseFamily) -> impl Future<Output = Result<Vec<Lease>, StoreError>>;
+
+    /// Asks for a lease of this id; whole seconds ([`Upkeep::Lease`] only).
+    fn grant(
+        &self,
+        id: LeaseId,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<Granted, StoreError>>;
+
+    /// Lets a lease, and with it all that hangs on it, live for another TTL
+    /// ([`Upkeep::Lease`] only).
+    fn keep_alive(&self, id: LeaseId) -> impl Future<Output = Result<KeptAlive, StoreError>>;
+
+    /// Ends a lease, and with it all that hangs on it ([`Upkeep::Lease`] only).
+    fn revoke(&self, id: LeaseId) -> impl Future<Output = Result<(), StoreError>>;
+
+    /// All keys below the domain's directory that hang on a lease, with what they hold
+    /// ([`Upkeep::Lease`] only).
+    fn leased(
+        &self,
+        id: LeaseId,
+    ) -> impl Future<Output = Result<Vec<(RecordKey, Found)>, StoreError>>;
+}
+
+/// How a store's records are kept alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Each has a TTL of its own, and is refreshed by itself (etcd v2).
+    Each,
+    /// All hang on one lease (etcd v3).
+    Lease,
+}
+
+/// What the leases of one publisher have in common: the upper 55 bits of their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseFamily(u64);
+
+impl LeaseFamily {
+    /// Of a hash, of which 55 bits count.
+    pub fn new(hash: u64) -> Self {
+        // Never 0: the family's lease number 0 would be 0, which is no lease.
+        Self((hash & ((1 << 55) - 1)).max(1))
+    }
+
+    /// The family's lease of this number.
+    pub fn lease(self, number: u8) -> LeaseId {
+        // 63 bits at most.
+        LeaseId((self.0 << 8 | u64::from(number)).cast_signed())
+    }
+
+    /// Whether a lease is of this family.
+    pub fn has(self, id: LeaseId) -> bool {
+        id.0 > 0 && id.0.cast_unsigned() >> 8 == self.0
+    }
+}
+
+/// The id of a lease (etcd v3: positive 64-bit integers; 0 is none).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LeaseId(pub i64);
+
+impl LeaseId {
+    /// The number within its family.
+    pub fn number(self) -> u8 {
+        self.0.to_be_bytes()[7]
+    }
+}
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As etcdctl shows it.
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A lease that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Which.
+    pub id: LeaseId,
+    /// What it was granted for.
+    pub ttl: Duration,
+}
+
+/// What came of asking for a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// It is there now.
+    Fresh,
+    /// It was there already.
+    Existed,
+}
+
+/// What came of a keep-alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptAlive {
+    /// The lease lives on, for so long.
+    For(Duration),
+    /// There is no such lease (any more).
+    Lost,
+}
+
+/// A change that the store tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Where.
+    pub key: RecordKey,
+    /// What is there now; `None`: nothing.
+    pub now: Option<Found>,
 }
 
 /// What must be so at a key for a write to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// Nothing is there.
+    /// Nothing is there; and where the store could hold both, no key above or below
+    /// it (SPEC 4: one would hide the other).
     Absent,
-    /// This value is there; and, where a version is given, it is the one that
-    /// was read.
-    Holds {
-        /// The value, to the letter.
-        value: String,
-        /// The version that the store gave with it.
-        version: Option<u64>,
-    },
+    /// This is there.
+    Holds(Expected),
+}
+
+/// What is expected at a key, to the letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The value.
+    pub value: String,
+    /// The lease that it hangs on ([`Upkeep::Lease`] only).
+    pub lease: Option<LeaseId>,
+    /// The version that the store gave with it, where it must be that very one.
+    pub version: Option<u64>,
 }
 
 /// A write to one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Put a value that lives for `ttl`.
+    /// Put a value that lives for `ttl`, or as long as `lease`.
     Put {
         /// Where.
         key: RecordKey,
         /// What, as JSON.
         value: String,
-        /// Whole seconds.
+        /// Whole seconds ([`Upkeep::Each`]).
         ttl: Duration,
+        /// What it hangs on ([`Upkeep::Lease`]).
+        lease: Option<LeaseId>,
         /// On what condition.
         guard: Guard,
     },
-    /// Let the value live for another `ttl`, where it is still `value`.
+    /// Let the value live for another `ttl`, where it is still `value`
+    /// ([`Upkeep::Each`] only).
     Refresh {
         /// Where.
         key: RecordKey,
@@ -66,12 +199,12 @@ pub enum Write {
         /// Whole seconds.
         ttl: Duration,
     },
-    /// Take the value away, where it is still `value`.
+    /// Take the value away, where it is still as expected.
     Delete {
         /// Where.
         key: RecordKey,
         /// What is there, as far as we know.
-        value: String,
+        expected: Expected,
     },
 }
 
@@ -103,9 +236,19 @@ pub struct Found {
     pub value: String,
     /// The store's version of it (etcd v2: `modifiedIndex`; v3: `mod_revision`).
     pub version: u64,
-    /// How long it lives on unless it is refreshed; `None`: for ever, a static
-    /// entry.
-    pub ttl: Option<Duration>,
+    /// What ends it.
+    pub tie: Tie,
+}
+
+/// What a value's life hangs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// Nothing: a static entry.
+    None,
+    /// Its own TTL, of which so much is left (etcd v2).
+    Ttl(Duration),
+    /// A lease (etcd v3).
+    Lease(LeaseId),
 }
 
 /// Why the store did not do what it was asked.
@@ -127,6 +270,8 @@ pub enum StoreErrorKind {
     /// where a directory stands, or the other way round). Nothing was done. Says
     /// nothing of other keys.
     Blocked,
+    /// The lease that the write hangs on does not exist (any more). Nothing was done.
+    LeaseLost,
 }
 
 impl StoreErrorKind {
@@ -138,6 +283,7 @@ impl StoreErrorKind {
             Self::Malformed => "malformed",
             Self::Refused => "refused",
             Self::Blocked => "blocked",
+            Self::LeaseLost => "lost lease",
         }
     }
 
