@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::container::ContainerId;
 use crate::inserter::Domain;
 use crate::record::{Host, RecordKey};
-use crate::store::{Guard, Write};
+use crate::store::{Expected, Guard, Write};
 
 pub(crate) use entry::Lane;
 use entry::{Entry, Held, Task};
@@ -233,13 +233,18 @@ impl Ledger {
         entry.touched = clock;
         let ttl = self.terms.ttl;
         let write = match (step.task, wanted, held) {
-            (Task::Create, Some(value), _) => Write::Put { key, value, ttl, guard: Guard::Absent },
+            (Task::Create, Some(value), _) => {
+                Write::Put { key, value, ttl, lease: None, guard: Guard::Absent }
+            }
             (Task::Swap, Some(value), Some(held)) => {
-                let guard = Guard::Holds { value: held, version: None };
-                Write::Put { key, value, ttl, guard }
+                let expected = Expected { value: held, lease: None, version: None };
+                Write::Put { key, value, ttl, lease: None, guard: Guard::Holds(expected) }
             }
             (Task::Refresh, _, Some(value)) => Write::Refresh { key, value, ttl },
-            (Task::Delete, _, Some(value)) => Write::Delete { key, value },
+            (Task::Delete, _, Some(value)) => {
+                let expected = Expected { value, lease: None, version: None };
+                Write::Delete { key, expected }
+            }
             // A step to read; the others come with the values that they need.
             _ => {
                 batch.reads.push(key);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::entry::{Doubt, Entry, Held, RECHECKS, Trouble};
 use super::{Deeds, Ledger, PendingWrite, SLOW_RETRY, Terms};
 use crate::record::{RecordKey, host_in};
-use crate::store::{Found, StoreError, StoreErrorKind, Write, Written};
+use crate::store::{Expected, Found, StoreError, StoreErrorKind, Tie, Write, Written};
 
 /// etcd looks for expired keys every half second (measured, etcd 3.4): a look right
 /// at the end of a TTL would come too early.
@@ -74,7 +74,7 @@ impl Ledger {
                 entry.refreshed = Some(SystemTime::now());
                 entry.next = now + refresh_every.mul_f64(0.9 + fastrand::f64() * 0.05);
             }
-            Write::Delete { value, .. } => {
+            Write::Delete { expected: Expected { value, .. }, .. } => {
                 notice!(self.log, "record withdrawn"; "key" => %key, "value" => &value);
                 entry.held = Held::Nothing;
                 if entry.doubt.is_none() {
@@ -126,7 +126,7 @@ impl Ledger {
                     entry.doubt = Some(Doubt { step: 0, at: now + RECHECKS[0] });
                 }
             }
-            StoreErrorKind::Refused | StoreErrorKind::Blocked => {
+            StoreErrorKind::Refused | StoreErrorKind::Blocked | StoreErrorKind::LeaseLost => {
                 entry.next = now + refresh_every;
                 self.fail(&key, error, now);
             }
@@ -210,7 +210,10 @@ impl Ledger {
                 entry.next = now;
             }
             (_, Held::Foreign { value, .. }) => {
-                let ttl = found.and_then(|found| found.ttl);
+                let ttl = match found.map(|found| found.tie) {
+                    Some(Tie::Ttl(ttl)) => Some(ttl),
+                    _ => None,
+                };
                 let look_every = self.terms.refresh_every();
                 entry.next = now + ttl.map_or(look_every, |ttl| (ttl + EXPIRY_LAG).min(look_every));
                 if !matches!(before, Held::Foreign { .. }) && !entry.claims.is_empty() {
@@ -270,7 +273,7 @@ fn whose(
     terms: &Terms,
 ) -> Held {
     let Some(found) = found else { return Held::Nothing };
-    let expires = found.ttl.is_some();
+    let expires = found.tie != Tie::None;
     let adopted = || {
         let (false, Some(claim)) = (entry.met, entry.holder()) else { return false };
         let Some(host) = host_in(&found.value) else { return false };

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
-    Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Write, Written,
+    Change, Changes, Expected, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId,
+    RecordKey, RecordStore, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
 };
 use tokio::time::Instant;
 
@@ -143,8 +144,10 @@ impl State {
         };
         let objection = match write {
             Write::Put { guard: Guard::Absent, .. } => there.map(|_| Written::Conflict),
-            Write::Put { guard: Guard::Holds { value, version }, .. } => holds(value, *version),
-            Write::Refresh { value, .. } | Write::Delete { value, .. } => holds(value, None),
+            Write::Put { guard: Guard::Holds(expected), .. } | Write::Delete { expected, .. } => {
+                holds(&expected.value, expected.version)
+            }
+            Write::Refresh { value, .. } => holds(value, None),
         };
         if let Some(objection) = objection {
             return Ok(objection);
@@ -175,6 +178,34 @@ impl Store {
 }
 
 impl RecordStore for Store {
+    fn upkeep(&self) -> Upkeep {
+        Upkeep::Each
+    }
+
+    async fn watch(&self) -> Result<Changes, StoreError> {
+        Ok(Box::pin(futures_util::stream::pending()))
+    }
+
+    async fn leases(&self, _: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
+        unimplemented!()
+    }
+
+    async fn grant(&self, _: LeaseId, _: Duration) -> Result<Granted, StoreError> {
+        unimplemented!()
+    }
+
+    async fn keep_alive(&self, _: LeaseId) -> Result<KeptAlive, StoreError> {
+        unimplemented!()
+    }
+
+    async fn revoke(&self, _: LeaseId) -> Result<(), StoreError> {
+        unimplemented!()
+    }
+
+    async fn leased(&self, _: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
+        unimplemented!()
+    }
+
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
         let failure = {
             let mut state = self.0.borrow_mut();
@@ -198,8 +229,9 @@ impl RecordStore for Store {
         let failure = state.failure();
         let found = |key: &RecordKey| {
             let node = state.nodes.get(key.as_str())?;
-            let ttl = node.expires.map(|end| end.duration_since(Instant::now()));
-            Some(Found { value: node.value.clone(), version: node.version, ttl })
+            let left = node.expires.map(|end| end.duration_since(Instant::now()));
+            let tie = left.map_or(Tie::None, Tie::Ttl);
+            Some(Found { value: node.value.clone(), version: node.version, tie })
         };
         keys.iter().map(|key| failure.clone().map_or_else(|| Ok(found(key)), Err)).collect()
     }
