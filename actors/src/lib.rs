@@ -32,7 +32,7 @@ pub mod watcher;
 pub use container::{
     Binding, Container, ContainerId, ContainerRow, Health, Life, NetworkMode, Proto, StartedAt,
 };
-pub use ledger::{RecordReport, RecordState};
+pub use ledger::{Counts, RecordReport, RecordState};
 pub use life::{Core, CoreSettings, Stopped};
 pub use record::{Host, RecordKey, RecordValue};
 pub use service::{Attributes, Service, ServiceName, Skipped};

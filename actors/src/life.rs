@@ -10,8 +10,10 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::failures::Failures;
-use crate::inserter::{CheckNow, EtcdInserter, Flush, ReportRecords, Unsettled};
-use crate::ledger::{Deeds, RecordReport, Terms};
+use crate::inserter::{
+    CheckNow, EtcdInserter, Flush, InserterSetup, ReportCounts, ReportRecords, Unsettled,
+};
+use crate::ledger::{Counts, Deeds, RecordReport, Terms};
 use crate::meter::MeterReading;
 use crate::metered::{Metered, MeteredContext};
 use crate::poller::{DockerPoller, Poll};
@@ -19,7 +21,7 @@ use crate::publish::Rules;
 use crate::registry::{InserterRebuilt, Registry, ReportContainers};
 use crate::seat::Seat;
 use crate::source::ContainerSource;
-use crate::store::RecordStore;
+use crate::store::{LeaseFamily, RecordStore};
 use crate::watcher::{ContainerReport, ContainerWatcher, WatcherSetup};
 
 /// Before a poller, registry or inserter that fell is rebuilt.
@@ -35,6 +37,8 @@ pub struct CoreSettings {
     pub rules: Rules,
     /// How long a key in the store outlives its last refresh.
     pub ttl: Duration,
+    /// Whose leases are this publisher's, where the store's records hang on leases.
+    pub family: LeaseFamily,
     /// Time between two listings.
     pub poll: Duration,
     /// Time between two looks of a watcher at its container.
@@ -79,15 +83,27 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
     /// Starts the actors on the current arbiter.
     pub fn start(settings: CoreSettings, source: S, store: R, log: &Logger) -> Self {
         let (source, store) = (Rc::new(source), Rc::new(store));
-        let (poller, registry, inserter) = (Seat::default(), Seat::default(), Seat::default());
+        let poller: Seat<DockerPoller<S, R>> = Seat::default();
+        let (registry, inserter) = (Seat::default(), Seat::default());
         let (exhausted, told) = watch::channel(None);
         let exhausted = Exhausted(Rc::new(exhausted));
         let logger = |actor: &'static str| log.new(o!("actor" => actor));
 
-        let terms = Terms { ttl: settings.ttl, host: settings.rules.host.clone() };
-        let (deeds, inserter_log) = (Deeds::default(), logger("EtcdInserter"));
+        let terms =
+            Terms { upkeep: store.upkeep(), ttl: settings.ttl, host: settings.rules.host.clone() };
+        let (deeds, family, inserter_log) =
+            (Deeds::default(), settings.family, logger("EtcdInserter"));
+        let list = poller.clone();
+        let list_again: Rc<dyn Fn()> = Rc::new(move || list.tell(Poll));
         let build_inserter = move || {
-            EtcdInserter::new(Rc::clone(&store), terms.clone(), deeds.clone(), inserter_log.clone())
+            EtcdInserter::new(InserterSetup {
+                store: Rc::clone(&store),
+                terms: terms.clone(),
+                family,
+                deeds: deeds.clone(),
+                list_again: Rc::clone(&list_again),
+                log: inserter_log.clone(),
+            })
         };
         let watchers = Rc::new(WatcherSetup {
             source: Rc::clone(&source),
@@ -108,6 +124,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
 
         // What a rebuilt actor lacks, the one before it in the flow tells again.
         let (poll_again, retell) = (poller.clone(), registry.clone());
+        let list_anew = poller.clone();
         let keepers = [
             Keeper::start(poller.clone(), build_poller, || (), &exhausted, log),
             Keeper::start(
@@ -120,7 +137,10 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
             Keeper::start(
                 inserter.clone(),
                 build_inserter,
-                move || retell.tell(InserterRebuilt),
+                move || {
+                    retell.tell(InserterRebuilt);
+                    list_anew.tell(Poll);
+                },
                 &exhausted,
                 log,
             ),
@@ -160,6 +180,12 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
     /// rebuilt.
     pub async fn records(&self) -> Option<Vec<RecordReport>> {
         self.inserter.ask(ReportRecords).await
+    }
+
+    /// What happened to records since the inserter was last built; `None` while it is
+    /// being rebuilt.
+    pub async fn counts(&self) -> Option<Counts> {
+        self.inserter.ask(ReportCounts).await
     }
 
     /// Every container under watch; `None` while the registry is being rebuilt.

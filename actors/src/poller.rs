@@ -159,7 +159,7 @@ async fn bring_up_to_date<S: ContainerSource, R: RecordStore>(
         polled.gone += 1;
         registry.send(ContainerGone { container, asked }).await?;
     }
-    registry.send(Listed).await
+    registry.send(Listed { asked }).await
 }
 
 /// What the registry answers to [`KnownContainers`]: the newest row of each.

@@ -13,6 +13,7 @@ use crate::ledger::{Deeds, Ledger, RecordReport, Terms};
 use crate::publish::{Rules, offer};
 use crate::service::Skipped;
 use crate::source::{ContainerSource, SourceError};
+use crate::store::Upkeep;
 use crate::watcher::inspect;
 
 /// How many inspections are under way at a time.
@@ -55,7 +56,8 @@ pub async fn preview<S: ContainerSource>(
         .try_collect()
         .await?;
 
-    let terms = Terms { ttl: Duration::from_secs(60), host: rules.host.clone() };
+    let terms =
+        Terms { upkeep: Upkeep::Each, ttl: Duration::from_secs(60), host: rules.host.clone() };
     let now = Instant::now();
     let mut ledger = Ledger::new(terms, Deeds::default(), now, Logger::root(Discard, o!()));
     let mut containers = Vec::new();

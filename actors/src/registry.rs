@@ -56,7 +56,10 @@ pub struct ContainerGone {
 /// The registry has heard of every difference to the newest listing.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Listed;
+pub struct Listed {
+    /// When that listing was asked for.
+    pub asked: Instant,
+}
 
 /// Asks for the newest row of every container that the registry knows.
 #[derive(Clone, Debug, Message)]
@@ -99,9 +102,11 @@ impl Drop for AbortOnDrop {
 pub struct Registry<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
     watched: HashMap<ContainerId, Watched<S, R>>,
-    roster: Courier<Roster>,
-    roster_changed: bool,
-    listed: bool,
+    roster_courier: Courier<Roster>,
+    /// Who is watched; `None` since it changed.
+    roster: Option<Arc<HashSet<ContainerId>>>,
+    /// When the newest listing was asked for.
+    listed: Option<Instant>,
     exhausted: Exhausted,
 }
 
@@ -116,9 +121,9 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         Self {
             setup,
             watched: HashMap::new(),
-            roster,
-            roster_changed: true,
-            listed: false,
+            roster_courier: roster,
+            roster: None,
+            listed: None,
             exhausted,
         }
     }
@@ -196,7 +201,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
                 let came_back = registry.watched.get(&id).is_none_or(|now| now.rows != rows);
                 if withdrawn && !came_back {
                     registry.watched.remove(&id);
-                    registry.roster_changed = true;
+                    registry.roster = None;
                 }
             },
         ));
@@ -215,10 +220,12 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         }
     }
 
+    /// Tells the inserter who is watched. Before the first listing that would be: nobody.
     fn tell_roster(&mut self) {
-        self.roster_changed = false;
-        let containers: HashSet<ContainerId> = self.watched.keys().cloned().collect();
-        self.roster.bring(Roster { containers: Arc::new(containers) });
+        let Some(asked) = self.listed else { return };
+        let all = || Arc::new(self.watched.keys().cloned().collect());
+        let containers = Arc::clone(self.roster.get_or_insert_with(all));
+        self.roster_courier.bring(Roster { containers, asked });
     }
 }
 
@@ -262,7 +269,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerSeen> for Registry<S, 
                 rows: 0,
             };
             self.watched.insert(row.id.clone(), watched);
-            self.roster_changed = true;
+            self.roster = None;
             self.spawn_watcher(&row.id, context);
         }
         self.look_at_dependents(&row);
@@ -284,11 +291,9 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerGone> for Registry<S, 
 impl<S: ContainerSource, R: RecordStore> Handler<Listed> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: Listed, _: &mut Self::Context) {
-        self.listed = true;
-        if self.roster_changed {
-            self.tell_roster();
-        }
+    fn handle(&mut self, listed: Listed, _: &mut Self::Context) {
+        self.listed = Some(listed.asked);
+        self.tell_roster();
     }
 }
 
@@ -301,10 +306,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<InserterRebuilt> for Registry<S
                 watcher.do_send(Retell);
             }
         }
-        // Before the first listing the roster would say that nothing runs.
-        if self.listed {
-            self.tell_roster();
-        }
+        self.tell_roster();
     }
 }
 

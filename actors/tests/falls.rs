@@ -1,10 +1,25 @@
 //! Actors that panic: each is mended, and the others don't notice.
 
+#[macro_use]
 mod fakes;
 
 use std::time::Duration;
 
 use fakes::{Engine, POLL, Store, TTL, World, container, key, keys, pass};
+use highhock_actors::Upkeep;
+
+on_both_stores! {
+    a_watcher
+    a_watcher_whose_container_ends_while_it_lies_fallen
+    a_watcher_that_always_falls_does_not_end_the_process
+    the_poller
+    the_registry
+    the_inserter
+    the_inserter_while_containers_come_and_go
+    the_inserter_in_the_middle_of_a_withdrawal
+    inserter_and_registry_together
+    five_times_in_a_minute_is_too_often
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,10 +33,8 @@ async fn all_is_well(world: &World, count: usize) {
     world.until("and withdrawn", |world| world.store.len() == count).await;
 }
 
-#[actix::test]
-async fn a_watcher() {
-    tokio::time::pause();
-    let world = World::with_containers(10).await;
+async fn a_watcher(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 10).await;
     let before = world.core.meters()[2].clone();
     world.engine.panic_in_next_inspection_of("web-3");
     world.engine.change("web-3", |one| one.bindings[0].host_port = 9000);
@@ -33,10 +46,8 @@ async fn a_watcher() {
     assert!(after.panics > before.panics && after.restarts > before.restarts);
 }
 
-#[actix::test]
-async fn a_watcher_whose_container_ends_while_it_lies_fallen() {
-    tokio::time::pause();
-    let world = World::with_containers(2).await;
+async fn a_watcher_whose_container_ends_while_it_lies_fallen(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 2).await;
     world.engine.panic_in_next_inspection_of("web-1");
     world.engine.change("web-1", |one| one.bindings[0].host_port = 9000);
     let inspected = world.engine.inspections().len();
@@ -46,10 +57,8 @@ async fn a_watcher_whose_container_ends_while_it_lies_fallen() {
     assert!(took <= POLL + SECOND, "{took:?}");
 }
 
-#[actix::test]
-async fn a_watcher_that_always_falls_does_not_end_the_process() {
-    tokio::time::pause();
-    let world = World::with_containers(3).await;
+async fn a_watcher_that_always_falls_does_not_end_the_process(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 3).await;
     let inspected = world.engine.inspections().len();
     world.engine.change("web-2", |one| one.bindings[0].host_port = 9000);
     let watching = async {
@@ -66,20 +75,16 @@ async fn a_watcher_that_always_falls_does_not_end_the_process() {
     assert!((5..=12).contains(&falls), "{falls} falls in five minutes");
 }
 
-#[actix::test]
-async fn the_poller() {
-    tokio::time::pause();
-    let world = World::with_containers(10).await;
+async fn the_poller(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 10).await;
     world.engine.panic_in_next_list();
     let lists = world.engine.lists();
     world.until("it fell", |world| world.engine.lists() > lists).await;
     all_is_well(&world, 10).await;
 }
 
-#[actix::test]
-async fn the_registry() {
-    tokio::time::pause();
-    let world = World::with_containers(10).await;
+async fn the_registry(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 10).await;
     let watchers = world.core.meters()[2].clone();
     world.core.fell_registry();
     // One ends while nobody keeps the list.
@@ -90,19 +95,15 @@ async fn the_registry() {
     assert!(watchers.instances >= 10);
 }
 
-#[actix::test]
-async fn the_inserter() {
-    tokio::time::pause();
-    let world = World::with_containers(10).await;
+async fn the_inserter(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 10).await;
     world.store.panic_in_next_write();
     pass(TTL / 3).await;
     all_is_well(&world, 10).await;
 }
 
-#[actix::test]
-async fn the_inserter_while_containers_come_and_go() {
-    tokio::time::pause();
-    let world = World::with_containers(10).await;
+async fn the_inserter_while_containers_come_and_go(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 10).await;
     world.store.panic_in_next_write();
     world.engine.remove("web-9");
     world.engine.change("web-8", |one| one.bindings[0].host_port = 9000);
@@ -116,10 +117,8 @@ async fn the_inserter_while_containers_come_and_go() {
     world.all_the_while(TTL * 2, &keys(0..9)).await;
 }
 
-#[actix::test]
-async fn the_inserter_in_the_middle_of_a_withdrawal() {
-    tokio::time::pause();
-    let world = World::with_containers(2).await;
+async fn the_inserter_in_the_middle_of_a_withdrawal(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 2).await;
     world.engine.remove("web-1");
     // The watcher is gone with its container; only the list of deeds tells of the record.
     world.store.panic_in_next_write();
@@ -128,10 +127,8 @@ async fn the_inserter_in_the_middle_of_a_withdrawal() {
     all_is_well(&world, 1).await;
 }
 
-#[actix::test]
-async fn inserter_and_registry_together() {
-    tokio::time::pause();
-    let world = World::with_containers(10).await;
+async fn inserter_and_registry_together(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 10).await;
     world.store.panic_in_next_write();
     world.core.fell_registry();
     world.engine.remove("web-9");
@@ -139,10 +136,8 @@ async fn inserter_and_registry_together() {
     all_is_well(&world, 9).await;
 }
 
-#[actix::test]
-async fn five_times_in_a_minute_is_too_often() {
-    tokio::time::pause();
-    let world = World::start(Engine::default(), Store::default());
+async fn five_times_in_a_minute_is_too_often(upkeep: Upkeep) {
+    let world = World::start(Engine::default(), Store::new(upkeep));
     let falling = async {
         loop {
             world.engine.panic_in_next_list();

@@ -1,12 +1,42 @@
 //! What the core promises while nothing fails, and while Docker or the store does.
 
+#[macro_use]
 mod fakes;
 
 use std::time::Duration;
 
 use fakes::{Away, Engine, POLL, Store, TTL, World, container, id, key, keys, pass, settings};
 use highhock_actors::publish::Layout;
-use highhock_actors::{Health, Life, NetworkMode, RecordState, Stopped, Write};
+use highhock_actors::{Health, Life, NetworkMode, RecordState, Stopped, Upkeep, Write};
+
+on_both_stores! {
+    a_record_lives_as_long_as_its_container
+    while_nothing_changes_docker_is_asked_one_question_a_poll
+    a_container_is_inspected_once_in_a_long_while_all_the_same
+    paused_unhealthy_and_dead_containers_are_withdrawn_and_put_back
+    docker_away_is_not_no_containers
+    a_container_that_comes_while_docker_stutters_is_published
+    after_an_outage_a_wiped_store_is_right_within_a_second
+    tries_in_an_outage_back_off_and_send_no_writes
+    a_late_write_never_brings_back_what_was_withdrawn
+    a_late_delete_does_not_take_away_what_is_wanted_again
+    a_late_put_is_recognised_as_ours
+    anothers_record_is_stood_by_and_taken_over_when_it_ends
+    a_static_entry_is_never_touched
+    a_record_that_another_changed_is_anothers
+    a_record_that_was_deleted_is_put_back
+    of_two_containers_with_one_name_the_first_started_holds_it
+    a_name_above_another_fails_alone_and_recovers
+    a_refused_key_holds_up_nothing_else
+    in_the_instance_layout_every_container_has_a_key
+    a_container_in_anothers_network_follows_it
+    an_inspection_that_contradicts_the_listing_is_repeated
+    a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for
+    a_clean_stop_keeps_or_removes_the_records
+    a_stop_waits_no_longer_than_it_may
+    both_away_at_the_start_is_no_error
+    asked_to_check_it_mends_the_store_at_once
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -14,10 +44,8 @@ fn value(port: u16) -> String {
     format!(r#"{{"host":"10.77.66.0","port":{port},"ttl":60}}"#)
 }
 
-#[actix::test]
-async fn a_record_lives_as_long_as_its_container() {
-    tokio::time::pause();
-    let world = World::with_containers(1).await;
+async fn a_record_lives_as_long_as_its_container(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 1).await;
     assert_eq!(world.store.get(&key("web-0")), Some(value(8000)));
     world.all_the_while(TTL * 10, &keys(0..1)).await;
     world.engine.remove("web-0");
@@ -27,10 +55,8 @@ async fn a_record_lives_as_long_as_its_container() {
     assert_eq!(world.store.keys(), [""; 0]);
 }
 
-#[actix::test]
-async fn while_nothing_changes_docker_is_asked_one_question_a_poll() {
-    tokio::time::pause();
-    let world = World::with_containers(500).await;
+async fn while_nothing_changes_docker_is_asked_one_question_a_poll(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 500).await;
     let (lists, inspections) = (world.engine.lists(), world.engine.inspections().len());
     assert_eq!(inspections, 500);
     pass(POLL * 60).await;
@@ -47,7 +73,7 @@ async fn while_nothing_changes_docker_is_asked_one_question_a_poll() {
 #[actix::test]
 async fn a_quiet_world_is_refreshed_and_not_written_otherwise() {
     tokio::time::pause();
-    let world = World::with_containers(50).await;
+    let world = World::with_containers(Upkeep::Each, 50).await;
     let before = world.store.writes().len();
     pass(TTL * 4).await;
     let writes = world.store.writes().split_off(before);
@@ -57,19 +83,15 @@ async fn a_quiet_world_is_refreshed_and_not_written_otherwise() {
     assert!((12..=16).contains(&each), "{each} refreshes a record in four TTLs");
 }
 
-#[actix::test]
-async fn a_container_is_inspected_once_in_a_long_while_all_the_same() {
-    tokio::time::pause();
-    let world = World::with_containers(3).await;
+async fn a_container_is_inspected_once_in_a_long_while_all_the_same(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 3).await;
     pass(Duration::from_secs(3600)).await;
     let inspections = world.engine.inspections();
     assert!((6..=9).contains(&inspections.len()), "{inspections:?}");
 }
 
-#[actix::test]
-async fn paused_unhealthy_and_dead_containers_are_withdrawn_and_put_back() {
-    tokio::time::pause();
-    let world = World::with_containers(2).await;
+async fn paused_unhealthy_and_dead_containers_are_withdrawn_and_put_back(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 2).await;
     let states: [fn(&mut highhock_actors::Container); 2] =
         [|one| one.life = Life::Paused, |one| one.health = Health::Unhealthy];
     for unfit in states {
@@ -83,10 +105,8 @@ async fn paused_unhealthy_and_dead_containers_are_withdrawn_and_put_back() {
     }
 }
 
-#[actix::test]
-async fn docker_away_is_not_no_containers() {
-    tokio::time::pause();
-    let world = World::with_containers(5).await;
+async fn docker_away_is_not_no_containers(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 5).await;
     world.engine.away(true);
     world.engine.remove("web-4");
     world.all_the_while(TTL * 20, &keys(0..5)).await;
@@ -96,10 +116,8 @@ async fn docker_away_is_not_no_containers() {
     world.all_the_while(TTL * 2, &keys(0..4)).await;
 }
 
-#[actix::test]
-async fn a_container_that_comes_while_docker_stutters_is_published() {
-    tokio::time::pause();
-    let world = World::with_containers(1).await;
+async fn a_container_that_comes_while_docker_stutters_is_published(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 1).await;
     world.engine.run(container("web-1", 1));
     world.engine.inspect_takes(SECOND);
     world.until("the inspection began", |world| world.engine.inspections().len() > 1).await;
@@ -109,11 +127,9 @@ async fn a_container_that_comes_while_docker_stutters_is_published() {
     world.until("it is published", |world| world.store.len() == 2).await;
 }
 
-#[actix::test]
-async fn after_an_outage_a_wiped_store_is_right_within_a_second() {
-    tokio::time::pause();
+async fn after_an_outage_a_wiped_store_is_right_within_a_second(upkeep: Upkeep) {
     for how in [Away::Refused, Away::Silent] {
-        let world = World::with_containers(100).await;
+        let world = World::with_containers(upkeep, 100).await;
         world.store.go_away(how);
         pass(TTL * 3).await;
         world.store.wipe();
@@ -129,10 +145,8 @@ async fn after_an_outage_a_wiped_store_is_right_within_a_second() {
     }
 }
 
-#[actix::test]
-async fn tries_in_an_outage_back_off_and_send_no_writes() {
-    tokio::time::pause();
-    let world = World::with_containers(20).await;
+async fn tries_in_an_outage_back_off_and_send_no_writes(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 20).await;
     world.store.go_away(Away::Refused);
     pass(TTL).await;
     let before = world.store.writes().len();
@@ -140,10 +154,8 @@ async fn tries_in_an_outage_back_off_and_send_no_writes() {
     assert_eq!(world.store.writes().len(), before);
 }
 
-#[actix::test]
-async fn a_late_write_never_brings_back_what_was_withdrawn() {
-    tokio::time::pause();
-    let world = World::with_containers(1).await;
+async fn a_late_write_never_brings_back_what_was_withdrawn(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 1).await;
     world.store.go_away(Away::Late);
     world.engine.run(container("late", 1));
     world.core.poll_now();
@@ -163,10 +175,8 @@ async fn a_late_write_never_brings_back_what_was_withdrawn() {
     assert_eq!(world.store.keys(), keys(0..1));
 }
 
-#[actix::test]
-async fn a_late_delete_does_not_take_away_what_is_wanted_again() {
-    tokio::time::pause();
-    let world = World::with_containers(1).await;
+async fn a_late_delete_does_not_take_away_what_is_wanted_again(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 1).await;
     world.store.go_away(Away::Late);
     world.engine.change("web-0", |one| one.life = Life::Paused);
     world.core.poll_now();
@@ -184,10 +194,8 @@ async fn a_late_delete_does_not_take_away_what_is_wanted_again() {
     world.all_the_while(TTL * 2, &keys(0..1)).await;
 }
 
-#[actix::test]
-async fn a_late_put_is_recognised_as_ours() {
-    tokio::time::pause();
-    let world = World::start(Engine::default(), Store::default());
+async fn a_late_put_is_recognised_as_ours(upkeep: Upkeep) {
+    let world = World::start(Engine::default(), Store::new(upkeep));
     world.store.go_away(Away::Late);
     world.engine.run(container("web-0", 0));
     pass(POLL * 2).await;
@@ -200,10 +208,8 @@ async fn a_late_put_is_recognised_as_ours() {
     world.until("the newest is there", |world| world.store.get(&key("web-0")) == wanted).await;
 }
 
-#[actix::test]
-async fn anothers_record_is_stood_by_and_taken_over_when_it_ends() {
-    tokio::time::pause();
-    let (engine, store) = (Engine::default(), Store::default());
+async fn anothers_record_is_stood_by_and_taken_over_when_it_ends(upkeep: Upkeep) {
+    let (engine, store) = (Engine::default(), Store::new(upkeep));
     let other = r#"{"host":"10.77.66.99","port":1,"ttl":60}"#;
     store.put(&key("web-0"), other, Some(SECOND * 40));
     engine.run(container("web-0", 0));
@@ -218,10 +224,8 @@ async fn anothers_record_is_stood_by_and_taken_over_when_it_ends() {
     assert!(took.await <= SECOND * 12);
 }
 
-#[actix::test]
-async fn a_static_entry_is_never_touched() {
-    tokio::time::pause();
-    let (engine, store) = (Engine::default(), Store::default());
+async fn a_static_entry_is_never_touched(upkeep: Upkeep) {
+    let (engine, store) = (Engine::default(), Store::new(upkeep));
     // Even one that looks like ours to the letter.
     store.put(&key("web-0"), &value(8000), None);
     engine.run(container("web-0", 0));
@@ -236,7 +240,7 @@ async fn a_static_entry_is_never_touched() {
 #[actix::test]
 async fn an_earlier_lifes_record_is_adopted_and_mended() {
     tokio::time::pause();
-    let (engine, store) = (Engine::default(), Store::default());
+    let (engine, store) = (Engine::default(), Store::new(Upkeep::Each));
     store.put(&key("web-0"), &value(8000), Some(SECOND * 4));
     store.put(&key("web-1"), &value(1234), Some(SECOND * 4));
     store.put(&key("gone"), &value(4321), Some(SECOND * 4));
@@ -248,10 +252,8 @@ async fn an_earlier_lifes_record_is_adopted_and_mended() {
     assert_eq!(world.store.len(), 2);
 }
 
-#[actix::test]
-async fn a_record_that_another_changed_is_anothers() {
-    tokio::time::pause();
-    let world = World::with_containers(2).await;
+async fn a_record_that_another_changed_is_anothers(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 2).await;
     world.store.put(&key("web-0"), &value(7777), Some(SECOND * 100));
     pass(SECOND * 90).await;
     assert_eq!(world.store.get(&key("web-0")), Some(value(7777)));
@@ -261,25 +263,21 @@ async fn a_record_that_another_changed_is_anothers() {
         .await;
 }
 
-#[actix::test]
-async fn a_record_that_was_deleted_is_put_back() {
-    tokio::time::pause();
-    let world = World::with_containers(2).await;
+async fn a_record_that_was_deleted_is_put_back(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 2).await;
     world.store.remove(&key("web-1"));
     let took = world.until("it is back", |world| world.store.len() == 2).await;
     assert!(took <= TTL / 3 + SECOND, "{took:?}");
 }
 
-#[actix::test]
-async fn of_two_containers_with_one_name_the_first_started_holds_it() {
-    tokio::time::pause();
+async fn of_two_containers_with_one_name_the_first_started_holds_it(upkeep: Upkeep) {
     let engine = Engine::default();
     for n in [1, 2, 3] {
         let mut one = container(&format!("c{n}"), n);
         one.env.insert("DISCOVER".into(), "web-0:80".into());
         engine.run(one);
     }
-    let world = World::start(engine, Store::default());
+    let world = World::start(engine, Store::new(upkeep));
     let held_by =
         |port: u16| move |world: &World| world.store.get(&key("web-0")) == Some(value(port));
     world.until("the first holds it", held_by(8001)).await;
@@ -294,10 +292,8 @@ async fn of_two_containers_with_one_name_the_first_started_holds_it() {
     assert!(held_by(8002)(&world));
 }
 
-#[actix::test]
-async fn a_name_above_another_fails_alone_and_recovers() {
-    tokio::time::pause();
-    let world = World::with_containers(3).await;
+async fn a_name_above_another_fails_alone_and_recovers(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 3).await;
     let mut child = container("child", 9);
     child.env.insert("DISCOVER".into(), "api.web-0:80".into());
     world.engine.run(child);
@@ -312,11 +308,9 @@ async fn a_name_above_another_fails_alone_and_recovers() {
     assert!(took.await <= POLL + SECOND);
 }
 
-#[actix::test]
-async fn a_refused_key_holds_up_nothing_else() {
-    tokio::time::pause();
+async fn a_refused_key_holds_up_nothing_else(upkeep: Upkeep) {
     let engine = Engine::default();
-    let store = Store::default();
+    let store = Store::new(upkeep);
     store.refuse(Some(&key("web-1")));
     for n in 0..3 {
         engine.run(container(&format!("web-{n}"), n));
@@ -333,9 +327,7 @@ async fn a_refused_key_holds_up_nothing_else() {
     world.until("it is there", |world| world.store.len() == 3).await;
 }
 
-#[actix::test]
-async fn in_the_instance_layout_every_container_has_a_key() {
-    tokio::time::pause();
+async fn in_the_instance_layout_every_container_has_a_key(upkeep: Upkeep) {
     let mut settings = settings();
     settings.rules.layout = Layout::Instance;
     let engine = Engine::default();
@@ -344,15 +336,13 @@ async fn in_the_instance_layout_every_container_has_a_key() {
         one.env.insert("DISCOVER".into(), "web:80".into());
         engine.run(one);
     }
-    let world = World::start_with(settings, engine, Store::default());
+    let world = World::start_with(settings, engine, Store::new(upkeep));
     world.until("both are there", |world| world.store.len() == 2).await;
     assert_eq!(world.store.keys()[0], key("web/node1-000000000000-80"));
 }
 
-#[actix::test]
-async fn a_container_in_anothers_network_follows_it() {
-    tokio::time::pause();
-    let world = World::with_containers(1).await;
+async fn a_container_in_anothers_network_follows_it(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 1).await;
     let mut guest = container("guest", 5);
     guest.bindings.clear();
     guest.network = NetworkMode::Container(id(0));
@@ -368,10 +358,8 @@ async fn a_container_in_anothers_network_follows_it() {
     world.until("it goes along", |world| world.store.len() == 0).await;
 }
 
-#[actix::test]
-async fn an_inspection_that_contradicts_the_listing_is_repeated() {
-    tokio::time::pause();
-    let world = World::start(Engine::default(), Store::default());
+async fn an_inspection_that_contradicts_the_listing_is_repeated(upkeep: Upkeep) {
+    let world = World::start(Engine::default(), Store::new(upkeep));
     // The listing is of before, the inspection of after a restart began: by the time
     // of the next listing the row looks as before.
     world.engine.list_takes(SECOND);
@@ -385,10 +373,8 @@ async fn an_inspection_that_contradicts_the_listing_is_repeated() {
     assert!(took <= POLL * 2 + SECOND, "{took:?}");
 }
 
-#[actix::test]
-async fn a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for() {
-    tokio::time::pause();
-    let world = World::with_containers(2).await;
+async fn a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 2).await;
     let lists = world.engine.lists();
     world.engine.list_takes(SECOND * 5);
     // In the listing's picture web-1 is missing; meanwhile it was started again, and a
@@ -404,11 +390,9 @@ async fn a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for() {
     world.until("all is well", |world| world.store.len() == 2).await;
 }
 
-#[actix::test]
-async fn a_clean_stop_keeps_or_removes_the_records() {
-    tokio::time::pause();
+async fn a_clean_stop_keeps_or_removes_the_records(upkeep: Upkeep) {
     for withdraw in [false, true] {
-        let world = World::with_containers(20).await;
+        let world = World::with_containers(upkeep, 20).await;
         let World { core, store, .. } = world;
         assert_eq!(core.stop(withdraw, SECOND * 5).await, Stopped::Clean);
         assert_eq!(store.len(), if withdraw { 0 } else { 20 });
@@ -418,10 +402,8 @@ async fn a_clean_stop_keeps_or_removes_the_records() {
     }
 }
 
-#[actix::test]
-async fn a_stop_waits_no_longer_than_it_may() {
-    tokio::time::pause();
-    let world = World::with_containers(3).await;
+async fn a_stop_waits_no_longer_than_it_may(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 3).await;
     world.store.go_away(Away::Silent);
     let World { core, .. } = world;
     let started = tokio::time::Instant::now();
@@ -430,10 +412,8 @@ async fn a_stop_waits_no_longer_than_it_may() {
     assert!(took >= SECOND * 5 && took < SECOND * 5 + SECOND / 10, "{took:?}");
 }
 
-#[actix::test]
-async fn both_away_at_the_start_is_no_error() {
-    tokio::time::pause();
-    let (engine, store) = (Engine::default(), Store::default());
+async fn both_away_at_the_start_is_no_error(upkeep: Upkeep) {
+    let (engine, store) = (Engine::default(), Store::new(upkeep));
     engine.away(true);
     store.go_away(Away::Refused);
     engine.run(container("web-0", 0));
@@ -446,10 +426,8 @@ async fn both_away_at_the_start_is_no_error() {
     assert!(took <= SECOND, "{took:?}");
 }
 
-#[actix::test]
-async fn asked_to_check_it_mends_the_store_at_once() {
-    tokio::time::pause();
-    let world = World::with_containers(10).await;
+async fn asked_to_check_it_mends_the_store_at_once(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 10).await;
     pass(SECOND).await;
     world.store.wipe();
     world.core.check_now();

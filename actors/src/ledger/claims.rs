@@ -1,15 +1,13 @@
 //! Who wants what: the ledger's side towards the watchers.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-
 use slog::warn;
+use std::collections::HashSet;
 use tokio::time::Instant;
 
 use super::Ledger;
 use super::entry::{Claim, Entry, Held};
 use crate::container::ContainerId;
-use crate::inserter::Domain;
+use crate::inserter::{Domain, Roster};
 use crate::record::RecordKey;
 
 impl Ledger {
@@ -54,7 +52,7 @@ impl Ledger {
         let rank = entry.claims.partition_point(|other| other.rank() < claim.rank());
         let newcomer = claim.clone();
         entry.claims.insert(rank, claim);
-        entry.orphan = false;
+        (entry.orphan, entry.found_as) = (false, None);
         if let [holder, _, ..] = entry.claims.as_slice() {
             let second = if rank == 0 { &entry.claims[1] } else { &newcomer };
             let reason = why_second(holder, second);
@@ -64,9 +62,10 @@ impl Ledger {
     }
 
     /// Takes which containers there are: what others want is no longer wanted.
-    pub fn take_roster(&mut self, roster: Arc<HashSet<ContainerId>>, now: Instant) {
+    pub fn take_roster(&mut self, roster: Roster, now: Instant) {
+        let listed = &roster.containers;
         let gone: Vec<ContainerId> =
-            self.containers.keys().filter(|id| !roster.contains(*id)).cloned().collect();
+            self.containers.keys().filter(|id| !listed.contains(*id)).cloned().collect();
         for id in gone {
             self.tell(Domain::nothing(id.clone()), now);
             self.containers.remove(&id);
@@ -75,16 +74,19 @@ impl Ledger {
         self.release_orphans(now);
     }
 
-    /// Once every container on the roster has told what it wants, what a predecessor
-    /// wrote and nobody wants is withdrawn.
+    /// Once every container of a listing that is newer than the orphans has told what
+    /// it wants, those that nobody wants are withdrawn.
     fn release_orphans(&mut self, now: Instant) {
-        let complete = |roster: &Arc<HashSet<ContainerId>>| {
-            roster.iter().all(|id| self.containers.contains_key(id))
-        };
-        if !self.has_orphans || !self.roster.as_ref().is_some_and(complete) {
+        let (Some(since), Some(roster)) = (self.orphans_since, &self.roster) else { return };
+        let told = |id: &ContainerId| self.containers.contains_key(id);
+        if roster.asked <= since || !roster.containers.iter().all(told) {
             return;
         }
-        self.has_orphans = false;
+        self.let_go_of_orphans(now);
+    }
+
+    fn let_go_of_orphans(&mut self, now: Instant) {
+        self.orphans_since = None;
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.orphan = false;
@@ -95,7 +97,10 @@ impl Ledger {
 
     /// Wants nothing any more: every record of ours is to be withdrawn.
     pub fn withdraw_all(&mut self, now: Instant) {
-        self.take_roster(Arc::default(), now);
+        for id in self.containers.keys().cloned().collect::<Vec<_>>() {
+            self.tell(Domain::nothing(id), now);
+        }
+        self.let_go_of_orphans(now);
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::container::{ContainerId, StartedAt};
 use crate::publish::WantedRecord;
+use crate::store::{LeaseId, Upkeep};
 
 /// When a key whose last write may still arrive is read again: after each of these
 /// waits in turn, until it showed what it should after every one of them.
@@ -32,6 +33,8 @@ pub(super) enum Held {
     Ours {
         /// Its value.
         value: String,
+        /// The lease that it hangs on, where records hang on leases.
+        lease: Option<LeaseId>,
     },
     /// A record of somebody else's.
     Foreign {
@@ -119,9 +122,14 @@ pub(super) struct Entry {
     /// Whether it was ever found out what is there: a record that names our host is
     /// adopted only the first time.
     pub met: bool,
-    /// Written by the inserter's predecessor, and not known yet whether a container
-    /// wants it: kept alive until that is known.
+    /// Written in an earlier life, and not known yet whether a container wants it: kept
+    /// alive until that is known.
     pub orphan: bool,
+    /// The version that an orphan was found with: it is withdrawn only if nobody has
+    /// touched it since.
+    pub found_as: Option<u64>,
+    /// The store told of a change here that doesn't fit what is believed: to be read.
+    pub suspect: bool,
     /// When the next refresh, or the next look at another's record, is due.
     pub next: Instant,
     pub doubt: Option<Doubt>,
@@ -141,6 +149,8 @@ impl Entry {
             busy: false,
             met: false,
             orphan: false,
+            found_as: None,
+            suspect: false,
             next: now,
             doubt: None,
             trouble: None,
@@ -162,7 +172,7 @@ impl Entry {
     }
 
     /// What is to be done next; nothing while a request is under way.
-    pub fn step(&self, now: Instant) -> Option<Step> {
+    pub fn step(&self, keeping: Keeping, now: Instant) -> Option<Step> {
         if self.busy {
             return None;
         }
@@ -171,16 +181,34 @@ impl Entry {
         let routine = |task| Some(Step { lane: Lane::Routine, at: self.next, task });
         let recheck =
             self.doubt.map(|doubt| Step { lane: Lane::Routine, at: doubt.at, task: Task::Read });
+        if self.suspect {
+            return Some(Step { lane: Lane::Change, at: now, task: Task::Read });
+        }
         match (&self.held, self.holder()) {
             (Held::Unsure, _) => change(Task::Read),
             (Held::Unmet | Held::Nothing, Some(_)) => change(Task::Create),
             (Held::Unmet | Held::Nothing | Held::Foreign { .. }, None) => recheck,
             (Held::Foreign { .. }, Some(_)) => sooner(routine(Task::Read), recheck),
-            (Held::Ours { value }, Some(wanted)) if *value != wanted.json => change(Task::Swap),
+            (Held::Ours { value, lease }, Some(wanted))
+                if *value != wanted.json || *lease != keeping.lease =>
+            {
+                change(Task::Swap)
+            }
             (Held::Ours { .. }, None) if !self.orphan => change(Task::Delete),
-            (Held::Ours { .. }, _) => sooner(routine(Task::Refresh), recheck),
+            (Held::Ours { .. }, _) => match keeping.upkeep {
+                Upkeep::Each => sooner(routine(Task::Refresh), recheck),
+                Upkeep::Lease => recheck,
+            },
         }
     }
+}
+
+/// How the ledger's records are kept alive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keeping {
+    pub upkeep: Upkeep,
+    /// What records should hang on.
+    pub lease: Option<LeaseId>,
 }
 
 fn sooner(one: Option<Step>, other: Option<Step>) -> Option<Step> {

@@ -5,24 +5,24 @@
 
 mod claims;
 mod entry;
+mod leases;
 mod outcome;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use slog::Logger;
 use tokio::time::Instant;
 
 use crate::container::ContainerId;
-use crate::inserter::Domain;
+use crate::inserter::{Domain, Roster};
 use crate::record::{Host, RecordKey};
-use crate::store::{Expected, Guard, Write};
+use crate::store::{Expected, Guard, LeaseId, Upkeep, Write};
 
 pub(crate) use entry::Lane;
-use entry::{Entry, Held, Task};
+use entry::{Entry, Held, Keeping, Task};
 
 /// Refreshes that are due within this part of their interval go along with one that
 /// is due now.
@@ -76,6 +76,8 @@ impl Deeds {
 /// How the ledger is to keep its records.
 #[derive(Clone, Debug)]
 pub struct Terms {
+    /// How the store keeps records alive.
+    pub upkeep: Upkeep,
     /// How long a key outlives its last refresh.
     pub ttl: Duration,
     /// The address that this host publishes: a record that names it, found where we
@@ -158,6 +160,26 @@ pub struct RecordReport {
     pub refreshed: Option<SystemTime>,
 }
 
+/// What happened to records so far, for whom figures tell more than log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records put, for the first time or anew.
+    pub put: u64,
+    /// Records withdrawn.
+    pub withdrawn: u64,
+    /// Records that an audit, or a change that the store told of, found not to be as
+    /// they were believed to be.
+    pub drifted: u64,
+    /// Writes in doubt that turned up after all, when something else was wanted.
+    pub late: u64,
+    /// Keys on our lease that we don't know: another daemon of our very identity.
+    pub unknown: u64,
+    /// Changes that the store told of and that did not fit.
+    pub surprises: u64,
+    /// Leases that were lost.
+    pub leases_lost: u64,
+}
+
 /// What should be in the store, and what is.
 pub(crate) struct Ledger {
     terms: Terms,
@@ -166,10 +188,15 @@ pub(crate) struct Ledger {
     changes: BTreeSet<(Instant, RecordKey)>,
     routine: BTreeSet<(Instant, RecordKey)>,
     deeds: Deeds,
-    /// Which containers there are, where some of our deeds are not known to be
-    /// wanted still.
-    roster: Option<Arc<HashSet<ContainerId>>>,
-    has_orphans: bool,
+    /// The lease that records should hang on, and those of ours that some may still
+    /// hang on.
+    lease: Option<LeaseId>,
+    older_leases: Vec<LeaseId>,
+    roster: Option<Roster>,
+    /// When orphans were last found: only a listing that was asked for later tells
+    /// whether a container wants them.
+    orphans_since: Option<Instant>,
+    counts: Counts,
     /// Counts what was sent and learnt, to tell what an audit may have overlapped.
     clock: u64,
     log: Logger,
@@ -187,15 +214,18 @@ impl Ledger {
             changes: BTreeSet::new(),
             routine: BTreeSet::new(),
             deeds,
+            lease: None,
+            older_leases: Vec::new(),
             roster: None,
-            has_orphans: false,
+            orphans_since: None,
+            counts: Counts::default(),
             clock: 0,
             log,
         };
         for key in ledger.deeds.keys() {
             let entry = Entry { orphan: true, ..Entry::new(Held::Unsure, now) };
             ledger.entries.insert(key.clone(), entry);
-            ledger.has_orphans = true;
+            ledger.orphans_since = Some(now);
             ledger.schedule(&key, now);
         }
         ledger
@@ -203,6 +233,10 @@ impl Ledger {
 
     /// Takes up to `most` of what is due in a lane, and marks it as under way.
     pub fn take(&mut self, lane: Lane, most: usize, now: Instant) -> Batch {
+        if self.terms.upkeep == Upkeep::Lease && self.lease.is_none() {
+            // What was put now would hang on nothing, and stay for ever.
+            return Batch::default();
+        }
         let until = match lane {
             Lane::Change => now,
             Lane::Routine => now + self.terms.refresh_every() / GATHER,
@@ -223,28 +257,28 @@ impl Ledger {
         let clock = self.tick();
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.scheduled = None;
-        let Some(step) = entry.step(now) else { return };
+        let keeping = Keeping { upkeep: self.terms.upkeep, lease: self.lease };
+        let Some(step) = entry.step(keeping, now) else { return };
         let wanted = entry.holder().map(|claim| claim.json.clone());
         let held = match &entry.held {
-            Held::Ours { value } => Some(value.clone()),
+            Held::Ours { value, lease } => {
+                Some(Expected { value: value.clone(), lease: *lease, version: entry.found_as })
+            }
             _ => None,
         };
         entry.busy = true;
+        entry.suspect = false;
         entry.touched = clock;
-        let ttl = self.terms.ttl;
+        let (ttl, lease) = (self.terms.ttl, self.lease);
         let write = match (step.task, wanted, held) {
             (Task::Create, Some(value), _) => {
-                Write::Put { key, value, ttl, lease: None, guard: Guard::Absent }
+                Write::Put { key, value, ttl, lease, guard: Guard::Absent }
             }
             (Task::Swap, Some(value), Some(held)) => {
-                let expected = Expected { value: held, lease: None, version: None };
-                Write::Put { key, value, ttl, lease: None, guard: Guard::Holds(expected) }
+                Write::Put { key, value, ttl, lease, guard: Guard::Holds(held) }
             }
-            (Task::Refresh, _, Some(value)) => Write::Refresh { key, value, ttl },
-            (Task::Delete, _, Some(value)) => {
-                let expected = Expected { value, lease: None, version: None };
-                Write::Delete { key, expected }
-            }
+            (Task::Refresh, _, Some(held)) => Write::Refresh { key, value: held.value, ttl },
+            (Task::Delete, _, Some(expected)) => Write::Delete { key, expected },
             // A step to read; the others come with the values that they need.
             _ => {
                 batch.reads.push(key);
@@ -283,7 +317,7 @@ impl Ledger {
         let changing = |entry: &&Entry| {
             let troubled = entry.trouble.is_some() && !entry.busy;
             let wants = match (&entry.held, entry.holder()) {
-                (Held::Ours { value }, Some(claim)) => *value != claim.json,
+                (Held::Ours { value, .. }, Some(claim)) => *value != claim.json,
                 (Held::Ours { .. }, None) => !entry.orphan,
                 (Held::Foreign { .. }, _) | (Held::Nothing | Held::Unmet, None) => entry.busy,
                 (Held::Unsure | Held::Nothing | Held::Unmet, _) => true,
@@ -298,6 +332,11 @@ impl Ledger {
     pub fn audit(&mut self) -> (u64, Vec<RecordKey>) {
         let idle = self.entries.iter().filter(|(_, entry)| !entry.busy);
         (self.clock, idle.map(|(key, _)| key.clone()).collect())
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Every wanted record, and how it stands.
@@ -342,7 +381,8 @@ impl Ledger {
     fn schedule(&mut self, key: &RecordKey, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let before = entry.scheduled.take();
-        let after = entry.step(now).map(|step| (step.lane, step.at));
+        let keeping = Keeping { upkeep: self.terms.upkeep, lease: self.lease };
+        let after = entry.step(keeping, now).map(|step| (step.lane, step.at));
         entry.scheduled = after;
         let done = entry.is_done();
         if let Some((lane, at)) = before {
@@ -361,7 +401,7 @@ fn entry_state(entry: &Entry, claim: &entry::Claim) -> (RecordState, Option<Stri
     match (&entry.held, &entry.trouble) {
         (Held::Foreign { .. }, _) => (RecordState::Standby, Some(outcome::why_foreign(entry))),
         (_, Some(trouble)) => (RecordState::Failed, Some(trouble.reason.clone())),
-        (Held::Ours { value }, None) if *value == claim.json => (RecordState::Live, None),
+        (Held::Ours { value, .. }, None) if *value == claim.json => (RecordState::Live, None),
         _ => (RecordState::Pending, None),
     }
 }

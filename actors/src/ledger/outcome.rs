@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use super::entry::{Doubt, Entry, Held, RECHECKS, Trouble};
 use super::{Deeds, Ledger, PendingWrite, SLOW_RETRY, Terms};
 use crate::record::{RecordKey, host_in};
-use crate::store::{Expected, Found, StoreError, StoreErrorKind, Tie, Write, Written};
+use crate::store::{
+    Expected, Found, Guard, LeaseId, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
+};
 
 /// etcd looks for expired keys every half second (measured, etcd 3.4): a look right
 /// at the end of a TTL would come too early.
@@ -52,18 +54,20 @@ impl Ledger {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.trouble = None;
         match write {
-            Write::Put { value, guard, .. } => {
+            Write::Put { value, guard, lease, .. } => {
+                self.counts.put += 1;
                 let (container, name) = entry
                     .holder()
                     .map(|claim| (claim.container.to_string(), claim.name.to_string()))
                     .unwrap_or_default();
                 notice!(self.log, "record put"; "key" => %key, "value" => &value,
                     "container" => container, "name" => name,
-                    "new" => guard == crate::store::Guard::Absent);
+                    "new" => guard == Guard::Absent);
                 if entry.doubt.is_none() {
                     self.deeds.keep_only(&key, Some(&value));
                 }
-                entry.held = Held::Ours { value };
+                entry.held = Held::Ours { value, lease };
+                entry.found_as = None;
                 entry.met = true;
                 entry.refreshed = Some(SystemTime::now());
                 // The first interval is shorter by chance, so that what was put
@@ -75,6 +79,7 @@ impl Ledger {
                 entry.next = now + refresh_every.mul_f64(0.9 + fastrand::f64() * 0.05);
             }
             Write::Delete { expected: Expected { value, .. }, .. } => {
+                self.counts.withdrawn += 1;
                 notice!(self.log, "record withdrawn"; "key" => %key, "value" => &value);
                 entry.held = Held::Nothing;
                 if entry.doubt.is_none() {
@@ -117,7 +122,8 @@ impl Ledger {
         let refresh_every = self.terms.refresh_every();
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match error.kind {
-            StoreErrorKind::Unavailable => {}
+            // The inserter sees to the store, or the lease; then it is tried again.
+            StoreErrorKind::Unavailable | StoreErrorKind::LeaseLost => {}
             StoreErrorKind::Unknown | StoreErrorKind::Malformed => {
                 // A refresh that comes late does no harm: it compares. A put or a
                 // delete may change what is believed here, now or later.
@@ -126,7 +132,7 @@ impl Ledger {
                     entry.doubt = Some(Doubt { step: 0, at: now + RECHECKS[0] });
                 }
             }
-            StoreErrorKind::Refused | StoreErrorKind::Blocked | StoreErrorKind::LeaseLost => {
+            StoreErrorKind::Refused | StoreErrorKind::Blocked => {
                 entry.next = now + refresh_every;
                 self.fail(&key, error, now);
             }
@@ -177,7 +183,7 @@ impl Ledger {
         began: u64,
         found: Vec<(RecordKey, Result<Option<Found>, StoreError>)>,
         now: Instant,
-    ) -> usize {
+    ) -> u64 {
         let mut drifted = 0;
         for (key, found) in found {
             let Some(entry) = self.entries.get(&key) else { continue };
@@ -186,24 +192,29 @@ impl Ledger {
             self.learn(&key, found, now);
             let learnt = self.entries.get(&key).map(|entry| &entry.held);
             let was_sure = !matches!(believed, Held::Unmet | Held::Unsure);
-            drifted += usize::from(was_sure && learnt.is_some_and(|held| *held != believed));
+            drifted += u64::from(was_sure && learnt.is_some_and(|held| *held != believed));
             self.schedule(&key, now);
         }
+        self.counts.drifted += drifted;
         drifted
     }
 
-    fn learn(&mut self, key: &RecordKey, found: Option<Found>, now: Instant) {
+    pub(super) fn learn(&mut self, key: &RecordKey, found: Option<Found>, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let before = std::mem::replace(&mut entry.held, Held::Nothing);
-        entry.held = whose(key, found.as_ref(), entry, &self.deeds, &self.terms);
+        entry.held = match self.terms.upkeep {
+            Upkeep::Each => whose(key, found.as_ref(), entry, &self.deeds, &self.terms),
+            Upkeep::Lease => whose_by_lease(found.as_ref(), self.lease, &self.older_leases),
+        };
         entry.met = true;
+        entry.suspect = false;
         if found.is_some() {
             entry.trouble = None;
         }
         match (&before, &entry.held) {
-            (Held::Ours { value: old }, Held::Ours { value: new }) if old == new => {}
-            (_, Held::Ours { value }) => {
-                if self.deeds.add(key, value) {
+            (Held::Ours { value: old, .. }, Held::Ours { value: new, .. }) if old == new => {}
+            (_, Held::Ours { value, .. }) => {
+                if self.deeds.add(key, value) && self.terms.upkeep == Upkeep::Each {
                     notice!(self.log, "record of an earlier life adopted";
                         "key" => %key, "value" => value);
                 }
@@ -228,12 +239,14 @@ impl Ledger {
         }
         let mut settled = false;
         if let Some(doubt) = &mut entry.doubt {
-            settled = doubt_settled(doubt, is_as_wanted(&entry.held, entry.claims.first()), now);
+            let as_wanted = is_as_wanted(&entry.held, entry.claims.first());
+            self.counts.late += u64::from(!as_wanted && doubt.step > 0);
+            settled = doubt_settled(doubt, as_wanted, now);
         }
         if settled {
             entry.doubt = None;
             let value = match &entry.held {
-                Held::Ours { value } => Some(value.as_str()),
+                Held::Ours { value, .. } => Some(value.as_str()),
                 _ => None,
             };
             self.deeds.keep_only(key, value);
@@ -243,7 +256,7 @@ impl Ledger {
 
 fn is_as_wanted(held: &Held, holder: Option<&super::entry::Claim>) -> bool {
     match (held, holder) {
-        (Held::Ours { value }, Some(claim)) => *value == claim.json,
+        (Held::Ours { value, .. }, Some(claim)) => *value == claim.json,
         (Held::Ours { .. }, None) | (Held::Nothing, Some(_)) => false,
         _ => true,
     }
@@ -282,9 +295,23 @@ fn whose(
         host == terms.host.to_string() || own_address == Some(true)
     };
     if expires && (deeds.contain(key, &found.value) || adopted()) {
-        Held::Ours { value: found.value.clone() }
+        Held::Ours { value: found.value.clone(), lease: None }
     } else {
         Held::Foreign { value: found.value.clone(), expires }
+    }
+}
+
+/// Whose a record is where records hang on leases (SPEC 4): ours is what hangs on a
+/// lease of ours, nothing else.
+fn whose_by_lease(found: Option<&Found>, lease: Option<LeaseId>, older: &[LeaseId]) -> Held {
+    let Some(found) = found else { return Held::Nothing };
+    let value = found.value.clone();
+    match found.tie {
+        Tie::Lease(id) if lease == Some(id) || older.contains(&id) => {
+            Held::Ours { value, lease: Some(id) }
+        }
+        Tie::Lease(_) | Tie::Ttl(_) => Held::Foreign { value, expires: true },
+        Tie::None => Held::Foreign { value, expires: false },
     }
 }
 

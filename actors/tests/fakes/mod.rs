@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use highhock_actors::publish::{Layout, Method, Rules};
 use highhock_actors::service::DomainName;
-use highhock_actors::{Core, CoreSettings, Host, RecordState};
+use highhock_actors::{Core, CoreSettings, Host, LeaseFamily, RecordState, Upkeep};
 use slog::{Discard, Logger, o};
 use tokio::time::Instant;
 
@@ -44,6 +44,7 @@ pub fn settings() -> CoreSettings {
             health: true,
         },
         ttl: TTL,
+        family: LeaseFamily::new(7),
         poll: POLL,
         look: POLL,
     }
@@ -62,12 +63,12 @@ impl World {
     }
 
     /// With so many containers, named web-0 and on, each with one service of its name.
-    pub async fn with_containers(count: usize) -> Self {
+    pub async fn with_containers(upkeep: Upkeep, count: usize) -> Self {
         let engine = Engine::default();
         for n in 0..count {
             engine.run(container(&format!("web-{n}"), n));
         }
-        let world = Self::start(engine, Store::default());
+        let world = Self::start(engine, Store::new(upkeep));
         world.until("all are published", |world| world.store.len() == count).await;
         world
     }
@@ -114,6 +115,26 @@ impl World {
         let report = reports.into_iter().find(|report| report.key.as_str() == key)?;
         Some((report.state, report.reason))
     }
+}
+
+/// Makes a test of each of these functions for either sort of store.
+macro_rules! on_both_stores {
+    ($($test:ident)*) => {
+        mod records_with_ttls {
+            $(#[actix::test]
+            async fn $test() {
+                tokio::time::pause();
+                super::$test(highhock_actors::Upkeep::Each).await;
+            })*
+        }
+        mod records_on_a_lease {
+            $(#[actix::test]
+            async fn $test() {
+                tokio::time::pause();
+                super::$test(highhock_actors::Upkeep::Lease).await;
+            })*
+        }
+    };
 }
 
 /// Lets simulated time pass.

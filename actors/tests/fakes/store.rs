@@ -1,15 +1,17 @@
-//! A model of etcd's v2 keys: compare and swap, TTLs in simulated time, directories
-//! that are in the way, and faults on command.
+//! A model of etcd: compare and swap, TTLs (v2) and leases (v3) in simulated time, names
+//! that are in each other's way, a stream of changes, and faults on command.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::stream;
 use highhock_actors::{
     Change, Changes, Expected, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId,
     RecordKey, RecordStore, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
 };
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// How the store fails.
@@ -23,33 +25,75 @@ pub enum Away {
     Late,
 }
 
+#[derive(Clone, Debug)]
 struct Node {
     value: String,
     version: u64,
-    expires: Option<Instant>,
+    life: Life,
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Debug)]
+enum Life {
+    Static,
+    Until(Instant),
+    Lease(LeaseId),
+}
+
+struct GrantedLease {
+    ttl: Duration,
+    ends: Instant,
+}
+
 struct State {
+    upkeep: Upkeep,
     nodes: BTreeMap<String, Node>,
+    leases: BTreeMap<LeaseId, GrantedLease>,
     version: u64,
     away: Option<Away>,
     late: Vec<Write>,
     writes: Vec<Write>,
     reads: usize,
+    keep_alives: usize,
     panic_in_write: bool,
     refused: Option<String>,
+    watchers: Vec<mpsc::UnboundedSender<Result<Change, StoreError>>>,
 }
 
 /// A handle to the store; clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Store(Rc<RefCell<State>>);
 
 impl Store {
+    pub fn new(upkeep: Upkeep) -> Self {
+        Self(Rc::new(RefCell::new(State {
+            upkeep,
+            nodes: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            version: 0,
+            away: None,
+            late: Vec::new(),
+            writes: Vec::new(),
+            reads: 0,
+            keep_alives: 0,
+            panic_in_write: false,
+            refused: None,
+            watchers: Vec::new(),
+        })))
+    }
+
+    pub fn upkeep(&self) -> Upkeep {
+        self.0.borrow().upkeep
+    }
+
     pub fn get(&self, key: &str) -> Option<String> {
         let mut state = self.0.borrow_mut();
         state.expire();
         state.nodes.get(key).map(|node| node.value.clone())
+    }
+
+    /// The version that the key was last written with.
+    pub fn version(&self, key: &str) -> Option<u64> {
+        self.0.borrow().nodes.get(key).map(|node| node.version)
     }
 
     pub fn keys(&self) -> Vec<String> {
@@ -62,21 +106,49 @@ impl Store {
         self.keys().len()
     }
 
-    /// Puts as somebody else would.
+    /// Puts as somebody else would; with a life of its own where a TTL is given.
     pub fn put(&self, key: &str, value: &str, ttl: Option<Duration>) {
-        self.0.borrow_mut().set(key, value, ttl);
+        let life = ttl.map_or(Life::Static, |ttl| Life::Until(Instant::now() + ttl));
+        self.0.borrow_mut().set(key, value, life);
+    }
+
+    /// Puts on a lease, as an earlier life of ours or a twin would.
+    pub fn put_on_lease(&self, key: &str, value: &str, lease: LeaseId, ttl: Duration) {
+        let mut state = self.0.borrow_mut();
+        let ends = Instant::now() + ttl;
+        state.leases.entry(lease).or_insert(GrantedLease { ttl, ends });
+        state.set(key, value, Life::Lease(lease));
     }
 
     pub fn remove(&self, key: &str) {
-        self.0.borrow_mut().nodes.remove(key);
+        self.0.borrow_mut().unset(key);
     }
 
     pub fn wipe(&self) {
-        self.0.borrow_mut().nodes.clear();
+        let mut state = self.0.borrow_mut();
+        state.leases.clear();
+        for key in state.nodes.keys().cloned().collect::<Vec<_>>() {
+            state.unset(&key);
+        }
+    }
+
+    /// The leases that exist, with their TTLs.
+    pub fn lease_ttls(&self) -> Vec<(LeaseId, Duration)> {
+        let mut state = self.0.borrow_mut();
+        state.expire();
+        state.leases.iter().map(|(id, lease)| (*id, lease.ttl)).collect()
+    }
+
+    pub fn end_lease(&self, lease: LeaseId) {
+        self.0.borrow_mut().end(lease);
     }
 
     pub fn go_away(&self, how: Away) {
-        self.0.borrow_mut().away = Some(how);
+        let mut state = self.0.borrow_mut();
+        state.away = Some(how);
+        if how == Away::Refused {
+            state.watchers.clear();
+        }
     }
 
     pub fn come_back(&self) {
@@ -108,19 +180,51 @@ impl Store {
     pub fn reads(&self) -> usize {
         self.0.borrow().reads
     }
+
+    pub fn keep_alives(&self) -> usize {
+        self.0.borrow().keep_alives
+    }
 }
 
 impl State {
     fn expire(&mut self) {
         let now = Instant::now();
-        self.nodes.retain(|_, node| node.expires.is_none_or(|end| end > now));
+        let ended = self.leases.iter().filter(|(_, lease)| lease.ends <= now);
+        for id in ended.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.end(id);
+        }
+        let ended = |node: &Node| matches!(node.life, Life::Until(end) if end <= now);
+        let ended = self.nodes.iter().filter(|(_, node)| ended(node));
+        for key in ended.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.unset(&key);
+        }
     }
 
-    fn set(&mut self, key: &str, value: &str, ttl: Option<Duration>) {
+    fn end(&mut self, lease: LeaseId) {
+        self.leases.remove(&lease);
+        let on_it = |node: &Node| matches!(node.life, Life::Lease(id) if id == lease);
+        let keys = self.nodes.iter().filter(|(_, node)| on_it(node));
+        for key in keys.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.unset(&key);
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &str, life: Life) {
         self.version += 1;
-        let expires = ttl.map(|ttl| Instant::now() + ttl);
-        let node = Node { value: value.into(), version: self.version, expires };
-        self.nodes.insert(key.into(), node);
+        let node = Node { value: value.into(), version: self.version, life };
+        self.nodes.insert(key.into(), node.clone());
+        self.tell(key, Some(found(&node)));
+    }
+
+    fn unset(&mut self, key: &str) {
+        if self.nodes.remove(key).is_some() {
+            self.tell(key, None);
+        }
+    }
+
+    fn tell(&mut self, key: &str, now: Option<Found>) {
+        let change = Change { key: RecordKey::from_path(key), now };
+        self.watchers.retain(|watcher| watcher.send(Ok(change.clone())).is_ok());
     }
 
     fn write(&mut self, write: &Write) -> Result<Written, StoreError> {
@@ -129,36 +233,60 @@ impl State {
         if self.refused.as_deref() == Some(key.as_str()) {
             return Err(StoreError::new(StoreErrorKind::Refused, "scripted: refused"));
         }
+        if let Write::Put { lease, .. } = write {
+            assert_eq!(lease.is_some(), self.upkeep == Upkeep::Lease, "{write:?}");
+            if lease.is_some_and(|id| !self.leases.contains_key(&id)) {
+                return Err(StoreError::new(StoreErrorKind::LeaseLost, "scripted: no such lease"));
+            }
+        }
         let in_the_way = |other: &String| RecordKey::from_path(other).hides_or_is_hidden_by(key);
         if self.nodes.keys().any(in_the_way) {
             return Err(StoreError::new(StoreErrorKind::Blocked, "scripted: in the way"));
         }
-        let there = self.nodes.get(key.as_str());
-        let holds = |value: &str, version: Option<u64>| match there {
-            None => Some(Written::Missing),
-            Some(node) if node.value != value => Some(Written::Conflict),
-            Some(node) if version.is_some_and(|wanted| wanted != node.version) => {
-                Some(Written::Conflict)
-            }
-            Some(_) => None,
-        };
-        let objection = match write {
-            Write::Put { guard: Guard::Absent, .. } => there.map(|_| Written::Conflict),
-            Write::Put { guard: Guard::Holds(expected), .. } | Write::Delete { expected, .. } => {
-                holds(&expected.value, expected.version)
-            }
-            Write::Refresh { value, .. } => holds(value, None),
-        };
-        if let Some(objection) = objection {
+        if let Some(objection) = self.objection(write) {
             return Ok(objection);
         }
         match write {
-            Write::Put { value, ttl, .. } | Write::Refresh { value, ttl, .. } => {
-                self.set(key.as_str(), value, Some(*ttl));
+            Write::Put { value, lease: Some(lease), .. } => {
+                self.set(key.as_str(), value, Life::Lease(*lease));
             }
-            Write::Delete { .. } => drop(self.nodes.remove(key.as_str())),
+            Write::Put { value, ttl, .. } => {
+                self.set(key.as_str(), value, Life::Until(Instant::now() + *ttl));
+            }
+            Write::Refresh { ttl, .. } => {
+                // Nobody is told of a refresh.
+                let node = self.nodes.get_mut(key.as_str()).unwrap();
+                node.life = Life::Until(Instant::now() + *ttl);
+            }
+            Write::Delete { .. } => self.unset(key.as_str()),
         }
         Ok(Written::Done)
+    }
+
+    fn objection(&self, write: &Write) -> Option<Written> {
+        let there = self.nodes.get(write.key().as_str());
+        let holds = |expected: &Expected| match there {
+            None => Some(Written::Missing),
+            Some(node) => {
+                let lease = match node.life {
+                    Life::Lease(id) => Some(id),
+                    Life::Static | Life::Until(_) => None,
+                };
+                let fits = node.value == expected.value
+                    && expected.lease.is_none_or(|id| lease == Some(id))
+                    && expected.version.is_none_or(|version| version == node.version);
+                (!fits).then_some(Written::Conflict)
+            }
+        };
+        match write {
+            Write::Put { guard: Guard::Absent, .. } => there.map(|_| Written::Conflict),
+            Write::Put { guard: Guard::Holds(expected), .. } | Write::Delete { expected, .. } => {
+                holds(expected)
+            }
+            Write::Refresh { value, .. } => {
+                holds(&Expected { value: value.clone(), lease: None, version: None })
+            }
+        }
     }
 
     fn failure(&self) -> Option<StoreError> {
@@ -170,74 +298,116 @@ impl State {
     }
 }
 
+fn found(node: &Node) -> Found {
+    let tie = match node.life {
+        Life::Static => Tie::None,
+        Life::Until(end) => Tie::Ttl(end.saturating_duration_since(Instant::now())),
+        Life::Lease(id) => Tie::Lease(id),
+    };
+    Found { value: node.value.clone(), version: node.version, tie }
+}
+
 impl Store {
-    async fn answer(&self) {
+    /// One answer's time; then what the store does, or how it fails.
+    async fn answer<T>(&self, act: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
         let silent = matches!(self.0.borrow().away, Some(Away::Silent | Away::Late));
         tokio::time::sleep(Duration::from_millis(if silent { 1000 } else { 1 })).await;
+        let mut state = self.0.borrow_mut();
+        state.expire();
+        match state.failure() {
+            Some(error) => Err(error),
+            None => Ok(act(&mut state)),
+        }
     }
 }
 
 impl RecordStore for Store {
     fn upkeep(&self) -> Upkeep {
-        Upkeep::Each
-    }
-
-    async fn watch(&self) -> Result<Changes, StoreError> {
-        Ok(Box::pin(futures_util::stream::pending()))
-    }
-
-    async fn leases(&self, _: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
-        unimplemented!()
-    }
-
-    async fn grant(&self, _: LeaseId, _: Duration) -> Result<Granted, StoreError> {
-        unimplemented!()
-    }
-
-    async fn keep_alive(&self, _: LeaseId) -> Result<KeptAlive, StoreError> {
-        unimplemented!()
-    }
-
-    async fn revoke(&self, _: LeaseId) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    async fn leased(&self, _: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
-        unimplemented!()
+        self.0.borrow().upkeep
     }
 
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-        let failure = {
+        {
             let mut state = self.0.borrow_mut();
             assert!(!std::mem::take(&mut state.panic_in_write), "a test asked for it");
             state.writes.extend(writes.iter().cloned());
             if state.away == Some(Away::Late) {
                 state.late.extend(writes.iter().cloned());
             }
-            state.failure()
-        };
-        self.answer().await;
-        let mut state = self.0.borrow_mut();
-        writes.iter().map(|write| failure.clone().map_or_else(|| state.write(write), Err)).collect()
+        }
+        let act = |state: &mut State| writes.iter().map(|write| state.write(write)).collect();
+        match self.answer(act).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => vec![Err(error); writes.len()],
+        }
     }
 
     async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
-        self.answer().await;
-        let mut state = self.0.borrow_mut();
-        state.reads += 1;
-        state.expire();
-        let failure = state.failure();
-        let found = |key: &RecordKey| {
-            let node = state.nodes.get(key.as_str())?;
-            let left = node.expires.map(|end| end.duration_since(Instant::now()));
-            let tie = left.map_or(Tie::None, Tie::Ttl);
-            Some(Found { value: node.value.clone(), version: node.version, tie })
+        let act = |state: &mut State| {
+            state.reads += 1;
+            keys.iter().map(|key| Ok(state.nodes.get(key.as_str()).map(found))).collect()
         };
-        keys.iter().map(|key| failure.clone().map_or_else(|| Ok(found(key)), Err)).collect()
+        match self.answer(act).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => vec![Err(error); keys.len()],
+        }
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.answer().await;
-        self.0.borrow().failure().map_or(Ok(()), Err)
+        self.answer(|_| ()).await
+    }
+
+    async fn watch(&self) -> Result<Changes, StoreError> {
+        let changes = self.answer(|state| {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            state.watchers.push(sender);
+            receiver
+        });
+        let next = async |mut receiver: mpsc::UnboundedReceiver<_>| {
+            receiver.recv().await.map(|change| (change, receiver))
+        };
+        Ok(Box::pin(stream::unfold(changes.await?, next)))
+    }
+
+    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
+        self.answer(|state| {
+            let ours = state.leases.iter().filter(|(id, _)| family.has(**id));
+            ours.map(|(id, lease)| Lease { id: *id, ttl: lease.ttl }).collect()
+        })
+        .await
+    }
+
+    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
+        self.answer(|state| {
+            if state.leases.contains_key(&id) {
+                return Granted::Existed;
+            }
+            state.leases.insert(id, GrantedLease { ttl, ends: Instant::now() + ttl });
+            Granted::Fresh
+        })
+        .await
+    }
+
+    async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
+        self.answer(|state| {
+            state.keep_alives += 1;
+            let Some(lease) = state.leases.get_mut(&id) else { return KeptAlive::Lost };
+            lease.ends = Instant::now() + lease.ttl;
+            KeptAlive::For(lease.ttl)
+        })
+        .await
+    }
+
+    async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
+        self.answer(|state| state.end(id)).await
+    }
+
+    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
+        self.answer(|state| {
+            let on_it = |node: &Node| matches!(node.life, Life::Lease(lease) if lease == id);
+            let nodes = state.nodes.iter().filter(|(_, node)| on_it(node));
+            nodes.map(|(key, node)| (RecordKey::from_path(key), found(node))).collect()
+        })
+        .await
     }
 }

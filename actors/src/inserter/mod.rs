@@ -1,6 +1,9 @@
 //! EtcdInserter: owns what should be in the store, and what is.
 
-use std::collections::HashSet;
+mod lease;
+mod watch;
+
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +19,16 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::container::{ContainerId, StartedAt};
-use crate::ledger::{Batch, Deeds, Lane, Ledger, PendingWrite, RecordReport, Terms};
+use crate::ledger::{Batch, Counts, Deeds, Lane, Ledger, PendingWrite, RecordReport, Terms};
 use crate::meter::Meter;
 use crate::metered::{Metered, MeteredContext};
 use crate::publish::WantedRecord;
 use crate::record::RecordKey;
-use crate::store::{Found, RecordStore, StoreError, Written};
+use crate::store::{
+    Found, LeaseFamily, LeaseId, RecordStore, StoreError, StoreErrorKind, Upkeep, Written,
+};
+use lease::Tenancy;
+use watch::Watch;
 
 static METER: Meter = Meter::new("EtcdInserter", 64);
 
@@ -66,6 +73,8 @@ impl Domain {
 pub struct Roster {
     /// All that the registry watches.
     pub containers: Arc<HashSet<ContainerId>>,
+    /// When the listing that they are from was asked for.
+    pub asked: Instant,
 }
 
 /// Asks for an answer once every change is in the store.
@@ -75,6 +84,11 @@ pub struct Flush {
     /// Whether all records are to be withdrawn first.
     pub withdraw: bool,
 }
+
+/// Asks what happened to records so far.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Counts")]
+pub struct ReportCounts;
 
 /// Asks how many changes are not in the store.
 #[derive(Clone, Debug, Message)]
@@ -93,13 +107,32 @@ pub struct CheckNow;
 pub struct ReportRecords;
 
 /// Whether the store can be written to, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
     /// It answered the last time.
     Open,
     /// It did not; nothing but a probe is sent, at `retry_at`.
     Closed { failures: u32, retry_at: Instant },
-    /// It is being probed, or read after a probe that it answered.
+    /// It is being probed, and after a probe that it answered, asked for our lease and
+    /// read.
     Probing { failures: u32 },
+}
+
+/// What the inserter is to know of its publisher besides the [`Terms`].
+pub struct InserterSetup<R: RecordStore> {
+    /// Where records go.
+    pub store: Rc<R>,
+    /// How they are kept.
+    pub terms: Terms,
+    /// Whose leases are ours, where records hang on leases.
+    pub family: LeaseFamily,
+    /// What this process wrote; takes note of what it writes.
+    pub deeds: Deeds,
+    /// To be called when Docker should be listed anew: records of an earlier life were
+    /// found, and only a newer listing tells which of them are wanted.
+    pub list_again: Rc<dyn Fn()>,
+    /// Where to log.
+    pub log: Logger,
 }
 
 /// Brings the store to what the watchers say should be there, and keeps it there.
@@ -108,6 +141,9 @@ pub struct EtcdInserter<R: RecordStore> {
     terms: Terms,
     ledger: Ledger,
     gate: Gate,
+    tenancy: Tenancy,
+    watch: Watch,
+    list_again: Rc<dyn Fn()>,
     changing: bool,
     refreshing: bool,
     auditing: bool,
@@ -122,15 +158,18 @@ type WriteOutcome = (PendingWrite, Result<Written, StoreError>);
 type ReadOutcome = (RecordKey, Result<Option<Found>, StoreError>);
 
 impl<R: RecordStore> EtcdInserter<R> {
-    /// An inserter that knows of no container. `deeds` is what its predecessors
-    /// wrote, and takes note of what this one writes.
-    pub fn new(store: Rc<R>, terms: Terms, deeds: Deeds, log: Logger) -> Self {
+    /// An inserter that knows of no container.
+    pub fn new(setup: InserterSetup<R>) -> Self {
         let now = Instant::now();
+        let InserterSetup { store, terms, family, deeds, list_again, log } = setup;
         Self {
             ledger: Ledger::new(terms.clone(), deeds, now, log.clone()),
             store,
             // The first probe tells an operator at once whether etcd is there.
             gate: Gate::Closed { failures: 0, retry_at: now },
+            tenancy: Tenancy::new(family, now),
+            watch: Watch::new(now),
+            list_again,
             changing: false,
             refreshing: false,
             auditing: false,
@@ -154,8 +193,9 @@ impl<R: RecordStore> EtcdInserter<R> {
             }
             Gate::Closed { retry_at, .. } => self.wake_at(retry_at, context),
             Gate::Open => {
+                self.keep_lease(now, context);
+                self.keep_watch(now, context);
                 if now >= self.next_audit && !self.auditing {
-                    self.auditing = true;
                     self.audit(context);
                 }
                 self.run_lane(Lane::Change, now, context);
@@ -167,13 +207,15 @@ impl<R: RecordStore> EtcdInserter<R> {
         self.answer_flushes();
     }
 
-    /// The next moment at which a lane that is idle has something to do. A lane that
-    /// is busy calls again by itself.
+    /// The next moment at which something that is idle has something to do. What is
+    /// busy calls again by itself.
     fn next_wake(&self) -> Instant {
         let lanes = [(Lane::Change, self.changing), (Lane::Routine, self.refreshing)];
         let idle = lanes.into_iter().filter(|(_, busy)| !busy).map(|(lane, _)| lane);
         idle.filter_map(|lane| self.ledger.next_due(lane))
             .chain((!self.auditing).then_some(self.next_audit))
+            .chain(self.next_keep_alive())
+            .chain(self.watch.next())
             .min()
             .unwrap_or(self.next_audit)
     }
@@ -213,11 +255,9 @@ impl<R: RecordStore> EtcdInserter<R> {
     fn settle(&mut self, lane: Lane, writes: Vec<WriteOutcome>, reads: Vec<ReadOutcome>) {
         let now = Instant::now();
         let failures = writes.iter().filter_map(|(_, outcome)| outcome.as_ref().err());
-        let failures =
-            failures.chain(reads.iter().filter_map(|(_, outcome)| outcome.as_ref().err()));
-        let outage = failures.filter(|error| error.kind.is_outage()).max_by_key(|error| {
-            // What a request met says more than that others were not sent because of it.
-            error.kind.leaves_doubt()
+        let failures = failures.chain(errors_of(&reads));
+        let (outage, lease_lost) = failures.fold((None, false), |(outage, lost), error| {
+            (worse(outage, error), lost || error.kind == StoreErrorKind::LeaseLost)
         });
         let outage = outage.cloned();
         if lane == Lane::Routine {
@@ -228,6 +268,9 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
         for (key, outcome) in reads {
             self.ledger.have_read(&key, outcome, now);
+        }
+        if lease_lost {
+            self.lose_lease(now);
         }
         if let Some(error) = outage {
             self.close_gate(&error);
@@ -253,14 +296,25 @@ impl<R: RecordStore> EtcdInserter<R> {
         self.gate = Gate::Closed { failures, retry_at };
     }
 
-    /// After a failure: asks whether the store is there, and if so, what it holds,
-    /// before anything else is sent.
+    /// Has the store asked at once whether it is there.
+    fn doubt_store(&mut self, now: Instant) {
+        if self.gate == Gate::Open {
+            self.gate = Gate::Closed { failures: 0, retry_at: now };
+        }
+    }
+
+    /// After a failure: asks whether the store is there, whether our lease lives, and
+    /// what the store holds, before anything else is sent.
     fn probe(&mut self, context: &mut MeteredContext<Self>) {
         let store = Rc::clone(&self.store);
-        let probe = async move { store.probe().await };
+        let occupy = self.occupy();
+        let probe = async move {
+            store.probe().await?;
+            occupy.await
+        };
         context.spawn(probe.into_actor(self).map(|answer, inserter, context| match answer {
-            Ok(()) => {
-                inserter.auditing = true;
+            Ok(occupied) => {
+                inserter.occupied(occupied);
                 inserter.audit(context);
             }
             Err(error) => {
@@ -271,12 +325,9 @@ impl<R: RecordStore> EtcdInserter<R> {
     }
 
     fn audit(&mut self, context: &mut MeteredContext<Self>) {
+        self.auditing = true;
         let (began, keys) = self.ledger.audit();
-        let store = Rc::clone(&self.store);
-        let read = async move {
-            let found = if keys.is_empty() { Vec::new() } else { store.read(keys.clone()).await };
-            keys.into_iter().zip(found).collect::<Vec<ReadOutcome>>()
-        };
+        let read = read_all(Rc::clone(&self.store), keys, self.tenancy.leases());
         context.spawn(read.into_actor(self).map(move |found, inserter, context| {
             inserter.auditing = false;
             inserter.audited(began, found);
@@ -284,19 +335,26 @@ impl<R: RecordStore> EtcdInserter<R> {
         }));
     }
 
-    fn audited(&mut self, began: u64, found: Vec<ReadOutcome>) {
+    fn audited(&mut self, began: u64, found: Result<Vec<ReadOutcome>, StoreError>) {
         let now = Instant::now();
         self.next_audit = now + audit_every(&self.terms);
-        let outage = found.iter().filter_map(|(_, outcome)| outcome.as_ref().err());
-        let outage = outage
-            .filter(|error| error.kind.is_outage())
-            .max_by_key(|error| error.kind.leaves_doubt());
-        let outage = outage.cloned();
+        let found = match found {
+            Ok(found) => found,
+            Err(error) if error.kind.is_outage() => return self.close_gate(&error),
+            Err(error) => {
+                warn!(self.log, "etcd can't be compared with what should be there";
+                    "error" => %error, "kind" => error.kind.as_str());
+                Vec::new()
+            }
+        };
+        let outage = errors_of(&found).fold(None, worse).cloned();
         let keys = found.len();
+        if self.terms.upkeep == Upkeep::Lease {
+            self.ledger.report_unknown(found.iter().map(|(key, _)| key.clone()));
+        }
         let drifted = self.ledger.audited(began, found, now);
         if let Some(error) = outage {
-            self.close_gate(&error);
-            return;
+            return self.close_gate(&error);
         }
         info!(self.log, "audited"; "records" => keys, "mended" => drifted);
         if let Gate::Probing { .. } = self.gate {
@@ -319,9 +377,44 @@ impl<R: RecordStore> EtcdInserter<R> {
     }
 }
 
+fn errors_of(reads: &[ReadOutcome]) -> impl Iterator<Item = &StoreError> {
+    reads.iter().filter_map(|(_, outcome)| outcome.as_ref().err())
+}
+
+/// Of the errors that tell of the store as a whole the one that says most: what a
+/// request met, rather than that others were not sent because of it.
+fn worse<'a>(so_far: Option<&'a StoreError>, error: &'a StoreError) -> Option<&'a StoreError> {
+    match so_far {
+        _ if !error.kind.is_outage() => so_far,
+        Some(known) if known.kind.leaves_doubt() || !error.kind.leaves_doubt() => so_far,
+        _ => Some(error),
+    }
+}
+
 fn audit_every(terms: &Terms) -> Duration {
     terms.ttl.min(AUDIT_AT_LEAST).mul_f64(0.9 + fastrand::f64() * 0.1)
 }
+
+/// Reads all that hangs on our leases, and of the other keys each by itself.
+async fn read_all<R: RecordStore>(
+    store: Rc<R>,
+    keys: Vec<RecordKey>,
+    leases: Vec<LeaseId>,
+) -> Result<Vec<ReadOutcome>, StoreError> {
+    let mut found: HashMap<RecordKey, ReadResult> = HashMap::new();
+    for lease in leases {
+        let on_lease = store.leased(lease).await?;
+        found.extend(on_lease.into_iter().map(|(key, found)| (key, Ok(Some(found)))));
+    }
+    let others: Vec<_> = keys.into_iter().filter(|key| !found.contains_key(key)).collect();
+    if !others.is_empty() {
+        let read = store.read(others.clone()).await;
+        found.extend(others.into_iter().zip(read));
+    }
+    Ok(found.into_iter().collect())
+}
+
+type ReadResult = Result<Option<Found>, StoreError>;
 
 async fn send<R: RecordStore>(store: Rc<R>, batch: Batch) -> (Vec<WriteOutcome>, Vec<ReadOutcome>) {
     let Batch { writes, reads } = batch;
@@ -361,7 +454,7 @@ impl<R: RecordStore> Handler<Roster> for EtcdInserter<R> {
     type Result = ();
 
     fn handle(&mut self, roster: Roster, context: &mut Self::Context) {
-        self.ledger.take_roster(roster.containers, Instant::now());
+        self.ledger.take_roster(roster, Instant::now());
         self.pump(context);
     }
 }
@@ -386,8 +479,9 @@ impl<R: RecordStore> Handler<CheckNow> for EtcdInserter<R> {
 
     fn handle(&mut self, _: CheckNow, context: &mut Self::Context) {
         let now = Instant::now();
-        self.next_audit = now;
         self.ledger.refresh_all(now);
+        // With the probe come a keep-alive and an audit.
+        self.doubt_store(now);
         self.pump(context);
     }
 }
@@ -397,6 +491,14 @@ impl<R: RecordStore> Handler<Unsettled> for EtcdInserter<R> {
 
     fn handle(&mut self, _: Unsettled, _: &mut Self::Context) -> usize {
         self.ledger.unsettled()
+    }
+}
+
+impl<R: RecordStore> Handler<ReportCounts> for EtcdInserter<R> {
+    type Result = MessageResult<ReportCounts>;
+
+    fn handle(&mut self, _: ReportCounts, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.ledger.counts())
     }
 }
 

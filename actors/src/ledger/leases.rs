@@ -1,0 +1,146 @@
+//! Records on leases: the ledger's side of a lease's life, and of what the store tells
+//! by itself.
+
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::Ledger;
+use super::entry::{Entry, Held};
+use crate::record::RecordKey;
+use crate::store::{Change, Found, LeaseId, Tie};
+
+impl Ledger {
+    /// Takes which leases are ours, and what was found on them: what the containers want
+    /// stays as it is, or moves to the current one; what is known to be wanted by none is
+    /// withdrawn once that is certain.
+    pub fn take_leases(
+        &mut self,
+        current: LeaseId,
+        older: Vec<LeaseId>,
+        found: Vec<(RecordKey, Found)>,
+        now: Instant,
+    ) {
+        (self.lease, self.older_leases) = (Some(current), older);
+        for (key, found) in found {
+            let entry =
+                self.entries.entry(key.clone()).or_insert_with(|| Entry::new(Held::Unmet, now));
+            if entry.busy {
+                continue;
+            }
+            if entry.claims.is_empty() {
+                (entry.orphan, entry.found_as) = (true, Some(found.version));
+                self.orphans_since = Some(now);
+            }
+            self.learn(&key, Some(found), now);
+        }
+        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
+            self.schedule(&key, now);
+        }
+    }
+
+    /// Takes that a lease is gone, and all that hung on it.
+    pub fn lose_lease(&mut self, lost: LeaseId, now: Instant) {
+        self.counts.leases_lost += 1;
+        self.older_leases.retain(|id| *id != lost);
+        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            if matches!(entry.held, Held::Ours { lease, .. } if lease == Some(lost)) {
+                entry.held = Held::Nothing;
+            }
+            self.schedule(&key, now);
+        }
+        if self.lease == Some(lost) {
+            self.lease = None;
+        }
+    }
+
+    /// Takes that the leases, and with them all records, were kept alive.
+    pub fn kept_alive(&mut self) {
+        let now = SystemTime::now();
+        for entry in self.entries.values_mut() {
+            if matches!(entry.held, Held::Ours { .. }) {
+                entry.refreshed = Some(now);
+            }
+        }
+    }
+
+    /// An older lease that nothing hangs on any more, as far as is known.
+    pub fn spent_lease(&self) -> Option<LeaseId> {
+        if self.orphans_since.is_some() {
+            return None;
+        }
+        let hangs_on = |entry: &Entry, id: LeaseId| {
+            entry.busy || matches!(entry.held, Held::Ours { lease, .. } if lease == Some(id))
+        };
+        let spent = |id: &&LeaseId| !self.entries.values().any(|entry| hangs_on(entry, **id));
+        self.older_leases.iter().find(spent).copied()
+    }
+
+    /// Takes that an older lease was ended.
+    pub fn forget_lease(&mut self, ended: LeaseId) {
+        self.older_leases.retain(|id| *id != ended);
+    }
+
+    /// Takes which keys hang on our lease, for what only another daemon of our very
+    /// identity can have put there (SPEC 5: it is reported, and left alone).
+    pub fn report_unknown(&mut self, on_lease: impl Iterator<Item = RecordKey>) {
+        let unknown = on_lease.filter(|key| !self.entries.contains_key(key)).count();
+        if unknown > 0 {
+            notice!(self.log, "keys on our lease that no container here wants: does another \
+                highhock with the same host name and address run?"; "keys" => unknown);
+        }
+        self.counts.unknown += u64::try_from(unknown).unwrap_or(u64::MAX);
+    }
+
+    /// Takes a change that the store tells of. One that fits what is believed is our own
+    /// write's echo, or old news; any other is a reason to read.
+    pub fn take_change(&mut self, change: &Change, now: Instant) {
+        let key = &change.key;
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let expected = if entry.busy {
+            is_echo(entry, change.now.as_ref(), self.lease)
+        } else {
+            fits(&entry.held, change.now.as_ref())
+        };
+        if expected {
+            return;
+        }
+        entry.suspect = true;
+        self.counts.surprises += 1;
+        self.schedule(key, now);
+    }
+}
+
+/// Whether a change is what a request under way is about to bring about.
+fn is_echo(entry: &Entry, now: Option<&Found>, lease: Option<LeaseId>) -> bool {
+    match (entry.holder(), now) {
+        (Some(claim), Some(found)) => {
+            let tied = match found.tie {
+                Tie::Lease(id) => lease == Some(id),
+                Tie::Ttl(_) => true,
+                Tie::None => false,
+            };
+            tied && found.value == claim.json
+        }
+        (wanted, now) => wanted.is_none() && now.is_none(),
+    }
+}
+
+fn fits(held: &Held, now: Option<&Found>) -> bool {
+    match (held, now) {
+        (Held::Nothing | Held::Unmet, None) | (Held::Unsure, _) => true,
+        (Held::Ours { value, lease }, Some(found)) => {
+            *value == found.value
+                && match found.tie {
+                    Tie::Lease(id) => *lease == Some(id),
+                    Tie::Ttl(_) => lease.is_none(),
+                    Tie::None => false,
+                }
+        }
+        (Held::Foreign { value, expires }, Some(found)) => {
+            *value == found.value && *expires == (found.tie != Tie::None)
+        }
+        _ => false,
+    }
+}
