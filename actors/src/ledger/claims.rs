@@ -79,7 +79,7 @@ impl Ledger {
     fn release_orphans(&mut self, now: Instant) {
         let (Some(since), Some(roster)) = (self.orphans_since, &self.roster) else { return };
         let told = |id: &ContainerId| self.containers.contains_key(id);
-        if roster.asked <= since || !roster.containers.iter().all(told) {
+        if roster.asked < since || !roster.containers.iter().all(told) {
             return;
         }
         self.let_go_of_orphans(now);
