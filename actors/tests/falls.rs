@@ -1,5 +1,7 @@
 //! Actors that panic: each is mended, and the others don't notice.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[macro_use]
 mod fakes;
 

@@ -1,5 +1,7 @@
 //! What the core promises while nothing fails, and while Docker or the store does.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[macro_use]
 mod fakes;
 

@@ -118,6 +118,7 @@ impl World {
 }
 
 /// Makes a test of each of these functions for either sort of store.
+#[allow(unused_macros, reason = "not every suite runs on both")]
 macro_rules! on_both_stores {
     ($($test:ident)*) => {
         mod records_with_ttls {
