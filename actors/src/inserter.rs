@@ -94,8 +94,9 @@ pub struct ReportRecords;
 
 /// Whether the store can be written to, as far as is known.
 enum Gate {
-    /// It answered the last time.
-    Open,
+    /// It answered the last time; `failures` are those before it, until a batch shows
+    /// that they are over: a store that is read but not written to answers probes.
+    Open { failures: u32 },
     /// It did not; nothing but a probe is sent, at `retry_at`.
     Closed { failures: u32, retry_at: Instant },
     /// It is being probed, or read after a probe that it answered.
@@ -153,7 +154,7 @@ impl<R: RecordStore> EtcdInserter<R> {
                 self.probe(context);
             }
             Gate::Closed { retry_at, .. } => self.wake_at(retry_at, context),
-            Gate::Open => {
+            Gate::Open { .. } => {
                 if now >= self.next_audit && !self.auditing {
                     self.auditing = true;
                     self.audit(context);
@@ -229,16 +230,26 @@ impl<R: RecordStore> EtcdInserter<R> {
         for (key, outcome) in reads {
             self.ledger.have_read(&key, outcome, now);
         }
-        if let Some(error) = outage {
-            self.close_gate(&error);
+        match outage {
+            Some(error) => self.close_gate(&error),
+            None => self.works_again(),
+        }
+    }
+
+    /// A batch went through.
+    fn works_again(&mut self) {
+        let Gate::Open { failures } = &mut self.gate else { return };
+        *failures = 0;
+        if let Some(since) = self.away_since.take() {
+            notice!(self.log, "etcd answers again"; "away_seconds" => since.elapsed().as_secs_f64(),
+                "to_mend" => self.ledger.unsettled());
         }
     }
 
     fn close_gate(&mut self, error: &StoreError) {
         let failures = match self.gate {
-            Gate::Open => 0,
             Gate::Closed { .. } => return,
-            Gate::Probing { failures } => failures,
+            Gate::Open { failures } | Gate::Probing { failures } => failures,
         };
         if self.away_since.is_none() {
             self.away_since = Some(Instant::now());
@@ -299,12 +310,11 @@ impl<R: RecordStore> EtcdInserter<R> {
             return;
         }
         info!(self.log, "audited"; "records" => keys, "mended" => drifted);
-        if let Gate::Probing { .. } = self.gate {
-            self.gate = Gate::Open;
-        }
-        if let Some(since) = self.away_since.take() {
-            notice!(self.log, "etcd answers again"; "away_seconds" => since.elapsed().as_secs_f64(),
-                "to_mend" => drifted);
+        let Gate::Probing { failures } = self.gate else { return };
+        self.gate = Gate::Open { failures };
+        let due = |lane| self.ledger.next_due(lane).is_some_and(|at| at <= now);
+        if !due(Lane::Change) && !due(Lane::Routine) {
+            self.works_again();
         }
     }
 

@@ -38,6 +38,9 @@ struct State {
     reads: usize,
     panic_in_write: bool,
     refused: Option<String>,
+    fails_writes: bool,
+    /// How long an answer takes beyond a millisecond.
+    slow_by: Duration,
 }
 
 /// A handle to the store; clones share it.
@@ -97,6 +100,15 @@ impl Store {
     /// Refuses all writes to one key.
     pub fn refuse(&self, key: Option<&str>) {
         self.0.borrow_mut().refused = key.map(Into::into);
+    }
+
+    /// Has every write fail at once, in doubt, while reads are answered.
+    pub fn fail_writes(&self, fail: bool) {
+        self.0.borrow_mut().fails_writes = fail;
+    }
+
+    pub fn slow_by(&self, time: Duration) {
+        self.0.borrow_mut().slow_by = time;
     }
 
     /// All writes that were asked for so far.
@@ -170,7 +182,8 @@ impl State {
 impl Store {
     async fn answer(&self) {
         let silent = matches!(self.0.borrow().away, Some(Away::Silent | Away::Late));
-        tokio::time::sleep(Duration::from_millis(if silent { 1000 } else { 1 })).await;
+        let slow_by = self.0.borrow().slow_by;
+        tokio::time::sleep(slow_by + Duration::from_millis(if silent { 1000 } else { 1 })).await;
     }
 }
 
@@ -183,7 +196,10 @@ impl RecordStore for Store {
             if state.away == Some(Away::Late) {
                 state.late.extend(writes.iter().cloned());
             }
-            state.failure()
+            let fails = state
+                .fails_writes
+                .then(|| StoreError::new(StoreErrorKind::Malformed, "scripted: writes fail"));
+            state.failure().or(fails)
         };
         self.answer().await;
         let mut state = self.0.borrow_mut();
@@ -197,11 +213,16 @@ impl RecordStore for Store {
         state.expire();
         let failure = state.failure();
         let found = |key: &RecordKey| {
-            let node = state.nodes.get(key.as_str())?;
+            let in_the_way =
+                |other: &String| RecordKey::from_path(other).hides_or_is_hidden_by(key);
+            if state.nodes.keys().any(in_the_way) {
+                return Err(StoreError::new(StoreErrorKind::Blocked, "scripted: in the way"));
+            }
+            let Some(node) = state.nodes.get(key.as_str()) else { return Ok(None) };
             let ttl = node.expires.map(|end| end.duration_since(Instant::now()));
-            Some(Found { value: node.value.clone(), version: node.version, ttl })
+            Ok(Some(Found { value: node.value.clone(), version: node.version, ttl }))
         };
-        keys.iter().map(|key| failure.clone().map_or_else(|| Ok(found(key)), Err)).collect()
+        keys.iter().map(|key| failure.clone().map_or_else(|| found(key), Err)).collect()
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
