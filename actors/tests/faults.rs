@@ -134,3 +134,22 @@ async fn late_put_after_panic() {
     pass(SECOND * 20).await;
     assert_eq!(world.store.get(&key("a")), None);
 }
+
+/// A container that says a great deal of nonsense must not hold up the others.
+#[actix::test]
+async fn nonsense_without_end_holds_up_nothing() {
+    tokio::time::pause();
+    let engine = Engine::default();
+    let mut talker = container("talker", 1);
+    let nonsense: Vec<String> = (0..100_000).map(|n| format!("{n:06}")).collect();
+    talker.env.insert("DISCOVER".into(), nonsense.join(","));
+    engine.run(talker);
+    let world = World::start(engine.clone(), Store::default());
+    pass(POLL * 2).await;
+    engine.change("talker", |one| one.bindings[0].host_port = 9000);
+    let began = std::time::SystemTime::now();
+    pass(POLL * 2).await;
+    let took = began.elapsed().unwrap();
+    assert!(took < SECOND * 10, "{took:?}");
+    drop(world);
+}
