@@ -212,6 +212,8 @@ pub(crate) struct Ledger {
     /// wanted still.
     roster: Option<Arc<HashSet<ContainerId>>>,
     has_orphans: bool,
+    /// Nothing is to be published any more.
+    closed: bool,
     /// Counts what was sent and learnt, to tell what an audit may have overlapped.
     clock: u64,
     log: Logger,
@@ -231,6 +233,7 @@ impl Ledger {
             deeds,
             roster: None,
             has_orphans: false,
+            closed: false,
             clock: 0,
             log,
         };
