@@ -1,5 +1,6 @@
 //! ContainerWatcher: owns what one container offers.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -247,7 +248,10 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
 
     /// Logs what is left out, once.
     fn explain(&mut self, offer: &Offer) {
-        let news = offer.skipped.iter().filter(|skipped| !self.explained.contains(skipped));
+        // A container may be told of in thousands of lines: looking each up in a list
+        // would hold up all others.
+        let explained: HashSet<&Skipped> = self.explained.iter().collect();
+        let news = offer.skipped.iter().filter(|skipped| !explained.contains(skipped));
         for skipped in news {
             notice!(self.log, "left out"; "entry" => &skipped.entry, "reason" => &skipped.reason);
         }

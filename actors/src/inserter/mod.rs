@@ -109,8 +109,9 @@ pub struct ReportRecords;
 /// Whether the store can be written to, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
-    /// It answered the last time.
-    Open,
+    /// It answered the last time; `failures` are those before it, until a batch shows
+    /// that they are over: a store that is read but not written to answers probes.
+    Open { failures: u32 },
     /// It did not; nothing but a probe is sent, at `retry_at`.
     Closed { failures: u32, retry_at: Instant },
     /// It is being probed, and after a probe that it answered, asked for our lease and
@@ -192,7 +193,7 @@ impl<R: RecordStore> EtcdInserter<R> {
                 self.probe(context);
             }
             Gate::Closed { retry_at, .. } => self.wake_at(retry_at, context),
-            Gate::Open => {
+            Gate::Open { .. } => {
                 self.keep_lease(now, context);
                 self.keep_watch(now, context);
                 if now >= self.next_audit && !self.auditing {
@@ -272,16 +273,26 @@ impl<R: RecordStore> EtcdInserter<R> {
         if lease_lost {
             self.lose_lease(now);
         }
-        if let Some(error) = outage {
-            self.close_gate(&error);
+        match outage {
+            Some(error) => self.close_gate(&error),
+            None => self.works_again(),
+        }
+    }
+
+    /// A batch went through.
+    fn works_again(&mut self) {
+        let Gate::Open { failures } = &mut self.gate else { return };
+        *failures = 0;
+        if let Some(since) = self.away_since.take() {
+            notice!(self.log, "etcd answers again"; "away_seconds" => since.elapsed().as_secs_f64(),
+                "to_mend" => self.ledger.unsettled());
         }
     }
 
     fn close_gate(&mut self, error: &StoreError) {
         let failures = match self.gate {
-            Gate::Open => 0,
             Gate::Closed { .. } => return,
-            Gate::Probing { failures } => failures,
+            Gate::Open { failures } | Gate::Probing { failures } => failures,
         };
         if self.away_since.is_none() {
             self.away_since = Some(Instant::now());
@@ -298,8 +309,8 @@ impl<R: RecordStore> EtcdInserter<R> {
 
     /// Has the store asked at once whether it is there.
     fn doubt_store(&mut self, now: Instant) {
-        if self.gate == Gate::Open {
-            self.gate = Gate::Closed { failures: 0, retry_at: now };
+        if let Gate::Open { failures } = self.gate {
+            self.gate = Gate::Closed { failures, retry_at: now };
         }
     }
 
@@ -357,12 +368,11 @@ impl<R: RecordStore> EtcdInserter<R> {
             return self.close_gate(&error);
         }
         info!(self.log, "audited"; "records" => keys, "mended" => drifted);
-        if let Gate::Probing { .. } = self.gate {
-            self.gate = Gate::Open;
-        }
-        if let Some(since) = self.away_since.take() {
-            notice!(self.log, "etcd answers again"; "away_seconds" => since.elapsed().as_secs_f64(),
-                "to_mend" => drifted);
+        let Gate::Probing { failures } = self.gate else { return };
+        self.gate = Gate::Open { failures };
+        let due = |lane| self.ledger.next_due(lane).is_some_and(|at| at <= now);
+        if !due(Lane::Change) && !due(Lane::Routine) {
+            self.works_again();
         }
     }
 

@@ -14,6 +14,9 @@ impl Ledger {
     /// Takes what a container wants, in place of what it wanted before.
     pub fn tell(&mut self, domain: Domain, now: Instant) {
         let id = domain.container.clone();
+        if self.closed && !domain.wanted.is_empty() {
+            return;
+        }
         if self.containers.get(&id) == Some(&domain) {
             return;
         }
@@ -95,8 +98,10 @@ impl Ledger {
         }
     }
 
-    /// Wants nothing any more: every record of ours is to be withdrawn.
+    /// Wants nothing any more, whatever a watcher may tell that was not gone yet: every
+    /// record of ours is to be withdrawn.
     pub fn withdraw_all(&mut self, now: Instant) {
+        self.closed = true;
         for id in self.containers.keys().cloned().collect::<Vec<_>>() {
             self.tell(Domain::nothing(id), now);
         }
@@ -116,4 +121,59 @@ pub(super) fn why_second(holder: &Claim, second: &Claim) -> String {
          use the instance layout to publish both",
         holder.name, holder.container
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use slog::{Discard, Logger, o};
+
+    use super::*;
+    use crate::container::{Container, StartedAt};
+    use crate::endpoint::Reach;
+    use crate::ledger::{Deeds, Lane, Terms};
+    use crate::publish::{Layout, Method, Rules, offer};
+    use crate::record::Host;
+    use crate::service::DomainName;
+    use crate::store::Upkeep;
+
+    fn domain() -> Domain {
+        let rules = Rules {
+            prefix: "skydns".into(),
+            domain: DomainName::parse("skydns.local").unwrap(),
+            layout: Layout::Flat,
+            hostname: "node1".into(),
+            host: Host::parse("10.77.66.0").unwrap(),
+            ttl: NonZeroU32::new(60).unwrap(),
+            methods: vec![Method::Env],
+            health: true,
+        };
+        let container =
+            Container::sample().env("DISCOVER", "httpd:80").bind("80/tcp -> 0.0.0.0:8080");
+        let offer = offer(&container, &Reach::of(&container), &rules);
+        let name = Arc::from(container.name.as_str());
+        let wanted = Arc::from(offer.wanted);
+        Domain { container: container.id, name, started: StartedAt(1), wanted }
+    }
+
+    /// A watcher may tell something in the very moment of the stop.
+    #[test]
+    fn nothing_is_wanted_after_the_withdrawal() {
+        let now = Instant::now();
+        let terms = Terms {
+            upkeep: Upkeep::Each,
+            ttl: Duration::from_secs(15),
+            host: Host::parse("10.77.66.0").unwrap(),
+        };
+        let mut ledger = Ledger::new(terms, Deeds::default(), now, Logger::root(Discard, o!()));
+        ledger.tell(domain(), now);
+        assert_eq!(ledger.unsettled(), 1);
+        ledger.withdraw_all(now);
+        ledger.tell(domain(), now);
+        assert_eq!(ledger.unsettled(), 0);
+        assert!(ledger.take(Lane::Change, 9, now).is_empty());
+    }
 }

@@ -75,6 +75,12 @@ pub(super) struct Doubt {
     pub at: Instant,
 }
 
+impl Doubt {
+    pub fn new(now: Instant) -> Self {
+        Self { step: 0, at: now + RECHECKS[0] }
+    }
+}
+
 /// Why a key that should be written can't be.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
@@ -119,9 +125,6 @@ pub(super) struct Entry {
     pub held: Held,
     /// A request for this key is under way.
     pub busy: bool,
-    /// Whether it was ever found out what is there: a record that names our host is
-    /// adopted only the first time.
-    pub met: bool,
     /// Written in an earlier life, and not known yet whether a container wants it: kept
     /// alive until that is known.
     pub orphan: bool,
@@ -147,7 +150,6 @@ impl Entry {
             claims: Vec::new(),
             held,
             busy: false,
-            met: false,
             orphan: false,
             found_as: None,
             suspect: false,

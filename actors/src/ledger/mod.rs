@@ -9,7 +9,8 @@ mod leases;
 mod outcome;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +23,7 @@ use crate::record::{Host, RecordKey};
 use crate::store::{Expected, Guard, LeaseId, Upkeep, Write};
 
 pub(crate) use entry::Lane;
-use entry::{Entry, Held, Keeping, Task};
+use entry::{Doubt, Entry, Held, Keeping, Task};
 
 /// Refreshes that are due within this part of their interval go along with one that
 /// is due now.
@@ -32,18 +33,58 @@ const REFRESH_AT_LEAST: Duration = Duration::from_secs(20);
 /// A key that the store refused is tried again after so long.
 const SLOW_RETRY: Duration = Duration::from_secs(30);
 
-/// The values that may be in the store by our own doing, by key. It outlives an
-/// inserter that panics, so that its successor knows what it may touch.
+/// What this process has done to the store. It outlives an inserter that panics, so
+/// that its successor knows what it may touch.
 #[derive(Clone, Default)]
-pub struct Deeds(Rc<RefCell<HashMap<RecordKey, Vec<String>>>>);
+pub struct Deeds(Rc<RefCell<Memory>>);
+
+#[derive(Default)]
+struct Memory {
+    /// The values that may be in the store by our own doing, by key.
+    values: HashMap<RecordKey, Vec<String>>,
+    /// The keys with a put or a delete under way or in doubt.
+    unsettled: HashSet<RecordKey>,
+    /// Digests of the keys that were ever met. They stay for good, also when nobody
+    /// wants the key any more, and so are kept small; two that collide cost one
+    /// adoption.
+    met: HashSet<u64>,
+}
+
+fn digest(key: &RecordKey) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
 
 impl Deeds {
     fn keys(&self) -> Vec<RecordKey> {
-        self.0.borrow().keys().cloned().collect()
+        self.0.borrow().values.keys().cloned().collect()
     }
 
     fn contain(&self, key: &RecordKey, value: &str) -> bool {
-        self.0.borrow().get(key).is_some_and(|values| values.iter().any(|one| one == value))
+        self.0.borrow().values.get(key).is_some_and(|values| values.iter().any(|one| one == value))
+    }
+
+    /// Whether it was ever found out what is at a key: a record that names our host
+    /// is adopted only the first time.
+    fn has_met(&self, key: &RecordKey) -> bool {
+        self.0.borrow().met.contains(&digest(key))
+    }
+
+    fn meet(&self, key: &RecordKey) {
+        self.0.borrow_mut().met.insert(digest(key));
+    }
+
+    fn is_unsettled(&self, key: &RecordKey) -> bool {
+        self.0.borrow().unsettled.contains(key)
+    }
+
+    fn unsettle(&self, key: &RecordKey) {
+        self.0.borrow_mut().unsettled.insert(key.clone());
+    }
+
+    fn settle(&self, key: &RecordKey) {
+        self.0.borrow_mut().unsettled.remove(key);
     }
 
     /// Returns whether it is new.
@@ -51,12 +92,12 @@ impl Deeds {
         if self.contain(key, value) {
             return false;
         }
-        self.0.borrow_mut().entry(key.clone()).or_default().push(value.to_owned());
+        self.0.borrow_mut().values.entry(key.clone()).or_default().push(value.to_owned());
         true
     }
 
     fn remove(&self, key: &RecordKey, value: &str) {
-        let mut deeds = self.0.borrow_mut();
+        let deeds = &mut self.0.borrow_mut().values;
         if let Some(values) = deeds.get_mut(key) {
             values.retain(|one| one != value);
             if values.is_empty() {
@@ -66,9 +107,10 @@ impl Deeds {
     }
 
     fn keep_only(&self, key: &RecordKey, value: Option<&str>) {
+        let deeds = &mut self.0.borrow_mut().values;
         match value {
-            Some(value) => self.0.borrow_mut().insert(key.clone(), vec![value.to_owned()]),
-            None => self.0.borrow_mut().remove(key),
+            Some(value) => deeds.insert(key.clone(), vec![value.to_owned()]),
+            None => deeds.remove(key),
         };
     }
 }
@@ -197,6 +239,8 @@ pub(crate) struct Ledger {
     /// whether a container wants them.
     orphans_since: Option<Instant>,
     counts: Counts,
+    /// Nothing is to be published any more.
+    closed: bool,
     /// Counts what was sent and learnt, to tell what an audit may have overlapped.
     clock: u64,
     log: Logger,
@@ -219,11 +263,13 @@ impl Ledger {
             roster: None,
             orphans_since: None,
             counts: Counts::default(),
+            closed: false,
             clock: 0,
             log,
         };
         for key in ledger.deeds.keys() {
-            let entry = Entry { orphan: true, ..Entry::new(Held::Unsure, now) };
+            let doubt = ledger.deeds.is_unsettled(&key).then(|| Doubt::new(now));
+            let entry = Entry { orphan: true, doubt, ..Entry::new(Held::Unsure, now) };
             ledger.entries.insert(key.clone(), entry);
             ledger.orphans_since = Some(now);
             ledger.schedule(&key, now);
@@ -237,27 +283,44 @@ impl Ledger {
             // What was put now would hang on nothing, and stay for ever.
             return Batch::default();
         }
-        let until = match lane {
-            Lane::Change => now,
-            Lane::Routine => now + self.terms.refresh_every() / GATHER,
-        };
         let mut batch = Batch::default();
-        while batch.len() < most {
-            let agenda = self.agenda(lane);
-            if agenda.first().is_none_or(|(at, _)| *at > until) {
-                break;
-            }
-            let Some((_, key)) = agenda.pop_first() else { break };
+        while batch.len() < most && self.next_due(lane).is_some_and(|at| at <= now) {
+            let Some((_, key)) = self.agenda(lane).pop_first() else { break };
             self.take_key(key, now, &mut batch);
+        }
+        if lane == Lane::Routine && !batch.writes.is_empty() {
+            self.gather(most, now, &mut batch);
         }
         batch
     }
 
+    /// Adds the refreshes that are due soon. A read waits for its time: one that
+    /// comes too early tells nothing, and would be due again at once.
+    fn gather(&mut self, most: usize, now: Instant, batch: &mut Batch) {
+        let until = now + self.terms.refresh_every() / GATHER;
+        let soon = self.routine.iter().take_while(|(at, _)| *at <= until);
+        let keeping = self.keeping();
+        let is_refresh = |key: &RecordKey| {
+            let step = self.entries.get(key).and_then(|entry| entry.step(keeping, now));
+            step.is_some_and(|step| step.task == Task::Refresh)
+        };
+        let refreshes = soon.filter(|(_, key)| is_refresh(key));
+        let room = most.saturating_sub(batch.len());
+        for (at, key) in refreshes.take(room).cloned().collect::<Vec<_>>() {
+            self.routine.remove(&(at, key.clone()));
+            self.take_key(key, now, batch);
+        }
+    }
+
+    fn keeping(&self) -> Keeping {
+        Keeping { upkeep: self.terms.upkeep, lease: self.lease }
+    }
+
     fn take_key(&mut self, key: RecordKey, now: Instant, batch: &mut Batch) {
         let clock = self.tick();
+        let keeping = self.keeping();
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.scheduled = None;
-        let keeping = Keeping { upkeep: self.terms.upkeep, lease: self.lease };
         let Some(step) = entry.step(keeping, now) else { return };
         let wanted = entry.holder().map(|claim| claim.json.clone());
         let held = match &entry.held {
@@ -285,6 +348,9 @@ impl Ledger {
                 return;
             }
         };
+        if !matches!(write, Write::Refresh { .. }) {
+            self.deeds.unsettle(write.key());
+        }
         let new_deed = match &write {
             Write::Put { key, value, .. } => self.deeds.add(key, value),
             _ => false,
@@ -379,9 +445,9 @@ impl Ledger {
     /// Puts a key where it belongs in the agenda, or forgets it where nothing is left
     /// to do. To be called after every change to its entry.
     fn schedule(&mut self, key: &RecordKey, now: Instant) {
+        let keeping = self.keeping();
         let Some(entry) = self.entries.get_mut(key) else { return };
         let before = entry.scheduled.take();
-        let keeping = Keeping { upkeep: self.terms.upkeep, lease: self.lease };
         let after = entry.step(keeping, now).map(|step| (step.lane, step.at));
         entry.scheduled = after;
         let done = entry.is_done();
@@ -391,6 +457,7 @@ impl Ledger {
         if done {
             self.entries.remove(key);
             self.deeds.keep_only(key, None);
+            self.deeds.settle(key);
         } else if let Some((lane, at)) = after {
             self.agenda(lane).insert((at, key.clone()));
         }

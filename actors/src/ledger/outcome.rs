@@ -38,6 +38,9 @@ impl Ledger {
             }
             Err(error) => self.not_written(pending, &error, now),
         }
+        if self.entries.get(&key).is_some_and(|entry| entry.doubt.is_none()) {
+            self.deeds.settle(&key);
+        }
         self.schedule(&key, now);
     }
 
@@ -68,7 +71,7 @@ impl Ledger {
                 }
                 entry.held = Held::Ours { value, lease };
                 entry.found_as = None;
-                entry.met = true;
+                self.deeds.meet(&key);
                 entry.refreshed = Some(SystemTime::now());
                 // The first interval is shorter by chance, so that what was put
                 // together isn't refreshed together for ever.
@@ -129,7 +132,7 @@ impl Ledger {
                 // delete may change what is believed here, now or later.
                 if !matches!(pending.write, Write::Refresh { .. }) {
                     entry.held = Held::Unsure;
-                    entry.doubt = Some(Doubt { step: 0, at: now + RECHECKS[0] });
+                    entry.doubt = Some(Doubt::new(now));
                 }
             }
             StoreErrorKind::Refused | StoreErrorKind::Blocked => {
@@ -170,6 +173,7 @@ impl Ledger {
             Err(error) => {
                 // Whatever stands there, it is no record of ours.
                 entry.held = Held::Nothing;
+                self.move_doubt_on(key, now);
                 self.fail(key, &error, now);
             }
         }
@@ -206,9 +210,9 @@ impl Ledger {
             Upkeep::Each => whose(key, found.as_ref(), entry, &self.deeds, &self.terms),
             Upkeep::Lease => whose_by_lease(found.as_ref(), self.lease, &self.older_leases),
         };
-        entry.met = true;
+        self.deeds.meet(key);
         entry.suspect = false;
-        if found.is_some() {
+        if found.is_some() && entry.held != before {
             entry.trouble = None;
         }
         match (&before, &entry.held) {
@@ -237,27 +241,32 @@ impl Ledger {
             }
             _ => {}
         }
-        let mut settled = false;
-        if let Some(doubt) = &mut entry.doubt {
-            let as_wanted = is_as_wanted(&entry.held, entry.claims.first());
-            self.counts.late += u64::from(!as_wanted && doubt.step > 0);
-            settled = doubt_settled(doubt, as_wanted, now);
-        }
-        if settled {
+        self.move_doubt_on(key, now);
+    }
+
+    /// Takes what was just read into account for a write in doubt.
+    fn move_doubt_on(&mut self, key: &RecordKey, now: Instant) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let as_wanted = is_as_wanted(entry);
+        let Some(doubt) = &mut entry.doubt else { return };
+        self.counts.late += u64::from(!as_wanted && doubt.step > 0);
+        if doubt_settled(doubt, as_wanted, now) {
             entry.doubt = None;
             let value = match &entry.held {
                 Held::Ours { value, .. } => Some(value.as_str()),
                 _ => None,
             };
             self.deeds.keep_only(key, value);
+            self.deeds.settle(key);
         }
     }
 }
 
-fn is_as_wanted(held: &Held, holder: Option<&super::entry::Claim>) -> bool {
-    match (held, holder) {
+fn is_as_wanted(entry: &Entry) -> bool {
+    match (&entry.held, entry.holder()) {
         (Held::Ours { value, .. }, Some(claim)) => *value == claim.json,
-        (Held::Ours { .. }, None) | (Held::Nothing, Some(_)) => false,
+        (Held::Ours { .. }, None) => entry.orphan,
+        (Held::Nothing, Some(_)) => false,
         _ => true,
     }
 }
@@ -266,7 +275,7 @@ fn is_as_wanted(held: &Held, holder: Option<&super::entry::Claim>) -> bool {
 /// their times, showed what should be there.
 fn doubt_settled(doubt: &mut Doubt, as_wanted: bool, now: Instant) -> bool {
     if !as_wanted {
-        *doubt = Doubt { step: 0, at: now + RECHECKS[0] };
+        *doubt = Doubt::new(now);
     } else if now >= doubt.at {
         doubt.step += 1;
         let Some(wait) = RECHECKS.get(doubt.step) else { return true };
@@ -288,7 +297,7 @@ fn whose(
     let Some(found) = found else { return Held::Nothing };
     let expires = found.tie != Tie::None;
     let adopted = || {
-        let (false, Some(claim)) = (entry.met, entry.holder()) else { return false };
+        let (false, Some(claim)) = (deeds.has_met(key), entry.holder()) else { return false };
         let Some(host) = host_in(&found.value) else { return false };
         let own_address =
             claim.record.own_host.then(|| claim.record.value.host.to_string() == host);

@@ -73,6 +73,20 @@ impl Engine {
         self.0.borrow_mut().containers.retain(|_, one| one.name != name);
     }
 
+    /// Changes a container in place, by its number; gives whether it is there.
+    pub fn change_number(&self, n: usize, change: impl FnOnce(&mut Container)) -> bool {
+        self.0.borrow_mut().containers.get_mut(&id(n)).map(change).is_some()
+    }
+
+    pub fn remove_number(&self, n: usize) {
+        self.0.borrow_mut().containers.remove(&id(n));
+    }
+
+    /// All containers, running or not.
+    pub fn containers(&self) -> Vec<Container> {
+        self.0.borrow().containers.values().cloned().collect()
+    }
+
     pub fn away(&self, away: bool) {
         self.0.borrow_mut().away = away;
     }

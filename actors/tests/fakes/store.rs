@@ -56,6 +56,9 @@ struct State {
     keep_alives: usize,
     panic_in_write: bool,
     refused: Option<String>,
+    fails_writes: bool,
+    /// How long an answer takes beyond a millisecond.
+    slow_by: Duration,
     watchers: Vec<mpsc::UnboundedSender<Result<Change, StoreError>>>,
 }
 
@@ -77,6 +80,8 @@ impl Store {
             keep_alives: 0,
             panic_in_write: false,
             refused: None,
+            fails_writes: false,
+            slow_by: Duration::ZERO,
             watchers: Vec::new(),
         })))
     }
@@ -172,6 +177,15 @@ impl Store {
         self.0.borrow_mut().refused = key.map(Into::into);
     }
 
+    /// Has every write fail at once, in doubt, while reads are answered.
+    pub fn fail_writes(&self, fail: bool) {
+        self.0.borrow_mut().fails_writes = fail;
+    }
+
+    pub fn slow_by(&self, time: Duration) {
+        self.0.borrow_mut().slow_by = time;
+    }
+
     /// All writes that were asked for so far.
     pub fn writes(&self) -> Vec<Write> {
         self.0.borrow().writes.clone()
@@ -225,6 +239,15 @@ impl State {
     fn tell(&mut self, key: &str, now: Option<Found>) {
         let change = Change { key: RecordKey::from_path(key), now };
         self.watchers.retain(|watcher| watcher.send(Ok(change.clone())).is_ok());
+    }
+
+    fn read(&self, key: &RecordKey) -> Result<Option<Found>, StoreError> {
+        let in_the_way = |other: &String| RecordKey::from_path(other).hides_or_is_hidden_by(key);
+        // In v2 one of the two is a directory.
+        if self.upkeep == Upkeep::Each && self.nodes.keys().any(in_the_way) {
+            return Err(StoreError::new(StoreErrorKind::Blocked, "scripted: in the way"));
+        }
+        Ok(self.nodes.get(key.as_str()).map(found))
     }
 
     fn write(&mut self, write: &Write) -> Result<Written, StoreError> {
@@ -308,13 +331,18 @@ fn found(node: &Node) -> Found {
 }
 
 impl Store {
-    /// One answer's time; then what the store does, or how it fails.
+    /// One answer's time; then what the store does, or how it failed when it was asked.
     async fn answer<T>(&self, act: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
-        let silent = matches!(self.0.borrow().away, Some(Away::Silent | Away::Late));
-        tokio::time::sleep(Duration::from_millis(if silent { 1000 } else { 1 })).await;
+        let (failure, slow_by) = {
+            let state = self.0.borrow();
+            (state.failure(), state.slow_by)
+        };
+        let silent = failure.as_ref().is_some_and(|error| error.kind.leaves_doubt());
+        let wait = Duration::from_millis(if silent { 1000 } else { 1 });
+        tokio::time::sleep(slow_by + wait).await;
         let mut state = self.0.borrow_mut();
         state.expire();
-        match state.failure() {
+        match failure {
             Some(error) => Err(error),
             None => Ok(act(&mut state)),
         }
@@ -335,7 +363,13 @@ impl RecordStore for Store {
                 state.late.extend(writes.iter().cloned());
             }
         }
-        let act = |state: &mut State| writes.iter().map(|write| state.write(write)).collect();
+        let act = |state: &mut State| {
+            if state.fails_writes {
+                let error = StoreError::new(StoreErrorKind::Malformed, "scripted: writes fail");
+                return vec![Err(error); writes.len()];
+            }
+            writes.iter().map(|write| state.write(write)).collect()
+        };
         match self.answer(act).await {
             Ok(outcomes) => outcomes,
             Err(error) => vec![Err(error); writes.len()],
@@ -345,7 +379,7 @@ impl RecordStore for Store {
     async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
         let act = |state: &mut State| {
             state.reads += 1;
-            keys.iter().map(|key| Ok(state.nodes.get(key.as_str()).map(found))).collect()
+            keys.iter().map(|key| state.read(key)).collect()
         };
         match self.answer(act).await {
             Ok(outcomes) => outcomes,

@@ -1,0 +1,157 @@
+//! Faults in the middle of something: they must neither make the core ask as fast as it
+//! is answered, nor make it forget whose a record is.
+
+#[macro_use]
+mod fakes;
+
+use std::time::Duration;
+
+use fakes::{Away, Engine, POLL, Store, TTL, World, container, key, pass, settings};
+use highhock_actors::Upkeep;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn long_ttl() -> highhock_actors::CoreSettings {
+    highhock_actors::CoreSettings { ttl: SECOND * 60, ..settings() }
+}
+
+/// A doubt's rechecks must come at their times, not as fast as etcd answers.
+#[actix::test]
+async fn doubt_does_not_spin() {
+    tokio::time::pause();
+    let engine = Engine::default();
+    let world = World::start_with(long_ttl(), engine.clone(), Store::new(Upkeep::Each));
+    engine.run(container("a", 1));
+    pass(POLL * 2).await;
+    assert_eq!(world.store.len(), 1);
+    world.store.go_away(Away::Silent);
+    engine.change("a", |one| one.bindings[0].host_port = 9000);
+    pass(POLL * 2).await;
+    world.store.come_back();
+    let before = world.store.reads();
+    pass(SECOND * 40).await;
+    let reads = world.store.reads() - before;
+    assert!(reads < 30, "{reads} reads");
+}
+
+/// Somebody else's dying record must not be read as fast as etcd answers.
+#[actix::test]
+async fn foreign_end_does_not_spin() {
+    tokio::time::pause();
+    let engine = Engine::default();
+    let store = Store::new(Upkeep::Each);
+    store.put(&key("a"), r#"{"host":"10.0.0.9","port":1}"#, Some(SECOND * 30));
+    engine.run(container("a", 1));
+    let world = World::start_with(long_ttl(), engine.clone(), store);
+    pass(SECOND * 40).await;
+    let reads = world.store.reads();
+    assert!(reads < 30, "{reads} reads");
+}
+
+/// Writes fail at once while reads are answered.
+#[actix::test]
+async fn failing_writes_do_not_spin() {
+    tokio::time::pause();
+    let engine = Engine::default();
+    let store = Store::new(Upkeep::Each);
+    engine.run(container("a", 1));
+    store.fail_writes(true);
+    let world = World::start_with(long_ttl(), engine.clone(), store);
+    pass(SECOND * 60).await;
+    let (reads, writes) = (world.store.reads(), world.store.writes().len());
+    assert!(writes < 250, "{reads} reads, {writes} writes in a minute");
+}
+
+/// A changed record of ours is another's, also after our inserter fell.
+#[actix::test]
+async fn foreign_stays_foreign_after_panic() {
+    tokio::time::pause();
+    let world = World::with_containers(Upkeep::Each, 1).await;
+    let theirs = r#"{"host":"10.77.66.0","port":1,"ttl":60}"#;
+    let k = key("web-0");
+    world.store.put(&k, theirs, Some(SECOND * 600));
+    pass(TTL * 2).await;
+    assert_eq!(world.store.get(&k).as_deref(), Some(theirs));
+    world.store.panic_in_next_write();
+    world.engine.run(container("b", 5));
+    pass(TTL * 3).await;
+    assert_eq!(world.store.get(&k).as_deref(), Some(theirs));
+}
+
+#[actix::test]
+async fn foreign_stays_foreign_after_a_restart_of_the_container() {
+    tokio::time::pause();
+    let world = World::with_containers(Upkeep::Each, 1).await;
+    let theirs = r#"{"host":"10.77.66.0","port":1,"ttl":60}"#;
+    let k = key("web-0");
+    world.store.put(&k, theirs, Some(SECOND * 600));
+    pass(TTL * 2).await;
+    assert_eq!(world.store.get(&k).as_deref(), Some(theirs));
+    world.engine.remove("web-0");
+    pass(POLL * 3).await;
+    world.engine.run(container("web-0", 7));
+    pass(TTL * 3).await;
+    assert_eq!(world.store.get(&k).as_deref(), Some(theirs));
+}
+
+/// A doubtful put, its container gone, and a directory where its key was.
+#[actix::test]
+async fn doubt_below_a_directory_does_not_spin() {
+    tokio::time::pause();
+    let engine = Engine::default();
+    let world = World::start_with(long_ttl(), engine.clone(), Store::new(Upkeep::Each));
+    pass(SECOND).await;
+    world.store.go_away(Away::Silent);
+    engine.run(container("a", 1));
+    pass(POLL * 2).await;
+    engine.remove("a");
+    pass(POLL * 2).await;
+    world.store.come_back();
+    world.store.put("skydns/local/skydns/a/b", "x", None);
+    pass(SECOND).await;
+    let before = world.store.reads();
+    pass(SECOND * 120).await;
+    let reads = world.store.reads() - before;
+    assert!(reads < 30, "{reads} reads");
+}
+
+/// A late put whose inserter fell meanwhile.
+#[actix::test]
+async fn late_put_after_panic() {
+    tokio::time::pause();
+    let engine = Engine::default();
+    let world = World::start_with(long_ttl(), engine.clone(), Store::new(Upkeep::Each));
+    pass(SECOND).await;
+    world.store.go_away(Away::Late);
+    engine.run(container("a", 1));
+    world.until("put is sent", |world| !world.store.writes().is_empty()).await;
+    pass(SECOND * 3).await;
+    engine.remove("a");
+    pass(POLL * 2).await;
+    world.store.come_back();
+    world.store.panic_in_next_write();
+    engine.run(container("b", 2));
+    pass(POLL * 2).await;
+    world.store.carry_out_late_writes();
+    pass(SECOND * 20).await;
+    assert_eq!(world.store.get(&key("a")), None);
+}
+
+/// A container that says a great deal of nonsense must not hold up the others.
+#[actix::test]
+async fn nonsense_without_end_holds_up_nothing() {
+    tokio::time::pause();
+    let engine = Engine::default();
+    let mut talker = container("talker", 1);
+    let nonsense: Vec<String> = (0..100_000).map(|n| format!("{n:06}")).collect();
+    talker.env.insert("DISCOVER".into(), nonsense.join(","));
+    engine.run(talker);
+    let world = World::start(engine.clone(), Store::new(Upkeep::Each));
+    pass(POLL * 2).await;
+    engine.change("talker", |one| one.bindings[0].host_port = 9000);
+    let began = std::time::SystemTime::now();
+    pass(POLL * 2).await;
+    let took = began.elapsed().unwrap();
+    assert!(took < SECOND * 10, "{took:?}");
+    drop(world);
+}
