@@ -85,7 +85,13 @@ fn key_of(number: usize) -> RecordKey {
 }
 
 fn put_of(number: usize) -> Write {
-    Write::Put { key: key_of(number), value: VALUE.into(), ttl: TTL, guard: Guard::Absent }
+    Write::Put {
+        key: key_of(number),
+        value: VALUE.into(),
+        ttl: TTL,
+        lease: None,
+        guard: Guard::Absent,
+    }
 }
 
 fn refresh_of(number: usize) -> Write {

@@ -94,10 +94,10 @@ impl KeysApi {
     pub(super) async fn delete(
         &self,
         subject: Subject<'_>,
-        value: &str,
+        expected: Expected<'_>,
     ) -> Result<Answer, StoreError> {
-        self.check_length(subject, value)?;
-        let query = self.comparison(subject, Expected { value, version: None })?.finish();
+        self.check_length(subject, expected.value)?;
+        let query = self.comparison(subject, expected)?.finish();
         self.call(subject, Method::DELETE, &query, None, 1).await
     }
 

@@ -8,7 +8,8 @@ mod wire;
 use std::time::Duration;
 
 use highhock_actors::{
-    Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Write, Written,
+    Changes, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId, RecordKey, RecordStore,
+    StoreError, StoreErrorKind, Upkeep, Write, Written,
 };
 use slog::Logger;
 use url::Url;
@@ -122,14 +123,13 @@ impl EtcdV2 {
             Write::Put { value, ttl, guard: Guard::Absent, .. } => {
                 self.keys.create(subject, value, seconds(*ttl)).await
             }
-            Write::Put { value, ttl, guard: Guard::Holds { value: old, version }, .. } => {
-                let expected = Expected { value: old, version: *version };
-                self.keys.swap(subject, expected, value, seconds(*ttl)).await
+            Write::Put { value, ttl, guard: Guard::Holds(expected), .. } => {
+                self.keys.swap(subject, comparable(expected), value, seconds(*ttl)).await
             }
             Write::Refresh { value, ttl, .. } => {
                 self.keys.refresh(subject, value, seconds(*ttl)).await
             }
-            Write::Delete { value, .. } => self.keys.delete(subject, value).await,
+            Write::Delete { expected, .. } => self.keys.delete(subject, comparable(expected)).await,
         }
     }
 
@@ -194,6 +194,10 @@ impl EtcdV2 {
 }
 
 impl RecordStore for EtcdV2 {
+    fn upkeep(&self) -> Upkeep {
+        Upkeep::Each
+    }
+
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
         let describe = |write: &Write| {
             let Subject { doing, key } = subject_of(write);
@@ -247,6 +251,41 @@ impl RecordStore for EtcdV2 {
         let subject = Subject { doing: "looking for", key: &self.prefix };
         self.keys.get(subject).await.map(|_| ())
     }
+
+    async fn watch(&self) -> Result<Changes, StoreError> {
+        Err(no_leases())
+    }
+
+    async fn leases(&self, _: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
+        Err(no_leases())
+    }
+
+    async fn grant(&self, _: LeaseId, _: Duration) -> Result<Granted, StoreError> {
+        Err(no_leases())
+    }
+
+    async fn keep_alive(&self, _: LeaseId) -> Result<KeptAlive, StoreError> {
+        Err(no_leases())
+    }
+
+    async fn revoke(&self, _: LeaseId) -> Result<(), StoreError> {
+        Err(no_leases())
+    }
+
+    async fn leased(&self, _: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
+        Err(no_leases())
+    }
+}
+
+/// Nobody asks for a lease where [`EtcdV2::upkeep`] says that there are none.
+fn no_leases() -> StoreError {
+    let what = "etcd's v2 API has no leases: every key has a TTL of its own";
+    StoreError::new(StoreErrorKind::Refused, what)
+}
+
+/// What etcd v2 can compare of what is expected.
+fn comparable(expected: &highhock_actors::Expected) -> Expected<'_> {
+    Expected { value: &expected.value, version: expected.version }
 }
 
 fn check(url: &Url) -> Result<(), UnusableUrl> {

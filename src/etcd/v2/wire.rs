@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use highhock_actors::{Found, StoreErrorKind};
+use highhock_actors::{Found, StoreErrorKind, Tie};
 use serde::Deserialize;
 
 /// How much of an answer that isn't etcd's is quoted in an error, in characters.
@@ -29,10 +29,11 @@ impl Node {
     /// The value there, where it isn't a directory.
     pub(super) fn found(&self) -> Found {
         let lives_on = self.ttl.or(self.expiration.as_ref().map(|_| 0));
+        let left = lives_on.map(|seconds| Duration::from_secs(seconds.try_into().unwrap_or(0)));
         Found {
             value: self.value.clone().unwrap_or_default(),
             version: self.modified_index,
-            ttl: lives_on.map(|seconds| Duration::from_secs(seconds.try_into().unwrap_or(0))),
+            tie: left.map_or(Tie::None, Tie::Ttl),
         }
     }
 }
@@ -220,10 +221,10 @@ mod tests {
             r#"{"key":"/a","value":"x","modifiedIndex":4,"ttl":-1,"expiration":"2026-01-01T00:00:00Z"}"#,
         );
         let fixed = node(r#"{"key":"/a","value":"x","modifiedIndex":4}"#);
-        assert_eq!(living.found().ttl, Some(Duration::from_secs(7)));
-        assert_eq!(ending.found().ttl, Some(Duration::ZERO));
-        assert_eq!(overdue.found().ttl, Some(Duration::ZERO));
-        assert_eq!(fixed.found().ttl, None);
+        assert_eq!(living.found().tie, Tie::Ttl(Duration::from_secs(7)));
+        assert_eq!(ending.found().tie, Tie::Ttl(Duration::ZERO));
+        assert_eq!(overdue.found().tie, Tie::Ttl(Duration::ZERO));
+        assert_eq!(fixed.found().tie, Tie::None);
     }
 
     #[test]
