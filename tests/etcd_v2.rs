@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use highhock::etcd::{EtcdV2, EtcdV2Options};
+use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options};
 use highhock_actors::{
-    Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Write, Written,
+    Expected, Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Tie, Write, Written,
 };
 use tokio::time::Instant;
 
@@ -32,9 +32,9 @@ const CREATED: &str = r#"{"action":"create","node":{"key":"/a","modifiedIndex":3
 type Outcome = Result<Written, StoreError>;
 
 fn store_at(url: &str, timeout: Duration) -> EtcdV2 {
-    let options = EtcdV2Options::new(url.parse().unwrap(), key_of(ROOT), "skydns");
-    let log = slog::Logger::root(slog::Discard, slog::o!());
-    EtcdV2::new(EtcdV2Options { timeout, ..options }, log).unwrap()
+    let cluster = Cluster { timeout, ..Cluster::new(vec![url.parse().unwrap()]) };
+    let options = EtcdV2Options { cluster, root: key_of(ROOT), prefix: "skydns".to_owned() };
+    EtcdV2::new(options, slog::Logger::root(slog::Discard, slog::o!())).unwrap()
 }
 
 fn store(etcd: &Etcd) -> EtcdV2 {
@@ -55,12 +55,20 @@ fn key(name: &str) -> RecordKey {
 }
 
 fn put(name: &str) -> Write {
-    Write::Put { key: key(name), value: VALUE.into(), ttl: TTL, guard: Guard::Absent }
+    put_value(name, VALUE)
+}
+
+fn put_value(name: &str, value: &str) -> Write {
+    Write::Put { key: key(name), value: value.into(), ttl: TTL, lease: None, guard: Guard::Absent }
+}
+
+fn expect(value: &str) -> Expected {
+    Expected { value: value.into(), lease: None, version: None }
 }
 
 fn swap(name: &str, old: &str, version: Option<u64>) -> Write {
-    let guard = Guard::Holds { value: old.into(), version };
-    Write::Put { key: key(name), value: VALUE.into(), ttl: TTL, guard }
+    let guard = Guard::Holds(Expected { version, ..expect(old) });
+    Write::Put { key: key(name), value: VALUE.into(), ttl: TTL, lease: None, guard }
 }
 
 fn refresh(name: &str) -> Write {
@@ -68,7 +76,11 @@ fn refresh(name: &str) -> Write {
 }
 
 fn delete(name: &str) -> Write {
-    Write::Delete { key: key(name), value: VALUE.into() }
+    delete_value(name, VALUE)
+}
+
+fn delete_value(name: &str, value: &str) -> Write {
+    Write::Delete { key: key(name), expected: expect(value) }
 }
 
 async fn write(store: &EtcdV2, write: Write) -> Outcome {
@@ -203,7 +215,7 @@ async fn reads_one_by_one_and_by_a_listing_alike() {
         assert_eq!(single, listed, "{name}");
         let node = etcd.get(&path(name)).filter(|node| !node.dir);
         let found = node.map(|node| (node.value, node.modified, node.ttl.is_none()));
-        assert_eq!(single.map(|it| (it.value, it.version, it.ttl.is_none())), found, "{name}");
+        assert_eq!(single.map(|it| (it.value, it.version, it.tie == Tie::None)), found, "{name}");
     }
 
     for name in ["deep", "deep/down", "mine/below", "static/far/below"] {
@@ -405,9 +417,11 @@ async fn carries_odd_keys_and_values_to_the_letter() {
     ];
     for value in values {
         for name in names {
-            let put =
-                Write::Put { key: key(name), value: value.into(), ttl: TTL, guard: Guard::Absent };
-            assert_eq!(write(&store, put).await.unwrap(), Written::Done, "{name} {value}");
+            assert_eq!(
+                write(&store, put_value(name, value)).await.unwrap(),
+                Written::Done,
+                "{name} {value}"
+            );
             let found = read(&store, name).await.unwrap().unwrap();
             assert_eq!(found.value, value, "{name}");
             let refresh = Write::Refresh { key: key(name), value: value.into(), ttl: TTL };
@@ -416,13 +430,17 @@ async fn carries_odd_keys_and_values_to_the_letter() {
                 key: key(name),
                 value: value.into(),
                 ttl: TTL,
-                guard: Guard::Holds { value: value.into(), version: None },
+                lease: None,
+                guard: Guard::Holds(expect(value)),
             };
             assert_eq!(write(&store, swap).await.unwrap(), Written::Done, "{name} {value}");
-            let not_quite = Write::Delete { key: key(name), value: format!("{value}x") };
+            let not_quite = delete_value(name, &format!("{value}x"));
             assert_eq!(write(&store, not_quite).await.unwrap(), Written::Conflict);
-            let delete = Write::Delete { key: key(name), value: value.into() };
-            assert_eq!(write(&store, delete).await.unwrap(), Written::Done, "{name} {value}");
+            assert_eq!(
+                write(&store, delete_value(name, value)).await.unwrap(),
+                Written::Done,
+                "{name} {value}"
+            );
         }
     }
     assert_eq!(etcd.list("skydns"), []);
@@ -435,18 +453,13 @@ async fn what_it_cannot_say_to_etcd_it_refuses_for_this_key_only() {
     etcd.put(&path("empty"), "", None);
     let version = read(&store, "empty").await.unwrap().unwrap().version;
     let huge = "&".repeat(20_000);
-    let put_huge = Write::Put { key: key("huge"), value: huge, ttl: TTL, guard: Guard::Absent };
-    let longest = Write::Put {
-        key: key("longest"),
-        value: "&".repeat(16 << 10),
-        ttl: TTL,
-        guard: Guard::Absent,
-    };
+    let put_huge = put_value("huge", &huge);
+    let longest = put_value("longest", &"&".repeat(16 << 10));
     let outcomes = store.write(vec![
         put("../up"),
         put("a//b"),
         swap("empty", "", None),
-        Write::Delete { key: key("empty"), value: String::new() },
+        delete_value("empty", ""),
         put_huge,
         longest,
         swap("empty", "", Some(version)),
@@ -459,7 +472,7 @@ async fn what_it_cannot_say_to_etcd_it_refuses_for_this_key_only() {
     for outcome in outcomes {
         assert_eq!(kind(outcome), StoreErrorKind::Refused);
     }
-    let delete = Write::Delete { key: key("longest"), value: "&".repeat(16 << 10) };
+    let delete = delete_value("longest", &"&".repeat(16 << 10));
     assert_eq!(write(&store, delete).await.unwrap(), Written::Done);
 }
 
@@ -469,12 +482,7 @@ async fn reads_listings_that_are_long_or_deep() {
     let store = store(&etcd);
     let long = "x".repeat(8000);
     let names = (0..400).map(|number| format!("s{number}")).collect::<Vec<_>>();
-    let puts = names.iter().map(|name| Write::Put {
-        key: key(name),
-        value: long.clone(),
-        ttl: TTL,
-        guard: Guard::Absent,
-    });
+    let puts = names.iter().map(|name| put_value(name, &long));
     assert!(store.write(puts.collect()).await.iter().all(Result::is_ok));
     let everything = || names.iter().map(|name| key(name)).collect::<Vec<_>>();
     let holds = |outcome: &Result<Option<Found>, StoreError>| {

@@ -6,7 +6,15 @@
 //! core's business.
 
 mod batch;
+mod cluster;
 mod http;
+mod lines;
+mod login;
+mod text;
+mod token;
 mod v2;
+mod v3;
 
-pub use v2::{EtcdV2, EtcdV2Options, UnusableUrl};
+pub use cluster::{Cluster, UnusableCluster};
+pub use v2::{EtcdV2, EtcdV2Options};
+pub use v3::{EtcdV3, EtcdV3Options};

@@ -1,11 +1,14 @@
 //! Requests to etcd's v2 keys API, each about one key.
 
 use awc::http::Method;
+use bytes::Bytes;
+use futures_util::stream::LocalBoxStream;
 use highhock_actors::{StoreError, StoreErrorKind};
 use url::form_urlencoded::Serializer;
 
-use super::wire::{self, Answer};
-use crate::etcd::http::{Http, Request};
+use super::wire::{self, Answer, Unfit};
+use crate::etcd::http::{Body, Failure, Http, Member, Opened, Request};
+use crate::etcd::login::Login;
 
 /// The longest value that is handled, in bytes. A delete must carry it in its
 /// URL, where a byte may take three and awc ends at 64 KiB; what could not be
@@ -18,6 +21,13 @@ const PATIENCE_FOR_LISTING: u32 = 5;
 /// The keys API of one etcd.
 pub(super) struct KeysApi {
     http: Http,
+    login: Option<Login>,
+}
+
+/// An answer that has begun, and ends when something has changed.
+pub(super) struct Waiting {
+    pub chunks: LocalBoxStream<'static, Result<Bytes, Failure>>,
+    pub member: Member,
 }
 
 /// A request about one key: what is being done, for messages, and the key.
@@ -35,8 +45,8 @@ pub(super) struct Expected<'a> {
 }
 
 impl KeysApi {
-    pub(super) fn new(http: Http) -> Self {
-        Self { http }
+    pub(super) fn new(http: Http, login: Option<Login>) -> Self {
+        Self { http, login }
     }
 
     /// Reads the key, by a read that needs a quorum.
@@ -94,10 +104,10 @@ impl KeysApi {
     pub(super) async fn delete(
         &self,
         subject: Subject<'_>,
-        value: &str,
+        expected: Expected<'_>,
     ) -> Result<Answer, StoreError> {
-        self.check_length(subject, value)?;
-        let query = self.comparison(subject, Expected { value, version: None })?.finish();
+        self.check_length(subject, expected.value)?;
+        let query = self.comparison(subject, expected)?.finish();
         self.call(subject, Method::DELETE, &query, None, 1).await
     }
 
@@ -117,8 +127,28 @@ impl KeysApi {
         kind: StoreErrorKind,
         what: &str,
     ) -> StoreError {
+        self.error_at(&self.http.urls(), subject, kind, what)
+    }
+
+    fn error_of(
+        &self,
+        member: Member,
+        subject: Subject<'_>,
+        kind: StoreErrorKind,
+        what: &str,
+    ) -> StoreError {
+        self.error_at(self.http.url_of(member), subject, kind, what)
+    }
+
+    fn error_at(
+        &self,
+        url: &str,
+        subject: Subject<'_>,
+        kind: StoreErrorKind,
+        what: &str,
+    ) -> StoreError {
         let Subject { doing, key } = subject;
-        StoreError::new(kind, format!("{doing} {key} in etcd at {}: {what}", self.http.url()))
+        StoreError::new(kind, format!("{doing} {key} in etcd at {url}: {what}"))
     }
 
     /// The error for an answer that doesn't fit the question.
@@ -166,22 +196,96 @@ impl KeysApi {
         form: Option<String>,
         patience: u32,
     ) -> Result<Answer, StoreError> {
-        let Some(path) = path_of(subject.key) else {
-            let what = "a key's parts can't be empty, `.` or `..`";
-            return Err(self.error(subject, StoreErrorKind::Refused, what));
-        };
+        self.exchange(subject, method, query, form, patience).await.map(|(answer, _)| answer)
+    }
+
+    /// As a call; and etcd's index at that moment.
+    async fn exchange(
+        &self,
+        subject: Subject<'_>,
+        method: Method,
+        query: &str,
+        form: Option<String>,
+        patience: u32,
+    ) -> Result<(Answer, Option<u64>), StoreError> {
+        let path = self.path(subject)?;
         let is_write = method != Method::GET;
-        let request = Request { method, path: &path, query, form, patience };
-        let answer = self.http.send(request).await.map_err(|failure| {
-            let hint = match failure.kind {
-                StoreErrorKind::Unavailable => "; does etcd run there, and is etcd.url right?",
-                StoreErrorKind::Unknown if is_write => "; whether it was done is not known",
-                _ => "",
-            };
-            self.error(subject, failure.kind, &format!("{}{hint}", failure.what))
-        })?;
-        wire::read(answer.status, &answer.body)
-            .map_err(|unfit| self.error(subject, unfit.kind, &unfit.what))
+        let request = Request {
+            method,
+            path: &path,
+            query,
+            body: form.map_or(Body::None, |form| Body::Form(form.into())),
+            limit: self.http.usual_limit() * patience,
+            authorization: self.login.as_ref().map(Login::basic),
+        };
+        let answer = self.http.send(request).await;
+        let answer = answer.map_err(|failure| self.failed(subject, &failure, is_write))?;
+        let index = answer.header("x-etcd-index").and_then(|index| index.parse().ok());
+        let read = wire::read(answer.status, &answer.body);
+        Ok((read.map_err(|unfit| self.unfit(subject, answer.member, &unfit))?, index))
+    }
+
+    /// etcd's index, as of now.
+    pub(super) async fn index(&self, subject: Subject<'_>) -> Result<u64, StoreError> {
+        let (answer, index) = self.exchange(subject, Method::GET, "quorum=true", None, 1).await?;
+        index.ok_or_else(|| self.out_of_place(subject, &answer))
+    }
+
+    /// Waits for the first change at the key or below it from this index on: an
+    /// answer that begins now and ends with that.
+    pub(super) async fn wait(
+        &self,
+        subject: Subject<'_>,
+        index: u64,
+    ) -> Result<Waiting, StoreError> {
+        let path = self.path(subject)?;
+        let query = format!("wait=true&recursive=true&waitIndex={index}");
+        let request = Request {
+            method: Method::GET,
+            path: &path,
+            query: &query,
+            body: Body::None,
+            limit: self.http.usual_limit(),
+            authorization: self.login.as_ref().map(Login::basic),
+        };
+        match self.http.open_stream(request).await {
+            Ok(Opened::Stream { chunks, member }) => Ok(Waiting { chunks, member }),
+            Ok(Opened::Other(answer)) => Err(match wire::read(answer.status, &answer.body) {
+                Ok(answer) => self.out_of_place(subject, &answer),
+                Err(unfit) => self.unfit(subject, answer.member, &unfit),
+            }),
+            Err(failure) => Err(self.failed(subject, &failure, false)),
+        }
+    }
+
+    fn path(&self, subject: Subject<'_>) -> Result<String, StoreError> {
+        path_of(subject.key).ok_or_else(|| {
+            let what = "a key's parts can't be empty, `.` or `..`";
+            self.error(subject, StoreErrorKind::Refused, what)
+        })
+    }
+
+    pub(super) fn failed(
+        &self,
+        subject: Subject<'_>,
+        failure: &Failure,
+        is_write: bool,
+    ) -> StoreError {
+        let hint = match failure.kind {
+            StoreErrorKind::Unavailable => "; does etcd run there, and is etcd.url right?",
+            StoreErrorKind::Unknown if is_write => "; whether it was done is not known",
+            _ => "",
+        };
+        self.error_of(failure.member, subject, failure.kind, &format!("{}{hint}", failure.what))
+    }
+
+    /// The error for an answer that tells nothing of the key; a member that can't
+    /// do its work is not asked next.
+    pub(super) fn unfit(&self, subject: Subject<'_>, member: Member, unfit: &Unfit) -> StoreError {
+        if unfit.kind.is_outage() {
+            self.http.distrust(member);
+        }
+        self.error_of(member, subject, unfit.kind, &unfit.what)
     }
 }
 

@@ -93,6 +93,8 @@ impl Listing {
 mod tests {
     use std::time::Duration;
 
+    use highhock_actors::Tie;
+
     use super::*;
 
     const LISTING: &str = r#"{"key":"/skydns/local","dir":true,"nodes":[
@@ -110,7 +112,7 @@ mod tests {
         Standing::Value(Found {
             value: value.to_owned(),
             version,
-            ttl: ttl.map(Duration::from_secs),
+            tie: ttl.map_or(Tie::None, |seconds| Tie::Ttl(Duration::from_secs(seconds))),
         })
     }
 

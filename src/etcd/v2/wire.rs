@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use highhock_actors::{Found, StoreErrorKind};
+use highhock_actors::{Found, StoreErrorKind, Tie};
 use serde::Deserialize;
 
-/// How much of an answer that isn't etcd's is quoted in an error, in characters.
-const QUOTED: usize = 80;
+use crate::etcd::text::{one_line, quote};
 
 /// A key with what is there: a value, or a directory's content.
 #[derive(Debug, Default, Deserialize)]
@@ -29,10 +28,11 @@ impl Node {
     /// The value there, where it isn't a directory.
     pub(super) fn found(&self) -> Found {
         let lives_on = self.ttl.or(self.expiration.as_ref().map(|_| 0));
+        let left = lives_on.map(|seconds| Duration::from_secs(seconds.try_into().unwrap_or(0)));
         Found {
             value: self.value.clone().unwrap_or_default(),
             version: self.modified_index,
-            ttl: lives_on.map(|seconds| Duration::from_secs(seconds.try_into().unwrap_or(0))),
+            tie: left.map_or(Tie::None, Tie::Ttl),
         }
     }
 }
@@ -79,7 +79,7 @@ pub(super) struct Unfit {
 }
 
 impl Unfit {
-    fn new(kind: StoreErrorKind, what: impl ToString) -> Self {
+    pub(super) fn new(kind: StoreErrorKind, what: impl ToString) -> Self {
         Self { kind, what: what.to_string() }
     }
 }
@@ -89,6 +89,18 @@ struct Success {
     #[serde(rename = "action")]
     _action: String,
     node: Node,
+}
+
+/// A change, as a wait answers it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Event {
+    pub action: String,
+    pub node: Node,
+}
+
+/// Reads the answer to a wait.
+pub(super) fn read_event(body: &[u8]) -> Result<Event, Unfit> {
+    serde_json::from_slice(body).map_err(|error| unfit_success(200, body, &error))
 }
 
 #[derive(Deserialize)]
@@ -179,23 +191,6 @@ fn unfit_failure(status: u16, body: &[u8]) -> Unfit {
     }
 }
 
-fn quote(body: &[u8]) -> String {
-    match one_line(&String::from_utf8_lossy(body)) {
-        text if text.is_empty() => "nothing".to_owned(),
-        text => format!("`{text}`"),
-    }
-}
-
-/// The text's beginning, without line breaks and other control characters.
-fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(QUOTED) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,10 +215,10 @@ mod tests {
             r#"{"key":"/a","value":"x","modifiedIndex":4,"ttl":-1,"expiration":"2026-01-01T00:00:00Z"}"#,
         );
         let fixed = node(r#"{"key":"/a","value":"x","modifiedIndex":4}"#);
-        assert_eq!(living.found().ttl, Some(Duration::from_secs(7)));
-        assert_eq!(ending.found().ttl, Some(Duration::ZERO));
-        assert_eq!(overdue.found().ttl, Some(Duration::ZERO));
-        assert_eq!(fixed.found().ttl, None);
+        assert_eq!(living.found().tie, Tie::Ttl(Duration::from_secs(7)));
+        assert_eq!(ending.found().tie, Tie::Ttl(Duration::ZERO));
+        assert_eq!(overdue.found().tie, Tie::Ttl(Duration::ZERO));
+        assert_eq!(fixed.found().tie, Tie::None);
     }
 
     #[test]
