@@ -1,5 +1,7 @@
 //! What this host is called.
 
+use highhock_actors::identity::fnv1a;
+
 /// The machine's own name, as the system tells it.
 ///
 /// # Errors
@@ -26,13 +28,6 @@ pub fn instance_label(name: &str) -> String {
         1..=LONGEST => fit,
         _ => format!("{}-{:06x}", &fit[..CUT], fnv1a(label.as_bytes()) & 0xff_ffff),
     }
-}
-
-/// 64-bit FNV-1a.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
 }
 
 #[cfg(test)]

@@ -76,6 +76,7 @@ pub async fn run(
     let core = CoreSettings {
         rules: settled.rules,
         ttl: settings.etcd.ttl,
+        family: settled.family,
         poll: settings.docker.poll,
         look: settings.docker.poll_container,
     };

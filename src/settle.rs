@@ -2,8 +2,8 @@
 
 use std::io;
 
-use highhock_actors::SourceError;
 use highhock_actors::publish::Rules;
+use highhock_actors::{LeaseFamily, SourceError};
 
 use crate::docker::{ApiVersion, DEFAULT_TIMEOUT};
 use crate::docker::{Docker, DockerOptions, Endpoint, Engine, VersionChoice};
@@ -18,6 +18,8 @@ pub struct Settled {
     pub engine: Engine,
     /// What is the same for all of this host's records.
     pub rules: Rules,
+    /// Whose leases are this publisher's, where records hang on leases.
+    pub family: LeaseFamily,
 }
 
 /// Why it is not settled how to publish.
@@ -90,5 +92,13 @@ pub async fn settle(
         methods: settings.discovery.methods.clone(),
         health: settings.discovery.health,
     };
-    Ok(Settled { engine, rules })
+    let family = LeaseFamily::of(&[
+        &rules.hostname,
+        rules.domain.as_str(),
+        &rules.prefix,
+        &rules.host.to_string(),
+        &engine.id,
+        &engine.root_dir,
+    ]);
+    Ok(Settled { engine, rules, family })
 }

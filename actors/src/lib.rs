@@ -13,6 +13,7 @@ mod courier;
 pub mod endpoint;
 pub mod extract;
 mod failures;
+pub mod identity;
 pub mod inserter;
 mod ledger;
 pub mod life;

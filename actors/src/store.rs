@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 
+use crate::identity::fnv1a;
 use crate::record::RecordKey;
 
 /// A stream of what others, and we, change in the store.
@@ -80,6 +81,19 @@ pub enum Upkeep {
 pub struct LeaseFamily(u64);
 
 impl LeaseFamily {
+    /// Of what identifies a publisher (SPEC 5). The same parts in the same order give the
+    /// same family for ever: a restart finds its records by it.
+    pub fn of(parts: &[&str]) -> Self {
+        let mut identity = String::new();
+        for part in parts {
+            // With its length, so that no two lists of parts read the same.
+            identity += &format!("{}:{part},", part.len());
+        }
+        let hash = fnv1a(identity.as_bytes());
+        // The upper bits take part too.
+        Self::new(hash ^ hash >> 55)
+    }
+
     /// Of a hash, of which 55 bits count.
     pub fn new(hash: u64) -> Self {
         // Never 0: the family's lease number 0 would be 0, which is no lease.
@@ -314,5 +328,35 @@ impl StoreError {
     /// Makes an error of this kind.
     pub fn new(kind: StoreErrorKind, message: impl fmt::Display) -> Self {
         Self { kind, message: message.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_familys_leases_are_positive_and_its_own() {
+        for hash in [0, 1, 0xff, u64::MAX] {
+            let family = LeaseFamily::new(hash);
+            for number in [0, 1, u8::MAX] {
+                let id = family.lease(number);
+                assert!(id.0 > 0, "{id}");
+                assert!(family.has(id));
+                assert_eq!(id.number(), number);
+                assert!(!LeaseFamily::new(42).has(id));
+            }
+        }
+        assert!(!LeaseFamily::new(1).has(LeaseId(-1)));
+        assert!(!LeaseFamily::new(1).has(LeaseId(0)));
+    }
+
+    /// Another result would orphan every record in the field at the next upgrade.
+    #[test]
+    fn a_publishers_family_never_changes() {
+        let parts =
+            ["node1", "skydns.local", "skydns", "10.77.66.0", "ABCD:EFGH", "/var/lib/docker"];
+        assert_eq!(LeaseFamily::of(&parts).lease(0).to_string(), "3dc4ad425e21c700");
+        assert_ne!(LeaseFamily::of(&["ab", "c"]), LeaseFamily::of(&["a", "bc"]));
     }
 }
