@@ -150,6 +150,8 @@ pub struct EtcdInserter<R: RecordStore> {
     auditing: bool,
     next_audit: Instant,
     away_since: Option<Instant>,
+    /// How many records an outage has changed, as far as audits showed.
+    drifted: usize,
     flushes: Vec<oneshot::Sender<()>>,
     timer: Option<SpawnHandle>,
     log: Logger,
@@ -177,6 +179,7 @@ impl<R: RecordStore> EtcdInserter<R> {
             next_audit: now + audit_every(&terms),
             terms,
             away_since: None,
+            drifted: 0,
             flushes: Vec::new(),
             timer: None,
             log,
@@ -285,7 +288,7 @@ impl<R: RecordStore> EtcdInserter<R> {
         *failures = 0;
         if let Some(since) = self.away_since.take() {
             notice!(self.log, "etcd answers again"; "away_seconds" => since.elapsed().as_secs_f64(),
-                "to_mend" => self.ledger.unsettled());
+                "mended" => std::mem::take(&mut self.drifted));
         }
     }
 
@@ -369,6 +372,7 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
         info!(self.log, "audited"; "records" => keys, "mended" => drifted);
         let Gate::Probing { failures } = self.gate else { return };
+        self.drifted += drifted;
         self.gate = Gate::Open { failures };
         let due = |lane| self.ledger.next_due(lane).is_some_and(|at| at <= now);
         if !due(Lane::Change) && !due(Lane::Routine) {
