@@ -34,6 +34,9 @@ const RETRY: Backoff =
 /// A container is inspected after so long (or up to half of it sooner), even though
 /// its row never differed.
 const LONG_WHILE: Duration = Duration::from_secs(3600);
+/// How many of a container's reasons are logged at a time: a container may give
+/// thousands, and the log is not its own.
+const MOST_REASONS: usize = 50;
 /// How many containers may stand between one and the network that it shares.
 const LONGEST_CHAIN: usize = 8;
 
@@ -252,8 +255,12 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         // would hold up all others.
         let explained: HashSet<&Skipped> = self.explained.iter().collect();
         let news = offer.skipped.iter().filter(|skipped| !explained.contains(skipped));
-        for skipped in news {
+        let news: Vec<_> = news.collect();
+        for skipped in news.iter().take(MOST_REASONS) {
             notice!(self.log, "left out"; "entry" => &skipped.entry, "reason" => &skipped.reason);
+        }
+        if news.len() > MOST_REASONS {
+            notice!(self.log, "more is left out"; "entries" => news.len() - MOST_REASONS);
         }
         self.explained.clone_from(&offer.skipped);
         if let Some(reason) = &offer.withheld {

@@ -151,7 +151,7 @@ pub struct EtcdInserter<R: RecordStore> {
     next_audit: Instant,
     away_since: Option<Instant>,
     /// How many records an outage has changed, as far as audits showed.
-    drifted: usize,
+    drifted: u64,
     flushes: Vec<oneshot::Sender<()>>,
     timer: Option<SpawnHandle>,
     log: Logger,
