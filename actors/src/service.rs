@@ -62,7 +62,7 @@ pub struct Service {
 }
 
 /// Something that a container says and that HighHock can't publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Skipped {
     /// What the container says, to the letter (cut where it is very long).
     pub entry: String,

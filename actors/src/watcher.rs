@@ -1,5 +1,6 @@
 //! ContainerWatcher: owns what one container offers.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,7 +121,8 @@ pub struct ContainerWatcher<S: ContainerSource, R: RecordStore> {
     next_inspection: Instant,
     known: Option<(Container, Offer)>,
     domain: Option<Domain>,
-    explained: Vec<Skipped>,
+    /// All that was ever logged: a pause, say, hides a reason for a while only.
+    explained: HashSet<Skipped>,
     courier: Courier<Domain>,
     timer: Option<SpawnHandle>,
     log: Logger,
@@ -146,7 +148,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             next_inspection: Instant::now(),
             known: None,
             domain: None,
-            explained: Vec::new(),
+            explained: HashSet::new(),
             courier,
             timer: None,
             log,
@@ -247,11 +249,12 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
 
     /// Logs what is left out, once.
     fn explain(&mut self, offer: &Offer) {
-        let news = offer.skipped.iter().filter(|skipped| !self.explained.contains(skipped));
-        for skipped in news {
-            notice!(self.log, "left out"; "entry" => &skipped.entry, "reason" => &skipped.reason);
+        for skipped in &offer.skipped {
+            if self.explained.insert(skipped.clone()) {
+                notice!(self.log, "left out";
+                    "entry" => &skipped.entry, "reason" => &skipped.reason);
+            }
         }
-        self.explained.clone_from(&offer.skipped);
         if let Some(reason) = &offer.withheld {
             info!(self.log, "withheld"; "reason" => reason);
         }
