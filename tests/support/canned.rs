@@ -140,42 +140,41 @@ fn converse<C: Connection>(mut connection: C, script: &Script, seen: &Seen) -> s
     while let Some(request) = read_request(&mut reader)? {
         seen.requests.lock().unwrap().push(request.clone());
         match script(&request) {
-            Reply::Full { status, content_type, body } => write!(
-                connection,
-                "HTTP/1.1 {status} Scripted\r\nContent-Type: {content_type}\r\n\
-                 Content-Length: {}\r\n\r\n{body}",
-                body.len()
-            )?,
+            Reply::Full { status, content_type, body } => {
+                let head = head(status, content_type, body.len());
+                // In one piece: many small ones are held back by the kernel.
+                connection.write_all((head + &body).as_bytes())?;
+            }
             Reply::CutOff { body } => {
-                write!(
-                    connection,
-                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
-                     Content-Length: {}\r\n\r\n{body}",
-                    body.len() + 100
-                )?;
-                return Ok(());
+                return connection.write_all(announcing_more(&body).as_bytes());
+            }
+            Reply::Stall { body } => {
+                connection.write_all(announcing_more(&body).as_bytes())?;
+                rest_for_ever();
             }
             Reply::Hangup => return Ok(()),
-            Reply::Silence => loop {
-                thread::park();
-            },
-            Reply::Stall { body } => {
-                write!(
-                    connection,
-                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
-                     Content-Length: {}\r\n\r\n{body}",
-                    body.len() + 100
-                )?;
-                connection.flush()?;
-                loop {
-                    thread::park();
-                }
-            }
+            Reply::Silence => rest_for_ever(),
             Reply::Raw(bytes) => return connection.write_all(&bytes),
         }
-        connection.flush()?;
     }
     Ok(())
+}
+
+fn head(status: u16, content_type: &str, length: usize) -> String {
+    format!(
+        "HTTP/1.1 {status} Scripted\r\nContent-Type: {content_type}\r\n\
+         Content-Length: {length}\r\n\r\n"
+    )
+}
+
+fn announcing_more(body: &str) -> String {
+    head(200, "application/json", body.len() + 100) + body
+}
+
+fn rest_for_ever() -> ! {
+    loop {
+        thread::park();
+    }
 }
 
 fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {

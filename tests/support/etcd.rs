@@ -179,6 +179,18 @@ impl Etcd {
     /// Stops it from doing anything, its connections left open.
     pub fn pause(&self) {
         self.signal("STOP");
+        // The signal is sent, not yet obeyed: a thread may be answering still.
+        let threads = format!("/proc/{}/task", self.pid());
+        let is_stopped = |stat: String| stat.rsplit(") ").next().unwrap().starts_with('T');
+        eventually("etcd is stopped", PATIENCE, || {
+            let mut threads = fs::read_dir(&threads).unwrap();
+            threads
+                .all(|thread| {
+                    let stat = fs::read_to_string(thread.unwrap().path().join("stat"));
+                    stat.map_or(true, is_stopped)
+                })
+                .then_some(())
+        });
     }
 
     /// Lets it go on after a pause.
