@@ -34,8 +34,8 @@ const RETRY: Backoff =
 /// A container is inspected after so long (or up to half of it sooner), even though
 /// its row never differed.
 const LONG_WHILE: Duration = Duration::from_secs(3600);
-/// How many of a container's reasons are logged at a time: a container may give
-/// thousands, and the log is not its own.
+/// How many of a container's reasons are logged: a container may give thousands, and
+/// the log is not its own.
 const MOST_REASONS: usize = 50;
 /// How many containers may stand between one and the network that it shares.
 const LONGEST_CHAIN: usize = 8;
@@ -124,7 +124,8 @@ pub struct ContainerWatcher<S: ContainerSource, R: RecordStore> {
     next_inspection: Instant,
     known: Option<(Container, Offer)>,
     domain: Option<Domain>,
-    explained: Vec<Skipped>,
+    /// All that was ever logged: a pause, say, hides a reason for a while only.
+    explained: HashSet<Skipped>,
     courier: Courier<Domain>,
     timer: Option<SpawnHandle>,
     log: Logger,
@@ -150,7 +151,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             next_inspection: Instant::now(),
             known: None,
             domain: None,
-            explained: Vec::new(),
+            explained: HashSet::new(),
             courier,
             timer: None,
             log,
@@ -251,18 +252,18 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
 
     /// Logs what is left out, once.
     fn explain(&mut self, offer: &Offer) {
-        // A container may be told of in thousands of lines: looking each up in a list
-        // would hold up all others.
-        let explained: HashSet<&Skipped> = self.explained.iter().collect();
-        let news = offer.skipped.iter().filter(|skipped| !explained.contains(skipped));
-        let news: Vec<_> = news.collect();
-        for skipped in news.iter().take(MOST_REASONS) {
-            notice!(self.log, "left out"; "entry" => &skipped.entry, "reason" => &skipped.reason);
+        for skipped in &offer.skipped {
+            if self.explained.len() > MOST_REASONS || self.explained.contains(skipped) {
+                continue;
+            }
+            self.explained.insert(skipped.clone());
+            if self.explained.len() > MOST_REASONS {
+                notice!(self.log, "more is left out"; "reasons_given" => MOST_REASONS);
+            } else {
+                notice!(self.log, "left out";
+                    "entry" => &skipped.entry, "reason" => &skipped.reason);
+            }
         }
-        if news.len() > MOST_REASONS {
-            notice!(self.log, "more is left out"; "entries" => news.len() - MOST_REASONS);
-        }
-        self.explained.clone_from(&offer.skipped);
         if let Some(reason) = &offer.withheld {
             info!(self.log, "withheld"; "reason" => reason);
         }

@@ -75,7 +75,9 @@ async fn what_nobody_wants_stays_while_docker_does_not_say_so() {
     // One container can't be inspected: perhaps it wants the stale one.
     world.engine.away(false);
     world.engine.inspect_takes(SECOND * 8);
-    pass(POLL + SECOND).await;
+    let inspected = world.engine.inspections().len();
+    world.until("it is looked at", |world| world.engine.inspections().len() > inspected).await;
+    pass(SECOND * 7).await;
     assert_eq!(world.store.len(), 2);
     world.until("it is withdrawn", |world| world.store.len() == 1).await;
 }

@@ -7,7 +7,9 @@ mod fakes;
 
 use std::time::Duration;
 
-use fakes::{Away, Engine, POLL, Store, TTL, World, container, id, key, keys, pass, settings};
+use fakes::{
+    Away, Engine, Messages, POLL, Store, TTL, World, container, id, key, keys, pass, settings,
+};
 use highhock_actors::publish::Layout;
 use highhock_actors::{Health, Life, NetworkMode, RecordState, Stopped, Upkeep, Write};
 
@@ -105,6 +107,24 @@ async fn paused_unhealthy_and_dead_containers_are_withdrawn_and_put_back(upkeep:
         });
         world.until("it is back", |world| world.store.len() == 2).await;
     }
+}
+
+#[actix::test]
+async fn a_reason_is_logged_once_a_container_whatever_becomes_of_it() {
+    tokio::time::pause();
+    let (engine, messages) = (Engine::default(), Messages::default());
+    let mut unpublished = container("web-0", 0);
+    unpublished.env.insert("DISCOVERY".into(), "other:81,my web:80".into());
+    engine.run(unpublished);
+    let store = Store::new(Upkeep::Each);
+    let world = World::start_logged(settings(), engine, store, messages.logger());
+    world.until("it is published", |world| world.store.len() == 1).await;
+    assert_eq!(messages.count("left out"), 2);
+    world.engine.change("web-0", |one| one.life = Life::Paused);
+    world.until("it is withdrawn", |world| world.store.len() == 0).await;
+    world.engine.change("web-0", |one| one.life = Life::Running);
+    world.until("it is back", |world| world.store.len() == 1).await;
+    assert_eq!(messages.count("left out"), 2);
 }
 
 async fn docker_away_is_not_no_containers(upkeep: Upkeep) {

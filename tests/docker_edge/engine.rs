@@ -97,8 +97,7 @@ async fn bindings_are_read_as_the_engine_made_them() {
 async fn a_random_port_for_all_addresses_is_found() {
     let container = Container::run(&["-p", "80"], &[]);
     let seen = inspect(&engine(), &container).await;
-    let port = docker::docker(&["port", container.id(), "80/tcp"]);
-    let port: u16 = port.lines().next().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
+    let port = container.published("80/tcp");
     let all = "0.0.0.0".parse::<IpAddr>().unwrap();
     assert!(seen.bindings.iter().any(|it| (it.host_address, it.host_port) == (all, port)));
 }

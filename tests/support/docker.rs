@@ -10,11 +10,18 @@ use std::sync::OnceLock;
 use highhock::docker::Endpoint;
 
 use super::relay::Place;
-use super::unique;
+use super::{run_id, unique};
 
 /// The image that is built where `HIGHHOCK_TEST_IMAGE` names no other: a static
-/// busybox. Its command waits, and ends at once on SIGTERM.
+/// busybox.
 const OWN_IMAGE: &str = "highhock-test/busybox:1";
+
+/// What a container does that is given no command: it waits, and ends at once on
+/// SIGTERM.
+const WAIT: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
+
+/// The label of all that a test makes in the engine; `tests/run` looks for it.
+const LABEL: &str = "highhock-test";
 
 /// Builds [`OWN_IMAGE`] once a machine, however many tests ask for it at a time.
 const BUILD_IMAGE: &str = r#"
@@ -31,8 +38,7 @@ cp "$busybox" "$root/bin/busybox"
 "$busybox" --list | while read -r applet; do
     [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
 done
-tar -C "$root" -c . | docker import \
-    --change 'CMD ["sh", "-c", "trap \"exit 0\" TERM; sleep 100000 & wait"]' - "$image" >/dev/null
+tar -C "$root" -c . | docker import - "$image" >/dev/null
 "#;
 
 /// Where the engine listens.
@@ -67,6 +73,10 @@ fn run(args: &[&str]) -> Result<String, String> {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+fn label() -> String {
+    format!("{LABEL}={}", run_id())
 }
 
 #[track_caller]
@@ -115,8 +125,8 @@ impl Container {
     #[track_caller]
     fn make(verb: &[&str], options: &[&str], command: &[&str]) -> Self {
         let name = format!("highhock-test-{}-{}", std::process::id(), unique());
-        let label = format!("highhock.test={}", std::process::id());
-        let own = ["--name", &name, "--label", &label];
+        let own = ["--name", &name, "--label", &label()];
+        let command = if command.is_empty() { &WAIT } else { command };
         // Made before the container, so that one that can't start is removed, too.
         let mut container = Self { id: String::new(), name: name.clone() };
         container.id = docker(&[verb, &own, options, &[image()], command].concat());
@@ -151,6 +161,14 @@ impl Container {
         docker(&["restart", "-t", "1", &self.id]);
     }
 
+    /// The port of the host that leads to this one (`80/tcp`).
+    #[track_caller]
+    pub fn published(&self, port: &str) -> u16 {
+        let bindings = docker(&["port", &self.id, port]);
+        let first = bindings.lines().next().unwrap();
+        first.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
     /// Runs a command in it.
     #[track_caller]
     pub fn exec(&self, command: &[&str]) -> String {
@@ -178,7 +196,8 @@ impl Network {
     #[track_caller]
     pub fn create(options: &[&str]) -> Self {
         let name = format!("highhock-test-{}-{}", std::process::id(), unique());
-        docker(&[&["network", "create"], options, &[&name]].concat());
+        let own = ["--label", &label()];
+        docker(&[&["network", "create"], &own[..], options, &[&name]].concat());
         Self { name }
     }
 

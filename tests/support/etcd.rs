@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
-use super::{eventually, free_port};
+use super::relay::Place;
+use super::{eventually, free_port, run_id};
 
 /// How long an etcd may take until it answers, or until it is gone.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,6 +40,31 @@ pub struct Node {
     pub modified: u64,
 }
 
+/// What reads an etcd from another thread, and while it may be away.
+#[derive(Clone, Copy)]
+pub struct Reader {
+    client_port: u16,
+}
+
+impl Reader {
+    /// The directories and values below the key, however deep; `None` where etcd
+    /// doesn't answer.
+    pub fn list(self, key: &str) -> Option<Vec<Node>> {
+        let target = format!("/v2/keys/{key}?quorum=true&recursive=true");
+        let (status, body) = exchange(self.client_port, "GET", &target, None)?;
+        let mut nodes = Vec::new();
+        match status {
+            200 => {
+                let answer: Value = serde_json::from_str(&body).ok()?;
+                flatten(&answer["node"]["nodes"], &mut nodes);
+                Some(nodes)
+            }
+            404 => Some(nodes),
+            _ => None,
+        }
+    }
+}
+
 impl Etcd {
     /// Starts an etcd and waits until it answers.
     pub fn start() -> Self {
@@ -64,7 +90,7 @@ impl Etcd {
     fn launch(parent: &Path, flags: &[String]) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("highhock-etcd-{}-{number}", std::process::id());
+        let name = format!("highhock-etcd-{}-{}-{number}", run_id(), std::process::id());
         let mut etcd = Self {
             child: None,
             client_port: free_port(),
@@ -113,6 +139,16 @@ impl Etcd {
     /// Its client URL, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.client_port)
+    }
+
+    /// Where it listens, as the far end of a relay.
+    pub fn place(&self) -> Place {
+        Place::Tcp(SocketAddr::from(([127, 0, 0, 1], self.client_port)))
+    }
+
+    /// What reads it from another thread.
+    pub fn reader(&self) -> Reader {
+        Reader { client_port: self.client_port }
     }
 
     /// Ends it as an operator would, and waits until it is gone.

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 pub mod canned;
+pub mod daemon;
 pub mod docker;
 pub mod etcd;
+pub mod front;
 pub mod relay;
 
 use std::future::Future;
@@ -53,6 +55,12 @@ where
         assert!(tokio::time::Instant::now() < end, "{what}: not within {deadline:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What marks all that belongs to one run of `tests/run`, which looks for it in the end;
+/// where the tests run without it, this process.
+pub fn run_id() -> String {
+    std::env::var("HIGHHOCK_TEST_RUN").unwrap_or_else(|_| std::process::id().to_string())
 }
 
 /// A number that no other call in this process gets, for names.

@@ -10,12 +10,13 @@ mod engine;
 mod store;
 
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use highhock_actors::publish::{Layout, Method, Rules};
 use highhock_actors::service::DomainName;
 use highhock_actors::{Core, CoreSettings, Host, LeaseFamily, RecordState, Upkeep};
-use slog::{Discard, Logger, o};
+use slog::{Discard, Drain, Logger, Never, OwnedKVList, Record, o};
 use tokio::time::Instant;
 
 pub use engine::{Engine, container, id};
@@ -57,7 +58,10 @@ impl World {
     }
 
     pub fn start_with(settings: CoreSettings, engine: Engine, store: Store) -> Self {
-        let log = Logger::root(Discard, o!());
+        Self::start_logged(settings, engine, store, Logger::root(Discard, o!()))
+    }
+
+    pub fn start_logged(settings: CoreSettings, engine: Engine, store: Store, log: Logger) -> Self {
         let core = Core::start(settings, engine.clone(), store.clone(), &log);
         Self { engine, store, core }
     }
@@ -151,4 +155,29 @@ pub fn key(name: &str) -> String {
 /// The keys of web-0 up to, but not with, web-`count`.
 pub fn keys(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| key(&format!("web-{n}"))).collect()
+}
+
+/// Keeps the messages that are logged; clones share them.
+#[derive(Clone, Default)]
+pub struct Messages(Arc<Mutex<Vec<String>>>);
+
+impl Messages {
+    pub fn logger(&self) -> Logger {
+        Logger::root(self.clone().fuse(), o!())
+    }
+
+    /// How many lines had this message.
+    pub fn count(&self, message: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|line| *line == message).count()
+    }
+}
+
+impl Drain for Messages {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
+        self.0.lock().unwrap().push(record.msg().to_string());
+        Ok(())
+    }
 }

@@ -1,0 +1,162 @@
+//! The built `highhock`, as its operator runs it.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{TempDir, docker, eventually};
+
+/// The address that the daemons of the tests publish.
+pub const ADDRESS: &str = "10.77.66.0";
+
+/// How long a daemon may take to say or to do something that it does at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How to start a `highhock`: its flags and its environment, which holds nothing else.
+#[derive(Clone)]
+pub struct Highhock {
+    flags: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
+}
+
+impl Highhock {
+    /// With the real Docker engine and this etcd, polling each second.
+    pub fn new(etcd_url: &str) -> Self {
+        let engine = docker::endpoint().to_string();
+        let highhock = Self { flags: Vec::new(), environment: Vec::new() };
+        highhock
+            .flag("--etcd-url", etcd_url)
+            .flag("--docker-url", &engine)
+            .flag("--docker-poll", "1")
+            .flag("--docker-poll-container", "1")
+            .flag("--discovery-host", ADDRESS)
+    }
+
+    /// With this flag, in place of what it was before.
+    pub fn flag(self, name: &str, value: &str) -> Self {
+        let mut highhock = self.without(name);
+        highhock.flags.push((name.to_owned(), value.to_owned()));
+        highhock
+    }
+
+    /// Without a flag: the default holds.
+    pub fn without(mut self, name: &str) -> Self {
+        self.flags.retain(|(other, _)| other != name);
+        self
+    }
+
+    /// With this variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The program with a configuration file of its own, which says nothing.
+    fn command(&self, dir: &TempDir, subcommand: &[&str]) -> Command {
+        let config = dir.0.join("highhock.json");
+        fs::write(&config, "{}").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_highhock"));
+        command.args(subcommand).arg("--config").arg(config);
+        command.args(self.flags.iter().flat_map(|(name, value)| [name, value]));
+        command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        // By this, tests/run finds the processes that a test has left behind.
+        if let Some(run) = std::env::var_os("HIGHHOCK_TEST_RUN") {
+            command.env("HIGHHOCK_TEST_RUN", run);
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command that ends by itself (`check`, `records` …).
+    pub fn output(&self, subcommand: &[&str]) -> Output {
+        self.command(&TempDir::new(), subcommand).output().unwrap()
+    }
+
+    /// Starts the daemon.
+    pub fn start(&self) -> Daemon {
+        let dir = TempDir::new();
+        let log = File::create(dir.0.join("log")).unwrap();
+        let child = self.command(&dir, &["run"]).stdout(Stdio::null()).stderr(log).spawn();
+        Daemon { child: child.unwrap(), status: None, dir }
+    }
+}
+
+/// A running daemon. It is killed when this is dropped; what it said is printed where
+/// that is because the test fails.
+pub struct Daemon {
+    child: Child,
+    status: Option<ExitStatus>,
+    dir: TempDir,
+}
+
+impl Daemon {
+    /// What it said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.0.join("log")).unwrap()
+    }
+
+    /// The lines of its log that have all these parts.
+    pub fn lines_with(&self, parts: &[&str]) -> Vec<String> {
+        let log = self.log();
+        let hits = log.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
+        hits.map(str::to_owned).collect()
+    }
+
+    /// Waits for a line that has all these parts.
+    #[track_caller]
+    pub fn says(&self, parts: &[&str]) -> String {
+        let what = format!("a log line with {parts:?}");
+        eventually(&what, PATIENCE, || self.lines_with(parts).into_iter().next())
+    }
+
+    /// Sends a signal by its name (`TERM`, `INT` …).
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
+        assert!(status.success(), "kill -{name} {pid}: {status}");
+    }
+
+    /// Ends it with no chance to tidy up.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.status = Some(self.child.wait().unwrap());
+    }
+
+    /// Sends a signal that asks it to end; the exit status, and how long that took.
+    #[track_caller]
+    pub fn ends_on(&mut self, signal: &str) -> (Option<i32>, Duration) {
+        let asked = Instant::now();
+        self.signal(signal);
+        let code = self.ends();
+        (code, asked.elapsed())
+    }
+
+    /// Waits for its end; the exit status.
+    #[track_caller]
+    pub fn ends(&mut self) -> Option<i32> {
+        let child = &mut self.child;
+        let status = eventually("the daemon's end", PATIENCE, || child.try_wait().unwrap());
+        self.status = Some(status);
+        status.code()
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            // It may have ended by itself; there is nothing else to do then.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("highhock said:\n{}", self.log());
+        }
+    }
+}
