@@ -203,7 +203,6 @@ impl KeysApi {
         };
         let answer = self.http.send(request).await.map_err(|failure| {
             let hint = match failure.kind {
-                StoreErrorKind::Unavailable => "; does etcd run there, and is etcd.url right?",
                 StoreErrorKind::Unknown if is_write => "; whether it was done is not known",
                 _ => "",
             };
