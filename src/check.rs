@@ -6,10 +6,10 @@ use highhock_actors::RecordStore;
 use slog::Logger;
 
 use crate::docker::{Docker, Engine};
+use crate::etcd::Api;
 use crate::host::{NoHost, Published};
-use crate::run::etcd;
 use crate::settings::Settings;
-use crate::settle::{NotSettled, docker, settle};
+use crate::settle::{NotSettled, ask_engine, ask_etcd, docker, store};
 
 /// What was looked at, and what came of it.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub async fn check(
     log: &Logger,
 ) -> Vec<Verdict> {
     let (docker_verdict, address_refused) = match docker(&settings.docker, log) {
-        Ok(docker) => docker_verdict(&docker, settings, published).await,
+        Ok(docker) => docker_verdict(&docker, published).await,
         Err(unusable) => (Err(unusable.to_string()), None),
     };
     let address = match (published, address_refused) {
@@ -56,11 +56,10 @@ pub async fn check(
 /// What is so of Docker, and why the address can't be used, as the engine shows.
 async fn docker_verdict(
     docker: &Docker,
-    settings: &Settings,
     published: &Result<Published, NoHost>,
 ) -> (Result<String, String>, Option<String>) {
     let asked = match published {
-        Ok(published) => settle(docker, settings, published).await.map(|settled| settled.engine),
+        Ok(published) => ask_engine(docker, published).await,
         Err(_) => docker.engine().await.map_err(NotSettled::Docker),
     };
     let endpoint = docker.endpoint();
@@ -74,7 +73,19 @@ async fn docker_verdict(
 }
 
 async fn etcd_verdict(settings: &Settings, log: &Logger) -> Result<String, String> {
-    let store = etcd(settings, log).map_err(|error| error.to_string())?;
+    let etcd = ask_etcd(settings, log).await.map_err(|error| error.to_string())?;
+    let store = store(settings, &etcd, log).map_err(|error| error.to_string())?;
     store.probe().await.map_err(|error| error.to_string())?;
-    Ok(format!("{}: answers its v2 keys API (CoreDNS reads v3 only)", settings.etcd.members()))
+    let reads = match etcd.detected.api {
+        Api::V2 => " (CoreDNS reads v3 only)",
+        Api::V3 => "",
+    };
+    Ok(format!(
+        "{}: answers its {} API{reads}; spoken to because {}; domain {} ({})",
+        settings.etcd.members(),
+        etcd.detected.api.as_str(),
+        etcd.detected.why,
+        etcd.domain,
+        etcd.domain_from
+    ))
 }

@@ -9,7 +9,7 @@ use highhock::cli::{self, Command};
 use highhock::host::{self, NoHost, Published};
 use highhock::run::{Ended, run};
 use highhock::settings::{self, Environment, Loaded, Settings};
-use highhock::settle::{docker, settle};
+use highhock::settle::{NotSettled, SettledEtcd, ask_engine, ask_etcd, docker, rules};
 use highhock::signals::Signals;
 use highhock::{exit, logging, records};
 use highhock_actors::preview::preview;
@@ -57,8 +57,10 @@ async fn run_daemon(
     let asked_to_stop = signals.asked_to_stop(log.clone());
     match run(settings, published, log, asked_to_stop).await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(ended @ (Ended::NotSettled(NotSettled::Cluster(_)) | Ended::Docker(_))) => {
+            fail(exit::CONFIG, &ended)
+        }
         Err(ended @ Ended::NotSettled(_)) => fail(exit::UNAVAILABLE, &ended),
-        Err(ended @ (Ended::Etcd(_) | Ended::Docker(_))) => fail(exit::CONFIG, &ended),
         Err(ended @ Ended::Exhausted(_)) => fail(exit::SOFTWARE, &ended),
     }
 }
@@ -91,11 +93,22 @@ async fn run_records(
         Ok(docker) => docker,
         Err(unusable) => return fail(exit::CONFIG, &unusable),
     };
-    let settled = match settle(&docker, settings, &published).await {
-        Ok(settled) => settled,
+    let domain = match ask_etcd(settings, log).await {
+        Ok(SettledEtcd { domain, .. }) => domain,
+        // It may name another domain; what would be published is worth showing without.
+        Err(error) => {
+            warn!(log, "etcd can't be asked for the domain"; "error" => %error,
+                "taken" => settings.skydns.domain.to_string());
+            settings.skydns.domain.clone()
+        }
+    };
+    let engine = ask_engine(&docker, &published).await;
+    let rules = engine.and_then(|engine| rules(settings, &published, &engine, &domain));
+    let rules = match rules {
+        Ok(rules) => rules,
         Err(error) => return fail(exit::UNAVAILABLE, &error),
     };
-    let preview = match preview(&docker, &settled.rules).await {
+    let preview = match preview(&docker, &rules).await {
         Ok(preview) => preview,
         Err(error) => return fail(exit::UNAVAILABLE, &error),
     };

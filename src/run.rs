@@ -4,53 +4,35 @@ use std::future::Future;
 use std::time::Duration;
 
 use highhock_actors::backoff::Backoff;
-use highhock_actors::{Core, CoreSettings, RecordKey, Stopped};
+use highhock_actors::{Core, CoreSettings, Stopped};
 use slog::{Logger, o, warn};
 
 use crate::docker::Docker;
-use crate::etcd::{Cluster, EtcdV2, EtcdV2Options, UnusableCluster};
+use crate::etcd::EtcdStore;
 use crate::host::Published;
 use crate::settings::{OnExit, Settings};
-use crate::settle::{NotSettled, Settled, docker, settle};
+use crate::settle::{NotSettled, ask_engine, ask_etcd, docker, lease_family, rules, store};
 use crate::suspend;
 use crate::tls::UnusableFile;
 
 /// What a clean stop may take at most (SPEC 7).
 const GRACE: Duration = Duration::from_secs(5);
-/// Between two questions to an engine that was away from the start.
+/// Between two questions to a Docker or an etcd that was away from the start.
 const RETRY: Backoff =
-    Backoff { first: Duration::from_millis(500), factor: 2, cap: Duration::from_secs(5) };
+    Backoff { first: Duration::from_millis(250), factor: 2, cap: Duration::from_secs(1) };
 
 /// Why the daemon ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
-    /// It can't work out what to publish.
+    /// It can't work out what to publish, or where.
     #[error(transparent)]
-    NotSettled(NotSettled),
-    /// The settings name an etcd that can't be spoken to as they say.
-    #[error(transparent)]
-    Etcd(#[from] UnusableCluster),
+    NotSettled(#[from] NotSettled),
     /// The settings name a file for TLS with Docker that can't be used.
     #[error(transparent)]
     Docker(#[from] UnusableFile),
     /// An actor fails again and again.
     #[error("{0} failed five times in a minute: see the log for its panics, and report them")]
     Exhausted(&'static str),
-}
-
-/// The client of the etcd that the settings name. Nothing is asked yet.
-///
-/// # Errors
-/// Where a file for TLS, or with the password, can't be used.
-pub fn etcd(settings: &Settings, log: &Logger) -> Result<EtcdV2, UnusableCluster> {
-    let (prefix, domain) = (&settings.skydns.prefix, &settings.skydns.domain);
-    let root = RecordKey::of_domain(prefix, domain);
-    let cluster = Cluster {
-        tls: settings.etcd.tls.clone(),
-        credentials: settings.etcd.credentials.clone(),
-        ..Cluster::new(settings.etcd.urls.clone())
-    };
-    EtcdV2::new(EtcdV2Options { cluster, root, prefix: prefix.clone() }, log.clone())
 }
 
 /// Runs until `shutdown` is ready, then stops in order. Docker and etcd may be away
@@ -66,29 +48,43 @@ pub async fn run(
 ) -> Result<(), Ended> {
     tokio::pin!(shutdown);
     let docker = docker(&settings.docker, &log.new(o!("edge" => "docker")))?;
-    let etcd = etcd(&settings, &log.new(o!("edge" => "etcd")))?;
     notice!(log, "highhock starts"; "version" => env!("CARGO_PKG_VERSION"),
         "publishes" => published.host.to_string(), "as_told_by" => published.source.to_string(),
-        "docker" => docker.endpoint().to_string(), "etcd" => settings.etcd.members(),
-        "etcd_api" => "v2", "domain" => settings.skydns.domain.to_string());
+        "docker" => docker.endpoint().to_string(), "etcd" => settings.etcd.members());
+    let etcd_log = log.new(o!("edge" => "etcd"));
     let settled = tokio::select! {
-        settled = settle_at_last(&docker, &settings, &published, &log) => settled?,
+        settled = async {
+            tokio::try_join!(
+                at_last("docker", &log, async || ask_engine(&docker, &published).await),
+                at_last("etcd", &log, async || ask_etcd(&settings, &etcd_log).await),
+            )
+        } => settled?,
         () = &mut shutdown => {
-            notice!(log, "stopped before docker ever answered");
+            notice!(log, "stopped before docker and etcd had answered");
             return Ok(());
         }
     };
-    notice!(log, "docker answers"; "engine" => &settled.engine.version,
-        "api" => settled.engine.api.to_string(), "hostname" => &settled.rules.hostname);
+    let (engine, etcd) = settled;
+    let rules = rules(&settings, &published, &engine, &etcd.domain)?;
+    notice!(log, "docker answers"; "engine" => &engine.version,
+        "api" => engine.api.to_string(), "hostname" => &rules.hostname);
+    notice!(log, "etcd is spoken to"; "api" => etcd.detected.api.as_str(),
+        "because" => &etcd.detected.why, "domain" => etcd.domain.to_string(),
+        "domain_from" => etcd.domain_from);
+    if etcd.detected.both {
+        notice!(log, "etcd answers both of its APIs, and CoreDNS reads v3 only; \
+            set etcd.api to choose"; "chosen" => etcd.detected.api.as_str());
+    }
 
+    let store = store(&settings, &etcd, &etcd_log).map_err(NotSettled::from)?;
     let core = CoreSettings {
-        rules: settled.rules,
+        family: lease_family(&rules, &engine),
+        rules,
         ttl: settings.etcd.ttl,
-        family: settled.family,
         poll: settings.docker.poll,
         look: settings.docker.poll_container,
     };
-    let core = Core::start(core, docker, etcd, &log);
+    let core = Core::start(core, docker, store, &log);
     let woken = |slept: Duration| {
         notice!(log, "the machine slept; docker and etcd are looked at now";
             "seconds" => slept.as_secs());
@@ -103,7 +99,7 @@ pub async fn run(
     Ok(())
 }
 
-async fn stop(core: Core<Docker, EtcdV2>, on_exit: OnExit, log: &Logger) {
+async fn stop(core: Core<Docker, EtcdStore>, on_exit: OnExit, log: &Logger) {
     notice!(log, "stopping"; "records" => on_exit.as_str());
     match core.stop(on_exit == OnExit::Remove, GRACE).await {
         Stopped::Clean => notice!(log, "stopped"),
@@ -114,26 +110,23 @@ async fn stop(core: Core<Docker, EtcdV2>, on_exit: OnExit, log: &Logger) {
     }
 }
 
-/// Asks until the engine answers.
-async fn settle_at_last(
-    docker: &Docker,
-    settings: &Settings,
-    published: &Published,
+/// Asks until there is an answer, or a reason to give up.
+async fn at_last<T>(
+    whom: &'static str,
     log: &Logger,
-) -> Result<Settled, Ended> {
+    ask: impl AsyncFn() -> Result<T, NotSettled>,
+) -> Result<T, NotSettled> {
     let mut failures = 0;
     loop {
-        let error = match settle(docker, settings, published).await {
-            Ok(settled) => return Ok(settled),
-            Err(NotSettled::Docker(error)) => error,
-            Err(error) => return Err(Ended::NotSettled(error)),
+        let error = match ask().await {
+            Err(error) if error.passes() => error,
+            settled => return settled,
         };
         failures += 1;
         if failures == 1 {
-            warn!(log, "docker does not answer; waiting for it";
-                "error" => %error, "kind" => error.kind.as_str());
+            warn!(log, "{} does not answer; waiting for it", whom; "error" => %error);
         } else {
-            info!(log, "docker still does not answer"; "error" => %error, "tries" => failures);
+            info!(log, "{} still does not answer", whom; "error" => %error, "tries" => failures);
         }
         tokio::time::sleep(RETRY.wait(failures, fastrand::f64())).await;
     }

@@ -58,8 +58,7 @@ pub static KEYS: &[Key] = &[
         Kind::Choice(&["auto", "v2", "v3"]),
         Is("auto"),
         "The API of etcd to speak",
-    )
-    .later(&["v3"]),
+    ),
     Key::new(
         "etcd.ttl",
         seconds(5, LONGEST_TTL),

@@ -14,7 +14,7 @@ use super::Sources;
 use super::fault::{Fault, Origin, Problem, Warning};
 use super::inputs::Inputs;
 use super::level::LogLevel;
-use super::values::{self, DockerUrl, DockerVersion, LogFormat, OnExit, Rejection};
+use super::values::{self, DockerUrl, DockerVersion, EtcdApi, LogFormat, OnExit, Rejection};
 use super::{engine, security};
 use crate::secret::Credentials;
 use crate::tls::TlsFiles;
@@ -40,6 +40,8 @@ pub struct Etcd {
     /// The members' client URLs: one at least, `http` or `https` for all, without
     /// user, path or query.
     pub urls: Vec<Url>,
+    /// The API to speak.
+    pub api: EtcdApi,
     /// Whom to trust and who to be where TLS is spoken.
     pub tls: TlsFiles,
     /// Who to be, where etcd asks.
@@ -136,6 +138,12 @@ impl Settings {
         Ok(Self {
             etcd: Etcd {
                 urls,
+                api: parsed(inputs, "etcd.api", |text| match text {
+                    "auto" => Ok(EtcdApi::Auto),
+                    "v2" => Ok(EtcdApi::V2),
+                    "v3" => Ok(EtcdApi::V3),
+                    _ => Err(Rejection::Unfit(None)),
+                })?,
                 tls,
                 credentials,
                 ttl: read("etcd.ttl", |path| inputs.duration(path))?,

@@ -32,6 +32,17 @@ pub enum OnExit {
     Remove,
 }
 
+/// Which of etcd's APIs is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EtcdApi {
+    /// To be found out when etcd first answers.
+    Auto,
+    /// The v2 keys API.
+    V2,
+    /// The v3 API.
+    V3,
+}
+
 impl OnExit {
     /// The word in the configuration.
     pub fn as_str(self) -> &'static str {

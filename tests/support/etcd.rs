@@ -82,7 +82,7 @@ impl Reader {
     /// doesn't answer.
     pub fn list(self, key: &str) -> Option<Vec<Node>> {
         let target = format!("/v2/keys/{key}?quorum=true&recursive=true");
-        let (status, body) = exchange(self.client_port, "GET", &target, None, PATIENCE)?;
+        let (status, body) = exchange(self.client_port, PATIENCE, "GET", &target, None)?;
         let mut nodes = Vec::new();
         match status {
             200 => {

@@ -1,0 +1,98 @@
+//! What only Docker and etcd can tell, settled when they first answer; and what follows
+//! from it.
+
+mod docker;
+mod etcd;
+
+use std::io;
+
+use highhock_actors::publish::Rules;
+use highhock_actors::service::DomainName;
+use highhock_actors::{LeaseFamily, SourceError, StoreError};
+
+use crate::docker::Engine;
+use crate::etcd::{NotDetected, UnusableCluster};
+use crate::host::{ContainersAddress, Published};
+use crate::hostname;
+use crate::settings::Settings;
+
+pub use docker::{ask_engine, docker};
+pub use etcd::{SettledEtcd, ask_etcd, cluster, store};
+
+/// Why it is not settled how to publish.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSettled {
+    /// The engine did not answer; to be tried again.
+    #[error(transparent)]
+    Docker(#[from] SourceError),
+    /// etcd did not answer; to be tried again.
+    #[error(transparent)]
+    Etcd(StoreError),
+    /// The settings name an etcd that can't be spoken to as they say; to be given up.
+    #[error(transparent)]
+    Cluster(#[from] UnusableCluster),
+    /// The address is of no use to anybody else; to be given up.
+    #[error(transparent)]
+    Address(#[from] ContainersAddress),
+    /// Nobody knows what this host is called; to be given up.
+    #[error(
+        "finding this host's name: the engine has none for it, and the system's can't be read: \
+         {0}; set skydns.hostname"
+    )]
+    Hostname(#[from] io::Error),
+}
+
+impl NotSettled {
+    /// Whether it may go better later.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Docker(_) | Self::Etcd(_))
+    }
+}
+
+impl From<NotDetected> for NotSettled {
+    fn from(error: NotDetected) -> Self {
+        match error {
+            NotDetected::Store(error) => Self::Etcd(error),
+            NotDetected::Cluster(error) => Self::Cluster(error),
+        }
+    }
+}
+
+/// What is the same for all of this host's records.
+///
+/// # Errors
+/// Where nobody knows what this host is called.
+pub fn rules(
+    settings: &Settings,
+    published: &Published,
+    engine: &Engine,
+    domain: &DomainName,
+) -> Result<Rules, NotSettled> {
+    let hostname = match &settings.skydns.hostname {
+        Some(hostname) => hostname.clone(),
+        None if engine.name.is_empty() => hostname::machine_name()?,
+        None => engine.name.clone(),
+    };
+    Ok(Rules {
+        prefix: settings.skydns.prefix.clone(),
+        domain: domain.clone(),
+        layout: settings.skydns.layout,
+        hostname: hostname::instance_label(&hostname),
+        host: published.host.clone(),
+        ttl: settings.skydns.ttl,
+        methods: settings.discovery.methods.clone(),
+        health: settings.discovery.health,
+    })
+}
+
+/// Whose leases are this publisher's, where records hang on leases (SPEC 5).
+pub fn lease_family(rules: &Rules, engine: &Engine) -> LeaseFamily {
+    LeaseFamily::of(&[
+        &rules.hostname,
+        rules.domain.as_str(),
+        &rules.prefix,
+        &rules.host.to_string(),
+        &engine.id,
+        &engine.root_dir,
+    ])
+}
