@@ -6,21 +6,23 @@ use crate::support::daemon::Highhock;
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
-use crate::{PATIENCE, becomes, goes, key, named, offering, record, value_at};
+use crate::{PATIENCE, becomes, goes, key, named, offering, record, record_with_ttl, value_at};
 
 const ANOTHERS: &str = r#"{"host":"10.77.66.99","port":1,"ttl":60}"#;
 
 #[test]
 fn anothers_record_is_left_alone_and_taken_over_when_it_ends() {
     let etcd = Etcd::start();
-    let daemon = Highhock::new(&etcd.url()).start();
+    let daemon = Highhock::new(&etcd.url()).flag("--etcd-ttl", "6").start();
     let name = named("held");
-    etcd.put(&key(&name), ANOTHERS, Some(8));
-    let put = etcd.get(&key(&name)).unwrap();
+    etcd.put(&key(&name), ANOTHERS, Some(60));
     let container = offering(&name);
     daemon.says(&["WARNING", "stands by", &name, "10.77.66.99 holds the record"]);
 
-    let ours = record(container.published("80/tcp"));
+    // Its last refresh.
+    etcd.put(&key(&name), ANOTHERS, Some(5));
+    let put = etcd.get(&key(&name)).unwrap();
+    let ours = record_with_ttl(container.published("80/tcp"), 6);
     eventually("the other's record ends", PATIENCE, || {
         let node = etcd.get(&key(&name));
         if let Some(node) = &node {
@@ -48,7 +50,7 @@ fn a_static_entry_is_left_alone_even_where_it_names_this_host() {
     for name in [&theirs, &ours] {
         daemon.says(&["WARNING", "stands by", name, "a static entry"]);
     }
-    becomes(&etcd, &key(&free), &record(container.published("80/tcp")).replace("60", "5"));
+    becomes(&etcd, &key(&free), &record_with_ttl(container.published("80/tcp"), 5));
 
     container.stop();
     goes(&etcd, &key(&free));
