@@ -364,7 +364,10 @@ impl<R: RecordStore> EtcdInserter<R> {
         let outage = errors_of(&found).fold(None, worse).cloned();
         let keys = found.len();
         if self.terms.upkeep == Upkeep::Lease {
-            self.ledger.report_unknown(found.iter().map(|(key, _)| key.clone()));
+            let there = found.iter().filter_map(|(key, outcome)| {
+                outcome.as_ref().ok().and_then(Option::as_ref).map(|found| (key, found))
+            });
+            self.ledger.take_unknown(there, now);
         }
         let drifted = self.ledger.audited(began, found, now);
         if let Some(error) = outage {

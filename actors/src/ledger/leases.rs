@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use slog::warn;
 use tokio::time::Instant;
 
 use super::Ledger;
@@ -82,22 +83,65 @@ impl Ledger {
         self.older_leases.retain(|id| *id != ended);
     }
 
-    /// Takes which keys hang on our lease, for what only another daemon of our very
-    /// identity can have put there (SPEC 5: it is reported, and left alone).
-    pub fn report_unknown(&mut self, on_lease: impl Iterator<Item = RecordKey>) {
-        let unknown = on_lease.filter(|key| !self.entries.contains_key(key)).count();
-        if unknown > 0 {
-            notice!(self.log, "keys on our lease that no container here wants: does another \
-                highhock with the same host name and address run?"; "keys" => unknown);
+    /// Takes what hangs on our leases: what no container here wants is a write of ours
+    /// that came late, and is withdrawn; or else another daemon of our very identity put
+    /// it there, and it is reported and left alone (SPEC 5). A key that came or went
+    /// while it was looked for is no news: only two audits in a row are.
+    pub fn take_unknown<'a>(
+        &mut self,
+        on_leases: impl Iterator<Item = (&'a RecordKey, &'a Found)>,
+        now: Instant,
+    ) {
+        let before = std::mem::take(&mut self.unknown);
+        let mut news = 0;
+        for (key, found) in on_leases {
+            if self.entries.contains_key(key) || self.lay_ghost(key, found, now) {
+                continue;
+            }
+            let reported = before.get(key).copied();
+            news += u64::from(reported == Some(false));
+            self.unknown.insert(key.clone(), reported.is_some());
         }
-        self.counts.unknown += u64::try_from(unknown).unwrap_or(u64::MAX);
+        if news > 0 {
+            self.counts.unknown += news;
+            warn!(self.log, "keys on our lease that no container here wants: does another \
+                highhock with the same host name and address run?"; "keys" => news);
+        }
+    }
+
+    /// Has a put withdrawn that was in doubt, was given up, and came late.
+    fn lay_ghost(&mut self, key: &RecordKey, found: &Found, now: Instant) -> bool {
+        let lease = match found.tie {
+            Tie::Lease(id) if self.is_our_lease(id) => Some(id),
+            Tie::Ttl(_) => None,
+            Tie::Lease(_) | Tie::None => return false,
+        };
+        if !self.deeds.is_ghost(key, &found.value) {
+            return false;
+        }
+        self.counts.late += 1;
+        notice!(self.log, "a write of ours came late; it is withdrawn"; "key" => %key);
+        self.deeds.add(key, &found.value);
+        let held = Held::Ours { value: found.value.clone(), lease };
+        self.entries.insert(key.clone(), Entry::new(held, now));
+        self.schedule(key, now);
+        true
+    }
+
+    fn is_our_lease(&self, id: LeaseId) -> bool {
+        self.lease == Some(id) || self.older_leases.contains(&id)
     }
 
     /// Takes a change that the store tells of. One that fits what is believed is our own
     /// write's echo, or old news; any other is a reason to read.
     pub fn take_change(&mut self, change: &Change, now: Instant) {
         let key = &change.key;
-        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(entry) = self.entries.get_mut(key) else {
+            if let Some(found) = &change.now {
+                self.lay_ghost(key, found, now);
+            }
+            return;
+        };
         let expected = if entry.busy {
             is_echo(entry, change.now.as_ref(), self.lease)
         } else {

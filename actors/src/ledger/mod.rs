@@ -9,7 +9,7 @@ mod leases;
 mod outcome;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -33,6 +33,9 @@ const REFRESH_AT_LEAST: Duration = Duration::from_secs(20);
 /// A key that the store refused is tried again after so long.
 const SLOW_RETRY: Duration = Duration::from_secs(30);
 
+/// How many puts in doubt are remembered: some ten outages with a full batch each.
+const MOST_GHOSTS: usize = 2048;
+
 /// What this process has done to the store. It outlives an inserter that panics, so
 /// that its successor knows what it may touch.
 #[derive(Clone, Default)]
@@ -44,6 +47,9 @@ struct Memory {
     values: HashMap<RecordKey, Vec<String>>,
     /// The keys with a put or a delete under way or in doubt.
     unsettled: HashSet<RecordKey>,
+    /// Puts that were in doubt, the oldest first. A member that was stopped may carry one
+    /// out when it goes on, long after anybody looks.
+    ghosts: VecDeque<(RecordKey, String)>,
     /// Digests of the keys that were ever met. They stay for good, also when nobody
     /// wants the key any more, and so are kept small; two that collide cost one
     /// adoption.
@@ -63,6 +69,20 @@ impl Deeds {
 
     fn contain(&self, key: &RecordKey, value: &str) -> bool {
         self.0.borrow().values.get(key).is_some_and(|values| values.iter().any(|one| one == value))
+    }
+
+    fn haunt(&self, key: &RecordKey, value: &str) {
+        let ghosts = &mut self.0.borrow_mut().ghosts;
+        if !ghosts.iter().any(|(other, old)| other == key && old == value) {
+            ghosts.push_back((key.clone(), value.to_owned()));
+        }
+        if ghosts.len() > MOST_GHOSTS {
+            ghosts.pop_front();
+        }
+    }
+
+    fn is_ghost(&self, key: &RecordKey, value: &str) -> bool {
+        self.0.borrow().ghosts.iter().any(|(other, old)| other == key && old == value)
     }
 
     /// Whether it was ever found out what is at a key: a record that names our host
@@ -239,6 +259,9 @@ pub(crate) struct Ledger {
     /// whether a container wants them.
     orphans_since: Option<Instant>,
     counts: Counts,
+    /// Keys on our leases that nobody here wants, at the last audit; and whether that was
+    /// reported.
+    unknown: HashMap<RecordKey, bool>,
     /// Nothing is to be published any more.
     closed: bool,
     /// Counts what was sent and learnt, to tell what an audit may have overlapped.
@@ -263,6 +286,7 @@ impl Ledger {
             roster: None,
             orphans_since: None,
             counts: Counts::default(),
+            unknown: HashMap::new(),
             closed: false,
             clock: 0,
             log,

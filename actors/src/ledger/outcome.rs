@@ -130,6 +130,9 @@ impl Ledger {
             StoreErrorKind::Unknown | StoreErrorKind::Malformed => {
                 // A refresh that comes late does no harm: it compares. A put or a
                 // delete may change what is believed here, now or later.
+                if let Write::Put { value, .. } = &pending.write {
+                    self.deeds.haunt(&key, value);
+                }
                 if !matches!(pending.write, Write::Refresh { .. }) {
                     entry.held = Held::Unsure;
                     entry.doubt = Some(Doubt::new(now));
