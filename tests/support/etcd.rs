@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use highhock::tls::Identity;
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
@@ -16,11 +18,15 @@ use super::{eventually, free_port};
 /// How long an etcd may take until it answers, or until it is gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+
 /// A single etcd on loopback, with its v2 keys API on. It ends, and its data
 /// goes, when this is dropped.
 pub struct Etcd {
     child: Option<Child>,
     client_port: u16,
+    /// Where TLS is spoken beside.
+    tls_port: Option<u16>,
     peer_port: u16,
     dir: PathBuf,
     flags: Vec<String>,
@@ -55,19 +61,37 @@ impl Etcd {
 
     /// Starts an etcd with its data in a folder below `parent`.
     pub fn start_in(parent: &Path, flags: &[&str]) -> Self {
+        Self::start_somewhere(parent, flags, false)
+    }
+
+    /// Starts an etcd with both APIs that speaks TLS with this identity, to clients
+    /// that have a certificate by the CA where one is given. It speaks plainly,
+    /// too, on another port, for the test itself.
+    pub fn start_with_tls(identity: &Identity, client_ca: Option<&Path>) -> Self {
+        let (cert, key) = (path_text(&identity.cert), path_text(&identity.key));
+        let mut flags = vec!["--enable-v2=true", "--cert-file", &cert, "--key-file", &key];
+        let ca = client_ca.map(path_text);
+        if let Some(ca) = &ca {
+            flags.extend(["--client-cert-auth", "--trusted-ca-file", ca]);
+        }
+        Self::start_somewhere(&std::env::temp_dir(), &flags, true)
+    }
+
+    fn start_somewhere(parent: &Path, flags: &[&str], tls: bool) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
         // Another process may take a free port before etcd does: try some more.
-        let mut etcd = (0..5).find_map(|_| Self::launch(parent, &flags));
+        let mut etcd = (0..5).find_map(|_| Self::launch(parent, &flags, tls));
         etcd.take().expect("etcd did not start on any of five pairs of ports")
     }
 
-    fn launch(parent: &Path, flags: &[String]) -> Option<Self> {
+    fn launch(parent: &Path, flags: &[String], tls: bool) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("highhock-etcd-{}-{number}", std::process::id());
         let mut etcd = Self {
             child: None,
             client_port: free_port(),
+            tls_port: tls.then(free_port),
             peer_port: free_port(),
             dir: parent.join(name),
             flags: flags.to_vec(),
@@ -78,7 +102,8 @@ impl Etcd {
     }
 
     fn spawn(&mut self) {
-        let client = self.url();
+        let tls_url = self.tls_port.map(|_| format!(",{}", self.tls_url()));
+        let client = self.url() + &tls_url.unwrap_or_default();
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let child = Command::new("etcd")
@@ -105,7 +130,7 @@ impl Etcd {
             if child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
-            let health = exchange(port, "GET", "/health", None);
+            let health = exchange(port, "GET", "/health", "", "");
             health.is_some_and(|(_, body)| body.contains(r#""health":"true""#)).then_some(true)
         })
     }
@@ -113,6 +138,68 @@ impl Etcd {
     /// Its client URL, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.client_port)
+    }
+
+    /// Its client URL with TLS.
+    pub fn tls_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.tls_port.expect("etcd speaks TLS"))
+    }
+
+    /// Where it speaks plainly: `127.0.0.1:port`.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.client_port).into()
+    }
+
+    /// Makes the user root with this password, and switches v2's authentication on.
+    /// Who gives no name may read then, not write.
+    pub fn enable_v2_auth(&self, password: &str) {
+        let root = serde_json::json!({ "user": "root", "password": password }).to_string();
+        let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("root:{password}")));
+        let revoke = r#"{"role":"guest","revoke":{"kv":{"read":[],"write":["/*"]}}}"#;
+        for (target, body) in [
+            ("/v2/auth/users/root", root.as_str()),
+            ("/v2/auth/enable", ""),
+            ("/v2/auth/roles/guest", revoke),
+        ] {
+            let (status, said) = self.send_json("PUT", target, body, Some(&basic));
+            assert!(matches!(status, 200 | 201), "{target}: {status} {said}");
+        }
+    }
+
+    /// Changes root's password in v2's authentication.
+    pub fn change_v2_password(&self, old: &str, new: &str) {
+        let root = serde_json::json!({ "user": "root", "password": new }).to_string();
+        let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("root:{old}")));
+        let (status, said) = self.send_json("PUT", "/v2/auth/users/root", &root, Some(&basic));
+        assert_eq!(status, 200, "{said}");
+    }
+
+    /// Makes the user root with this password, and switches v3's authentication on.
+    pub fn enable_v3_auth(&self, password: &str) {
+        let root = serde_json::json!({ "name": "root", "password": password }).to_string();
+        for (call, body) in [
+            ("user/add", root.as_str()),
+            ("role/add", r#"{"name":"root"}"#),
+            ("user/grant", r#"{"user":"root","role":"root"}"#),
+            ("enable", "{}"),
+        ] {
+            let (status, said) = self.send_json("POST", &format!("/v3/auth/{call}"), body, None);
+            assert_eq!(status, 200, "{call}: {said}");
+        }
+    }
+
+    /// One request with JSON: status and body. Panics where etcd is away.
+    pub fn send_json(
+        &self,
+        method: &str,
+        target: &str,
+        json: &str,
+        authorization: Option<&str>,
+    ) -> (u16, String) {
+        let authorization =
+            authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
+        let headers = format!("Content-Type: application/json\r\n{authorization}");
+        exchange(self.client_port, method, target, &headers, json).expect("etcd answers")
     }
 
     /// Ends it as an operator would, and waits until it is gone.
@@ -219,7 +306,8 @@ impl Etcd {
     pub fn request(&self, method: &str, key_and_query: &str, form: Option<&str>) -> (u16, Value) {
         let target = format!("/v2/keys/{key_and_query}");
         let (status, body) =
-            exchange(self.client_port, method, &target, form).expect("etcd answers");
+            exchange(self.client_port, method, &target, FORM, form.unwrap_or_default())
+                .expect("etcd answers");
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 }
@@ -238,6 +326,10 @@ impl Drop for Etcd {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn node(json: &Value) -> Node {
@@ -259,15 +351,18 @@ fn flatten(nodes: &Value, into: &mut Vec<Node>) {
 }
 
 /// Status and body. HTTP/1.0, so that the body ends where the connection does.
-fn exchange(port: u16, method: &str, target: &str, form: Option<&str>) -> Option<(u16, String)> {
+fn exchange(
+    port: u16,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &str,
+) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let body = form.unwrap_or_default();
-    let request = format!(
-        "{method} {target} HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let length = body.len();
+    let request =
+        format!("{method} {target} HTTP/1.0\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 pub mod canned;
+pub mod certs;
 pub mod docker;
 pub mod etcd;
 pub mod relay;
+pub mod tls_front;
 
 use std::future::Future;
 use std::net::TcpListener;

@@ -159,6 +159,12 @@ fn unfit_success(status: u16, body: &[u8], error: &serde_json::Error) -> Unfit {
 fn unfit_failure(status: u16, body: &[u8]) -> Unfit {
     let quoted = quote(body);
     match status {
+        // Said of a wrong password and of a key that the user may not write alike.
+        401 if String::from_utf8_lossy(body).contains("Insufficient credentials") => Unfit::new(
+            StoreErrorKind::Refused,
+            "etcd denies it (401: Insufficient credentials): see etcd.username, and etcd.password \
+             or etcd.passwordFile; has that user the right to the key?",
+        ),
         404 => Unfit::new(
             StoreErrorKind::Malformed,
             format!(
