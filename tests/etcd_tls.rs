@@ -90,7 +90,10 @@ async fn the_servers_certificate_must_be_valid_and_for_the_name_in_the_url() {
     let files = ca.client(&folder.0, None);
     for (like, part) in [
         (Like { expired: true, ..Like::default() }, "has expired on 2021-02-03: renew it there"),
-        (Like { elsewhere: true, ..Like::default() }, "is not for 127.0.0.1 but for"),
+        (
+            Like { elsewhere: true, ..Like::default() },
+            "is not for 127.0.0.1 but for elsewhere.example: ",
+        ),
     ] {
         let etcd = Etcd::start_with_tls(&ca.issue(&folder.0, "server", like), None);
         let said = line(with_tls(&etcd, files.clone()).probe().await);
@@ -150,8 +153,8 @@ async fn plain_and_tls_taken_for_each_other_say_so() {
     let (folder, ca) = (TempDir::new(), Authority::new("private"));
     let etcd = Etcd::start_with_tls(&ca.issue(&folder.0, "server", Like::default()), None);
     let plain = etcd.tls_url().replace("https:", "http:");
-    let said = line(store(cluster(&[&plain])).probe().await);
-    assert!(said.contains("write https:// in etcd.url"), "{said}");
+    let said = store(cluster(&[&plain])).probe().await.unwrap_err().message;
+    assert!(said.contains("is etcd.url to be https://?"), "{said}");
 
     let tls = ca.client(&folder.0, None);
     let secure = etcd.url().replace("http:", "https:");
@@ -253,7 +256,9 @@ async fn a_batch_that_fails_turns_to_the_next_member_once() {
 
 #[actix_rt::test]
 async fn what_is_said_of_one_key_is_no_reason_to_leave_a_member() {
-    let denying = Canned::tcp(|_| Reply::status(401, r#"{"message":"Insufficient credentials"}"#));
+    let denying = Canned::tcp(|_| {
+        Reply::status(401, r#"{"errorCode":110,"message":"Denied","cause":"Insufficient"}"#)
+    });
     let other = Canned::tcp(|_| Reply::status(404, MISSING));
     let urls = [&denying, &other].map(|one| format!("http://{}", one.authority()));
     let store = store(cluster(&urls.each_ref().map(String::as_str)));

@@ -125,9 +125,13 @@ fn read_refusal(status: u16, refusal: Refusal) -> Result<Answer, Unfit> {
         104 => Ok(Answer::BelowValue { at: cause }),
         105 => Ok(Answer::Exists),
         108 => Ok(Answer::NotEmpty),
+        // Said of a wrong password and of a key that the user may not write alike.
         110 => Err(Unfit::new(
             StoreErrorKind::Refused,
-            format!("etcd denies it: {described}; give this client's user the right to the key"),
+            format!(
+                "etcd denies it: {described}; is the user in etcd.username right, and the \
+                 password, and has that user the right to the key?"
+            ),
         )),
         // Raft's and the server's own troubles (300 Raft error, which every
         // time-out and lost leader comes as; 301 election; 400 to 402, 500): the
@@ -159,12 +163,6 @@ fn unfit_success(status: u16, body: &[u8], error: &serde_json::Error) -> Unfit {
 fn unfit_failure(status: u16, body: &[u8]) -> Unfit {
     let quoted = quote(body);
     match status {
-        // Said of a wrong password and of a key that the user may not write alike.
-        401 if String::from_utf8_lossy(body).contains("Insufficient credentials") => Unfit::new(
-            StoreErrorKind::Refused,
-            "etcd denies it (401: Insufficient credentials): see etcd.username, and etcd.password \
-             or etcd.passwordFile; has that user the right to the key?",
-        ),
         404 => Unfit::new(
             StoreErrorKind::Malformed,
             format!(
