@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options, UnusableCluster};
@@ -203,6 +204,37 @@ async fn a_password_in_a_file_may_change() {
     fs::write(&file, "two\n").unwrap();
     eventually_async("the new password is used", SOON, || async { put(&store, "b").await.ok() })
         .await;
+}
+
+#[actix_rt::test]
+async fn the_program_takes_all_that_from_its_configuration_and_shows_no_secret() {
+    let (folder, ca) = (TempDir::new(), Authority::new("private"));
+    let server = ca.issue(&folder.0, "server", Like::default());
+    let files = ca.client(&folder.0, Some(Like::default()));
+    let etcd = Etcd::start_with_tls(&server, files.ca.as_deref());
+    etcd.enable_v2_auth("hunter2");
+    let identity = files.identity.unwrap();
+    for (password, verdict) in [("hunter2", "ok"), ("hunter22", "FAILED")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_highhock"))
+            .args(["check", "--log-level", "DEBUG", "--discovery-host", "10.0.0.1"])
+            .args(["--etcd-url", &format!("{},https://127.0.0.1:1", etcd.tls_url())])
+            .arg("--etcd-ca")
+            .arg(files.ca.as_ref().unwrap())
+            .arg("--etcd-cert")
+            .arg(&identity.cert)
+            .arg("--etcd-key")
+            .arg(&identity.key)
+            .args(["--etcd-username", "root", "--docker-url", "unix:///nonexistent"])
+            .env("HIGHHOCK_ETCD__PASSWORD", password)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        let of_etcd = said.lines().find(|line| line.starts_with("etcd ")).unwrap();
+        assert_eq!(of_etcd.split_whitespace().nth(1), Some(verdict), "{said}");
+        assert!(said.contains("request to etcd"), "{said}");
+        assert!(!said.contains("hunter") && !said.contains("cm9vd"), "{said}");
+    }
 }
 
 #[actix_rt::test]
