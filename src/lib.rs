@@ -7,6 +7,14 @@
 #[macro_use]
 extern crate highhock_actors;
 
+/// The launchers and fakes of the suites in `tests/`, which know this crate by its
+/// name, for unit tests of what no suite can see.
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+#[cfg(test)]
+extern crate self as highhock;
+
 pub mod check;
 pub mod cli;
 pub mod docker;

@@ -4,7 +4,7 @@
 mod connect;
 mod failure;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -34,11 +34,18 @@ const MAX_BODY: usize = 64 << 20;
 /// All requests go to one member until that fails one; the next request then goes
 /// to the next member. Those under way stay where they are.
 pub(super) struct Http {
-    client: awc::Client,
+    connections: RefCell<Connections>,
+    tls: Option<Rc<Tls>>,
     members: Vec<Place>,
     current: Cell<usize>,
     usual: Duration,
     log: Logger,
+}
+
+/// The kept-alive connections that were made with the same files.
+struct Connections {
+    client: awc::Client,
+    generation: u64,
 }
 
 struct Place {
@@ -46,6 +53,9 @@ struct Place {
     shown: String,
     /// The same for awc, which is not to know of TLS: see [`connect`].
     base: String,
+    is_https: bool,
+    /// Whether it has ever answered.
+    answered: Cell<bool>,
 }
 
 /// One of the cluster's members.
@@ -115,11 +125,32 @@ impl Http {
             true => Some(Rc::new(Tls::new(cluster.tls.clone(), "etcd", log.clone())?)),
             false => None,
         };
-        // Connecting has a shorter limit of its own: when it runs out, it is
-        // certain that nothing was sent.
-        let client = connect::client(tls, cluster.timeout / 2);
-        let members = cluster.urls.iter().map(Place::new).collect();
-        Ok(Self { client, members, current: Cell::new(0), usual: cluster.timeout, log })
+        let connections = Connections {
+            client: connect::client(tls.clone(), cluster.timeout),
+            generation: tls.as_ref().map_or(0, |tls| tls.generation()),
+        };
+        Ok(Self {
+            connections: RefCell::new(connections),
+            tls,
+            members: cluster.urls.iter().map(Place::new).collect(),
+            current: Cell::new(0),
+            usual: cluster.timeout,
+            log,
+        })
+    }
+
+    /// With the newest files: a connection with replaced ones is left to what is
+    /// under way on it. A certificate that etcd takes offence at can be told by
+    /// answers, while its connection stays.
+    fn client(&self) -> awc::Client {
+        let mut connections = self.connections.borrow_mut();
+        if let Some(tls) = &self.tls
+            && tls.generation() != connections.generation
+        {
+            let client = connect::client(Some(Rc::clone(tls)), self.usual);
+            *connections = Connections { client, generation: tls.generation() };
+        }
+        connections.client.clone()
     }
 
     /// How long a request for one key may take.
@@ -220,7 +251,7 @@ impl Http {
         let base = self.members.get(member.0).map_or("", |place| &place.base);
         let separator = if request.query.is_empty() { "" } else { "?" };
         let url = format!("{base}{}{separator}{}", request.path, request.query);
-        let mut call = self.client.request(request.method.clone(), url);
+        let mut call = self.client().request(request.method.clone(), url);
         if let Some(secret) = &request.authorization {
             let mut value = HeaderValue::from_str(secret.reveal()).map_err(|_| {
                 let what = "the credentials can't be sent: a character that HTTP doesn't allow";
@@ -238,7 +269,17 @@ impl Http {
                 call.insert_header((CONTENT_TYPE, "application/json")).send_body(json.clone())
             }
         };
-        sent.await.map_err(|error| Failure::to_send(error, member))
+        match (sent.await, self.members.get(member.0)) {
+            (Ok(response), place) => {
+                place.inspect(|place| place.answered.set(true));
+                Ok(response)
+            }
+            (Err(error), place) => {
+                let may_be_tls =
+                    place.is_some_and(|place| !place.is_https && !place.answered.get());
+                Err(Failure::to_send(error, may_be_tls, member))
+            }
+        }
     }
 
     async fn whole(&self, mut response: Response, member: Member) -> Result<Answer, Failure> {
@@ -276,6 +317,11 @@ impl Place {
     fn new(url: &Url) -> Self {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or(80);
-        Self { shown: url.origin().ascii_serialization(), base: format!("http://{host}:{port}") }
+        Self {
+            shown: url.origin().ascii_serialization(),
+            base: format!("http://{host}:{port}"),
+            is_https: url.scheme() == "https",
+            answered: Cell::new(false),
+        }
     }
 }

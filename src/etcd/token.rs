@@ -247,3 +247,176 @@ fn check_certificate(answer: Answer) -> Result<Answer, Failure> {
                 common name (CN): name one without a CN in etcd.cert";
     Err(Failure::new(StoreErrorKind::Unavailable, what, answer.member))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::etcd::cluster::Cluster;
+    use crate::secret::{Credentials, Password};
+    use crate::support::canned::{self, Canned, Reply};
+    use crate::support::certs::{Authority, Like};
+    use crate::support::etcd::Etcd;
+    use crate::support::{TempDir, eventually_async};
+    use crate::tls::TlsFiles;
+
+    const RANGE: &str = "/v3/kv/range";
+    const BAD_TOKEN: &str = r#"{"error":"etcdserver: invalid auth token","message":"etcdserver: invalid auth token","code":16}"#;
+
+    fn gateway(url: &str, tls: TlsFiles, password: Option<Password>) -> Authorized {
+        let log = Logger::root(slog::Discard, slog::o!());
+        let timeout = Duration::from_secs(4);
+        let cluster = Cluster { tls, timeout, ..Cluster::new(vec![url.parse().unwrap()]) };
+        let http = Http::new(&cluster, log.clone()).unwrap();
+        let login = password.map(|password| {
+            let credentials = Credentials { username: "root".to_owned(), password };
+            Login::new(&credentials, log.clone()).unwrap()
+        });
+        Authorized::new(http, login, log)
+    }
+
+    fn with_password(url: &str, password: &str) -> Authorized {
+        gateway(url, TlsFiles::default(), Some(Password::Given(Secret::new(password))))
+    }
+
+    fn range() -> Request<'static> {
+        Request {
+            method: Method::POST,
+            path: RANGE,
+            query: "",
+            body: Body::Json(r#"{"key":"YQ=="}"#.into()),
+            limit: Duration::from_secs(4),
+            authorization: None,
+        }
+    }
+
+    fn canned(script: impl Fn(&canned::Request) -> Reply + Send + Sync + 'static) -> Canned {
+        Canned::tcp(script)
+    }
+
+    fn calls(server: &Canned, path: &str) -> usize {
+        server.requests().iter().filter(|request| request.target == path).count()
+    }
+
+    #[actix_rt::test]
+    async fn one_token_is_asked_for_however_many_want_one_and_renewed_once() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        let server = canned(move |request| match request.target.as_str() {
+            RANGE if counter.load(Ordering::SeqCst) < 2 => Reply::status(401, BAD_TOKEN),
+            RANGE => Reply::json("{}"),
+            _ => {
+                let number = counter.fetch_add(1, Ordering::SeqCst);
+                Reply::json(format!(r#"{{"token":"token.{number}"}}"#))
+            }
+        });
+        let gateway = with_password(&format!("http://{}", server.authority()), "hunter2");
+        let answers = join_all((0..8).map(|_| gateway.send(range()))).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().unwrap().status == 200));
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        let question = &server.requests()[0];
+        assert_eq!(question.body, r#"{"name":"root","password":"hunter2"}"#);
+    }
+
+    #[actix_rt::test]
+    async fn a_token_that_is_never_right_is_renewed_once_a_request() {
+        let server = canned(|request| match request.target.as_str() {
+            RANGE => Reply::status(401, BAD_TOKEN),
+            _ => Reply::json(r#"{"token":"a.1"}"#),
+        });
+        let gateway = with_password(&format!("http://{}", server.authority()), "hunter2");
+        assert_eq!(gateway.send(range()).await.unwrap().status, 401);
+        assert_eq!((calls(&server, RANGE), server.requests().len()), (2, 4));
+    }
+
+    #[actix_rt::test]
+    async fn a_refused_password_is_not_tried_at_once_again_and_not_told() {
+        let refusal = r#"{"error":"etcdserver: authentication failed, invalid user ID or password","code":3}"#;
+        let server = canned(move |_| Reply::status(400, refusal));
+        let gateway = with_password(&format!("http://{}", server.authority()), "hunter2");
+        for _ in 0..5 {
+            let failure = gateway.send(range()).await.unwrap_err();
+            assert_eq!(failure.kind, StoreErrorKind::Unavailable);
+            assert!(failure.what.contains("etcd.passwordFile"), "{}", failure.what);
+            assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
+        }
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn trouble_while_asking_for_a_token_says_that_nothing_was_sent() {
+        let server = canned(|_| Reply::Hangup);
+        let gateway = with_password(&format!("http://{}", server.authority()), "hunter2");
+        let failure = gateway.send(range()).await.unwrap_err();
+        assert_eq!(failure.kind, StoreErrorKind::Unavailable);
+        assert!(failure.what.starts_with("asking for a token: "), "{}", failure.what);
+    }
+
+    #[actix_rt::test]
+    async fn real_etcd_gives_tokens_once_it_wants_them() {
+        let mut etcd = Etcd::start();
+        let gateway = with_password(&etcd.url(), "hunter2");
+        assert_eq!(gateway.send(range()).await.unwrap().status, 200);
+        etcd.enable_v3_auth("hunter2");
+        assert_eq!(gateway.send(range()).await.unwrap().status, 200);
+        // A restart forgets all tokens.
+        etcd.stop();
+        etcd.start_again(false);
+        // Time to notice that the old connection is gone.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(gateway.send(range()).await.unwrap().status, 200);
+        let nobody = self::gateway(&etcd.url(), TlsFiles::default(), None);
+        assert_eq!(nobody.send(range()).await.unwrap().status, 400);
+        let wrong = with_password(&etcd.url(), "hunter3");
+        let failure = wrong.send(range()).await.unwrap_err();
+        assert!(failure.what.contains("refuses the user \"root\""), "{}", failure.what);
+    }
+
+    #[actix_rt::test]
+    async fn real_etcd_streams_a_watch_with_a_token() {
+        use futures_util::StreamExt;
+        let etcd = Etcd::start();
+        etcd.enable_v3_auth("hunter2");
+        let gateway = with_password(&etcd.url(), "hunter2");
+        let watch = Request {
+            path: "/v3/watch",
+            body: Body::Json(r#"{"create_request":{"key":"YQ=="}}"#.into()),
+            ..range()
+        };
+        let Opened::Stream { mut chunks, .. } = gateway.open_stream(watch).await.unwrap() else {
+            panic!("no stream");
+        };
+        let first = chunks.next().await.unwrap().unwrap();
+        assert!(String::from_utf8_lossy(&first).contains(r#""created":true"#), "{first:?}");
+        drop(etcd);
+        while let Some(chunk) = chunks.next().await {
+            if let Err(failure) = chunk {
+                assert_eq!(failure.kind, StoreErrorKind::Unknown);
+            }
+        }
+    }
+
+    #[actix_rt::test]
+    async fn real_etcd_takes_client_certificates_without_a_common_name_only() {
+        let (folder, ca) = (TempDir::new(), Authority::new("private"));
+        let server = ca.issue(&folder.0, "server", Like::default());
+        let named = Like { common_name: Some("me"), ..Like::default() };
+        let files = ca.client(&folder.0, Some(named));
+        let etcd = Etcd::start_with_tls(&server, files.ca.as_deref());
+        etcd.enable_v3_auth("hunter2");
+        let password = Some(Password::Given(Secret::new("hunter2")));
+        let gateway = gateway(&etcd.tls_url(), files, password);
+        let failure = gateway.send(range()).await.unwrap_err();
+        assert!(failure.what.contains("without a CN in etcd.cert"), "{}", failure.what);
+        ca.issue(&folder.0, "client", Like::default());
+        let patience = Duration::from_secs(20);
+        eventually_async("the new certificate counts", patience, || async {
+            gateway.send(range()).await.ok().filter(|answer| answer.status == 200)
+        })
+        .await;
+    }
+}

@@ -8,6 +8,9 @@ use time::macros::format_description;
 
 use super::TlsFiles;
 
+/// How many of a certificate's names are told.
+const MOST_NAMES: usize = 5;
+
 /// A connection that TLS refused; nothing of a request was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -17,6 +20,13 @@ impl TlsFailure {
     /// The one that an I/O error holds.
     pub fn within(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
+    }
+
+    /// The server ended the connection while TLS was being agreed on.
+    pub(super) fn cut_off(section: &str) -> Self {
+        Self(format!(
+            "the connection was closed before TLS was agreed on; is {section}.url to be http://?"
+        ))
     }
 
     pub(super) fn new(cause: &Error, files: &TlsFiles, section: &str) -> Self {
@@ -54,7 +64,11 @@ fn certificate(error: &CertificateError, files: &TlsFiles, section: &str) -> Str
         CertificateError::NotValidForNameContext { expected, presented } => {
             let for_whom = match presented.as_slice() {
                 [] => "for no name at all".to_owned(),
-                names => format!("for {}", names.join(", ")),
+                names => {
+                    let names: Vec<_> =
+                        names.iter().take(MOST_NAMES).map(|name| plain(name)).collect();
+                    format!("for {}", names.join(", "))
+                }
             };
             format!(
                 "the server's certificate is not for {} but {for_whom}: write {section}.url so, or \
@@ -78,6 +92,13 @@ fn certificate(error: &CertificateError, files: &TlsFiles, section: &str) -> Str
         }
         other => format!("the server's certificate can't be used: {other}"),
     }
+}
+
+/// A name without what a library puts around it, as in `DnsName("etcd.example")`,
+/// and fit for a line.
+fn plain(name: &str) -> String {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"').replace(char::is_control, "?")
 }
 
 /// What the server said against this client.

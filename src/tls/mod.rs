@@ -12,11 +12,13 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_rt::net::TcpStream;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use slog::{Logger, warn};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -25,6 +27,9 @@ use crate::stamp::Stamp;
 pub use failure::TlsFailure;
 pub use files::UnusableFile;
 pub use link::Link;
+
+/// How often the files are looked at while no new connection is made.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The files that say whom to trust and who to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +69,9 @@ pub struct Tls {
     section: &'static str,
     config: RefCell<Arc<ClientConfig>>,
     stamps: RefCell<Vec<Stamp>>,
+    /// How many times they were replaced by others that can be used.
+    generation: Cell<u64>,
+    looked: Cell<Instant>,
     /// Whether the files are broken now, and that was told.
     broken: Cell<bool>,
     log: Logger,
@@ -77,7 +85,26 @@ impl Tls {
     pub fn new(files: TlsFiles, section: &'static str, log: Logger) -> Result<Self, UnusableFile> {
         let stamps = RefCell::new(files.stamps());
         let config = RefCell::new(Arc::new(files::read(&files, section)?));
-        Ok(Self { files, section, config, stamps, broken: Cell::new(false), log })
+        let (generation, looked) = (Cell::new(0), Cell::new(Instant::now()));
+        Ok(Self {
+            files,
+            section,
+            config,
+            stamps,
+            generation,
+            looked,
+            broken: Cell::new(false),
+            log,
+        })
+    }
+
+    /// A number that changes when the files were replaced: connections made before
+    /// have the old ones. The files are looked at once a second at most.
+    pub fn generation(&self) -> u64 {
+        if self.looked.get().elapsed() >= LOOK_EVERY {
+            self.current();
+        }
+        self.generation.get()
     }
 
     /// Speaks TLS over a fresh connection to `host`.
@@ -88,11 +115,17 @@ impl Tls {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no name that TLS knows"))?;
         let connector = TlsConnector::from(self.current());
-        connector.connect(name, stream).await.map_err(|error| self.explain(error))
+        connector.connect(name, stream).await.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                io::Error::new(error.kind(), TlsFailure::cut_off(self.section))
+            }
+            _ => self.explain(error),
+        })
     }
 
     /// The configuration by the newest files that can be used.
     fn current(&self) -> Arc<ClientConfig> {
+        self.looked.set(Instant::now());
         let stamps = self.files.stamps();
         // Broken ones are read each time: they are being replaced, maybe.
         if self.broken.get() || *self.stamps.borrow() != stamps {
@@ -103,6 +136,7 @@ impl Tls {
                     self.config.replace(Arc::new(config));
                     self.stamps.replace(stamps);
                     self.broken.set(false);
+                    self.generation.set(self.generation.get() + 1);
                 }
                 Err(error) => {
                     if !self.broken.replace(true) {

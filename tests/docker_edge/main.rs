@@ -8,6 +8,7 @@ mod support;
 
 mod canned;
 mod engine;
+mod tls;
 
 use std::time::Duration;
 

@@ -8,6 +8,10 @@ use tokio::time::Instant;
 
 use super::{TempDir, docker, eventually};
 
+/// The built program. The library's own tests, which share this module for other parts of
+/// it, have none.
+const PROGRAM: Option<&str> = option_env!("CARGO_BIN_EXE_highhock");
+
 /// The address that the daemons of the tests publish.
 pub const ADDRESS: &str = "10.77.66.0";
 
@@ -57,7 +61,7 @@ impl Highhock {
     fn command(&self, dir: &TempDir, subcommand: &[&str]) -> Command {
         let config = dir.0.join("highhock.json");
         fs::write(&config, "{}").unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_highhock"));
+        let mut command = Command::new(PROGRAM.expect("a suite of the daemon's"));
         command.args(subcommand).arg("--config").arg(config);
         command.args(self.flags.iter().flat_map(|(name, value)| [name, value]));
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use highhock::tls::Identity;
 use serde_json::Value;
 use tokio::time::Instant;
 use url::form_urlencoded::Serializer;
@@ -19,6 +21,8 @@ use super::{eventually, free_port, run_id};
 
 /// How long an etcd may take until it answers, or until it is gone.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 /// Which etcd server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub struct Etcd {
     child: Option<Child>,
     program: PathBuf,
     client_port: u16,
+    /// Where TLS is spoken beside.
+    tls_port: Option<u16>,
     peer_port: u16,
     dir: PathBuf,
     flags: Vec<String>,
@@ -82,7 +88,7 @@ impl Reader {
     /// doesn't answer.
     pub fn list(self, key: &str) -> Option<Vec<Node>> {
         let target = format!("/v2/keys/{key}?quorum=true&recursive=true");
-        let (status, body) = exchange(self.client_port, PATIENCE, "GET", &target, None)?;
+        let (status, body) = exchange(self.client_port, PATIENCE, "GET", &target, "", "")?;
         let mut nodes = Vec::new();
         match status {
             200 => {
@@ -106,7 +112,7 @@ impl Etcd {
     /// this machine has none: the test is to return then.
     pub fn start_release(release: Release) -> Option<Self> {
         let program = release.program()?;
-        Some(Self::start_program(&program, &usual_parent(), release.flags()))
+        Some(Self::start_program(&program, &usual_parent(), release.flags(), false))
     }
 
     /// Starts an etcd with these flags besides those for its places.
@@ -116,13 +122,26 @@ impl Etcd {
 
     /// Starts an etcd with its data in a folder below `parent`.
     pub fn start_in(parent: &Path, flags: &[&str]) -> Self {
-        Self::start_program(Path::new("etcd"), parent, flags)
+        Self::start_program(Path::new("etcd"), parent, flags, false)
     }
 
-    fn start_program(program: &Path, parent: &Path, flags: &[&str]) -> Self {
+    /// Starts an etcd with both APIs that speaks TLS with this identity, to clients
+    /// that have a certificate by the CA where one is given. It speaks plainly,
+    /// too, on another port, for the test itself.
+    pub fn start_with_tls(identity: &Identity, client_ca: Option<&Path>) -> Self {
+        let (cert, key) = (path_text(&identity.cert), path_text(&identity.key));
+        let mut flags = vec!["--enable-v2=true", "--cert-file", &cert, "--key-file", &key];
+        let ca = client_ca.map(path_text);
+        if let Some(ca) = &ca {
+            flags.extend(["--client-cert-auth", "--trusted-ca-file", ca]);
+        }
+        Self::start_program(Path::new("etcd"), &std::env::temp_dir(), &flags, true)
+    }
+
+    fn start_program(program: &Path, parent: &Path, flags: &[&str], tls: bool) -> Self {
         // Another process may take a free port before etcd does: try some more.
         let mut etcd = (0..5).find_map(|_| {
-            let mut etcd = Self::prepare(program, parent);
+            let mut etcd = Self::prepare(program, parent, tls);
             // A lone member need not wait long for votes.
             let quick = ["--heartbeat-interval", "20", "--election-timeout", "200"];
             let alone = format!("default={}", etcd.peer_url());
@@ -138,7 +157,8 @@ impl Etcd {
     /// The members of a cluster of this release, not yet started.
     pub(super) fn prepare_members(release: Release, program: &Path, count: usize) -> Vec<Self> {
         let parent = usual_parent();
-        let mut members: Vec<_> = (0..count).map(|_| Self::prepare(program, &parent)).collect();
+        let mut members: Vec<_> =
+            (0..count).map(|_| Self::prepare(program, &parent, false)).collect();
         let urls = members.iter().map(Self::peer_url).enumerate();
         let all = urls.map(|(at, url)| format!("member-{at}={url}")).collect::<Vec<_>>().join(",");
         for (at, member) in members.iter_mut().enumerate() {
@@ -148,7 +168,7 @@ impl Etcd {
         members
     }
 
-    fn prepare(program: &Path, parent: &Path) -> Self {
+    fn prepare(program: &Path, parent: &Path, tls: bool) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("highhock-etcd-{}-{}-{number}", run_id(), std::process::id());
@@ -156,6 +176,7 @@ impl Etcd {
             child: None,
             program: program.to_owned(),
             client_port: free_port(),
+            tls_port: tls.then(free_port),
             peer_port: free_port(),
             dir: parent.join(name),
             flags: Vec::new(),
@@ -172,7 +193,8 @@ impl Etcd {
     /// others before it can answer.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "etcd runs already");
-        let client = self.url();
+        let tls_url = self.tls_port.map(|_| format!(",{}", self.tls_url()));
+        let client = self.url() + &tls_url.unwrap_or_default();
         let peer = self.peer_url();
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let child = Command::new(&self.program)
@@ -228,6 +250,68 @@ impl Etcd {
     /// Its v3 API, for blocking requests.
     pub fn v3(&self) -> V3 {
         V3::at(self.client_port)
+    }
+
+    /// Its client URL with TLS.
+    pub fn tls_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.tls_port.expect("etcd speaks TLS"))
+    }
+
+    /// Where it speaks plainly: `127.0.0.1:port`.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.client_port).into()
+    }
+
+    /// Makes the user root with this password, and switches v2's authentication on.
+    /// Who gives no name may read then, not write.
+    pub fn enable_v2_auth(&self, password: &str) {
+        let root = serde_json::json!({ "user": "root", "password": password }).to_string();
+        let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("root:{password}")));
+        let revoke = r#"{"role":"guest","revoke":{"kv":{"read":[],"write":["/*"]}}}"#;
+        for (target, body) in [
+            ("/v2/auth/users/root", root.as_str()),
+            ("/v2/auth/enable", ""),
+            ("/v2/auth/roles/guest", revoke),
+        ] {
+            let (status, said) = self.send_json("PUT", target, body, Some(&basic));
+            assert!(matches!(status, 200 | 201), "{target}: {status} {said}");
+        }
+    }
+
+    /// Changes root's password in v2's authentication.
+    pub fn change_v2_password(&self, old: &str, new: &str) {
+        let root = serde_json::json!({ "user": "root", "password": new }).to_string();
+        let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("root:{old}")));
+        let (status, said) = self.send_json("PUT", "/v2/auth/users/root", &root, Some(&basic));
+        assert_eq!(status, 200, "{said}");
+    }
+
+    /// Makes the user root with this password, and switches v3's authentication on.
+    pub fn enable_v3_auth(&self, password: &str) {
+        let root = serde_json::json!({ "name": "root", "password": password }).to_string();
+        for (call, body) in [
+            ("user/add", root.as_str()),
+            ("role/add", r#"{"name":"root"}"#),
+            ("user/grant", r#"{"user":"root","role":"root"}"#),
+            ("enable", "{}"),
+        ] {
+            let (status, said) = self.send_json("POST", &format!("/v3/auth/{call}"), body, None);
+            assert_eq!(status, 200, "{call}: {said}");
+        }
+    }
+
+    /// One request with JSON: status and body. Panics where etcd is away.
+    pub fn send_json(
+        &self,
+        method: &str,
+        target: &str,
+        json: &str,
+        authorization: Option<&str>,
+    ) -> (u16, String) {
+        let authorization =
+            authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
+        let headers = format!("Content-Type: application/json\r\n{authorization}");
+        exchange(self.client_port, PATIENCE, method, target, &headers, json).expect("etcd answers")
     }
 
     /// Ends it as an operator would, and waits until it is gone.
@@ -338,9 +422,9 @@ impl Etcd {
     /// One request to the keys API: status and JSON. Panics where etcd is away.
     pub fn request(&self, method: &str, key_and_query: &str, form: Option<&str>) -> (u16, Value) {
         let target = format!("/v2/keys/{key_and_query}");
-        let body = form.map(|form| ("application/x-www-form-urlencoded", form));
         let (status, body) =
-            exchange(self.client_port, PATIENCE, method, &target, body).expect("etcd answers");
+            exchange(self.client_port, PATIENCE, method, &target, FORM, form.unwrap_or_default())
+                .expect("etcd answers");
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 }
@@ -359,6 +443,10 @@ impl Drop for Etcd {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn node(json: &Value) -> Node {
@@ -386,28 +474,27 @@ fn usual_parent() -> PathBuf {
 }
 
 fn answers_healthily(port: u16, within: Duration) -> bool {
-    let health = exchange(port, within, "GET", "/health", None);
+    let health = exchange(port, within, "GET", "/health", "", "");
     health.is_some_and(|(_, body)| body.contains(r#""health":"true""#))
 }
 
 /// Status and body; `None`: no whole answer in time. HTTP/1.0, so that the body
-/// ends where the connection does. What is sent is its type and itself.
+/// ends where the connection does. Each of the headers ends its line.
 pub(super) fn exchange(
     port: u16,
     timeout: Duration,
     method: &str,
     target: &str,
-    content: Option<(&str, &str)>,
+    headers: &str,
+    body: &str,
 ) -> Option<(u16, String)> {
     let deadline = Instant::now() + timeout;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect_timeout(&address, timeout).ok()?;
-    let (kind, content) = content.unwrap_or_default();
-    let head = format!(
-        "{method} {target} HTTP/1.0\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
-        content.len()
-    );
-    stream.write_all((head + content).as_bytes()).ok()?;
+    let length = body.len();
+    let request =
+        format!("{method} {target} HTTP/1.0\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).ok()?;
     let answer = read_until(&mut stream, deadline)?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;

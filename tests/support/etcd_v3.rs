@@ -154,8 +154,9 @@ impl V3 {
     /// answer in time.
     pub fn request(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
         let target = format!("/v3/{path}");
-        let content = ("application/json", &*body.to_string());
-        let (status, body) = exchange(self.port, self.timeout, "POST", &target, Some(content))?;
+        let headers = "Content-Type: application/json\r\n";
+        let (status, body) =
+            exchange(self.port, self.timeout, "POST", &target, headers, &body.to_string())?;
         Some((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
     }
 

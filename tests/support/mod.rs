@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 pub mod canned;
+pub mod certs;
 pub mod cluster;
 pub mod daemon;
 pub mod dns;
@@ -12,6 +13,7 @@ pub mod etcd;
 pub mod etcd_v3;
 pub mod front;
 pub mod relay;
+pub mod tls_front;
 pub mod tools;
 
 use std::future::Future;

@@ -19,11 +19,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// etcd's host name, or a replaced certificate, is noticed some time.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(600);
 
-/// An HTTP client with no time-out of its own but for connecting, TLS included.
+/// An HTTP client with no time-out of its own but for connecting, TLS included:
+/// half the usual limit of a request, so that when it runs out it is certain that
+/// nothing was sent.
 ///
 /// It is given URLs with `http` even where TLS is spoken: the connections that it
 /// is handed do that by themselves.
-pub(super) fn client(tls: Option<Rc<Tls>>, connect_limit: Duration) -> Client {
+pub(super) fn client(tls: Option<Rc<Tls>>, usual_limit: Duration) -> Client {
     let service = fn_service::<_, _, _, _, _, ()>(move |request: ConnectInfo<Uri>| {
         let uri = request.request().clone();
         let tls = tls.clone();
@@ -36,7 +38,7 @@ pub(super) fn client(tls: Option<Rc<Tls>>, connect_limit: Duration) -> Client {
     });
     let connector = Connector::new()
         .connector(service)
-        .timeout(connect_limit)
+        .timeout(usual_limit / 2)
         .conn_keep_alive(KEEP_ALIVE)
         .conn_lifetime(MAX_CONNECTION_AGE);
     // No redirects: a write must not be repeated elsewhere. No time-out of awc's:

@@ -27,13 +27,15 @@ impl Failure {
         Self { kind, what: what.to_string(), member }
     }
 
-    /// No answer's head.
-    pub(super) fn to_send(error: SendRequestError, member: Member) -> Self {
+    /// No answer's head. `may_be_tls`: from a member that has never answered a plain
+    /// request yet. etcd closes a connection that should have been one with TLS.
+    pub(super) fn to_send(error: SendRequestError, may_be_tls: bool, member: Member) -> Self {
         let (kind, what) = match error {
             // awc says so when the connection ends before an answer, not only while
             // connecting: the request was sent.
             SendRequestError::Connect(ConnectError::Disconnected) => {
-                (Unknown, "the connection was closed before an answer came".to_owned())
+                let hint = if may_be_tls { "; is etcd.url to be https://?" } else { "" };
+                (Unknown, format!("the connection was closed before an answer came{hint}"))
             }
             SendRequestError::Connect(ConnectError::Timeout) => {
                 (Unavailable, format!("no connection within the time-out; {IS_IT_THERE}"))

@@ -137,9 +137,13 @@ fn read_refusal(status: u16, refusal: Refusal) -> Result<Answer, Unfit> {
         104 => Ok(Answer::BelowValue { at: cause }),
         105 => Ok(Answer::Exists),
         108 => Ok(Answer::NotEmpty),
+        // Said of a wrong password and of a key that the user may not write alike.
         110 => Err(Unfit::new(
             StoreErrorKind::Refused,
-            format!("etcd denies it: {described}; give this client's user the right to the key"),
+            format!(
+                "etcd denies it: {described}; is the user in etcd.username right, and the \
+                 password, and has that user the right to the key?"
+            ),
         )),
         // Raft's and the server's own troubles (300 Raft error, which every
         // time-out and lost leader comes as; 301 election; 400 to 402, 500): the
