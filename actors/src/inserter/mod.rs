@@ -120,7 +120,7 @@ enum Gate {
 }
 
 /// What the inserter is to know of its publisher besides the [`Terms`].
-pub struct InserterSetup<R: RecordStore> {
+pub(crate) struct InserterSetup<R: RecordStore> {
     /// Where records go.
     pub store: Rc<R>,
     /// How they are kept.
@@ -162,7 +162,7 @@ type ReadOutcome = (RecordKey, Result<Option<Found>, StoreError>);
 
 impl<R: RecordStore> EtcdInserter<R> {
     /// An inserter that knows of no container.
-    pub fn new(setup: InserterSetup<R>) -> Self {
+    pub(crate) fn new(setup: InserterSetup<R>) -> Self {
         let now = Instant::now();
         let InserterSetup { store, terms, family, deeds, list_again, log } = setup;
         Self {
