@@ -11,7 +11,9 @@ use crate::docker::Docker;
 use crate::etcd::EtcdStore;
 use crate::host::Published;
 use crate::settings::{OnExit, Settings};
-use crate::settle::{NotSettled, ask_engine, ask_etcd, docker, lease_family, rules, store};
+use crate::settle::{
+    NotSettled, ask_engine, ask_etcd, check_files, docker, lease_family, rules, store,
+};
 use crate::suspend;
 use crate::tls::UnusableFile;
 
@@ -48,10 +50,11 @@ pub async fn run(
 ) -> Result<(), Ended> {
     tokio::pin!(shutdown);
     let docker = docker(&settings.docker, &log.new(o!("edge" => "docker")))?;
+    let etcd_log = log.new(o!("edge" => "etcd"));
+    check_files(&settings, &etcd_log).map_err(NotSettled::from)?;
     notice!(log, "highhock starts"; "version" => env!("CARGO_PKG_VERSION"),
         "publishes" => published.host.to_string(), "as_told_by" => published.source.to_string(),
         "docker" => docker.endpoint().to_string(), "etcd" => settings.etcd.members());
-    let etcd_log = log.new(o!("edge" => "etcd"));
     let settled = tokio::select! {
         settled = async {
             tokio::try_join!(

@@ -151,7 +151,6 @@ fn what_this_version_lacks_is_refused_and_no_secret_shown() {
         lacks("discovery.drain", "false"),
         lacks("discovery.methods", "the list [\"env\", \"compose\"]"),
         lacks("dns.listen", "the list [\"127.0.0.1:53\"]"),
-        lacks("etcd.api", "\"v3\""),
         lacks("store", "\"standalone\""),
     ];
     refused_file("not-available.json", &lines.each_ref().map(String::as_str));

@@ -152,7 +152,6 @@ fn every_fault_of_every_layer_is_told_at_once() {
 fn what_this_version_lacks_is_refused_in_every_key() {
     let wanted = |key: &Key| match key.path {
         "store" => Some("standalone"),
-        "etcd.api" => Some("v3"),
         "discovery.methods" => Some("env,registrator"),
         "discovery.metadata" => Some("aws"),
         "discovery.address" => Some("container"),
@@ -171,7 +170,7 @@ fn what_this_version_lacks_is_refused_in_every_key() {
         assert!(faults[0].contains("not available in this version"), "{faults:?}");
         count += 1;
     }
-    assert_eq!(count, 16);
+    assert_eq!(count, 15);
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub struct SettledEtcd {
 }
 
 /// The cluster that the settings name.
-pub fn cluster(settings: &settings::Etcd) -> Cluster {
+fn cluster(settings: &settings::Etcd) -> Cluster {
     Cluster {
         tls: settings.tls.clone(),
         credentials: settings.credentials.clone(),
@@ -56,6 +56,16 @@ pub async fn ask_etcd(settings: &Settings, log: &Logger) -> Result<SettledEtcd, 
     };
     let domain = found.unwrap_or_else(|| skydns.domain.clone());
     Ok(SettledEtcd { detected, domain, domain_from })
+}
+
+/// Whether the files that the settings name for TLS and the password can be used: an
+/// operator should hear of that at once, and not only when etcd first answers.
+///
+/// # Errors
+/// Where one can't.
+pub fn check_files(settings: &Settings, log: &Logger) -> Result<(), UnusableCluster> {
+    let (cluster, root) = (cluster(&settings.etcd), RecordKey::from_path(""));
+    EtcdV3::new(EtcdV3Options { cluster, root }, log.clone()).map(drop)
 }
 
 /// The store for what was settled. Nothing is asked yet.

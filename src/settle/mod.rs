@@ -17,7 +17,7 @@ use crate::hostname;
 use crate::settings::Settings;
 
 pub use docker::{ask_engine, docker};
-pub use etcd::{SettledEtcd, ask_etcd, cluster, store};
+pub use etcd::{SettledEtcd, ask_etcd, check_files, store};
 
 /// Why it is not settled how to publish.
 #[derive(Debug, thiserror::Error)]
