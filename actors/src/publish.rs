@@ -51,8 +51,8 @@ pub struct Rules {
     pub methods: Vec<Method>,
     /// Whether a container with a health check must be healthy to be published.
     pub health: bool,
-    /// Whether a record may hold a text beside a host's name. CoreDNS would answer
-    /// that text and nothing else: no address, no port.
+    /// Whether a text beside a host's name does no harm. CoreDNS would answer that
+    /// text and nothing else: neither the host nor the port.
     pub text_beside_name: bool,
 }
 
@@ -99,7 +99,7 @@ pub fn offer(container: &Container, reach: &Reach, rules: &Rules) -> Offer {
     for service in &services {
         match wanted_record(container, service, reach, rules) {
             Ok(mut record) => {
-                skipped.extend(take_hiding_text(service, &mut record.value, rules));
+                skipped.extend(see_to_hiding_text(service, &mut record.value, rules));
                 wanted.push(record);
             }
             Err(reason) => skipped.push(Skipped::new(&service.to_string(), reason)),
@@ -182,16 +182,27 @@ fn is_at_or_below(name: &str, above: &str) -> bool {
     name.strip_suffix(above).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// Takes the text off a record that it would hide.
-fn take_hiding_text(service: &Service, value: &mut RecordValue, rules: &Rules) -> Option<Skipped> {
+/// Sees to a text that would hide its record. Where the container names the host as
+/// well, it gets what it asks for; else it can't know, and the text is taken off.
+fn see_to_hiding_text(
+    service: &Service,
+    value: &mut RecordValue,
+    rules: &Rules,
+) -> Option<Skipped> {
     let Host::Name(host) = &value.host else { return None };
     if rules.text_beside_name {
         return None;
     }
     let text = value.text.take()?;
+    if service.attributes.host.is_some() {
+        value.text = Some(text);
+        let reason = "it has a text beside a host's name: CoreDNS answers the text, and neither \
+                      the host nor the port";
+        return Some(Skipped::new(&service.to_string(), reason));
+    }
     let reason = format!(
-        "the record leads to a host's name, {host}, and CoreDNS would answer the text and nothing \
-         else: it is published without the text"
+        "the record leads to a host's name, {host}, and CoreDNS would answer the text and neither \
+         host nor port: it is published without the text"
     );
     Some(Skipped::new(&format!("highhock.{}.text={text}", service.name), reason))
 }
@@ -297,6 +308,17 @@ mod tests {
                 assert!(skipped.reason.contains("node1.example.com"), "{}", skipped.reason);
             }
         }
+    }
+
+    #[test]
+    fn a_container_that_names_text_and_host_gets_both_and_is_told() {
+        let container =
+            httpd().label("highhock.text", "hello").label("highhock.httpd.host", "example.com");
+        let offer = offered(&container, &Rules { text_beside_name: false, ..rules() });
+        assert_eq!(offer.wanted[0].value.text.as_deref(), Some("hello"));
+        assert_eq!(offer.skipped.len(), 1);
+        assert_eq!(offer.skipped[0].entry, "httpd:80");
+        assert!(offer.skipped[0].reason.contains("CoreDNS"), "{:?}", offer.skipped);
     }
 
     #[test]

@@ -26,7 +26,7 @@ const PORT: &str = "80";
 pub struct Machines {
     etcd: V3,
     highhock: Highhock,
-    /// None until it is known which layout is to be used.
+    /// Started when they are needed: then it is known in which layout.
     machines: Vec<Machine>,
     published: u32,
     /// With the name that answers with its record alone.
@@ -57,24 +57,30 @@ impl Machines {
     }
 
     /// The machine that this service runs on, with HighHock in the service's layout:
-    /// the one of the address that it names, else each in turn.
+    /// the one of the address that it names, else each in turn. A host's name that is
+    /// no machine's is for the container to say.
     fn machine_for(&mut self, service: &Service) -> &Machine {
         let layout = if service.replica.is_some() { "instance" } else { "flat" };
-        let named = service.host.as_ref().filter(|host| host.parse::<IpAddr>().is_ok());
+        let is_there = |host: &String| self.machines.iter().any(|it| it.address == *host);
+        let is_machine = |host: &&String| host.parse::<IpAddr>().is_ok() || is_there(host);
+        let named = service.host.as_ref().filter(is_machine);
         let turn = ADDRESSES[self.published as usize % ADDRESSES.len()];
         let address = named.map_or(turn, String::as_str);
         let at = self.machines.iter().position(|machine| machine.address == address);
-        let at = at.unwrap_or_else(|| {
-            let name = format!("web{}", self.machines.len() + 1);
-            let highhock = self.highhock.clone().flag("--skydns-layout", layout);
-            self.machines.push(Machine::start(name, address, highhock));
-            self.machines.len() - 1
-        });
+        let at = at.unwrap_or_else(|| self.add(address, layout));
         self.published += 1;
         &self.machines[at]
     }
 
-    /// Waits until the HighHock that has the container of this name says all that.
+    /// Starts a machine that publishes itself as this address or name; its number.
+    pub fn add(&mut self, address: &str, layout: &str) -> usize {
+        let name = format!("web{}", self.machines.len() + 1);
+        let highhock = self.highhock.clone().flag("--skydns-layout", layout);
+        self.machines.push(Machine::start(name, address, highhock));
+        self.machines.len() - 1
+    }
+
+    /// Waits until one of the HighHocks says all that in a line.
     #[track_caller]
     pub fn says(&self, parts: &[&str]) {
         eventually(&format!("a log line with {parts:?}"), PATIENCE, || {

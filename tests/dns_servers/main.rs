@@ -80,6 +80,7 @@ on_every_release! {
     an_ipv6_record_answers_aaaa
     a_host_name_answers_a_cname_and_what_it_leads_to
     a_host_name_elsewhere_answers_a_cname
+    a_text_is_told_of_a_host_name_and_of_no_address
     a_text_hides_no_service
     replicas_answer_together_and_each_alone
     a_name_of_several_labels_answers_and_so_does_what_is_above_it

@@ -74,19 +74,18 @@ pub fn a_text_is_told_of_a_host_name_and_of_no_address(
     assert_no_data(&dns.dig(&name.question(), "A"));
 }
 
-/// HighHock writes no text where that would hide the rest, and says so.
+/// Whose container tells a text need not know that its host publishes a name.
 pub fn a_text_hides_no_service(machines: &mut Machines, dns: &CoreDns) {
+    let name = "machine.example.net".to_owned();
+    machines.add(&name, "flat");
     let text = Some("made of clay".to_owned());
-    let address = Service { text: text.clone(), ..Service::flat("httpd") };
-    let name = Service { host: Some("machine.example.net".into()), ..Service::flat("named") };
-    let name = Service { text, ..name };
-    let (at_address, at_name) = (machines.publish(&address), machines.publish(&name));
+    let service = Service { host: Some(name.clone()), text, ..Service::flat("httpd") };
+    let published = machines.publish(&service);
 
-    assert_eq!(dns.dig(&address.question(), "A").data("A"), hosts(&[&at_address]));
-    let reply = dns.dig(&name.question(), "A");
-    assert_eq!(reply.data("CNAME"), BTreeSet::from(["machine.example.net.".to_owned()]));
-    assert_eq!(dns.dig(&name.question(), "SRV").targets(), alone(&at_name));
-    machines.says(&["left out", "highhock.named.text=made of clay", "machine.example.net"]);
+    let reply = dns.dig(&service.question(), "A");
+    assert_eq!(reply.data("CNAME"), BTreeSet::from([format!("{name}.")]));
+    assert_eq!(dns.dig(&service.question(), "SRV").targets(), alone(&published));
+    machines.says(&["left out", "highhock.httpd.text=made of clay", &name]);
 }
 
 pub fn replicas_answer_together_and_each_alone(publisher: &mut impl Publisher, dns: &CoreDns) {
