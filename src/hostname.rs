@@ -12,7 +12,8 @@ pub fn machine_name() -> std::io::Result<String> {
 
 /// Makes a host's name fit for a key: its first label, lower case, at most 30
 /// bytes, what no DNS label can have replaced by `-`. A longer one is cut, and
-/// ends in `-` and 6 hexadecimal digits of its hash.
+/// ends in `-` and 6 hexadecimal digits of its hash. A `_` at the beginning is
+/// replaced, too: etcd's v2 API hides a key that begins so from SkyDNS.
 ///
 /// Records are found again by this name, so it must never change from version to
 /// version. The hash: 64-bit FNV-1a over the bytes of the lower-cased first label
@@ -21,8 +22,9 @@ pub fn instance_label(name: &str) -> String {
     const LONGEST: usize = 30;
     const CUT: usize = LONGEST - 7;
     let label = name.trim().split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let fitting = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
-    let fit: String = label.chars().map(fitting).collect();
+    let fits = |at, c: char| c.is_ascii_alphanumeric() || (c == '_' && at > 0);
+    let fitting = |(at, c)| if fits(at, c) { c } else { '-' };
+    let fit: String = label.chars().enumerate().map(fitting).collect();
     match fit.len() {
         0 => "host".to_owned(),
         1..=LONGEST => fit,
@@ -43,6 +45,7 @@ mod tests {
     fn a_short_name_stays_as_it_is() {
         assert_eq!(instance_label("Web-1.example.org"), "web-1");
         assert_eq!(instance_label("my_host\n"), "my_host");
+        assert_eq!(instance_label("_host"), "-host");
         assert_eq!(instance_label("büro/2"), "b-ro-2");
         assert_eq!(instance_label(""), "host");
         assert_eq!(instance_label(".example.org"), "host");

@@ -9,7 +9,7 @@ use highhock::cli::{self, Command};
 use highhock::host::{self, NoHost, Published};
 use highhock::run::{Ended, run};
 use highhock::settings::{self, Environment, Loaded, Settings};
-use highhock::settle::{NotSettled, SettledEtcd, ask_engine, ask_etcd, docker, rules};
+use highhock::settle::{NotSettled, ask_engine, ask_etcd, assume_etcd, docker, rules};
 use highhock::signals::Signals;
 use highhock::{exit, logging, records};
 use highhock_actors::preview::preview;
@@ -93,17 +93,18 @@ async fn run_records(
         Ok(docker) => docker,
         Err(unusable) => return fail(exit::CONFIG, &unusable),
     };
-    let domain = match ask_etcd(settings, log).await {
-        Ok(SettledEtcd { domain, .. }) => domain,
+    let etcd = match ask_etcd(settings, log).await {
+        Ok(etcd) => etcd,
         // It may name another domain; what would be published is worth showing without.
         Err(error) => {
+            let etcd = assume_etcd(settings);
             warn!(log, "etcd can't be asked for the domain"; "error" => %error,
-                "taken" => settings.skydns.domain.to_string());
-            settings.skydns.domain.clone()
+                "taken" => etcd.domain.to_string());
+            etcd
         }
     };
     let engine = ask_engine(&docker, &published).await;
-    let rules = engine.and_then(|engine| rules(settings, &published, &engine, &domain));
+    let rules = engine.and_then(|engine| rules(settings, &published, &engine, &etcd));
     let rules = match rules {
         Ok(rules) => rules,
         Err(error) => return fail(exit::UNAVAILABLE, &error),

@@ -68,7 +68,7 @@ pub async fn run(
         }
     };
     let (engine, etcd) = settled;
-    let rules = rules(&settings, &published, &engine, &etcd.domain)?;
+    let rules = rules(&settings, &published, &engine, &etcd)?;
     notice!(log, "docker answers"; "engine" => &engine.version,
         "api" => engine.api.to_string(), "hostname" => &rules.hostname);
     notice!(log, "etcd is spoken to"; "api" => etcd.detected.api.as_str(),

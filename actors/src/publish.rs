@@ -51,6 +51,9 @@ pub struct Rules {
     pub methods: Vec<Method>,
     /// Whether a container with a health check must be healthy to be published.
     pub health: bool,
+    /// Whether a text beside a host's name does no harm. CoreDNS would answer that
+    /// text and nothing else: neither the host nor the port.
+    pub text_beside_name: bool,
 }
 
 /// A record that should stand for a container's service.
@@ -95,7 +98,10 @@ pub fn offer(container: &Container, reach: &Reach, rules: &Rules) -> Offer {
     let mut wanted = Vec::new();
     for service in &services {
         match wanted_record(container, service, reach, rules) {
-            Ok(record) => wanted.push(record),
+            Ok(mut record) => {
+                skipped.extend(see_to_hiding_text(service, &mut record.value, rules));
+                wanted.push(record);
+            }
             Err(reason) => skipped.push(Skipped::new(&service.to_string(), reason)),
         }
     }
@@ -140,8 +146,10 @@ fn wanted_record(
 ) -> Result<WantedRecord, String> {
     let endpoint = reach.endpoint(service, &rules.host)?;
     let attributes = &service.attributes;
+    let host = attributes.host.clone().unwrap_or(endpoint.host);
+    check_leads_elsewhere(service, &host, rules)?;
     let value = RecordValue {
-        host: attributes.host.clone().unwrap_or(endpoint.host),
+        host,
         port: endpoint.port,
         priority: attributes.priority,
         weight: attributes.weight,
@@ -154,6 +162,49 @@ fn wanted_record(
         Layout::Instance => instance_key(container, service, endpoint.proto, rules)?,
     };
     Ok(WantedRecord { key, value, own_host: attributes.host.is_none() })
+}
+
+/// Refuses a host's name under which the record itself would be found: a loop, which
+/// no DNS server follows.
+fn check_leads_elsewhere(service: &Service, host: &Host, rules: &Rules) -> Result<(), String> {
+    let Host::Name(host) = host else { return Ok(()) };
+    let (host, domain) = (host.as_str(), rules.domain.as_str());
+    let own = format!("{}.{domain}", service.name);
+    if is_at_or_below(&own, host) && is_at_or_below(host, domain) {
+        return Err(format!(
+            "it would lead to {host}, which leads to itself: no DNS server answers that"
+        ));
+    }
+    Ok(())
+}
+
+fn is_at_or_below(name: &str, above: &str) -> bool {
+    name.strip_suffix(above).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// Sees to a text that would hide its record. Where the container names the host as
+/// well, it gets what it asks for; else it can't know, and the text is taken off.
+fn see_to_hiding_text(
+    service: &Service,
+    value: &mut RecordValue,
+    rules: &Rules,
+) -> Option<Skipped> {
+    let Host::Name(host) = &value.host else { return None };
+    if rules.text_beside_name {
+        return None;
+    }
+    let text = value.text.take()?;
+    if service.attributes.host.is_some() {
+        value.text = Some(text);
+        let reason = "it has a text beside a host's name: CoreDNS answers the text, and neither \
+                      the host nor the port";
+        return Some(Skipped::new(&service.to_string(), reason));
+    }
+    let reason = format!(
+        "the record leads to a host's name, {host}, and CoreDNS would answer the text and neither \
+         host nor port: it is published without the text"
+    );
+    Some(Skipped::new(&format!("highhock.{}.text={text}", service.name), reason))
 }
 
 /// The key of one instance. An instance's own part is at most 54 bytes long (a
@@ -192,6 +243,7 @@ mod tests {
             ttl: NonZeroU32::new(60).unwrap(),
             methods: vec![Method::Env, Method::Label],
             health: true,
+            text_beside_name: true,
         }
     }
 
@@ -239,6 +291,58 @@ mod tests {
             )],
         );
         assert!(!offer.wanted[0].own_host);
+    }
+
+    #[test]
+    fn a_text_that_would_hide_its_record_is_left_out() {
+        let container = httpd().label("highhock.text", "hello");
+        let name = Host::parse("node1.example.com").unwrap();
+        for (host, text_beside_name, kept) in
+            [(name.clone(), false, false), (name, true, true), (rules().host, false, true)]
+        {
+            let offer = offered(&container, &Rules { host, text_beside_name, ..rules() });
+            assert_eq!(offer.wanted[0].value.text.is_some(), kept);
+            assert_eq!(offer.skipped.is_empty(), kept, "{:?}", offer.skipped);
+            for skipped in offer.skipped {
+                assert_eq!(skipped.entry, "highhock.httpd.text=hello");
+                assert!(skipped.reason.contains("node1.example.com"), "{}", skipped.reason);
+            }
+        }
+    }
+
+    #[test]
+    fn a_container_that_names_text_and_host_gets_both_and_is_told() {
+        let container =
+            httpd().label("highhock.text", "hello").label("highhock.httpd.host", "example.com");
+        let offer = offered(&container, &Rules { text_beside_name: false, ..rules() });
+        assert_eq!(offer.wanted[0].value.text.as_deref(), Some("hello"));
+        assert_eq!(offer.skipped.len(), 1);
+        assert_eq!(offer.skipped[0].entry, "httpd:80");
+        assert!(offer.skipped[0].reason.contains("CoreDNS"), "{:?}", offer.skipped);
+    }
+
+    #[test]
+    fn a_record_that_would_lead_to_itself_is_skipped() {
+        for (host, loops) in [
+            ("api.httpd.highhock.local", true),
+            ("httpd.highhock.local", true),
+            ("highhock.local", true),
+            ("local", false),
+            ("xapi.httpd.highhock.local", false),
+            ("a.api.httpd.highhock.local", false),
+            ("node1.highhock.local", false),
+            ("api.httpd", false),
+        ] {
+            let container = Container::sample()
+                .env("DISCOVER", "api.httpd:80")
+                .bind("80/tcp -> 0.0.0.0:8080")
+                .label("highhock.host", host);
+            for layout in [Layout::Flat, Layout::Instance] {
+                let offer = offered(&container, &Rules { layout, ..rules() });
+                assert_eq!(offer.wanted.is_empty(), loops, "{host}");
+                assert_eq!(offer.skipped.len(), usize::from(loops), "{:?}", offer.skipped);
+            }
+        }
     }
 
     #[test]

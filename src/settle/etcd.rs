@@ -68,6 +68,19 @@ pub fn check_files(settings: &Settings, log: &Logger) -> Result<(), UnusableClus
     EtcdV3::new(EtcdV3Options { cluster, root }, log.clone()).map(drop)
 }
 
+/// What is likely where etcd doesn't answer, for a look at what would be published.
+pub fn assume_etcd(settings: &Settings) -> SettledEtcd {
+    let api = match settings.etcd.api {
+        EtcdApi::V2 => Api::V2,
+        EtcdApi::V3 | EtcdApi::Auto => Api::V3,
+    };
+    SettledEtcd {
+        detected: Detected { api, why: "etcd does not answer".into(), both: false },
+        domain: settings.skydns.domain.clone(),
+        domain_from: "assumed",
+    }
+}
+
 /// The store for what was settled. Nothing is asked yet.
 ///
 /// # Errors

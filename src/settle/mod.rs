@@ -7,17 +7,16 @@ mod etcd;
 use std::io;
 
 use highhock_actors::publish::Rules;
-use highhock_actors::service::DomainName;
 use highhock_actors::{LeaseFamily, SourceError, StoreError};
 
 use crate::docker::Engine;
-use crate::etcd::{NotDetected, UnusableCluster};
+use crate::etcd::{Api, NotDetected, UnusableCluster};
 use crate::host::{ContainersAddress, Published};
 use crate::hostname;
 use crate::settings::Settings;
 
 pub use docker::{ask_engine, docker};
-pub use etcd::{SettledEtcd, ask_etcd, check_files, store};
+pub use etcd::{SettledEtcd, ask_etcd, assume_etcd, check_files, store};
 
 /// Why it is not settled how to publish.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +65,7 @@ pub fn rules(
     settings: &Settings,
     published: &Published,
     engine: &Engine,
-    domain: &DomainName,
+    etcd: &SettledEtcd,
 ) -> Result<Rules, NotSettled> {
     let hostname = match &settings.skydns.hostname {
         Some(hostname) => hostname.clone(),
@@ -75,13 +74,15 @@ pub fn rules(
     };
     Ok(Rules {
         prefix: settings.skydns.prefix.clone(),
-        domain: domain.clone(),
+        domain: etcd.domain.clone(),
         layout: settings.skydns.layout,
         hostname: hostname::instance_label(&hostname),
         host: published.host.clone(),
         ttl: settings.skydns.ttl,
         methods: settings.discovery.methods.clone(),
         health: settings.discovery.health,
+        // SkyDNS, which reads v2, answers both.
+        text_beside_name: etcd.detected.api == Api::V2,
     })
 }
 

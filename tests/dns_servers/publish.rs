@@ -92,7 +92,8 @@ impl Publisher for Handwritten {
     }
 }
 
-fn key(name: &str) -> String {
+/// Where a name's record is.
+pub fn key(name: &str) -> String {
     name.rsplit('.').fold("/skydns".into(), |path, label| path + "/" + label)
 }
 

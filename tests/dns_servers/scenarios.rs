@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::machines::Machines;
 use super::publish::{DOMAIN, Published, Publisher, Service, TTL};
 use super::support::dns::{CoreDns, Reply, Target};
 
@@ -73,6 +74,20 @@ pub fn a_text_is_told_of_a_host_name_and_of_no_address(
     assert_no_data(&dns.dig(&name.question(), "A"));
 }
 
+/// Whose container tells a text need not know that its host publishes a name.
+pub fn a_text_hides_no_service(machines: &mut Machines, dns: &CoreDns) {
+    let name = "machine.example.net".to_owned();
+    machines.add(&name, "flat");
+    let text = Some("made of clay".to_owned());
+    let service = Service { host: Some(name.clone()), text, ..Service::flat("httpd") };
+    let published = machines.publish(&service);
+
+    let reply = dns.dig(&service.question(), "A");
+    assert_eq!(reply.data("CNAME"), BTreeSet::from([format!("{name}.")]));
+    assert_eq!(dns.dig(&service.question(), "SRV").targets(), alone(&published));
+    machines.says(&["left out", "highhock.httpd.text=made of clay", &name]);
+}
+
 pub fn replicas_answer_together_and_each_alone(publisher: &mut impl Publisher, dns: &CoreDns) {
     let replicas = [1, 2, 3].map(|number| publisher.publish(&Service::replica("httpd", number)));
     let all: Vec<&Published> = replicas.iter().collect();
@@ -119,6 +134,13 @@ pub fn priority_and_weight_come_through(publisher: &mut impl Publisher, dns: &Co
     assert_eq!(reply.targets(), BTreeSet::from(expected));
 }
 
+pub fn a_priority_or_weight_of_zero_counts_as_none(publisher: &mut impl Publisher, dns: &CoreDns) {
+    let service = Service { priority: Some(0), weight: Some(0), ..Service::flat("httpd") };
+    let published = publisher.publish(&service);
+
+    assert_eq!(dns.dig(&service.question(), "SRV").targets(), alone(&published));
+}
+
 pub fn the_group_of_the_shortest_key_wins(publisher: &mut impl Publisher, dns: &CoreDns) {
     let mut publish = |name: &str, group: Option<&str>| {
         publisher.publish(&Service { group: group.map(Into::into), ..Service::flat(name) })
@@ -154,6 +176,19 @@ pub fn a_withdrawn_replica_leaves_the_others(publisher: &mut impl Publisher, dns
     assert_eq!(dns.dig(&question, "A").data("A"), hosts(&left));
     assert_eq!(dns.dig(&question, "SRV").targets().len(), left.len());
     assert_no_such_name(&dns.dig(&replicas[1].own_name, "A"));
+}
+
+pub fn the_last_replica_takes_the_name_along(publisher: &mut impl Publisher, dns: &CoreDns) {
+    let replicas = [1, 2].map(|number| publisher.publish(&Service::replica("httpd", number)));
+    let question = Service::flat("httpd").question();
+
+    publisher.withdraw(&replicas[0]);
+    assert_eq!(dns.dig(&question, "A").data("A"), hosts(&[&replicas[1]]));
+    publisher.withdraw(&replicas[1]);
+    for kind in ["A", "SRV"] {
+        assert_no_such_name(&dns.dig(&question, kind));
+        assert_no_such_name(&dns.dig(DOMAIN, kind));
+    }
 }
 
 pub fn the_records_ttl_is_told(publisher: &mut impl Publisher, dns: &CoreDns) {

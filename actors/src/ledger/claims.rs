@@ -150,6 +150,7 @@ mod tests {
             ttl: NonZeroU32::new(60).unwrap(),
             methods: vec![Method::Env],
             health: true,
+            text_beside_name: true,
         };
         let container =
             Container::sample().env("DISCOVER", "httpd:80").bind("80/tcp -> 0.0.0.0:8080");

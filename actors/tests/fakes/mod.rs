@@ -43,6 +43,7 @@ pub fn settings() -> CoreSettings {
             ttl: NonZeroU32::new(60).unwrap(),
             methods: vec![Method::Env, Method::Label],
             health: true,
+            text_beside_name: true,
         },
         ttl: TTL,
         family: LeaseFamily::new(7),

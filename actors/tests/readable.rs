@@ -1,0 +1,178 @@
+//! Whatever a container says, what is written for it is what DNS servers can read: one
+//! record that they can't would break its name, and all names above it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use highhock_actors::endpoint::Reach;
+use highhock_actors::publish::{Layout, Method, Rules, WantedRecord, offer};
+use highhock_actors::service::DomainName;
+use highhock_actors::{
+    Binding, Container, ContainerId, Health, Host, Life, NetworkMode, Proto, StartedAt,
+};
+use serde::Deserialize;
+
+const TRIES: usize = 5_000;
+
+/// What a label of a name may be made of, and what it may not.
+const LABELS: [&str; 16] = [
+    "httpd", "API", "_sip", "-", "8080", "a_b-C", "skydns", "x", "*", "any", "Dns", "", "a b", "ö",
+    "a/b", "a\u{0}b",
+];
+const PORTS: [&str; 10] =
+    ["80", "81/udp", "82/sctp", "80/TCP", "0", "65536", "-80", "80.5", "", "80/http"];
+const NUMBERS: [&str; 12] =
+    ["0", "1", "100", "65535", "65536", "86400", "86401", "-1", "1.5", "1e3", "", "99999999999"];
+const HOSTS: [&str; 12] = [
+    "10.0.0.1",
+    "2001:DB8::1",
+    "Web.Example.com.",
+    "web",
+    "0.0.0.0",
+    "fe80::1",
+    "10.0.0.300",
+    "10.0.0.1:80",
+    "httpd.skydns.local",
+    "*.example.com",
+    "",
+    "a..b",
+];
+const TEXTS: [&str; 6] = ["hello", "\"", "\\", "\n\u{0}", "größe", ""];
+const ATTRIBUTES: [&str; 6] = ["priority", "weight", "ttl", "text", "group", "host"];
+
+/// A record's value as CoreDNS declares it (`plugin/etcd/msg/service.go`), within the
+/// ranges that DNS has. Nothing else may stand in it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Readable {
+    host: String,
+    port: u16,
+    #[serde(default, rename = "priority")]
+    _priority: Option<u16>,
+    #[serde(default, rename = "weight")]
+    _weight: Option<u16>,
+    text: Option<String>,
+    ttl: u32,
+    group: Option<String>,
+}
+
+#[test]
+fn whatever_a_container_says_dns_servers_can_read_the_records() {
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut written = 0;
+    for _ in 0..TRIES {
+        let container = container(&mut random);
+        let rules = rules(&mut random);
+        for record in offer(&container, &Reach::of(&container), &rules).wanted {
+            written += 1;
+            assert_readable(&record, &rules);
+        }
+    }
+    println!("{written} records");
+    assert!(written > TRIES / 10, "{written} records are too few to tell");
+}
+
+fn rules(random: &mut fastrand::Rng) -> Rules {
+    let host = random.choice(["10.77.66.0", "2001:db8::7", "node1.example.com"]).unwrap();
+    let hostname = random.choice(["n".to_owned(), "n".repeat(30)]).unwrap();
+    Rules {
+        prefix: "skydns".into(),
+        domain: DomainName::parse("SkyDNS.local").unwrap(),
+        layout: random.choice([Layout::Flat, Layout::Instance]).unwrap(),
+        hostname,
+        host: Host::parse(host).unwrap(),
+        ttl: NonZeroU32::new(60).unwrap(),
+        methods: vec![Method::Env, Method::Label],
+        health: true,
+        text_beside_name: false,
+    }
+}
+
+fn container(random: &mut fastrand::Rng) -> Container {
+    let names: Vec<_> = (0..3).map(|_| name(random)).collect();
+    let entry = |name: &String| format!("{name}:{}", any(random, &PORTS));
+    let entries = names.iter().map(entry).collect::<Vec<_>>().join(",");
+    let mut labels = BTreeMap::new();
+    for _ in 0..random.usize(..8) {
+        let attribute = any(random, &ATTRIBUTES);
+        let value = match attribute {
+            "text" if random.u8(..4) == 0 => "x".repeat(random.usize(2047..2050)),
+            "text" => any(random, &TEXTS).to_owned(),
+            "host" => any(random, &HOSTS).to_owned(),
+            "group" => name(random),
+            _ => any(random, &NUMBERS).to_owned(),
+        };
+        let of_one = format!("highhock.{}.{attribute}", any(random, &[&names[0], &names[1]]));
+        labels.insert(random.choice([format!("highhock.{attribute}"), of_one]).unwrap(), value);
+    }
+    let binding = |port, proto| Binding {
+        port,
+        proto,
+        host_address: "0.0.0.0".parse().unwrap(),
+        host_port: 8000 + port,
+    };
+    Container {
+        id: ContainerId::new(&"0123456789abcdef".repeat(4)),
+        name: "web".into(),
+        life: Life::Running,
+        health: Health::Unchecked,
+        started: StartedAt(0),
+        env: BTreeMap::from([("DISCOVER".into(), entries)]),
+        labels,
+        network: NetworkMode::Own,
+        bindings: vec![binding(80, Proto::Tcp), binding(81, Proto::Udp), binding(82, Proto::Sctp)],
+    }
+}
+
+/// Of one label or several, some as long as may be or longer.
+fn name(random: &mut fastrand::Rng) -> String {
+    let count = if random.u8(..8) == 0 { random.usize(..10) } else { random.usize(1..3) };
+    let labels: Vec<_> = (0..count)
+        .map(|_| match random.u8(..8) {
+            0 => "l".repeat(random.usize(60..66)),
+            _ => any(random, &LABELS).to_owned(),
+        })
+        .collect();
+    labels.join(".")
+}
+
+fn any<'a>(random: &mut fastrand::Rng, of: &[&'a str]) -> &'a str {
+    of[random.usize(..of.len())]
+}
+
+#[track_caller]
+fn assert_readable(record: &WantedRecord, rules: &Rules) {
+    let path = record.key.as_str();
+    let labels: Vec<_> = path.split('/').skip(1).collect();
+    assert_eq!(labels[..2], ["local", "skydns"], "{path}");
+    for label in &labels {
+        assert!(is_label(label) && *label == label.to_lowercase(), "{path}");
+        assert!(!matches!(*label, "*" | "any" | "dns"), "{path}");
+    }
+    let least = match rules.layout {
+        Layout::Flat => 3,
+        Layout::Instance => 4,
+    };
+    let name = labels.iter().rev().copied().collect::<Vec<_>>().join(".");
+    assert!(labels.len() >= least && name.len() <= 253, "{path}");
+
+    let json = record.value.to_json();
+    let value: Readable = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{json}: {e}"));
+    assert!(value.port >= 1 && (1..=86_400).contains(&value.ttl), "{json}");
+    assert!(value.group.as_deref().is_none_or(is_label), "{json}");
+    assert!(value.text.as_ref().is_none_or(|text| (1..=2048).contains(&text.len())), "{json}");
+    if let Ok(address) = value.host.parse::<IpAddr>() {
+        assert!(!address.is_unspecified() && !address.is_multicast(), "{json}");
+    } else {
+        assert!(value.host.len() <= 253 && value.host.split('.').all(is_label), "{json}");
+        assert!(value.text.is_none() || !record.own_host, "{json}");
+        assert!(!name.ends_with(&value.host), "{json} at {path}");
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=63).contains(&text.len()) && text.bytes().all(fits)
+}
