@@ -24,7 +24,7 @@ pub struct SettledEtcd {
 }
 
 /// The cluster that the settings name.
-fn cluster(settings: &settings::Etcd) -> Cluster {
+pub fn cluster(settings: &settings::Etcd) -> Cluster {
     Cluster {
         tls: settings.tls.clone(),
         credentials: settings.credentials.clone(),

@@ -16,7 +16,7 @@ use crate::hostname;
 use crate::settings::Settings;
 
 pub use docker::{ask_engine, docker};
-pub use etcd::{SettledEtcd, ask_etcd, assume_etcd, check_files, store};
+pub use etcd::{SettledEtcd, ask_etcd, assume_etcd, check_files, cluster, store};
 
 /// Why it is not settled how to publish.
 #[derive(Debug, thiserror::Error)]
