@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use highhock::etcd::{EtcdV2, EtcdV2Options};
+use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options};
 use highhock_actors::{Guard, RecordKey, RecordStore, Write, Written};
 use tokio::time::Instant;
 
@@ -35,8 +35,9 @@ fn main() {
 }
 
 async fn measure(etcd: &Etcd) {
-    let url = etcd.url().parse().unwrap();
-    let options = EtcdV2Options::new(url, RecordKey::from_path(ROOT), "skydns");
+    let cluster = Cluster::new(vec![etcd.url().parse().unwrap()]);
+    let root = RecordKey::from_path(ROOT);
+    let options = EtcdV2Options { cluster, root, prefix: "skydns".to_owned() };
     let store = EtcdV2::new(options, slog::Logger::root(slog::Discard, slog::o!())).unwrap();
     let mut plain = Plain::connect(&etcd.url());
     let [mut put, mut put_plain, mut refresh, mut refresh_plain] = [const { Vec::new() }; 4];

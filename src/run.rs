@@ -8,7 +8,7 @@ use highhock_actors::{Core, CoreSettings, RecordKey, Stopped};
 use slog::{Logger, o, warn};
 
 use crate::docker::Docker;
-use crate::etcd::{EtcdV2, EtcdV2Options, UnusableUrl};
+use crate::etcd::{Cluster, EtcdV2, EtcdV2Options, UnusableCluster};
 use crate::host::Published;
 use crate::settings::{OnExit, Settings};
 use crate::settle::{NotSettled, Settled, docker, settle};
@@ -28,7 +28,7 @@ pub enum Ended {
     NotSettled(NotSettled),
     /// The settings name an etcd that can't be one.
     #[error(transparent)]
-    Etcd(#[from] UnusableUrl),
+    Etcd(#[from] UnusableCluster),
     /// An actor fails again and again.
     #[error("{0} failed five times in a minute: see the log for its panics, and report them")]
     Exhausted(&'static str),
@@ -38,10 +38,11 @@ pub enum Ended {
 ///
 /// # Errors
 /// Where the URL can't be etcd's; validated settings hold none such.
-pub fn etcd(settings: &Settings, log: &Logger) -> Result<EtcdV2, UnusableUrl> {
+pub fn etcd(settings: &Settings, log: &Logger) -> Result<EtcdV2, UnusableCluster> {
     let (prefix, domain) = (&settings.skydns.prefix, &settings.skydns.domain);
     let root = RecordKey::of_domain(prefix, domain);
-    EtcdV2::new(EtcdV2Options::new(settings.etcd.url.clone(), root, prefix), log.clone())
+    let cluster = Cluster::new(vec![settings.etcd.url.clone()]);
+    EtcdV2::new(EtcdV2Options { cluster, root, prefix: prefix.clone() }, log.clone())
 }
 
 /// Runs until `shutdown` is ready, then stops in order. Docker and etcd may be away

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use highhock::etcd::{EtcdV2, EtcdV2Options};
+use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options};
 use highhock_actors::{
     Expected, Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Tie, Write, Written,
 };
@@ -32,9 +32,9 @@ const CREATED: &str = r#"{"action":"create","node":{"key":"/a","modifiedIndex":3
 type Outcome = Result<Written, StoreError>;
 
 fn store_at(url: &str, timeout: Duration) -> EtcdV2 {
-    let options = EtcdV2Options::new(url.parse().unwrap(), key_of(ROOT), "skydns");
-    let log = slog::Logger::root(slog::Discard, slog::o!());
-    EtcdV2::new(EtcdV2Options { timeout, ..options }, log).unwrap()
+    let cluster = Cluster { timeout, ..Cluster::new(vec![url.parse().unwrap()]) };
+    let options = EtcdV2Options { cluster, root: key_of(ROOT), prefix: "skydns".to_owned() };
+    EtcdV2::new(options, slog::Logger::root(slog::Discard, slog::o!())).unwrap()
 }
 
 fn store(etcd: &Etcd) -> EtcdV2 {

@@ -6,7 +6,14 @@
 //! core's business.
 
 mod batch;
+mod cluster;
+#[allow(dead_code, reason = "the v3 edge uses the rest of it")]
 mod http;
+#[allow(dead_code, reason = "the v3 edge uses the rest of it")]
+mod login;
+#[allow(dead_code, reason = "the v3 edge uses it")]
+mod token;
 mod v2;
 
-pub use v2::{EtcdV2, EtcdV2Options, UnusableUrl};
+pub use cluster::{Cluster, UnusableCluster};
+pub use v2::{EtcdV2, EtcdV2Options};

@@ -5,7 +5,8 @@ use highhock_actors::{StoreError, StoreErrorKind};
 use url::form_urlencoded::Serializer;
 
 use super::wire::{self, Answer};
-use crate::etcd::http::{Http, Request};
+use crate::etcd::http::{Body, Http, Member, Request};
+use crate::etcd::login::Login;
 
 /// The longest value that is handled, in bytes. A delete must carry it in its
 /// URL, where a byte may take three and awc ends at 64 KiB; what could not be
@@ -18,6 +19,7 @@ const PATIENCE_FOR_LISTING: u32 = 5;
 /// The keys API of one etcd.
 pub(super) struct KeysApi {
     http: Http,
+    login: Option<Login>,
 }
 
 /// A request about one key: what is being done, for messages, and the key.
@@ -35,8 +37,8 @@ pub(super) struct Expected<'a> {
 }
 
 impl KeysApi {
-    pub(super) fn new(http: Http) -> Self {
-        Self { http }
+    pub(super) fn new(http: Http, login: Option<Login>) -> Self {
+        Self { http, login }
     }
 
     /// Reads the key, by a read that needs a quorum.
@@ -117,8 +119,28 @@ impl KeysApi {
         kind: StoreErrorKind,
         what: &str,
     ) -> StoreError {
+        self.error_at(&self.http.urls(), subject, kind, what)
+    }
+
+    fn error_of(
+        &self,
+        member: Member,
+        subject: Subject<'_>,
+        kind: StoreErrorKind,
+        what: &str,
+    ) -> StoreError {
+        self.error_at(self.http.url_of(member), subject, kind, what)
+    }
+
+    fn error_at(
+        &self,
+        url: &str,
+        subject: Subject<'_>,
+        kind: StoreErrorKind,
+        what: &str,
+    ) -> StoreError {
         let Subject { doing, key } = subject;
-        StoreError::new(kind, format!("{doing} {key} in etcd at {}: {what}", self.http.url()))
+        StoreError::new(kind, format!("{doing} {key} in etcd at {url}: {what}"))
     }
 
     /// The error for an answer that doesn't fit the question.
@@ -171,17 +193,28 @@ impl KeysApi {
             return Err(self.error(subject, StoreErrorKind::Refused, what));
         };
         let is_write = method != Method::GET;
-        let request = Request { method, path: &path, query, form, patience };
+        let request = Request {
+            method,
+            path: &path,
+            query,
+            body: form.map_or(Body::None, |form| Body::Form(form.into())),
+            limit: self.http.usual_limit() * patience,
+            authorization: self.login.as_ref().map(Login::basic),
+        };
         let answer = self.http.send(request).await.map_err(|failure| {
             let hint = match failure.kind {
                 StoreErrorKind::Unavailable => "; does etcd run there, and is etcd.url right?",
                 StoreErrorKind::Unknown if is_write => "; whether it was done is not known",
                 _ => "",
             };
-            self.error(subject, failure.kind, &format!("{}{hint}", failure.what))
+            self.error_of(failure.member, subject, failure.kind, &format!("{}{hint}", failure.what))
         })?;
-        wire::read(answer.status, &answer.body)
-            .map_err(|unfit| self.error(subject, unfit.kind, &unfit.what))
+        wire::read(answer.status, &answer.body).map_err(|unfit| {
+            if unfit.kind.is_outage() {
+                self.http.distrust(answer.member);
+            }
+            self.error_of(answer.member, subject, unfit.kind, &unfit.what)
+        })
     }
 }
 

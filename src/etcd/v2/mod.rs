@@ -12,14 +12,15 @@ use highhock_actors::{
     StoreError, StoreErrorKind, Upkeep, Write, Written,
 };
 use slog::Logger;
-use url::Url;
 
 use self::directories::Left;
 use self::keys::{Expected, KeysApi, Subject};
 use self::listing::{Listing, Standing};
 use self::wire::Answer;
 use super::batch;
+use super::cluster::{Cluster, UnusableCluster};
 use super::http::Http;
+use super::login::Login;
 
 /// Up to this many keys under the root are read one by one, in flight together;
 /// more of them by one recursive read, which costs as much as all that is there.
@@ -28,38 +29,14 @@ const READ_SINGLY: usize = 8;
 /// Where and how to keep records.
 #[derive(Clone, Debug)]
 pub struct EtcdV2Options {
-    /// etcd's client URL: `http`, a host, perhaps a port; nothing else.
-    pub url: Url,
+    /// The cluster. A listing may take five times its time-out.
+    pub cluster: Cluster,
     /// The directory of the domain, for instance `skydns/local/skydns`: what is
     /// read when many keys are asked for.
     pub root: RecordKey,
     /// The first part of every key, for instance `skydns`. Empty directories are
     /// removed below it only.
     pub prefix: String,
-    /// How long one request may take to its answer's end, more than 0. Connecting
-    /// may take half of it; a listing, five times as long.
-    pub timeout: Duration,
-}
-
-impl EtcdV2Options {
-    /// Options with the usual time-out of 2 s.
-    pub fn new(url: Url, root: RecordKey, prefix: impl Into<String>) -> Self {
-        Self { url, root, prefix: prefix.into(), timeout: Duration::from_secs(2) }
-    }
-}
-
-/// Why a URL can't be etcd's.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnusableUrl {
-    /// Another scheme than `http`.
-    #[error("etcd's URL must start with http:// in this version, not {0}://")]
-    Scheme(String),
-    /// A user name or password in it.
-    #[error("etcd's URL can't hold a user name or password in this version")]
-    Credentials,
-    /// A path, query or fragment in it.
-    #[error("etcd's URL must end after host and port; it goes on with {0}")]
-    Path(String),
 }
 
 /// A [`RecordStore`] in one etcd, through its v2 keys API.
@@ -73,12 +50,16 @@ pub struct EtcdV2 {
 }
 
 impl EtcdV2 {
-    /// A client of the etcd at `options.url`. Nothing is sent yet.
-    pub fn new(options: EtcdV2Options, log: Logger) -> Result<Self, UnusableUrl> {
-        check(&options.url)?;
-        let http = Http::new(&options.url, options.timeout, log.clone());
-        let EtcdV2Options { root, prefix, .. } = options;
-        Ok(Self { keys: KeysApi::new(http), root, prefix, log })
+    /// A client of that cluster. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Where the cluster can't be spoken to as the options say.
+    pub fn new(options: EtcdV2Options, log: Logger) -> Result<Self, UnusableCluster> {
+        let EtcdV2Options { cluster, root, prefix } = options;
+        let http = Http::new(&cluster, log.clone())?;
+        let login = cluster.credentials.as_ref();
+        let login = login.map(|credentials| Login::new(credentials, log.clone())).transpose()?;
+        Ok(Self { keys: KeysApi::new(http, login), root, prefix, log })
     }
 
     async fn write_one(&self, write: &Write) -> Result<Written, StoreError> {
@@ -288,20 +269,6 @@ fn comparable(expected: &highhock_actors::Expected) -> Expected<'_> {
     Expected { value: &expected.value, version: expected.version }
 }
 
-fn check(url: &Url) -> Result<(), UnusableUrl> {
-    if url.scheme() != "http" {
-        return Err(UnusableUrl::Scheme(url.scheme().to_owned()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(UnusableUrl::Credentials);
-    }
-    let behind = &url[url::Position::BeforePath..];
-    if !matches!(behind, "" | "/") {
-        return Err(UnusableUrl::Path(behind.to_owned()));
-    }
-    Ok(())
-}
-
 fn subject_of(write: &Write) -> Subject<'_> {
     let doing = match write {
         Write::Put { .. } => "putting",
@@ -327,21 +294,6 @@ fn seconds(ttl: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn verdict(url: &str) -> Result<(), UnusableUrl> {
-        check(&url.parse().unwrap())
-    }
-
-    #[test]
-    fn takes_scheme_host_and_port_only() {
-        assert_eq!(verdict("http://127.0.0.1:4001/"), Ok(()));
-        assert_eq!(verdict("http://[::1]:4001"), Ok(()));
-        assert_eq!(verdict("http://etcd.example"), Ok(()));
-        assert_eq!(verdict("https://etcd:4001"), Err(UnusableUrl::Scheme("https".into())));
-        assert_eq!(verdict("http://me:secret@etcd:4001"), Err(UnusableUrl::Credentials));
-        assert_eq!(verdict("http://etcd:4001/v2/keys"), Err(UnusableUrl::Path("/v2/keys".into())));
-        assert_eq!(verdict("http://etcd:4001/?a=b"), Err(UnusableUrl::Path("/?a=b".into())));
-    }
 
     #[test]
     fn a_ttl_is_at_least_a_second() {

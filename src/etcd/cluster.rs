@@ -1,0 +1,129 @@
+//! Where an etcd cluster is, and how it is spoken to.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::{Position, Url};
+
+use crate::secret::Credentials;
+use crate::tls::{TlsFiles, UnusableFile};
+
+/// How long a request may usually take to its answer's end. With one try a
+/// request and another member for the next, writes go on some two seconds after
+/// a leader's death; a longer time makes that longer, and gains nothing.
+pub(super) const USUAL_LIMIT: Duration = Duration::from_secs(1);
+
+/// An etcd cluster: where its members are, whom to trust and who to be there.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// The members' client URLs, one at least, `http` or `https` for all: a host,
+    /// perhaps a port; nothing else.
+    pub urls: Vec<Url>,
+    /// What `https` needs.
+    pub tls: TlsFiles,
+    /// Who to be, where etcd asks.
+    pub credentials: Option<Credentials>,
+    /// How long one request for one key may take to its answer's end, more than
+    /// 0. Connecting may take half of it.
+    pub timeout: Duration,
+}
+
+impl Cluster {
+    /// A cluster without files and credentials, with the usual time-out.
+    pub fn new(urls: Vec<Url>) -> Self {
+        Self { urls, tls: TlsFiles::default(), credentials: None, timeout: USUAL_LIMIT }
+    }
+
+    /// Whether TLS is spoken to it.
+    pub(super) fn is_https(&self) -> bool {
+        self.urls.iter().any(|url| url.scheme() == "https")
+    }
+
+    /// Whether the URLs are such as can be used.
+    pub(super) fn check(&self) -> Result<(), UnusableCluster> {
+        let Some(first) = self.urls.first() else { return Err(UnusableCluster::NoMember) };
+        self.urls.iter().try_for_each(check)?;
+        match self.urls.iter().all(|url| url.scheme() == first.scheme()) {
+            true => Ok(()),
+            false => Err(UnusableCluster::SchemesDiffer),
+        }
+    }
+}
+
+/// Why a cluster can't be spoken to as the settings say.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableCluster {
+    /// No URL.
+    #[error("etcd.url names no member")]
+    NoMember,
+    /// Another scheme than `http` or `https`.
+    #[error("etcd's URL must start with http:// or https://, not {0}://")]
+    Scheme(String),
+    /// `http` for one member, `https` for another.
+    #[error("etcd.url must name all members with http:// or all with https://")]
+    SchemesDiffer,
+    /// A user name or password in it.
+    #[error("etcd's URL can't hold a user name or password; set etcd.username and etcd.password")]
+    Credentials,
+    /// A path, query or fragment in it.
+    #[error("etcd's URL must end after host and port; it goes on with {0}")]
+    Path(String),
+    /// A PEM file can't be used.
+    #[error(transparent)]
+    Tls(#[from] UnusableFile),
+    /// The password's file can't be read.
+    #[error("etcd.passwordFile: {}: can't be read: {error}", path.display())]
+    PasswordFile {
+        /// Where it should be.
+        path: PathBuf,
+        /// What came of reading it.
+        error: io::Error,
+    },
+}
+
+fn check(url: &Url) -> Result<(), UnusableCluster> {
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(UnusableCluster::Scheme(url.scheme().to_owned()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(UnusableCluster::Credentials);
+    }
+    let behind = &url[Position::BeforePath..];
+    if !matches!(behind, "" | "/") {
+        return Err(UnusableCluster::Path(behind.to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(urls: &str) -> Result<(), String> {
+        let urls = urls.split(',').map(|url| url.parse().unwrap()).collect();
+        Cluster::new(urls).check().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn takes_scheme_host_and_port_only() {
+        for good in [
+            "http://127.0.0.1:4001/",
+            "http://[::1]:4001",
+            "https://etcd.example",
+            "http://a,http://b",
+        ] {
+            assert_eq!(verdict(good), Ok(()), "{good}");
+        }
+        for (bad, part) in [
+            ("ftp://etcd:4001", "not ftp://"),
+            ("http://me:secret@etcd:4001", "etcd.username"),
+            ("http://a,http://etcd:4001/v2/keys", "it goes on with /v2/keys"),
+            ("http://etcd:4001/?a=b", "it goes on with /?a=b"),
+            ("http://a,https://b", "all with https://"),
+        ] {
+            let error = verdict(bad).unwrap_err();
+            assert!(error.contains(part) && !error.contains("secret"), "{error}");
+        }
+    }
+}

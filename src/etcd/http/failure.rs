@@ -1,0 +1,92 @@
+//! A request that got no whole answer, and what that says.
+
+use std::error::Error;
+use std::io;
+
+use awc::error::{ConnectError, PayloadError, SendRequestError};
+use highhock_actors::StoreErrorKind;
+use highhock_actors::StoreErrorKind::{Malformed, Refused, Unavailable, Unknown};
+
+use super::Member;
+use crate::tls::TlsFailure;
+
+/// A request that got no whole answer.
+#[derive(Clone, Debug)]
+pub(in crate::etcd) struct Failure {
+    pub kind: StoreErrorKind,
+    /// What happened, without the URL.
+    pub what: String,
+    /// Who was asked.
+    pub member: Member,
+}
+
+impl Failure {
+    pub(in crate::etcd) fn new(kind: StoreErrorKind, what: impl ToString, member: Member) -> Self {
+        Self { kind, what: what.to_string(), member }
+    }
+
+    /// No answer's head.
+    pub(super) fn to_send(error: SendRequestError, member: Member) -> Self {
+        let (kind, what) = match error {
+            // awc says so when the connection ends before an answer, not only while
+            // connecting: the request was sent.
+            SendRequestError::Connect(ConnectError::Disconnected) => {
+                (Unknown, "the connection was closed before an answer came".to_owned())
+            }
+            SendRequestError::Connect(ConnectError::Timeout) => {
+                (Unavailable, "no connection within the time-out".to_owned())
+            }
+            SendRequestError::Connect(ConnectError::Io(error)) => {
+                (Unavailable, format!("can't connect: {error}"))
+            }
+            SendRequestError::Connect(error) => (Unavailable, error.to_string()),
+            // The request could not even be written down.
+            SendRequestError::Url(error) => (Refused, error.to_string()),
+            SendRequestError::Http(error) => (Refused, error.to_string()),
+            SendRequestError::Response(error) => match lost(&error) {
+                Some(lost) => lost,
+                None => (Malformed, format!("what answered doesn't speak HTTP: {error}")),
+            },
+            SendRequestError::Send(error) => of_io(&error),
+            // A kept-alive connection that the server closed just now is one of
+            // these; awc doesn't try again, and so much is certain only to the server.
+            other => (Unknown, format!("the connection was lost: {other}")),
+        };
+        Self { kind, what, member }
+    }
+
+    /// A head, but no whole body.
+    pub(super) fn to_read(error: PayloadError, limit: usize, member: Member) -> Self {
+        let (kind, what) = match error {
+            PayloadError::Overflow => {
+                (Malformed, format!("the answer is longer than {} MiB", limit >> 20))
+            }
+            other => (Unknown, format!("the answer broke off: {other}")),
+        };
+        Self { kind, what, member }
+    }
+}
+
+fn lost(error: &dyn Error) -> Option<(StoreErrorKind, String)> {
+    error.source()?.downcast_ref::<io::Error>().map(of_io)
+}
+
+fn of_io(error: &io::Error) -> (StoreErrorKind, String) {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsFailure>()) {
+        // The server ended TLS, or never began it: it has read no request.
+        Some(failure) => (Unavailable, failure.to_string()),
+        None => (Unknown, format!("the connection was lost: {error}")),
+    }
+}
+
+/// A server that speaks TLS answers a plain request so, without a look at it.
+pub(super) fn check_scheme(status: u16, body: &[u8], member: Member) -> Result<(), Failure> {
+    let says = String::from_utf8_lossy(body.get(..200).unwrap_or(body));
+    match status == 400 && says.contains("HTTP request to an HTTPS server") {
+        true => {
+            let what = "etcd speaks TLS there: write https:// in etcd.url";
+            Err(Failure::new(Unavailable, what, member))
+        }
+        false => Ok(()),
+    }
+}

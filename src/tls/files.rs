@@ -1,0 +1,107 @@
+//! What stands in the files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::{Identity, TlsFiles};
+
+/// A file that can't be used, in words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableFile {
+    /// It can't be read, or doesn't hold what it should.
+    #[error("{key}: {}: {what}", path.display())]
+    File {
+        /// The setting that names it.
+        key: String,
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// No CA is named, and the system knows none.
+    #[error(
+        "no CA is known to this system ({why}), so no server can be trusted; install \
+         ca-certificates, or name the CA's file in {section}.ca"
+    )]
+    NoSystemCa {
+        /// The section that could name one.
+        section: &'static str,
+        /// What was tried.
+        why: String,
+    },
+}
+
+/// A configuration by what the files hold now.
+pub(super) fn read(files: &TlsFiles, section: &'static str) -> Result<ClientConfig, UnusableFile> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&format!("{section}.ca"), Path::new(""), &error))?;
+    let roots = match &files.ca {
+        Some(path) => named_roots(path, &format!("{section}.ca"))?,
+        None => system_roots(section)?,
+    };
+    let builder = builder.with_root_certificates(roots);
+    let Some(Identity { cert, key }) = &files.identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let (cert_key, key_key) = (format!("{section}.cert"), format!("{section}.key"));
+    let certificates = certificates(cert, &cert_key)?;
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| unusable(&key_key, key, &in_words(error, "private key")))?;
+    builder.with_client_auth_cert(certificates, private).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            let what = format!("is not the key of the certificate in {}", cert.display());
+            unusable(&key_key, key, &what)
+        }
+        other => unusable(&cert_key, cert, &other),
+    })
+}
+
+fn named_roots(path: &Path, key: &str) -> Result<RootCertStore, UnusableFile> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path, key)? {
+        roots.add(certificate).map_err(|error| unusable(key, path, &error))?;
+    }
+    Ok(roots)
+}
+
+fn system_roots(section: &'static str) -> Result<RootCertStore, UnusableFile> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // A system's collection may hold one that is too odd to be used.
+    roots.add_parsable_certificates(found.certs);
+    if !roots.is_empty() {
+        return Ok(roots);
+    }
+    let why =
+        found.errors.first().map_or("it has no collection of them".into(), ToString::to_string);
+    Err(UnusableFile::NoSystemCa { section, why })
+}
+
+fn certificates(path: &Path, key: &str) -> Result<Vec<CertificateDer<'static>>, UnusableFile> {
+    let all = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unusable(key, path, &in_words(error, "certificate")))?;
+    match all.is_empty() {
+        true => Err(unusable(key, path, &in_words(pem::Error::NoItemsFound, "certificate"))),
+        false => Ok(all),
+    }
+}
+
+fn in_words(error: pem::Error, wanted: &str) -> String {
+    match error {
+        pem::Error::Io(error) => format!("can't be read: {error}"),
+        pem::Error::NoItemsFound => format!("holds no {wanted} in PEM"),
+        other => format!("is no sound PEM file: {other}"),
+    }
+}
+
+fn unusable(key: &str, path: &Path, what: &dyn std::fmt::Display) -> UnusableFile {
+    UnusableFile::File { key: key.to_owned(), path: path.to_owned(), what: what.to_string() }
+}

@@ -1,0 +1,134 @@
+//! A connection to a server: plain, or with TLS over it.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use actix_rt::net::{ActixStream, Ready, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::client::TlsStream;
+
+use super::Tls;
+
+/// A connection that awc can speak HTTP over.
+pub enum Link {
+    /// Over TCP alone.
+    Plain(TcpStream),
+    /// Over TLS.
+    Tls {
+        /// The connection.
+        stream: Box<TlsStream<TcpStream>>,
+        /// What puts its failures into words.
+        tls: Rc<Tls>,
+    },
+}
+
+impl Link {
+    /// Connects to a host (a name, or an address without brackets), with TLS
+    /// where it is given.
+    ///
+    /// # Errors
+    /// Where there is no connection, or TLS fails; nothing was sent then.
+    pub async fn open(host: &str, port: u16, tls: Option<Rc<Tls>>) -> io::Result<Self> {
+        let stream = TcpStream::connect((host, port)).await?;
+        // Requests are small, and each is waited for.
+        stream.set_nodelay(true)?;
+        match tls {
+            None => Ok(Self::Plain(stream)),
+            Some(tls) => {
+                let stream = Box::new(tls.wrap(stream, host).await?);
+                Ok(Self::Tls { stream, tls })
+            }
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls { stream, .. } => stream.get_ref().0,
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.tcp(), f)
+    }
+}
+
+impl ActixStream for Link {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_read_ready(self.tcp(), cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_write_ready(self.tcp(), cx)
+    }
+}
+
+impl AsyncRead for Link {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls { stream, tls } => {
+                let read = ready!(Pin::new(stream).poll_read(cx, into));
+                Poll::Ready(read.map_err(|error| tls.explain(error)))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Link {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls { stream, tls } => {
+                let written = ready!(Pin::new(&mut *stream).poll_write(cx, bytes));
+                Poll::Ready(written.map_err(|error| reason(stream, tls, cx, error)))
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls { stream, tls } => {
+                let flushed = ready!(Pin::new(&mut *stream).poll_flush(cx));
+                Poll::Ready(flushed.map_err(|error| reason(stream, tls, cx, error)))
+            }
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls { stream, .. } => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Why a write failed. A server that refuses a client's certificate says so after
+/// the handshake is over for the client, and closes; what it said is there to be
+/// read.
+fn reason(
+    stream: &mut TlsStream<TcpStream>,
+    tls: &Tls,
+    cx: &mut Context<'_>,
+    error: io::Error,
+) -> io::Error {
+    let mut space = [0; 1];
+    match Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut space)) {
+        Poll::Ready(Err(said)) if said.get_ref().is_some() => tls.explain(said),
+        _ => tls.explain(error),
+    }
+}

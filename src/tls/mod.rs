@@ -1,0 +1,128 @@
+//! TLS towards etcd and Docker, from PEM files that may be replaced at any time.
+//!
+//! A connection is wrapped in TLS here, below awc, and not by awc's own TLS: so
+//! the files are looked at for each new connection, a failure is told in words
+//! that name the setting to mend, and HTTP/1.1 is what is spoken.
+
+mod failure;
+mod files;
+mod link;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix_rt::net::TcpStream;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use slog::{Logger, warn};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::stamp::Stamp;
+
+pub use failure::TlsFailure;
+pub use files::UnusableFile;
+pub use link::Link;
+
+/// The files that say whom to trust and who to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificates of the CAs to trust, and no other. `None`: those that
+    /// this system trusts.
+    pub ca: Option<PathBuf>,
+    /// Who to be, where a server asks.
+    pub identity: Option<Identity>,
+}
+
+/// A client certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, and those between it and its CA.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl TlsFiles {
+    /// Whether no file is named.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        let identity = self.identity.iter().flat_map(|identity| [&identity.cert, &identity.key]);
+        self.ca.iter().chain(identity).map(|path| Stamp::of(path)).collect()
+    }
+}
+
+/// The client's side of TLS, as its files are now.
+pub struct Tls {
+    files: TlsFiles,
+    /// The section of the configuration that names the files: `etcd` or `docker`.
+    section: &'static str,
+    config: RefCell<Arc<ClientConfig>>,
+    stamps: RefCell<Vec<Stamp>>,
+    /// Whether the files are broken now, and that was told.
+    broken: Cell<bool>,
+    log: Logger,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Where one of them can't be used.
+    pub fn new(files: TlsFiles, section: &'static str, log: Logger) -> Result<Self, UnusableFile> {
+        let stamps = RefCell::new(files.stamps());
+        let config = RefCell::new(Arc::new(files::read(&files, section)?));
+        Ok(Self { files, section, config, stamps, broken: Cell::new(false), log })
+    }
+
+    /// Speaks TLS over a fresh connection to `host`.
+    ///
+    /// # Errors
+    /// Mostly a [`TlsFailure`] in it.
+    pub async fn wrap(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no name that TLS knows"))?;
+        let connector = TlsConnector::from(self.current());
+        connector.connect(name, stream).await.map_err(|error| self.explain(error))
+    }
+
+    /// The configuration by the newest files that can be used.
+    fn current(&self) -> Arc<ClientConfig> {
+        let stamps = self.files.stamps();
+        // Broken ones are read each time: they are being replaced, maybe.
+        if self.broken.get() || *self.stamps.borrow() != stamps {
+            match files::read(&self.files, self.section) {
+                Ok(config) => {
+                    info!(self.log, "TLS files were replaced; new connections use them";
+                        "section" => self.section);
+                    self.config.replace(Arc::new(config));
+                    self.stamps.replace(stamps);
+                    self.broken.set(false);
+                }
+                Err(error) => {
+                    if !self.broken.replace(true) {
+                        warn!(self.log, "a TLS file was replaced by one that can't be used; \
+                            what was read before stays in use"; "error" => %error);
+                    }
+                }
+            }
+        }
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// Puts a failure of TLS into words for the operator; others stay as they are.
+    fn explain(&self, error: io::Error) -> io::Error {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(cause) => {
+                let failure = TlsFailure::new(cause, &self.files, self.section);
+                io::Error::new(error.kind(), failure)
+            }
+            None => error,
+        }
+    }
+}
