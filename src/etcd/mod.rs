@@ -7,13 +7,14 @@
 
 mod batch;
 mod cluster;
-#[allow(dead_code, reason = "the v3 edge uses the rest of it")]
 mod http;
-#[allow(dead_code, reason = "the v3 edge uses the rest of it")]
+mod lines;
 mod login;
-#[allow(dead_code, reason = "the v3 edge uses it")]
+mod text;
 mod token;
 mod v2;
+mod v3;
 
 pub use cluster::{Cluster, UnusableCluster};
 pub use v2::{EtcdV2, EtcdV2Options};
+pub use v3::{EtcdV3, EtcdV3Options};

@@ -45,6 +45,9 @@ pub(super) fn client(tls: Option<Rc<Tls>>, connect_limit: Duration) -> Client {
         .connector(connector)
         .disable_timeout()
         .disable_redirects()
+        // Has a member without a leader say so at once, and end its watches, instead
+        // of waiting for a leader; its v2 API takes no notice.
+        .add_default_header(("Grpc-Metadata-hasleader", "true"))
         .add_default_header((USER_AGENT, concat!("highhock/", env!("CARGO_PKG_VERSION"))))
         .finish()
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use highhock_actors::StoreError;
 use slog::Logger;
 
+use super::IN_FLIGHT;
 use super::keys::{KeysApi, Subject};
 use super::wire::Answer;
 use crate::etcd::batch;
@@ -73,7 +74,8 @@ pub(super) async fn prune(
     while let Some((_, deepest)) = by_depth.pop_last() {
         let deepest = Vec::from_iter(deepest);
         let describe = |key: &String| format!("removing the empty directory {key}");
-        let outcomes = batch::run(&deepest, describe, async |key| remove_if_empty(keys, key).await);
+        let outcomes =
+            batch::run(&deepest, IN_FLIGHT, describe, async |key| remove_if_empty(keys, key).await);
         for (key, outcome) in deepest.iter().zip(outcomes.await) {
             match outcome {
                 Ok(Left::Nothing) => note_parent(&mut by_depth, key),

@@ -1,11 +1,13 @@
 //! Requests to etcd's v2 keys API, each about one key.
 
 use awc::http::Method;
+use bytes::Bytes;
+use futures_util::stream::LocalBoxStream;
 use highhock_actors::{StoreError, StoreErrorKind};
 use url::form_urlencoded::Serializer;
 
-use super::wire::{self, Answer};
-use crate::etcd::http::{Body, Http, Member, Request};
+use super::wire::{self, Answer, Unfit};
+use crate::etcd::http::{Body, Failure, Http, Member, Opened, Request};
 use crate::etcd::login::Login;
 
 /// The longest value that is handled, in bytes. A delete must carry it in its
@@ -20,6 +22,12 @@ const PATIENCE_FOR_LISTING: u32 = 5;
 pub(super) struct KeysApi {
     http: Http,
     login: Option<Login>,
+}
+
+/// An answer that has begun, and ends when something has changed.
+pub(super) struct Waiting {
+    pub chunks: LocalBoxStream<'static, Result<Bytes, Failure>>,
+    pub member: Member,
 }
 
 /// A request about one key: what is being done, for messages, and the key.
@@ -188,10 +196,19 @@ impl KeysApi {
         form: Option<String>,
         patience: u32,
     ) -> Result<Answer, StoreError> {
-        let Some(path) = path_of(subject.key) else {
-            let what = "a key's parts can't be empty, `.` or `..`";
-            return Err(self.error(subject, StoreErrorKind::Refused, what));
-        };
+        self.exchange(subject, method, query, form, patience).await.map(|(answer, _)| answer)
+    }
+
+    /// As a call; and etcd's index at that moment.
+    async fn exchange(
+        &self,
+        subject: Subject<'_>,
+        method: Method,
+        query: &str,
+        form: Option<String>,
+        patience: u32,
+    ) -> Result<(Answer, Option<u64>), StoreError> {
+        let path = self.path(subject)?;
         let is_write = method != Method::GET;
         let request = Request {
             method,
@@ -201,20 +218,74 @@ impl KeysApi {
             limit: self.http.usual_limit() * patience,
             authorization: self.login.as_ref().map(Login::basic),
         };
-        let answer = self.http.send(request).await.map_err(|failure| {
-            let hint = match failure.kind {
-                StoreErrorKind::Unavailable => "; does etcd run there, and is etcd.url right?",
-                StoreErrorKind::Unknown if is_write => "; whether it was done is not known",
-                _ => "",
-            };
-            self.error_of(failure.member, subject, failure.kind, &format!("{}{hint}", failure.what))
-        })?;
-        wire::read(answer.status, &answer.body).map_err(|unfit| {
-            if unfit.kind.is_outage() {
-                self.http.distrust(answer.member);
-            }
-            self.error_of(answer.member, subject, unfit.kind, &unfit.what)
+        let answer = self.http.send(request).await;
+        let answer = answer.map_err(|failure| self.failed(subject, &failure, is_write))?;
+        let index = answer.header("x-etcd-index").and_then(|index| index.parse().ok());
+        let read = wire::read(answer.status, &answer.body);
+        Ok((read.map_err(|unfit| self.unfit(subject, answer.member, &unfit))?, index))
+    }
+
+    /// etcd's index, as of now.
+    pub(super) async fn index(&self, subject: Subject<'_>) -> Result<u64, StoreError> {
+        let (answer, index) = self.exchange(subject, Method::GET, "quorum=true", None, 1).await?;
+        index.ok_or_else(|| self.out_of_place(subject, &answer))
+    }
+
+    /// Waits for the first change at the key or below it from this index on: an
+    /// answer that begins now and ends with that.
+    pub(super) async fn wait(
+        &self,
+        subject: Subject<'_>,
+        index: u64,
+    ) -> Result<Waiting, StoreError> {
+        let path = self.path(subject)?;
+        let query = format!("wait=true&recursive=true&waitIndex={index}");
+        let request = Request {
+            method: Method::GET,
+            path: &path,
+            query: &query,
+            body: Body::None,
+            limit: self.http.usual_limit(),
+            authorization: self.login.as_ref().map(Login::basic),
+        };
+        match self.http.open_stream(request).await {
+            Ok(Opened::Stream { chunks, member }) => Ok(Waiting { chunks, member }),
+            Ok(Opened::Other(answer)) => Err(match wire::read(answer.status, &answer.body) {
+                Ok(answer) => self.out_of_place(subject, &answer),
+                Err(unfit) => self.unfit(subject, answer.member, &unfit),
+            }),
+            Err(failure) => Err(self.failed(subject, &failure, false)),
+        }
+    }
+
+    fn path(&self, subject: Subject<'_>) -> Result<String, StoreError> {
+        path_of(subject.key).ok_or_else(|| {
+            let what = "a key's parts can't be empty, `.` or `..`";
+            self.error(subject, StoreErrorKind::Refused, what)
         })
+    }
+
+    pub(super) fn failed(
+        &self,
+        subject: Subject<'_>,
+        failure: &Failure,
+        is_write: bool,
+    ) -> StoreError {
+        let hint = match failure.kind {
+            StoreErrorKind::Unavailable => "; does etcd run there, and is etcd.url right?",
+            StoreErrorKind::Unknown if is_write => "; whether it was done is not known",
+            _ => "",
+        };
+        self.error_of(failure.member, subject, failure.kind, &format!("{}{hint}", failure.what))
+    }
+
+    /// The error for an answer that tells nothing of the key; a member that can't
+    /// do its work is not asked next.
+    pub(super) fn unfit(&self, subject: Subject<'_>, member: Member, unfit: &Unfit) -> StoreError {
+        if unfit.kind.is_outage() {
+            self.http.distrust(member);
+        }
+        self.error_of(member, subject, unfit.kind, &unfit.what)
     }
 }
 

@@ -3,8 +3,10 @@
 mod directories;
 mod keys;
 mod listing;
+mod watch;
 mod wire;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
@@ -21,6 +23,10 @@ use super::batch;
 use super::cluster::{Cluster, UnusableCluster};
 use super::http::Http;
 use super::login::Login;
+
+/// How many requests of a batch are under way at a time: 32 are nearly six times
+/// as fast as one by one (measured), 128 gain little more.
+const IN_FLIGHT: usize = 32;
 
 /// Up to this many keys under the root are read one by one, in flight together;
 /// more of them by one recursive read, which costs as much as all that is there.
@@ -43,7 +49,7 @@ pub struct EtcdV2Options {
 ///
 /// It belongs to the thread that it was made in, since awc's connections do.
 pub struct EtcdV2 {
-    keys: KeysApi,
+    keys: Rc<KeysApi>,
     root: RecordKey,
     prefix: String,
     log: Logger,
@@ -59,7 +65,7 @@ impl EtcdV2 {
         let http = Http::new(&cluster, log.clone())?;
         let login = cluster.credentials.as_ref();
         let login = login.map(|credentials| Login::new(credentials, log.clone())).transpose()?;
-        Ok(Self { keys: KeysApi::new(http, login), root, prefix, log })
+        Ok(Self { keys: Rc::new(KeysApi::new(http, login)), root, prefix, log })
     }
 
     async fn write_one(&self, write: &Write) -> Result<Written, StoreError> {
@@ -125,7 +131,13 @@ impl EtcdV2 {
     }
 
     async fn read_singly(&self, keys: &[RecordKey]) -> Vec<Result<Option<Found>, StoreError>> {
-        batch::run(keys, |key| format!("reading {key}"), async |key| self.read_one(key).await).await
+        batch::run(
+            keys,
+            IN_FLIGHT,
+            |key| format!("reading {key}"),
+            async |key| self.read_one(key).await,
+        )
+        .await
     }
 
     async fn list(&self) -> Result<Listing, StoreError> {
@@ -185,7 +197,8 @@ impl RecordStore for EtcdV2 {
             format!("{doing} {key}")
         };
         let outcomes =
-            batch::run(&writes, describe, async |write| self.write_one(write).await).await;
+            batch::run(&writes, IN_FLIGHT, describe, async |write| self.write_one(write).await)
+                .await;
         let outage = |outcome: &Result<_, StoreError>| {
             outcome.as_ref().is_err_and(|error| error.kind.is_outage())
         };
@@ -234,7 +247,7 @@ impl RecordStore for EtcdV2 {
     }
 
     async fn watch(&self) -> Result<Changes, StoreError> {
-        Err(no_leases())
+        watch::watch(Rc::clone(&self.keys), self.root.clone()).await
     }
 
     async fn leases(&self, _: LeaseFamily) -> Result<Vec<Lease>, StoreError> {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use highhock_actors::{Found, StoreErrorKind, Tie};
 use serde::Deserialize;
 
-/// How much of an answer that isn't etcd's is quoted in an error, in characters.
-const QUOTED: usize = 80;
+use crate::etcd::text::{one_line, quote};
 
 /// A key with what is there: a value, or a directory's content.
 #[derive(Debug, Default, Deserialize)]
@@ -80,7 +79,7 @@ pub(super) struct Unfit {
 }
 
 impl Unfit {
-    fn new(kind: StoreErrorKind, what: impl ToString) -> Self {
+    pub(super) fn new(kind: StoreErrorKind, what: impl ToString) -> Self {
         Self { kind, what: what.to_string() }
     }
 }
@@ -90,6 +89,18 @@ struct Success {
     #[serde(rename = "action")]
     _action: String,
     node: Node,
+}
+
+/// A change, as a wait answers it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Event {
+    pub action: String,
+    pub node: Node,
+}
+
+/// Reads the answer to a wait.
+pub(super) fn read_event(body: &[u8]) -> Result<Event, Unfit> {
+    serde_json::from_slice(body).map_err(|error| unfit_success(200, body, &error))
 }
 
 #[derive(Deserialize)]
@@ -177,23 +188,6 @@ fn unfit_failure(status: u16, body: &[u8]) -> Unfit {
                 "answered with status {status} and not as etcd does, but {quoted}; is it etcd?"
             ),
         ),
-    }
-}
-
-fn quote(body: &[u8]) -> String {
-    match one_line(&String::from_utf8_lossy(body)) {
-        text if text.is_empty() => "nothing".to_owned(),
-        text => format!("`{text}`"),
-    }
-}
-
-/// The text's beginning, without line breaks and other control characters.
-fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(QUOTED) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
     }
 }
 
