@@ -7,14 +7,18 @@
 
 mod batch;
 mod cluster;
+mod detect;
 mod http;
 mod lines;
 mod login;
+mod store;
 mod text;
 mod token;
 mod v2;
 mod v3;
 
 pub use cluster::{Cluster, UnusableCluster};
+pub use detect::{Api, Detected, NotDetected, detect, domain_in_config};
+pub use store::EtcdStore;
 pub use v2::{EtcdV2, EtcdV2Options};
 pub use v3::{EtcdV3, EtcdV3Options};

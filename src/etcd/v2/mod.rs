@@ -68,6 +68,19 @@ impl EtcdV2 {
         Ok(Self { keys: Rc::new(KeysApi::new(http, login)), root, prefix, log })
     }
 
+    /// Whether what answers has a v2 keys API at all, whatever it says.
+    pub(super) async fn answers_v2(&self) -> Result<bool, StoreError> {
+        match self.probe().await {
+            Ok(()) => Ok(true),
+            Err(error) => match error.kind {
+                StoreErrorKind::Unavailable | StoreErrorKind::Unknown => Err(error),
+                StoreErrorKind::Malformed => Ok(false),
+                // It says no, as an etcd with v2 does.
+                _ => Ok(true),
+            },
+        }
+    }
+
     async fn write_one(&self, write: &Write) -> Result<Written, StoreError> {
         let subject = subject_of(write);
         match self.ask(write).await? {

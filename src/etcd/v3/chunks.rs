@@ -242,7 +242,8 @@ mod tests {
     #[actix_rt::test]
     async fn what_is_too_large_goes_in_smaller_parts() {
         let limits = Limits::new();
-        let outcomes = limits.send_all(&things(100, 1), async |items: &[&Thing], _: &str| {
+        let things = things(100, 1);
+        let outcomes = limits.send_all(&things, async |items: &[&Thing], _: &str| {
             if items.len() > 30 {
                 return refuse(Reason::TooLarge, StoreErrorKind::Refused);
             }
@@ -253,8 +254,8 @@ mod tests {
 
     #[actix_rt::test]
     async fn one_that_is_refused_does_not_spoil_the_others() {
-        let outcomes = Limits::new();
-        let outcomes = outcomes.send_all(&things(100, 1), async |items: &[&Thing], _: &str| {
+        let (limits, things) = (Limits::new(), things(100, 1));
+        let outcomes = limits.send_all(&things, async |items: &[&Thing], _: &str| {
             if items.iter().any(|item| item.0 == 37) {
                 return refuse(Reason::Other, StoreErrorKind::Refused);
             }

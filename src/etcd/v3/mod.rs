@@ -21,7 +21,7 @@ use slog::Logger;
 use self::chunks::{Item, Limits, Weight};
 use self::gateway::{Call, CallError, Gateway};
 use self::txn::{Step, Verdict, apart, below, groups, path_of, together};
-use self::wire::{Op, OpDone, Range, Txn, TxnAnswer};
+use self::wire::{Int, Op, OpDone, Range, RangeFound, Txn, TxnAnswer};
 use super::batch;
 use super::cluster::{Cluster, UnusableCluster};
 use super::http::Http;
@@ -30,6 +30,7 @@ use super::token::Authorized;
 
 /// Where writes and reads go.
 const TXN: &str = "/v3/kv/txn";
+const RANGE: &str = "/v3/kv/range";
 
 /// Where and how to keep records.
 #[derive(Clone, Debug)]
@@ -62,6 +63,20 @@ impl EtcdV3 {
         let login = login.map(|credentials| Login::new(credentials, log.clone())).transpose()?;
         let gateway = Rc::new(Gateway::new(Authorized::new(http, login, log)));
         Ok(Self { gateway, limits: Limits::new(), root })
+    }
+
+    /// A key below the root, where there is any.
+    pub(super) async fn holds_anything(&self) -> Result<Option<RecordKey>, StoreError> {
+        let (key, end) = below(&path_of(&self.root));
+        let doing = format!("looking for keys below {}", self.root);
+        let first = Range {
+            key: key.as_str().into(),
+            range_end: Some(end.as_str().into()),
+            limit: Int(1),
+            keys_only: true,
+        };
+        let found = self.gateway.call::<RangeFound>(Call::read(&doing, RANGE), &first).await?;
+        Ok(found.range.kvs.first().map(|kv| RecordKey::from_path(&kv.key.to_text())))
     }
 
     /// Carries out writes of which none is in another's way.
@@ -177,9 +192,8 @@ impl RecordStore for EtcdV3 {
         // a read that needs a quorum.
         let (key, _) = below(&path_of(&self.root));
         let doing = format!("looking for {}", self.root);
-        let range = Op::Range(Range { key: key.as_str().into(), ..Range::default() });
-        let txn = Txn { success: vec![range], ..Txn::default() };
-        self.gateway.call::<TxnAnswer>(Call::read(&doing, TXN), &txn).await?;
+        let range = Range { key: key.as_str().into(), ..Range::default() };
+        self.gateway.call::<RangeFound>(Call::read(&doing, RANGE), &range).await?;
         Ok(())
     }
 

@@ -195,6 +195,15 @@ pub(super) struct RangeAnswer {
     pub kvs: Vec<KeyValue>,
 }
 
+/// The answer to a range that was asked for by itself.
+#[derive(Debug, Deserialize)]
+pub(super) struct RangeFound {
+    #[serde(rename = "header")]
+    _header: Header,
+    #[serde(flatten)]
+    pub range: RangeAnswer,
+}
+
 /// The answer to a transaction.
 #[derive(Debug, Deserialize)]
 pub(super) struct TxnAnswer {
