@@ -2,24 +2,55 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 use url::form_urlencoded::Serializer;
 
+use super::etcd_v3::V3;
+use super::tools::tool;
 use super::{eventually, free_port};
 
 /// How long an etcd may take until it answers, or until it is gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A single etcd on loopback, with its v2 keys API on. It ends, and its data
-/// goes, when this is dropped.
+/// Which etcd server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The distribution's 3.4, with its v2 keys API on.
+    V3_4,
+    /// The first line without a v2 keys API.
+    V3_6,
+}
+
+impl Release {
+    /// Its program; `None`, said loudly, where this machine has none: the test
+    /// is to return then.
+    pub fn program(self) -> Option<PathBuf> {
+        match self {
+            Self::V3_4 => Some("etcd".into()),
+            Self::V3_6 => tool("ETCD36"),
+        }
+    }
+
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::V3_4 => &["--enable-v2=true"],
+            Self::V3_6 => &[],
+        }
+    }
+}
+
+/// An etcd on loopback, alone or a member of a [`Cluster`](super::cluster::Cluster).
+/// It ends, and its data goes, when this is dropped.
 pub struct Etcd {
     child: Option<Child>,
+    program: PathBuf,
     client_port: u16,
     peer_port: u16,
     dir: PathBuf,
@@ -40,54 +71,88 @@ pub struct Node {
 }
 
 impl Etcd {
-    /// Starts an etcd and waits until it answers.
+    /// Starts an etcd with its v2 keys API on, and waits until it answers.
     pub fn start() -> Self {
-        Self::start_with(&["--enable-v2=true"])
+        Self::start_with(Release::V3_4.flags())
+    }
+
+    /// Starts an etcd of this release, and waits until it answers. `None` where
+    /// this machine has none: the test is to return then.
+    pub fn start_release(release: Release) -> Option<Self> {
+        let program = release.program()?;
+        Some(Self::start_program(&program, &usual_parent(), release.flags()))
     }
 
     /// Starts an etcd with these flags besides those for its places.
     pub fn start_with(flags: &[&str]) -> Self {
-        // In memory where there is such a place: a test need not wait for disks.
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        Self::start_in(&parent, flags)
+        Self::start_in(&usual_parent(), flags)
     }
 
     /// Starts an etcd with its data in a folder below `parent`.
     pub fn start_in(parent: &Path, flags: &[&str]) -> Self {
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
+        Self::start_program(Path::new("etcd"), parent, flags)
+    }
+
+    fn start_program(program: &Path, parent: &Path, flags: &[&str]) -> Self {
         // Another process may take a free port before etcd does: try some more.
-        let mut etcd = (0..5).find_map(|_| Self::launch(parent, &flags));
+        let mut etcd = (0..5).find_map(|_| {
+            let mut etcd = Self::prepare(program, parent);
+            // A lone member need not wait long for votes.
+            let quick = ["--heartbeat-interval", "20", "--election-timeout", "200"];
+            let alone = format!("default={}", etcd.peer_url());
+            etcd.add_flags(&["--initial-cluster", &alone]);
+            etcd.add_flags(&quick);
+            etcd.add_flags(flags);
+            etcd.spawn();
+            etcd.wait_until_it_answers().then_some(etcd)
+        });
         etcd.take().expect("etcd did not start on any of five pairs of ports")
     }
 
-    fn launch(parent: &Path, flags: &[String]) -> Option<Self> {
+    /// The members of a cluster of this release, not yet started.
+    pub(super) fn prepare_members(release: Release, program: &Path, count: usize) -> Vec<Self> {
+        let parent = usual_parent();
+        let mut members: Vec<_> = (0..count).map(|_| Self::prepare(program, &parent)).collect();
+        let urls = members.iter().map(Self::peer_url).enumerate();
+        let all = urls.map(|(at, url)| format!("member-{at}={url}")).collect::<Vec<_>>().join(",");
+        for (at, member) in members.iter_mut().enumerate() {
+            member.add_flags(&["--name", &format!("member-{at}"), "--initial-cluster", &all]);
+            member.add_flags(release.flags());
+        }
+        members
+    }
+
+    fn prepare(program: &Path, parent: &Path) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("highhock-etcd-{}-{number}", std::process::id());
-        let mut etcd = Self {
+        let etcd = Self {
             child: None,
+            program: program.to_owned(),
             client_port: free_port(),
             peer_port: free_port(),
             dir: parent.join(name),
-            flags: flags.to_vec(),
+            flags: Vec::new(),
         };
         fs::create_dir_all(&etcd.dir).unwrap();
-        etcd.spawn();
-        etcd.wait_until_it_answers().then_some(etcd)
+        etcd
     }
 
-    fn spawn(&mut self) {
+    pub(super) fn add_flags(&mut self, flags: &[&str]) {
+        self.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    }
+
+    /// Starts it where it was, and does not wait: a member of a cluster may need
+    /// others before it can answer.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "etcd runs already");
         let client = self.url();
-        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let peer = self.peer_url();
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
-        let child = Command::new("etcd")
+        let child = Command::new(&self.program)
             .args(["--data-dir", &self.dir.join("data").display().to_string()])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("default={peer}")])
-            // A lone member need not wait long for votes.
-            .args(["--heartbeat-interval", "20", "--election-timeout", "200"])
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -98,21 +163,35 @@ impl Etcd {
     }
 
     /// `false`: it ended instead.
-    fn wait_until_it_answers(&mut self) -> bool {
+    pub(super) fn wait_until_it_answers(&mut self) -> bool {
         let port = self.client_port;
         let child = self.child.as_mut().unwrap();
         eventually("etcd answers", PATIENCE, || {
             if child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
-            let health = exchange(port, "GET", "/health", None);
-            health.is_some_and(|(_, body)| body.contains(r#""health":"true""#)).then_some(true)
+            answers_healthily(port, PATIENCE).then_some(true)
         })
+    }
+
+    /// Whether it says within this time that it has all that was written, which
+    /// it asks the leader about.
+    pub fn is_healthy(&self, within: Duration) -> bool {
+        answers_healthily(self.client_port, within)
     }
 
     /// Its client URL, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.client_port)
+    }
+
+    fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+
+    /// Its v3 API, for blocking requests.
+    pub fn v3(&self) -> V3 {
+        V3::at(self.client_port)
     }
 
     /// Ends it as an operator would, and waits until it is gone.
@@ -132,8 +211,8 @@ impl Etcd {
 
     /// Starts it where it was, with its data or without any.
     pub fn start_again(&mut self, empty: bool) {
-        assert!(self.child.is_none(), "etcd runs already");
         if empty {
+            assert!(self.child.is_none(), "etcd runs still");
             fs::remove_dir_all(self.dir.join("data")).unwrap();
         }
         self.spawn();
@@ -160,6 +239,11 @@ impl Etcd {
     /// Lets it go on after a pause.
     pub fn resume(&self) {
         self.signal("CONT");
+    }
+
+    /// Whether it was started, paused or not, and neither stopped nor killed since.
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Its process id, while it runs.
@@ -218,8 +302,9 @@ impl Etcd {
     /// One request to the keys API: status and JSON. Panics where etcd is away.
     pub fn request(&self, method: &str, key_and_query: &str, form: Option<&str>) -> (u16, Value) {
         let target = format!("/v2/keys/{key_and_query}");
+        let body = form.map(|form| ("application/x-www-form-urlencoded", form));
         let (status, body) =
-            exchange(self.client_port, method, &target, form).expect("etcd answers");
+            exchange(self.client_port, PATIENCE, method, &target, body).expect("etcd answers");
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 }
@@ -258,20 +343,52 @@ fn flatten(nodes: &Value, into: &mut Vec<Node>) {
     }
 }
 
-/// Status and body. HTTP/1.0, so that the body ends where the connection does.
-fn exchange(port: u16, method: &str, target: &str, form: Option<&str>) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let body = form.unwrap_or_default();
-    let request = format!(
-        "{method} {target} HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
+/// In memory where there is such a place: a test need not wait for disks.
+fn usual_parent() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
+}
+
+fn answers_healthily(port: u16, within: Duration) -> bool {
+    let health = exchange(port, within, "GET", "/health", None);
+    health.is_some_and(|(_, body)| body.contains(r#""health":"true""#))
+}
+
+/// Status and body; `None`: no whole answer in time. HTTP/1.0, so that the body
+/// ends where the connection does. What is sent is its type and itself.
+pub(super) fn exchange(
+    port: u16,
+    timeout: Duration,
+    method: &str,
+    target: &str,
+    content: Option<(&str, &str)>,
+) -> Option<(u16, String)> {
+    let deadline = Instant::now() + timeout;
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut stream = TcpStream::connect_timeout(&address, timeout).ok()?;
+    let (kind, content) = content.unwrap_or_default();
+    let head = format!(
+        "{method} {target} HTTP/1.0\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        content.len()
     );
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
+    stream.write_all((head + content).as_bytes()).ok()?;
+    let answer = read_until(&mut stream, deadline)?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some((status, body.to_owned()))
+}
+
+/// All that comes until the other side closes; `None`: it did not by the deadline.
+fn read_until(stream: &mut TcpStream, deadline: Instant) -> Option<String> {
+    let mut answer = Vec::new();
+    let mut buffer = [0; 64 * 1024];
+    loop {
+        let left =
+            deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+        stream.set_read_timeout(Some(left)).ok()?;
+        match stream.read(&mut buffer).ok()? {
+            0 => return String::from_utf8(answer).ok(),
+            count => answer.extend_from_slice(&buffer[..count]),
+        }
+    }
 }

@@ -4,9 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 pub mod canned;
+pub mod cluster;
+pub mod dns;
 pub mod docker;
 pub mod etcd;
+pub mod etcd_v3;
 pub mod relay;
+pub mod tools;
 
 use std::future::Future;
 use std::net::TcpListener;

@@ -1,0 +1,250 @@
+//! A real DNS server that reads etcd, and questions to it by `dig`.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::tools::tool;
+use super::{TempDir, eventually, free_port};
+
+/// How long a server may take until it answers from etcd.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// CoreDNS with its etcd plugin, on a loopback port of its own. It ends, and
+/// its files go, when this is dropped.
+pub struct CoreDns {
+    child: Child,
+    port: u16,
+    zone: String,
+    folder: TempDir,
+}
+
+/// How a [`CoreDns`] is to be.
+#[derive(Clone, Debug)]
+pub struct CoreDnsOptions {
+    /// What it answers for.
+    pub zone: String,
+    /// etcd's client URLs.
+    pub endpoints: Vec<String>,
+    /// The first part of the keys.
+    pub prefix: String,
+    /// Whether answers are kept.
+    pub cache: bool,
+    /// More lines for the `etcd` block: `credentials`, `tls`.
+    pub more: Vec<String>,
+}
+
+impl CoreDnsOptions {
+    /// Without a cache, so that every question is asked of etcd.
+    pub fn new(zone: &str, endpoints: &[String]) -> Self {
+        Self {
+            zone: zone.into(),
+            endpoints: endpoints.to_vec(),
+            prefix: "skydns".into(),
+            cache: false,
+            more: Vec::new(),
+        }
+    }
+
+    fn corefile(&self, port: u16) -> String {
+        let Self { zone, endpoints, prefix, cache, more } = self;
+        let cache = if *cache { "    cache\n" } else { "" };
+        let more: String = more.iter().map(|line| format!("        {line}\n")).collect();
+        format!(
+            "{zone}:{port} {{\n    bind 127.0.0.1\n    errors\n    log\n{cache}    etcd {{\n        \
+             path /{prefix}\n        endpoint {}\n{more}    }}\n}}\n",
+            endpoints.join(" ")
+        )
+    }
+}
+
+impl CoreDns {
+    /// Starts it and waits until it answers from etcd. `None` where this machine
+    /// has none: the test is to return then.
+    pub fn start(options: &CoreDnsOptions) -> Option<Self> {
+        let program = tool("COREDNS")?;
+        // Another process may take a free port before CoreDNS does: try some more.
+        let server = (0..5).find_map(|_| {
+            let folder = TempDir::new();
+            let port = free_port();
+            let corefile = folder.0.join("Corefile");
+            fs::write(&corefile, options.corefile(port)).unwrap();
+            let log = File::create(folder.0.join("log")).unwrap();
+            let child = Command::new(&program)
+                .arg("-conf")
+                .arg(&corefile)
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .spawn()
+                .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+            let mut server = Self { child, port, zone: options.zone.clone(), folder };
+            server.wait_until_it_answers().then_some(server)
+        });
+        Some(server.expect("CoreDNS did not start on any of five ports"))
+    }
+
+    /// `false`: it ended instead.
+    fn wait_until_it_answers(&mut self) -> bool {
+        let (port, name) = (self.port, format!("nobody.{}", self.zone));
+        let child = &mut self.child;
+        eventually("CoreDNS answers from etcd", PATIENCE, || {
+            if child.try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            // It can tell that there is no such name only when etcd has said so.
+            let reply = dig(port, &name, "A")?;
+            (reply.status == "NXDOMAIN").then_some(true)
+        })
+    }
+
+    /// Asks for a name's records of this type. The name needs no dot at the end.
+    #[track_caller]
+    pub fn dig(&self, name: &str, kind: &str) -> Reply {
+        dig(self.port, name, kind).unwrap_or_else(|| panic!("dig {name} {kind}: no answer"))
+    }
+
+    /// The port of 127.0.0.1 that it answers at.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it wrote: faults, and a line a question.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.0.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for CoreDns {
+    fn drop(&mut self) {
+        // It may be gone already; there is nothing else to do then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail = log.lines().rev().take(8).collect::<Vec<_>>();
+            eprintln!("CoreDNS said at last (newest first):\n{}", tail.join("\n"));
+        }
+    }
+}
+
+/// What a server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// `NOERROR`, `NXDOMAIN`, `SERVFAIL` …
+    pub status: String,
+    pub answer: Vec<Row>,
+    pub authority: Vec<Row>,
+    pub additional: Vec<Row>,
+}
+
+/// A record in an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Without the dot at the end.
+    pub name: String,
+    pub ttl: u32,
+    /// `A`, `AAAA`, `SRV` …
+    pub kind: String,
+    /// As `dig` writes it.
+    pub data: String,
+}
+
+/// A place that a name leads to, as SRV records tell it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    pub priority: u16,
+    pub weight: u16,
+    pub port: u16,
+    /// The target's address as it came along, else its name.
+    pub host: String,
+}
+
+impl Reply {
+    /// The data of the answer's records of one type.
+    pub fn data(&self, kind: &str) -> BTreeSet<String> {
+        of_kind(&self.answer, kind).map(|row| row.data.clone()).collect()
+    }
+
+    /// The addresses in the answer, of both kinds.
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        let rows = self.answer.iter().filter(|row| is_address(row));
+        rows.map(|row| row.data.parse().unwrap()).collect()
+    }
+
+    /// The texts in the answer, without their quotes.
+    pub fn texts(&self) -> BTreeSet<String> {
+        of_kind(&self.answer, "TXT").map(|row| row.data.replace('"', "")).collect()
+    }
+
+    /// Where the SRV records of the answer lead, each address of a target by itself.
+    pub fn targets(&self) -> BTreeSet<Target> {
+        of_kind(&self.answer, "SRV").flat_map(|row| self.targets_of(row)).collect()
+    }
+
+    fn targets_of(&self, row: &Row) -> Vec<Target> {
+        let parts: Vec<&str> = row.data.split(' ').collect();
+        let [priority, weight, port, name] = parts[..] else {
+            panic!("not the data of an SRV record: {row:?}")
+        };
+        let name = name.trim_end_matches('.');
+        let rows = self.additional.iter().filter(|row| is_address(row) && row.name == name);
+        let mut hosts: Vec<String> = rows.map(|row| row.data.clone()).collect();
+        if hosts.is_empty() {
+            hosts.push(name.into());
+        }
+        let target = |host| Target {
+            priority: priority.parse().unwrap(),
+            weight: weight.parse().unwrap(),
+            port: port.parse().unwrap(),
+            host,
+        };
+        hosts.into_iter().map(target).collect()
+    }
+}
+
+fn of_kind<'a>(rows: &'a [Row], kind: &'a str) -> impl Iterator<Item = &'a Row> {
+    rows.iter().filter(move |row| row.kind == kind)
+}
+
+fn is_address(row: &Row) -> bool {
+    row.kind == "A" || row.kind == "AAAA"
+}
+
+/// Asks the server at a port of 127.0.0.1; `None`: no answer.
+pub fn dig(port: u16, name: &str, kind: &str) -> Option<Reply> {
+    let output = Command::new("dig")
+        .args(["@127.0.0.1", "-p", &port.to_string(), "-q", name, "-t", kind])
+        .args(["+time=5", "+tries=1", "+nocookie"])
+        .output()
+        .unwrap_or_else(|error| panic!("needs dig: run tests/run ({error})"));
+    parse(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Reads what `dig` prints: a head with the status, then sections with a record a line.
+fn parse(text: &str) -> Option<Reply> {
+    let status = text.lines().find_map(|line| line.split_once("status: ")?.1.split(',').next())?;
+    let section = |title: &str| {
+        let start = format!(";; {title} SECTION:");
+        let lines = text.lines().skip_while(|line| *line != start).skip(1);
+        lines.take_while(|line| !line.is_empty()).filter_map(row).collect()
+    };
+    Some(Reply {
+        status: status.into(),
+        answer: section("ANSWER"),
+        authority: section("AUTHORITY"),
+        additional: section("ADDITIONAL"),
+    })
+}
+
+/// Blanks of any number stand between the parts.
+fn row(line: &str) -> Option<Row> {
+    let mut parts = line.split_whitespace();
+    let name = parts.next()?.trim_end_matches('.').to_owned();
+    let ttl = parts.next()?.parse().ok()?;
+    // The class: there is but one in use.
+    let kind = parts.nth(1)?.to_owned();
+    Some(Row { name, ttl, kind, data: parts.collect::<Vec<_>>().join(" ") })
+}
