@@ -5,6 +5,7 @@ use std::fmt;
 use highhock_actors::RecordStore;
 use slog::Logger;
 
+use crate::docker::{Docker, Engine};
 use crate::host::{NoHost, Published};
 use crate::run::etcd;
 use crate::settings::Settings;
@@ -35,24 +36,9 @@ pub async fn check(
     published: &Result<Published, NoHost>,
     log: &Logger,
 ) -> Vec<Verdict> {
-    let docker = docker(&settings.docker, log);
-    let asked = match published {
-        Ok(published) => settle(&docker, settings, published).await.map(|settled| settled.engine),
-        Err(_) => docker.engine().await.map_err(NotSettled::Docker),
-    };
-    let (docker_verdict, address_refused) = match asked {
-        Ok(engine) => (
-            Ok(format!(
-                "{}: engine {}, API {}, on host {:?}",
-                docker.endpoint(),
-                engine.version,
-                engine.api,
-                engine.name
-            )),
-            None,
-        ),
-        Err(NotSettled::Docker(error)) => (Err(error.to_string()), None),
-        Err(error) => (Ok(docker.endpoint().to_string()), Some(error.to_string())),
+    let (docker_verdict, address_refused) = match docker(&settings.docker, log) {
+        Ok(docker) => docker_verdict(&docker, settings, published).await,
+        Err(unusable) => (Err(unusable.to_string()), None),
     };
     let address = match (published, address_refused) {
         (_, Some(refused)) => Err(refused),
@@ -67,8 +53,28 @@ pub async fn check(
     ]
 }
 
+/// What is so of Docker, and why the address can't be used, as the engine shows.
+async fn docker_verdict(
+    docker: &Docker,
+    settings: &Settings,
+    published: &Result<Published, NoHost>,
+) -> (Result<String, String>, Option<String>) {
+    let asked = match published {
+        Ok(published) => settle(docker, settings, published).await.map(|settled| settled.engine),
+        Err(_) => docker.engine().await.map_err(NotSettled::Docker),
+    };
+    let endpoint = docker.endpoint();
+    match asked {
+        Ok(Engine { version, api, name, .. }) => {
+            (Ok(format!("{endpoint}: engine {version}, API {api}, on host {name:?}")), None)
+        }
+        Err(NotSettled::Docker(error)) => (Err(error.to_string()), None),
+        Err(error) => (Ok(endpoint.to_string()), Some(error.to_string())),
+    }
+}
+
 async fn etcd_verdict(settings: &Settings, log: &Logger) -> Result<String, String> {
     let store = etcd(settings, log).map_err(|error| error.to_string())?;
     store.probe().await.map_err(|error| error.to_string())?;
-    Ok(format!("{}: answers its v2 keys API (CoreDNS reads v3 only)", settings.etcd.url))
+    Ok(format!("{}: answers its v2 keys API (CoreDNS reads v3 only)", settings.etcd.members()))
 }

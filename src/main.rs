@@ -58,7 +58,7 @@ async fn run_daemon(
     match run(settings, published, log, asked_to_stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(ended @ Ended::NotSettled(_)) => fail(exit::UNAVAILABLE, &ended),
-        Err(ended @ Ended::Etcd(_)) => fail(exit::CONFIG, &ended),
+        Err(ended @ (Ended::Etcd(_) | Ended::Docker(_))) => fail(exit::CONFIG, &ended),
         Err(ended @ Ended::Exhausted(_)) => fail(exit::SOFTWARE, &ended),
     }
 }
@@ -87,7 +87,10 @@ async fn run_records(
         Ok(published) => published,
         Err(none) => return fail(exit::UNAVAILABLE, &none),
     };
-    let docker = docker(&settings.docker, log);
+    let docker = match docker(&settings.docker, log) {
+        Ok(docker) => docker,
+        Err(unusable) => return fail(exit::CONFIG, &unusable),
+    };
     let settled = match settle(&docker, settings, &published).await {
         Ok(settled) => settled,
         Err(error) => return fail(exit::UNAVAILABLE, &error),

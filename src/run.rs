@@ -13,6 +13,7 @@ use crate::host::Published;
 use crate::settings::{OnExit, Settings};
 use crate::settle::{NotSettled, Settled, docker, settle};
 use crate::suspend;
+use crate::tls::UnusableFile;
 
 /// What a clean stop may take at most (SPEC 7).
 const GRACE: Duration = Duration::from_secs(5);
@@ -26,9 +27,12 @@ pub enum Ended {
     /// It can't work out what to publish.
     #[error(transparent)]
     NotSettled(NotSettled),
-    /// The settings name an etcd that can't be one.
+    /// The settings name an etcd that can't be spoken to as they say.
     #[error(transparent)]
     Etcd(#[from] UnusableCluster),
+    /// The settings name a file for TLS with Docker that can't be used.
+    #[error(transparent)]
+    Docker(#[from] UnusableFile),
     /// An actor fails again and again.
     #[error("{0} failed five times in a minute: see the log for its panics, and report them")]
     Exhausted(&'static str),
@@ -37,11 +41,15 @@ pub enum Ended {
 /// The client of the etcd that the settings name. Nothing is asked yet.
 ///
 /// # Errors
-/// Where the URL can't be etcd's; validated settings hold none such.
+/// Where a file for TLS, or with the password, can't be used.
 pub fn etcd(settings: &Settings, log: &Logger) -> Result<EtcdV2, UnusableCluster> {
     let (prefix, domain) = (&settings.skydns.prefix, &settings.skydns.domain);
     let root = RecordKey::of_domain(prefix, domain);
-    let cluster = Cluster::new(vec![settings.etcd.url.clone()]);
+    let cluster = Cluster {
+        tls: settings.etcd.tls.clone(),
+        credentials: settings.etcd.credentials.clone(),
+        ..Cluster::new(settings.etcd.urls.clone())
+    };
     EtcdV2::new(EtcdV2Options { cluster, root, prefix: prefix.clone() }, log.clone())
 }
 
@@ -57,11 +65,11 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Ended> {
     tokio::pin!(shutdown);
-    let docker = docker(&settings.docker, &log.new(o!("edge" => "docker")));
+    let docker = docker(&settings.docker, &log.new(o!("edge" => "docker")))?;
     let etcd = etcd(&settings, &log.new(o!("edge" => "etcd")))?;
     notice!(log, "highhock starts"; "version" => env!("CARGO_PKG_VERSION"),
         "publishes" => published.host.to_string(), "as_told_by" => published.source.to_string(),
-        "docker" => docker.endpoint().to_string(), "etcd" => settings.etcd.url.as_str(),
+        "docker" => docker.endpoint().to_string(), "etcd" => settings.etcd.members(),
         "etcd_api" => "v2", "domain" => settings.skydns.domain.to_string());
     let settled = tokio::select! {
         settled = settle_at_last(&docker, &settings, &published, &log) => settled?,

@@ -10,6 +10,7 @@ use crate::docker::{Docker, DockerOptions, Endpoint, Engine, VersionChoice};
 use crate::host::{self, BridgeSubnet, ContainersAddress, HostSource, Published};
 use crate::hostname;
 use crate::settings::{self, DockerUrl, DockerVersion, Settings};
+use crate::tls::UnusableFile;
 
 /// What the engine told, and what follows from it.
 #[derive(Clone, Debug)]
@@ -38,10 +39,14 @@ pub enum NotSettled {
 }
 
 /// A client for the engine that the settings name. Nothing is asked yet.
-pub fn docker(settings: &settings::Docker, log: &slog::Logger) -> Docker {
+///
+/// # Errors
+/// Where a file for TLS can't be used.
+pub fn docker(settings: &settings::Docker, log: &slog::Logger) -> Result<Docker, UnusableFile> {
     let endpoint = match &settings.url {
         DockerUrl::Unix(path) => Endpoint::Unix(path.clone()),
         DockerUrl::Tcp(authority) => Endpoint::Tcp(authority.clone()),
+        DockerUrl::Tls(authority) => Endpoint::Tls(authority.clone()),
     };
     let version = match settings.version {
         DockerVersion::Auto => VersionChoice::Auto,
@@ -49,7 +54,8 @@ pub fn docker(settings: &settings::Docker, log: &slog::Logger) -> Docker {
             VersionChoice::Exactly(ApiVersion { major, minor })
         }
     };
-    let options = DockerOptions { endpoint, version, timeout: DEFAULT_TIMEOUT };
+    let tls = settings.tls.clone();
+    let options = DockerOptions { endpoint, version, tls, timeout: DEFAULT_TIMEOUT };
     Docker::new(options, log.clone())
 }
 

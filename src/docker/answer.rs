@@ -79,9 +79,9 @@ impl Answer {
         }
         let body = String::from_utf8_lossy(&self.body);
         if body.contains("HTTP request to an HTTPS server") {
-            return Err(question.refused(
-                "the engine wants TLS on this port; use its Unix socket, or a port without TLS",
-            ));
+            return Err(
+                question.refused("the engine wants TLS on this port; write https:// in docker.url")
+            );
         }
         if status.is_redirection() {
             let target = one_line(&self.location);

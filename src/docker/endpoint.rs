@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use awc::http::uri::Authority;
 
-/// The port of an engine without TLS, where a URL names none (Docker's own rule).
+/// The ports of an engine without TLS and with it, where a URL names none
+/// (Docker's own rule).
 const DEFAULT_PORT: u16 = 2375;
+const DEFAULT_TLS_PORT: u16 = 2376;
 
 /// Where an engine listens (`docker.url`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,17 +17,16 @@ pub enum Endpoint {
     Unix(PathBuf),
     /// A TCP port without TLS: `host:port`, an IPv6 address in brackets.
     Tcp(String),
+    /// A TCP port with TLS: the same.
+    Tls(String),
 }
 
 /// A URL that names no engine that can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadEndpoint {
     /// Not one of the schemes below.
-    #[error("it must begin with unix://, tcp:// or http://")]
+    #[error("it must begin with unix://, tcp://, http:// or https://")]
     Scheme,
-    /// `https://`.
-    #[error("TLS (https://) is not available in this version")]
-    Tls,
     /// `unix://` without an absolute path.
     #[error("unix:// needs an absolute path, as in unix:///var/run/docker.sock")]
     SocketPath,
@@ -35,7 +36,8 @@ pub enum BadEndpoint {
 }
 
 impl Endpoint {
-    /// Reads `unix:///path`, `tcp://host[:port]` or `http://host[:port]`.
+    /// Reads `unix:///path`, or `host[:port]` behind `tcp://`, `http://` or, for
+    /// TLS, `https://`.
     ///
     /// # Errors
     /// Where it is none of these; the text goes behind the URL in a message.
@@ -45,23 +47,24 @@ impl Endpoint {
                 Ok(Self::Unix(PathBuf::from(path)))
             }
             Some(("unix", _)) => Err(BadEndpoint::SocketPath),
-            Some(("tcp" | "http", rest)) => tcp(rest),
-            Some(("https", _)) => Err(BadEndpoint::Tls),
+            Some(("tcp" | "http", rest)) => authority(rest, DEFAULT_PORT).map(Self::Tcp),
+            Some(("https", rest)) => authority(rest, DEFAULT_TLS_PORT).map(Self::Tls),
             _ => Err(BadEndpoint::Scheme),
         }
     }
 
-    /// The URL of a path there. For a Unix socket the host is made up: HTTP asks
-    /// for one, the engine doesn't look at it.
+    /// The URL of a path there, for awc, which is not to know of TLS: its
+    /// connections do. For a Unix socket the host is made up: HTTP asks for one, the
+    /// engine doesn't look at it.
     pub(super) fn url(&self, path: &str) -> String {
         match self {
             Self::Unix(_) => format!("http://localhost{path}"),
-            Self::Tcp(authority) => format!("http://{authority}{path}"),
+            Self::Tcp(authority) | Self::Tls(authority) => format!("http://{authority}{path}"),
         }
     }
 }
 
-fn tcp(rest: &str) -> Result<Endpoint, BadEndpoint> {
+fn authority(rest: &str, default_port: u16) -> Result<String, BadEndpoint> {
     let bad = || BadEndpoint::Authority(rest.to_owned());
     let text = rest.strip_suffix('/').unwrap_or(rest);
     if text.contains('@') {
@@ -74,10 +77,10 @@ fn tcp(rest: &str) -> Result<Endpoint, BadEndpoint> {
     }
     let port = match (authority.port_u16(), text.len() == host.len()) {
         (Some(port), _) if port != 0 => port,
-        (None, true) => DEFAULT_PORT,
+        (None, true) => default_port,
         _ => return Err(bad()),
     };
-    Ok(Endpoint::Tcp(format!("{host}:{port}")))
+    Ok(format!("{host}:{port}"))
 }
 
 impl fmt::Display for Endpoint {
@@ -85,6 +88,7 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(authority) => write!(f, "tcp://{authority}"),
+            Self::Tls(authority) => write!(f, "https://{authority}"),
         }
     }
 }
@@ -102,6 +106,8 @@ mod tests {
             ("http://engine.example", "tcp://engine.example:2375"),
             ("tcp://[::1]", "tcp://[::1]:2375"),
             ("tcp://[::1]:4", "tcp://[::1]:4"),
+            ("https://engine.example", "https://engine.example:2376"),
+            ("https://[::1]:443/", "https://[::1]:443"),
         ] {
             assert_eq!(Endpoint::parse(url).map(|it| it.to_string()), Ok(expected.into()), "{url}");
         }
@@ -113,7 +119,6 @@ mod tests {
             ("", BadEndpoint::Scheme),
             ("/var/run/docker.sock", BadEndpoint::Scheme),
             ("ssh://host", BadEndpoint::Scheme),
-            ("https://host:2376", BadEndpoint::Tls),
             ("unix://", BadEndpoint::SocketPath),
             ("unix:///", BadEndpoint::SocketPath),
             ("unix://docker.sock", BadEndpoint::SocketPath),

@@ -8,6 +8,7 @@ use awc::error::{ConnectError, PayloadError, SendRequestError};
 use highhock_actors::{SourceError, SourceErrorKind};
 
 use super::endpoint::Endpoint;
+use crate::tls::TlsFailure;
 
 /// How much of somebody else's text is quoted, in characters.
 const QUOTE: usize = 200;
@@ -71,11 +72,17 @@ impl Question<'_> {
         }
     }
 
-    fn lost(&self, error: &dyn Error) -> SourceError {
+    fn lost(&self, error: &(dyn Error + 'static)) -> SourceError {
+        if let Some(failure) = error.downcast_ref().and_then(TlsFailure::within) {
+            return self.unreachable(&failure.to_string());
+        }
         self.unreachable(&format!("the connection was lost: {}", one_line(&error.to_string())))
     }
 
     fn not_connected(&self, error: &io::Error) -> SourceError {
+        if let Some(failure) = TlsFailure::within(error) {
+            return self.unreachable(&failure.to_string());
+        }
         let unix = matches!(self.endpoint, Endpoint::Unix(_));
         match error.kind() {
             io::ErrorKind::PermissionDenied if unix => self.refused(

@@ -12,6 +12,7 @@ mod version;
 mod wire;
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use awc::Client;
@@ -29,6 +30,8 @@ pub use version::{
 use answer::Answer;
 use failure::Question;
 
+use crate::tls::{Tls, TlsFiles, UnusableFile};
+
 /// How long an engine may take for a whole answer, by default. A busy engine
 /// takes its time, and nothing but a later notice is lost by waiting.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +47,8 @@ pub struct DockerOptions {
     pub endpoint: Endpoint,
     /// The API version to speak.
     pub version: VersionChoice,
+    /// Whom to trust and who to be, where the endpoint is one with TLS.
+    pub tls: TlsFiles,
     /// For a whole request, from connecting to the last byte of the answer.
     pub timeout: Duration,
 }
@@ -94,9 +99,18 @@ pub struct Subnet {
 
 impl Docker {
     /// A client; nothing is asked yet.
-    pub fn new(options: DockerOptions, log: Logger) -> Self {
-        let http = transport::client(&options.endpoint, options.timeout);
-        Self { options, http, version: Cell::new(None), log }
+    ///
+    /// # Errors
+    /// Where a file for TLS can't be used.
+    pub fn new(options: DockerOptions, log: Logger) -> Result<Self, UnusableFile> {
+        let tls = match &options.endpoint {
+            Endpoint::Tls(_) => {
+                Some(Rc::new(Tls::new(options.tls.clone(), "docker", log.clone())?))
+            }
+            Endpoint::Unix(_) | Endpoint::Tcp(_) => None,
+        };
+        let http = transport::client(&options.endpoint, tls, options.timeout);
+        Ok(Self { options, http, version: Cell::new(None), log })
     }
 
     /// Where the engine is looked for.

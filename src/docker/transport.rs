@@ -1,17 +1,19 @@
-//! How requests get to an engine: over a Unix socket or TCP.
+//! How requests get to an engine: over a Unix socket or TCP, with TLS or without.
 
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
-use actix_rt::net::{TcpStream, UnixStream};
+use actix_rt::net::UnixStream;
 use actix_service::fn_service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
 use awc::{Client, Connector};
 
 use super::endpoint::Endpoint;
+use crate::tls::{Link, Tls};
 
 /// How long an unused connection is kept: longer than the pause between two
 /// polls, so that a poll needs no new one. Whether the other side has closed it
@@ -22,14 +24,20 @@ const IDLE: Duration = Duration::from_secs(120);
 const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// An HTTP client whose every request goes to `endpoint`, with no time-out of
-/// its own but for connecting, and no redirects.
-pub(super) fn client(endpoint: &Endpoint, connect_timeout: Duration) -> Client {
+/// its own but for connecting, and no redirects. `tls` is for an endpoint with TLS.
+pub(super) fn client(endpoint: &Endpoint, tls: Option<Rc<Tls>>, limit: Duration) -> Client {
     match endpoint {
-        Endpoint::Unix(path) => over(connect_timeout, path.clone(), UnixStream::connect::<PathBuf>),
-        Endpoint::Tcp(authority) => {
-            over(connect_timeout, authority.clone(), TcpStream::connect::<String>)
+        Endpoint::Unix(path) => over(limit, path.clone(), UnixStream::connect::<PathBuf>),
+        Endpoint::Tcp(authority) | Endpoint::Tls(authority) => {
+            over(limit, authority.clone(), move |authority| open(authority, tls.clone()))
         }
     }
+}
+
+async fn open(authority: String, tls: Option<Rc<Tls>>) -> io::Result<Link> {
+    let (host, port) = authority.rsplit_once(':').unwrap_or((&authority, ""));
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    Link::open(bare, port.parse().unwrap_or(0), tls).await
 }
 
 /// A connector of our own for both sorts of streams: whatever a URL says, the

@@ -58,6 +58,9 @@ pub enum Problem {
         /// How it was written the first time.
         other: String,
     },
+    /// A value that doesn't go with that of another key, in words.
+    #[error("{0}")]
+    Beside(String),
     /// A file that can't be read or parsed.
     #[error("{0}")]
     File(String),

@@ -55,6 +55,11 @@ impl Fragment {
         fragment
     }
 
+    /// Where each of its values was written.
+    pub fn origins(&self) -> Vec<(&'static str, Origin)> {
+        self.values.iter().map(|(path, entry)| (*path, entry.origin.clone())).collect()
+    }
+
     fn add_table(
         &mut self,
         origin: &Origin,

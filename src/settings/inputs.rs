@@ -1,33 +1,47 @@
 //! All layers merged: every key at most once, in its plain form.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use config::{Config, ConfigError, Value};
 
+use super::fault::Origin;
 use super::fragment::Fragment;
 
 /// The merged layers. A key's type is what [`super::keys`] says, so reading it
 /// as another is a slip of this program, not of the operator.
 #[derive(Debug)]
-pub struct Inputs(Config);
+pub struct Inputs {
+    config: Config,
+    origins: BTreeMap<&'static str, Origin>,
+}
 
 impl Inputs {
     /// Merges layers; the later wins.
     pub fn merge(layers: impl IntoIterator<Item = Fragment>) -> Result<Self, ConfigError> {
-        let sources = layers.into_iter();
-        let builder = sources.fold(Config::builder(), |builder, layer| builder.add_source(layer));
-        builder.build().map(Self)
+        let mut origins = BTreeMap::new();
+        let mut builder = Config::builder();
+        for layer in layers {
+            origins.extend(layer.origins());
+            builder = builder.add_source(layer);
+        }
+        Ok(Self { config: builder.build()?, origins })
+    }
+
+    /// Where a key's value was written.
+    pub fn origin(&self, path: &str) -> Origin {
+        self.origins.get(path).cloned().unwrap_or(Origin::Default)
     }
 
     /// Whether a key is set, be it by its default.
     pub fn is_set(&self, path: &str) -> bool {
-        self.0.get::<Value>(path).is_ok()
+        self.config.get::<Value>(path).is_ok()
     }
 
     /// A text.
     pub fn text(&self, path: &str) -> Result<String, ConfigError> {
-        self.0.get_string(path)
+        self.config.get_string(path)
     }
 
     /// A text, where there is one.
@@ -37,17 +51,17 @@ impl Inputs {
 
     /// A list of texts.
     pub fn texts(&self, path: &str) -> Result<Vec<String>, ConfigError> {
-        self.0.get_array(path)?.into_iter().map(Value::into_string).collect()
+        self.config.get_array(path)?.into_iter().map(Value::into_string).collect()
     }
 
     /// A truth value.
     pub fn truth(&self, path: &str) -> Result<bool, ConfigError> {
-        self.0.get_bool(path)
+        self.config.get_bool(path)
     }
 
     /// A number of seconds, one at least.
     pub fn seconds(&self, path: &str) -> Result<NonZeroU32, ConfigError> {
-        self.0.get(path)
+        self.config.get(path)
     }
 
     /// A time.

@@ -45,11 +45,12 @@ pub static KEYS: &[Key] = &[
     Key::new(
         "etcd.url",
         Kind::Text {
-            takes: "the URL of one etcd member, as http://127.0.0.1:2379/",
-            check: |text| values::etcd_url(text).map(drop),
+            takes: "the URL of an etcd member, as http://127.0.0.1:2379/, or those of several \
+                    with commas between them",
+            check: |text| values::etcd_urls(text).map(drop),
         },
         Is("http://127.0.0.1:4001/"),
-        "etcd's client URL",
+        "etcd's client URL, or those of a cluster's members, separated by commas",
     )
     .short("e"),
     Key::new(
@@ -65,17 +66,25 @@ pub static KEYS: &[Key] = &[
         Is("60"),
         "Seconds that a key outlives its last refresh (5 to 86400)",
     ),
-    Key::new("etcd.username", TEXT, WorkedOut("none"), "etcd's user").not_yet(),
-    Key::new("etcd.password", TEXT, WorkedOut("none"), "The password of etcd's user")
-        .secret()
-        .not_yet(),
-    Key::new("etcd.passwordFile", FILE, WorkedOut("none"), "A file that holds the password")
-        .not_yet(),
-    Key::new("etcd.ca", FILE, WorkedOut("none"), "PEM file: the CA to trust for etcd").not_yet(),
-    Key::new("etcd.cert", FILE, WorkedOut("none"), "PEM file: the client certificate for etcd")
-        .not_yet(),
-    Key::new("etcd.key", FILE, WorkedOut("none"), "PEM file: the client certificate's key")
-        .not_yet(),
+    Key::new(
+        "etcd.username",
+        Kind::Text {
+            takes: "a user's name, without a colon",
+            check: |text| values::username(text).map(drop),
+        },
+        WorkedOut("none"),
+        "etcd's user",
+    ),
+    Key::new("etcd.password", TEXT, WorkedOut("none"), "The password of etcd's user").secret(),
+    Key::new("etcd.passwordFile", FILE, WorkedOut("none"), "A file that holds the password"),
+    Key::new(
+        "etcd.ca",
+        FILE,
+        WorkedOut("what the system trusts"),
+        "PEM file: the CA to trust for etcd",
+    ),
+    Key::new("etcd.cert", FILE, WorkedOut("none"), "PEM file: the client certificate for etcd"),
+    Key::new("etcd.key", FILE, WorkedOut("none"), "PEM file: the client certificate's key"),
     Key::new(
         "etcd.onExit",
         Kind::Choice(&["keep", "remove"]),
@@ -116,7 +125,7 @@ pub static KEYS: &[Key] = &[
     Key::new(
         "docker.url",
         Kind::Text {
-            takes: "unix:///PATH, tcp://HOST:PORT or http://HOST:PORT",
+            takes: "unix:///PATH, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT",
             check: |text| values::docker_url(text).map(drop),
         },
         WorkedOut(
@@ -155,12 +164,26 @@ pub static KEYS: &[Key] = &[
         "Follow the engine's event stream, so that a change is seen at once",
     )
     .not_yet(),
-    Key::new("docker.ca", FILE, WorkedOut("none"), "PEM file: the CA to trust for the engine")
-        .not_yet(),
-    Key::new("docker.cert", FILE, WorkedOut("none"), "PEM file: the client certificate for it")
-        .not_yet(),
-    Key::new("docker.key", FILE, WorkedOut("none"), "PEM file: the client certificate's key")
-        .not_yet(),
+    Key::new(
+        "docker.ca",
+        FILE,
+        WorkedOut(
+            "ca.pem in DOCKER_CERT_PATH where DOCKER_TLS_VERIFY is set, else what the system trusts",
+        ),
+        "PEM file: the CA to trust for the engine",
+    ),
+    Key::new(
+        "docker.cert",
+        FILE,
+        WorkedOut("cert.pem in DOCKER_CERT_PATH where DOCKER_TLS_VERIFY is set, else none"),
+        "PEM file: the client certificate for the engine",
+    ),
+    Key::new(
+        "docker.key",
+        FILE,
+        WorkedOut("key.pem in DOCKER_CERT_PATH where DOCKER_TLS_VERIFY is set, else none"),
+        "PEM file: the client certificate's key",
+    ),
     Key::new(
         "discovery.host",
         HOST,

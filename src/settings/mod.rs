@@ -4,6 +4,7 @@
 //! are merged into *inputs* (every key at most once) and validated into
 //! [`Settings`], the only kind that reaches the rest of the program.
 
+mod engine;
 mod environment;
 mod fault;
 mod file;
@@ -13,6 +14,7 @@ mod key;
 mod keys;
 mod kind;
 mod level;
+mod security;
 mod validated;
 mod values;
 
@@ -82,7 +84,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
         Fragment::of_flags(&sources.flags, &mut faults),
     ];
     let merged = inputs::Inputs::merge(layers).map_err(|error| validated::slip("", &error));
-    let settings = merged.and_then(|inputs| Settings::validate(&inputs, sources, &mut warnings));
+    let settings =
+        merged.and_then(|inputs| Settings::validate(&inputs, sources, &faults, &mut warnings));
     match settings {
         Ok(settings) if faults.is_empty() => Ok(Loaded { settings, warnings }),
         Ok(_) => Err(Faults(faults)),

@@ -6,6 +6,8 @@ use config::{Map, Value, ValueKind};
 use highhock_actors::publish::{Layout, Method};
 
 use super::*;
+use crate::secret::{Password, Secret};
+use crate::tls::{Identity, TlsFiles};
 
 /// Sources with nothing in them, nothing of this machine included.
 fn sources() -> Sources {
@@ -45,7 +47,9 @@ fn faults(sources: &Sources) -> Vec<String> {
 #[test]
 fn nothing_set_gives_the_defaults_of_the_contract() {
     let Settings { etcd, skydns, docker, discovery, log } = settings(&sources());
-    assert_eq!(etcd.url.as_str(), "http://127.0.0.1:4001/");
+    assert_eq!(etcd.members(), "http://127.0.0.1:4001/");
+    assert_eq!((etcd.tls, etcd.credentials), (TlsFiles::default(), None));
+    assert_eq!(docker.tls, TlsFiles::default());
     assert_eq!((etcd.ttl.as_secs(), etcd.on_exit), (60, OnExit::Keep));
     assert_eq!((skydns.domain.to_string().as_str(), skydns.domain_is_set), ("skydns.local", false));
     assert_eq!((skydns.ttl.get(), skydns.prefix.as_str()), (60, "skydns"));
@@ -134,12 +138,12 @@ fn every_fault_of_every_layer_is_told_at_once() {
         format!("{file}: discovery.methods: found the list [\"env\", \"env\"] (an entry stands twice); takes a list of env and label, each at most once"),
         format!("{file}: docker: found a value of its own; takes a table of keys"),
         format!("{file}: etcd.ttl: found 4; takes a whole number from 5 to 86400 (seconds)"),
-        format!("{file}: etcd.url: found \"ftp://etcd/\"; takes the URL of one etcd member, as http://127.0.0.1:2379/"),
+        format!("{file}: etcd.url: found \"ftp://etcd/\"; takes the URL of an etcd member, as http://127.0.0.1:2379/, or those of several with commas between them"),
         format!("{file}: loglevel: no such key; the nearest is logLevel"),
         format!("{file}: publicHost: set here and as discovery.host, to different values; takes one of the two"),
         "environment variable HIGHHOCK_ETCD__TTL: etcd.ttl: found \"1m\"; takes a whole number from 5 to 86400 (seconds)".to_owned(),
         "flag --log-format: logFormat: found \"xml\"; takes terminal or json".to_owned(),
-        "environment variable DOCKER_HOST: docker.url: found \"ssh://engine\"; takes unix:///PATH, tcp://HOST:PORT or http://HOST:PORT".to_owned(),
+        "environment variable DOCKER_HOST: docker.url: found \"ssh://engine\"; takes unix:///PATH, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT".to_owned(),
     ];
     assert_eq!(faults(&sources), expected);
 }
@@ -148,9 +152,7 @@ fn every_fault_of_every_layer_is_told_at_once() {
 fn what_this_version_lacks_is_refused_in_every_key() {
     let wanted = |key: &Key| match key.path {
         "store" => Some("standalone"),
-        "etcd.url" => Some("https://127.0.0.1:2379/"),
         "etcd.api" => Some("v3"),
-        "docker.url" => Some("https://127.0.0.1:2376/"),
         "discovery.methods" => Some("env,registrator"),
         "discovery.metadata" => Some("aws"),
         "discovery.address" => Some("container"),
@@ -169,7 +171,7 @@ fn what_this_version_lacks_is_refused_in_every_key() {
         assert!(faults[0].contains("not available in this version"), "{faults:?}");
         count += 1;
     }
-    assert_eq!(count, 27);
+    assert_eq!(count, 16);
 }
 
 #[test]
@@ -184,13 +186,64 @@ fn a_default_may_be_said_even_of_what_this_version_lacks() {
 
 #[test]
 fn secrets_are_refused_without_being_shown() {
-    for fixture in ["not-available.json", "password-in-url.json"] {
+    for fixture in ["not-available.json", "password-in-url.json", "halves.json"] {
         let faults = faults(&with_file(&format!("tests/fixtures/{fixture}"))).join("\n");
         assert!(!faults.contains("hunter2"), "{faults}");
-        assert!(faults.contains("not available in this version"), "{faults}");
     }
     let sources = with_environment(&[("HIGHHOCK_ETCD__PASSWORD", "hunter2")]);
-    assert!(!faults(&sources)[0].contains("hunter2"));
+    let faults = faults(&sources);
+    assert_eq!(
+        faults,
+        [
+            "environment variable HIGHHOCK_ETCD__PASSWORD: etcd.password: set without etcd.username; \
+          takes both or neither"
+        ]
+    );
+}
+
+#[test]
+fn a_user_has_one_password_or_one_file_with_it() {
+    let credentials = |variables: &[_]| settings(&with_environment(variables)).etcd.credentials;
+    let name = ("HIGHHOCK_ETCD__USERNAME", "root");
+    let given = credentials(&[name, ("HIGHHOCK_ETCD__PASSWORD", "hunter2")]).unwrap();
+    assert_eq!(given.password, Password::Given(Secret::new("hunter2")));
+    let file = credentials(&[name, ("HIGHHOCK_ETCD__PASSWORDFILE", "/run/secret")]).unwrap();
+    assert_eq!(file.password, Password::File("/run/secret".into()));
+    assert_eq!((given.username.as_str(), file.username.as_str()), ("root", "root"));
+    let faults = faults(&with_environment(&[name]));
+    assert!(faults[0].contains("set without etcd.password or etcd.passwordFile"), "{faults:?}");
+}
+
+#[test]
+fn etcd_may_be_several_members_with_tls() {
+    let mut sources = sources();
+    sources.flags = vec![
+        flag("etcd.url", "https://a:1,https://b:2"),
+        flag("etcd.ca", "/ca"),
+        flag("etcd.cert", "/cert"),
+        flag("etcd.key", "/key"),
+    ];
+    let etcd = settings(&sources).etcd;
+    assert_eq!(etcd.members(), "https://a:1/,https://b:2/");
+    let identity = Identity { cert: "/cert".into(), key: "/key".into() };
+    assert_eq!(etcd.tls, TlsFiles { ca: Some("/ca".into()), identity: Some(identity) });
+
+    sources.flags.remove(0);
+    let refused = faults(&sources);
+    assert_eq!(refused.len(), 3, "{refused:?}");
+    let said = "flag --etcd-ca: etcd.ca: set, but etcd.url begins with http://, not https://";
+    assert_eq!(refused[0], said);
+}
+
+#[test]
+fn what_is_wrong_with_a_key_is_not_told_again_as_lacking() {
+    let sources = Sources {
+        flags: vec![flag("etcd.key", "/key"), flag("etcd.cert", ""), flag("etcd.url", "https://a")],
+        ..sources()
+    };
+    let faults = faults(&sources);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].starts_with("flag --etcd-cert: etcd.cert: found \"\""), "{faults:?}");
 }
 
 #[test]
@@ -232,14 +285,46 @@ fn the_engine_is_where_dockers_own_client_would_find_it() {
 }
 
 #[test]
-fn tls_to_the_engine_is_not_quietly_left_out() {
-    let mut sources = with_environment(&[("DOCKER_TLS_VERIFY", "1")]);
-    let refused = faults(&sources);
-    assert!(refused[0].contains("DOCKER_TLS_VERIFY: docker.url"), "{refused:?}");
-    assert!(refused[0].contains("not available in this version"), "{refused:?}");
-    sources.flags = vec![flag("docker.url", "tcp://10.0.0.2")];
-    settings(&sources);
-    settings(&with_environment(&[("DOCKER_TLS_VERIFY", "")]));
+fn tls_to_the_engine_is_as_dockers_own_client_has_it() {
+    let docker = |url: Option<&str>, variables: &[(&str, &str)], flags: &[(&str, &str)]| {
+        let mut sources = with_environment(variables);
+        sources.flags = flags.iter().map(|(path, value)| flag(path, value)).collect();
+        sources.flags.extend(url.map(|url| flag("docker.url", url)));
+        let docker = settings(&sources).docker;
+        (docker.url.to_string(), docker.tls)
+    };
+    let verify = ("DOCKER_TLS_VERIFY", "1");
+    let folder = ("DOCKER_CERT_PATH", "/certs");
+    let none = TlsFiles::default();
+    let usual = TlsFiles {
+        ca: Some("/certs/ca.pem".into()),
+        identity: Some(Identity { cert: "/certs/cert.pem".into(), key: "/certs/key.pem".into() }),
+    };
+    let own = TlsFiles { ca: Some("/ca".into()), ..none.clone() };
+    let own_ca = TlsFiles { ca: Some("/ca".into()), ..usual.clone() };
+    let (tcp, ca) = (("DOCKER_HOST", "tcp://e"), ("docker.ca", "/ca"));
+    for (url, variables, flags, expected) in [
+        (None, &[tcp, verify, folder][..], &[][..], ("https://e:2376/", &usual)),
+        (None, &[tcp, folder], &[], ("http://e:2375/", &none)),
+        (None, &[tcp, ("DOCKER_TLS_VERIFY", "")], &[], ("http://e:2375/", &none)),
+        (None, &[verify], &[], ("https://127.0.0.1:2376/", &none)),
+        (None, &[("DOCKER_HOST", "http://e:1"), verify], &[], ("https://e:1/", &none)),
+        (Some("tcp://e:9"), &[verify, folder], &[], ("https://e:9/", &usual)),
+        (Some("tcp://e"), &[], &[ca], ("https://e:2376/", &own)),
+        (Some("tcp://e"), &[verify, folder], &[ca], ("https://e:2376/", &own_ca)),
+        (Some("https://e"), &[], &[], ("https://e:2376/", &none)),
+        (Some("https://e"), &[folder], &[], ("https://e:2376/", &none)),
+        (Some("http://e"), &[verify, folder], &[], ("http://e:2375/", &none)),
+        (Some("unix:///d.sock"), &[verify, folder], &[], ("unix:///d.sock", &none)),
+    ] {
+        let (shown, files) = docker(url, variables, flags);
+        assert_eq!((shown.as_str(), &files), expected, "{url:?} {variables:?} {flags:?}");
+    }
+    for url in ["http://e", "unix:///d.sock"] {
+        let flags = vec![flag("docker.url", url), flag("docker.ca", "/ca")];
+        let faults = faults(&Sources { flags, ..sources() });
+        assert!(faults[0].starts_with("flag --docker-ca: docker.ca: set, but "), "{faults:?}");
+    }
 }
 
 #[test]

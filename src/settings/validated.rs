@@ -13,10 +13,11 @@ use url::Url;
 use super::Sources;
 use super::fault::{Fault, Origin, Problem, Warning};
 use super::inputs::Inputs;
-use super::keys;
-use super::kind::Form;
 use super::level::LogLevel;
 use super::values::{self, DockerUrl, DockerVersion, LogFormat, OnExit, Rejection};
+use super::{engine, security};
+use crate::secret::Credentials;
+use crate::tls::TlsFiles;
 
 /// What the operator wants, in whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +37,13 @@ pub struct Settings {
 /// The keys `etcd.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Etcd {
-    /// One member's client URL: `http`, without user, path or query.
-    pub url: Url,
+    /// The members' client URLs: one at least, `http` or `https` for all, without
+    /// user, path or query.
+    pub urls: Vec<Url>,
+    /// Whom to trust and who to be where TLS is spoken.
+    pub tls: TlsFiles,
+    /// Who to be, where etcd asks.
+    pub credentials: Option<Credentials>,
     /// How long a key outlives its last refresh: whole seconds, 5 to 86400.
     pub ttl: Duration,
     /// What becomes of the records on a clean stop.
@@ -68,6 +74,8 @@ pub struct Skydns {
 pub struct Docker {
     /// How the engine is reached.
     pub url: DockerUrl,
+    /// Whom to trust and who to be where TLS is spoken.
+    pub tls: TlsFiles,
     /// The API version to speak.
     pub version: DockerVersion,
     /// The time between two listings: whole seconds, 1 to 3600.
@@ -98,18 +106,38 @@ pub struct Log {
     pub format: LogFormat,
 }
 
+impl Etcd {
+    /// The members' URLs as an operator wrote them.
+    pub fn members(&self) -> String {
+        self.urls.iter().map(Url::as_str).collect::<Vec<_>>().join(",")
+    }
+}
+
 impl Settings {
     /// Makes settings of inputs: what is left to check is what concerns several
-    /// keys, and `docker.url`'s default, which others set.
+    /// keys, and `docker.url`'s default, which others set. `others` are the faults
+    /// that were found before.
     pub(super) fn validate(
         inputs: &Inputs,
         sources: &Sources,
+        others: &[Fault],
         warnings: &mut Vec<Warning>,
     ) -> Result<Self, Vec<Fault>> {
-        let docker_url = docker_url(inputs, sources);
+        let credentials = security::credentials(inputs, others);
+        let members = members(inputs, others);
+        let engine = engine::engine(inputs, sources, others);
+        let (credentials, (urls, tls), engine) = match (credentials, members, engine) {
+            (Ok(credentials), Ok(members), Ok(engine)) => (credentials, members, engine),
+            (credentials, members, engine) => {
+                let of_etcd = security::all_faults(credentials.err(), members.err());
+                return Err(security::all_faults(Some(of_etcd), engine.err()));
+            }
+        };
         Ok(Self {
             etcd: Etcd {
-                url: parsed(inputs, "etcd.url", values::etcd_url)?,
+                urls,
+                tls,
+                credentials,
                 ttl: read("etcd.ttl", |path| inputs.duration(path))?,
                 on_exit: parsed(inputs, "etcd.onExit", |text| match text {
                     "keep" => Ok(OnExit::Keep),
@@ -119,7 +147,8 @@ impl Settings {
             },
             skydns: skydns(inputs, warnings)?,
             docker: Docker {
-                url: docker_url?,
+                url: engine.0,
+                tls: engine.1,
                 version: parsed(inputs, "docker.version", values::docker_version)?,
                 poll: read("docker.poll", |path| inputs.duration(path))?,
                 poll_container: read("docker.pollContainer", |path| inputs.duration(path))?,
@@ -139,6 +168,22 @@ impl Settings {
                 })?,
             },
         })
+    }
+}
+
+/// `etcd.url`, and the files that TLS takes.
+fn members(inputs: &Inputs, others: &[Fault]) -> Result<(Vec<Url>, TlsFiles), Vec<Fault>> {
+    let urls = parsed(inputs, "etcd.url", values::etcd_urls)?;
+    let files = security::tls_files(inputs, "etcd", others);
+    let of_use = match urls.iter().all(|url| url.scheme() == "http") {
+        true => {
+            security::refuse_files(inputs, "etcd", "etcd.url begins with http://, not https://")
+        }
+        false => Ok(()),
+    };
+    match (files, of_use) {
+        (Ok(files), Ok(())) => Ok((urls, files)),
+        (files, of_use) => Err(security::all_faults(files.err(), of_use.err())),
     }
 }
 
@@ -174,50 +219,6 @@ fn skydns(inputs: &Inputs, warnings: &mut Vec<Warning>) -> Result<Skydns, Vec<Fa
     })
 }
 
-/// `docker.url`, where it is set; else as Docker's own client would find its
-/// engine; else as HighHock always did.
-fn docker_url(inputs: &Inputs, sources: &Sources) -> Result<DockerUrl, Vec<Fault>> {
-    const KEY: &str = "docker.url";
-    if let Some(url) = parsed_if_set(inputs, KEY, values::docker_url)? {
-        return Ok(url);
-    }
-    let mut faults = Vec::new();
-    let mut fault = |variable: &str, problem| {
-        let origin = Origin::Variable(variable.to_owned());
-        faults.push(Fault { origin, key: KEY.to_owned(), problem });
-    };
-    // Docker's client would speak TLS now. To speak plain text instead would be a
-    // surprise, of the sort that is found out last.
-    if sources.environment.get("DOCKER_TLS_VERIFY").is_some() {
-        fault(
-            "DOCKER_TLS_VERIFY",
-            Problem::NotAvailable {
-                found: "TLS to the engine asked for".to_owned(),
-                takes: "nothing here; unset it, or set docker.url".to_owned(),
-            },
-        );
-    }
-    let url = match sources.environment.get("DOCKER_HOST") {
-        Some(host) => {
-            match keys::find(KEY).map(|key| key.read(&host.as_str().into(), Form::Text)) {
-                Some(Err(problem)) => {
-                    fault("DOCKER_HOST", problem);
-                    None
-                }
-                _ => values::docker_url(&host).ok(),
-            }
-        }
-        None if sources.docker_socket.exists() => {
-            Some(DockerUrl::Unix(sources.docker_socket.clone()))
-        }
-        None => Some(DockerUrl::Tcp("127.0.0.1:2375".to_owned())),
-    };
-    match url {
-        Some(url) if faults.is_empty() => Ok(url),
-        _ => Err(faults),
-    }
-}
-
 fn methods(inputs: &Inputs) -> Result<Vec<Method>, Vec<Fault>> {
     const KEY: &str = "discovery.methods";
     let names = read(KEY, |path| inputs.texts(path))?;
@@ -227,7 +228,10 @@ fn methods(inputs: &Inputs) -> Result<Vec<Method>, Vec<Fault>> {
     names.iter().map(method).collect()
 }
 
-fn read<T>(path: &str, get: impl FnOnce(&str) -> Result<T, ConfigError>) -> Result<T, Vec<Fault>> {
+pub(super) fn read<T>(
+    path: &str,
+    get: impl FnOnce(&str) -> Result<T, ConfigError>,
+) -> Result<T, Vec<Fault>> {
     get(path).map_err(|error| slip(path, &error))
 }
 
@@ -240,7 +244,7 @@ fn parsed<T>(
     parse(&text).map_err(|rejection| slip(path, &format!("{rejection:?}")))
 }
 
-fn parsed_if_set<T>(
+pub(super) fn parsed_if_set<T>(
     inputs: &Inputs,
     path: &str,
     parse: impl FnOnce(&str) -> Result<T, Rejection>,

@@ -49,6 +49,35 @@ pub enum DockerUrl {
     Unix(PathBuf),
     /// HTTP over TCP: `host:port`, an IPv6 address in brackets.
     Tcp(String),
+    /// The same, with TLS.
+    Tls(String),
+}
+
+/// `docker.url` as it is written; the files for TLS decide on the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineUrl {
+    /// A Unix socket, by its absolute path.
+    Unix(PathBuf),
+    /// A place on the network.
+    Net {
+        /// Which of the three.
+        scheme: EngineScheme,
+        /// A name or an address, an IPv6 one in brackets.
+        host: String,
+        /// The port, where it is written.
+        port: Option<u16>,
+    },
+}
+
+/// How HTTP is spoken to an engine on the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineScheme {
+    /// `tcp://`: with TLS where there are files or a variable for it.
+    Tcp,
+    /// `http://`: without.
+    Http,
+    /// `https://`: with.
+    Https,
 }
 
 impl fmt::Display for DockerUrl {
@@ -56,6 +85,7 @@ impl fmt::Display for DockerUrl {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(authority) => write!(f, "http://{authority}/"),
+            Self::Tls(authority) => write!(f, "https://{authority}/"),
         }
     }
 }
@@ -83,59 +113,66 @@ pub enum LogFormat {
     Json,
 }
 
-/// Reads the URL of an etcd member: `http://host:port/`, nothing more.
-pub(super) fn etcd_url(text: &str) -> Result<Url, Rejection> {
-    if text.contains(',') {
-        // Later versions take the members of a cluster; each must be a URL.
-        return text
-            .split(',')
-            .try_for_each(|one| match etcd_url(one.trim()) {
-                Err(unfit @ Rejection::Unfit(_)) => Err(unfit),
-                _ => Ok(()),
-            })
-            .and(Err(Rejection::NotAvailable));
+/// Reads the URLs of a cluster's members, separated by commas.
+pub(super) fn etcd_urls(text: &str) -> Result<Vec<Url>, Rejection> {
+    let urls = text.split(',').map(|one| etcd_url(one.trim())).collect::<Result<Vec<_>, _>>()?;
+    let twice = |(place, url): (usize, &Url)| urls[..place].contains(url);
+    if urls.iter().enumerate().any(twice) {
+        return Err(Rejection::because("a member stands twice"));
     }
+    match urls.windows(2).all(|pair| pair[0].scheme() == pair[1].scheme()) {
+        true => Ok(urls),
+        false => Err(Rejection::because("http:// for one member, https:// for another")),
+    }
+}
+
+/// Reads the URL of an etcd member: `http://host:port/`, nothing more.
+fn etcd_url(text: &str) -> Result<Url, Rejection> {
     let url = Url::parse(text).map_err(bad_url)?;
-    match url.scheme() {
-        "http" => {}
-        "https" => return Err(Rejection::NotAvailable),
-        _ => return Err(Rejection::Unfit(None)),
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Rejection::Unfit(None));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Rejection::NotAvailable);
+        let advice = "a user in the URL: use etcd.username, and etcd.password or etcd.passwordFile";
+        return Err(Rejection::because(advice));
     }
     bare(&url).then_some(url).ok_or_else(path_too_many)
 }
 
-/// Reads how the engine is reached. `tcp://` and `http://` mean the same; a
-/// port that isn't written is 2375, the engine's own.
-pub(super) fn docker_url(text: &str) -> Result<DockerUrl, Rejection> {
+/// Reads how the engine is reached.
+pub(super) fn docker_url(text: &str) -> Result<EngineUrl, Rejection> {
     if let Some(path) = text.strip_prefix("unix://") {
         return match path.starts_with('/') && path.len() > 1 {
-            true => Ok(DockerUrl::Unix(PathBuf::from(path))),
+            true => Ok(EngineUrl::Unix(PathBuf::from(path))),
             false => Err(Rejection::because("the socket's path must be absolute")),
         };
     }
     let (scheme, rest) = text.split_once("://").ok_or(Rejection::Unfit(None))?;
-    match scheme.to_ascii_lowercase().as_str() {
-        "tcp" | "http" => {}
-        "https" => return Err(Rejection::NotAvailable),
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "tcp" => EngineScheme::Tcp,
+        "http" => EngineScheme::Http,
+        "https" => EngineScheme::Https,
         _ => return Err(Rejection::Unfit(None)),
-    }
+    };
     // The URL type drops a port that is its scheme's default, and 80 may well be
-    // meant: so the port is completed before it is parsed.
+    // meant: so whether there is one is looked for apart.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    let completed = match has_port {
-        true => format!("http://{rest}"),
-        false => format!("http://{authority}:2375{}", &rest[authority.len()..]),
-    };
-    let url = Url::parse(&completed).map_err(bad_url)?;
+    let url = Url::parse(&format!("http://{rest}")).map_err(bad_url)?;
     if !bare(&url) {
         return Err(path_too_many());
     }
-    let host = url.host_str().ok_or(Rejection::Unfit(None))?;
-    Ok(DockerUrl::Tcp(format!("{host}:{}", url.port_or_known_default().unwrap_or(2375))))
+    let host = url.host_str().ok_or(Rejection::Unfit(None))?.to_owned();
+    let port = url.port_or_known_default().filter(|_| has_port);
+    Ok(EngineUrl::Net { scheme, host, port })
+}
+
+/// Reads the name of an etcd user. Basic authentication ends it at a colon.
+pub(super) fn username(name: &str) -> Result<String, Rejection> {
+    match name.contains(':') {
+        true => Err(Rejection::Unfit(None)),
+        false => text(name),
+    }
 }
 
 /// Whether a URL says where, and nothing of what or as whom.
@@ -238,17 +275,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_etcd_url_names_one_member_and_nothing_else() {
-        assert_eq!(etcd_url("http://127.0.0.1:4001").unwrap().as_str(), "http://127.0.0.1:4001/");
-        assert!(etcd_url("http://[::1]:2379/").is_ok());
-        for later in [
-            "https://etcd:2379/",
-            "http://a:1,http://b:2",
-            "http://a:1/, https://b:2/",
-            "http://root:secret@etcd:2379/",
-        ] {
-            assert_eq!(etcd_url(later), Err(Rejection::NotAvailable), "{later}");
-        }
+    fn an_etcd_url_names_members_and_nothing_else() {
+        let read = |text| etcd_urls(text).map(|urls| urls.iter().map(Url::to_string).collect());
+        let urls = |urls: &[&str]| Ok(urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>());
+        assert_eq!(read("http://127.0.0.1:4001"), urls(&["http://127.0.0.1:4001/"]));
+        assert_eq!(read("http://[::1]:2379/"), urls(&["http://[::1]:2379/"]));
+        let two = urls(&["https://a:1/", "https://b:2/"]);
+        assert_eq!(read("https://a:1, https://b:2/"), two);
         for unfit in [
             "",
             "etcd",
@@ -260,25 +293,32 @@ mod tests {
             "http://etcd/v2/keys",
             "http://etcd/?a=b",
             "http://a:1,b",
+            "http://a:1,",
+            "http://a:1,http://a:1/",
+            "http://a:1,https://b:2",
+            "http://root:secret@etcd:2379/",
         ] {
-            assert!(matches!(etcd_url(unfit), Err(Rejection::Unfit(_))), "{unfit}");
+            assert!(matches!(etcd_urls(unfit), Err(Rejection::Unfit(_))), "{unfit}");
         }
     }
 
     #[test]
     fn a_docker_url_is_a_socket_or_a_place_on_the_network() {
-        let tcp = |authority: &str| Ok(DockerUrl::Tcp(authority.to_owned()));
+        use EngineScheme::{Http, Https, Tcp};
+        let net =
+            |scheme, host: &str, port| Ok(EngineUrl::Net { scheme, host: host.to_owned(), port });
         assert_eq!(
             docker_url("unix:///var/run/docker.sock"),
-            Ok(DockerUrl::Unix("/var/run/docker.sock".into()))
+            Ok(EngineUrl::Unix("/var/run/docker.sock".into()))
         );
-        assert_eq!(docker_url("tcp://127.0.0.1:2375"), tcp("127.0.0.1:2375"));
-        assert_eq!(docker_url("http://127.0.0.1:2375/"), tcp("127.0.0.1:2375"));
-        assert_eq!(docker_url("http://engine:80/"), tcp("engine:80"));
-        assert_eq!(docker_url("tcp://engine"), tcp("engine:2375"));
-        assert_eq!(docker_url("http://[::1]/"), tcp("[::1]:2375"));
-        assert_eq!(docker_url("tcp://[::1]:99"), tcp("[::1]:99"));
-        assert_eq!(docker_url("https://engine:2376"), Err(Rejection::NotAvailable));
+        assert_eq!(docker_url("tcp://127.0.0.1:2375"), net(Tcp, "127.0.0.1", Some(2375)));
+        assert_eq!(docker_url("http://127.0.0.1:2375/"), net(Http, "127.0.0.1", Some(2375)));
+        assert_eq!(docker_url("http://engine:80/"), net(Http, "engine", Some(80)));
+        assert_eq!(docker_url("https://engine:443"), net(Https, "engine", Some(443)));
+        assert_eq!(docker_url("https://engine"), net(Https, "engine", None));
+        assert_eq!(docker_url("tcp://engine"), net(Tcp, "engine", None));
+        assert_eq!(docker_url("http://[::1]/"), net(Http, "[::1]", None));
+        assert_eq!(docker_url("tcp://[::1]:99"), net(Tcp, "[::1]", Some(99)));
         for unfit in [
             "",
             "/var/run/docker.sock",
@@ -292,14 +332,6 @@ mod tests {
             "tcp://user@engine:2375",
         ] {
             assert!(matches!(docker_url(unfit), Err(Rejection::Unfit(_))), "{unfit}");
-        }
-    }
-
-    #[test]
-    fn a_docker_url_is_printed_so_that_it_can_be_read_again() {
-        for url in ["unix:///run/docker.sock", "tcp://10.0.0.1:2375", "http://[::1]:2375/"] {
-            let parsed = docker_url(url).unwrap();
-            assert_eq!(docker_url(&parsed.to_string()), Ok(parsed));
         }
     }
 

@@ -1,5 +1,7 @@
 //! What went wrong in TLS, in one line that says what to do.
 
+use std::io;
+
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -12,6 +14,11 @@ use super::TlsFiles;
 pub struct TlsFailure(String);
 
 impl TlsFailure {
+    /// The one that an I/O error holds.
+    pub fn within(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
     pub(super) fn new(cause: &Error, files: &TlsFiles, section: &str) -> Self {
         Self(match cause {
             Error::InvalidCertificate(error) => certificate(error, files, section),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use highhock::docker::{
     ApiVersion, DEFAULT_TIMEOUT, Docker, DockerOptions, Endpoint, VersionChoice,
 };
+use highhock::tls::TlsFiles;
 use highhock_actors::{ContainerSource, SourceError, SourceErrorKind};
 use slog::{Drain, Logger, Never, OwnedKVList, Record, o};
 use tokio::time::Instant;
@@ -350,9 +351,10 @@ async fn each_request_is_logged() {
     let options = DockerOptions {
         endpoint: Endpoint::Tcp(server.authority()),
         version: VersionChoice::Auto,
+        tls: TlsFiles::default(),
         timeout: DEFAULT_TIMEOUT,
     };
-    let docker = Docker::new(options, Logger::root(lines.clone(), o!()));
+    let docker = Docker::new(options, Logger::root(lines.clone(), o!())).unwrap();
     docker.list().await.unwrap_err();
     let lines = lines.0.lock().unwrap();
     for (line, start) in [

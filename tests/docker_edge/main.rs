@@ -12,6 +12,7 @@ mod engine;
 use std::time::Duration;
 
 use highhock::docker::{Docker, DockerOptions, Endpoint, VersionChoice};
+use highhock::tls::TlsFiles;
 use slog::{Discard, Logger, o};
 
 fn quiet() -> Logger {
@@ -19,5 +20,6 @@ fn quiet() -> Logger {
 }
 
 fn client(endpoint: Endpoint, version: VersionChoice, timeout: Duration) -> Docker {
-    Docker::new(DockerOptions { endpoint, version, timeout }, quiet())
+    let options = DockerOptions { endpoint, version, tls: TlsFiles::default(), timeout };
+    Docker::new(options, quiet()).unwrap()
 }

@@ -46,6 +46,7 @@ pub fn endpoint() -> Endpoint {
 pub fn place() -> Place {
     match endpoint() {
         Endpoint::Unix(path) => Place::Unix(path),
+        Endpoint::Tls(authority) => panic!("these tests speak no TLS to {authority}"),
         Endpoint::Tcp(authority) => {
             let address: SocketAddr = authority.to_socket_addrs().unwrap().next().unwrap();
             Place::Tcp(address)

@@ -10,6 +10,8 @@ use highhock_actors::StoreErrorKind::{Malformed, Refused, Unavailable, Unknown};
 use super::Member;
 use crate::tls::TlsFailure;
 
+const IS_IT_THERE: &str = "does etcd run there, and is etcd.url right?";
+
 /// A request that got no whole answer.
 #[derive(Clone, Debug)]
 pub(in crate::etcd) struct Failure {
@@ -34,10 +36,13 @@ impl Failure {
                 (Unknown, "the connection was closed before an answer came".to_owned())
             }
             SendRequestError::Connect(ConnectError::Timeout) => {
-                (Unavailable, "no connection within the time-out".to_owned())
+                (Unavailable, format!("no connection within the time-out; {IS_IT_THERE}"))
             }
             SendRequestError::Connect(ConnectError::Io(error)) => {
-                (Unavailable, format!("can't connect: {error}"))
+                match TlsFailure::within(&error) {
+                    Some(failure) => (Unavailable, failure.to_string()),
+                    None => (Unavailable, format!("can't connect: {error}; {IS_IT_THERE}")),
+                }
             }
             SendRequestError::Connect(error) => (Unavailable, error.to_string()),
             // The request could not even be written down.
@@ -72,7 +77,7 @@ fn lost(error: &dyn Error) -> Option<(StoreErrorKind, String)> {
 }
 
 fn of_io(error: &io::Error) -> (StoreErrorKind, String) {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsFailure>()) {
+    match TlsFailure::within(error) {
         // The server ended TLS, or never began it: it has read no request.
         Some(failure) => (Unavailable, failure.to_string()),
         None => (Unknown, format!("the connection was lost: {error}")),

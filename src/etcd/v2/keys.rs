@@ -272,7 +272,6 @@ impl KeysApi {
         is_write: bool,
     ) -> StoreError {
         let hint = match failure.kind {
-            StoreErrorKind::Unavailable => "; does etcd run there, and is etcd.url right?",
             StoreErrorKind::Unknown if is_write => "; whether it was done is not known",
             _ => "",
         };

@@ -157,7 +157,6 @@ impl Gateway {
 
     fn failed(&self, call: Call<'_>, failure: &Failure) -> CallError {
         let hint = match failure.kind {
-            StoreErrorKind::Unavailable => "; does etcd run there, and is etcd.url right?",
             StoreErrorKind::Unknown if call.is_write => "; whether it was done is not known",
             _ => "",
         };
