@@ -33,6 +33,11 @@ impl Lines {
     pub(super) fn next(&mut self) -> Option<Vec<u8>> {
         self.whole.pop_front()
     }
+
+    /// What came behind the last line break, where it isn't blank.
+    pub(super) fn rest(&mut self) -> Option<Vec<u8>> {
+        Some(std::mem::take(&mut self.begun)).filter(|rest| !rest.trim_ascii().is_empty())
+    }
 }
 
 #[cfg(test)]
@@ -47,6 +52,8 @@ mod tests {
             assert!(text.chunks(size).all(|piece| lines.take(piece)));
             let whole = std::iter::from_fn(|| lines.next()).collect::<Vec<_>>();
             assert_eq!(whole, [&b"one"[..], b"two", b"three"], "pieces of {size}");
+            assert_eq!(lines.rest().as_deref(), Some(&b"begun"[..]));
+            assert_eq!(lines.rest(), None);
         }
     }
 

@@ -87,6 +87,9 @@ impl Follower {
                 }
                 Some(Err(failure)) => return Err(self.error(failure.kind, failure.what)),
                 None => {
+                    if let Some(line) = self.lines.rest() {
+                        return self.read(&line);
+                    }
                     let what = "the stream ended: the member is going, or a proxy is in between";
                     return Err(self.error(StoreErrorKind::Unavailable, what));
                 }
