@@ -11,7 +11,7 @@ use url::Url;
 
 use super::batch;
 use super::cluster::{Cluster, UnusableCluster};
-use super::{EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
+use super::{EtcdStore, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
 
 /// How many members are asked at a time.
 const IN_FLIGHT: usize = 8;
@@ -75,7 +75,7 @@ pub async fn detect(
 ) -> Result<Detected, NotDetected> {
     let v2 = ask_all_for_v2(cluster, prefix, log).await?;
     let store = v3(cluster, prefix, log)?;
-    let held = match store.holds_anything().await {
+    let held = match in_turn(cluster, async || store.holds_anything().await).await {
         Ok(held) => held,
         // It is no fault of an etcd with v2 alone that it has no gateway.
         Err(error) if error.kind == StoreErrorKind::Malformed && v2.without.is_none() => {
@@ -101,6 +101,21 @@ pub async fn detect(
             Detected { api: Api::V2, why, both: true }
         }
     })
+}
+
+/// Asks one member after the other until one answers: each failure turns the client
+/// to the next.
+async fn in_turn<T>(
+    cluster: &Cluster,
+    ask: impl AsyncFn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    for _ in 1..cluster.urls.len() {
+        match ask().await {
+            Err(error) if error.kind.is_outage() => {}
+            told => return told,
+        }
+    }
+    ask().await
 }
 
 /// What the members say of the v2 keys API.
@@ -144,16 +159,16 @@ pub async fn domain_in_config(
     log: &Logger,
 ) -> Result<Option<DomainName>, NotDetected> {
     let key = RecordKey::from_path(&format!("{prefix}/config"));
-    let read = match api {
-        Api::V2 => v2(cluster, prefix, log)?.read(vec![key.clone()]).await,
-        Api::V3 => v3(cluster, prefix, log)?.read(vec![key.clone()]).await,
+    let store = match api {
+        Api::V2 => EtcdStore::V2(v2(cluster, prefix, log)?),
+        Api::V3 => EtcdStore::V3(v3(cluster, prefix, log)?),
     };
-    let found = match read.into_iter().next() {
-        Some(Ok(found)) => found,
+    let read = async || store.read(vec![key.clone()]).await.pop().unwrap_or(Ok(None));
+    let found = match in_turn(cluster, read).await {
+        Ok(found) => found,
         // Somebody's service may be called `config`.
-        Some(Err(error)) if error.kind == StoreErrorKind::Blocked => None,
-        Some(Err(error)) => return Err(error.into()),
-        None => None,
+        Err(error) if error.kind == StoreErrorKind::Blocked => None,
+        Err(error) => return Err(error.into()),
     };
     Ok(found.and_then(|found| {
         domain_in(&found.value).unwrap_or_else(|reason| {
