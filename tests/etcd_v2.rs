@@ -12,9 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options};
 use highhock_actors::{
-    Expected, Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Tie, Write, Written,
+    Change, Expected, Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Tie, Write,
+    Written,
 };
 use tokio::time::Instant;
 
@@ -754,4 +756,77 @@ async fn reads_many_keys_by_one_request_however_long_the_answer() {
     assert_eq!(found.count(), 5);
     let targets = server.requests().into_iter().map(|it| it.target).collect::<Vec<_>>();
     assert_eq!(targets, [format!("/v2/keys/{ROOT}?quorum=true&recursive=true")]);
+}
+
+#[actix_rt::test]
+async fn a_watch_ends_as_soon_as_its_etcd_dies() {
+    let mut etcd = Etcd::start();
+    let mut changes = store(&etcd).watch().await.unwrap();
+    let waiting = actix_rt::spawn(async move {
+        let ended = changes.next().await.unwrap();
+        (kind(ended), changes.next().await.is_none(), Instant::now())
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!waiting.is_finished());
+    let killed = Instant::now();
+    etcd.kill();
+    let (kind, is_over, ended) = waiting.await.unwrap();
+    assert!(kind.is_outage() && is_over);
+    assert!(ended - killed < Duration::from_millis(500), "{:?}", ended - killed);
+}
+
+#[actix_rt::test]
+async fn a_watch_ends_when_all_is_removed_at_once() {
+    for removed in [ROOT, "skydns"] {
+        let etcd = Etcd::start();
+        let store = store(&etcd);
+        write(&store, put("httpd")).await.unwrap();
+        let mut changes = store.watch().await.unwrap();
+        etcd.remove(removed);
+        let error = changes.next().await.unwrap().unwrap_err();
+        assert!(error.message.contains("removed with all that was in it"), "{error}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_watch_tells_of_a_directory_by_its_own_key_and_nothing_of_refreshes() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    write(&store, put("httpd/one")).await.unwrap();
+    let mut changes = store.watch().await.unwrap();
+    assert_eq!(write(&store, refresh("httpd/one")).await.unwrap(), Written::Done);
+    etcd.remove(&path("httpd"));
+    assert_eq!(changes.next().await.unwrap().unwrap(), Change { key: key("httpd"), now: None });
+}
+
+#[actix_rt::test]
+async fn a_watch_that_can_not_know_what_it_missed_ends() {
+    let cleared = r#"{"errorCode":401,"message":"The event in requested index is outdated and cleared","cause":"the requested history has been cleared [9/8]","index":1008}"#;
+    let event = format!(
+        r#"{{"action":"set","node":{{"key":"/{ROOT}/a","value":"x","modifiedIndex":8,"createdIndex":8}}}}"#
+    );
+    let waits = AtomicUsize::new(0);
+    let server = Canned::tcp(move |request| {
+        if !request.target.contains("wait=true") {
+            let missing = r#"{"errorCode":100,"message":"m","cause":"/skydns","index":7}"#;
+            let head = format!(
+                "HTTP/1.1 404 Not Found\r\nX-Etcd-Index: 7\r\nContent-Length: {}\r\n\
+                 Connection: close\r\n\r\n{missing}",
+                missing.len()
+            );
+            return Reply::Raw(head.into_bytes());
+        }
+        match waits.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::json(event.clone()),
+            _ => Reply::status(400, cleared),
+        }
+    });
+    let store = store_at(&format!("http://{}", server.authority()), Duration::from_secs(1));
+    let mut changes = store.watch().await.unwrap();
+    assert_eq!(changes.next().await.unwrap().unwrap().now.unwrap().value, "x");
+    assert!(kind(changes.next().await.unwrap()).is_outage());
+    assert!(changes.next().await.is_none());
+    let waited = server.requests().into_iter().map(|request| request.target);
+    let waited = waited.filter_map(|target| target.split("waitIndex=").nth(1).map(str::to_owned));
+    assert_eq!(waited.collect::<Vec<_>>(), ["8", "9"]);
 }

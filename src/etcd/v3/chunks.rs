@@ -26,12 +26,30 @@ pub(super) struct Limits {
 /// What an item takes up in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Weight {
-    /// The operations, or comparisons, in the transaction of its own; 0 where it
-    /// needs none. etcd takes the outer transaction's operations off what each of
-    /// the inner ones may have.
+    /// The operations, or comparisons, where it shares a transaction with others.
+    pub operations: usize,
+    /// The same where it is a transaction within another; 0 where that is never
+    /// needed. etcd takes the outer transaction's operations off what each of the
+    /// inner ones may have.
     pub inner: usize,
     /// About.
     pub bytes: usize,
+}
+
+impl Weight {
+    fn with(self, other: Self) -> Self {
+        Self {
+            operations: self.operations + other.operations,
+            inner: self.inner.max(other.inner),
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
+    /// How many operations a transaction of so many items must be allowed, in
+    /// either shape.
+    fn needs(self, items: usize) -> usize {
+        self.operations.max(items + self.inner)
+    }
 }
 
 /// Something to be sent among others.
@@ -45,6 +63,7 @@ pub(super) trait Item {
 /// A part of a batch: the items and their places in it.
 struct Chunk<'a, I> {
     items: Vec<(usize, &'a I)>,
+    /// The sums; of `inner`, the largest.
     weight: Weight,
 }
 
@@ -120,7 +139,7 @@ impl Limits {
         let is_one = items.len() < 2;
         match failure.reason {
             Reason::TooManyOperations if !is_one => {
-                let sent = items.len() + chunk.weight.inner;
+                let sent = chunk.weight.needs(items.len());
                 self.operations.set(self.operations.get().min(sent / 2));
                 Ok(Sent::Again)
             }
@@ -143,11 +162,10 @@ impl Limits {
         for (place, item) in items {
             let weight = item.weight();
             if let Some(last) = chunks.last_mut() {
-                let inner = last.weight.inner.max(weight.inner);
-                let bytes = last.weight.bytes + weight.bytes;
-                let operations = last.items.len() + 1 + inner;
-                if operations <= self.operations.get() && bytes <= self.bytes.get() {
-                    last.weight = Weight { inner, bytes };
+                let both = last.weight.with(weight);
+                let operations = both.needs(last.items.len() + 1);
+                if operations <= self.operations.get() && both.bytes <= self.bytes.get() {
+                    last.weight = both;
                     last.items.push((place, item));
                     continue;
                 }
@@ -184,7 +202,7 @@ mod tests {
 
     impl Item for Thing {
         fn weight(&self) -> Weight {
-            Weight { inner: self.1, bytes: 1000 }
+            Weight { operations: self.1.max(1), inner: self.1, bytes: 1000 }
         }
 
         fn describe(&self) -> String {
@@ -222,7 +240,11 @@ mod tests {
     #[actix_rt::test]
     async fn fills_requests_to_the_limit() {
         let limits = Limits::new();
-        assert_eq!(sizes(&limits, &things(300, 3), 128).await, (vec![125, 125, 50], 3));
+        assert_eq!(
+            sizes(&limits, &things(300, 3), 128).await,
+            (vec![42, 42, 42, 42, 42, 42, 42, 6], 8)
+        );
+        assert_eq!(sizes(&limits, &things(300, 1), 128).await, (vec![127, 127, 46], 3));
         assert_eq!(sizes(&limits, &things(300, 0), 128).await, (vec![128, 128, 44], 3));
     }
 

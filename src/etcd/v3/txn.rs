@@ -64,7 +64,8 @@ impl Step {
             }
             Write::Refresh { .. } => return None,
         };
-        let weight = Weight { inner: compare.len().max(failure.len()), bytes: bytes(write) };
+        let inner = compare.len().max(failure.len());
+        let weight = Weight { operations: compare.len(), inner, bytes: bytes(write) };
         let txn = Txn { compare, success: vec![success], failure };
         Some(Self { place, key: write.key().clone(), doing, txn, weight })
     }
@@ -112,9 +113,17 @@ impl Item for Step {
     }
 }
 
+/// Several writes in one transaction that does all of them or, where one's guard
+/// doesn't hold, none.
+pub(super) fn all_or_none(steps: &[&Step]) -> Txn {
+    let compare = steps.iter().flat_map(|step| step.txn.compare.clone()).collect();
+    let success = steps.iter().flat_map(|step| step.txn.success.clone()).collect();
+    Txn { compare, success, failure: Vec::new() }
+}
+
 /// Several writes in one transaction, each with its own guard and its own answer:
 /// one transaction that holds theirs. For one write, that itself.
-pub(super) fn together(steps: &[&Step]) -> Txn {
+pub(super) fn each_by_itself(steps: &[&Step]) -> Txn {
     match steps {
         [one] => one.txn.clone(),
         many => {
@@ -124,7 +133,7 @@ pub(super) fn together(steps: &[&Step]) -> Txn {
     }
 }
 
-/// The answers to [`together`], one a write; `None`: these are none.
+/// The answers to [`each_by_itself`], one a write; `None`: these are none.
 pub(super) fn apart(done: TxnDone, count: usize) -> Option<Vec<TxnDone>> {
     if count == 1 {
         return Some(vec![done]);
