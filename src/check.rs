@@ -9,7 +9,7 @@ use crate::docker::{Docker, Engine};
 use crate::etcd::Api;
 use crate::host::{NoHost, Published};
 use crate::settings::Settings;
-use crate::settle::{NotSettled, ask_engine, ask_etcd, docker, store};
+use crate::settle::{NotSettled, ask_engine, ask_etcd, cluster, docker, store};
 
 /// What was looked at, and what came of it.
 #[derive(Debug)]
@@ -75,7 +75,8 @@ async fn docker_verdict(
 async fn etcd_verdict(settings: &Settings, log: &Logger) -> Result<String, String> {
     let etcd = ask_etcd(settings, log).await.map_err(|error| error.to_string())?;
     let store = store(settings, &etcd, log).map_err(|error| error.to_string())?;
-    store.probe().await.map_err(|error| error.to_string())?;
+    let probed = cluster(&settings.etcd).ask(async || store.probe().await).await;
+    probed.map_err(|error| error.to_string())?;
     let reads = match etcd.detected.api {
         Api::V2 => " (CoreDNS reads v3 only)",
         Api::V3 => "",

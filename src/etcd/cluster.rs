@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use highhock_actors::StoreError;
 use url::{Position, Url};
 
 use crate::secret::Credentials;
@@ -33,6 +34,25 @@ impl Cluster {
     /// A cluster without files and credentials, with the usual time-out.
     pub fn new(urls: Vec<Url>) -> Self {
         Self { urls, tls: TlsFiles::default(), credentials: None, timeout: USUAL_LIMIT }
+    }
+
+    /// Asks what a store that was just made for this cluster can tell, each member
+    /// once at most: after an outage the store turns to the next.
+    ///
+    /// # Errors
+    /// Where no member answers, or one says more than that it is away.
+    pub async fn ask<T>(
+        &self,
+        question: impl AsyncFn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut answer = question().await;
+        for _ in 1..self.urls.len() {
+            match &answer {
+                Err(error) if error.kind.is_outage() => answer = question().await,
+                _ => break,
+            }
+        }
+        answer
     }
 
     /// Whether TLS is spoken to it.
@@ -98,11 +118,34 @@ fn check(url: &Url) -> Result<(), UnusableCluster> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use highhock_actors::StoreErrorKind;
+
     use super::*;
 
     fn verdict(urls: &str) -> Result<(), String> {
         let urls = urls.split(',').map(|url| url.parse().unwrap()).collect();
         Cluster::new(urls).check().map_err(|error| error.to_string())
+    }
+
+    #[actix_rt::test]
+    async fn asks_each_member_once_at_most() {
+        let cluster = Cluster::new(["http://a", "http://b"].map(|it| it.parse().unwrap()).into());
+        let away = || StoreError::new(StoreErrorKind::Unavailable, "away");
+        let refused = || StoreError::new(StoreErrorKind::Refused, "no");
+        for (mut answers, asked, good) in [
+            (vec![Ok(1), Ok(2)], 1, true),
+            (vec![Err(away()), Ok(2)], 2, true),
+            (vec![Err(away()), Err(away()), Ok(3)], 2, false),
+            (vec![Err(refused()), Ok(2)], 1, false),
+        ] {
+            answers.reverse();
+            let answers = RefCell::new(answers);
+            let before = answers.borrow().len();
+            let answer = cluster.ask(async || answers.borrow_mut().pop().unwrap()).await;
+            assert_eq!((before - answers.borrow().len(), answer.is_ok()), (asked, good));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use highhock_actors::service::DomainName;
-use highhock_actors::{RecordKey, RecordStore, StoreError, StoreErrorKind};
+use highhock_actors::{Found, RecordKey, RecordStore, StoreError, StoreErrorKind};
 use serde::Deserialize;
 use slog::{Logger, warn};
 use url::Url;
@@ -75,7 +75,7 @@ pub async fn detect(
 ) -> Result<Detected, NotDetected> {
     let v2 = ask_all_for_v2(cluster, prefix, log).await?;
     let store = v3(cluster, prefix, log)?;
-    let held = match store.holds_anything().await {
+    let held = match cluster.ask(async || store.holds_anything().await).await {
         Ok(held) => held,
         // It is no fault of an etcd with v2 alone that it has no gateway.
         Err(error) if error.kind == StoreErrorKind::Malformed && v2.without.is_none() => {
@@ -145,15 +145,14 @@ pub async fn domain_in_config(
 ) -> Result<Option<DomainName>, NotDetected> {
     let key = RecordKey::from_path(&format!("{prefix}/config"));
     let read = match api {
-        Api::V2 => v2(cluster, prefix, log)?.read(vec![key.clone()]).await,
-        Api::V3 => v3(cluster, prefix, log)?.read(vec![key.clone()]).await,
+        Api::V2 => read_one(cluster, &v2(cluster, prefix, log)?, &key).await,
+        Api::V3 => read_one(cluster, &v3(cluster, prefix, log)?, &key).await,
     };
-    let found = match read.into_iter().next() {
-        Some(Ok(found)) => found,
+    let found = match read {
+        Ok(found) => found,
         // Somebody's service may be called `config`.
-        Some(Err(error)) if error.kind == StoreErrorKind::Blocked => None,
-        Some(Err(error)) => return Err(error.into()),
-        None => None,
+        Err(error) if error.kind == StoreErrorKind::Blocked => None,
+        Err(error) => return Err(error.into()),
     };
     Ok(found.and_then(|found| {
         domain_in(&found.value).unwrap_or_else(|reason| {
@@ -162,6 +161,15 @@ pub async fn domain_in_config(
             None
         })
     }))
+}
+
+async fn read_one(
+    cluster: &Cluster,
+    store: &impl RecordStore,
+    key: &RecordKey,
+) -> Result<Option<Found>, StoreError> {
+    let read = async || store.read(vec![key.clone()]).await.pop().unwrap_or(Ok(None));
+    cluster.ask(read).await
 }
 
 fn domain_in(config: &str) -> Result<Option<DomainName>, String> {
