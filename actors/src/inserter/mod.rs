@@ -363,8 +363,8 @@ impl<R: RecordStore> EtcdInserter<R> {
         };
         let outage = errors_of(&found).fold(None, worse).cloned();
         let keys = found.len();
-        if self.terms.upkeep == Upkeep::Lease {
-            self.ledger.report_unknown(found.iter().map(|(key, _)| key.clone()));
+        if self.terms.upkeep == Upkeep::Lease && self.ledger.meet_unknown(&found, now) {
+            (self.list_again)();
         }
         let drifted = self.ledger.audited(began, found, now);
         if let Some(error) = outage {

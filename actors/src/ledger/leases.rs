@@ -1,14 +1,19 @@
 //! Records on leases: the ledger's side of a lease's life, and of what the store tells
 //! by itself.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::Ledger;
 use super::entry::{Entry, Held};
+use crate::inserter::Domain;
 use crate::record::RecordKey;
-use crate::store::{Change, Found, LeaseId, Tie};
+use crate::store::{Change, Found, LeaseId, StoreError, Tie, Upkeep};
+
+/// For how long it is remembered what was given up: at least an audit, after a twin
+/// surely has listed the containers.
+const REMEMBERED: Duration = Duration::from_secs(120);
 
 impl Ledger {
     /// Takes which leases are ours, and what was found on them: what the containers want
@@ -82,15 +87,53 @@ impl Ledger {
         self.older_leases.retain(|id| *id != ended);
     }
 
-    /// Takes which keys hang on our lease, for what only another daemon of our very
-    /// identity can have put there (SPEC 5: it is reported, and left alone).
-    pub fn report_unknown(&mut self, on_lease: impl Iterator<Item = RecordKey>) {
-        let unknown = on_lease.filter(|key| !self.entries.contains_key(key)).count();
+    /// Notes what a container wanted before and nobody wants now.
+    pub(super) fn note_given_up(&mut self, before: Option<&Domain>, now: Instant) {
+        if self.terms.upkeep == Upkeep::Each {
+            return;
+        }
+        for record in before.iter().flat_map(|domain| domain.wanted.iter()) {
+            let entry = self.entries.get(&record.key);
+            if entry.is_some_and(|entry| entry.claims.is_empty()) {
+                self.given_up.insert(record.key.clone(), (record.value.to_json(), now));
+            }
+        }
+    }
+
+    /// Takes what an audit found, for what only another daemon of our very identity can
+    /// have put on our lease (SPEC 5: it is reported, and left alone). But where such a
+    /// twin was slower to see a container end, it put back what was withdrawn, and may
+    /// itself have ended since: that is taken for an orphan. Gives whether there is one.
+    pub fn meet_unknown(
+        &mut self,
+        found: &[(RecordKey, Result<Option<Found>, StoreError>)],
+        now: Instant,
+    ) -> bool {
+        self.given_up.retain(|_, (_, since)| now.duration_since(*since) < REMEMBERED);
+        let (mut unknown, mut orphans) = (0, Vec::new());
+        for (key, found) in found {
+            let (Ok(Some(found)), false) = (found, self.entries.contains_key(key)) else {
+                continue;
+            };
+            match self.given_up.get(key) {
+                Some((value, _)) if *value == found.value => {
+                    orphans.push((key.clone(), found.clone()));
+                }
+                _ => unknown += 1,
+            }
+        }
+        self.report_unknown(unknown);
+        let (false, Some(lease)) = (orphans.is_empty(), self.lease) else { return false };
+        self.take_leases(lease, self.older_leases.clone(), orphans, now);
+        true
+    }
+
+    fn report_unknown(&mut self, unknown: u64) {
         if unknown > 0 {
             notice!(self.log, "keys on our lease that no container here wants: does another \
                 highhock with the same host name and address run?"; "keys" => unknown);
         }
-        self.counts.unknown += u64::try_from(unknown).unwrap_or(u64::MAX);
+        self.counts.unknown += unknown;
     }
 
     /// Takes a change that the store tells of. One that fits what is believed is our own

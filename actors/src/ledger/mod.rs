@@ -238,6 +238,8 @@ pub(crate) struct Ledger {
     /// When orphans were last found: only a listing that was asked for later tells
     /// whether a container wants them.
     orphans_since: Option<Instant>,
+    /// What was wanted until lately, and when that ended, where records hang on leases.
+    given_up: HashMap<RecordKey, (String, Instant)>,
     counts: Counts,
     /// Nothing is to be published any more.
     closed: bool,
@@ -262,6 +264,7 @@ impl Ledger {
             older_leases: Vec::new(),
             roster: None,
             orphans_since: None,
+            given_up: HashMap::new(),
             counts: Counts::default(),
             closed: false,
             clock: 0,
