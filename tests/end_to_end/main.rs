@@ -8,16 +8,22 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod apis;
 mod bad_input;
 mod churn;
+mod clusters;
 mod commands;
 mod fleet;
+mod leases;
+mod onlooker;
 mod outages;
 mod ownership;
 mod publishing;
 mod restarts;
 mod sampler;
+mod stage;
 mod steady;
+mod twins;
 
 use std::time::Duration;
 

@@ -47,6 +47,8 @@ pub struct Status {
     /// As this member believes; `None`: it knows none.
     pub leader: Option<u64>,
     pub term: u64,
+    /// The newest revision that it has.
+    pub revision: u64,
     pub version: String,
 }
 
@@ -72,12 +74,21 @@ impl V3 {
         kvs(&self.expect("kv/range", &below(prefix)))
     }
 
+    /// The same; `None`: no answer, or no good one.
+    pub fn try_list(&self, prefix: &str) -> Option<Vec<Kv>> {
+        self.try_range(&below(prefix))
+    }
+
     /// The same as this member has it, without asking the others; `None`: no
     /// answer, or no good one.
     pub fn try_list_locally(&self, prefix: &str) -> Option<Vec<Kv>> {
         let mut range = below(prefix);
         range["serializable"] = json!(true);
-        match self.request("kv/range", &range)? {
+        self.try_range(&range)
+    }
+
+    fn try_range(&self, range: &Value) -> Option<Vec<Kv>> {
+        match self.request("kv/range", range)? {
             (200, answer) => Some(kvs(&answer)),
             _ => None,
         }
@@ -141,6 +152,7 @@ impl V3 {
             member: id(&answer["header"]["member_id"]),
             leader: Some(id(&answer["leader"])).filter(|leader| *leader != 0),
             term: id(&answer["raftTerm"]),
+            revision: revision(&answer),
             version: answer["version"].as_str().unwrap_or_default().to_owned(),
         })
     }
