@@ -218,6 +218,30 @@ async fn a_key_on_our_lease_that_we_do_not_know_is_reported_and_left() {
     assert_eq!(world.core.counts().await.unwrap().unknown, 1, "reported once");
 }
 
+/// A twin that sees a container end later than we do puts back what we withdrew, and
+/// may end before it withdraws that itself.
+#[actix::test]
+async fn what_a_slower_twin_put_back_goes_with_the_next_audit() {
+    tokio::time::pause();
+    let world = World::with_containers(Upkeep::Lease, 4).await;
+    world.engine.remove("web-2");
+    world.engine.remove("web-3");
+    world.until("they are withdrawn", |world| world.store.len() == 2).await;
+    for (name, port) in [("web-2", 8002), ("web-3", 9999)] {
+        world.store.put_on_lease(&key(name), &value(port), family().lease(0), TTL);
+    }
+    // Another value than ours is none that we withdrew.
+    let took = world.until("it is withdrawn", |world| world.store.len() == 3).await;
+    assert!(took <= TTL + SECOND, "{took:?}");
+    world.all_the_while(TTL * 3, &[key("web-0"), key("web-1"), key("web-3")]).await;
+    assert_eq!(world.store.get(&key("web-2")), None);
+
+    // A container that wants it again gets it.
+    world.engine.run(container("web-2", 2));
+    world.until("it is back", |world| world.store.get(&key("web-2")).is_some()).await;
+    world.all_the_while(TTL * 10, &[key("web-2")]).await;
+}
+
 #[actix::test]
 async fn another_hosts_record_is_never_ours_whatever_it_says() {
     tokio::time::pause();

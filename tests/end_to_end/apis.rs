@@ -32,7 +32,7 @@ fn an_etcd_with_both_apis_and_keys_in_v3_is_spoken_to_by_v3() {
     let etcd = Etcd::start();
     etcd.v3().put("/skydns/local/elsewhere/static", r#"{"host":"10.77.66.99"}"#, None);
     let daemon = Highhock::new(&etcd.url()).start();
-    daemon.says(&["NOTICE", "etcd is spoken to", "v3", "/skydns/local/elsewhere/static"]);
+    daemon.says(&["NOTICE", "etcd is spoken to", "v3", "skydns/local/elsewhere/static"]);
     daemon.says(&["NOTICE", BOTH, "v3"]);
     let name = named("held");
     let container = offering(&name);

@@ -37,8 +37,6 @@ fn a_record_hangs_on_one_lease_that_outlives_a_restart() {
 
     let mut removing = highhock.flag("--etcd-on-exit", "remove").start();
     removing.says(&["records hang on a lease"]);
-    // What was found is known to be wanted only when Docker was listed.
-    thread::sleep(Duration::from_secs(3));
     assert_eq!(removing.ends_on("TERM").0, Some(0));
     assert_eq!(held(&v3).len(), 0);
     assert_eq!(v3.leases(), [leases[0]], "the lease is never deleted by a clean stop");

@@ -102,7 +102,7 @@ fn stands_by(daemon: &Daemon, holder: &str) {
 
 /// A twin's time for what it has yet to notice: a listing, and an audit of the shortest
 /// TTL that there is.
-const ONE_AUDIT: Duration = Duration::from_secs(7);
+const ONE_AUDIT: Duration = Duration::from_secs(8);
 const SHORTEST_TTL: u64 = 5;
 
 #[test]
@@ -118,7 +118,7 @@ fn of_two_daemons_with_everything_equal_either_may_end() {
     let never_missing = wanted(&kept).into_keys().collect();
     let onlooker = Onlooker::start([&etcd], &never_missing, Duration::from_millis(10));
 
-    for (ends, signal) in [(0, "TERM"), (1, "KILL"), (0, "KILL"), (1, "TERM")] {
+    for (ends, signal) in [(0, "TERM"), (1, "KILL")] {
         // One container goes and one comes while one of the two ends, and again when it
         // is back.
         for goes_on in [false, true] {

@@ -158,7 +158,8 @@ pub struct EtcdInserter<R: RecordStore> {
 }
 
 type WriteOutcome = (PendingWrite, Result<Written, StoreError>);
-type ReadOutcome = (RecordKey, Result<Option<Found>, StoreError>);
+/// A key, and what came of reading it.
+pub(crate) type ReadOutcome = (RecordKey, Result<Option<Found>, StoreError>);
 
 impl<R: RecordStore> EtcdInserter<R> {
     /// An inserter that knows of no container.
@@ -363,11 +364,8 @@ impl<R: RecordStore> EtcdInserter<R> {
         };
         let outage = errors_of(&found).fold(None, worse).cloned();
         let keys = found.len();
-        if self.terms.upkeep == Upkeep::Lease {
-            let there = found.iter().filter_map(|(key, outcome)| {
-                outcome.as_ref().ok().and_then(Option::as_ref).map(|found| (key, found))
-            });
-            self.ledger.take_unknown(there, now);
+        if self.terms.upkeep == Upkeep::Lease && self.ledger.take_unknown(&found, now) {
+            (self.list_again)();
         }
         let drifted = self.ledger.audited(began, found, now);
         if let Some(error) = outage {

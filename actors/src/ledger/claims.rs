@@ -40,6 +40,7 @@ impl Ledger {
             self.claim(claim, now);
             keys.insert(record.key.clone());
         }
+        self.note_given_up(before.as_ref(), now);
         for key in &keys {
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.trouble = None;
@@ -56,6 +57,7 @@ impl Ledger {
         let newcomer = claim.clone();
         entry.claims.insert(rank, claim);
         (entry.orphan, entry.found_as) = (false, None);
+        self.given_up.remove(&key);
         if let [holder, _, ..] = entry.claims.as_slice() {
             let second = if rank == 0 { &entry.claims[1] } else { &newcomer };
             let reason = why_second(holder, second);

@@ -1,15 +1,20 @@
 //! Records on leases: the ledger's side of a lease's life, and of what the store tells
 //! by itself.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use slog::warn;
 use tokio::time::Instant;
 
 use super::Ledger;
 use super::entry::{Entry, Held};
+use crate::inserter::{Domain, ReadOutcome};
 use crate::record::RecordKey;
-use crate::store::{Change, Found, LeaseId, Tie};
+use crate::store::{Change, Found, LeaseId, Tie, Upkeep};
+
+/// For how long it is remembered what was given up: at least an audit, after a twin
+/// surely has listed the containers.
+const REMEMBERED: Duration = Duration::from_secs(120);
 
 impl Ledger {
     /// Takes which leases are ours, and what was found on them: what the containers want
@@ -83,19 +88,36 @@ impl Ledger {
         self.older_leases.retain(|id| *id != ended);
     }
 
-    /// Takes what hangs on our leases: what no container here wants is a write of ours
-    /// that came late, and is withdrawn; or else another daemon of our very identity put
-    /// it there, and it is reported and left alone (SPEC 5). A key that came or went
-    /// while it was looked for is no news: only two audits in a row are.
-    pub fn take_unknown<'a>(
-        &mut self,
-        on_leases: impl Iterator<Item = (&'a RecordKey, &'a Found)>,
-        now: Instant,
-    ) {
+    /// Notes what a container wanted before and nobody wants now.
+    pub(super) fn note_given_up(&mut self, before: Option<&Domain>, now: Instant) {
+        if self.terms.upkeep == Upkeep::Each {
+            return;
+        }
+        for record in before.iter().flat_map(|domain| domain.wanted.iter()) {
+            let entry = self.entries.get(&record.key);
+            if entry.is_some_and(|entry| entry.claims.is_empty()) {
+                self.given_up.insert(record.key.clone(), (record.value.to_json(), now));
+            }
+        }
+    }
+
+    /// Takes what an audit found on our leases and no container here wants: a write of ours
+    /// that came late is withdrawn. So is what we gave up lately, once a newer listing
+    /// agrees: a twin that was slower to see a container end put it back, and may itself
+    /// have ended since. Anything else another daemon of our very identity has put there:
+    /// it is reported and left alone (SPEC 5), once two audits in a row have found it.
+    /// Gives whether a newer listing is needed.
+    pub fn take_unknown(&mut self, found: &[ReadOutcome], now: Instant) -> bool {
+        self.given_up.retain(|_, (_, since)| now.duration_since(*since) < REMEMBERED);
         let before = std::mem::take(&mut self.unknown);
-        let mut news = 0;
-        for (key, found) in on_leases {
+        let (mut news, mut orphans) = (0, Vec::new());
+        for (key, found) in found {
+            let Ok(Some(found)) = found else { continue };
             if self.entries.contains_key(key) || self.lay_ghost(key, found, now) {
+                continue;
+            }
+            if self.given_up.get(key).is_some_and(|(value, _)| *value == found.value) {
+                orphans.push((key.clone(), found.clone()));
                 continue;
             }
             let reported = before.get(key).copied();
@@ -107,6 +129,9 @@ impl Ledger {
             warn!(self.log, "keys on our lease that no container here wants: does another \
                 highhock with the same host name and address run?"; "keys" => news);
         }
+        let (false, Some(lease)) = (orphans.is_empty(), self.lease) else { return false };
+        self.take_leases(lease, self.older_leases.clone(), orphans, now);
+        true
     }
 
     /// Has a put withdrawn that was in doubt, was given up, and came late.

@@ -258,6 +258,8 @@ pub(crate) struct Ledger {
     /// When orphans were last found: only a listing that was asked for later tells
     /// whether a container wants them.
     orphans_since: Option<Instant>,
+    /// What was wanted until lately, and when that ended, where records hang on leases.
+    given_up: HashMap<RecordKey, (String, Instant)>,
     counts: Counts,
     /// Keys on our leases that nobody here wants, at the last audit; and whether that was
     /// reported.
@@ -285,6 +287,7 @@ impl Ledger {
             older_leases: Vec::new(),
             roster: None,
             orphans_since: None,
+            given_up: HashMap::new(),
             counts: Counts::default(),
             unknown: HashMap::new(),
             closed: false,
