@@ -44,13 +44,15 @@ impl RecordKey {
         &self.0
     }
 
+    /// Whether it lies below the other, as a file in a folder.
+    pub fn is_below(&self, other: &Self) -> bool {
+        self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// Whether one of the two lies below the other, so that no store can show
     /// both as records.
     pub fn hides_or_is_hidden_by(&self, other: &Self) -> bool {
-        let below = |long: &str, short: &str| {
-            long.strip_prefix(short).is_some_and(|rest| rest.starts_with('/'))
-        };
-        below(&self.0, &other.0) || below(&other.0, &self.0)
+        self.is_below(other) || other.is_below(self)
     }
 }
 

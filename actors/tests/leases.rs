@@ -284,3 +284,14 @@ async fn a_write_that_comes_minutes_late_is_withdrawn() {
         assert!(world.core.counts().await.unwrap().late >= 1);
     }
 }
+
+#[actix::test]
+async fn records_in_a_directory_that_somebody_removed_are_back_at_once() {
+    tokio::time::pause();
+    let world = World::with_containers(Upkeep::Each, 3).await;
+    pass(SECOND).await;
+    world.store.remove_directory("skydns/local");
+    assert_eq!(world.store.len(), 0);
+    let took = world.until("all are back", |world| world.store.len() == 3).await;
+    assert!(took <= SECOND / 10, "{took:?}");
+}

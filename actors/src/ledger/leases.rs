@@ -162,8 +162,9 @@ impl Ledger {
     pub fn take_change(&mut self, change: &Change, now: Instant) {
         let key = &change.key;
         let Some(entry) = self.entries.get_mut(key) else {
-            if let Some(found) = &change.now {
-                self.lay_ghost(key, found, now);
+            match &change.now {
+                Some(found) => drop(self.lay_ghost(key, found, now)),
+                None => self.suspect_below(key, now),
             }
             return;
         };
@@ -178,6 +179,23 @@ impl Ledger {
         entry.suspect = true;
         self.counts.surprises += 1;
         self.schedule(key, now);
+    }
+}
+
+impl Ledger {
+    /// In etcd v2 a directory goes with all that is in it, and only its own end is told.
+    fn suspect_below(&mut self, directory: &RecordKey, now: Instant) {
+        if self.terms.upkeep == Upkeep::Lease {
+            return;
+        }
+        let inside = |key: &&RecordKey| key.is_below(directory);
+        for key in self.entries.keys().filter(inside).cloned().collect::<Vec<_>>() {
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.suspect = true;
+            }
+            self.counts.surprises += 1;
+            self.schedule(&key, now);
+        }
     }
 }
 

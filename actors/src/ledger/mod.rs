@@ -4,14 +4,12 @@
 //! takes batches from it and brings back what came of them.
 
 mod claims;
+mod deeds;
 mod entry;
 mod leases;
 mod outcome;
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::rc::Rc;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
 
 use slog::Logger;
@@ -22,6 +20,7 @@ use crate::inserter::{Domain, Roster};
 use crate::record::{Host, RecordKey};
 use crate::store::{Expected, Guard, LeaseId, Upkeep, Write};
 
+pub use deeds::Deeds;
 pub(crate) use entry::Lane;
 use entry::{Doubt, Entry, Held, Keeping, Task};
 
@@ -32,108 +31,6 @@ const GATHER: u32 = 20;
 const REFRESH_AT_LEAST: Duration = Duration::from_secs(20);
 /// A key that the store refused is tried again after so long.
 const SLOW_RETRY: Duration = Duration::from_secs(30);
-
-/// How many puts in doubt are remembered: some ten outages with a full batch each.
-const MOST_GHOSTS: usize = 2048;
-
-/// What this process has done to the store. It outlives an inserter that panics, so
-/// that its successor knows what it may touch.
-#[derive(Clone, Default)]
-pub struct Deeds(Rc<RefCell<Memory>>);
-
-#[derive(Default)]
-struct Memory {
-    /// The values that may be in the store by our own doing, by key.
-    values: HashMap<RecordKey, Vec<String>>,
-    /// The keys with a put or a delete under way or in doubt.
-    unsettled: HashSet<RecordKey>,
-    /// Puts that were in doubt, the oldest first. A member that was stopped may carry one
-    /// out when it goes on, long after anybody looks.
-    ghosts: VecDeque<(RecordKey, String)>,
-    /// Digests of the keys that were ever met. They stay for good, also when nobody
-    /// wants the key any more, and so are kept small; two that collide cost one
-    /// adoption.
-    met: HashSet<u64>,
-}
-
-fn digest(key: &RecordKey) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
-}
-
-impl Deeds {
-    fn keys(&self) -> Vec<RecordKey> {
-        self.0.borrow().values.keys().cloned().collect()
-    }
-
-    fn contain(&self, key: &RecordKey, value: &str) -> bool {
-        self.0.borrow().values.get(key).is_some_and(|values| values.iter().any(|one| one == value))
-    }
-
-    fn haunt(&self, key: &RecordKey, value: &str) {
-        let ghosts = &mut self.0.borrow_mut().ghosts;
-        if !ghosts.iter().any(|(other, old)| other == key && old == value) {
-            ghosts.push_back((key.clone(), value.to_owned()));
-        }
-        if ghosts.len() > MOST_GHOSTS {
-            ghosts.pop_front();
-        }
-    }
-
-    fn is_ghost(&self, key: &RecordKey, value: &str) -> bool {
-        self.0.borrow().ghosts.iter().any(|(other, old)| other == key && old == value)
-    }
-
-    /// Whether it was ever found out what is at a key: a record that names our host
-    /// is adopted only the first time.
-    fn has_met(&self, key: &RecordKey) -> bool {
-        self.0.borrow().met.contains(&digest(key))
-    }
-
-    fn meet(&self, key: &RecordKey) {
-        self.0.borrow_mut().met.insert(digest(key));
-    }
-
-    fn is_unsettled(&self, key: &RecordKey) -> bool {
-        self.0.borrow().unsettled.contains(key)
-    }
-
-    fn unsettle(&self, key: &RecordKey) {
-        self.0.borrow_mut().unsettled.insert(key.clone());
-    }
-
-    fn settle(&self, key: &RecordKey) {
-        self.0.borrow_mut().unsettled.remove(key);
-    }
-
-    /// Returns whether it is new.
-    fn add(&self, key: &RecordKey, value: &str) -> bool {
-        if self.contain(key, value) {
-            return false;
-        }
-        self.0.borrow_mut().values.entry(key.clone()).or_default().push(value.to_owned());
-        true
-    }
-
-    fn remove(&self, key: &RecordKey, value: &str) {
-        let deeds = &mut self.0.borrow_mut().values;
-        if let Some(values) = deeds.get_mut(key) {
-            values.retain(|one| one != value);
-            if values.is_empty() {
-                deeds.remove(key);
-            }
-        }
-    }
-
-    fn keep_only(&self, key: &RecordKey, value: Option<&str>) {
-        let deeds = &mut self.0.borrow_mut().values;
-        match value {
-            Some(value) => deeds.insert(key.clone(), vec![value.to_owned()]),
-            None => deeds.remove(key),
-        };
-    }
-}
 
 /// How the ledger is to keep its records.
 #[derive(Clone, Debug)]

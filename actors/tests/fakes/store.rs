@@ -129,6 +129,13 @@ impl Store {
         self.0.borrow_mut().unset(key);
     }
 
+    /// Removes all below a directory, and tells of the directory's end only (etcd v2).
+    pub fn remove_directory(&self, directory: &str) {
+        let mut state = self.0.borrow_mut();
+        state.nodes.retain(|key, _| !key.starts_with(&format!("{directory}/")));
+        state.tell(directory, None);
+    }
+
     pub fn wipe(&self) {
         let mut state = self.0.borrow_mut();
         state.leases.clear();
