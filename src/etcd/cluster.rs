@@ -45,14 +45,7 @@ impl Cluster {
         &self,
         question: impl AsyncFn() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut answer = question().await;
-        for _ in 1..self.urls.len() {
-            match &answer {
-                Err(error) if error.kind.is_outage() => answer = question().await,
-                _ => break,
-            }
-        }
-        answer
+        ask_each_once(self.urls.len(), question).await
     }
 
     /// Whether TLS is spoken to it.
@@ -69,6 +62,22 @@ impl Cluster {
             false => Err(UnusableCluster::SchemesDiffer),
         }
     }
+}
+
+/// Asks again after an outage, which turns a store to the next member, until each of so
+/// many members was asked.
+pub(super) async fn ask_each_once<T>(
+    members: usize,
+    question: impl AsyncFn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut answer = question().await;
+    for _ in 1..members {
+        match &answer {
+            Err(error) if error.kind.is_outage() => answer = question().await,
+            _ => break,
+        }
+    }
+    answer
 }
 
 /// Why a cluster can't be spoken to as the settings say.

@@ -20,7 +20,7 @@ use self::keys::{Expected, KeysApi, Subject};
 use self::listing::{Listing, Standing};
 use self::wire::Answer;
 use super::batch;
-use super::cluster::{Cluster, UnusableCluster};
+use super::cluster::{Cluster, UnusableCluster, ask_each_once};
 use super::http::Http;
 use super::login::Login;
 
@@ -50,6 +50,7 @@ pub struct EtcdV2Options {
 /// It belongs to the thread that it was made in, since awc's connections do.
 pub struct EtcdV2 {
     keys: Rc<KeysApi>,
+    members: usize,
     root: RecordKey,
     prefix: String,
     log: Logger,
@@ -65,7 +66,8 @@ impl EtcdV2 {
         let http = Http::new(&cluster, log.clone())?;
         let login = cluster.credentials.as_ref();
         let login = login.map(|credentials| Login::new(credentials, log.clone())).transpose()?;
-        Ok(Self { keys: Rc::new(KeysApi::new(http, login)), root, prefix, log })
+        let (keys, members) = (Rc::new(KeysApi::new(http, login)), cluster.urls.len());
+        Ok(Self { keys, members, root, prefix, log })
     }
 
     /// Whether what answers has a v2 keys API at all, whatever it says.
@@ -256,7 +258,8 @@ impl RecordStore for EtcdV2 {
     async fn probe(&self) -> Result<(), StoreError> {
         // A read with a quorum goes the way of a write, through the leader's log.
         let subject = Subject { doing: "looking for", key: &self.prefix };
-        self.keys.get(subject).await.map(|_| ())
+        // One member that is away is no outage where another answers.
+        ask_each_once(self.members, async || self.keys.get(subject).await.map(|_| ())).await
     }
 
     async fn watch(&self) -> Result<Changes, StoreError> {

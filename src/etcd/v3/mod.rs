@@ -23,7 +23,7 @@ use self::gateway::{Call, CallError, Gateway};
 use self::txn::{Step, Verdict, all_or_none, apart, below, each_by_itself, groups, path_of};
 use self::wire::{Int, Op, OpDone, Range, RangeFound, Txn, TxnAnswer};
 use super::batch;
-use super::cluster::{Cluster, UnusableCluster};
+use super::cluster::{Cluster, UnusableCluster, ask_each_once};
 use super::http::Http;
 use super::login::Login;
 use super::token::Authorized;
@@ -47,6 +47,7 @@ pub struct EtcdV3Options {
 /// It belongs to the thread that it was made in, since awc's connections do.
 pub struct EtcdV3 {
     gateway: Rc<Gateway>,
+    members: usize,
     limits: Limits,
     root: RecordKey,
 }
@@ -62,7 +63,7 @@ impl EtcdV3 {
         let login = cluster.credentials.as_ref();
         let login = login.map(|credentials| Login::new(credentials, log.clone())).transpose()?;
         let gateway = Rc::new(Gateway::new(Authorized::new(http, login, log)));
-        Ok(Self { gateway, limits: Limits::new(), root })
+        Ok(Self { gateway, members: cluster.urls.len(), limits: Limits::new(), root })
     }
 
     /// A key below the root, where there is any.
@@ -202,8 +203,12 @@ impl RecordStore for EtcdV3 {
         let (key, _) = below(&path_of(&self.root));
         let doing = format!("looking for {}", self.root);
         let range = Range { key: key.as_str().into(), ..Range::default() };
-        self.gateway.call::<RangeFound>(Call::read(&doing, RANGE), &range).await?;
-        Ok(())
+        // One member that is away is no outage where another answers.
+        let probe = async || {
+            self.gateway.call::<RangeFound>(Call::read(&doing, RANGE), &range).await?;
+            Ok(())
+        };
+        ask_each_once(self.members, probe).await
     }
 
     async fn watch(&self) -> Result<Changes, StoreError> {
