@@ -55,8 +55,12 @@ impl Deeds {
         }
     }
 
-    pub(super) fn is_ghost(&self, key: &RecordKey, value: &str) -> bool {
-        self.0.borrow().ghosts.iter().any(|(other, old)| other == key && old == value)
+    /// Whether such a put was in doubt; it is none any more, since a put comes late only
+    /// once.
+    pub(super) fn take_ghost(&self, key: &RecordKey, value: &str) -> bool {
+        let ghosts = &mut self.0.borrow_mut().ghosts;
+        let place = ghosts.iter().position(|(other, old)| other == key && old == value);
+        place.and_then(|place| ghosts.remove(place)).is_some()
     }
 
     /// Whether it was ever found out what is at a key: a record that names our host

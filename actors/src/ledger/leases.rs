@@ -141,7 +141,7 @@ impl Ledger {
             Tie::Ttl(_) => None,
             Tie::Lease(_) | Tie::None => return false,
         };
-        if !self.deeds.is_ghost(key, &found.value) {
+        if !self.deeds.take_ghost(key, &found.value) {
             return false;
         }
         self.counts.late += 1;
@@ -180,9 +180,7 @@ impl Ledger {
         self.counts.surprises += 1;
         self.schedule(key, now);
     }
-}
 
-impl Ledger {
     /// In etcd v2 a directory goes with all that is in it, and only its own end is told.
     fn suspect_below(&mut self, directory: &RecordKey, now: Instant) {
         if self.terms.upkeep == Upkeep::Lease {
