@@ -11,7 +11,9 @@ use std::time::Duration;
 use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options, UnusableCluster};
 use highhock::secret::{Credentials, Password, Secret};
 use highhock::tls::TlsFiles;
-use highhock_actors::{Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Write, Written};
+use highhock_actors::{
+    Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Write, Written,
+};
 use tokio::time::Instant;
 
 use support::canned::{Canned, Reply};
@@ -237,6 +239,22 @@ async fn the_program_takes_all_that_from_its_configuration_and_shows_no_secret()
     }
 }
 
+async fn read(store: &EtcdV2) -> Result<Option<Found>, StoreError> {
+    store.read(vec![RecordKey::from_path("skydns/local/skydns/httpd")]).await.remove(0)
+}
+
+#[actix_rt::test]
+async fn a_probe_asks_each_member_once() {
+    let gone = || format!("http://127.0.0.1:{}", free_port());
+    let well = Canned::tcp(|_| Reply::status(404, MISSING));
+    let url = format!("http://{}", well.authority());
+    let (first, second) = (gone(), gone());
+    store(cluster(&[&first, &second, &url])).probe().await.unwrap();
+    assert_eq!(well.requests().len(), 1);
+    let error = store(cluster(&[&first, &second])).probe().await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Unavailable);
+}
+
 #[actix_rt::test]
 async fn the_next_member_is_asked_after_a_failure_and_stays_the_one() {
     let gone = format!("http://127.0.0.1:{}", free_port());
@@ -257,13 +275,13 @@ async fn the_next_member_is_asked_after_a_failure_and_stays_the_one() {
         (&urls[1], StoreErrorKind::Unknown),
         (&urls[2], StoreErrorKind::Malformed),
     ] {
-        let error = store.probe().await.unwrap_err();
+        let error = read(&store).await.unwrap_err();
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.message.contains(url.as_str()), "{error}");
     }
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     for _ in 0..3 {
-        store.probe().await.unwrap();
+        read(&store).await.unwrap();
     }
     let asked = [&leaderless, &silent, &web, &well].map(|one| one.requests().len());
     assert_eq!(asked, [1, 1, 1, 3]);

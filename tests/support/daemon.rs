@@ -8,6 +8,10 @@ use tokio::time::Instant;
 
 use super::{TempDir, docker, eventually};
 
+/// What tests/run marks processes with. Not named as the daemon's own variables are, which
+/// would have it warn.
+const MARK: &str = "TEST_RUN_OF_HIGHHOCK";
+
 /// The built program. The library's own tests, which share this module for other parts of
 /// it, have none.
 const PROGRAM: Option<&str> = option_env!("CARGO_BIN_EXE_highhock");
@@ -66,8 +70,8 @@ impl Highhock {
         command.args(self.flags.iter().flat_map(|(name, value)| [name, value]));
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         // By this, tests/run finds the processes that a test has left behind.
-        if let Some(run) = std::env::var_os("HIGHHOCK_TEST_RUN") {
-            command.env("HIGHHOCK_TEST_RUN", run);
+        if let Some(run) = std::env::var_os(MARK) {
+            command.env(MARK, run);
         }
         command.stdin(Stdio::null());
         command
