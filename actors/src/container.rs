@@ -119,6 +119,8 @@ pub struct ContainerRow {
     /// How it is tied to the network: a container that lives in another's
     /// network shows no change of that other in its own row.
     pub network: NetworkMode,
+    /// What the row says that the container is doing; `None` where it wasn't understood.
+    pub condition: Option<Condition>,
     /// A digest of all that the row says, but for the uptime's text: two rows of
     /// one container with one likeness say the same.
     pub likeness: u64,
@@ -205,6 +207,15 @@ pub enum Health {
     Unhealthy,
 }
 
+/// What a container in a listing is doing: what decides whether it is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Running; and what its health check says.
+    Running(Health),
+    /// Frozen. A listing doesn't tell the health of such.
+    Paused,
+}
+
 /// When a container was last started, in nanoseconds since 1970; the earlier of
 /// two orders first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -246,6 +257,18 @@ pub struct Container {
     pub network: NetworkMode,
     /// Its published ports.
     pub bindings: Vec<Binding>,
+}
+
+impl Container {
+    /// What a listing of this moment would say that it is doing; `None`: it would not be
+    /// in it.
+    pub fn condition(&self) -> Option<Condition> {
+        match self.life {
+            Life::Running => Some(Condition::Running(self.health)),
+            Life::Paused => Some(Condition::Paused),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -310,6 +333,7 @@ mod tests {
             id: ContainerId::new("0123456789abcdef"),
             name: "web".into(),
             network: NetworkMode::Own,
+            condition: None,
             likeness,
             uptime: uptime.map(Duration::from_secs),
         }

@@ -31,7 +31,8 @@ pub mod store;
 pub mod watcher;
 
 pub use container::{
-    Binding, Container, ContainerId, ContainerRow, Health, Life, NetworkMode, Proto, StartedAt,
+    Binding, Condition, Container, ContainerId, ContainerRow, Health, Life, NetworkMode, Proto,
+    StartedAt,
 };
 pub use ledger::{Counts, RecordReport, RecordState};
 pub use life::{Core, CoreSettings, Stopped};

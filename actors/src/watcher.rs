@@ -210,17 +210,22 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
     fn inspected(&mut self, row: Arc<ContainerRow>, inspected: Option<(Container, Reach)>) {
         let now = Instant::now();
         self.failures = 0;
-        self.inspected_row = Some(row);
-        let listed = inspected.as_ref().is_some_and(|(container, _)| container.life.is_listed());
-        self.seen_running = listed.then_some(now);
-        // An inspection that contradicts the row came in the middle of a restart, and
-        // the next row may look no different.
-        let wait = if listed {
-            LONG_WHILE.mul_f64(0.5 + fastrand::f64() / 2.0)
-        } else {
-            self.setup.look_every
+        let condition = inspected.as_ref().and_then(|(container, _)| container.condition());
+        self.seen_running = condition.map(|_| now);
+        // The two overtake each other. Where they contradict, the container may be back in
+        // what the row says by the next listing, whose row then looks no different: so
+        // this may be the wrong one of the two, and is looked into again.
+        let agrees = match (condition, row.condition) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (found, told) => found == told,
+        };
+        let wait = match agrees {
+            true => LONG_WHILE.mul_f64(0.5 + fastrand::f64() / 2.0),
+            false => self.setup.look_every,
         };
         self.next_inspection = now + wait;
+        self.inspected_row = Some(row);
         let Some((container, reach)) = inspected else {
             self.known = None;
             self.tell(Domain::nothing(self.row.id.clone()));

@@ -35,6 +35,7 @@ on_both_stores! {
     in_the_instance_layout_every_container_has_a_key
     a_container_in_anothers_network_follows_it
     an_inspection_that_contradicts_the_listing_is_repeated
+    what_a_look_caught_for_a_moment_does_not_last
     a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for
     a_clean_stop_keeps_or_removes_the_records
     a_stop_waits_no_longer_than_it_may
@@ -393,6 +394,28 @@ async fn an_inspection_that_contradicts_the_listing_is_repeated(upkeep: Upkeep) 
     world.engine.change("web-0", |one| one.life = Life::Running);
     let took = world.until("it is published", |world| world.store.len() == 1).await;
     assert!(took <= POLL * 2 + SECOND, "{took:?}");
+}
+
+async fn what_a_look_caught_for_a_moment_does_not_last(upkeep: Upkeep) {
+    let flips: [fn(&mut highhock_actors::Container); 2] =
+        [|one| one.life = Life::Paused, |one| one.health = Health::Unhealthy];
+    for flip in flips {
+        let world = World::with_containers(upkeep, 1).await;
+        // The listing is of before, the inspection of within, and the next listing of
+        // after a moment's change: both rows look the same.
+        world.engine.list_takes(SECOND);
+        world.engine.change("web-0", |one| one.bindings[0].host_port = 9000);
+        let (lists, looks) = (world.engine.lists(), world.engine.inspections().len());
+        world.until("it is being listed", |world| world.engine.lists() > lists).await;
+        world.engine.change("web-0", flip);
+        world.until("it was inspected", |world| world.engine.inspections().len() > looks).await;
+        world.engine.change("web-0", |one| {
+            (one.life, one.health) = (Life::Running, Health::Unchecked);
+        });
+        world.until("it is withdrawn", |world| world.store.len() == 0).await;
+        let took = world.until("it is back", |world| world.store.len() == 1).await;
+        assert!(took <= POLL + SECOND, "{took:?}");
+    }
 }
 
 async fn a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for(upkeep: Upkeep) {

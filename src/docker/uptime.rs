@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use highhock_actors::{Condition, Health};
+
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -38,6 +40,21 @@ impl Status {
     }
 }
 
+impl Status {
+    /// What the container is doing; `None` where that isn't told in words known here.
+    pub fn condition(&self) -> Option<Condition> {
+        self.uptime?;
+        Some(match self.note.as_deref() {
+            None => Condition::Running(Health::Unchecked),
+            Some("Paused") => Condition::Paused,
+            Some("healthy") => Condition::Running(Health::Healthy),
+            Some("unhealthy") => Condition::Running(Health::Unhealthy),
+            Some("health: starting") => Condition::Running(Health::Starting),
+            Some(_) => return None,
+        })
+    }
+}
+
 /// Seconds of a human duration.
 fn seconds(words: &str) -> Option<u64> {
     match words.trim() {
@@ -66,6 +83,22 @@ fn seconds(words: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tells_what_the_container_is_doing() {
+        let condition = |text| Status::parse(text).condition();
+        assert_eq!(condition("Up 5 minutes"), Some(Condition::Running(Health::Unchecked)));
+        assert_eq!(condition("Up 5 minutes (healthy)"), Some(Condition::Running(Health::Healthy)));
+        assert_eq!(
+            condition("Up 1 second (unhealthy)"),
+            Some(Condition::Running(Health::Unhealthy))
+        );
+        let starting = Some(Condition::Running(Health::Starting));
+        assert_eq!(condition("Up Less than a second (health: starting)"), starting);
+        assert_eq!(condition("Up 2 hours (Paused)"), Some(Condition::Paused));
+        assert_eq!(condition("Up 2 hours (Dreaming)"), None);
+        assert_eq!(condition("Restarting (1) 3 seconds ago"), None);
+    }
 
     #[test]
     fn every_wording_of_the_engine_is_read() {

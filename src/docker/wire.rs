@@ -158,6 +158,7 @@ impl From<Row> for ContainerRow {
             name: row_name(&row.names).unwrap_or(id.short()).to_owned(),
             network: NetworkMode::parse(&row.host_config.network_mode),
             likeness: hasher.finish(),
+            condition: status.condition(),
             uptime: status.uptime,
             id,
         }

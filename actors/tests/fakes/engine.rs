@@ -131,6 +131,7 @@ impl State {
             id: container.id.clone(),
             name: container.name.clone(),
             network: container.network.clone(),
+            condition: container.condition(),
             likeness: digest.finish(),
             uptime: None,
         }
