@@ -158,11 +158,6 @@ pub enum Life {
 }
 
 impl Life {
-    /// Whether its processes are there, running or frozen: then a listing shows it.
-    pub fn is_listed(self) -> bool {
-        matches!(self, Self::Running | Self::Paused)
-    }
-
     /// The word that Docker uses.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use crate::meter::Meter;
+use crate::metered::AbortOnDrop;
 
 type Delivery = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -17,7 +17,7 @@ type Delivery = Pin<Box<dyn Future<Output = ()>>>;
 /// state but those that a newer one has replaced.
 pub struct Courier<M> {
     bag: Rc<Bag<M>>,
-    task: Option<AbortHandle>,
+    task: Option<AbortOnDrop>,
 }
 
 struct Bag<M> {
@@ -63,7 +63,7 @@ impl<M: 'static> Courier<M> {
             bag.under_way.set(false);
             bag.emptied.notify_waiters();
         });
-        self.task = Some(task.abort_handle());
+        self.task = Some(AbortOnDrop::new(&task));
     }
 
     /// Waits until all that was brought is delivered.
@@ -73,14 +73,6 @@ impl<M: 'static> Courier<M> {
             while bag.under_way.get() {
                 bag.emptied.notified().await;
             }
-        }
-    }
-}
-
-impl<M> Drop for Courier<M> {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
         }
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use slog::{Logger, crit, error, o};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
@@ -15,7 +14,7 @@ use crate::inserter::{
 };
 use crate::ledger::{Counts, Deeds, RecordReport, Terms};
 use crate::meter::MeterReading;
-use crate::metered::{Metered, MeteredContext};
+use crate::metered::{AbortOnDrop, Metered, MeteredContext};
 use crate::poller::{DockerPoller, Poll};
 use crate::publish::Rules;
 use crate::registry::{InserterRebuilt, Registry, ReportContainers};
@@ -223,22 +222,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
 
 /// Sees to it that a seat is taken: builds an actor, waits for its end, and where it
 /// panicked builds the next.
-struct Keeper(JoinHandle<()>);
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Ends an actor's task when its keeper is dropped.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+struct Keeper(#[expect(dead_code, reason = "it ends the task when dropped")] AbortOnDrop);
 
 impl Keeper {
     fn start<A: Metered>(
@@ -250,14 +234,16 @@ impl Keeper {
     ) -> Self {
         let (exhausted, log) = (exhausted.clone(), log.clone());
         // The first one sits before this returns, so that nobody finds an empty seat.
-        let (address, first) = MeteredContext::start(build());
+        let (address, mut task) = MeteredContext::start(build());
         seat.fill(address);
-        Self(actix_rt::spawn(async move {
+        let keeping = actix_rt::spawn(async move {
             let meter = A::meter();
             let mut failures = Failures::default();
-            let mut task = AbortOnDrop(first);
             loop {
-                let ended = (&mut task.0).await;
+                // An actor that lives is ended with this loop.
+                let actor = AbortOnDrop::new(&task);
+                let ended = task.await;
+                drop(actor);
                 seat.vacate();
                 if !ended.is_err_and(|end| end.is_panic()) {
                     return;
@@ -275,9 +261,10 @@ impl Keeper {
                 meter.count_restart();
                 let (address, next) = MeteredContext::start(build());
                 seat.fill(address);
-                task = AbortOnDrop(next);
+                task = next;
                 rebuilt();
             }
-        }))
+        });
+        Self(AbortOnDrop::new(&keeping))
     }
 }

@@ -7,9 +7,24 @@ use actix::{
     Actor, ActorContext, ActorFuture, ActorState, Addr, AsyncContext, Handler, Message, SpawnHandle,
 };
 use tokio::sync::oneshot::Sender;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::meter::{Meter, Queued};
+
+/// Ends a task with its owner: an actor has timers of its own and would go on for ever.
+pub(crate) struct AbortOnDrop(AbortHandle);
+
+impl AbortOnDrop {
+    pub fn new<T>(task: &JoinHandle<T>) -> Self {
+        Self(task.abort_handle())
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// An actor type with a meter. The meter belongs to the type, since a message is
 /// packed before it is known which instance will get it.

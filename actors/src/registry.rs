@@ -10,7 +10,7 @@ use actix::{
     WrapFuture,
 };
 use slog::error;
-use tokio::task::{AbortHandle, JoinError};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
@@ -20,7 +20,7 @@ use crate::failures::Failures;
 use crate::inserter::{Domain, EtcdInserter, Roster};
 use crate::life::Exhausted;
 use crate::meter::Meter;
-use crate::metered::{Metered, MeteredContext};
+use crate::metered::{AbortOnDrop, Metered, MeteredContext};
 use crate::poller::KnownRows;
 use crate::source::ContainerSource;
 use crate::store::RecordStore;
@@ -88,16 +88,6 @@ struct Watched<S: ContainerSource, R: RecordStore> {
     rows: u64,
 }
 
-/// Ends an actor's task with its owner: a watcher has timers of its own, and would
-/// go on for ever without a registry.
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Keeps one watcher for every container that runs.
 pub struct Registry<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
@@ -141,7 +131,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
             }
         }));
         watched.watcher = Some(address);
-        watched.task = Some(AbortOnDrop(task.abort_handle()));
+        watched.task = Some(AbortOnDrop::new(&task));
         let id = id.clone();
         context.spawn(task.into_actor(self).map(move |ended, registry, context| {
             registry.watcher_ended(&id, ended, context);

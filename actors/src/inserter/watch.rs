@@ -7,12 +7,11 @@ use std::time::Duration;
 use actix::{Addr, AsyncContext, Handler, Message};
 use futures_util::StreamExt;
 use slog::warn;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::EtcdInserter;
 use crate::backoff::Backoff;
-use crate::metered::MeteredContext;
+use crate::metered::{AbortOnDrop, MeteredContext};
 use crate::store::{Change, RecordStore, StoreError, StoreErrorKind};
 
 /// Before the stream is opened again.
@@ -23,7 +22,7 @@ const GOOD: Duration = Duration::from_secs(60);
 
 /// The stream, as far as the inserter knows.
 pub(super) struct Watch {
-    task: Option<AbortHandle>,
+    task: Option<AbortOnDrop>,
     opened: Instant,
     reopen_at: Instant,
     failures: u32,
@@ -57,14 +56,6 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
 async fn follow<R: RecordStore>(store: Rc<R>, inserter: Addr<EtcdInserter<R>>) {
     let mut ended = None;
     match store.watch().await {
@@ -93,7 +84,7 @@ impl<R: RecordStore> EtcdInserter<R> {
             return;
         }
         let task = actix_rt::spawn(follow(Rc::clone(&self.store), context.address()));
-        self.watch.task = Some(task.abort_handle());
+        self.watch.task = Some(AbortOnDrop::new(&task));
     }
 }
 

@@ -144,7 +144,7 @@ impl ContainerSource for Engine {
             let mut state = self.0.borrow_mut();
             state.lists += 1;
             assert!(!std::mem::take(&mut state.panic_in_list), "a test asked for it");
-            let listed = state.containers.values().filter(|one| one.life.is_listed());
+            let listed = state.containers.values().filter(|one| one.condition().is_some());
             let rows = listed.map(|container| state.row(container)).collect();
             (if state.away { Err(unreachable()) } else { Ok(rows) }, state.list_takes)
         };
