@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,8 +121,9 @@ pub struct ContainerRow {
     pub network: NetworkMode,
     /// What the row says that the container is doing; `None` where it wasn't understood.
     pub condition: Option<Condition>,
-    /// A digest of all that the row says, but for the uptime's text: two rows of
-    /// one container with one likeness say the same.
+    /// A digest of what the row says of the container, but for the uptime's text: two
+    /// rows of one container with one likeness say the same, and so does an inspection
+    /// ([`Container::likeness`]).
     pub likeness: u64,
     /// How long it has been up, as coarse as the engine tells it; `None` where
     /// the text was not understood.
@@ -211,10 +212,10 @@ pub enum Condition {
     Paused,
 }
 
-/// When a container was last started, in nanoseconds since 1970; the earlier of
-/// two orders first.
+/// A moment by the engine's own clock, in nanoseconds since 1970: when a container was
+/// started, or when something happened to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StartedAt(pub i128);
+pub struct EngineTime(pub i128);
 
 /// A published port: what the engine forwards to the container
 /// (Docker API: an entry of `NetworkSettings.Ports`).
@@ -231,6 +232,16 @@ pub struct Binding {
     pub host_port: u16,
 }
 
+/// A container's place in a network (Docker API: an entry of
+/// `NetworkSettings.Networks`). It has no addresses while the container doesn't run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its IPv4 address there.
+    pub address4: Option<Ipv4Addr>,
+    /// Its global IPv6 address there.
+    pub address6: Option<Ipv6Addr>,
+}
+
 /// A container as an inspection shows it (`/containers/<id>/json`).
 #[derive(Clone, Debug)]
 pub struct Container {
@@ -243,7 +254,7 @@ pub struct Container {
     /// What its health check says.
     pub health: Health,
     /// When it was last started.
-    pub started: StartedAt,
+    pub started: EngineTime,
     /// Its environment. Of a variable given twice, the last.
     pub env: BTreeMap<String, String>,
     /// Its labels.
@@ -252,7 +263,21 @@ pub struct Container {
     pub network: NetworkMode,
     /// Its published ports.
     pub bindings: Vec<Binding>,
+    /// The ports that it says it listens on, published or not, in order
+    /// (Docker API: `Config.ExposedPorts`, and the keys of `NetworkSettings.Ports`).
+    pub exposed: Vec<(u16, Proto)>,
+    /// The networks that it is in, by name.
+    pub networks: BTreeMap<String, Attachment>,
+    /// The image that it was made from, as it was named then (Docker API: `Config.Image`).
+    pub image: String,
+    /// The number of the signal that asks it to stop (Docker API: `Config.StopSignal`).
+    pub stop_signal: u8,
+    /// A digest of what a listing would say of it: see [`ContainerRow::likeness`].
+    pub likeness: u64,
 }
+
+/// The number of SIGTERM, which asks a container to stop that names no other signal.
+pub const SIGTERM: u8 = 15;
 
 impl Container {
     /// What a listing of this moment would say that it is doing; `None`: it would not be
@@ -275,11 +300,16 @@ impl Container {
             name: "web".into(),
             life: Life::Running,
             health: Health::Unchecked,
-            started: StartedAt(0),
+            started: EngineTime(0),
             env: BTreeMap::new(),
             labels: BTreeMap::new(),
             network: NetworkMode::Own,
             bindings: Vec::new(),
+            exposed: Vec::new(),
+            networks: BTreeMap::new(),
+            image: "nginx:1.27".into(),
+            stop_signal: SIGTERM,
+            likeness: 0,
         }
     }
 

@@ -31,14 +31,16 @@ pub mod store;
 pub mod watcher;
 
 pub use container::{
-    Binding, Condition, Container, ContainerId, ContainerRow, Health, Life, NetworkMode, Proto,
-    StartedAt,
+    Attachment, Binding, Condition, Container, ContainerId, ContainerRow, EngineTime, Health, Life,
+    NetworkMode, Proto,
 };
 pub use ledger::{Counts, RecordReport, RecordState};
 pub use life::{Core, CoreSettings, Stopped};
 pub use record::{Host, RecordKey, RecordValue};
 pub use service::{Attributes, Service, ServiceName, Skipped};
-pub use source::{ContainerSource, SourceError, SourceErrorKind};
+pub use source::{
+    ContainerSource, EngineIdentity, Event, Events, Happening, SourceError, SourceErrorKind,
+};
 pub use store::{
     Change, Changes, Expected, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId,
     RecordStore, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,

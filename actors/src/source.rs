@@ -3,7 +3,13 @@
 use std::fmt;
 use std::future::Future;
 
-use crate::container::{Container, ContainerRow};
+use futures_util::stream::LocalBoxStream;
+
+use crate::container::{Container, ContainerId, ContainerRow, EngineTime};
+
+/// What an engine tells as it happens. It ends only with an error, or where the engine
+/// closes it; what has happened meanwhile is not told later.
+pub type Events = LocalBoxStream<'static, Result<Event, SourceError>>;
 
 /// Where containers come from: a Docker engine, or a test's script of one.
 ///
@@ -25,6 +31,49 @@ pub trait ContainerSource: 'static {
     /// Where the engine did not answer, or not with a container.
     fn inspect(&self, target: &str)
     -> impl Future<Output = Result<Option<Container>, SourceError>>;
+
+    /// Follows what happens to containers from now on.
+    ///
+    /// # Errors
+    /// Where the engine did not answer, or doesn't tell.
+    fn events(&self) -> impl Future<Output = Result<Events, SourceError>>;
+
+    /// Which engine it is that answers now.
+    ///
+    /// # Errors
+    /// Where the engine did not answer, or not with that.
+    fn identity(&self) -> impl Future<Output = Result<EngineIdentity, SourceError>>;
+}
+
+/// Tells one engine from another. Opaque: the core compares it, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineIdentity(pub String);
+
+/// Something that happened to a container, by the engine's word. Such a word may come
+/// late, twice, in another order, or never.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// To which one.
+    pub container: ContainerId,
+    /// Its name, where the engine tells.
+    pub name: Option<String>,
+    /// When, by the engine's clock.
+    pub at: EngineTime,
+    /// What.
+    pub what: Happening,
+}
+
+/// What happened to a container, as far as it concerns what is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// It was started.
+    Started,
+    /// Something else about it has changed: paused or not, health, name, networks.
+    Changed,
+    /// It was sent the signal of this number.
+    Signalled(u8),
+    /// It ended, or was removed.
+    Ended,
 }
 
 /// Why a question to the engine has no answer.

@@ -10,7 +10,7 @@ use highhock_actors::endpoint::Reach;
 use highhock_actors::publish::{Layout, Method, Rules, WantedRecord, offer};
 use highhock_actors::service::DomainName;
 use highhock_actors::{
-    Binding, Container, ContainerId, Health, Host, Life, NetworkMode, Proto, StartedAt,
+    Binding, Container, ContainerId, EngineTime, Health, Host, Life, NetworkMode, Proto,
 };
 use serde::Deserialize;
 
@@ -118,11 +118,16 @@ fn container(random: &mut fastrand::Rng) -> Container {
         name: "web".into(),
         life: Life::Running,
         health: Health::Unchecked,
-        started: StartedAt(0),
+        started: EngineTime(0),
         env: BTreeMap::from([("DISCOVER".into(), entries)]),
         labels,
         network: NetworkMode::Own,
         bindings: vec![binding(80, Proto::Tcp), binding(81, Proto::Udp), binding(82, Proto::Sctp)],
+        exposed: Vec::new(),
+        networks: BTreeMap::new(),
+        image: "highhock-test".into(),
+        stop_signal: 15,
+        likeness: 0,
     }
 }
 

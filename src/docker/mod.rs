@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use awc::Client;
 use awc::http::header;
-use highhock_actors::{Container, ContainerRow, ContainerSource, SourceError};
+use highhock_actors::{
+    Container, ContainerRow, ContainerSource, EngineIdentity, Events, SourceError,
+};
 use slog::Logger;
 use tokio::time::{Instant, timeout};
 
@@ -258,6 +260,15 @@ impl ContainerSource for Docker {
         Container::try_from(inspection)
             .map(Some)
             .map_err(|odd| question.malformed(&format!("no Docker engine answers so: {odd}")))
+    }
+
+    async fn events(&self) -> Result<Events, SourceError> {
+        Err(self.question("/events").refused("not followed yet"))
+    }
+
+    async fn identity(&self) -> Result<EngineIdentity, SourceError> {
+        let engine = self.engine().await?;
+        Ok(EngineIdentity(format!("{} {}", engine.id, engine.root_dir)))
     }
 }
 

@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 
 use highhock_actors::{
-    Binding, Container, ContainerId, ContainerRow, Health, NetworkMode, Proto, StartedAt,
+    Binding, Container, ContainerId, ContainerRow, EngineTime, Health, NetworkMode, Proto,
 };
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
@@ -259,6 +259,11 @@ impl TryFrom<Inspection> for Container {
             labels: inspection.config.labels,
             network: NetworkMode::parse(&inspection.host_config.network_mode),
             bindings: bindings(&inspection.network_settings.ports)?,
+            exposed: Vec::new(),
+            networks: BTreeMap::new(),
+            image: String::new(),
+            stop_signal: highhock_actors::container::SIGTERM,
+            likeness: 0,
         })
     }
 }
@@ -274,9 +279,9 @@ fn health(state: Option<&HealthState>) -> Result<Health, Odd> {
 }
 
 /// Of a container that never ran, the engine writes the first second of year 1.
-fn started(text: &str) -> Result<StartedAt, Odd> {
+fn started(text: &str) -> Result<EngineTime, Odd> {
     OffsetDateTime::parse(text, &Rfc3339)
-        .map(|moment| StartedAt(moment.unix_timestamp_nanos()))
+        .map(|moment| EngineTime(moment.unix_timestamp_nanos()))
         .map_err(|_| Odd::new("State.StartedAt", text))
 }
 

@@ -8,8 +8,8 @@ use highhock::docker::{
     ApiVersion, DEFAULT_TIMEOUT, Docker, Endpoint, NEWEST_API, OLDEST_API, Subnet, VersionChoice,
 };
 use highhock_actors::{
-    Binding, ContainerRow, ContainerSource, Health, Life, NetworkMode, Proto, SourceErrorKind,
-    StartedAt,
+    Binding, ContainerRow, ContainerSource, EngineTime, Health, Life, NetworkMode, Proto,
+    SourceErrorKind,
 };
 
 use crate::client;
@@ -206,7 +206,7 @@ async fn a_container_that_never_ran_was_started_before_1970() {
     assert!(row_of(&docker, &container).await.is_none());
     let seen = inspect(&docker, &container).await;
     assert_eq!(seen.life, Life::Created);
-    assert!(seen.started < StartedAt(0));
+    assert!(seen.started < EngineTime(0));
     assert_eq!(seen.bindings, []);
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::container::{ContainerId, StartedAt};
+use crate::container::{ContainerId, EngineTime};
 use crate::ledger::{Batch, Counts, Deeds, Lane, Ledger, PendingWrite, RecordReport, Terms};
 use crate::meter::Meter;
 use crate::metered::{Metered, MeteredContext};
@@ -50,7 +50,7 @@ pub struct Domain {
     /// Its name.
     pub name: Arc<str>,
     /// When it was started: of two that want one key, the earlier holds it.
-    pub started: StartedAt,
+    pub started: EngineTime,
     /// The records, in the container's own order.
     pub wanted: Arc<[WantedRecord]>,
 }
@@ -61,7 +61,7 @@ impl Domain {
         Self {
             container,
             name: Arc::from(""),
-            started: StartedAt(0),
+            started: EngineTime(0),
             wanted: Arc::from(Vec::new()),
         }
     }

@@ -134,7 +134,7 @@ mod tests {
     use slog::{Discard, Logger, o};
 
     use super::*;
-    use crate::container::{Container, StartedAt};
+    use crate::container::{Container, EngineTime};
     use crate::endpoint::Reach;
     use crate::ledger::{Deeds, Lane, Terms};
     use crate::publish::{Layout, Method, Rules, offer};
@@ -159,7 +159,7 @@ mod tests {
         let offer = offer(&container, &Reach::of(&container), &rules);
         let name = Arc::from(container.name.as_str());
         let wanted = Arc::from(offer.wanted);
-        Domain { container: container.id, name, started: StartedAt(1), wanted }
+        Domain { container: container.id, name, started: EngineTime(1), wanted }
     }
 
     /// A watcher may tell something in the very moment of the stop.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::container::{ContainerId, StartedAt};
+use crate::container::{ContainerId, EngineTime};
 use crate::publish::WantedRecord;
 use crate::store::{LeaseId, Upkeep};
 
@@ -48,7 +48,7 @@ pub(super) enum Held {
 /// A container that wants a record at a key. The least of a key's claims holds it.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
-    pub started: StartedAt,
+    pub started: EngineTime,
     pub container: ContainerId,
     /// The container's name, for people.
     pub name: std::sync::Arc<str>,
@@ -61,7 +61,7 @@ pub(super) struct Claim {
 impl Claim {
     /// What decides who holds a key: who started first; of one container's claims the
     /// first listed.
-    pub fn rank(&self) -> (StartedAt, &ContainerId, usize) {
+    pub fn rank(&self) -> (EngineTime, &ContainerId, usize) {
         (self.started, &self.container, self.place)
     }
 }

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
-    Binding, Container, ContainerId, ContainerRow, ContainerSource, Health, Life, NetworkMode,
-    Proto, SourceError, SourceErrorKind, StartedAt,
+    Binding, Container, ContainerId, ContainerRow, ContainerSource, EngineIdentity, EngineTime,
+    Events, Health, Life, NetworkMode, Proto, SourceError, SourceErrorKind,
 };
 
 /// The id of the container number `n`.
@@ -24,7 +24,7 @@ pub fn container(name: &str, n: usize) -> Container {
         name: name.into(),
         life: Life::Running,
         health: Health::Unchecked,
-        started: StartedAt(1_000 + n as i128),
+        started: EngineTime(1_000 + n as i128),
         env: BTreeMap::from([("DISCOVER".into(), format!("{name}:80"))]),
         labels: BTreeMap::new(),
         network: NetworkMode::Own,
@@ -34,6 +34,11 @@ pub fn container(name: &str, n: usize) -> Container {
             host_address: "0.0.0.0".parse().unwrap(),
             host_port: 8000 + n as u16,
         }],
+        exposed: vec![(80, Proto::Tcp)],
+        networks: BTreeMap::new(),
+        image: "highhock-test".into(),
+        stop_signal: 15,
+        likeness: 0,
     }
 }
 
@@ -166,5 +171,13 @@ impl ContainerSource for Engine {
         };
         tokio::time::sleep(takes).await;
         answer
+    }
+
+    async fn events(&self) -> Result<Events, SourceError> {
+        Err(unreachable())
+    }
+
+    async fn identity(&self) -> Result<EngineIdentity, SourceError> {
+        if self.0.borrow().away { Err(unreachable()) } else { Ok(EngineIdentity("one".into())) }
     }
 }

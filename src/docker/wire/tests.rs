@@ -138,7 +138,7 @@ fn an_inspection_is_read() {
     assert_eq!(container.id.as_str(), ID);
     assert_eq!(container.name, "web");
     assert_eq!((container.life, container.health), (Life::Running, Health::Healthy));
-    assert_eq!(container.started, StartedAt(1_795_398_420_123_456_789));
+    assert_eq!(container.started, EngineTime(1_795_398_420_123_456_789));
     let env: Vec<_> = container.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(env, ["A=", "DISCOVER=httpd:80", "PATH=/bin"]);
     assert_eq!(container.labels["highhock.discover"], "x:1");
@@ -166,7 +166,7 @@ fn what_a_container_lacks_reads_as_none() {
     }))
     .unwrap();
     assert_eq!((container.life, container.health), (Life::Created, Health::Unchecked));
-    assert!(container.started < StartedAt(0));
+    assert!(container.started < EngineTime(0));
     assert!(container.env.is_empty() && container.labels.is_empty());
     assert!(container.bindings.is_empty());
 }
