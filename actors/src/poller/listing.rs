@@ -71,9 +71,9 @@ pub(super) async fn poll<S: ContainerSource, R: RecordStore>(
     }
     let is_news = known.values().any(|known| !known.is_down);
     let gone: Vec<ContainerId> = known.into_keys().collect();
-    if (is_news || beliefs.borrow().engine.is_none())
-        && let Some(stranger) = a_stranger(&*source, &beliefs).await?
-    {
+    if !is_news && beliefs.borrow().engine.is_some() {
+        beliefs.borrow_mut().stranger = None;
+    } else if let Some(stranger) = a_stranger(&*source, &beliefs).await? {
         polled.doubt = Some(Doubt::Stranger(stranger));
         return Ok(polled);
     }
