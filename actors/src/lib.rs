@@ -11,6 +11,7 @@ pub mod backoff;
 pub mod container;
 mod courier;
 pub mod endpoint;
+pub mod explain;
 pub mod extract;
 mod failures;
 pub mod identity;

@@ -85,6 +85,7 @@ fn rules(random: &mut fastrand::Rng) -> Rules {
         host: Host::parse(host).unwrap(),
         ttl: NonZeroU32::new(60).unwrap(),
         methods: vec![Method::Env, Method::Label],
+        compose_project: false,
         health: true,
         text_beside_name: false,
     }
