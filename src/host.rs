@@ -244,6 +244,7 @@ mod tests {
             host: host.map(|host| settings::host(host).unwrap()),
             interface: interface.to_owned(),
             methods: vec![Method::Env],
+            compose_project: false,
             health: true,
         }
     }

@@ -149,7 +149,6 @@ fn what_this_version_lacks_is_refused_and_no_secret_shown() {
         lacks("admin.token", "a value (not shown)"),
         lacks("discovery.address", "\"container\""),
         lacks("discovery.drain", "false"),
-        lacks("discovery.methods", "the list [\"env\", \"compose\"]"),
         lacks("dns.listen", "the list [\"127.0.0.1:53\"]"),
         lacks("store", "\"standalone\""),
     ];

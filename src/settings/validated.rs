@@ -95,6 +95,8 @@ pub struct Discovery {
     pub interface: String,
     /// Which extractors run, in which order; one at least, none twice.
     pub methods: Vec<Method>,
+    /// Whether Compose services are put under their project.
+    pub compose_project: bool,
     /// Whether a container with a health check must be healthy to be published.
     pub health: bool,
 }
@@ -165,6 +167,7 @@ impl Settings {
                 host: parsed_if_set(inputs, "discovery.host", values::host)?,
                 interface: parsed(inputs, "discovery.interface", values::interface)?,
                 methods: methods(inputs)?,
+                compose_project: read("discovery.composeProject", |path| inputs.truth(path))?,
                 health: read("discovery.health", |path| inputs.truth(path))?,
             },
             log: Log {
