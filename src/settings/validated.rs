@@ -84,6 +84,8 @@ pub struct Docker {
     pub poll: Duration,
     /// The time between two looks of a watcher at its container: whole seconds, 1 to 3600.
     pub poll_container: Duration,
+    /// Whether the engine's events are followed too.
+    pub events: bool,
 }
 
 /// The keys `discovery.*`.
@@ -99,6 +101,9 @@ pub struct Discovery {
     pub compose_project: bool,
     /// Whether a container with a health check must be healthy to be published.
     pub health: bool,
+    /// How long a container that got its stop signal is left out at the most; `None`: the
+    /// signal is no reason to.
+    pub drain: Option<Duration>,
 }
 
 /// The keys `logLevel` and `logFormat`.
@@ -162,6 +167,7 @@ impl Settings {
                 version: parsed(inputs, "docker.version", values::docker_version)?,
                 poll: read("docker.poll", |path| inputs.duration(path))?,
                 poll_container: read("docker.pollContainer", |path| inputs.duration(path))?,
+                events: read("docker.events", |path| inputs.truth(path))?,
             },
             discovery: Discovery {
                 host: parsed_if_set(inputs, "discovery.host", values::host)?,
@@ -169,6 +175,7 @@ impl Settings {
                 methods: methods(inputs)?,
                 compose_project: read("discovery.composeProject", |path| inputs.truth(path))?,
                 health: read("discovery.health", |path| inputs.truth(path))?,
+                drain: drain(inputs)?,
             },
             log: Log {
                 level: parsed(inputs, "logLevel", str::parse)?,
@@ -228,6 +235,12 @@ fn skydns(inputs: &Inputs, warnings: &mut Vec<Warning>) -> Result<Skydns, Vec<Fa
         })?,
         hostname: read("skydns.hostname", |path| inputs.text_if_set(path))?,
     })
+}
+
+fn drain(inputs: &Inputs) -> Result<Option<Duration>, Vec<Fault>> {
+    let longest = read("discovery.drainMax", |path| inputs.duration(path))?;
+    let wanted = read("discovery.drain", |path| inputs.truth(path))?;
+    Ok(wanted.then_some(longest))
 }
 
 fn methods(inputs: &Inputs) -> Result<Vec<Method>, Vec<Fault>> {
