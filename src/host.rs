@@ -244,7 +244,9 @@ mod tests {
             host: host.map(|host| settings::host(host).unwrap()),
             interface: interface.to_owned(),
             methods: vec![Method::Env],
+            compose_project: false,
             health: true,
+            drain: None,
         }
     }
 

@@ -97,6 +97,8 @@ pub struct Discovery {
     pub interface: String,
     /// Which extractors run, in which order; one at least, none twice.
     pub methods: Vec<Method>,
+    /// Whether Compose services are put under their project.
+    pub compose_project: bool,
     /// Whether a container with a health check must be healthy to be published.
     pub health: bool,
     /// How long a container that got its stop signal is left out at the most; `None`: the
@@ -171,6 +173,7 @@ impl Settings {
                 host: parsed_if_set(inputs, "discovery.host", values::host)?,
                 interface: parsed(inputs, "discovery.interface", values::interface)?,
                 methods: methods(inputs)?,
+                compose_project: read("discovery.composeProject", |path| inputs.truth(path))?,
                 health: read("discovery.health", |path| inputs.truth(path))?,
                 drain: drain(inputs)?,
             },

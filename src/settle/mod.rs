@@ -80,6 +80,7 @@ pub fn rules(
         host: published.host.clone(),
         ttl: settings.skydns.ttl,
         methods: settings.discovery.methods.clone(),
+        compose_project: settings.discovery.compose_project,
         health: settings.discovery.health,
         // SkyDNS, which reads v2, answers both.
         text_beside_name: etcd.detected.api == Api::V2,

@@ -175,6 +175,7 @@ mod tests {
             host: Host::parse("10.77.66.0").unwrap(),
             ttl: NonZeroU32::new(60).unwrap(),
             methods: vec![Method::Env],
+            compose_project: false,
             health: true,
             text_beside_name: true,
         };

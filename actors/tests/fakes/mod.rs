@@ -42,6 +42,7 @@ pub fn settings() -> CoreSettings {
             host: Host::parse("10.77.66.0").unwrap(),
             ttl: NonZeroU32::new(60).unwrap(),
             methods: vec![Method::Env, Method::Label],
+            compose_project: false,
             health: true,
             text_beside_name: true,
         },
