@@ -251,12 +251,13 @@ impl Keeper {
         // The first one sits before this returns, so that nobody finds an empty seat.
         let (address, mut task) = MeteredContext::start(build());
         seat.fill(address);
+        // An actor that lives is ended with this keeper, be it before the keeper's own task
+        // has begun.
+        let mut actor = AbortOnDrop::new(&task);
         let keeping = actix_rt::spawn(async move {
             let meter = A::meter();
             let mut failures = Failures::default();
             loop {
-                // An actor that lives is ended with this loop.
-                let actor = AbortOnDrop::new(&task);
                 let ended = task.await;
                 drop(actor);
                 seat.vacate();
@@ -276,7 +277,7 @@ impl Keeper {
                 meter.count_restart();
                 let (address, next) = MeteredContext::start(build());
                 seat.fill(address);
-                task = next;
+                (actor, task) = (AbortOnDrop::new(&next), next);
                 rebuilt();
             }
         });
