@@ -205,8 +205,11 @@ impl<R: RecordStore> EtcdInserter<R> {
                 }
                 self.run_lane(Lane::Change, now, context);
                 self.run_lane(Lane::Routine, now, context);
-                let due = self.next_wake();
-                self.wake_at(due, context);
+                // Where all that could be due is busy, there is nothing to wake for; a timer
+                // for an audit that is under way would fire at once, over and over.
+                if let Some(due) = self.next_wake() {
+                    self.wake_at(due, context);
+                }
             }
         }
         self.answer_flushes();
@@ -214,7 +217,7 @@ impl<R: RecordStore> EtcdInserter<R> {
 
     /// The next moment at which something that is idle has something to do. What is
     /// busy calls again by itself.
-    fn next_wake(&self) -> Instant {
+    fn next_wake(&self) -> Option<Instant> {
         let lanes = [(Lane::Change, self.changing), (Lane::Routine, self.refreshing)];
         let idle = lanes.into_iter().filter(|(_, busy)| !busy).map(|(lane, _)| lane);
         idle.filter_map(|lane| self.ledger.next_due(lane))
@@ -222,7 +225,6 @@ impl<R: RecordStore> EtcdInserter<R> {
             .chain(self.next_keep_alive())
             .chain(self.watch.next())
             .min()
-            .unwrap_or(self.next_audit)
     }
 
     fn wake_at(&mut self, at: Instant, context: &mut MeteredContext<Self>) {
