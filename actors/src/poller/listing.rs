@@ -63,13 +63,17 @@ pub(super) async fn poll<S: ContainerSource, R: RecordStore>(
     let Some(registry) = registry.occupant() else { return Ok(polled) };
     let Ok(mut known) = registry.send(KnownContainers).await else { return Ok(polled) };
     let mut changed = Vec::new();
+    let mut is_news = false;
     for row in rows {
         let before = known.remove(&row.id).and_then(|known| known.row);
+        // Another engine shows by what it has as much as by what it lacks: one that was let
+        // in unnoticed would be the known one to the next listing that lacks all.
+        is_news |= before.is_none();
         if before.is_none_or(|before| row.differs_from(&before)) {
             changed.push(row);
         }
     }
-    let is_news = known.values().any(|known| !known.is_down);
+    is_news |= known.values().any(|known| !known.is_down);
     let gone: Vec<ContainerId> = known.into_keys().collect();
     if !is_news && beliefs.borrow().engine.is_some() {
         beliefs.borrow_mut().stranger = None;
