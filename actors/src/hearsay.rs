@@ -67,6 +67,15 @@ impl Hearsay {
         self.ended.is_some_and(|ended| self.started.is_none_or(|started| started < ended.at))
     }
 
+    /// Whether an event told that the container, as an inspection that was asked for at
+    /// `asked` found it, has ended since; gives when an inspection is to be asked for that
+    /// decides.
+    pub fn end_since(&self, container: &Container, asked: Instant) -> Option<Instant> {
+        let ended = self.ended.filter(|ended| ended.at >= container.started)?;
+        let until = ended.heard + DECIDED_AFTER;
+        (asked < until).then_some(until)
+    }
+
     /// Why the container is to be left out, although an inspection that was asked for at
     /// `asked` found it running. `drain` is how long a container that got its stop signal
     /// is left out at the most; `None`: that signal is no reason.
@@ -77,11 +86,8 @@ impl Hearsay {
         drain: Option<Duration>,
         now: Instant,
     ) -> Option<Withdrawal> {
-        if let Some(ended) = self.ended.filter(|ended| ended.at >= container.started) {
-            let until = ended.heard + DECIDED_AFTER;
-            if asked < until {
-                return Some(Withdrawal { reason: "has ended, as an event tells", until });
-            }
+        if let Some(until) = self.end_since(container, asked) {
+            return Some(Withdrawal { reason: "has ended, as an event tells", until });
         }
         let numbers = [SIGTERM, container.stop_signal];
         let signals = numbers.iter().filter_map(|number| self.signals.get(number));

@@ -208,7 +208,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             self.newest.borrow().row.as_ref().is_none_or(|old| !Arc::ptr_eq(old, row))
         };
         if let Some(row) = look.row.clone().filter(is_new) {
-            if self.accounts_for(&row) {
+            if self.accounts_for(&row, &look.hearsay) {
                 self.next_inspection = self.next_inspection.max(Instant::now() + long_while());
                 self.settled_row = Some(row);
             }
@@ -219,12 +219,18 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
 
     /// Whether the last inspection told all that this row tells. A smaller uptime than
     /// before may be all that there is to see of a restart: then only an inspection that
-    /// came after the row before tells.
-    fn accounts_for(&self, row: &ContainerRow) -> bool {
+    /// came after the row before tells. Where an event told of an end since, a container that
+    /// was started anew may look just as it did: only an inspection that is still to come
+    /// decides.
+    fn accounts_for(&self, row: &ContainerRow, hearsay: &Hearsay) -> bool {
         let newest = self.newest.borrow();
         let restarted = newest.row.as_ref().is_some_and(|before| row.is_younger_than(before));
-        let alike = |known: &Known| known.container.likeness == row.likeness;
-        self.known.as_ref().is_some_and(alike) && (!restarted || self.inspected_since_row)
+        let alike = |known: &Known| {
+            known.container.likeness == row.likeness
+                && hearsay.end_since(&known.container, known.asked).is_none()
+        };
+        self.failures == 0
+            && self.known.as_ref().is_some_and(alike) && (!restarted || self.inspected_since_row)
     }
 
     /// Whether something was told that the last inspection doesn't account for.
