@@ -1,41 +1,54 @@
 //! Where an actor is to be found, across its restarts.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use actix::dev::ToEnvelope;
 use actix::{Addr, Handler, Message};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::metered::{Metered, MeteredContext};
 
 /// The place of an actor of which there is one at a time. An address dies with
 /// its actor; a seat stays, and leads to whoever sits there now.
-pub struct Seat<A: Metered>(watch::Sender<Option<Addr<A>>>);
+///
+/// Who waits for the next to sit there is told in the order in which they came: a
+/// `tokio::sync::watch` would leave that order to chance, and no run could be repeated.
+pub struct Seat<A: Metered>(Rc<Place<A>>);
+
+struct Place<A: Metered> {
+    occupant: RefCell<Option<Addr<A>>>,
+    changed: Notify,
+}
 
 impl<A: Metered> Clone for Seat<A> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(Rc::clone(&self.0))
     }
 }
 
 impl<A: Metered> Default for Seat<A> {
     fn default() -> Self {
-        Self(watch::Sender::new(None))
+        Self(Rc::new(Place { occupant: RefCell::new(None), changed: Notify::new() }))
     }
 }
 
 impl<A: Metered> Seat<A> {
     /// Seats an actor.
     pub(crate) fn fill(&self, actor: Addr<A>) {
-        self.0.send_replace(Some(actor));
+        self.0.occupant.replace(Some(actor));
+        self.0.changed.notify_waiters();
     }
 
     /// Empties the seat.
     pub(crate) fn vacate(&self) {
-        self.0.send_replace(None);
+        self.0.occupant.replace(None);
+        self.0.changed.notify_waiters();
     }
 
     /// Who sits there now.
     pub(crate) fn occupant(&self) -> Option<Addr<A>> {
-        self.0.borrow().clone()
+        self.0.occupant.borrow().clone()
     }
 
     /// Asks whoever sits there now; `None` where nobody does, or where the actor
@@ -80,20 +93,20 @@ impl<A: Metered> Seat<A> {
         M::Result: Send,
         MeteredContext<A>: ToEnvelope<A, M>,
     {
-        let mut seat = self.0.subscribe();
         loop {
-            // The seat's sender lives as long as `self` does, so that there is no
-            // end to wait for.
-            let Ok(actor) = seat.wait_for(Option::is_some).await.map(|actor| actor.clone()) else {
-                return;
+            // Made before the look at who sits there, so that no change is missed.
+            let changed = self.0.changed.notified();
+            let Some(actor) = self.occupant() else {
+                changed.await;
+                continue;
             };
-            let Some(actor) = actor else { continue };
             if actor.send(message.clone()).await.is_ok() {
                 return;
             }
             A::meter().count_refused();
-            if seat.borrow_and_update().as_ref() == Some(&actor) && seat.changed().await.is_err() {
-                return;
+            // It fell; its keeper has not noticed yet.
+            if self.occupant().as_ref() == Some(&actor) {
+                changed.await;
             }
         }
     }
