@@ -1,0 +1,71 @@
+//! The core in simulated worlds, one seed deciding everything.
+//!
+//! `SEED=n` replays one seed and shows its trace; `SEEDS=n` or `SEEDS=from..to` says how many
+//! are run; `SHRINK=n` looks for the fewest steps with which a seed still fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't be set up may panic")]
+
+mod shrink;
+mod tally;
+mod twice;
+mod workers;
+mod world;
+
+use std::process::ExitCode;
+
+use world::Plan;
+
+/// How many seeds are run where nothing is said; and for a long run.
+const SEEDS: u64 = 1_000;
+const LONG: u64 = 20_000;
+
+fn main() -> ExitCode {
+    world::falls::quieten();
+    let said = |name: &str| std::env::var(name).ok();
+    let number = |name: &str| said(name).map(|it| it.parse().expect("a number"));
+    if let Some(share) = said(workers::SHARE) {
+        return workers::work(&share);
+    }
+    if let Some(seed) = number("SHRINK") {
+        return shrink::shrink(Plan::of(seed));
+    }
+    if let Some(seed) = number("SEED") {
+        return replay(seed);
+    }
+    // What `cargo test -- --list` and the like ask for is not here.
+    if std::env::args().any(|it| it == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let (from, to) = match said("SEEDS") {
+        Some(range) => parse_range(&range),
+        None if said("HIGHHOCK_TEST_LONG").is_some() => (0, LONG),
+        None => (0, SEEDS),
+    };
+    if let Err(difference) = twice::check(from) {
+        println!("{difference}");
+        return ExitCode::FAILURE;
+    }
+    workers::run(from, to)
+}
+
+fn parse_range(range: &str) -> (u64, u64) {
+    let number = |it: &str| it.parse().expect("SEEDS is a number, or from..to");
+    match range.split_once("..") {
+        Some((from, to)) => (number(from), number(to)),
+        None => (0, number(range)),
+    }
+}
+
+fn replay(seed: u64) -> ExitCode {
+    let plan = Plan::of(seed);
+    let outcome = world::run(&plan, world::Lines::Printed);
+    match outcome.verdict {
+        Some(verdict) => {
+            println!("seed {seed} fails: {verdict}");
+            ExitCode::FAILURE
+        }
+        None => {
+            println!("seed {seed} passes");
+            ExitCode::SUCCESS
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The simulated world: Docker, etcd, what a seed decides, and what must hold.
+
+pub mod container;
+pub mod docker;
+pub mod etcd;
+pub mod falls;
+pub mod judge;
+pub mod plan;
+pub mod run;
+pub mod store;
+pub mod trace;
+
+
+pub use judge::Verdict;
+pub use plan::Plan;
+pub use run::run;
+pub use trace::Lines;
+
+/// The address that the core publishes.
+pub const HOST: &str = "10.77.66.0";
+/// Another host's.
+pub const OTHER_HOST: &str = "10.0.0.9";

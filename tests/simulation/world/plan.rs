@@ -1,0 +1,309 @@
+//! What a seed decides: under which conditions a core runs, and what happens to it, when.
+
+use std::time::Duration;
+
+use highhock_actors::publish::Layout;
+use highhock_actors::{Health, Upkeep};
+
+use super::docker::Lossy;
+use super::etcd::Bad;
+
+/// Under which conditions a core runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions {
+    pub seed: u64,
+    pub upkeep: Upkeep,
+    pub layout: Layout,
+    pub ttl: Duration,
+    pub poll: Duration,
+    pub events: bool,
+    pub drain: Option<Duration>,
+}
+
+/// A container to be run.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    pub services: Vec<(String, u16)>,
+    pub port: u16,
+    pub net: Tie,
+    pub is_checked: bool,
+    pub ignores_health: bool,
+    pub ignores_drain: bool,
+    pub priority: Option<u16>,
+    pub stop_signal: u8,
+}
+
+/// How a recipe's container is tied to the network.
+#[derive(Clone, Copy, Debug)]
+pub enum Tie {
+    Own,
+    Host,
+    Of { pick: usize, by_name: bool },
+}
+
+/// Whom a panic strikes, and where.
+#[derive(Clone, Copy, Debug)]
+pub enum Fall {
+    AtList,
+    AtInspect,
+    AtWrite,
+    /// The registry, when it hears of a watcher's fall.
+    OfRegistry,
+    /// At the line of its log so many lines from now.
+    AtLog(&'static str, u32),
+}
+
+/// Something that happens. A container is named by a number of which the rest counts when
+/// divided by how many there are.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Run(Recipe),
+    Stop(usize),
+    Remove(usize),
+    Restart(usize, Option<u16>),
+    CrashLoop { pick: usize, times: u32, every: Duration },
+    Freeze(usize),
+    Health(usize, Health),
+    Rename(usize, u32),
+    /// It ends so long after; or it survives.
+    Signal { pick: usize, signal: u8, ends_after: Option<Duration> },
+    Burst(usize),
+    DockerAway { time: Duration, kills: bool },
+    DockerSlow { time: Duration, by: Duration },
+    DockerFails { time: Duration, share: u8 },
+    Stranger { time: Duration, listings: u32 },
+    ListingCut,
+    EventsLossy { time: Duration, lossy: Lossy },
+    EventsCut { with_error: bool },
+    EventsSilent,
+    StoreBad { time: Duration, bad: Bad, share: u8 },
+    StoreSlow { time: Duration, by: Duration },
+    LeaderChange { time: Duration },
+    WatchCut { with_error: bool },
+    WatchMute { time: Duration },
+    Wiped,
+    LeaseEnds,
+    OtherRaces { name: usize, time: Duration, lapses: bool },
+    OtherEdits { pick: usize, ttl: Option<Duration> },
+    OtherDeletes { pick: usize },
+    Static { name: usize, time: Duration },
+    Falls(Fall),
+    Flood(u32),
+    Killed { down: Duration },
+    Restarted { withdraw: bool, down: Duration, ttl: Option<Duration> },
+    Twin { time: Duration },
+    Suspended { time: Duration },
+    CheckNow,
+}
+
+impl Step {
+    /// The step's name, for counting.
+    pub fn kind(&self) -> String {
+        let shown = format!("{self:?}");
+        let end = shown.find(|it: char| !it.is_alphanumeric()).unwrap_or(shown.len());
+        shown[..end].to_owned()
+    }
+}
+
+/// The names that services have. One lies below another.
+pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "deep.c"];
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub conditions: Conditions,
+    pub steps: Vec<(Duration, Step)>,
+    /// When the faults are over.
+    pub calm_from: Duration,
+}
+
+struct Planner {
+    random: fastrand::Rng,
+    next_port: u16,
+}
+
+fn seconds(from: f64, to: f64, random: &mut fastrand::Rng) -> Duration {
+    Duration::from_secs_f64(from + (to - from) * random.f64())
+}
+
+impl Plan {
+    pub fn of(seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let conditions = Conditions {
+            seed,
+            upkeep: if random.bool() { Upkeep::Each } else { Upkeep::Lease },
+            layout: if random.u8(..4) == 0 { Layout::Instance } else { Layout::Flat },
+            ttl: Duration::from_secs([5, 15, 15, 60][random.usize(..4)]),
+            poll: Duration::from_secs([3, 10][random.usize(..2)]),
+            events: random.u8(..5) > 0,
+            drain: [None, Some(20), Some(60)][random.usize(..3)].map(Duration::from_secs),
+        };
+        let mut planner = Planner { random, next_port: 8000 };
+        let mut steps = Vec::new();
+        for _ in 0..planner.random.usize(0..14) {
+            steps.push((Duration::ZERO, Step::Run(planner.recipe())));
+        }
+        // A run has a character: some kinds of things happen often in it, others never.
+        let weights = planner.weights();
+        let span = planner.random.u64(30..150);
+        let mut at = seconds(0.0, 20.0, &mut planner.random);
+        let calm_from = Duration::from_secs(span);
+        let pace = [0.3, 1.0, 4.0][planner.random.usize(..3)];
+        while at < calm_from {
+            let step = planner.step(&weights);
+            steps.push((at, step));
+            at += seconds(0.0, 2.0 * pace, &mut planner.random);
+        }
+        Self { conditions, steps, calm_from }
+    }
+}
+
+const KINDS: usize = 34;
+
+impl Planner {
+    fn weights(&mut self) -> Vec<u32> {
+        let mut weights: Vec<u32> = (0..KINDS)
+            .map(|kind| match self.random.u8(..4) {
+                // Life goes on in any case.
+                _ if kind < 6 => self.random.u32(1..6),
+                0 | 1 => 0,
+                2 => 1,
+                _ => 3,
+            })
+            .collect();
+        // Some runs have no faults at all.
+        if self.random.u8(..12) == 0 {
+            weights[9..].fill(0);
+        }
+        weights
+    }
+
+    fn recipe(&mut self) -> Recipe {
+        self.next_port += 10;
+        let random = &mut self.random;
+        let mut services = Vec::new();
+        for n in 0..[1, 1, 1, 2, 3][random.usize(..5)] {
+            services.push((NAMES[random.usize(..NAMES.len())].to_owned(), 80 + n));
+        }
+        let net = match random.u8(..10) {
+            0 => Tie::Host,
+            1 | 2 => Tie::Of { pick: random.usize(..1000), by_name: random.u8(..4) == 0 },
+            _ => Tie::Own,
+        };
+        Recipe {
+            services,
+            port: self.next_port,
+            net,
+            is_checked: random.u8(..4) == 0,
+            ignores_health: random.u8(..4) == 0,
+            ignores_drain: random.u8(..4) == 0,
+            priority: (random.u8(..6) == 0).then(|| random.u16(..100)),
+            stop_signal: if random.u8(..4) == 0 { 3 } else { 15 },
+        }
+    }
+
+    fn step(&mut self, weights: &[u32]) -> Step {
+        let total: u32 = weights.iter().sum();
+        let mut left = self.random.u32(..total);
+        let kind = weights.iter().position(|weight| {
+            let hit = left < *weight;
+            left = left.wrapping_sub(*weight);
+            hit
+        });
+        self.of_kind(kind.unwrap_or(0))
+    }
+
+    fn of_kind(&mut self, kind: usize) -> Step {
+        let recipe = self.recipe();
+        let random = &mut self.random;
+        let pick = random.usize(..1000);
+        let brief = seconds(0.2, 12.0, random);
+        let share = random.u8(20..=100);
+        match kind {
+            0 | 1 => Step::Run(recipe),
+            2 => Step::Stop(pick),
+            3 => Step::Remove(pick),
+            4 => Step::Restart(pick, Some(recipe.port)),
+            5 => Step::Restart(pick, None),
+            6 => Step::Freeze(pick),
+            7 => {
+                let health = [Health::Healthy, Health::Unhealthy, Health::Healthy];
+                Step::Health(pick, health[random.usize(..3)])
+            }
+            8 => Step::Rename(pick, random.u32(..1000)),
+            9 => {
+                let signal = [15, 15, 3, 1, 9][random.usize(..5)];
+                let ends = random.u8(..3) > 0 || signal == 9;
+                Step::Signal { pick, signal, ends_after: ends.then(|| brief / 2) }
+            }
+            10 => Step::CrashLoop {
+                pick,
+                times: random.u32(2..9),
+                every: seconds(0.05, 4.0, random),
+            },
+            11 => Step::Burst(random.usize(5..60)),
+            12 => Step::DockerAway { time: brief * 2, kills: random.bool() },
+            13 => Step::DockerSlow { time: brief * 2, by: seconds(0.1, 5.0, random) },
+            14 => Step::DockerFails { time: brief * 2, share },
+            15 => Step::Stranger { time: brief, listings: if random.bool() { 1 } else { 99 } },
+            16 => Step::ListingCut,
+            17 => {
+                let mut dice = || if random.bool() { random.u8(..100) } else { 0 };
+                let lossy = Lossy { lost: dice(), doubled: dice(), late: dice() };
+                Step::EventsLossy { time: brief * 2, lossy }
+            }
+            18 => Step::EventsCut { with_error: random.bool() },
+            19 => Step::EventsSilent,
+            20 | 21 => {
+                let bad = [Bad::Refused, Bad::Lost, Bad::Unanswered, Bad::Late, Bad::Any, Bad::ReadOnly]
+                    [random.usize(..6)];
+                Step::StoreBad { time: brief, bad, share }
+            }
+            22 => Step::StoreSlow { time: brief * 2, by: seconds(0.01, 0.9, random) },
+            23 => Step::LeaderChange { time: seconds(0.5, 4.0, random) },
+            24 => match random.u8(..3) {
+                0 => Step::WatchMute { time: brief },
+                _ => Step::WatchCut { with_error: random.bool() },
+            },
+            25 => [Step::Wiped, Step::LeaseEnds][random.usize(..2)].clone(),
+            26 => Step::OtherRaces {
+                name: random.usize(..NAMES.len()),
+                time: brief * 3,
+                lapses: random.bool(),
+            },
+            27 => match random.u8(..3) {
+                0 => Step::OtherEdits { pick, ttl: None },
+                1 => Step::OtherEdits { pick, ttl: Some(brief) },
+                _ => Step::OtherDeletes { pick },
+            },
+            28 => Step::Static { name: random.usize(..NAMES.len()), time: brief * 2 },
+            29 => {
+                let actor = ["EtcdInserter", "DockerPoller", "ContainerWatcher"][random.usize(..3)];
+                Step::Falls(match random.u8(..7) {
+                    0 => Fall::AtList,
+                    1 => Fall::AtInspect,
+                    2 => Fall::AtWrite,
+                    3 => Fall::OfRegistry,
+                    _ => Fall::AtLog(actor, random.u32(..20)),
+                })
+            }
+            30 => Step::Flood(random.u32(50..400)),
+            31 => {
+                let down = if random.bool() { brief / 10 } else { brief * 2 };
+                match random.u8(..3) {
+                    0 => Step::Killed { down },
+                    _ => Step::Restarted {
+                        withdraw: random.bool(),
+                        down,
+                        ttl: random.bool().then(|| Duration::from_secs(random.u64(5..60))),
+                    },
+                }
+            }
+            32 => Step::Twin { time: brief * 2 },
+            _ => match random.u8(..3) {
+                0 => Step::CheckNow,
+                _ => Step::Suspended { time: brief * 5 },
+            },
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What happens in a run, line by line: the last lines for whom a failure is shown, and a
+//! digest of all of them, by which two runs are compared.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use tokio::time::Instant;
+
+/// How many lines are kept where nobody asked for all of them.
+const KEPT: usize = 400;
+
+/// What becomes of the lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lines {
+    /// The last ones are kept.
+    #[default]
+    Last,
+    /// All are kept.
+    All,
+    /// All are printed as they come: also those of a run that never ends.
+    Printed,
+}
+
+#[derive(Default)]
+struct Trace {
+    started: Option<Instant>,
+    of_interest: Lines,
+    lines: VecDeque<String>,
+    digest: DefaultHasher,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+thread_local! {
+    // A run has a thread of its own, and a logger's drain can't hold what isn't `Send`.
+    static TRACE: RefCell<Trace> = RefCell::default();
+}
+
+/// Begins a run's trace.
+pub fn begin(of_interest: Lines) {
+    let started = Some(Instant::now());
+    TRACE.with_borrow_mut(|trace| *trace = Trace { started, of_interest, ..Trace::default() });
+}
+
+/// Adds a line.
+pub fn add_line(line: fmt::Arguments) {
+    TRACE.with_borrow_mut(|trace| {
+        let Some(started) = trace.started else { return };
+        let line = format!("{:>11.6} {line}", started.elapsed().as_secs_f64());
+        line.hash(&mut trace.digest);
+        match trace.of_interest {
+            Lines::Last if trace.lines.len() >= KEPT => drop(trace.lines.pop_front()),
+            Lines::Last | Lines::All => {}
+            Lines::Printed => return println!("{line}"),
+        }
+        trace.lines.push_back(line);
+    });
+}
+
+/// Counts something by its name.
+pub fn count(what: &'static str) {
+    count_many(what, 1);
+}
+
+/// Counts so many of something.
+pub fn count_many(what: &'static str, many: u64) {
+    TRACE.with_borrow_mut(|trace| *trace.counts.entry(what).or_default() += many);
+}
+
+/// Ends the trace: its last lines, its digest and its counts.
+pub fn end() -> (Vec<String>, u64, BTreeMap<&'static str, u64>) {
+    TRACE.with_borrow_mut(|trace| {
+        let Trace { lines, digest, counts, .. } = std::mem::take(trace);
+        (lines.into(), digest.finish(), counts)
+    })
+}
+
+/// Adds a line to the run's trace.
+macro_rules! say {
+    ($($args:tt)+) => { $crate::world::trace::add_line(format_args!($($args)+)) };
+}
+pub(crate) use say;
