@@ -6,6 +6,7 @@
 mod answer;
 mod endpoint;
 mod failure;
+mod signal;
 mod transport;
 mod uptime;
 mod version;

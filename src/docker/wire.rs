@@ -5,17 +5,22 @@
 //! Fields that are not read are ignored, so that a newer engine may say more;
 //! where an engine may write `null` for "none", `null` is read as that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
+use highhock_actors::container::SIGTERM;
 use highhock_actors::{
-    Binding, Container, ContainerId, ContainerRow, EngineTime, Health, NetworkMode, Proto,
+    Attachment, Binding, Container, ContainerId, ContainerRow, EngineTime, Health, NetworkMode,
+    Proto,
 };
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::signal;
 use super::uptime::Status;
 
 /// Reads `null` as the empty value.
@@ -95,7 +100,7 @@ pub(super) struct Row {
     #[serde(default, deserialize_with = "or_default")]
     host_config: HostConfig,
     #[serde(default, deserialize_with = "or_default")]
-    network_settings: RowNetworks,
+    network_settings: Networks,
 }
 
 #[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,13 +117,14 @@ struct RowPort {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RowNetworks {
+struct Networks {
     #[serde(default, deserialize_with = "or_default")]
-    networks: BTreeMap<String, Option<RowEndpoint>>,
+    networks: BTreeMap<String, Option<Endpoint>>,
 }
 
+/// A container's place in a network (`EndpointSettings`).
 #[derive(Debug, Deserialize, Hash)]
-struct RowEndpoint {
+struct Endpoint {
     #[serde(rename = "NetworkID", default, deserialize_with = "or_default")]
     network: String,
     #[serde(rename = "EndpointID", default, deserialize_with = "or_default")]
@@ -211,6 +217,26 @@ struct Config {
     env: Vec<String>,
     #[serde(default, deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    image: String,
+    #[serde(default, deserialize_with = "or_default")]
+    exposed_ports: BTreeMap<String, IgnoredAny>,
+    #[serde(default, deserialize_with = "or_default")]
+    stop_signal: StopSignal,
+}
+
+/// As Docker writes it, or as Podman does.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum StopSignal {
+    Name(String),
+    Number(i64),
+}
+
+impl Default for StopSignal {
+    fn default() -> Self {
+        Self::Name(String::new())
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -218,6 +244,8 @@ struct Config {
 struct NetworkSettings {
     #[serde(default, deserialize_with = "or_default")]
     ports: BTreeMap<String, Option<Vec<HostPort>>>,
+    #[serde(default, deserialize_with = "or_default")]
+    networks: BTreeMap<String, Option<Endpoint>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -256,13 +284,13 @@ impl TryFrom<Inspection> for Container {
             health: health(state.health.as_ref())?,
             started: started(&state.started_at)?,
             env: variables(&inspection.config.env),
+            exposed: exposed(&inspection.config, &inspection.network_settings),
             labels: inspection.config.labels,
             network: NetworkMode::parse(&inspection.host_config.network_mode),
             bindings: bindings(&inspection.network_settings.ports)?,
-            exposed: Vec::new(),
-            networks: BTreeMap::new(),
-            image: String::new(),
-            stop_signal: highhock_actors::container::SIGTERM,
+            networks: attachments(&inspection.network_settings.networks)?,
+            image: inspection.config.image,
+            stop_signal: stop_signal(&inspection.config.stop_signal),
             likeness: 0,
         })
     }
@@ -295,7 +323,7 @@ fn variables(entries: &[String]) -> BTreeMap<String, String> {
 fn bindings(ports: &BTreeMap<String, Option<Vec<HostPort>>>) -> Result<Vec<Binding>, Odd> {
     let mut bindings = Vec::new();
     for (key, host_ports) in ports {
-        let (port, proto) = key.split_once('/').unwrap_or((key, "tcp"));
+        let (port, proto) = port_and_proto(key);
         // A protocol that is not known here can't be published.
         let Ok(proto) = proto.parse::<Proto>() else { continue };
         let port = port.parse().map_err(|_| Odd::new("a key of NetworkSettings.Ports", key))?;
@@ -312,6 +340,52 @@ fn bindings(ports: &BTreeMap<String, Option<Vec<HostPort>>>) -> Result<Vec<Bindi
         }
     }
     Ok(bindings)
+}
+
+/// `80/tcp`; no protocol means TCP.
+fn port_and_proto(key: &str) -> (&str, &str) {
+    key.split_once('/').unwrap_or((key, "tcp"))
+}
+
+/// What can't be read is left out: nothing can be bound to it.
+fn exposed(config: &Config, settings: &NetworkSettings) -> Vec<(u16, Proto)> {
+    let published = settings.ports.keys();
+    let keys = config.exposed_ports.keys().chain(published);
+    let ports = keys.filter_map(|key| {
+        let (port, proto) = port_and_proto(key);
+        Some((port.parse().ok()?, proto.parse().ok()?))
+    });
+    ports.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn attachments(
+    networks: &BTreeMap<String, Option<Endpoint>>,
+) -> Result<BTreeMap<String, Attachment>, Odd> {
+    let attached = networks.iter().filter_map(|(name, place)| Some((name, place.as_ref()?)));
+    let attachments = attached.map(|(name, place)| {
+        let address4 = own_address("IPAddress", &place.address)?;
+        let address6 = own_address("GlobalIPv6Address", &place.address6)?;
+        Ok((name.clone(), Attachment { address4, address6 }))
+    });
+    attachments.collect()
+}
+
+/// A container that doesn't run, or lacks the family, has the empty address.
+fn own_address<A: FromStr>(field: &'static str, text: &str) -> Result<Option<A>, Odd> {
+    match text {
+        "" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| Odd::new(field, text)),
+    }
+}
+
+/// Where it isn't understood, the engine's own default: to take it for another signal
+/// costs a drain at most.
+fn stop_signal(configured: &StopSignal) -> u8 {
+    let number = match configured {
+        StopSignal::Name(text) => signal::number(text),
+        StopSignal::Number(number) => signal::number(&number.to_string()),
+    };
+    number.unwrap_or(SIGTERM)
 }
 
 /// No address means all of the host's.

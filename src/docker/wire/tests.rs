@@ -110,7 +110,9 @@ fn inspection_json() -> Value {
         "State": {"Status": "running", "Running": true, "StartedAt": "2026-11-23T01:47:00.123456789Z",
                   "FinishedAt": "0001-01-01T00:00:00Z", "Health": {"Status": "healthy", "Log": []}},
         "Config": {"Env": ["DISCOVER=httpd:80", "UNSET", "A=b=c", "A=", "PATH=/bin"],
-                   "Labels": {"highhock.discover": "x:1"}},
+                   "Labels": {"highhock.discover": "x:1"}, "Image": "httpd:1",
+                   "ExposedPorts": {"443/tcp": {}, "80/tcp": {}, "90-91/tcp": {}, "x/tcp": {}, "9/dccp": {}},
+                   "StopSignal": "SIGRTMIN+3"},
         "HostConfig": {"NetworkMode": "container:db"},
         "NetworkSettings": {"Ports": {
             "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
@@ -118,7 +120,14 @@ fn inspection_json() -> Value {
             "81/tcp": null, "82/tcp": [], "83/tcp": [{"HostIp": "", "HostPort": ""}],
             "84/tcp": [{"HostIp": "127.0.0.1", "HostPort": "0"}],
             "85/sctp": [{"HostIp": "10.0.0.1", "HostPort": "85"}],
-            "86/dccp": [{"HostIp": "10.0.0.1", "HostPort": "86"}]}}
+            "86/dccp": [{"HostIp": "10.0.0.1", "HostPort": "86"}]},
+            "Networks": {
+                "bridge": {"IPAMConfig": null, "NetworkID": "n", "EndpointID": "e1",
+                           "IPAddress": "172.17.0.2", "GlobalIPv6Address": ""},
+                "six": {"IPAddress": "", "GlobalIPv6Address": "fd00::2"},
+                "both": {"IPAddress": "10.0.0.2", "GlobalIPv6Address": "fd01::2"},
+                "stopped": {"IPAddress": "", "GlobalIPv6Address": null},
+                "leaving": null}}
     })
 }
 
@@ -155,6 +164,41 @@ fn an_inspection_is_read() {
         "10.0.0.1:85 -> 85/sctp",
     ];
     assert_eq!(bindings, expected);
+    let exposed: Vec<_> =
+        container.exposed.iter().map(|(port, proto)| format!("{port}/{proto}")).collect();
+    assert_eq!(
+        exposed,
+        ["53/udp", "80/tcp", "81/tcp", "82/tcp", "83/tcp", "84/tcp", "85/sctp", "443/tcp"]
+    );
+    let place = |address4: &str, address6: &str| Attachment {
+        address4: address4.parse().ok(),
+        address6: address6.parse().ok(),
+    };
+    let networks = [
+        ("both", place("10.0.0.2", "fd01::2")),
+        ("bridge", place("172.17.0.2", "")),
+        ("six", place("", "fd00::2")),
+        ("stopped", Attachment::default()),
+    ];
+    assert_eq!(container.networks, networks.map(|(name, place)| (name.into(), place)).into());
+    assert_eq!((container.image.as_str(), container.stop_signal), ("httpd:1", 37));
+}
+
+#[test]
+fn the_stop_signal_is_a_name_or_a_number_and_else_sigterm() {
+    for (value, expected) in [
+        (json!("SIGQUIT"), 3),
+        (json!("3"), 3),
+        (json!(3), 3),
+        (json!(""), 15),
+        (json!(null), 15),
+        (json!(0), 15),
+        (json!(-3), 15),
+        (json!("SIGWHATEVER"), 15),
+    ] {
+        let container = inspect_with("/Config/StopSignal", value.clone()).unwrap();
+        assert_eq!(container.stop_signal, expected, "{value}");
+    }
 }
 
 #[test]
@@ -168,7 +212,9 @@ fn what_a_container_lacks_reads_as_none() {
     assert_eq!((container.life, container.health), (Life::Created, Health::Unchecked));
     assert!(container.started < EngineTime(0));
     assert!(container.env.is_empty() && container.labels.is_empty());
-    assert!(container.bindings.is_empty());
+    assert!(container.bindings.is_empty() && container.exposed.is_empty());
+    assert!(container.networks.is_empty() && container.image.is_empty());
+    assert_eq!(container.stop_signal, SIGTERM);
 }
 
 #[test]
@@ -205,6 +251,11 @@ fn what_no_engine_writes_is_an_error_that_names_it() {
             "/NetworkSettings/Ports",
             json!({"1/tcp": [{"HostIp": "", "HostPort": "70000"}]}),
             "HostPort is \"70000\"",
+        ),
+        (
+            "/NetworkSettings/Networks",
+            json!({"bridge": {"IPAddress": "fd00::2"}}),
+            "IPAddress is \"fd00::2\"",
         ),
     ] {
         let error = inspect_with(pointer, value).unwrap_err();
