@@ -18,7 +18,7 @@ fn row_json() -> Value {
         "Labels": {"a": "1", "b": "2"},
         "HostConfig": {"NetworkMode": "default"},
         "NetworkSettings": {"Networks": {"bridge": {"IPAMConfig": null, "NetworkID": "n",
-            "EndpointID": "e1", "IPAddress": "172.17.0.2", "GlobalIPv6Address": ""}}},
+            "EndpointID": "e1", "IPAddress": "172.17.0.2", "GlobalIPv6Address": "", "MacAddress": "02:42:ac:11:00:02"}}},
         "Mounts": []
     })
 }
@@ -70,6 +70,10 @@ fn likeness_holds_while_only_uptime_order_and_image_tag_change() {
         ("/Labels", json!({"b": "2", "a": "1"})),
         ("/Image", json!("sha256:0")),
         ("/Mounts", json!([{}])),
+        ("/Names", json!(["/web"])),
+        ("/Ports/2", json!({"PrivatePort": 444, "Type": "tcp"})),
+        ("/Ports/0/IP", json!("")),
+        ("/HostConfig", json!(null)),
     ] {
         assert_eq!(row_with(pointer, value).likeness, likeness, "{pointer}");
     }
@@ -92,15 +96,62 @@ fn likeness_changes_with_all_that_matters() {
         ("/Ports/0/Type", json!("udp")),
         ("/Labels/a", json!("3")),
         ("/Labels", json!(null)),
-        ("/HostConfig/NetworkMode", json!("host")),
         ("/NetworkSettings/Networks/bridge/EndpointID", json!("e2")),
         ("/NetworkSettings/Networks/bridge/NetworkID", json!("n2")),
         ("/NetworkSettings/Networks/bridge/IPAddress", json!("172.17.0.3")),
         ("/NetworkSettings/Networks/bridge/GlobalIPv6Address", json!("fd00::2")),
+        ("/NetworkSettings/Networks/bridge/MacAddress", json!("02:42:ac:11:00:03")),
         ("/NetworkSettings/Networks", json!({})),
     ] {
         let text = format!("{pointer} = {value}");
         assert_ne!(row_with(pointer, value).likeness, likeness, "{text}");
+    }
+}
+
+/// The sample row's container, inspected.
+fn same_inspected() -> Value {
+    let row = row_json();
+    json!({
+        "Id": ID, "Name": "/web", "HostConfig": row["HostConfig"],
+        "State": {"Status": "running", "StartedAt": "2026-11-23T01:47:00Z", "Health": {"Status": "healthy"}},
+        "Config": {"Labels": row["Labels"], "ExposedPorts": {"80/tcp": {}, "443/tcp": {}, "7/udp": {}}},
+        "NetworkSettings": {
+            "Ports": {"443/tcp": null, "80/tcp": [
+                {"HostIp": "::", "HostPort": "8080"}, {"HostIp": "0.0.0.0", "HostPort": "8080"}]},
+            "Networks": row["NetworkSettings"]["Networks"]}
+    })
+}
+
+#[test]
+fn a_row_and_an_inspection_that_say_the_same_are_alike() {
+    let inspected = |changes: &[(&str, Value)]| {
+        let mut json = same_inspected();
+        for (pointer, value) in changes {
+            *json.pointer_mut(pointer).unwrap() = value.clone();
+        }
+        inspect(json).unwrap().likeness
+    };
+    assert_eq!(inspected(&[]), row(row_json()).likeness);
+    let (state, status) = ("/State/Status", "/State/Health/Status");
+    for (row_state, row_status, changes) in [
+        ("running", "Up 1 second (health: starting)", vec![(status, json!("starting"))]),
+        ("running", "Up 1 second (unhealthy)", vec![(status, json!("unhealthy"))]),
+        ("running", "Up 1 second", vec![("/State/Health", json!(null))]),
+        ("paused", "Up 1 second (Paused)", vec![(state, json!("paused"))]),
+        ("restarting", "Restarting (3) 1 second ago", vec![(state, json!("restarting"))]),
+    ] {
+        let mut row_json = row_json();
+        (row_json["State"], row_json["Status"]) = (json!(row_state), json!(row_status));
+        assert_eq!(inspected(&changes), row(row_json).likeness, "{row_status}");
+    }
+    for (pointer, value) in [
+        ("/Name", json!("/web2")),
+        (state, json!("exited")),
+        ("/Config/Labels", json!({"a": "1"})),
+        ("/NetworkSettings/Ports/443~1tcp", json!([{"HostIp": "", "HostPort": "443"}])),
+        ("/NetworkSettings/Networks/bridge/EndpointID", json!("e2")),
+    ] {
+        assert_ne!(inspected(&[(pointer, value)]), inspected(&[]), "{pointer}");
     }
 }
 
