@@ -39,6 +39,22 @@ pub(super) struct Version {
     pub api_version: String,
     #[serde(rename = "MinAPIVersion", default, deserialize_with = "or_default")]
     pub min_api_version: String,
+    #[serde(default, deserialize_with = "or_default")]
+    components: Vec<Component>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Component {
+    #[serde(default, deserialize_with = "or_default")]
+    name: String,
+}
+
+impl Version {
+    /// Podman names itself among its components.
+    pub fn is_podman(&self) -> bool {
+        self.components.iter().any(|component| component.name == "Podman Engine")
+    }
 }
 
 /// `GET /info`.
@@ -86,13 +102,13 @@ pub(super) struct IpamConfig {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Row {
-    id: String,
+    pub id: String,
     #[serde(default, deserialize_with = "or_default")]
     names: Vec<String>,
     #[serde(default, deserialize_with = "or_default")]
     state: String,
     #[serde(default, deserialize_with = "or_default")]
-    status: String,
+    pub status: String,
     #[serde(default, deserialize_with = "or_default")]
     ports: Vec<RowPort>,
     #[serde(default, deserialize_with = "or_default")]
@@ -291,7 +307,7 @@ impl TryFrom<Inspection> for Container {
 
     fn try_from(inspection: Inspection) -> Result<Self, Odd> {
         let Inspection { state, config, network_settings: settings, .. } = &inspection;
-        let life = state.status.parse().map_err(|()| Odd::new("State.Status", &state.status))?;
+        let life = life(&state.status)?;
         let health = health(state.health.as_ref())?;
         let bindings = bindings(&settings.ports)?;
         Ok(Self {
@@ -332,6 +348,16 @@ impl Inspection {
             networks: joined(&self.network_settings.networks),
         };
         facts.likeness()
+    }
+}
+
+/// Docker's words, or Podman's own. What is `stopping` got its stop signal, and ends in
+/// any case; its listings leave it out, too.
+fn life(word: &str) -> Result<Life, Odd> {
+    match word {
+        "configured" | "initialized" => Ok(Life::Created),
+        "stopping" | "stopped" => Ok(Life::Exited),
+        _ => word.parse().map_err(|()| Odd::new("State.Status", word)),
     }
 }
 
