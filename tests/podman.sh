@@ -6,6 +6,7 @@
 # Set by start_podman; the service's process is empty where there is none.
 podman_folder=
 podman_service=
+podman_had_rules=
 podman_image=localhost/highhock-test/busybox:1
 
 # start_podman FOLDER: one with all its data in the folder. Where it can't be had, its
@@ -13,6 +14,7 @@ podman_image=localhost/highhock-test/busybox:1
 start_podman() {
     podman_folder=$1
     mkdir -p "$podman_folder"
+    podman_had_rules=$(iptables-save 2>/dev/null | grep -c NETAVARK || true)
     if ! (prepare_podman) >"$podman_folder/log" 2>&1; then
         [ "${CI-}" != true ] || fail_with_log 'there is no Podman to test with' "$podman_folder/log"
         say 'LEFT OUT: the tests with Podman, as it could not be set up:'
@@ -79,4 +81,20 @@ stop_podman() {
     unmount_below "$podman_folder"
     rm -rf "$podman_folder"
     podman_folder=
+    [ "$podman_had_rules" -gt 0 ] || remove_podman_rules
+}
+
+# Its containers' rules go with them, and the chains stay. One by one, as another engine
+# may write rules of its own meanwhile.
+remove_podman_rules() {
+    local program table
+    for program in iptables ip6tables; do
+        command -v "$program" >/dev/null || continue
+        for table in filter nat; do
+            "$program" --table "$table" --list-rules | sed -n '/NETAVARK/s/^-A/-D/p' |
+                xargs --no-run-if-empty --max-lines=1 "$program" --wait --table "$table"
+            "$program" --table "$table" --list-rules | sed -n 's/^-N \(NETAVARK\)/-X \1/p' |
+                xargs --no-run-if-empty --max-lines=1 "$program" --wait --table "$table"
+        done
+    done 2>/dev/null
 }
