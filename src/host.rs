@@ -1,13 +1,13 @@
-//! Which address is published for this host.
+//! Which addresses are published for this host.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use highhock_actors::record::Host;
 use ipnet::IpNet;
 use network_interface::{Addr, NetworkInterface, NetworkInterfaceConfig};
 
-use crate::settings::{self, Discovery, Environment, Rejection};
+use crate::settings::{self, Discovery, Environment, Host6, Rejection};
 
 /// The variable that names the address where `discovery.host` doesn't.
 const EXTERNAL_IP: &str = "EXTERNAL_IP";
@@ -19,6 +19,61 @@ pub struct Published {
     pub host: Host,
     /// How it is known.
     pub source: HostSource,
+    /// The IPv6 address beside it, where one is to be published.
+    pub host6: Option<Published6>,
+}
+
+/// An IPv6 address to publish beside the first, and how it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published6 {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// The interface that it was found on; `None`: `discovery.host6` says so.
+    pub interface: Option<String>,
+}
+
+/// An address that was found on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detected<'a> {
+    /// The address.
+    pub address: IpAddr,
+    /// The interface.
+    pub interface: &'a str,
+    /// The setting that could have named it.
+    pub setting: &'static str,
+}
+
+impl Published {
+    /// What of it was found on an interface, and may not be what the operator meant.
+    pub fn detected(&self) -> impl Iterator<Item = Detected<'_>> {
+        let first = match (&self.host, &self.source) {
+            (Host::Address(address), HostSource::Interface(interface)) => {
+                Some(Detected { address: *address, interface, setting: "discovery.host" })
+            }
+            _ => None,
+        };
+        let second = self.host6.as_ref().and_then(|host6| {
+            let (address, setting) = (host6.address.into(), "discovery.host6");
+            Some(Detected { address, interface: host6.interface.as_deref()?, setting })
+        });
+        first.into_iter().chain(second)
+    }
+}
+
+/// `10.77.66.0 (interface eth0), 2001:db8::7 (discovery.host6)`.
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.host, self.source)?;
+        match &self.host6 {
+            None => Ok(()),
+            Some(Published6 { address, interface: None }) => {
+                write!(f, ", {address} (discovery.host6)")
+            }
+            Some(Published6 { address, interface: Some(interface) }) => {
+                write!(f, ", {address} (interface {interface})")
+            }
+        }
+    }
 }
 
 /// How it is known what to publish.
@@ -28,8 +83,7 @@ pub enum HostSource {
     Setting,
     /// `EXTERNAL_IP` says so.
     ExternalIp,
-    /// It is the address of this interface: detected, and perhaps not what the
-    /// operator had in mind.
+    /// It is the address of this interface.
     Interface(String),
 }
 
@@ -57,22 +111,35 @@ pub struct Interface {
 pub struct NoHost {
     /// Each step that was tried, and why it failed.
     pub steps: Vec<(String, String)>,
+    /// Whether there is a first address, and none for `discovery.host6`.
+    pub lacks_second: bool,
 }
 
 impl std::error::Error for NoHost {}
 
 impl fmt::Display for NoHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("found no address to publish:")?;
+        let (what, advice) = match self.lacks_second {
+            false => (
+                "address",
+                "set discovery.host to the host's address, or discovery.interface to the \
+                 interface that has it",
+            ),
+            true => (
+                "IPv6 address",
+                "set discovery.host6 to the host's IPv6 address, or leave it out, or set \
+                 discovery.interface to the interface that has one",
+            ),
+        };
+        write!(f, "found no {what} to publish:")?;
         self.steps.iter().try_for_each(|(step, reason)| write!(f, "\n  {step}: {reason}"))?;
-        f.write_str(
-            "\nset discovery.host to the host's address, or discovery.interface to the interface that has it",
-        )
+        write!(f, "\n{advice}")
     }
 }
 
 /// Finds what to publish: the first of `discovery.host`, `EXTERNAL_IP` and the
-/// first usable address of `discovery.interface` that there is.
+/// first usable address of `discovery.interface` that there is; and the IPv6 address
+/// beside it, where `discovery.host6` asks for one.
 ///
 /// # Errors
 /// No step answers; or `EXTERNAL_IP` is set to what can't be published: to go on
@@ -80,57 +147,101 @@ impl fmt::Display for NoHost {
 pub fn find(
     discovery: &Discovery,
     environment: &Environment,
-    interfaces: impl FnOnce() -> Result<Vec<Interface>, String>,
+    interfaces: impl Fn() -> Result<Vec<Interface>, String>,
 ) -> Result<Published, NoHost> {
+    let (host, source) = find_first(discovery, environment, &interfaces)?;
+    let host6 = match discovery.host6 {
+        None => None,
+        Some(Host6::Address(address)) => Some(Published6 { address, interface: None }),
+        Some(Host6::Auto) => Some(find_second(&discovery.interface, &interfaces)?),
+    };
+    Ok(Published { host, source, host6 })
+}
+
+fn find_first(
+    discovery: &Discovery,
+    environment: &Environment,
+    interfaces: impl Fn() -> Result<Vec<Interface>, String>,
+) -> Result<(Host, HostSource), NoHost> {
     let mut steps = Vec::new();
     let mut failed = |step: &str, reason: String| steps.push((step.to_owned(), reason));
     if let Some(host) = discovery.host.clone() {
-        return Ok(Published { host, source: HostSource::Setting });
+        return Ok((host, HostSource::Setting));
     }
     failed("discovery.host", "not set".to_owned());
     if let Some(text) = environment.get(EXTERNAL_IP) {
         match settings::host(text.trim()) {
-            Ok(host) => return Ok(Published { host, source: HostSource::ExternalIp }),
+            Ok(host) => return Ok((host, HostSource::ExternalIp)),
             Err(rejection) => {
                 let detail = match rejection {
                     Rejection::Unfit(Some(detail)) => detail,
                     _ => "neither an address nor a host name".to_owned(),
                 };
                 failed(EXTERNAL_IP, format!("{text:?}: {detail}"));
-                return Err(NoHost { steps });
+                return Err(NoHost { steps, lacks_second: false });
             }
         }
     }
     failed(EXTERNAL_IP, "not set".to_owned());
     let name = &discovery.interface;
     match interfaces().and_then(|all| address_of(name, &all)) {
-        Ok(address) => Ok(Published {
-            host: Host::Address(address),
-            source: HostSource::Interface(name.clone()),
-        }),
+        Ok(address) => Ok((Host::Address(address), HostSource::Interface(name.clone()))),
         Err(reason) => {
             failed(&format!("discovery.interface {name}"), reason);
-            Err(NoHost { steps })
+            Err(NoHost { steps, lacks_second: false })
+        }
+    }
+}
+
+fn find_second(
+    name: &str,
+    interfaces: impl Fn() -> Result<Vec<Interface>, String>,
+) -> Result<Published6, NoHost> {
+    match interfaces().and_then(|all| ipv6_of(name, &all)) {
+        Ok(address) => Ok(Published6 { address, interface: Some(name.to_owned()) }),
+        Err(reason) => {
+            let step = format!("discovery.host6 auto, discovery.interface {name}");
+            Err(NoHost { steps: vec![(step, reason)], lacks_second: true })
         }
     }
 }
 
 fn address_of(name: &str, interfaces: &[Interface]) -> Result<IpAddr, String> {
-    let Some(interface) = interfaces.iter().find(|interface| interface.name == name) else {
-        let known: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-        return Err(format!("no such interface; there are: {}", known.join(", ")));
-    };
-    let addresses = &interface.addresses;
+    let addresses = addresses_of(name, interfaces)?;
     let first = |usable: fn(&IpAddr) -> bool| addresses.iter().copied().find(usable);
     first(|address| address.is_ipv4() && is_usable(address))
         .or_else(|| first(is_usable))
-        .ok_or_else(|| match addresses.len() {
-            0 => "it has no address".to_owned(),
-            _ => {
-                let all: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
-                format!("none of its addresses can be reached from elsewhere: {}", all.join(", "))
-            }
-        })
+        .ok_or_else(|| none_usable("", addresses))
+}
+
+fn ipv6_of(name: &str, interfaces: &[Interface]) -> Result<Ipv6Addr, String> {
+    let addresses = addresses_of(name, interfaces)?;
+    let usable = addresses.iter().filter(|address| is_usable(address));
+    let first = usable.into_iter().find_map(|address| match address {
+        IpAddr::V6(address) => Some(*address),
+        IpAddr::V4(_) => None,
+    });
+    first.ok_or_else(|| none_usable(" is an IPv6 one that", addresses))
+}
+
+fn addresses_of<'a>(name: &str, interfaces: &'a [Interface]) -> Result<&'a [IpAddr], String> {
+    match interfaces.iter().find(|interface| interface.name == name) {
+        Some(interface) => Ok(&interface.addresses),
+        None => {
+            let known: Vec<_> = interfaces.iter().map(|one| one.name.as_str()).collect();
+            Err(format!("no such interface; there are: {}", known.join(", ")))
+        }
+    }
+}
+
+fn none_usable(kind: &str, addresses: &[IpAddr]) -> String {
+    match addresses {
+        [] => "it has no address".to_owned(),
+        _ => {
+            let all: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+            format!("none of its addresses{kind} can be reached from elsewhere: {}", all.join(", "))
+        }
+    }
 }
 
 /// Whether clients elsewhere may be able to connect to an address.
@@ -184,9 +295,14 @@ impl BridgeSubnet {
     }
 
     /// Whether an address in it is a container's, not the host's own. Where the
-    /// engine tells no gateway, the host has the first address.
+    /// engine tells no gateway, the host has the first address (of IPv6, the one behind
+    /// that which stands for any router).
     fn holds_container(&self, address: IpAddr) -> bool {
-        let gateway = self.gateway.or_else(|| self.subnet.hosts().next());
+        let first = match self.subnet {
+            IpNet::V4(subnet) => subnet.hosts().next().map(IpAddr::V4),
+            IpNet::V6(subnet) => subnet.hosts().nth(1).map(IpAddr::V6),
+        };
+        let gateway = self.gateway.or(first);
         self.subnet.contains(&address) && gateway != Some(address)
     }
 }
@@ -194,15 +310,17 @@ impl BridgeSubnet {
 /// A detected address is one of a container: the program exits with EX_UNAVAILABLE.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the address {address} of {source_name} lies in the Docker network {network:?} ({subnet}): \
-     HighHock seems to run in a container, and nobody elsewhere reaches that address; \
-     run it with --network host, or set discovery.host to the host's own address"
+    "the address {address} of interface {interface} lies in the Docker network {network:?} \
+     ({subnet}): HighHock seems to run in a container, and nobody elsewhere reaches that \
+     address; run it with --network host, or set {setting} to the host's own address"
 )]
 pub struct ContainersAddress {
     /// The address.
     pub address: IpAddr,
-    /// Where it was found, in words.
-    pub source_name: String,
+    /// The interface that it was found on.
+    pub interface: String,
+    /// The setting that could have named another.
+    pub setting: &'static str,
     /// The name of the engine's network that it lies in.
     pub network: String,
     /// That network's addresses.
@@ -218,23 +336,23 @@ pub fn check_outside_engine_networks(
     published: &Published,
     subnets: &[BridgeSubnet],
 ) -> Result<(), ContainersAddress> {
-    let (HostSource::Interface(_), Host::Address(address)) = (&published.source, &published.host)
-    else {
-        return Ok(());
-    };
-    match subnets.iter().find(|subnet| subnet.holds_container(*address)) {
-        None => Ok(()),
-        Some(inside) => Err(ContainersAddress {
-            address: *address,
-            source_name: published.source.to_string(),
-            network: inside.network.clone(),
-            subnet: inside.subnet,
-        }),
+    for Detected { address, interface, setting } in published.detected() {
+        if let Some(inside) = subnets.iter().find(|subnet| subnet.holds_container(address)) {
+            return Err(ContainersAddress {
+                address,
+                interface: interface.to_owned(),
+                setting,
+                network: inside.network.clone(),
+                subnet: inside.subnet,
+            });
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use highhock_actors::endpoint::AddressOf;
     use highhock_actors::publish::Method;
 
     use super::*;
@@ -243,6 +361,8 @@ mod tests {
         Discovery {
             host: host.map(|host| settings::host(host).unwrap()),
             interface: interface.to_owned(),
+            address: AddressOf::Host,
+            host6: None,
             methods: vec![Method::Env],
             health: true,
         }
@@ -257,12 +377,17 @@ mod tests {
             interface("lo", &["127.0.0.1", "::1"]),
             interface("eth0", &["fe80::1", "2001:db8::7", "169.254.9.9", "10.77.66.0", "10.1.1.1"]),
             interface("six", &["fe80::2", "2001:db8::8"]),
+            interface("four", &["fe80::3", "10.1.1.2"]),
             interface("down", &[]),
         ])
     }
 
     fn found(discovery: &Discovery, external_ip: Option<&str>) -> Result<Published, NoHost> {
         find(discovery, &external_ip.map(|ip| (EXTERNAL_IP, ip)).into_iter().collect(), machine)
+    }
+
+    fn published(host: &str, source: HostSource) -> Published {
+        Published { host: address(host), source, host6: None }
     }
 
     fn address(text: &str) -> Host {
@@ -272,10 +397,9 @@ mod tests {
     #[test]
     fn the_first_step_that_answers_decides() {
         let both = found(&discovery(Some("10.0.0.1"), "eth0"), Some("10.0.0.2")).unwrap();
-        assert_eq!(both, Published { host: address("10.0.0.1"), source: HostSource::Setting });
+        assert_eq!(both, published("10.0.0.1", HostSource::Setting));
         let external = found(&discovery(None, "eth0"), Some(" 10.0.0.2\n")).unwrap();
-        let host = address("10.0.0.2");
-        assert_eq!(external, Published { host, source: HostSource::ExternalIp });
+        assert_eq!(external, published("10.0.0.2", HostSource::ExternalIp));
         let detected = found(&discovery(None, "eth0"), Some("")).unwrap();
         assert_eq!(detected.host, address("10.77.66.0"));
         assert_eq!(detected.source, HostSource::Interface("eth0".to_owned()));
@@ -301,9 +425,58 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_address_may_stand_beside_the_first() {
+        let six = |host6: Option<Host6>, interface: &str| {
+            let discovery = Discovery { host6, ..discovery(Some("10.0.0.1"), interface) };
+            found(&discovery, None).map(|published| published.to_string())
+        };
+        let given = Some(Host6::Address("2001:db8::6".parse().unwrap()));
+        for (host6, interface, expected) in [
+            (None, "eth0", "10.0.0.1 (discovery.host)"),
+            (given, "eth9", "10.0.0.1 (discovery.host), 2001:db8::6 (discovery.host6)"),
+            (Some(Host6::Auto), "eth0", "10.0.0.1 (discovery.host), 2001:db8::7 (interface eth0)"),
+            (Some(Host6::Auto), "six", "10.0.0.1 (discovery.host), 2001:db8::8 (interface six)"),
+        ] {
+            assert_eq!(six(host6, interface).unwrap(), expected, "{host6:?} {interface}");
+        }
+        for (interface, reason) in [
+            ("eth9", "no such interface; there are: "),
+            ("down", "it has no address"),
+            (
+                "four",
+                "none of its addresses is an IPv6 one that can be reached from elsewhere: fe80::3,",
+            ),
+            ("lo", "none of its addresses is an IPv6 one that"),
+        ] {
+            let error = six(Some(Host6::Auto), interface).unwrap_err().to_string();
+            let step = format!("\n  discovery.host6 auto, discovery.interface {interface}: ");
+            assert!(error.starts_with("found no IPv6 address to publish:"), "{error}");
+            assert!(error.contains(&(step + reason)), "{error}");
+            assert!(error.contains("\nset discovery.host6 to "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_detected_second_address_of_a_container_is_refused_as_well() {
+        let beside = |address: &str, interface: Option<&str>| Published {
+            host6: Some(Published6 {
+                address: address.parse().unwrap(),
+                interface: interface.map(str::to_owned),
+            }),
+            ..published("10.0.0.1", HostSource::Setting)
+        };
+        let check = |published| check_outside_engine_networks(&published, &networks());
+        let refused = check(beside("fd00::9", Some("eth0"))).unwrap_err().to_string();
+        assert!(refused.contains("fd00::9 of interface eth0"), "{refused}");
+        assert!(refused.contains("discovery.host6"), "{refused}");
+        assert_eq!(check(beside("fd00::9", None)), Ok(()));
+        assert_eq!(check(beside("2001:db8::7", Some("eth0"))), Ok(()));
+    }
+
+    #[test]
     fn without_an_answer_each_step_tells_why() {
         for (interface, reason) in [
-            ("eth9", "no such interface; there are: lo, eth0, six, down"),
+            ("eth9", "no such interface; there are: lo, eth0, six, four, down"),
             ("lo", "none of its addresses can be reached from elsewhere: 127.0.0.1, ::1"),
             ("down", "it has no address"),
         ] {
@@ -336,17 +509,17 @@ mod tests {
             BridgeSubnet::parse("bridge", "bridge", "172.17.0.0/16", Some("172.17.0.1")).unwrap(),
             BridgeSubnet::parse("six", "bridge", "fd00::/64", Some("fd00::1/64")).unwrap(),
             BridgeSubnet::parse("bare", "bridge", "10.9.0.0/24", None).unwrap(),
+            BridgeSubnet::parse("bare6", "bridge", "fd09::/64", None).unwrap(),
         ]
     }
 
     fn detected(text: &str) -> Published {
-        let source = HostSource::Interface("eth0".to_owned());
-        Published { host: address(text), source }
+        published(text, HostSource::Interface("eth0".to_owned()))
     }
 
     #[test]
     fn a_detected_address_of_a_container_is_refused_with_what_to_do() {
-        for inside in ["172.17.0.3", "fd00::9", "10.9.0.77"] {
+        for inside in ["172.17.0.3", "fd00::9", "10.9.0.77", "fd09::2"] {
             let refused = check_outside_engine_networks(&detected(inside), &networks());
             let text = refused.unwrap_err().to_string();
             for part in [inside, "interface eth0", "--network host", "discovery.host"] {
@@ -357,11 +530,11 @@ mod tests {
 
     #[test]
     fn the_hosts_own_address_is_fine_and_so_is_a_given_one() {
-        for fine in ["10.77.66.0", "172.17.0.1", "fd00::1", "fd01::9", "10.9.0.1"] {
+        for fine in ["10.77.66.0", "172.17.0.1", "fd00::1", "fd01::9", "10.9.0.1", "fd09::1"] {
             assert_eq!(check_outside_engine_networks(&detected(fine), &networks()), Ok(()));
         }
         for source in [HostSource::Setting, HostSource::ExternalIp] {
-            let given = Published { host: address("172.17.0.3"), source };
+            let given = published("172.17.0.3", source);
             assert_eq!(check_outside_engine_networks(&given, &networks()), Ok(()));
         }
     }

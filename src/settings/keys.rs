@@ -221,9 +221,8 @@ pub static KEYS: &[Key] = &[
         "discovery.address",
         Kind::Choice(&["host", "container"]),
         Is("host"),
-        "Publish the host's address and port, or the container's own",
-    )
-    .later(&["container"]),
+        "Publish the host's address and port, or the container's own (instance layout)",
+    ),
     Key::new(
         "discovery.health",
         Kind::Truth,
@@ -244,8 +243,15 @@ pub static KEYS: &[Key] = &[
         "Seconds after which a container that outlives its stop signal is published again",
     )
     .not_yet(),
-    Key::new("discovery.host6", TEXT, WorkedOut("none"), "An IPv6 address to publish as well")
-        .not_yet(),
+    Key::new(
+        "discovery.host6",
+        Kind::Text {
+            takes: "an IPv6 address that clients can connect to, or auto",
+            check: |text| values::host6(text).map(drop),
+        },
+        WorkedOut("none"),
+        "An IPv6 address to publish beside the first (instance layout); auto: the interface's",
+    ),
     Key::new(
         "discovery.composeProject",
         Kind::Truth,

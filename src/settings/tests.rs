@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use config::{Map, Value, ValueKind};
+use highhock_actors::endpoint::AddressOf;
 use highhock_actors::publish::{Layout, Method};
 
 use super::*;
@@ -58,6 +59,7 @@ fn nothing_set_gives_the_defaults_of_the_contract() {
     assert_eq!(docker.version, DockerVersion::Auto);
     assert_eq!((docker.poll.as_secs(), docker.poll_container.as_secs()), (10, 10));
     assert_eq!((discovery.host, discovery.interface.as_str()), (None, "eth0"));
+    assert_eq!((discovery.address, discovery.host6), (AddressOf::Host, None));
     assert_eq!((discovery.methods, discovery.health), (vec![Method::Env, Method::Label], true));
     assert_eq!((log.level, log.format), (LogLevel::Notice, LogFormat::Terminal));
 }
@@ -154,7 +156,6 @@ fn what_this_version_lacks_is_refused_in_every_key() {
         "store" => Some("standalone"),
         "discovery.methods" => Some("env,registrator"),
         "discovery.metadata" => Some("aws"),
-        "discovery.address" => Some("container"),
         "discovery.drainMax" => Some("10"),
         "docker.events" | "discovery.drain" => Some("false"),
         "discovery.composeProject" | "admin.allowRemote" => Some("true"),
@@ -170,7 +171,7 @@ fn what_this_version_lacks_is_refused_in_every_key() {
         assert!(faults[0].contains("not available in this version"), "{faults:?}");
         count += 1;
     }
-    assert_eq!(count, 15);
+    assert_eq!(count, 13);
 }
 
 #[test]
@@ -324,6 +325,38 @@ fn tls_to_the_engine_is_as_dockers_own_client_has_it() {
         let faults = faults(&Sources { flags, ..sources() });
         assert!(faults[0].starts_with("flag --docker-ca: docker.ca: set, but "), "{faults:?}");
     }
+}
+
+#[test]
+fn other_addresses_take_the_instance_layout() {
+    let with = |flags: &[(&str, &str)]| Sources {
+        flags: flags.iter().map(|(path, value)| flag(path, value)).collect(),
+        ..sources()
+    };
+    let (container, six) = (("discovery.address", "container"), ("discovery.host6", "2001:db8::6"));
+    let instance = ("skydns.layout", "instance");
+    let discovery = settings(&with(&[container, six, instance])).discovery;
+    assert_eq!(discovery.address, AddressOf::Container);
+    assert_eq!(discovery.host6, Some(Host6::Address("2001:db8::6".parse().unwrap())));
+    let auto = settings(&with(&[("discovery.host6", "auto"), instance])).discovery;
+    assert_eq!((auto.address, auto.host6), (AddressOf::Host, Some(Host6::Auto)));
+
+    let refused = faults(&with(&[container, six, ("etcd.ca", "/ca")]));
+    assert_eq!(
+        refused,
+        [
+            "flag --etcd-ca: etcd.ca: set, but etcd.url begins with http://, not https://",
+            "flag --discovery-address: discovery.address: found \"container\", but skydns.layout is \
+             flat; takes skydns.layout instance, since containers of several hosts have the same \
+             addresses",
+            "flag --discovery-host6: discovery.host6: set, but skydns.layout is flat; takes \
+             skydns.layout instance, since a name has one record in the other",
+        ]
+    );
+    // A layout that is misspelt may well be the right one.
+    let misspelt = faults(&with(&[container, six, ("skydns.layout", "instances")]));
+    assert_eq!(misspelt.len(), 1, "{misspelt:?}");
+    assert!(misspelt[0].starts_with("flag --skydns-layout: "), "{misspelt:?}");
 }
 
 #[test]
