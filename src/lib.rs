@@ -22,6 +22,7 @@ pub mod etcd;
 pub mod exit;
 pub mod host;
 pub mod hostname;
+mod lines;
 pub mod logging;
 pub mod records;
 pub mod run;
