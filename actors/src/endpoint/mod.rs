@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU16;
 
-use crate::container::{Attachment, Binding, Container, NetworkMode, Proto};
+use crate::container::{Attachment, Binding, Container, ContainerId, NetworkMode, Proto};
 use crate::publish::Rules;
 use crate::record::Host;
 use crate::service::Service;
@@ -98,7 +98,8 @@ impl Reach {
             },
             NetworkMode::Host => Self::HostNetwork,
             NetworkMode::Container(other) => Self::Nowhere(format!(
-                "shares the network of container {other}, which was not found"
+                "shares the network of container {}, which was not found",
+                readable(other)
             )),
             NetworkMode::None => Self::Nowhere("has no network (`--network none`)".into()),
         }
@@ -135,6 +136,12 @@ impl Reach {
             (Self::Nowhere(reason), _) => Err(reason.clone()),
         }
     }
+}
+
+/// An id as people read it; a name as it is.
+fn readable(container: &str) -> String {
+    let is_id = container.len() == 64 && container.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id { ContainerId::new(container).short().to_owned() } else { container.to_owned() }
 }
 
 /// A service's protocol where no binding tells it: its own; else the first that is
@@ -235,6 +242,10 @@ mod tests {
             (
                 NetworkMode::Container("abc".into()),
                 "shares the network of container abc, which was not found",
+            ),
+            (
+                NetworkMode::Container("0123456789abcdef".repeat(4)),
+                "shares the network of container 0123456789ab, which was not found",
             ),
         ] {
             let refusal = found(&reach(network), "80", &Rules::sample()).unwrap_err();
