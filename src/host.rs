@@ -365,6 +365,7 @@ mod tests {
             host6: None,
             methods: vec![Method::Env],
             health: true,
+            drain: None,
         }
     }
 

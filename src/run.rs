@@ -86,6 +86,8 @@ pub async fn run(
         ttl: settings.etcd.ttl,
         poll: settings.docker.poll,
         look: settings.docker.poll_container,
+        events: settings.docker.events,
+        drain: settings.discovery.drain,
     };
     let core = Core::start(core, docker, store, &log);
     let woken = |slept: Duration| {

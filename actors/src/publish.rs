@@ -12,7 +12,10 @@ use crate::service::{DomainName, Service, Skipped, check_name_length};
 /// The label by which a container opts out of being published by its health.
 const HEALTH_LABEL: &str = "highhock.health";
 
-/// What that label says to opt out.
+/// The label by which a container opts out of being withdrawn at its stop signal.
+const DRAIN_LABEL: &str = "highhock.drain";
+
+/// What such a label says to opt out.
 const IGNORE: &str = "ignore";
 
 /// What the key of an instance ends in that is reached by IPv6, beside the first.
@@ -133,7 +136,7 @@ fn reason_to_withhold(container: &Container, by_health: bool) -> Option<String> 
 }
 
 fn reason_of_health(container: &Container, by_health: bool) -> Option<String> {
-    if !by_health || ignores_health(container) {
+    if !by_health || ignores(container, HEALTH_LABEL) {
         return None;
     }
     let unfit = match container.health {
@@ -144,8 +147,13 @@ fn reason_of_health(container: &Container, by_health: bool) -> Option<String> {
     Some(format!("{unfit} (the label `{HEALTH_LABEL}={IGNORE}` publishes it all the same)"))
 }
 
-fn ignores_health(container: &Container) -> bool {
-    let label = container.labels.get(HEALTH_LABEL);
+/// Whether a container stays published although it got its stop signal.
+pub(crate) fn ignores_drain(container: &Container) -> bool {
+    ignores(container, DRAIN_LABEL)
+}
+
+fn ignores(container: &Container, label: &str) -> bool {
+    let label = container.labels.get(label);
     label.is_some_and(|value| value.trim().eq_ignore_ascii_case(IGNORE))
 }
 

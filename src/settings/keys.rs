@@ -161,8 +161,7 @@ pub static KEYS: &[Key] = &[
         Kind::Truth,
         Is("true"),
         "Follow the engine's event stream, so that a change is seen at once",
-    )
-    .not_yet(),
+    ),
     Key::new(
         "docker.ca",
         FILE,
@@ -234,15 +233,13 @@ pub static KEYS: &[Key] = &[
         Kind::Truth,
         Is("true"),
         "Withdraw at the stop signal, before the container dies",
-    )
-    .not_yet(),
+    ),
     Key::new(
         "discovery.drainMax",
         seconds(1, LONGEST_TTL),
         Is("300"),
         "Seconds after which a container that outlives its stop signal is published again",
-    )
-    .not_yet(),
+    ),
     Key::new(
         "discovery.host6",
         Kind::Text {

@@ -85,6 +85,8 @@ pub struct Docker {
     pub poll: Duration,
     /// The time between two looks of a watcher at its container: whole seconds, 1 to 3600.
     pub poll_container: Duration,
+    /// Whether the engine's events are followed too.
+    pub events: bool,
 }
 
 /// The keys `discovery.*`.
@@ -102,6 +104,9 @@ pub struct Discovery {
     pub methods: Vec<Method>,
     /// Whether a container with a health check must be healthy to be published.
     pub health: bool,
+    /// How long a container that got its stop signal is left out at the most; `None`: the
+    /// signal is no reason to.
+    pub drain: Option<Duration>,
 }
 
 /// The keys `logLevel` and `logFormat`.
@@ -170,6 +175,7 @@ impl Settings {
                 version: parsed(inputs, "docker.version", values::docker_version)?,
                 poll: read("docker.poll", |path| inputs.duration(path))?,
                 poll_container: read("docker.pollContainer", |path| inputs.duration(path))?,
+                events: read("docker.events", |path| inputs.truth(path))?,
             },
             discovery: Discovery {
                 host: parsed_if_set(inputs, "discovery.host", values::host)?,
@@ -178,6 +184,7 @@ impl Settings {
                 host6,
                 methods: methods(inputs)?,
                 health: read("discovery.health", |path| inputs.truth(path))?,
+                drain: drain(inputs)?,
             },
             log: Log {
                 level: parsed(inputs, "logLevel", str::parse)?,
@@ -242,6 +249,12 @@ pub(super) fn layout(inputs: &Inputs) -> Result<Layout, Vec<Fault>> {
         "instance" => Ok(Layout::Instance),
         _ => Err(Rejection::Unfit(None)),
     })
+}
+
+fn drain(inputs: &Inputs) -> Result<Option<Duration>, Vec<Fault>> {
+    let longest = read("discovery.drainMax", |path| inputs.duration(path))?;
+    let wanted = read("discovery.drain", |path| inputs.truth(path))?;
+    Ok(wanted.then_some(longest))
 }
 
 fn methods(inputs: &Inputs) -> Result<Vec<Method>, Vec<Fault>> {

@@ -381,6 +381,13 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
     }
 
+    /// Has Docker listed again where its last listing is not believed.
+    fn confirm(&mut self) {
+        if self.ledger.take_doubt() {
+            (self.list_again)();
+        }
+    }
+
     fn answer_flushes(&mut self) {
         if self.flushes.is_empty() || self.ledger.unsettled() > 0 {
             return;
@@ -461,6 +468,7 @@ impl<R: RecordStore> Handler<Domain> for EtcdInserter<R> {
 
     fn handle(&mut self, domain: Domain, context: &mut Self::Context) {
         self.ledger.tell(domain, Instant::now());
+        self.confirm();
         self.pump(context);
     }
 }
@@ -470,6 +478,7 @@ impl<R: RecordStore> Handler<Roster> for EtcdInserter<R> {
 
     fn handle(&mut self, roster: Roster, context: &mut Self::Context) {
         self.ledger.take_roster(roster, Instant::now());
+        self.confirm();
         self.pump(context);
     }
 }

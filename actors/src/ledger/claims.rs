@@ -10,6 +10,10 @@ use crate::container::ContainerId;
 use crate::inserter::{Domain, Roster};
 use crate::record::RecordKey;
 
+/// From so many records on, a listing that would have more than half of them withdrawn is
+/// confirmed by another.
+pub(crate) const GUARDED_FROM: usize = 10;
+
 impl Ledger {
     /// Takes what a container wants, in place of what it wanted before.
     pub fn tell(&mut self, domain: Domain, now: Instant) {
@@ -87,11 +91,31 @@ impl Ledger {
         if roster.asked < since || !roster.containers.iter().all(told) {
             return;
         }
+        if !self.orphans_doubted && self.are_most_orphans() {
+            warn!(
+                self.log,
+                "no container wants most of the records of an earlier life; \
+                docker is listed again before they are withdrawn"
+            );
+            (self.orphans_doubted, self.orphans_since) = (true, Some(now));
+            self.wants_listing = true;
+            return;
+        }
         self.let_go_of_orphans(now);
     }
 
+    fn are_most_orphans(&self) -> bool {
+        let orphans = self.entries.values().filter(|entry| entry.orphan).count();
+        self.entries.len() >= GUARDED_FROM && orphans * 2 > self.entries.len()
+    }
+
+    /// Whether another listing is to confirm the last one; tells it once.
+    pub fn take_doubt(&mut self) -> bool {
+        std::mem::take(&mut self.wants_listing)
+    }
+
     fn let_go_of_orphans(&mut self, now: Instant) {
-        self.orphans_since = None;
+        (self.orphans_doubted, self.orphans_since) = (false, None);
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.orphan = false;

@@ -20,6 +20,7 @@ use crate::inserter::{Domain, Roster};
 use crate::record::{Host, RecordKey};
 use crate::store::{Expected, Guard, LeaseId, Upkeep, Write};
 
+pub(crate) use claims::GUARDED_FROM;
 pub use deeds::Deeds;
 pub(crate) use entry::Lane;
 use entry::{Doubt, Entry, Held, Keeping, Task};
@@ -155,6 +156,9 @@ pub(crate) struct Ledger {
     /// When orphans were last found: only a listing that was asked for later tells
     /// whether a container wants them.
     orphans_since: Option<Instant>,
+    /// Whether a listing that left most of them over is to be confirmed by another.
+    orphans_doubted: bool,
+    wants_listing: bool,
     /// What was wanted until lately, and when that ended, where records hang on leases.
     given_up: HashMap<RecordKey, (String, Instant)>,
     counts: Counts,
@@ -184,6 +188,8 @@ impl Ledger {
             older_leases: Vec::new(),
             roster: None,
             orphans_since: None,
+            orphans_doubted: false,
+            wants_listing: false,
             given_up: HashMap::new(),
             counts: Counts::default(),
             unknown: HashMap::new(),

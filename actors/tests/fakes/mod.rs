@@ -52,6 +52,8 @@ pub fn settings() -> CoreSettings {
         family: LeaseFamily::new(7),
         poll: POLL,
         look: POLL,
+        events: false,
+        drain: Some(Duration::from_secs(300)),
     }
 }
 
