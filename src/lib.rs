@@ -23,6 +23,7 @@ pub mod exit;
 pub mod host;
 pub mod hostname;
 pub mod logging;
+pub mod metadata;
 pub mod records;
 pub mod run;
 pub mod secret;

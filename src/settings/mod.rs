@@ -28,7 +28,7 @@ pub use keys::{KEYS, find};
 pub use level::LogLevel;
 pub use validated::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 pub(crate) use values::host;
-pub use values::{DockerUrl, DockerVersion, EtcdApi, LogFormat, OnExit, Rejection};
+pub use values::{Cloud, DockerUrl, DockerVersion, EtcdApi, LogFormat, OnExit, Rejection};
 
 use fragment::Fragment;
 

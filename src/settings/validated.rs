@@ -14,7 +14,7 @@ use super::Sources;
 use super::fault::{Fault, Origin, Problem, Warning};
 use super::inputs::Inputs;
 use super::level::LogLevel;
-use super::values::{self, DockerUrl, DockerVersion, EtcdApi, LogFormat, OnExit, Rejection};
+use super::values::{self, Cloud, DockerUrl, DockerVersion, EtcdApi, LogFormat, OnExit, Rejection};
 use super::{engine, security};
 use crate::secret::Credentials;
 use crate::tls::TlsFiles;
@@ -93,6 +93,9 @@ pub struct Discovery {
     pub host: Option<Host>,
     /// The interface whose address is published where nothing else is known.
     pub interface: String,
+    /// The clouds whose metadata service is asked where the interface has none either,
+    /// in this order; empty: nobody is asked.
+    pub metadata: Vec<Cloud>,
     /// Which extractors run, in which order; one at least, none twice.
     pub methods: Vec<Method>,
     /// Whether a container with a health check must be healthy to be published.
@@ -164,6 +167,8 @@ impl Settings {
             discovery: Discovery {
                 host: parsed_if_set(inputs, "discovery.host", values::host)?,
                 interface: parsed(inputs, "discovery.interface", values::interface)?,
+                metadata: parsed_if_set(inputs, "discovery.metadata", values::clouds)?
+                    .unwrap_or_default(),
                 methods: methods(inputs)?,
                 health: read("discovery.health", |path| inputs.truth(path))?,
             },
