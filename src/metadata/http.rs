@@ -40,7 +40,9 @@ impl Http {
         header: Option<(&str, &str)>,
     ) -> Result<Answer, String> {
         let failed = |what: String| format!("{method} {path}: {what}");
-        let mut request = self.client.request(method.clone(), format!("{}{path}", self.service));
+        let request = self.client.request(method.clone(), format!("{}{path}", self.service));
+        // A kept connection may be closed by the service just when it is used again.
+        let mut request = request.force_close();
         if let Some(header) = header {
             request = request.insert_header(header);
         }
