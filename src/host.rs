@@ -7,7 +7,8 @@ use highhock_actors::record::Host;
 use ipnet::IpNet;
 use network_interface::{Addr, NetworkInterface, NetworkInterfaceConfig};
 
-use crate::settings::{self, Discovery, Environment, Host6, Rejection};
+use crate::metadata::Told;
+use crate::settings::{self, Cloud, Discovery, Environment, Host6, Rejection};
 
 /// The variable that names the address where `discovery.host` doesn't.
 const EXTERNAL_IP: &str = "EXTERNAL_IP";
@@ -85,6 +86,8 @@ pub enum HostSource {
     ExternalIp,
     /// It is the address of this interface.
     Interface(String),
+    /// This cloud's metadata service says so.
+    Metadata(Cloud),
 }
 
 impl fmt::Display for HostSource {
@@ -93,6 +96,7 @@ impl fmt::Display for HostSource {
             Self::Setting => f.write_str("discovery.host"),
             Self::ExternalIp => f.write_str(EXTERNAL_IP),
             Self::Interface(name) => write!(f, "interface {name}"),
+            Self::Metadata(cloud) => write!(f, "metadata service, {}", cloud.as_str()),
         }
     }
 }
@@ -137,19 +141,22 @@ impl fmt::Display for NoHost {
     }
 }
 
-/// Finds what to publish: the first of `discovery.host`, `EXTERNAL_IP` and the
-/// first usable address of `discovery.interface` that there is; and the IPv6 address
-/// beside it, where `discovery.host6` asks for one.
+/// Finds what to publish: the first of `discovery.host`, `EXTERNAL_IP`, the first
+/// usable address of `discovery.interface` and what the metadata service tells that
+/// there is; and the IPv6 address beside it, where `discovery.host6` asks for one. That
+/// service is asked only where `discovery.metadata` says so, and nothing before it
+/// answers.
 ///
 /// # Errors
 /// No step answers; or `EXTERNAL_IP` is set to what can't be published: to go on
 /// to the interface then would publish what its author didn't mean.
-pub fn find(
+pub async fn find(
     discovery: &Discovery,
     environment: &Environment,
     interfaces: impl Fn() -> Result<Vec<Interface>, String>,
+    metadata: impl AsyncFnOnce(&[Cloud]) -> Result<Told, Vec<(Cloud, String)>>,
 ) -> Result<Published, NoHost> {
-    let (host, source) = find_first(discovery, environment, &interfaces)?;
+    let (host, source) = find_first(discovery, environment, &interfaces, metadata).await?;
     let host6 = match discovery.host6 {
         None => None,
         Some(Host6::Address(address)) => Some(Published6 { address, interface: None }),
@@ -158,10 +165,11 @@ pub fn find(
     Ok(Published { host, source, host6 })
 }
 
-fn find_first(
+async fn find_first(
     discovery: &Discovery,
     environment: &Environment,
     interfaces: impl Fn() -> Result<Vec<Interface>, String>,
+    metadata: impl AsyncFnOnce(&[Cloud]) -> Result<Told, Vec<(Cloud, String)>>,
 ) -> Result<(Host, HostSource), NoHost> {
     let mut steps = Vec::new();
     let mut failed = |step: &str, reason: String| steps.push((step.to_owned(), reason));
@@ -185,9 +193,21 @@ fn find_first(
     failed(EXTERNAL_IP, "not set".to_owned());
     let name = &discovery.interface;
     match interfaces().and_then(|all| address_of(name, &all)) {
-        Ok(address) => Ok((Host::Address(address), HostSource::Interface(name.clone()))),
-        Err(reason) => {
-            failed(&format!("discovery.interface {name}"), reason);
+        Ok(address) => {
+            return Ok((Host::Address(address), HostSource::Interface(name.clone())));
+        }
+        Err(reason) => failed(&format!("discovery.interface {name}"), reason),
+    }
+    if discovery.metadata.is_empty() {
+        failed("discovery.metadata", "not set".to_owned());
+        return Err(NoHost { steps, lacks_second: false });
+    }
+    match metadata(&discovery.metadata).await {
+        Ok(Told { cloud, address }) => Ok((Host::Address(address), HostSource::Metadata(cloud))),
+        Err(reasons) => {
+            for (cloud, reason) in reasons {
+                failed(&format!("discovery.metadata {}", cloud.as_str()), reason);
+            }
             Err(NoHost { steps, lacks_second: false })
         }
     }
@@ -245,7 +265,7 @@ fn none_usable(kind: &str, addresses: &[IpAddr]) -> String {
 }
 
 /// Whether clients elsewhere may be able to connect to an address.
-fn is_usable(address: &IpAddr) -> bool {
+pub(crate) fn is_usable(address: &IpAddr) -> bool {
     let link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
@@ -327,8 +347,9 @@ pub struct ContainersAddress {
     pub subnet: IpNet,
 }
 
-/// Refuses a detected address that lies in one of the engine's own networks. An
-/// address that the operator gave stands, whatever it is.
+/// Refuses an interface's address that lies in one of the engine's own networks. One
+/// that the operator gave stands, whatever it is; and so does a metadata service's,
+/// which knows of the machine alone and never of a container.
 ///
 /// # Errors
 /// The address is one of a container.
@@ -352,10 +373,16 @@ pub fn check_outside_engine_networks(
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use highhock_actors::endpoint::AddressOf;
     use highhock_actors::publish::Method;
 
     use super::*;
+
+    /// None of these waits for anything.
+    fn block_on<T>(found: impl Future<Output = T>) -> T {
+        found.now_or_never().unwrap()
+    }
 
     fn discovery(host: Option<&str>, interface: &str) -> Discovery {
         Discovery {
@@ -366,6 +393,7 @@ mod tests {
             methods: vec![Method::Env],
             health: true,
             drain: None,
+            metadata: Vec::new(),
         }
     }
 
@@ -384,7 +412,9 @@ mod tests {
     }
 
     fn found(discovery: &Discovery, external_ip: Option<&str>) -> Result<Published, NoHost> {
-        find(discovery, &external_ip.map(|ip| (EXTERNAL_IP, ip)).into_iter().collect(), machine)
+        let environment = external_ip.map(|ip| (EXTERNAL_IP, ip)).into_iter().collect();
+        let asked = async |_: &[Cloud]| unreachable!("the metadata service was asked");
+        block_on(find(discovery, &environment, machine, asked))
     }
 
     fn published(host: &str, source: HostSource) -> Published {
@@ -408,8 +438,10 @@ mod tests {
 
     #[test]
     fn the_interfaces_are_not_asked_for_what_is_given() {
-        let given = discovery(Some("10.0.0.1"), "eth0");
-        assert!(find(&given, &Environment::default(), || unreachable!()).is_ok());
+        let (given, environment) = (discovery(Some("10.0.0.1"), "eth0"), Environment::default());
+        let asked = async |_: &[Cloud]| unreachable!();
+        let found = find(&given, &environment, || unreachable!(), asked);
+        assert!(block_on(found).is_ok());
     }
 
     #[test]
@@ -487,8 +519,38 @@ mod tests {
             assert!(error.contains(&line), "{error}");
         }
         let failing = || Err("the system is out of order".to_owned());
-        let error = find(&discovery(None, "eth0"), &Environment::default(), failing).unwrap_err();
+        let asked = async |_: &[Cloud]| unreachable!();
+        let (none, environment) = (discovery(None, "eth0"), Environment::default());
+        let error = block_on(find(&none, &environment, failing, asked)).unwrap_err();
         assert!(error.to_string().contains("the system is out of order"));
+        assert!(error.to_string().contains("\n  discovery.metadata: not set\n"));
+    }
+
+    #[test]
+    fn the_metadata_service_is_asked_last_and_for_the_clouds_that_are_set() {
+        let clouds = [Cloud::Aws, Cloud::DigitalOcean];
+        let mut discovery = discovery(None, "eth9");
+        discovery.metadata = clouds.to_vec();
+        let environment = Environment::default();
+        let address = [10, 0, 0, 9].into();
+        let tells = async |asked: &[Cloud]| {
+            assert_eq!(asked, clouds);
+            Ok(Told { cloud: Cloud::DigitalOcean, address })
+        };
+        let told = block_on(find(&discovery, &environment, machine, tells)).unwrap();
+        let source = HostSource::Metadata(Cloud::DigitalOcean);
+        assert_eq!(told, published("10.0.0.9", source));
+        assert_eq!(told.source.to_string(), "metadata service, digitalocean");
+
+        let silent =
+            async |asked: &[Cloud]| Err(asked.iter().map(|&it| (it, "silent".into())).collect());
+        let none = block_on(find(&discovery, &environment, machine, silent)).unwrap_err();
+        let steps: Vec<_> = none.steps.iter().map(|(step, _)| step.as_str()).collect();
+        let clouds = ["discovery.metadata aws", "discovery.metadata digitalocean"];
+        assert_eq!(steps[2..], [&["discovery.interface eth9"], &clouds[..]].concat());
+
+        discovery.interface = "eth0".to_owned();
+        assert!(found(&discovery, None).is_ok());
     }
 
     #[test]
@@ -534,7 +596,9 @@ mod tests {
         for fine in ["10.77.66.0", "172.17.0.1", "fd00::1", "fd01::9", "10.9.0.1", "fd09::1"] {
             assert_eq!(check_outside_engine_networks(&detected(fine), &networks()), Ok(()));
         }
-        for source in [HostSource::Setting, HostSource::ExternalIp] {
+        for source in
+            [HostSource::Setting, HostSource::ExternalIp, HostSource::Metadata(Cloud::Aws)]
+        {
             let given = published("172.17.0.3", source);
             assert_eq!(check_outside_engine_networks(&given, &networks()), Ok(()));
         }

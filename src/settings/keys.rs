@@ -185,7 +185,9 @@ pub static KEYS: &[Key] = &[
     Key::new(
         "discovery.host",
         HOST,
-        WorkedOut("EXTERNAL_IP, else the address of discovery.interface"),
+        WorkedOut(
+            "EXTERNAL_IP, else the address of discovery.interface, else as discovery.metadata says",
+        ),
         "The address or host name to publish",
     )
     .alias("publicHost"),
@@ -205,8 +207,7 @@ pub static KEYS: &[Key] = &[
         Kind::Choice(&["aws", "gce", "digitalocean", "auto"]),
         WorkedOut("none"),
         "The cloud whose metadata service is asked for the address, last of all",
-    )
-    .not_yet(),
+    ),
     Key::new(
         "discovery.methods",
         Kind::List {

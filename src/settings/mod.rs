@@ -29,7 +29,7 @@ pub use keys::{KEYS, find};
 pub use level::LogLevel;
 pub use validated::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 pub(crate) use values::host;
-pub use values::{DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection};
+pub use values::{Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection};
 
 use fragment::Fragment;
 

@@ -60,6 +60,7 @@ fn nothing_set_gives_the_defaults_of_the_contract() {
     assert_eq!((docker.poll.as_secs(), docker.poll_container.as_secs()), (10, 10));
     assert_eq!((discovery.host, discovery.interface.as_str()), (None, "eth0"));
     assert_eq!((discovery.address, discovery.host6), (AddressOf::Host, None));
+    assert_eq!(discovery.metadata, []);
     assert_eq!((discovery.methods, discovery.health), (vec![Method::Env, Method::Label], true));
     assert_eq!((log.level, log.format), (LogLevel::Notice, LogFormat::Terminal));
 }
@@ -151,11 +152,27 @@ fn every_fault_of_every_layer_is_told_at_once() {
 }
 
 #[test]
+fn metadata_names_one_cloud_or_all() {
+    use Cloud::{Aws, DigitalOcean, Gce};
+    for (written, clouds) in [
+        ("aws", &[Aws][..]),
+        ("gce", &[Gce]),
+        ("digitalocean", &[DigitalOcean]),
+        ("auto", &[Aws, Gce, DigitalOcean]),
+    ] {
+        let flags = vec![flag("discovery.metadata", written)];
+        assert_eq!(settings(&Sources { flags, ..sources() }).discovery.metadata, clouds);
+    }
+    let refused =
+        faults(&Sources { flags: vec![flag("discovery.metadata", "azure")], ..sources() });
+    assert!(refused[0].ends_with("takes aws, gce, digitalocean or auto"), "{refused:?}");
+}
+
+#[test]
 fn what_this_version_lacks_is_refused_in_every_key() {
     let wanted = |key: &Key| match key.path {
         "store" => Some("standalone"),
         "discovery.methods" => Some("env,registrator"),
-        "discovery.metadata" => Some("aws"),
         "discovery.composeProject" | "admin.allowRemote" => Some("true"),
         _ if key.is_for_later() => Some("something"),
         _ => None,
@@ -169,7 +186,7 @@ fn what_this_version_lacks_is_refused_in_every_key() {
         assert!(faults[0].contains("not available in this version"), "{faults:?}");
         count += 1;
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 9);
 }
 
 #[test]

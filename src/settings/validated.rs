@@ -15,7 +15,9 @@ use super::Sources;
 use super::fault::{Fault, Origin, Problem, Warning};
 use super::inputs::Inputs;
 use super::level::LogLevel;
-use super::values::{self, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection};
+use super::values::{
+    self, Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection,
+};
 use super::{address, engine, security};
 use crate::secret::Credentials;
 use crate::tls::TlsFiles;
@@ -100,6 +102,9 @@ pub struct Discovery {
     pub address: AddressOf,
     /// An IPv6 address to publish beside the first; in [`Layout::Instance`] only.
     pub host6: Option<Host6>,
+    /// The clouds whose metadata service is asked where the interface has none either,
+    /// in this order; empty: nobody is asked.
+    pub metadata: Vec<Cloud>,
     /// Which extractors run, in which order; one at least, none twice.
     pub methods: Vec<Method>,
     /// Whether a container with a health check must be healthy to be published.
@@ -182,6 +187,8 @@ impl Settings {
                 interface: parsed(inputs, "discovery.interface", values::interface)?,
                 address,
                 host6,
+                metadata: parsed_if_set(inputs, "discovery.metadata", values::clouds)?
+                    .unwrap_or_default(),
                 methods: methods(inputs)?,
                 health: read("discovery.health", |path| inputs.truth(path))?,
                 drain: drain(inputs)?,

@@ -33,6 +33,30 @@ pub enum OnExit {
     Remove,
 }
 
+/// A cloud that tells its machines their address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cloud {
+    /// Amazon's EC2.
+    Aws,
+    /// Google's Compute Engine.
+    Gce,
+    /// DigitalOcean's Droplets.
+    DigitalOcean,
+}
+
+impl Cloud {
+    const ALL: [Self; 3] = [Self::Aws, Self::Gce, Self::DigitalOcean];
+
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Gce => "gce",
+            Self::DigitalOcean => "digitalocean",
+        }
+    }
+}
+
 /// Which of etcd's APIs is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EtcdApi {
@@ -289,6 +313,17 @@ pub(super) fn interface(text: &str) -> Result<String, Rejection> {
         && text.len() <= 15
         && !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/');
     fits.then(|| text.to_owned()).ok_or(Rejection::Unfit(None))
+}
+
+/// Reads which clouds' metadata services are asked.
+pub(super) fn clouds(text: &str) -> Result<Vec<Cloud>, Rejection> {
+    match text {
+        "auto" => Ok(Cloud::ALL.to_vec()),
+        name => {
+            let cloud = Cloud::ALL.into_iter().find(|cloud| cloud.as_str() == name);
+            cloud.map(|cloud| vec![cloud]).ok_or(Rejection::Unfit(None))
+        }
+    }
 }
 
 /// Reads the name of an extractor.
