@@ -23,6 +23,7 @@ pub mod exit;
 pub mod explain;
 pub mod host;
 pub mod hostname;
+mod lines;
 pub mod logging;
 pub mod records;
 pub mod run;

@@ -6,6 +6,8 @@
 mod answer;
 mod endpoint;
 mod failure;
+mod likeness;
+mod signal;
 mod transport;
 mod uptime;
 mod version;

@@ -5,18 +5,23 @@
 //! Fields that are not read are ignored, so that a newer engine may say more;
 //! where an engine may write `null` for "none", `null` is read as that.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
+use highhock_actors::container::SIGTERM;
 use highhock_actors::{
-    Binding, Container, ContainerId, ContainerRow, EngineTime, Health, NetworkMode, Proto,
+    Attachment, Binding, Container, ContainerId, ContainerRow, EngineTime, Health, Life,
+    NetworkMode, Proto,
 };
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::uptime::Status;
+use super::likeness::{BoundPort, Facts, joined};
+use super::signal;
+use super::uptime::{self, Status};
 
 /// Reads `null` as the empty value.
 fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -95,10 +100,10 @@ pub(super) struct Row {
     #[serde(default, deserialize_with = "or_default")]
     host_config: HostConfig,
     #[serde(default, deserialize_with = "or_default")]
-    network_settings: RowNetworks,
+    network_settings: Networks,
 }
 
-#[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RowPort {
     #[serde(rename = "IP", default, deserialize_with = "or_default")]
@@ -112,17 +117,23 @@ struct RowPort {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RowNetworks {
+struct Networks {
     #[serde(default, deserialize_with = "or_default")]
-    networks: BTreeMap<String, Option<RowEndpoint>>,
+    networks: BTreeMap<String, Option<Endpoint>>,
 }
 
+/// A container's place in a network (`EndpointSettings`).
 #[derive(Debug, Deserialize, Hash)]
-struct RowEndpoint {
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Endpoint {
     #[serde(rename = "NetworkID", default, deserialize_with = "or_default")]
     network: String,
+    /// Another each time that the container is started; Podman has none.
     #[serde(rename = "EndpointID", default, deserialize_with = "or_default")]
     endpoint: String,
+    /// With Podman another each time that the container is started.
+    #[serde(default, deserialize_with = "or_default")]
+    mac_address: String,
     #[serde(rename = "IPAddress", default, deserialize_with = "or_default")]
     address: String,
     #[serde(rename = "GlobalIPv6Address", default, deserialize_with = "or_default")]
@@ -137,31 +148,40 @@ struct HostConfig {
 }
 
 impl From<Row> for ContainerRow {
-    fn from(mut row: Row) -> Self {
+    fn from(row: Row) -> Self {
         let status = Status::parse(&row.status);
-        // The engine lists ports and names in no order.
-        row.ports.sort();
-        row.names.sort();
-        let mut hasher = DefaultHasher::new();
-        // The uptime's text is left out, since it grows, and the image's name,
-        // since it changes with a tag that moves on while the container stays.
-        row.id.hash(&mut hasher);
-        row.names.hash(&mut hasher);
-        row.state.hash(&mut hasher);
-        status.note.hash(&mut hasher);
-        row.ports.hash(&mut hasher);
-        row.labels.hash(&mut hasher);
-        row.host_config.network_mode.hash(&mut hasher);
-        row.network_settings.networks.hash(&mut hasher);
         let id = ContainerId::new(&row.id);
+        let name = row_name(&row.names).unwrap_or(id.short());
+        let facts = Facts {
+            id: &row.id,
+            name,
+            state: &row.state,
+            // That of one which restarts is how it ended, and of no interest.
+            note: status.note.as_deref().filter(|_| row.state != Life::Restarting.as_str()),
+            ports: row.ports.iter().filter_map(RowPort::bound).collect(),
+            labels: &row.labels,
+            networks: joined(&row.network_settings.networks),
+        };
         Self {
-            name: row_name(&row.names).unwrap_or(id.short()).to_owned(),
+            likeness: facts.likeness(),
+            name: name.to_owned(),
             network: NetworkMode::parse(&row.host_config.network_mode),
-            likeness: hasher.finish(),
             condition: status.condition(),
             uptime: status.uptime,
             id,
         }
+    }
+}
+
+impl RowPort {
+    /// `None` for one that is exposed only.
+    fn bound(&self) -> Option<BoundPort<'_>> {
+        (self.public_port != 0).then(|| BoundPort {
+            host_address: host_address(&self.ip).map_err(|_| &*self.ip),
+            host_port: self.public_port,
+            port: self.private_port,
+            proto: &self.proto,
+        })
     }
 }
 
@@ -211,6 +231,26 @@ struct Config {
     env: Vec<String>,
     #[serde(default, deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    image: String,
+    #[serde(default, deserialize_with = "or_default")]
+    exposed_ports: BTreeMap<String, IgnoredAny>,
+    #[serde(default, deserialize_with = "or_default")]
+    stop_signal: StopSignal,
+}
+
+/// As Docker writes it, or as Podman does.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum StopSignal {
+    Name(String),
+    Number(i64),
+}
+
+impl Default for StopSignal {
+    fn default() -> Self {
+        Self::Name(String::new())
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -218,6 +258,8 @@ struct Config {
 struct NetworkSettings {
     #[serde(default, deserialize_with = "or_default")]
     ports: BTreeMap<String, Option<Vec<HostPort>>>,
+    #[serde(default, deserialize_with = "or_default")]
+    networks: BTreeMap<String, Option<Endpoint>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -248,23 +290,48 @@ impl TryFrom<Inspection> for Container {
     type Error = Odd;
 
     fn try_from(inspection: Inspection) -> Result<Self, Odd> {
-        let state = inspection.state;
+        let Inspection { state, config, network_settings: settings, .. } = &inspection;
+        let life = state.status.parse().map_err(|()| Odd::new("State.Status", &state.status))?;
+        let health = health(state.health.as_ref())?;
+        let bindings = bindings(&settings.ports)?;
         Ok(Self {
             id: ContainerId::new(&inspection.id),
             name: without_slash(&inspection.name).to_owned(),
-            life: state.status.parse().map_err(|()| Odd::new("State.Status", &state.status))?,
-            health: health(state.health.as_ref())?,
+            life,
+            health,
             started: started(&state.started_at)?,
-            env: variables(&inspection.config.env),
-            labels: inspection.config.labels,
+            env: variables(&config.env),
             network: NetworkMode::parse(&inspection.host_config.network_mode),
-            bindings: bindings(&inspection.network_settings.ports)?,
-            exposed: Vec::new(),
-            networks: BTreeMap::new(),
-            image: String::new(),
-            stop_signal: highhock_actors::container::SIGTERM,
-            likeness: 0,
+            exposed: exposed(config, settings),
+            networks: attachments(&settings.networks)?,
+            stop_signal: stop_signal(&config.stop_signal),
+            likeness: inspection.likeness(life, health, &bindings),
+            bindings,
+            image: inspection.config.image,
+            labels: inspection.config.labels,
         })
+    }
+}
+
+impl Inspection {
+    /// That of the row that a listing would have of it.
+    fn likeness(&self, life: Life, health: Health, bindings: &[Binding]) -> u64 {
+        let bound = |it: &Binding| BoundPort {
+            host_address: Ok(it.host_address),
+            host_port: it.host_port,
+            port: it.port,
+            proto: it.proto.as_str(),
+        };
+        let facts = Facts {
+            id: &self.id,
+            name: without_slash(&self.name),
+            state: &self.state.status,
+            note: note(life, health),
+            ports: bindings.iter().map(bound).collect(),
+            labels: &self.config.labels,
+            networks: joined(&self.network_settings.networks),
+        };
+        facts.likeness()
     }
 }
 
@@ -275,6 +342,17 @@ fn health(state: Option<&HealthState>) -> Result<Health, Odd> {
         "healthy" => Ok(Health::Healthy),
         "unhealthy" => Ok(Health::Unhealthy),
         other => Err(Odd::new("State.Health.Status", other)),
+    }
+}
+
+/// What a row has in brackets for this.
+fn note(life: Life, health: Health) -> Option<&'static str> {
+    match (life, health) {
+        (Life::Paused, _) => Some(uptime::PAUSED),
+        (Life::Running, Health::Starting) => Some(uptime::STARTING),
+        (Life::Running, Health::Healthy) => Some(uptime::HEALTHY),
+        (Life::Running, Health::Unhealthy) => Some(uptime::UNHEALTHY),
+        _ => None,
     }
 }
 
@@ -295,7 +373,7 @@ fn variables(entries: &[String]) -> BTreeMap<String, String> {
 fn bindings(ports: &BTreeMap<String, Option<Vec<HostPort>>>) -> Result<Vec<Binding>, Odd> {
     let mut bindings = Vec::new();
     for (key, host_ports) in ports {
-        let (port, proto) = key.split_once('/').unwrap_or((key, "tcp"));
+        let (port, proto) = port_and_proto(key);
         // A protocol that is not known here can't be published.
         let Ok(proto) = proto.parse::<Proto>() else { continue };
         let port = port.parse().map_err(|_| Odd::new("a key of NetworkSettings.Ports", key))?;
@@ -312,6 +390,51 @@ fn bindings(ports: &BTreeMap<String, Option<Vec<HostPort>>>) -> Result<Vec<Bindi
         }
     }
     Ok(bindings)
+}
+
+/// `80/tcp`; no protocol means TCP.
+fn port_and_proto(key: &str) -> (&str, &str) {
+    key.split_once('/').unwrap_or((key, "tcp"))
+}
+
+/// What can't be read is left out: nothing can be bound to it.
+fn exposed(config: &Config, settings: &NetworkSettings) -> Vec<(u16, Proto)> {
+    let published = settings.ports.keys();
+    let keys = config.exposed_ports.keys().chain(published);
+    let ports = keys.filter_map(|key| {
+        let (port, proto) = port_and_proto(key);
+        Some((port.parse().ok()?, proto.parse().ok()?))
+    });
+    ports.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn attachments(
+    networks: &BTreeMap<String, Option<Endpoint>>,
+) -> Result<BTreeMap<String, Attachment>, Odd> {
+    let attachments = joined(networks).into_iter().map(|(name, place)| {
+        let address4 = own_address("IPAddress", &place.address)?;
+        let address6 = own_address("GlobalIPv6Address", &place.address6)?;
+        Ok((name.to_owned(), Attachment { address4, address6 }))
+    });
+    attachments.collect()
+}
+
+/// A container that doesn't run, or lacks the family, has the empty address.
+fn own_address<A: FromStr>(field: &'static str, text: &str) -> Result<Option<A>, Odd> {
+    match text {
+        "" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| Odd::new(field, text)),
+    }
+}
+
+/// Where it isn't understood, the engine's own default: to take it for another signal
+/// costs a drain at most.
+fn stop_signal(configured: &StopSignal) -> u8 {
+    let number = match configured {
+        StopSignal::Name(text) => signal::number(text),
+        StopSignal::Number(number) => signal::number(&number.to_string()),
+    };
+    number.unwrap_or(SIGTERM)
 }
 
 /// No address means all of the host's.
