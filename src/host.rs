@@ -246,6 +246,7 @@ mod tests {
             methods: vec![Method::Env],
             compose_project: false,
             health: true,
+            drain: None,
         }
     }
 
