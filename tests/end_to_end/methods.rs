@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::PATIENCE;
 use crate::record;
 use crate::stage::{BELOW, Records, Stage, becomes_exactly};
+use crate::support::compose::Project;
 use crate::support::daemon::Highhock;
 use crate::support::docker::{self, Container};
 use crate::support::etcd::Etcd;
@@ -115,6 +116,30 @@ fn composes_containers_are_published_by_their_services() {
         ("shop/ns", &both, "53/tcp"),
     ]);
     becomes_exactly(&v3, &expected, PATIENCE);
+}
+
+#[test]
+fn what_docker_compose_makes_is_published_under_its_project() {
+    let (etcd, stage) = (Etcd::start(), Stage::new());
+    let services: [(&str, &[&str]); 3] =
+        [("db", &["5432"]), ("web", &["80", "443"]), ("ns", &["53", "53/udp"])];
+    let project = Project::up(&services, stage.label());
+    project.does(&["run", "-d", "--service-ports", "db", "sleep", "100000"]);
+
+    let highhock = with_methods(&stage, &etcd, "compose");
+    let daemon = highhock.flag("--discovery-compose-project", "true").start();
+    let record_of = |(name, service, port)| {
+        let key = format!("{BELOW}{}/{name}", project.name());
+        (key, record(project.published(service, port)))
+    };
+    let services = [
+        ("db", "db", "5432/tcp"),
+        ("web-80", "web", "80/tcp"),
+        ("web-443", "web", "443/tcp"),
+        ("ns", "ns", "53/tcp"),
+    ];
+    becomes_exactly(&etcd.v3(), &services.map(record_of).into(), PATIENCE);
+    daemon.says(&["com.docker.compose.oneoff=True", "made for one task"]);
 }
 
 #[test]

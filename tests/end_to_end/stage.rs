@@ -36,6 +36,11 @@ impl Stage {
         Highhock::new(etcd_urls).flag("--docker-url", &engine).flag("--etcd-api", "v3")
     }
 
+    /// What marks a container as one of this stage's.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// A container on this stage, with these options.
     #[track_caller]
     pub fn container(&self, options: &[&str]) -> Container {
