@@ -84,8 +84,8 @@ fn rules(random: &mut fastrand::Rng) -> Rules {
         hostname,
         host: Host::parse(host).unwrap(),
         ttl: NonZeroU32::new(60).unwrap(),
-        methods: vec![Method::Env, Method::Label],
-        compose_project: false,
+        methods: vec![Method::Env, Method::Label, Method::Registrator, Method::Compose],
+        compose_project: random.bool(),
         health: true,
         text_beside_name: false,
     }
@@ -108,6 +108,11 @@ fn container(random: &mut fastrand::Rng) -> Container {
         let of_one = format!("highhock.{}.{attribute}", any(random, &[&names[0], &names[1]]));
         labels.insert(random.choice([format!("highhock.{attribute}"), of_one]).unwrap(), value);
     }
+    for said in ["SERVICE_NAME", "SERVICE_81_NAME", "com.docker.compose.service"] {
+        labels.insert(said.into(), name(random));
+    }
+    labels.insert("com.docker.compose.project".into(), name(random));
+    let image = format!("registry:5000/team/{}:1", name(random));
     let binding = |port, proto| Binding {
         port,
         proto,
@@ -126,7 +131,7 @@ fn container(random: &mut fastrand::Rng) -> Container {
         bindings: vec![binding(80, Proto::Tcp), binding(81, Proto::Udp), binding(82, Proto::Sctp)],
         exposed: Vec::new(),
         networks: BTreeMap::new(),
-        image: "highhock-test".into(),
+        image,
         stop_signal: 15,
         likeness: 0,
     }

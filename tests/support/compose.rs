@@ -48,7 +48,11 @@ impl Project {
     /// The port of the host that leads to a service's only container (`80/tcp`).
     #[track_caller]
     pub fn published(&self, service: &str, port: &str) -> u16 {
-        let container = format!("{}_{service}_1", self.name);
+        // Versions of Compose name containers in different ways.
+        let is = |what, value: &str| format!("label=com.docker.compose.{what}={value}");
+        let filters = [is("project", &self.name), is("service", service), is("oneoff", "False")];
+        let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
+        let container = docker(&["ps", "--quiet"].into_iter().chain(filters).collect::<Vec<_>>());
         let bindings = docker(&["port", &container, port]);
         let first = bindings.lines().next().unwrap();
         first.rsplit_once(':').unwrap().1.parse().unwrap()
