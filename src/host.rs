@@ -391,6 +391,7 @@ mod tests {
             address: AddressOf::Host,
             host6: None,
             methods: vec![Method::Env],
+            compose_project: false,
             health: true,
             drain: None,
             metadata: Vec::new(),

@@ -20,6 +20,7 @@ pub mod cli;
 pub mod docker;
 pub mod etcd;
 pub mod exit;
+pub mod explain;
 pub mod host;
 pub mod hostname;
 mod lines;

@@ -147,7 +147,6 @@ fn what_this_version_lacks_is_refused_and_no_secret_shown() {
     let lines = [
         lacks("admin.listen", "\"0.0.0.0:9465\""),
         lacks("admin.token", "a value (not shown)"),
-        lacks("discovery.methods", "the list [\"env\", \"compose\"]"),
         lacks("dns.listen", "the list [\"127.0.0.1:53\"]"),
         lacks("store", "\"standalone\""),
     ];

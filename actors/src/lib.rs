@@ -12,6 +12,7 @@ pub mod container;
 mod courier;
 mod damper;
 pub mod endpoint;
+pub mod explain;
 pub mod extract;
 mod failures;
 mod hearsay;

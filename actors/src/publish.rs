@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use crate::container::{Container, Health, Life, Proto};
 use crate::endpoint::{AddressOf, Endpoint, Endpoints, Reach};
-use crate::extract::{Findings, find_services};
+use crate::extract::find_services;
 use crate::record::{Host, RecordKey, RecordValue};
 use crate::service::{DomainName, Service, Skipped, check_name_length};
 
@@ -37,6 +37,22 @@ pub enum Method {
     Env,
     /// The label `highhock.discover`.
     Label,
+    /// Registrator's variables and labels, `SERVICE_NAME` and the like.
+    Registrator,
+    /// The labels that Docker Compose gives its containers.
+    Compose,
+}
+
+impl Method {
+    /// The name that settings and reports have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Env => "env",
+            Self::Label => "label",
+            Self::Registrator => "registrator",
+            Self::Compose => "compose",
+        }
+    }
 }
 
 /// What is the same for all of this host's records.
@@ -61,6 +77,8 @@ pub struct Rules {
     pub ttl: NonZeroU32,
     /// Which extractors run, in which order.
     pub methods: Vec<Method>,
+    /// Whether Compose services are put under their project: `<service>.<project>`.
+    pub compose_project: bool,
     /// Whether a container with a health check must be healthy to be published.
     pub health: bool,
     /// Whether a text beside a host's name does no harm. CoreDNS would answer that
@@ -99,8 +117,7 @@ pub struct Offer {
 /// Two services that come to one key are both wanted, the first named first: who
 /// holds a key is for the keeper of keys to say.
 pub fn offer(container: &Container, reach: &Reach, rules: &Rules) -> Offer {
-    let Findings { services, mut skipped } =
-        find_services(container, &rules.methods, &rules.domain);
+    let (services, mut skipped) = find_services(container, rules);
 
     if let Some(reason) = reason_to_withhold(container, rules.health) {
         // Its ports tell nothing now: the engine unbinds those of one that ended.
@@ -109,20 +126,44 @@ pub fn offer(container: &Container, reach: &Reach, rules: &Rules) -> Offer {
 
     let mut wanted = Vec::new();
     for service in &services {
-        for record in wanted_records(container, service, reach, rules) {
-            match record {
-                Ok(mut record) => {
-                    skipped.extend(see_to_hiding_text(service, &mut record.value, rules));
-                    wanted.push(record);
-                }
-                Err(reason) => skipped.push(Skipped::new(&service.to_string(), reason)),
-            }
-        }
+        let mut records = records_for(container, service, reach, rules);
+        wanted.append(&mut records.wanted);
+        skipped.append(&mut records.skipped);
     }
     Offer { services, wanted, skipped, withheld: None }
 }
 
-fn reason_to_withhold(container: &Container, by_health: bool) -> Option<String> {
+/// What comes of one service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServiceRecords {
+    /// Its records.
+    pub wanted: Vec<WantedRecord>,
+    /// What of it was left out, and why.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Works out the records of one service.
+pub(crate) fn records_for(
+    container: &Container,
+    service: &Service,
+    reach: &Reach,
+    rules: &Rules,
+) -> ServiceRecords {
+    let mut records = ServiceRecords::default();
+    for record in wanted_records(container, service, reach, rules) {
+        match record {
+            Ok(mut record) => {
+                records.skipped.extend(see_to_hiding_text(service, &mut record.value, rules));
+                records.wanted.push(record);
+            }
+            Err(reason) => records.skipped.push(Skipped::new(&service.to_string(), reason)),
+        }
+    }
+    records
+}
+
+/// Why a container as a whole is to be left out by what its inspection says.
+pub(crate) fn reason_to_withhold(container: &Container, by_health: bool) -> Option<String> {
     let unfit = match container.life {
         Life::Running => return reason_of_health(container, by_health),
         Life::Created => "is created, but not started",
@@ -269,7 +310,7 @@ fn instance_key(
 
 #[cfg(test)]
 impl Rules {
-    /// Rules for tests to build on.
+    /// The rules of a host with nothing particular about it, for tests to build on.
     pub(crate) fn sample() -> Self {
         Self {
             prefix: "skydns".into(),
@@ -281,6 +322,7 @@ impl Rules {
             host6: None,
             ttl: NonZeroU32::new(60).unwrap(),
             methods: vec![Method::Env, Method::Label],
+            compose_project: false,
             health: true,
             text_beside_name: true,
         }

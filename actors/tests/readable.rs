@@ -86,7 +86,8 @@ fn rules(random: &mut fastrand::Rng) -> Rules {
         host: Host::parse(host).unwrap(),
         host6: random.bool().then(|| "2001:db8::6".parse().unwrap()),
         ttl: NonZeroU32::new(60).unwrap(),
-        methods: vec![Method::Env, Method::Label],
+        methods: vec![Method::Env, Method::Label, Method::Registrator, Method::Compose],
+        compose_project: random.bool(),
         health: true,
         text_beside_name: false,
     }
@@ -109,6 +110,11 @@ fn container(random: &mut fastrand::Rng) -> Container {
         let of_one = format!("highhock.{}.{attribute}", any(random, &[&names[0], &names[1]]));
         labels.insert(random.choice([format!("highhock.{attribute}"), of_one]).unwrap(), value);
     }
+    for said in ["SERVICE_NAME", "SERVICE_81_NAME", "com.docker.compose.service"] {
+        labels.insert(said.into(), name(random));
+    }
+    labels.insert("com.docker.compose.project".into(), name(random));
+    let image = format!("registry:5000/team/{}:1", name(random));
     let bound_to = |address: &str, port, proto| Binding {
         port,
         proto,
@@ -137,7 +143,7 @@ fn container(random: &mut fastrand::Rng) -> Container {
         ],
         exposed: Vec::new(),
         networks: [("web".to_owned(), attachment)].into(),
-        image: "highhock-test".into(),
+        image,
         stop_signal: 15,
         likeness: 0,
     }

@@ -211,7 +211,7 @@ pub static KEYS: &[Key] = &[
     Key::new(
         "discovery.methods",
         Kind::List {
-            takes: "a list of env and label, each at most once",
+            takes: "a list of env, label, registrator and compose, each at most once",
             check: |text| values::method(text).map(drop),
         },
         Is("env,label"),
@@ -254,9 +254,8 @@ pub static KEYS: &[Key] = &[
         "discovery.composeProject",
         Kind::Truth,
         Is("false"),
-        "Put Compose services under their project",
-    )
-    .not_yet(),
+        "Put Compose services under their project: <service>.<project>",
+    ),
     Key::new("dns.listen", ENDPOINTS, Is("127.0.0.1:5354"), "Standalone: where DNS is answered")
         .not_yet(),
     Key::new(

@@ -62,6 +62,7 @@ fn nothing_set_gives_the_defaults_of_the_contract() {
     assert_eq!((discovery.address, discovery.host6), (AddressOf::Host, None));
     assert_eq!(discovery.metadata, []);
     assert_eq!((discovery.methods, discovery.health), (vec![Method::Env, Method::Label], true));
+    assert!(!discovery.compose_project);
     assert_eq!((log.level, log.format), (LogLevel::Notice, LogFormat::Terminal));
 }
 
@@ -131,6 +132,16 @@ fn the_later_layer_wins_key_by_key() {
 }
 
 #[test]
+fn every_method_may_be_named_in_any_order() {
+    let mut sources = with_environment(&[("HIGHHOCK_DISCOVERY__COMPOSEPROJECT", "true")]);
+    sources.flags = vec![flag("discovery.methods", "compose,registrator,label,env")];
+    let discovery = settings(&sources).discovery;
+    let expected = [Method::Compose, Method::Registrator, Method::Label, Method::Env];
+    assert_eq!(discovery.methods, expected);
+    assert!(discovery.compose_project);
+}
+
+#[test]
 fn every_fault_of_every_layer_is_told_at_once() {
     let mut sources = with_file("tests/fixtures/several-faults.json");
     sources.environment =
@@ -138,7 +149,7 @@ fn every_fault_of_every_layer_is_told_at_once() {
     sources.flags = vec![flag("logFormat", "xml"), flag("etcd.ttl", "60")];
     let file = sources.file.clone().unwrap().display().to_string();
     let expected = [
-        format!("{file}: discovery.methods: found the list [\"env\", \"env\"] (an entry stands twice); takes a list of env and label, each at most once"),
+        format!("{file}: discovery.methods: found the list [\"env\", \"env\"] (an entry stands twice); takes a list of env, label, registrator and compose, each at most once"),
         format!("{file}: docker: found a value of its own; takes a table of keys"),
         format!("{file}: etcd.ttl: found 4; takes a whole number from 5 to 86400 (seconds)"),
         format!("{file}: etcd.url: found \"ftp://etcd/\"; takes the URL of an etcd member, as http://127.0.0.1:2379/, or those of several with commas between them"),
@@ -172,8 +183,7 @@ fn metadata_names_one_cloud_or_all() {
 fn what_this_version_lacks_is_refused_in_every_key() {
     let wanted = |key: &Key| match key.path {
         "store" => Some("standalone"),
-        "discovery.methods" => Some("env,registrator"),
-        "discovery.composeProject" | "admin.allowRemote" => Some("true"),
+        "admin.allowRemote" => Some("true"),
         _ if key.is_for_later() => Some("something"),
         _ => None,
     };
@@ -186,7 +196,7 @@ fn what_this_version_lacks_is_refused_in_every_key() {
         assert!(faults[0].contains("not available in this version"), "{faults:?}");
         count += 1;
     }
-    assert_eq!(count, 9);
+    assert_eq!(count, 7);
 }
 
 #[test]

@@ -107,6 +107,8 @@ pub struct Discovery {
     pub metadata: Vec<Cloud>,
     /// Which extractors run, in which order; one at least, none twice.
     pub methods: Vec<Method>,
+    /// Whether Compose services are put under their project.
+    pub compose_project: bool,
     /// Whether a container with a health check must be healthy to be published.
     pub health: bool,
     /// How long a container that got its stop signal is left out at the most; `None`: the
@@ -190,6 +192,7 @@ impl Settings {
                 metadata: parsed_if_set(inputs, "discovery.metadata", values::clouds)?
                     .unwrap_or_default(),
                 methods: methods(inputs)?,
+                compose_project: read("discovery.composeProject", |path| inputs.truth(path))?,
                 health: read("discovery.health", |path| inputs.truth(path))?,
                 drain: drain(inputs)?,
             },

@@ -331,7 +331,8 @@ pub(super) fn method(text: &str) -> Result<Method, Rejection> {
     match text {
         "env" => Ok(Method::Env),
         "label" => Ok(Method::Label),
-        "registrator" | "compose" => Err(Rejection::NotAvailable),
+        "registrator" => Ok(Method::Registrator),
+        "compose" => Ok(Method::Compose),
         _ => Err(Rejection::Unfit(None)),
     }
 }
@@ -447,7 +448,9 @@ mod tests {
         for unfit in ["", "eth 0", "a/b", "0123456789abcdef"] {
             assert!(interface(unfit).is_err(), "{unfit}");
         }
-        assert_eq!(method("compose"), Err(Rejection::NotAvailable));
+        for name in ["env", "label", "registrator", "compose"] {
+            assert_eq!(method(name).unwrap().as_str(), name);
+        }
         assert_eq!(method("labels"), Err(Rejection::Unfit(None)));
     }
 }

@@ -16,6 +16,7 @@ mod clusters;
 mod commands;
 mod fleet;
 mod leases;
+mod methods;
 mod onlooker;
 mod outages;
 mod ownership;

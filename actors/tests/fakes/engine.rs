@@ -98,6 +98,13 @@ impl Engine {
         self.0.borrow_mut().containers.remove(&id(n));
     }
 
+    /// What the container number `n` is doing, and its first port outside.
+    pub fn life_and_port(&self, n: usize) -> (Life, u16) {
+        let state = self.0.borrow();
+        let container = &state.containers[&id(n)];
+        (container.life, container.bindings[0].host_port)
+    }
+
     /// All containers, running or not.
     pub fn containers(&self) -> Vec<Container> {
         self.0.borrow().containers.values().cloned().collect()
@@ -140,6 +147,15 @@ impl Engine {
     pub fn start(&self, n: usize, container: Container) {
         let at = container.started.0;
         self.run(container);
+        self.tell(n, Happening::Started, at);
+    }
+
+    /// Has a container started anew with another port outside, and tells of it.
+    pub fn change_port(&self, n: usize, at: i128) {
+        self.change_number(n, |one| {
+            one.started = EngineTime(at);
+            one.bindings[0].host_port = one.bindings[0].host_port.wrapping_add(7).max(1);
+        });
         self.tell(n, Happening::Started, at);
     }
 

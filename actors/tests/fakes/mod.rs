@@ -45,6 +45,7 @@ pub fn settings() -> CoreSettings {
             host6: None,
             ttl: NonZeroU32::new(60).unwrap(),
             methods: vec![Method::Env, Method::Label],
+            compose_project: false,
             health: true,
             text_beside_name: true,
         },
