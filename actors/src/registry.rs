@@ -1,6 +1,6 @@
 //! Registry: owns who watches what, and supervises the watchers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +83,7 @@ pub struct SharesNetwork {
 
 /// Asks what the registry knows of every container.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "HashMap<ContainerId, KnownContainer>")]
+#[rtype(result = "BTreeMap<ContainerId, KnownContainer>")]
 pub struct KnownContainers;
 
 /// What the registry knows of a container.
@@ -175,10 +175,10 @@ impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
 /// Keeps one watcher for every container that runs.
 pub struct Registry<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
-    watched: HashMap<ContainerId, Watched<S, R>>,
+    watched: BTreeMap<ContainerId, Watched<S, R>>,
     roster_courier: Courier<Roster>,
     /// Who is watched; `None` since it changed.
-    roster: Option<Arc<HashSet<ContainerId>>>,
+    roster: Option<Arc<BTreeSet<ContainerId>>>,
     /// When the newest listing was asked for.
     listed: Option<Instant>,
     exhausted: Exhausted,
@@ -194,7 +194,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         });
         Self {
             setup,
-            watched: HashMap::new(),
+            watched: BTreeMap::new(),
             roster_courier: roster,
             roster: None,
             listed: None,
@@ -285,7 +285,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// A container in another's network shows no change of that other in its own row. It
     /// may be in it by way of a third.
     fn stir_dependents(&mut self, changed: &ContainerId) {
-        let mut reached = HashSet::from([changed.clone()]);
+        let mut reached = BTreeSet::from([changed.clone()]);
         let mut targets = vec![changed.clone()];
         while let Some(target) = targets.pop() {
             let name = self.watched.get(&target).map(|watched| watched.name.clone());
@@ -426,7 +426,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<Weigh> for Registry<S, R> {
     type Result = actix::ResponseFuture<Weight>;
 
     fn handle(&mut self, message: Weigh, _: &mut Self::Context) -> Self::Result {
-        let weighed: HashSet<ContainerId> = message.containers.into_iter().collect();
+        let weighed: BTreeSet<ContainerId> = message.containers.into_iter().collect();
         let watchers: Vec<_> = self
             .watched
             .iter()

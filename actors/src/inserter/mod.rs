@@ -3,7 +3,7 @@
 mod lease;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Domain {
 #[rtype(result = "()")]
 pub struct Roster {
     /// All that the registry watches.
-    pub containers: Arc<HashSet<ContainerId>>,
+    pub containers: Arc<BTreeSet<ContainerId>>,
     /// When the listing that they are from was asked for.
     pub asked: Instant,
 }
@@ -423,7 +423,7 @@ async fn read_all<R: RecordStore>(
     keys: Vec<RecordKey>,
     leases: Vec<LeaseId>,
 ) -> Result<Vec<ReadOutcome>, StoreError> {
-    let mut found: HashMap<RecordKey, ReadResult> = HashMap::new();
+    let mut found: BTreeMap<RecordKey, ReadResult> = BTreeMap::new();
     for lease in leases {
         let on_lease = store.leased(lease).await?;
         found.extend(on_lease.into_iter().map(|(key, found)| (key, Ok(Some(found)))));

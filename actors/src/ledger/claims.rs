@@ -1,7 +1,7 @@
 //! Who wants what: the ledger's side towards the watchers.
 
 use slog::warn;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::Ledger;
@@ -25,7 +25,7 @@ impl Ledger {
             return;
         }
         let before = self.containers.insert(id.clone(), domain.clone());
-        let mut keys: HashSet<RecordKey> =
+        let mut keys: BTreeSet<RecordKey> =
             before.iter().flat_map(|old| old.wanted.iter()).map(|old| old.key.clone()).collect();
         for key in &keys {
             if let Some(entry) = self.entries.get_mut(key) {

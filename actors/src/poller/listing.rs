@@ -1,7 +1,7 @@
 //! One listing: what it says, and how much of it is believed.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct Beliefs {
     /// Which one answered the last time in its place.
     stranger: Option<EngineIdentity>,
     /// What was missing in a listing that was not believed.
-    suspects: HashSet<ContainerId>,
+    suspects: BTreeSet<ContainerId>,
 }
 
 /// What came of a listing that the engine answered.

@@ -1,7 +1,7 @@
 //! The engine's event stream, from the poller's side: followed, opened anew, and
 //! mistrusted where listings tell what it didn't.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, SpawnHandle, WrapFuture};
@@ -38,7 +38,7 @@ pub(super) struct Stream {
     open_since: Option<Instant>,
     failures: u32,
     /// What listings told while no event did.
-    untold: HashSet<ContainerId>,
+    untold: BTreeSet<ContainerId>,
     mistrusted: Option<Instant>,
 }
 

@@ -328,10 +328,8 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
     /// Tells the inserter what is to be published now, by Docker's state and what events
     /// told since. Gives when that may change by itself.
     fn publish(&mut self, now: Instant) -> Option<Instant> {
-        if self.settled_stirs.is_none() {
-            // Nothing is known yet, or no more: that is not nothing.
-            return None;
-        }
+        // Where nothing is known, yet or any more, nothing is told: that is not nothing.
+        self.settled_stirs?;
         let Some(known) = &self.known else {
             self.tell(Domain::nothing(self.id.clone()));
             return None;
