@@ -25,6 +25,7 @@ pub mod host;
 pub mod hostname;
 mod lines;
 pub mod logging;
+pub mod metadata;
 pub mod records;
 pub mod run;
 pub mod secret;

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod apis;
 mod bad_input;
 mod churn;
