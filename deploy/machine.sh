@@ -114,6 +114,7 @@ purpose_of() {
     curl) say 'to ask Docker and etcd over HTTP' ;;
     dig) say 'to ask for DNS records' ;;
     docker) say 'the Docker client' ;;
+    docker-compose) say 'to make containers as Docker Compose does' ;;
     dockerd) say 'the Docker engine, as none answers' ;;
     etcd) say 'the store that HighHock writes to' ;;
     ip) say "to find and tidy up the host's network interfaces" ;;

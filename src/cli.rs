@@ -27,6 +27,9 @@ pub enum Command {
         /// Shows it as JSON
         #[structopt(long)]
         json: bool,
+        /// Shows how it comes to that: what each container says, and what becomes of it
+        #[structopt(long)]
+        explain: bool,
     },
 }
 
@@ -195,8 +198,10 @@ mod tests {
             ("highhock", Command::Run),
             ("highhock run", Command::Run),
             ("highhock check", Command::Check),
-            ("highhock records", Command::Records { json: false }),
-            ("highhock records --json", Command::Records { json: true }),
+            ("highhock records", Command::Records { json: false, explain: false }),
+            ("highhock records --json", Command::Records { json: true, explain: false }),
+            ("highhock records --explain", Command::Records { json: false, explain: true }),
+            ("highhock records --json --explain", Command::Records { json: true, explain: true }),
         ] {
             let invocation = parse(line).unwrap();
             assert_eq!(invocation.command, command, "{line}");

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use highhock::check::check;
 use highhock::cli::{self, Command};
 use highhock::host::{self, NoHost, Published};
+use highhock::metadata::Metadata;
 use highhock::run::{Ended, run};
-use highhock::settings::{self, Environment, Loaded, Settings};
+use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
 use highhock::settle::{NotSettled, ask_engine, ask_etcd, assume_etcd, docker, rules};
 use highhock::signals::Signals;
-use highhock::{exit, logging, records};
-use highhock_actors::preview::preview;
+use highhock::{exit, explain, logging, records};
+use highhock_actors::preview::{Preview, preview};
 use slog::{Logger, warn};
 
 fn main() -> ExitCode {
@@ -31,12 +32,22 @@ fn main() -> ExitCode {
     for warning in &warnings {
         warn!(log, "{}", warning);
     }
-    let published = host::find(&settings.discovery, &environment, host::interfaces);
     actix_rt::System::new().block_on(async {
+        let asked = async |clouds: &[Cloud]| Metadata::of(&environment).ask(clouds).await;
+        let published = host::find(&settings.discovery, &environment, host::interfaces, asked);
+        let published = published.await;
         match invocation.command {
             Command::Run => run_daemon(settings, published, log).await,
             Command::Check => run_check(&settings, &published, &log).await,
-            Command::Records { json } => run_records(&settings, published, json, &log).await,
+            Command::Records { json, explain } => {
+                let write = match (explain, json) {
+                    (false, false) => records::write_table,
+                    (false, true) => records::write_json,
+                    (true, false) => explain::write_table,
+                    (true, true) => explain::write_json,
+                };
+                run_records(&settings, published, write, &log).await
+            }
         }
     })
 }
@@ -82,7 +93,7 @@ async fn run_check(
 async fn run_records(
     settings: &Settings,
     published: Result<Published, NoHost>,
-    json: bool,
+    write: fn(&Preview, &mut Vec<u8>) -> io::Result<()>,
     log: &Logger,
 ) -> ExitCode {
     let published = match published {
@@ -114,12 +125,7 @@ async fn run_records(
         Err(error) => return fail(exit::UNAVAILABLE, &error),
     };
     let mut text = Vec::new();
-    let written = if json {
-        records::write_json(&preview, &mut text)
-    } else {
-        records::write_table(&preview, &mut text)
-    };
-    match written.and_then(|()| io::stdout().write_all(&text)) {
+    match write(&preview, &mut text).and_then(|()| io::stdout().write_all(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(exit::UNAVAILABLE, &format!("writing to standard output: {error}")),
     }

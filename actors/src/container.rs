@@ -134,8 +134,12 @@ impl ContainerRow {
     /// Whether this newer row tells of a change since the older one. A restart
     /// may show in nothing but a smaller uptime.
     pub fn differs_from(&self, older: &Self) -> bool {
-        self.likeness != older.likeness
-            || matches!((self.uptime, older.uptime), (Some(new), Some(old)) if new < old)
+        self.likeness != older.likeness || self.is_younger_than(older)
+    }
+
+    /// Whether the container was started anew between the two rows, by its uptime.
+    pub fn is_younger_than(&self, older: &Self) -> bool {
+        matches!((self.uptime, older.uptime), (Some(new), Some(old)) if new < old)
     }
 }
 

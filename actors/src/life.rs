@@ -15,7 +15,7 @@ use crate::inserter::{
 use crate::ledger::{Counts, Deeds, RecordReport, Terms};
 use crate::meter::MeterReading;
 use crate::metered::{AbortOnDrop, Metered, MeteredContext};
-use crate::poller::{DockerPoller, Poll};
+use crate::poller::{DockerPoller, Poll, PollerSetup};
 use crate::publish::Rules;
 use crate::registry::{InserterRebuilt, Registry, ReportContainers};
 use crate::seat::Seat;
@@ -42,6 +42,11 @@ pub struct CoreSettings {
     pub poll: Duration,
     /// Time between two looks of a watcher at its container.
     pub look: Duration,
+    /// Whether the engine's events are followed too.
+    pub events: bool,
+    /// How long a container that got its stop signal is left out at the most; `None`: it
+    /// stays until it ends. Only events tell of the signal.
+    pub drain: Option<Duration>,
 }
 
 /// Tells that an actor fails again and again.
@@ -107,8 +112,10 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         let watchers = Rc::new(WatcherSetup {
             source: Rc::clone(&source),
             inserter: inserter.clone(),
+            registry: registry.clone(),
             rules: settings.rules,
             look_every: settings.look,
+            drain: settings.drain,
             inspections: Semaphore::new(INSPECTIONS),
             log: logger("ContainerWatcher"),
         });
@@ -117,8 +124,16 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
             move || Registry::new(Rc::clone(&watchers), registry_exhausted.clone());
         let (poll, poller_log, registry_seat) =
             (settings.poll, logger("DockerPoller"), registry.clone());
+        let (events, beliefs) = (settings.events, Rc::default());
         let build_poller = move || {
-            DockerPoller::new(Rc::clone(&source), registry_seat.clone(), poll, poller_log.clone())
+            DockerPoller::new(PollerSetup {
+                source: Rc::clone(&source),
+                registry: registry_seat.clone(),
+                every: poll,
+                events,
+                beliefs: Rc::clone(&beliefs),
+                log: poller_log.clone(),
+            })
         };
 
         // What a rebuilt actor lacks, the one before it in the flow tells again.

@@ -7,7 +7,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use slog::{Discard, Logger, o};
 use tokio::time::Instant;
 
-use crate::container::ContainerId;
+use crate::container::{ContainerId, Life};
+use crate::explain::{Explanation, explain};
 use crate::inserter::Domain;
 use crate::ledger::{Deeds, Ledger, RecordReport, Terms};
 use crate::publish::{Rules, offer};
@@ -24,7 +25,7 @@ const INSPECTIONS: usize = 8;
 pub struct Preview {
     /// The records, by key. One that another container of this host has stands by.
     pub records: Vec<RecordReport>,
-    /// By container: its id, its name, and what is left out of what it says.
+    /// The containers, by name: what is left out of what each says, and how it all came.
     pub containers: Vec<PreviewedContainer>,
 }
 
@@ -35,10 +36,14 @@ pub struct PreviewedContainer {
     pub id: ContainerId,
     /// Its name.
     pub name: String,
+    /// What it is doing.
+    pub life: Life,
     /// Why it is left out as a whole.
     pub withheld: Option<String>,
     /// What is left out, and why.
     pub skipped: Vec<Skipped>,
+    /// How its words come to its records.
+    pub explanation: Explanation,
 }
 
 /// Lists and inspects what runs, once.
@@ -63,6 +68,7 @@ pub async fn preview<S: ContainerSource>(
     let mut containers = Vec::new();
     for (container, reach) in inspected.into_iter().flatten() {
         let offer = offer(&container, &reach, rules);
+        let explanation = explain(&container, &reach, rules);
         ledger.tell(
             Domain {
                 container: container.id.clone(),
@@ -75,8 +81,10 @@ pub async fn preview<S: ContainerSource>(
         containers.push(PreviewedContainer {
             id: container.id,
             name: container.name,
+            life: container.life,
             withheld: offer.withheld,
             skipped: offer.skipped,
+            explanation,
         });
     }
     containers.sort_by(|one, other| one.name.cmp(&other.name));

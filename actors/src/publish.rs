@@ -1,18 +1,25 @@
 //! From what a container is to the records that should stand for it.
 
+use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
 
 use crate::container::{Container, Health, Life, Proto};
-use crate::endpoint::Reach;
-use crate::extract::{Findings, find_services};
+use crate::endpoint::{AddressOf, Endpoint, Endpoints, Reach};
+use crate::extract::find_services;
 use crate::record::{Host, RecordKey, RecordValue};
 use crate::service::{DomainName, Service, Skipped, check_name_length};
 
 /// The label by which a container opts out of being published by its health.
 const HEALTH_LABEL: &str = "highhock.health";
 
-/// What that label says to opt out.
+/// The label by which a container opts out of being withdrawn at its stop signal.
+const DRAIN_LABEL: &str = "highhock.drain";
+
+/// What such a label says to opt out.
 const IGNORE: &str = "ignore";
+
+/// What the key of an instance ends in that is reached by IPv6, beside the first.
+const BY_IPV6: &str = "-6";
 
 /// How keys are laid out under a service's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +37,22 @@ pub enum Method {
     Env,
     /// The label `highhock.discover`.
     Label,
+    /// Registrator's variables and labels, `SERVICE_NAME` and the like.
+    Registrator,
+    /// The labels that Docker Compose gives its containers.
+    Compose,
+}
+
+impl Method {
+    /// The name that settings and reports have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Env => "env",
+            Self::Label => "label",
+            Self::Registrator => "registrator",
+            Self::Compose => "compose",
+        }
+    }
 }
 
 /// What is the same for all of this host's records.
@@ -43,12 +66,19 @@ pub struct Rules {
     pub layout: Layout,
     /// This host in instance keys: one label, lower case, at most 30 bytes.
     pub hostname: String,
-    /// The address to publish.
+    /// Whose address to publish.
+    pub address: AddressOf,
+    /// This host's address.
     pub host: Host,
+    /// Its IPv6 address, where IPv6 is published beside the first address. For
+    /// [`Layout::Instance`] only: in the other a name has one record.
+    pub host6: Option<Ipv6Addr>,
     /// The `ttl` in a record, in seconds, where a container says no other.
     pub ttl: NonZeroU32,
     /// Which extractors run, in which order.
     pub methods: Vec<Method>,
+    /// Whether Compose services are put under their project: `<service>.<project>`.
+    pub compose_project: bool,
     /// Whether a container with a health check must be healthy to be published.
     pub health: bool,
     /// Whether a text beside a host's name does no harm. CoreDNS would answer that
@@ -63,8 +93,8 @@ pub struct WantedRecord {
     pub key: RecordKey,
     /// What.
     pub value: RecordValue,
-    /// Whether `value.host` is an address of this host's own (not one that the
-    /// container's attributes name): an earlier record of it is known by that.
+    /// Whether `value.host` is an address of this host's or the container's own (not one
+    /// that the container's attributes name): an earlier record of it is known by that.
     pub own_host: bool,
 }
 
@@ -87,8 +117,7 @@ pub struct Offer {
 /// Two services that come to one key are both wanted, the first named first: who
 /// holds a key is for the keeper of keys to say.
 pub fn offer(container: &Container, reach: &Reach, rules: &Rules) -> Offer {
-    let Findings { services, mut skipped } =
-        find_services(container, &rules.methods, &rules.domain);
+    let (services, mut skipped) = find_services(container, rules);
 
     if let Some(reason) = reason_to_withhold(container, rules.health) {
         // Its ports tell nothing now: the engine unbinds those of one that ended.
@@ -97,18 +126,44 @@ pub fn offer(container: &Container, reach: &Reach, rules: &Rules) -> Offer {
 
     let mut wanted = Vec::new();
     for service in &services {
-        match wanted_record(container, service, reach, rules) {
-            Ok(mut record) => {
-                skipped.extend(see_to_hiding_text(service, &mut record.value, rules));
-                wanted.push(record);
-            }
-            Err(reason) => skipped.push(Skipped::new(&service.to_string(), reason)),
-        }
+        let mut records = records_for(container, service, reach, rules);
+        wanted.append(&mut records.wanted);
+        skipped.append(&mut records.skipped);
     }
     Offer { services, wanted, skipped, withheld: None }
 }
 
-fn reason_to_withhold(container: &Container, by_health: bool) -> Option<String> {
+/// What comes of one service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServiceRecords {
+    /// Its records.
+    pub wanted: Vec<WantedRecord>,
+    /// What of it was left out, and why.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Works out the records of one service.
+pub(crate) fn records_for(
+    container: &Container,
+    service: &Service,
+    reach: &Reach,
+    rules: &Rules,
+) -> ServiceRecords {
+    let mut records = ServiceRecords::default();
+    for record in wanted_records(container, service, reach, rules) {
+        match record {
+            Ok(mut record) => {
+                records.skipped.extend(see_to_hiding_text(service, &mut record.value, rules));
+                records.wanted.push(record);
+            }
+            Err(reason) => records.skipped.push(Skipped::new(&service.to_string(), reason)),
+        }
+    }
+    records
+}
+
+/// Why a container as a whole is to be left out by what its inspection says.
+pub(crate) fn reason_to_withhold(container: &Container, by_health: bool) -> Option<String> {
     let unfit = match container.life {
         Life::Running => return reason_of_health(container, by_health),
         Life::Created => "is created, but not started",
@@ -122,7 +177,7 @@ fn reason_to_withhold(container: &Container, by_health: bool) -> Option<String> 
 }
 
 fn reason_of_health(container: &Container, by_health: bool) -> Option<String> {
-    if !by_health || ignores_health(container) {
+    if !by_health || ignores(container, HEALTH_LABEL) {
         return None;
     }
     let unfit = match container.health {
@@ -133,18 +188,41 @@ fn reason_of_health(container: &Container, by_health: bool) -> Option<String> {
     Some(format!("{unfit} (the label `{HEALTH_LABEL}={IGNORE}` publishes it all the same)"))
 }
 
-fn ignores_health(container: &Container) -> bool {
-    let label = container.labels.get(HEALTH_LABEL);
+/// Whether a container stays published although it got its stop signal.
+pub(crate) fn ignores_drain(container: &Container) -> bool {
+    ignores(container, DRAIN_LABEL)
+}
+
+fn ignores(container: &Container, label: &str) -> bool {
+    let label = container.labels.get(label);
     label.is_some_and(|value| value.trim().eq_ignore_ascii_case(IGNORE))
+}
+
+/// The record of where a service can be reached, and the one of its IPv6 address beside it.
+fn wanted_records(
+    container: &Container,
+    service: &Service,
+    reach: &Reach,
+    rules: &Rules,
+) -> Vec<Result<WantedRecord, String>> {
+    let Endpoints { first, by_ipv6 } = match reach.endpoints(container, service, rules) {
+        Ok(endpoints) => endpoints,
+        Err(reason) => return vec![Err(reason)],
+    };
+    let record = |endpoint, suffix| wanted_record(container, service, endpoint, suffix, rules);
+    // A host that the container names stands for all addresses.
+    let is_apart = rules.layout == Layout::Instance && service.attributes.host.is_none();
+    let by_ipv6 = by_ipv6.filter(|_| is_apart).map(|endpoint| record(endpoint, BY_IPV6));
+    std::iter::once(record(first, "")).chain(by_ipv6).collect()
 }
 
 fn wanted_record(
     container: &Container,
     service: &Service,
-    reach: &Reach,
+    endpoint: Endpoint,
+    suffix: &str,
     rules: &Rules,
 ) -> Result<WantedRecord, String> {
-    let endpoint = reach.endpoint(service, &rules.host)?;
     let attributes = &service.attributes;
     let host = attributes.host.clone().unwrap_or(endpoint.host);
     check_leads_elsewhere(service, &host, rules)?;
@@ -159,7 +237,7 @@ fn wanted_record(
     };
     let key = match rules.layout {
         Layout::Flat => RecordKey::new(&rules.prefix, &rules.domain, &service.name, None),
-        Layout::Instance => instance_key(container, service, endpoint.proto, rules)?,
+        Layout::Instance => instance_key(container, service, endpoint.proto, suffix, rules)?,
     };
     Ok(WantedRecord { key, value, own_host: attributes.host.is_none() })
 }
@@ -207,21 +285,23 @@ fn see_to_hiding_text(
     Some(Skipped::new(&format!("highhock.{}.text={text}", service.name), reason))
 }
 
-/// The key of one instance. An instance's own part is at most 54 bytes long (a
+/// The key of one instance. An instance's own part is at most 56 bytes long (a
 /// host's name has 30 at most), so always a label; but it is part of the name that
 /// an SRV answer gives, which has a limit as a whole.
 fn instance_key(
     container: &Container,
     service: &Service,
     proto: Proto,
+    suffix: &str,
     rules: &Rules,
 ) -> Result<RecordKey, String> {
-    let suffix = match proto {
+    let of_proto = match proto {
         Proto::Tcp => "",
         Proto::Udp => "-udp",
         Proto::Sctp => "-sctp",
     };
-    let instance = format!("{}-{}-{}{suffix}", rules.hostname, container.id.short(), service.port);
+    let (host, id) = (&rules.hostname, container.id.short());
+    let instance = format!("{host}-{id}-{}{of_proto}{suffix}", service.port);
     let name_length = service.name.as_str().len() + ".".len() + rules.domain.as_str().len();
     check_name_length(instance.len() + ".".len() + name_length)
         .map_err(|reason| format!("{reason}, {instance:?} before it included"))?;
@@ -229,22 +309,33 @@ fn instance_key(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::container::NetworkMode;
-
-    fn rules() -> Rules {
-        Rules {
+impl Rules {
+    /// The rules of a host with nothing particular about it, for tests to build on.
+    pub(crate) fn sample() -> Self {
+        Self {
             prefix: "skydns".into(),
             domain: DomainName::parse("highhock.local").unwrap(),
             layout: Layout::Flat,
             hostname: "node1".into(),
+            address: AddressOf::Host,
             host: Host::parse("10.77.66.0").unwrap(),
+            host6: None,
             ttl: NonZeroU32::new(60).unwrap(),
             methods: vec![Method::Env, Method::Label],
+            compose_project: false,
             health: true,
             text_beside_name: true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::{Attachment, NetworkMode};
+
+    fn rules() -> Rules {
+        Rules::sample()
     }
 
     fn httpd() -> Container {
@@ -397,13 +488,94 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_address_has_a_record_beside_the_first() {
+        let host6 = Some("2001:db8::6".parse().unwrap());
+        let rules = Rules { layout: Layout::Instance, host6, ..rules() };
+        let container = Container::sample()
+            .env("DISCOVER", "httpd:80,ns:53/udp,v4:81,one:82,named:83")
+            .label("highhock.priority", "10")
+            .label("highhock.named.host", "web.example.com")
+            .bind("80/tcp -> 0.0.0.0:8080")
+            .bind("80/tcp -> [::]:8081")
+            .bind("53/udp -> 0.0.0.0:1053")
+            .bind("53/udp -> [::]:1053")
+            .bind("81/tcp -> 0.0.0.0:81")
+            .bind("82/tcp -> 192.0.2.7:82")
+            .bind("83/tcp -> 0.0.0.0:83")
+            .bind("83/tcp -> [::]:83");
+        let six = offered(&container, &rules);
+        let (below, id) = ("skydns/local/highhock", "node1-0123456789ab");
+        let record = |end: &str, host: &str, port: u16| {
+            let name = end.split('/').next().unwrap();
+            let end = end.split('/').nth(1).unwrap();
+            let host = format!(r#"{{"host":"{host}","port":{port},"priority":10,"ttl":60}}"#);
+            format!("{below}/{name}/{id}-{end} = {host}")
+        };
+        assert_eq!(
+            wanted(&six),
+            [
+                record("httpd/80", "10.77.66.0", 8080),
+                record("httpd/80-6", "2001:db8::6", 8081),
+                record("ns/53-udp", "10.77.66.0", 1053),
+                record("ns/53-udp-6", "2001:db8::6", 1053),
+                record("v4/81", "10.77.66.0", 81),
+                record("one/82", "192.0.2.7", 82),
+                record("named/83", "web.example.com", 83),
+            ],
+        );
+        assert_eq!(six.wanted.iter().filter(|record| !record.own_host).count(), 1);
+        assert_eq!(six.skipped, []);
+
+        let without = offered(&container, &Rules { host6: None, ..rules.clone() });
+        assert_eq!(without.wanted.len(), 5);
+        // A name has one record there.
+        let flat = offered(&container, &Rules { layout: Layout::Flat, ..rules });
+        assert_eq!(flat.wanted.len(), 5);
+    }
+
+    #[test]
+    fn a_containers_own_address_takes_no_published_port() {
+        let attachment = Attachment {
+            address4: Some([172, 18, 0, 2].into()),
+            address6: Some("fd00::2".parse().unwrap()),
+        };
+        let container = Container {
+            networks: [("web".to_owned(), attachment)].into(),
+            exposed: vec![(53, Proto::Udp)],
+            ..Container::sample().env("DISCOVER", "httpd:80,ns:53")
+        };
+        let rules = Rules { address: AddressOf::Container, layout: Layout::Instance, ..rules() };
+        let below = "skydns/local/highhock";
+        let (httpd, ns) = ("httpd/node1-0123456789ab-80", "ns/node1-0123456789ab-53-udp");
+        assert_eq!(
+            wanted(&offered(&container, &rules)),
+            [
+                format!(r#"{below}/{httpd} = {{"host":"172.18.0.2","port":80,"ttl":60}}"#),
+                format!(r#"{below}/{ns} = {{"host":"172.18.0.2","port":53,"ttl":60}}"#),
+            ],
+        );
+        let six = offered(&container, &Rules { host6: Some(Ipv6Addr::LOCALHOST), ..rules.clone() });
+        assert_eq!(six.wanted.len(), 4);
+        let expected = format!(r#"{below}/{ns}-6 = {{"host":"fd00::2","port":53,"ttl":60}}"#);
+        assert_eq!(wanted(&six)[3], expected);
+
+        let lost = offered(&container.label("highhock.network", "wep"), &rules);
+        assert_eq!((lost.wanted.len(), lost.skipped.len()), (0, 2));
+        assert!(lost.skipped[0].reason.contains("\"web\""), "{:?}", lost.skipped);
+    }
+
+    #[test]
     fn the_longest_instance_part_is_a_label() {
-        let rules = Rules { layout: Layout::Instance, hostname: "h".repeat(30), ..rules() };
-        let container =
-            Container::sample().env("DISCOVER", "a:65535").bind("65535/sctp -> 0.0.0.0:1");
+        let rules = Rules {
+            layout: Layout::Instance,
+            hostname: "h".repeat(30),
+            host6: Some("2001:db8::6".parse().unwrap()),
+            ..rules()
+        };
+        let container = Container::sample().env("DISCOVER", "a:65535").bind("65535/sctp -> [::]:1");
         let offer = offered(&container, &rules);
-        let instance = offer.wanted[0].key.as_str().rsplit('/').next().unwrap();
-        assert_eq!(instance.len(), 54);
+        let instance = offer.wanted[1].key.as_str().rsplit('/').next().unwrap();
+        assert_eq!(instance.len(), 56);
     }
 
     #[test]

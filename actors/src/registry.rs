@@ -1,6 +1,6 @@
 //! Registry: owns who watches what, and supervises the watchers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::inserter::{Domain, EtcdInserter, Roster};
 use crate::life::Exhausted;
 use crate::meter::Meter;
 use crate::metered::{AbortOnDrop, Metered, MeteredContext};
-use crate::poller::KnownRows;
-use crate::source::ContainerSource;
+use crate::source::{ContainerSource, Event, Happening};
 use crate::store::RecordStore;
 use crate::watcher::{
-    ContainerReport, ContainerWatcher, Departed, Departure, Look, Report, Retell, WatcherSetup,
+    ContainerReport, ContainerWatcher, CountRecords, Departed, Departure, Look, Report, Retell,
+    WatcherSetup,
 };
 
 static METER: Meter = Meter::new("Registry", 64);
@@ -35,17 +35,19 @@ static METER: Meter = Meter::new("Registry", 64);
 const RESPAWN: Backoff =
     Backoff { first: Duration::from_secs(4), factor: 4, cap: Duration::from_secs(60) };
 
-/// A container is in the newest listing, and its row is new.
+/// A container is in the newest listing, and its row is new. The answer tells whether an
+/// event had told of a change since the listing before.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "bool")]
 pub struct ContainerSeen {
     /// The row.
     pub row: Arc<ContainerRow>,
 }
 
-/// A container is not in the newest listing.
+/// A container is not in the newest listing. The answer tells whether an event had told
+/// of that.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "bool")]
 pub struct ContainerGone {
     /// Which one.
     pub container: ContainerId,
@@ -61,10 +63,54 @@ pub struct Listed {
     pub asked: Instant,
 }
 
-/// Asks for the newest row of every container that the registry knows.
+/// An event named a container.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "KnownRows")]
+#[rtype(result = "()")]
+pub struct ContainerNamed {
+    /// What it tells.
+    pub event: Event,
+}
+
+/// Tells that a container shares another's network, which a watcher learns by inspecting.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct SharesNetwork {
+    /// Which one.
+    pub container: ContainerId,
+    /// And how it is tied to the network.
+    pub network: NetworkMode,
+}
+
+/// Asks what the registry knows of every container.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "BTreeMap<ContainerId, KnownContainer>")]
 pub struct KnownContainers;
+
+/// What the registry knows of a container.
+#[derive(Clone, Debug)]
+pub struct KnownContainer {
+    /// Its newest row; `None`: only events have named it so far.
+    pub row: Option<Arc<ContainerRow>>,
+    /// Whether an event told that it ended.
+    pub is_down: bool,
+}
+
+/// Asks how many of all records are of these containers.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Weight")]
+pub struct Weigh {
+    /// Which ones.
+    pub containers: Vec<ContainerId>,
+}
+
+/// What containers weigh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// How many records are to be for them.
+    pub records: usize,
+    /// How many for all.
+    pub of: usize,
+}
 
 /// The inserter is a new one and knows nothing: all is to be told again.
 #[derive(Clone, Debug, Message)]
@@ -78,23 +124,61 @@ pub struct ReportContainers;
 
 /// One container under watch.
 struct Watched<S: ContainerSource, R: RecordStore> {
-    row: Arc<ContainerRow>,
+    name: String,
+    /// What is newest of what listings and events told.
+    newest: Look,
+    network: NetworkMode,
     /// `None` while the watcher lies fallen and waits for its successor.
     watcher: Option<Addr<ContainerWatcher<S, R>>>,
     looks: Option<Courier<Look>>,
     task: Option<AbortOnDrop>,
     failures: Failures,
-    /// Counts the rows, so that a departure can tell whether one came after it.
-    rows: u64,
+    /// Counts what was told, so that a departure can tell whether something came after it.
+    told: u64,
+}
+
+impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
+    fn new(name: String) -> Self {
+        Self {
+            name,
+            newest: Look::default(),
+            network: NetworkMode::Own,
+            watcher: None,
+            looks: None,
+            task: None,
+            failures: Failures::default(),
+            told: 0,
+        }
+    }
+
+    /// Hands the watcher what is newest. One that lies fallen gets it when it is replaced.
+    fn tell(&mut self) {
+        self.told += 1;
+        if let Some(looks) = &mut self.looks {
+            looks.bring(self.newest.clone());
+        }
+    }
+
+    fn take_row(&mut self, row: Arc<ContainerRow>) {
+        self.network = row.network.clone();
+        self.name.clone_from(&row.name);
+        self.newest.row = Some(row);
+    }
+
+    /// Has the container inspected, whatever its row says.
+    fn stir(&mut self) {
+        self.newest.stirs += 1;
+        self.tell();
+    }
 }
 
 /// Keeps one watcher for every container that runs.
 pub struct Registry<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
-    watched: HashMap<ContainerId, Watched<S, R>>,
+    watched: BTreeMap<ContainerId, Watched<S, R>>,
     roster_courier: Courier<Roster>,
     /// Who is watched; `None` since it changed.
-    roster: Option<Arc<HashSet<ContainerId>>>,
+    roster: Option<Arc<BTreeSet<ContainerId>>>,
     /// When the newest listing was asked for.
     listed: Option<Instant>,
     exhausted: Exhausted,
@@ -110,7 +194,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         });
         Self {
             setup,
-            watched: HashMap::new(),
+            watched: BTreeMap::new(),
             roster_courier: roster,
             roster: None,
             listed: None,
@@ -120,7 +204,8 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
 
     fn spawn_watcher(&mut self, id: &ContainerId, context: &mut MeteredContext<Self>) {
         let Some(watched) = self.watched.get_mut(id) else { return };
-        let watcher = ContainerWatcher::new(Rc::clone(&self.setup), Arc::clone(&watched.row));
+        let (setup, newest) = (Rc::clone(&self.setup), watched.newest.clone());
+        let watcher = ContainerWatcher::new(setup, id.clone(), &watched.name, newest);
         let (address, task) = MeteredContext::start(watcher);
         let receiver = address.clone();
         watched.looks = Some(Courier::new(ContainerWatcher::<S, R>::meter(), move |look: Look| {
@@ -157,7 +242,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         };
         let wait = RESPAWN.wait(failures, fastrand::f64());
         error!(self.setup.log, "a container's watcher panicked; a fresh one follows";
-            "container" => %id, "name" => &watched.row.name,
+            "container" => %id, "name" => &watched.name,
             "failures" => failures, "wait_seconds" => wait.as_secs_f64());
         let id = id.clone();
         context.run_later(wait, move |registry, context| {
@@ -172,7 +257,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// container offered; forgets the container once that has reached the inserter.
     fn see_off(&mut self, id: &ContainerId, asked: Instant, context: &mut MeteredContext<Self>) {
         let Some(watched) = self.watched.get(id) else { return };
-        let (rows, watcher) = (watched.rows, watched.watcher.clone());
+        let (told, watcher) = (watched.told, watched.watcher.clone());
         let (inserter, gone) = (self.setup.inserter.clone(), Domain::nothing(id.clone()));
         let departure = async move {
             match watcher {
@@ -188,7 +273,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
             move |departure: Result<Departure, MailboxError>, registry, _| {
                 // Overtaken, or the watcher fell: the next listing says it again.
                 let withdrawn = matches!(departure, Ok(Departure::Withdrawn));
-                let came_back = registry.watched.get(&id).is_none_or(|now| now.rows != rows);
+                let came_back = registry.watched.get(&id).is_none_or(|now| now.told != told);
                 if withdrawn && !came_back {
                     registry.watched.remove(&id);
                     registry.roster = None;
@@ -197,17 +282,39 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         ));
     }
 
-    /// A container in another's network shows no change of that other in its own row.
-    fn look_at_dependents(&mut self, target: &ContainerRow) {
-        for watched in self.watched.values_mut() {
-            let NetworkMode::Container(network) = &watched.row.network else { continue };
-            if network != target.id.as_str() && *network != target.name {
-                continue;
-            }
-            if let Some(looks) = &mut watched.looks {
-                looks.bring(Look { row: Arc::clone(&watched.row), target_changed: true });
+    /// A container in another's network shows no change of that other in its own row. It
+    /// may be in it by way of a third.
+    fn stir_dependents(&mut self, changed: &ContainerId) {
+        let mut reached = BTreeSet::from([changed.clone()]);
+        let mut targets = vec![changed.clone()];
+        while let Some(target) = targets.pop() {
+            let name = self.watched.get(&target).map(|watched| watched.name.clone());
+            for (id, watched) in &mut self.watched {
+                let NetworkMode::Container(network) = &watched.network else { continue };
+                let is_dependent = network == target.as_str() || Some(network) == name.as_ref();
+                if is_dependent && reached.insert(id.clone()) {
+                    watched.stir();
+                    targets.push(id.clone());
+                }
             }
         }
+    }
+
+    /// Whether an event named the container since the listing before the newest.
+    fn is_foretold(&self, watched: &Watched<S, R>) -> bool {
+        let hearsay = &watched.newest.hearsay;
+        hearsay.is_down() || self.listed.is_none_or(|listed| hearsay.named_after(listed))
+    }
+
+    fn watch(
+        &mut self,
+        id: &ContainerId,
+        watched: Watched<S, R>,
+        context: &mut MeteredContext<Self>,
+    ) {
+        self.watched.insert(id.clone(), watched);
+        self.roster = None;
+        self.spawn_watcher(id, context);
     }
 
     /// Tells the inserter who is watched. Before the first listing that would be: nobody.
@@ -233,48 +340,107 @@ impl<S: ContainerSource, R: RecordStore> Handler<KnownContainers> for Registry<S
     type Result = MessageResult<KnownContainers>;
 
     fn handle(&mut self, _: KnownContainers, _: &mut Self::Context) -> Self::Result {
-        let rows = self.watched.iter().map(|(id, watched)| (id.clone(), Arc::clone(&watched.row)));
-        MessageResult(rows.collect())
+        let known = self.watched.iter().map(|(id, watched)| {
+            let Look { row, hearsay, .. } = &watched.newest;
+            (id.clone(), KnownContainer { row: row.clone(), is_down: hearsay.is_down() })
+        });
+        MessageResult(known.collect())
     }
 }
 
 impl<S: ContainerSource, R: RecordStore> Handler<ContainerSeen> for Registry<S, R> {
-    type Result = ();
+    type Result = bool;
 
-    fn handle(&mut self, message: ContainerSeen, context: &mut Self::Context) {
+    fn handle(&mut self, message: ContainerSeen, context: &mut Self::Context) -> bool {
         let row = message.row;
-        if let Some(watched) = self.watched.get_mut(&row.id) {
-            watched.row = Arc::clone(&row);
-            watched.rows += 1;
-            if let Some(looks) = &mut watched.looks {
-                looks.bring(Look { row: Arc::clone(&row), target_changed: false });
-            }
+        let id = row.id.clone();
+        let foretold = self.watched.get(&id).is_some_and(|watched| self.is_foretold(watched));
+        if let Some(watched) = self.watched.get_mut(&id) {
+            watched.take_row(row);
+            watched.tell();
         } else {
-            let watched = Watched {
-                row: Arc::clone(&row),
-                watcher: None,
-                looks: None,
-                task: None,
-                failures: Failures::default(),
-                rows: 0,
-            };
-            self.watched.insert(row.id.clone(), watched);
-            self.roster = None;
-            self.spawn_watcher(&row.id, context);
+            let mut watched = Watched::new(row.name.clone());
+            watched.take_row(row);
+            self.watch(&id, watched, context);
         }
-        self.look_at_dependents(&row);
+        self.stir_dependents(&id);
+        foretold
     }
 }
 
 impl<S: ContainerSource, R: RecordStore> Handler<ContainerGone> for Registry<S, R> {
+    type Result = bool;
+
+    fn handle(&mut self, message: ContainerGone, context: &mut Self::Context) -> bool {
+        let id = message.container;
+        let foretold = self.watched.get(&id).is_some_and(|watched| self.is_foretold(watched));
+        self.see_off(&id, message.asked, context);
+        self.stir_dependents(&id);
+        foretold
+    }
+}
+
+impl<S: ContainerSource, R: RecordStore> Handler<ContainerNamed> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, message: ContainerGone, context: &mut Self::Context) {
-        let row = self.watched.get(&message.container).map(|watched| Arc::clone(&watched.row));
-        self.see_off(&message.container, message.asked, context);
-        if let Some(row) = row {
-            self.look_at_dependents(&row);
+    fn handle(&mut self, message: ContainerNamed, context: &mut Self::Context) {
+        let event = message.event;
+        let id = event.container.clone();
+        let now = Instant::now();
+        let Some(watched) = self.watched.get_mut(&id) else {
+            // Of all others the next listing tells, if they run at all. One that is told to
+            // stop may be in a listing that is on its way.
+            if matches!(event.what, Happening::Started | Happening::Signalled(_)) {
+                let name = event.name.clone().unwrap_or_else(|| id.to_string());
+                let mut watched = Watched::new(name);
+                watched.newest.hearsay.note(&event, now);
+                self.watch(&id, watched, context);
+            }
+            return;
+        };
+        let was_down = watched.newest.hearsay.is_down();
+        watched.newest.hearsay.note(&event, now);
+        match event.what {
+            Happening::Started => watched.stir(),
+            // What changes about one that ended is looked at when it is started again.
+            Happening::Changed if !was_down => watched.stir(),
+            _ => watched.tell(),
         }
+        if !matches!(event.what, Happening::Signalled(_)) {
+            self.stir_dependents(&id);
+        }
+    }
+}
+
+impl<S: ContainerSource, R: RecordStore> Handler<SharesNetwork> for Registry<S, R> {
+    type Result = ();
+
+    fn handle(&mut self, message: SharesNetwork, _: &mut Self::Context) {
+        if let Some(watched) = self.watched.get_mut(&message.container) {
+            watched.network = message.network;
+        }
+    }
+}
+
+impl<S: ContainerSource, R: RecordStore> Handler<Weigh> for Registry<S, R> {
+    type Result = actix::ResponseFuture<Weight>;
+
+    fn handle(&mut self, message: Weigh, _: &mut Self::Context) -> Self::Result {
+        let weighed: BTreeSet<ContainerId> = message.containers.into_iter().collect();
+        let watchers: Vec<_> = self
+            .watched
+            .iter()
+            .filter_map(|(id, watched)| Some((weighed.contains(id), watched.watcher.clone()?)))
+            .collect();
+        Box::pin(async move {
+            let mut weight = Weight { records: 0, of: 0 };
+            for (is_weighed, watcher) in watchers {
+                let records = watcher.send(CountRecords).await.unwrap_or(0);
+                weight.of += records;
+                weight.records += if is_weighed { records } else { 0 };
+            }
+            weight
+        })
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Service {
     /// The port's protocol, where the container says which; else the first that is
     /// published, TCP before UDP.
     pub proto: Option<Proto>,
-    /// Which extractor found it (`env`, `label`).
+    /// Which extractor found it (`env`, `label`, `registrator`, `compose`).
     pub method: &'static str,
     /// What else its record is to say.
     pub attributes: Attributes,

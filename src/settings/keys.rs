@@ -161,8 +161,7 @@ pub static KEYS: &[Key] = &[
         Kind::Truth,
         Is("true"),
         "Follow the engine's event stream, so that a change is seen at once",
-    )
-    .not_yet(),
+    ),
     Key::new(
         "docker.ca",
         FILE,
@@ -186,7 +185,9 @@ pub static KEYS: &[Key] = &[
     Key::new(
         "discovery.host",
         HOST,
-        WorkedOut("EXTERNAL_IP, else the address of discovery.interface"),
+        WorkedOut(
+            "EXTERNAL_IP, else the address of discovery.interface, else as discovery.metadata says",
+        ),
         "The address or host name to publish",
     )
     .alias("publicHost"),
@@ -206,12 +207,11 @@ pub static KEYS: &[Key] = &[
         Kind::Choice(&["aws", "gce", "digitalocean", "auto"]),
         WorkedOut("none"),
         "The cloud whose metadata service is asked for the address, last of all",
-    )
-    .not_yet(),
+    ),
     Key::new(
         "discovery.methods",
         Kind::List {
-            takes: "a list of env and label, each at most once",
+            takes: "a list of env, label, registrator and compose, each at most once",
             check: |text| values::method(text).map(drop),
         },
         Is("env,label"),
@@ -221,9 +221,8 @@ pub static KEYS: &[Key] = &[
         "discovery.address",
         Kind::Choice(&["host", "container"]),
         Is("host"),
-        "Publish the host's address and port, or the container's own",
-    )
-    .later(&["container"]),
+        "Publish the host's address and port, or the container's own (instance layout)",
+    ),
     Key::new(
         "discovery.health",
         Kind::Truth,
@@ -235,24 +234,28 @@ pub static KEYS: &[Key] = &[
         Kind::Truth,
         Is("true"),
         "Withdraw at the stop signal, before the container dies",
-    )
-    .not_yet(),
+    ),
     Key::new(
         "discovery.drainMax",
         seconds(1, LONGEST_TTL),
         Is("300"),
         "Seconds after which a container that outlives its stop signal is published again",
-    )
-    .not_yet(),
-    Key::new("discovery.host6", TEXT, WorkedOut("none"), "An IPv6 address to publish as well")
-        .not_yet(),
+    ),
+    Key::new(
+        "discovery.host6",
+        Kind::Text {
+            takes: "an IPv6 address that clients can connect to, or auto",
+            check: |text| values::host6(text).map(drop),
+        },
+        WorkedOut("none"),
+        "An IPv6 address to publish beside the first (instance layout); auto: the interface's",
+    ),
     Key::new(
         "discovery.composeProject",
         Kind::Truth,
         Is("false"),
-        "Put Compose services under their project",
-    )
-    .not_yet(),
+        "Put Compose services under their project: <service>.<project>",
+    ),
     Key::new("dns.listen", ENDPOINTS, Is("127.0.0.1:5354"), "Standalone: where DNS is answered")
         .not_yet(),
     Key::new(

@@ -77,9 +77,12 @@ pub fn rules(
         domain: etcd.domain.clone(),
         layout: settings.skydns.layout,
         hostname: hostname::instance_label(&hostname),
+        address: settings.discovery.address,
         host: published.host.clone(),
+        host6: published.host6.as_ref().map(|published6| published6.address),
         ttl: settings.skydns.ttl,
         methods: settings.discovery.methods.clone(),
+        compose_project: settings.discovery.compose_project,
         health: settings.discovery.health,
         // SkyDNS, which reads v2, answers both.
         text_beside_name: etcd.detected.api == Api::V2,

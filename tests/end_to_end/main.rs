@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod apis;
 mod bad_input;
 mod churn;
@@ -15,6 +16,7 @@ mod clusters;
 mod commands;
 mod fleet;
 mod leases;
+mod methods;
 mod onlooker;
 mod outages;
 mod ownership;

@@ -36,6 +36,17 @@ impl Stage {
         Highhock::new(etcd_urls).flag("--docker-url", &engine).flag("--etcd-api", "v3")
     }
 
+    /// What marks a container as one of this stage's.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// A container on this stage, with these options.
+    #[track_caller]
+    pub fn container(&self, options: &[&str]) -> Container {
+        Container::run(&[&["--label", &self.label], options].concat(), &[])
+    }
+
     /// A container that offers this many services, all at one port.
     #[track_caller]
     pub fn pack(&self, services: usize) -> Pack {
@@ -43,7 +54,7 @@ impl Stage {
         let names: Vec<_> = (0..services).map(|number| format!("{name}-{number}")).collect();
         let offers: Vec<_> = names.iter().map(|name| format!("{name}:80")).collect();
         let offer = format!("DISCOVER={}", offers.join(","));
-        let container = Container::run(&["-e", &offer, "-p", "0:80", "--label", &self.label], &[]);
+        let container = self.container(&["-e", &offer, "-p", "0:80"]);
         Pack { names, container }
     }
 }

@@ -76,7 +76,8 @@ fn run(args: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-fn label() -> String {
+/// What marks all that this run makes in the engine.
+pub fn label() -> String {
     format!("{LABEL}={}", run_id())
 }
 

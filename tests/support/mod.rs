@@ -6,6 +6,7 @@
 pub mod canned;
 pub mod certs;
 pub mod cluster;
+pub mod compose;
 pub mod daemon;
 pub mod dns;
 pub mod docker;

@@ -12,7 +12,7 @@ use crate::service::{Attributes, Service, Skipped, check_label, quoted};
 const PREFIX: &str = "highhock.";
 
 /// Labels with that beginning that are no attributes.
-const OTHER_LABELS: [&str; 3] = ["discover", "health", "drain"];
+const OTHER_LABELS: [&str; 4] = ["discover", "health", "drain", "network"];
 
 /// The longest TTL that a record may ask for, in seconds: a day, as for `etcd.ttl`.
 const TTL_MAX: u32 = 86_400;
@@ -21,41 +21,85 @@ const TTL_MAX: u32 = 86_400;
 /// answer about its name, and a huge one would make the store refuse the record.
 const TEXT_MAX: usize = 2048;
 
+/// What labels say of a service, and which of them says what.
+#[derive(Clone, Default)]
+struct Labelled<'a> {
+    attributes: Attributes,
+    /// The whole label by the attribute.
+    labels: BTreeMap<&'a str, &'a str>,
+}
+
+/// What all of a container's labels say.
+#[derive(Default)]
+struct Reading<'a> {
+    for_all: Labelled<'a>,
+    /// By the service's name.
+    for_one: HashMap<String, Labelled<'a>>,
+    skipped: Vec<Skipped>,
+}
+
 /// Gives each service the attributes that the labels name: one for the service
 /// itself wins over one for all. Answers what is malformed; the services are kept
 /// without it.
 pub fn apply(labels: &BTreeMap<String, String>, services: &mut [Service]) -> Vec<Skipped> {
-    let mut for_all = Attributes::default();
-    let mut for_one: HashMap<String, Attributes> = HashMap::new();
-    let mut skipped = Vec::new();
+    let mut reading = read(labels, services);
+    for service in services {
+        let own = reading.for_one.get(service.name.as_str()).cloned().unwrap_or_default();
+        service.attributes = over(own.attributes, &reading.for_all.attributes);
+    }
+    std::mem::take(&mut reading.skipped)
+}
+
+/// For each service, which label says each of its attributes: the label by the
+/// attribute's name.
+pub fn labels_behind(
+    labels: &BTreeMap<String, String>,
+    services: &[Service],
+) -> Vec<BTreeMap<String, String>> {
+    let reading = read(labels, services);
+    let behind = |service: &Service| {
+        let own = reading.for_one.get(service.name.as_str()).map(|own| &own.labels);
+        let weaker_first = reading.for_all.labels.iter().chain(own.into_iter().flatten());
+        weaker_first.map(|(&attribute, &label)| (attribute.to_owned(), label.to_owned())).collect()
+    };
+    services.iter().map(behind).collect()
+}
+
+fn read<'a>(labels: &'a BTreeMap<String, String>, services: &[Service]) -> Reading<'a> {
+    let mut reading = Reading::default();
     let offered: HashSet<&str> = services.iter().map(|service| service.name.as_str()).collect();
 
-    let ours = labels.iter().filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?, value)));
-    for (key, value) in ours {
+    let ours = labels.iter().filter_map(|(label, value)| {
+        Some((label.as_str(), label.strip_prefix(PREFIX)?, value.as_str()))
+    });
+    for (label, key, value) in ours {
         if OTHER_LABELS.contains(&key) {
             continue;
         }
         let outcome = match key.rsplit_once('.') {
-            None => set(&mut for_all, key, value),
+            None => reading.for_all.take(key, value, label),
             Some((name, attribute)) => {
                 let name = name.to_ascii_lowercase();
                 if offered.contains(name.as_str()) {
-                    set(for_one.entry(name).or_default(), attribute, value)
+                    reading.for_one.entry(name).or_default().take(attribute, value, label)
                 } else {
                     Err(format!("the container offers no service {}", quoted(&name)))
                 }
             }
         };
         if let Err(reason) = outcome {
-            skipped.push(Skipped::new(&format!("{PREFIX}{key}={value}"), reason));
+            reading.skipped.push(Skipped::new(&format!("{label}={value}"), reason));
         }
     }
+    reading
+}
 
-    for service in services {
-        let own = for_one.get(service.name.as_str()).cloned().unwrap_or_default();
-        service.attributes = over(own, &for_all);
+impl<'a> Labelled<'a> {
+    fn take(&mut self, attribute: &'a str, value: &str, label: &'a str) -> Result<(), String> {
+        set(&mut self.attributes, attribute, value)?;
+        self.labels.insert(attribute, label);
+        Ok(())
     }
-    skipped
 }
 
 /// The attributes of one service, and where they say nothing, those of all.
@@ -234,6 +278,29 @@ mod tests {
         assert_eq!(httpd, Attributes { weight: Some(9), ..api.clone() });
         assert_eq!(api.weight, Some(5));
         assert_eq!(api.host, Some(Host::parse("10.0.0.1").unwrap()));
+    }
+
+    #[test]
+    fn each_attribute_is_traced_to_its_label() {
+        let labels = [
+            ("highhock.priority", "1"),
+            ("highhock.weight", "5"),
+            ("highhock.API.httpd.weight", "9"),
+            ("highhock.httpd.ttl", "soon"),
+        ];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let behind = labels_behind(&labels, &[service("httpd"), service("api.httpd")]);
+        let expected = |pairs: [(&str, &str); 2]| {
+            pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+        };
+        let all = ("priority", "highhock.priority");
+        assert_eq!(
+            behind,
+            [
+                expected([all, ("weight", "highhock.weight")]),
+                expected([all, ("weight", "highhock.API.httpd.weight")]),
+            ]
+        );
     }
 
     #[test]

@@ -22,6 +22,10 @@ impl Extractor for Env {
         }
         findings
     }
+
+    fn silence(&self, _: &Container) -> &'static str {
+        "neither DISCOVER nor DISCOVERY is set"
+    }
 }
 
 #[cfg(test)]
@@ -45,11 +49,11 @@ mod tests {
                 .fold(Container::sample(), |container, (key, value)| container.env(key, value))
                 .label("highhock.discover", "label:1");
             let found = Env.extract(&container, &DomainName::parse("highhock.local").unwrap());
-            let names: Vec<_> = found.services.iter().map(ToString::to_string).collect();
+            let names: Vec<_> = found.found.iter().map(|one| one.service.to_string()).collect();
             assert_eq!(names, services, "{variables:?}");
             let entries: Vec<_> = found.skipped.iter().map(|s| s.entry.as_str()).collect();
             assert_eq!(entries, skipped, "{variables:?}");
-            assert!(found.services.iter().all(|service| service.method == "env"));
+            assert!(found.found.iter().all(|one| one.service.method == "env"));
         }
     }
 

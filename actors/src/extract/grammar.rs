@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU16;
 
-use super::Findings;
 use super::digits::read_digits;
+use super::{Findings, Found};
 use crate::container::Proto;
 use crate::service::{Attributes, DomainName, Service, ServiceName, Skipped, quoted};
 
@@ -20,7 +20,9 @@ pub fn read_entries(
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     for entry in entries {
         match read_entry(entry, method, domain) {
-            Ok(service) => findings.services.push(service),
+            Ok(service) => {
+                findings.found.push(Found { entry: format!("{place}={entry}"), service });
+            }
             Err(fault) => findings.skipped.push(Skipped::new(entry, reason(&fault, place))),
         }
     }
@@ -87,7 +89,8 @@ mod tests {
         ] {
             let findings = read(text);
             assert_eq!(findings.skipped, [], "{text:?}");
-            let services: Vec<_> = findings.services.iter().map(ToString::to_string).collect();
+            let services: Vec<_> =
+                findings.found.iter().map(|found| found.service.to_string()).collect();
             assert_eq!(services, expected, "{text:?}");
         }
     }
@@ -119,7 +122,8 @@ mod tests {
             ("DNS:53", "name servers"),
         ] {
             let findings = read(&format!("first:1,{entry},last:9"));
-            let services: Vec<_> = findings.services.iter().map(ToString::to_string).collect();
+            let services: Vec<_> =
+                findings.found.iter().map(|found| found.service.to_string()).collect();
             assert_eq!(services, ["first:1", "last:9"], "{entry:?}");
             assert_eq!(findings.skipped.len(), 1, "{entry:?}");
             let skipped = &findings.skipped[0];
@@ -133,7 +137,7 @@ mod tests {
     fn a_list_without_an_entry_names_no_service() {
         for text in ["", "  ", ",", " , ,"] {
             let findings = read(text);
-            assert_eq!(findings.services, []);
+            assert_eq!(findings.found, []);
             assert_eq!(findings.skipped.len(), 1, "{text:?}");
             assert_eq!(findings.skipped[0].entry, format!("DISCOVER={text}"));
             assert!(findings.skipped[0].reason.contains("names no service"));

@@ -17,6 +17,10 @@ impl Extractor for Label {
             None => Findings::default(),
         }
     }
+
+    fn silence(&self, _: &Container) -> &'static str {
+        "there is no label highhock.discover"
+    }
 }
 
 #[cfg(test)]
@@ -38,11 +42,11 @@ mod tests {
                 .fold(Container::sample(), |container, (key, value)| container.label(key, value))
                 .env("DISCOVER", "env:1");
             let found = Label.extract(&container, &DomainName::parse("highhock.local").unwrap());
-            let names: Vec<_> = found.services.iter().map(ToString::to_string).collect();
+            let names: Vec<_> = found.found.iter().map(|one| one.service.to_string()).collect();
             assert_eq!(names, services, "{labels:?}");
             let entries: Vec<_> = found.skipped.iter().map(|s| s.entry.as_str()).collect();
             assert_eq!(entries, skipped, "{labels:?}");
-            assert!(found.services.iter().all(|service| service.method == "label"));
+            assert!(found.found.iter().all(|one| one.service.method == "label"));
         }
     }
 

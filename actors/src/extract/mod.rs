@@ -1,81 +1,85 @@
 //! The extractors: which services a container says it offers.
 //!
-//! One file an extractor; what they share (the grammar of an entry, the attributes
-//! that hold whichever extractor found a service) has files of its own.
+//! One file an extractor; what they share (the grammar of an entry, the published
+//! ports, the attributes that hold whichever extractor found a service) has files of
+//! its own.
 
-mod attributes;
+pub(crate) mod attributes;
+mod compose;
 mod digits;
 mod env;
 mod grammar;
 mod label;
+mod named;
+mod ports;
+mod registrator;
 
-use std::collections::HashMap;
-use std::num::NonZeroU16;
+use crate::container::Container;
+use crate::publish::{Method, Rules};
+use crate::service::{DomainName, Service, Skipped};
 
-use crate::container::{Container, Proto};
-use crate::publish::Method;
-use crate::service::{DomainName, Service, ServiceName, Skipped};
+pub(crate) use named::Named;
 
 /// A way to find the services that a container says it offers.
 pub trait Extractor {
     /// What the container says in this extractor's language, in its own order;
     /// attributes are left at their default.
     fn extract(&self, container: &Container, domain: &DomainName) -> Findings;
+
+    /// Why there was nothing to find in such a container, nor to skip; for those who
+    /// wonder.
+    fn silence(&self, container: &Container) -> &'static str;
 }
 
-/// What was found in a container's words.
+/// What one extractor found in a container's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// The services that it offers.
-    pub services: Vec<Service>,
+    pub found: Vec<Found>,
     /// What was not understood, and why.
     pub skipped: Vec<Skipped>,
 }
 
+/// A service, and the words that it was found in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What the container says, and where: `DISCOVER=httpd:80`.
+    pub entry: String,
+    /// What that means.
+    pub service: Service,
+}
+
 impl Findings {
     fn append(&mut self, mut later: Self) {
-        self.services.append(&mut later.services);
+        self.found.append(&mut later.found);
         self.skipped.append(&mut later.skipped);
     }
 }
 
-/// Runs the extractors in this order and gives each service its attributes. Of
-/// services named twice, the first stays.
-pub fn find_services(container: &Container, methods: &[Method], domain: &DomainName) -> Findings {
-    let mut findings = Findings::default();
-    for method in methods {
-        findings.append(extractor(*method).extract(container, domain));
+/// Runs the extractors in their order and gives each service its attributes. Of
+/// services named twice, the first stays. Answers what was not understood, too.
+pub fn find_services(container: &Container, rules: &Rules) -> (Vec<Service>, Vec<Skipped>) {
+    let mut named = Named::default();
+    let (mut services, mut skipped) = (Vec::new(), Vec::new());
+    for method in &rules.methods {
+        let mut findings = extractor(*method, rules).extract(container, &rules.domain);
+        let found = findings.found.into_iter().map(|found| found.service);
+        services.extend(found.filter(|service| named.claim(service).is_ok()));
+        skipped.append(&mut findings.skipped);
     }
-    keep_first_of_each(&mut findings.services);
-    findings.skipped.append(&mut attributes::apply(&container.labels, &mut findings.services));
-    findings
+    skipped.append(&mut attributes::apply(&container.labels, &mut services));
+    (services, skipped)
 }
 
-fn extractor(method: Method) -> &'static dyn Extractor {
+/// The extractor of this method, under these rules.
+pub(crate) fn extractor(method: Method, rules: &Rules) -> &'static dyn Extractor {
     match method {
         Method::Env => &env::Env,
         Method::Label => &label::Label,
+        Method::Registrator => &registrator::Registrator,
+        Method::Compose if rules.compose_project => &compose::Compose { under_project: true },
+        Method::Compose => &compose::Compose { under_project: false },
     }
-}
-
-/// Two entries name the same service where name and port are the same, unless each
-/// gives a protocol and they differ: `named:53/tcp,named:53/udp` are two services,
-/// since an instance of either has a key of its own. An entry without a protocol
-/// stands for whichever is published, so it is the same as any.
-fn keep_first_of_each(services: &mut Vec<Service>) {
-    let mut named: HashMap<(ServiceName, NonZeroU16), Vec<Option<Proto>>> = HashMap::new();
-    services.retain(|service| {
-        let protos = named.entry((service.name.clone(), service.port)).or_default();
-        let first = protos.iter().all(|earlier| differ(*earlier, service.proto));
-        if first {
-            protos.push(service.proto);
-        }
-        first
-    });
-}
-
-fn differ(one: Option<Proto>, other: Option<Proto>) -> bool {
-    matches!((one, other), (Some(one), Some(other)) if one != other)
 }
 
 #[cfg(test)]
@@ -84,14 +88,14 @@ mod tests {
 
     const BOTH: [Method; 2] = [Method::Env, Method::Label];
 
-    fn domain() -> DomainName {
-        DomainName::parse("highhock.local").unwrap()
+    fn rules(methods: &[Method]) -> Rules {
+        Rules { methods: methods.to_vec(), ..Rules::sample() }
     }
 
     fn found(container: &Container, methods: &[Method]) -> Vec<String> {
-        let findings = find_services(container, methods, &domain());
-        assert_eq!(findings.skipped, []);
-        findings.services.iter().map(|s| format!("{} {s}", s.method)).collect()
+        let (services, skipped) = find_services(container, &rules(methods));
+        assert_eq!(skipped, []);
+        services.iter().map(|s| format!("{} {s}", s.method)).collect()
     }
 
     #[test]
@@ -110,6 +114,24 @@ mod tests {
         ] {
             assert_eq!(found(&container, methods), expected);
         }
+    }
+
+    #[test]
+    fn methods_that_name_every_port_give_way_to_those_before_them_for_one() {
+        let container = Container::sample()
+            .env("DISCOVER", "web:80")
+            .label("com.docker.compose.service", "web")
+            .label("com.docker.compose.project", "shop")
+            .env("SERVICE_NAME", "web")
+            .bind("80/tcp -> 0.0.0.0:8080");
+        let all = [Method::Env, Method::Label, Method::Registrator, Method::Compose];
+        assert_eq!(found(&container, &all), ["env web:80"]);
+        let reversed = [Method::Compose, Method::Registrator, Method::Env];
+        assert_eq!(found(&container, &reversed), ["compose web:80/tcp"]);
+        let under_project = Rules { compose_project: true, ..rules(&all) };
+        let (services, _) = find_services(&container, &under_project);
+        let services: Vec<_> = services.iter().map(ToString::to_string).collect();
+        assert_eq!(services, ["web:80", "web.shop:80/tcp"]);
     }
 
     #[test]
@@ -133,7 +155,7 @@ mod tests {
             .env("DISCOVER", "httpd:80")
             .label("highhock.discover", "api:81")
             .label("highhock.priority", "7");
-        let services = find_services(&container, &BOTH, &domain()).services;
+        let (services, _) = find_services(&container, &rules(&BOTH));
         let priorities: Vec<_> = services.iter().map(|s| s.attributes.priority).collect();
         assert_eq!(priorities, [Some(7), Some(7)]);
     }
@@ -144,9 +166,9 @@ mod tests {
             .env("DISCOVER", "httpd")
             .label("highhock.discover", "api:0,web:80")
             .label("highhock.weight", "heavy");
-        let findings = find_services(&container, &BOTH, &domain());
-        assert_eq!(findings.services.len(), 1);
-        let entries: Vec<_> = findings.skipped.iter().map(|s| s.entry.as_str()).collect();
+        let (services, skipped) = find_services(&container, &rules(&BOTH));
+        assert_eq!(services.len(), 1);
+        let entries: Vec<_> = skipped.iter().map(|s| s.entry.as_str()).collect();
         assert_eq!(entries, ["httpd", "api:0", "highhock.weight=heavy"]);
     }
 }

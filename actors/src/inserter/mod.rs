@@ -3,7 +3,7 @@
 mod lease;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Domain {
 #[rtype(result = "()")]
 pub struct Roster {
     /// All that the registry watches.
-    pub containers: Arc<HashSet<ContainerId>>,
+    pub containers: Arc<BTreeSet<ContainerId>>,
     /// When the listing that they are from was asked for.
     pub asked: Instant,
 }
@@ -381,6 +381,13 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
     }
 
+    /// Has Docker listed again where its last listing is not believed.
+    fn confirm(&mut self) {
+        if self.ledger.take_doubt() {
+            (self.list_again)();
+        }
+    }
+
     fn answer_flushes(&mut self) {
         if self.flushes.is_empty() || self.ledger.unsettled() > 0 {
             return;
@@ -416,7 +423,7 @@ async fn read_all<R: RecordStore>(
     keys: Vec<RecordKey>,
     leases: Vec<LeaseId>,
 ) -> Result<Vec<ReadOutcome>, StoreError> {
-    let mut found: HashMap<RecordKey, ReadResult> = HashMap::new();
+    let mut found: BTreeMap<RecordKey, ReadResult> = BTreeMap::new();
     for lease in leases {
         let on_lease = store.leased(lease).await?;
         found.extend(on_lease.into_iter().map(|(key, found)| (key, Ok(Some(found)))));
@@ -461,6 +468,7 @@ impl<R: RecordStore> Handler<Domain> for EtcdInserter<R> {
 
     fn handle(&mut self, domain: Domain, context: &mut Self::Context) {
         self.ledger.tell(domain, Instant::now());
+        self.confirm();
         self.pump(context);
     }
 }
@@ -470,6 +478,7 @@ impl<R: RecordStore> Handler<Roster> for EtcdInserter<R> {
 
     fn handle(&mut self, roster: Roster, context: &mut Self::Context) {
         self.ledger.take_roster(roster, Instant::now());
+        self.confirm();
         self.pump(context);
     }
 }

@@ -1,7 +1,7 @@
 //! Who wants what: the ledger's side towards the watchers.
 
 use slog::warn;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::Ledger;
@@ -9,6 +9,10 @@ use super::entry::{Claim, Entry, Held};
 use crate::container::ContainerId;
 use crate::inserter::{Domain, Roster};
 use crate::record::RecordKey;
+
+/// From so many records on, a listing that would have more than half of them withdrawn is
+/// confirmed by another.
+pub(crate) const GUARDED_FROM: usize = 10;
 
 impl Ledger {
     /// Takes what a container wants, in place of what it wanted before.
@@ -21,7 +25,7 @@ impl Ledger {
             return;
         }
         let before = self.containers.insert(id.clone(), domain.clone());
-        let mut keys: HashSet<RecordKey> =
+        let mut keys: BTreeSet<RecordKey> =
             before.iter().flat_map(|old| old.wanted.iter()).map(|old| old.key.clone()).collect();
         for key in &keys {
             if let Some(entry) = self.entries.get_mut(key) {
@@ -87,11 +91,31 @@ impl Ledger {
         if roster.asked < since || !roster.containers.iter().all(told) {
             return;
         }
+        if !self.orphans_doubted && self.are_most_orphans() {
+            warn!(
+                self.log,
+                "no container wants most of the records of an earlier life; \
+                docker is listed again before they are withdrawn"
+            );
+            (self.orphans_doubted, self.orphans_since) = (true, Some(now));
+            self.wants_listing = true;
+            return;
+        }
         self.let_go_of_orphans(now);
     }
 
+    fn are_most_orphans(&self) -> bool {
+        let orphans = self.entries.values().filter(|entry| entry.orphan).count();
+        self.entries.len() >= GUARDED_FROM && orphans * 2 > self.entries.len()
+    }
+
+    /// Whether another listing is to confirm the last one; tells it once.
+    pub fn take_doubt(&mut self) -> bool {
+        std::mem::take(&mut self.wants_listing)
+    }
+
     fn let_go_of_orphans(&mut self, now: Instant) {
-        self.orphans_since = None;
+        (self.orphans_doubted, self.orphans_since) = (false, None);
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.orphan = false;
@@ -127,7 +151,6 @@ pub(super) fn why_second(holder: &Claim, second: &Claim) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -137,26 +160,14 @@ mod tests {
     use crate::container::{Container, EngineTime};
     use crate::endpoint::Reach;
     use crate::ledger::{Deeds, Lane, Terms};
-    use crate::publish::{Layout, Method, Rules, offer};
+    use crate::publish::{Rules, offer};
     use crate::record::Host;
-    use crate::service::DomainName;
     use crate::store::Upkeep;
 
     fn domain() -> Domain {
-        let rules = Rules {
-            prefix: "skydns".into(),
-            domain: DomainName::parse("skydns.local").unwrap(),
-            layout: Layout::Flat,
-            hostname: "node1".into(),
-            host: Host::parse("10.77.66.0").unwrap(),
-            ttl: NonZeroU32::new(60).unwrap(),
-            methods: vec![Method::Env],
-            health: true,
-            text_beside_name: true,
-        };
         let container =
             Container::sample().env("DISCOVER", "httpd:80").bind("80/tcp -> 0.0.0.0:8080");
-        let offer = offer(&container, &Reach::of(&container), &rules);
+        let offer = offer(&container, &Reach::of(&container), &Rules::sample());
         let name = Arc::from(container.name.as_str());
         let wanted = Arc::from(offer.wanted);
         Domain { container: container.id, name, started: EngineTime(1), wanted }

@@ -1,7 +1,7 @@
 //! What this process has done to the store, for an inserter that follows on one that fell.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
@@ -18,16 +18,16 @@ pub struct Deeds(Rc<RefCell<Memory>>);
 #[derive(Default)]
 struct Memory {
     /// The values that may be in the store by our own doing, by key.
-    values: HashMap<RecordKey, Vec<String>>,
+    values: BTreeMap<RecordKey, Vec<String>>,
     /// The keys with a put or a delete under way or in doubt.
-    unsettled: HashSet<RecordKey>,
+    unsettled: BTreeSet<RecordKey>,
     /// Puts that were in doubt, the oldest first. A member that was stopped may carry one
     /// out when it goes on, long after anybody looks.
     ghosts: VecDeque<(RecordKey, String)>,
     /// Digests of the keys that were ever met. They stay for good, also when nobody
     /// wants the key any more, and so are kept small; two that collide cost one
     /// adoption.
-    met: HashSet<u64>,
+    met: BTreeSet<u64>,
 }
 
 fn digest(key: &RecordKey) -> u64 {

@@ -9,7 +9,7 @@ mod entry;
 mod leases;
 mod outcome;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use slog::Logger;
@@ -20,6 +20,7 @@ use crate::inserter::{Domain, Roster};
 use crate::record::{Host, RecordKey};
 use crate::store::{Expected, Guard, LeaseId, Upkeep, Write};
 
+pub(crate) use claims::GUARDED_FROM;
 pub use deeds::Deeds;
 pub(crate) use entry::Lane;
 use entry::{Doubt, Entry, Held, Keeping, Task};
@@ -142,8 +143,8 @@ pub struct Counts {
 /// What should be in the store, and what is.
 pub(crate) struct Ledger {
     terms: Terms,
-    containers: HashMap<ContainerId, Domain>,
-    entries: HashMap<RecordKey, Entry>,
+    containers: BTreeMap<ContainerId, Domain>,
+    entries: BTreeMap<RecordKey, Entry>,
     changes: BTreeSet<(Instant, RecordKey)>,
     routine: BTreeSet<(Instant, RecordKey)>,
     deeds: Deeds,
@@ -155,12 +156,15 @@ pub(crate) struct Ledger {
     /// When orphans were last found: only a listing that was asked for later tells
     /// whether a container wants them.
     orphans_since: Option<Instant>,
+    /// Whether a listing that left most of them over is to be confirmed by another.
+    orphans_doubted: bool,
+    wants_listing: bool,
     /// What was wanted until lately, and when that ended, where records hang on leases.
-    given_up: HashMap<RecordKey, (String, Instant)>,
+    given_up: BTreeMap<RecordKey, (String, Instant)>,
     counts: Counts,
     /// Keys on our leases that nobody here wants, at the last audit; and whether that was
     /// reported.
-    unknown: HashMap<RecordKey, bool>,
+    unknown: BTreeMap<RecordKey, bool>,
     /// Nothing is to be published any more.
     closed: bool,
     /// Counts what was sent and learnt, to tell what an audit may have overlapped.
@@ -175,8 +179,8 @@ impl Ledger {
     pub fn new(terms: Terms, deeds: Deeds, now: Instant, log: Logger) -> Self {
         let mut ledger = Self {
             terms,
-            containers: HashMap::new(),
-            entries: HashMap::new(),
+            containers: BTreeMap::new(),
+            entries: BTreeMap::new(),
             changes: BTreeSet::new(),
             routine: BTreeSet::new(),
             deeds,
@@ -184,9 +188,11 @@ impl Ledger {
             older_leases: Vec::new(),
             roster: None,
             orphans_since: None,
-            given_up: HashMap::new(),
+            orphans_doubted: false,
+            wants_listing: false,
+            given_up: BTreeMap::new(),
             counts: Counts::default(),
-            unknown: HashMap::new(),
+            unknown: BTreeMap::new(),
             closed: false,
             clock: 0,
             log,

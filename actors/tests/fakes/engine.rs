@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use highhock_actors::{
     Binding, Container, ContainerId, ContainerRow, ContainerSource, EngineIdentity, EngineTime,
-    Events, Health, Life, NetworkMode, Proto, SourceError, SourceErrorKind,
+    Event, Events, Happening, Health, Life, NetworkMode, Proto, SourceError, SourceErrorKind,
 };
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// The id of the container number `n`.
 pub fn id(n: usize) -> String {
@@ -54,6 +56,15 @@ struct State {
     inspect_takes: Duration,
     panic_in_list: bool,
     panic_in_inspect: Option<String>,
+    identity: String,
+    /// When each listing was asked for.
+    asked: Vec<Instant>,
+    streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
+    silenced: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
+    /// How many streams were opened so far.
+    opened: usize,
+    /// How many inspections are under way, and the most that ever were.
+    under_way: (usize, usize),
 }
 
 /// A handle to the engine; clones share it.
@@ -87,6 +98,13 @@ impl Engine {
         self.0.borrow_mut().containers.remove(&id(n));
     }
 
+    /// What the container number `n` is doing, and its first port outside.
+    pub fn life_and_port(&self, n: usize) -> (Life, u16) {
+        let state = self.0.borrow();
+        let container = &state.containers[&id(n)];
+        (container.life, container.bindings[0].host_port)
+    }
+
     /// All containers, running or not.
     pub fn containers(&self) -> Vec<Container> {
         self.0.borrow().containers.values().cloned().collect()
@@ -110,6 +128,75 @@ impl Engine {
 
     pub fn panic_in_next_inspection_of(&self, name: &str) {
         self.0.borrow_mut().panic_in_inspect = Some(name.into());
+    }
+
+    /// Tells of something that happened to the container number `n` at this moment of the
+    /// engine's clock.
+    pub fn tell(&self, n: usize, what: Happening, at: i128) {
+        let mut state = self.0.borrow_mut();
+        let event = Event {
+            container: ContainerId::new(&id(n)),
+            name: Some(format!("web-{n}")),
+            at: EngineTime(at),
+            what,
+        };
+        state.streams.retain(|stream| stream.send(Ok(event.clone())).is_ok());
+    }
+
+    /// Starts a container and tells of it.
+    pub fn start(&self, n: usize, container: Container) {
+        let at = container.started.0;
+        self.run(container);
+        self.tell(n, Happening::Started, at);
+    }
+
+    /// Has a container started anew with another port outside, and tells of it.
+    pub fn change_port(&self, n: usize, at: i128) {
+        self.change_number(n, |one| {
+            one.started = EngineTime(at);
+            one.bindings[0].host_port = one.bindings[0].host_port.wrapping_add(7).max(1);
+        });
+        self.tell(n, Happening::Started, at);
+    }
+
+    /// Ends a container and tells of it.
+    pub fn end(&self, n: usize, at: i128) {
+        self.change_number(n, |one| one.life = Life::Exited);
+        self.tell(n, Happening::Ended, at);
+    }
+
+    /// Ends all streams that are open.
+    pub fn cut_streams(&self) {
+        let mut state = self.0.borrow_mut();
+        state.streams.clear();
+        state.silenced.clear();
+    }
+
+    /// Keeps all streams open, and tells nothing on them.
+    pub fn silence(&self) {
+        let mut state = self.0.borrow_mut();
+        let streams = std::mem::take(&mut state.streams);
+        state.silenced.extend(streams);
+    }
+
+    /// From now on it is another engine.
+    pub fn becomes(&self, identity: &str) {
+        self.0.borrow_mut().identity = identity.into();
+    }
+
+    /// How many streams were opened so far.
+    pub fn streams_opened(&self) -> usize {
+        self.0.borrow().opened
+    }
+
+    /// When each listing was asked for.
+    pub fn listings(&self) -> Vec<Instant> {
+        self.0.borrow().asked.clone()
+    }
+
+    /// The most inspections that were ever under way at a time.
+    pub fn most_inspections_at_a_time(&self) -> usize {
+        self.0.borrow().under_way.1
     }
 
     pub fn lists(&self) -> usize {
@@ -141,6 +228,12 @@ impl State {
             uptime: None,
         }
     }
+
+    /// As an inspection shows it now.
+    fn shown(&self, target: &str) -> Option<Container> {
+        let container = self.containers.get(target)?;
+        Some(Container { likeness: self.row(container).likeness, ..container.clone() })
+    }
 }
 
 impl ContainerSource for Engine {
@@ -148,6 +241,7 @@ impl ContainerSource for Engine {
         let (answer, takes) = {
             let mut state = self.0.borrow_mut();
             state.lists += 1;
+            state.asked.push(Instant::now());
             assert!(!std::mem::take(&mut state.panic_in_list), "a test asked for it");
             let listed = state.containers.values().filter(|one| one.condition().is_some());
             let rows = listed.map(|container| state.row(container)).collect();
@@ -160,24 +254,38 @@ impl ContainerSource for Engine {
     async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {
         let (answer, takes) = {
             let mut state = self.0.borrow_mut();
-            let found = state.containers.get(target).cloned();
+            let found = state.shown(target);
             let name = found.as_ref().map(|one| one.name.clone()).unwrap_or_default();
             state.inspections.push(name.clone());
             if state.panic_in_inspect.as_ref() == Some(&name) {
                 state.panic_in_inspect = None;
                 panic!("a test asked for it");
             }
+            state.under_way.0 += 1;
+            state.under_way.1 = state.under_way.1.max(state.under_way.0);
             (if state.away { Err(unreachable()) } else { Ok(found) }, state.inspect_takes)
         };
         tokio::time::sleep(takes).await;
+        self.0.borrow_mut().under_way.0 -= 1;
         answer
     }
 
     async fn events(&self) -> Result<Events, SourceError> {
-        Err(unreachable())
+        let mut state = self.0.borrow_mut();
+        if state.away {
+            return Err(unreachable());
+        }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        state.streams.push(sender);
+        state.opened += 1;
+        let next = |mut receiver: mpsc::UnboundedReceiver<_>| async move {
+            receiver.recv().await.map(|event| (event, receiver))
+        };
+        Ok(Box::pin(futures_util::stream::unfold(receiver, next)))
     }
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {
-        if self.0.borrow().away { Err(unreachable()) } else { Ok(EngineIdentity("one".into())) }
+        let state = self.0.borrow();
+        if state.away { Err(unreachable()) } else { Ok(EngineIdentity(state.identity.clone())) }
     }
 }

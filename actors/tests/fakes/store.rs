@@ -198,6 +198,13 @@ impl Store {
         self.0.borrow().writes.clone()
     }
 
+    /// How often a record was put at this key.
+    pub fn puts_of(&self, key: &str) -> usize {
+        let is_put =
+            |write: &&Write| matches!(write, Write::Put { .. }) && write.key().as_str() == key;
+        self.writes().iter().filter(is_put).count()
+    }
+
     pub fn reads(&self) -> usize {
         self.0.borrow().reads
     }

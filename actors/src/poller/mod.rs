@@ -1,25 +1,26 @@
 //! DockerPoller: owns what Docker says runs.
 
-use std::collections::HashMap;
+mod listing;
+mod stream;
+
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Handler, MailboxError, Message, SpawnHandle,
-    WrapFuture,
-};
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, SpawnHandle, WrapFuture};
 use slog::{Logger, warn};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::container::{ContainerId, ContainerRow};
 use crate::meter::Meter;
 use crate::metered::{Metered, MeteredContext};
-use crate::registry::{ContainerGone, ContainerSeen, KnownContainers, Listed, Registry};
+use crate::registry::Registry;
 use crate::seat::Seat;
 use crate::source::{ContainerSource, SourceError};
 use crate::store::RecordStore;
+pub use listing::Beliefs;
+use listing::{Doubt, Polled, poll};
+use stream::Stream;
 
 static METER: Meter = Meter::new("DockerPoller", 16);
 
@@ -29,13 +30,26 @@ const RETRY: Backoff =
 /// How much of the time between two polls is left to chance, so that a fleet's
 /// hosts that started together don't poll together.
 const JITTER: f64 = 0.05;
+/// The least time between two listings, whoever asks for one.
+const LEAST: Duration = Duration::from_millis(250);
+/// A listing that is to confirm another comes so long after it.
+const CONFIRM: Duration = Duration::from_secs(1);
+/// The first listing waits no longer than this for the event stream to be open.
+const OPENING: Duration = Duration::from_secs(1);
 
 /// Asks the engine every few seconds what runs, and tells the registry of every
-/// container whose row isn't what the registry knows.
+/// container whose row isn't what the registry knows. Follows the engine's events in
+/// between, and hands them on.
 pub struct DockerPoller<S: ContainerSource, R: RecordStore> {
     source: Rc<S>,
     registry: Seat<Registry<S, R>>,
     every: Duration,
+    /// Whether events are followed too.
+    events: bool,
+    stream: Stream,
+    beliefs: Rc<RefCell<Beliefs>>,
+    /// When the newest listing was asked for.
+    asked: Option<Instant>,
     polling: bool,
     again: bool,
     timer: Option<SpawnHandle>,
@@ -43,30 +57,39 @@ pub struct DockerPoller<S: ContainerSource, R: RecordStore> {
     log: Logger,
 }
 
+/// What a poller is made with.
+pub(crate) struct PollerSetup<S: ContainerSource, R: RecordStore> {
+    /// Whom to ask.
+    pub source: Rc<S>,
+    /// Whom to tell.
+    pub registry: Seat<Registry<S, R>>,
+    /// Time between two listings.
+    pub every: Duration,
+    /// Whether events are followed too.
+    pub events: bool,
+    /// What was made of earlier listings.
+    pub beliefs: Rc<RefCell<Beliefs>>,
+    /// Where to log.
+    pub log: Logger,
+}
+
 /// Asks for a listing now.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Poll;
 
-/// What came of a poll that the engine answered.
-struct Polled {
-    containers: usize,
-    changed: usize,
-    gone: usize,
-}
-
 impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
-    /// A poller that lists every `every`.
-    pub fn new(
-        source: Rc<S>,
-        registry: Seat<Registry<S, R>>,
-        every: Duration,
-        log: Logger,
-    ) -> Self {
+    /// A poller that has listed nothing yet.
+    pub(crate) fn new(setup: PollerSetup<S, R>) -> Self {
+        let PollerSetup { source, registry, every, events, beliefs, log } = setup;
         Self {
             source,
             registry,
             every,
+            events,
+            stream: Stream::default(),
+            beliefs,
+            asked: None,
             polling: false,
             again: false,
             timer: None,
@@ -80,24 +103,40 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             self.again = true;
             return;
         }
-        self.polling = true;
+        let now = Instant::now();
+        let too_soon = self.asked.map(|asked| asked + LEAST).filter(|earliest| now < *earliest);
+        if let Some(earliest) = too_soon {
+            return self.poll_in(earliest - now, context);
+        }
         if let Some(timer) = self.timer.take() {
             context.cancel_future(timer);
         }
-        let started = Instant::now();
-        let poll = poll(Rc::clone(&self.source), self.registry.clone());
+        self.polling = true;
+        let before = self.asked.replace(now);
+        let poll = poll(Rc::clone(&self.source), self.registry.clone(), Rc::clone(&self.beliefs));
         context.spawn(poll.into_actor(self).map(move |result, poller, context| {
             poller.polling = false;
             let wait = match result {
-                Ok(polled) => poller.answered(&polled, started),
+                Ok(mut polled) => {
+                    let surprises = std::mem::take(&mut polled.surprises);
+                    poller.expect_events(surprises, before, context);
+                    poller.answered(&polled, now)
+                }
                 Err(error) => poller.failed(&error),
             };
             if std::mem::take(&mut poller.again) {
                 poller.poll(context);
             } else {
-                poller.timer = Some(context.run_later(wait, Self::poll));
+                poller.poll_in(wait, context);
             }
         }));
+    }
+
+    fn poll_in(&mut self, wait: Duration, context: &mut MeteredContext<Self>) {
+        if let Some(timer) = self.timer.take() {
+            context.cancel_future(timer);
+        }
+        self.timer = Some(context.run_later(wait, Self::poll));
     }
 
     fn answered(&mut self, polled: &Polled, started: Instant) -> Duration {
@@ -106,8 +145,26 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         }
         info!(self.log, "docker listed"; "containers" => polled.containers,
             "changed" => polled.changed, "gone" => polled.gone);
+        if let Some(doubt) = &polled.doubt {
+            self.explain(doubt);
+            return CONFIRM.min(self.every);
+        }
         let next = self.every.mul_f64(1.0 - JITTER * fastrand::f64());
         next.saturating_sub(started.elapsed())
+    }
+
+    fn explain(&self, doubt: &Doubt) {
+        match doubt {
+            Doubt::Stranger(engine) => {
+                warn!(self.log, "another docker engine than before answers; \
+                    it is listed again before it is believed"; "engine" => &engine.0);
+            }
+            Doubt::MostGone { records, of } => {
+                warn!(self.log, "docker lists none of the containers of most records; \
+                    it is listed again before they are withdrawn";
+                    "records" => records, "of" => of);
+            }
+        }
     }
 
     fn failed(&mut self, error: &SourceError) -> Duration {
@@ -123,53 +180,16 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     }
 }
 
-/// Lists once, and brings the registry up to date. What the registry knows is asked
-/// of it each time: so a registry that was rebuilt, or that did not believe a
-/// listing, hears all that it lacks at the next poll.
-async fn poll<S: ContainerSource, R: RecordStore>(
-    source: Rc<S>,
-    registry: Seat<Registry<S, R>>,
-) -> Result<Polled, SourceError> {
-    let asked = Instant::now();
-    let rows = source.list().await?;
-    let mut polled = Polled { containers: rows.len(), changed: 0, gone: 0 };
-    // A registry that falls in the middle of this is told nothing more, and above
-    // all not that it now knows all: its successor asks for a poll of its own.
-    if let Some(registry) = registry.occupant() {
-        let _ = bring_up_to_date(&registry, rows, asked, &mut polled).await;
-    }
-    Ok(polled)
-}
-
-async fn bring_up_to_date<S: ContainerSource, R: RecordStore>(
-    registry: &Addr<Registry<S, R>>,
-    rows: Vec<ContainerRow>,
-    asked: Instant,
-    polled: &mut Polled,
-) -> Result<(), MailboxError> {
-    let mut known = registry.send(KnownContainers).await?;
-    for row in rows {
-        let before = known.remove(&row.id);
-        if before.is_none_or(|before| row.differs_from(&before)) {
-            polled.changed += 1;
-            registry.send(ContainerSeen { row: Arc::new(row) }).await?;
-        }
-    }
-    for container in known.into_keys() {
-        polled.gone += 1;
-        registry.send(ContainerGone { container, asked }).await?;
-    }
-    registry.send(Listed { asked }).await
-}
-
-/// What the registry answers to [`KnownContainers`]: the newest row of each.
-pub type KnownRows = HashMap<ContainerId, Arc<ContainerRow>>;
-
 impl<S: ContainerSource, R: RecordStore> Actor for DockerPoller<S, R> {
     type Context = MeteredContext<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.poll(context);
+        if self.events {
+            self.open_stream(context);
+            self.poll_in(OPENING, context);
+        } else {
+            self.poll(context);
+        }
     }
 }
 

@@ -1,0 +1,134 @@
+//! One listing: what it says, and how much of it is believed.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{Addr, MailboxError};
+use tokio::time::Instant;
+
+use crate::container::{ContainerId, ContainerRow};
+use crate::ledger::GUARDED_FROM;
+use crate::registry::{ContainerGone, ContainerSeen, KnownContainers, Listed, Registry, Weigh};
+use crate::seat::Seat;
+use crate::source::{ContainerSource, EngineIdentity, SourceError};
+use crate::store::RecordStore;
+
+/// What was made of earlier listings; it outlives the poller that made it.
+#[derive(Debug, Default)]
+pub struct Beliefs {
+    /// Which engine is believed.
+    engine: Option<EngineIdentity>,
+    /// Which one answered the last time in its place.
+    stranger: Option<EngineIdentity>,
+    /// What was missing in a listing that was not believed.
+    suspects: BTreeSet<ContainerId>,
+}
+
+/// What came of a listing that the engine answered.
+#[derive(Debug, Default)]
+pub(super) struct Polled {
+    pub containers: usize,
+    pub changed: usize,
+    pub gone: usize,
+    /// The containers that it told news of before any event did.
+    pub surprises: Vec<ContainerId>,
+    /// Why part of it has to be confirmed by another.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why a listing is not believed at once.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Another engine than before answers.
+    Stranger(EngineIdentity),
+    /// So many of all records would be withdrawn at one stroke.
+    MostGone { records: usize, of: usize },
+}
+
+/// Lists once, and brings the registry up to date. What the registry knows is asked
+/// of it each time: so a registry that was rebuilt, or that did not believe a
+/// listing, hears all that it lacks at the next poll.
+pub(super) async fn poll<S: ContainerSource, R: RecordStore>(
+    source: Rc<S>,
+    registry: Seat<Registry<S, R>>,
+    beliefs: Rc<RefCell<Beliefs>>,
+) -> Result<Polled, SourceError> {
+    let asked = Instant::now();
+    let rows = source.list().await?;
+    let mut polled = Polled { containers: rows.len(), ..Polled::default() };
+    // A registry that falls in the middle of this is told nothing more, and above
+    // all not that it now knows all: its successor asks for a poll of its own.
+    let Some(registry) = registry.occupant() else { return Ok(polled) };
+    let Ok(mut known) = registry.send(KnownContainers).await else { return Ok(polled) };
+    let mut changed = Vec::new();
+    for row in rows {
+        let before = known.remove(&row.id).and_then(|known| known.row);
+        if before.is_none_or(|before| row.differs_from(&before)) {
+            changed.push(row);
+        }
+    }
+    let is_news = known.values().any(|known| !known.is_down);
+    let gone: Vec<ContainerId> = known.into_keys().collect();
+    if !is_news && beliefs.borrow().engine.is_some() {
+        beliefs.borrow_mut().stranger = None;
+    } else if let Some(stranger) = a_stranger(&*source, &beliefs).await? {
+        polled.doubt = Some(Doubt::Stranger(stranger));
+        return Ok(polled);
+    }
+    let _ = bring_up_to_date(&registry, asked, changed, gone, &beliefs, &mut polled).await;
+    Ok(polled)
+}
+
+/// Which engine answers, where it is another than the one that is believed, and was not
+/// met the last time.
+async fn a_stranger<S: ContainerSource>(
+    source: &S,
+    beliefs: &RefCell<Beliefs>,
+) -> Result<Option<EngineIdentity>, SourceError> {
+    let engine = source.identity().await?;
+    let mut beliefs = beliefs.borrow_mut();
+    let met = beliefs.stranger.take();
+    if beliefs.engine.as_ref().is_none_or(|known| *known == engine) || met.as_ref() == Some(&engine)
+    {
+        beliefs.engine = Some(engine);
+        return Ok(None);
+    }
+    beliefs.stranger = Some(engine.clone());
+    Ok(Some(engine))
+}
+
+async fn bring_up_to_date<S: ContainerSource, R: RecordStore>(
+    registry: &Addr<Registry<S, R>>,
+    asked: Instant,
+    changed: Vec<ContainerRow>,
+    gone: Vec<ContainerId>,
+    beliefs: &RefCell<Beliefs>,
+    polled: &mut Polled,
+) -> Result<(), MailboxError> {
+    for row in changed {
+        polled.changed += 1;
+        let id = row.id.clone();
+        if !registry.send(ContainerSeen { row: Arc::new(row) }).await? {
+            polled.surprises.push(id);
+        }
+    }
+    let suspects = std::mem::take(&mut beliefs.borrow_mut().suspects);
+    let (mut sure, unsure): (Vec<_>, Vec<_>) =
+        gone.into_iter().partition(|id| suspects.contains(id));
+    let weight = registry.send(Weigh { containers: unsure.clone() }).await?;
+    if weight.of >= GUARDED_FROM && weight.records * 2 > weight.of {
+        polled.doubt = Some(Doubt::MostGone { records: weight.records, of: weight.of });
+        beliefs.borrow_mut().suspects = unsure.into_iter().collect();
+    } else {
+        sure.extend(unsure);
+    }
+    for container in sure {
+        polled.gone += 1;
+        if !registry.send(ContainerGone { container: container.clone(), asked }).await? {
+            polled.surprises.push(container);
+        }
+    }
+    registry.send(Listed { asked }).await
+}

@@ -1,0 +1,154 @@
+//! The engine's event stream, from the poller's side: followed, opened anew, and
+//! mistrusted where listings tell what it didn't.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, SpawnHandle, WrapFuture};
+use futures_util::StreamExt;
+use slog::warn;
+use tokio::time::Instant;
+
+use super::DockerPoller;
+use crate::backoff::Backoff;
+use crate::container::ContainerId;
+use crate::metered::MeteredContext;
+use crate::registry::ContainerNamed;
+use crate::source::{ContainerSource, Events, SourceError, SourceErrorKind};
+use crate::store::RecordStore;
+
+/// After a stream that could not be opened, or that ended soon.
+const REOPEN: Backoff =
+    Backoff { first: Duration::from_millis(100), factor: 2, cap: Duration::from_secs(2) };
+/// After an engine's word that it tells no events.
+const REFUSED: Duration = Duration::from_secs(60);
+/// A stream that lived so long has not failed in a row with the one before.
+const LIVED: Duration = Duration::from_secs(5);
+/// So long after a listing an event may still come for what it told.
+const LATE: Duration = Duration::from_secs(2);
+/// The least time between two streams that are given up for their silence.
+const MISTRUST_EVERY: Duration = Duration::from_secs(30);
+
+/// What the poller knows of its event stream.
+#[derive(Default)]
+pub(super) struct Stream {
+    /// Ends what opens or reads the stream.
+    reading: Option<SpawnHandle>,
+    /// Since when it is open.
+    open_since: Option<Instant>,
+    failures: u32,
+    /// What listings told while no event did.
+    untold: BTreeSet<ContainerId>,
+    mistrusted: Option<Instant>,
+}
+
+impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
+    /// Opens the stream, and has Docker listed after it: what happened before is not told.
+    pub(super) fn open_stream(&mut self, context: &mut MeteredContext<Self>) {
+        if let Some(reading) = self.stream.reading.take() {
+            context.cancel_future(reading);
+        }
+        self.stream.open_since = None;
+        self.stream.untold.clear();
+        let source = self.source.clone();
+        let opening = async move { source.events().await };
+        self.stream.reading =
+            Some(context.spawn(opening.into_actor(self).map(|opened, poller, context| {
+                match opened {
+                    Ok(events) => {
+                        poller.stream.open_since = Some(Instant::now());
+                        debug!(poller.log, "docker's events are followed");
+                        poller.read_stream(events, context);
+                    }
+                    Err(error) => poller.not_opened(&error, context),
+                }
+                poller.poll(context);
+            })));
+    }
+
+    /// Hands on one event after the other; each is with the registry before the next is
+    /// read.
+    fn read_stream(&mut self, mut events: Events, context: &mut MeteredContext<Self>) {
+        let registry = self.registry.clone();
+        let reading = async move {
+            let next = match events.next().await {
+                Some(Ok(event)) => {
+                    let container = event.container.clone();
+                    registry.deliver(ContainerNamed { event }).await;
+                    Some(Ok(container))
+                }
+                Some(Err(error)) => Some(Err(error)),
+                None => None,
+            };
+            (events, next)
+        };
+        self.stream.reading =
+            Some(context.spawn(reading.into_actor(self).map(|(events, next), poller, context| {
+                match next {
+                    Some(Ok(container)) => {
+                        poller.stream.untold.remove(&container);
+                        poller.read_stream(events, context);
+                    }
+                    Some(Err(error)) => poller.stream_ended(Some(&error), context),
+                    None => poller.stream_ended(None, context),
+                }
+            })));
+    }
+
+    fn stream_ended(&mut self, error: Option<&SourceError>, context: &mut MeteredContext<Self>) {
+        let lived = self.stream.open_since.take().map(|since| since.elapsed());
+        if lived.is_some_and(|lived| lived >= LIVED) {
+            self.stream.failures = 0;
+        }
+        let error = error.map_or_else(|| "closed by the engine".to_owned(), ToString::to_string);
+        info!(self.log, "docker's event stream ended; it is opened anew"; "error" => error);
+        self.reopen_in(None, context);
+    }
+
+    fn not_opened(&mut self, error: &SourceError, context: &mut MeteredContext<Self>) {
+        // That nobody answers is told once, of the listing.
+        let stays = error.kind != SourceErrorKind::Unreachable;
+        if stays && self.stream.failures == 0 {
+            warn!(self.log, "docker's events can't be followed; changes are seen at the next poll";
+                "error" => %error, "kind" => error.kind.as_str());
+        } else {
+            info!(self.log, "docker's events can't be followed yet"; "error" => %error);
+        }
+        self.reopen_in(stays.then_some(REFUSED), context);
+    }
+
+    fn reopen_in(&mut self, wait: Option<Duration>, context: &mut MeteredContext<Self>) {
+        self.stream.failures = self.stream.failures.saturating_add(1);
+        let wait = wait.unwrap_or_else(|| REOPEN.wait(self.stream.failures, fastrand::f64()));
+        self.stream.reading = Some(context.run_later(wait, Self::open_stream));
+    }
+
+    /// Takes note of what a listing told before any event did. Where none follows, the
+    /// stream is silently dead: it is opened anew. `before` is when the listing before was
+    /// asked for.
+    pub(super) fn expect_events(
+        &mut self,
+        surprises: Vec<ContainerId>,
+        before: Option<Instant>,
+        context: &mut MeteredContext<Self>,
+    ) {
+        // What happened before the stream was open is none of its business.
+        let Some(open_since) = self.stream.open_since else { return };
+        if surprises.is_empty() || before.is_none_or(|before| before <= open_since) {
+            return;
+        }
+        self.stream.untold.extend(surprises);
+        context.run_later(LATE, move |poller, context| {
+            let stream = &mut poller.stream;
+            let same = stream.open_since == Some(open_since);
+            let lately = |at: Instant| at.elapsed() < MISTRUST_EVERY;
+            if !same || stream.untold.is_empty() || stream.mistrusted.is_some_and(lately) {
+                return;
+            }
+            stream.mistrusted = Some(Instant::now());
+            notice!(poller.log, "docker's event stream is silent about changes; it is opened anew";
+                "containers" => stream.untold.len());
+            poller.open_stream(context);
+        });
+    }
+}
