@@ -5,8 +5,11 @@
 
 mod answer;
 mod endpoint;
+mod event;
+mod events;
 mod failure;
 mod likeness;
+mod question;
 mod signal;
 mod transport;
 mod uptime;
@@ -18,12 +21,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use awc::Client;
-use awc::http::header;
 use highhock_actors::{
     Container, ContainerRow, ContainerSource, EngineIdentity, Events, SourceError,
 };
 use slog::Logger;
-use tokio::time::{Instant, timeout};
 
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use version::{
@@ -31,18 +32,11 @@ pub use version::{
     VersionChoice,
 };
 
-use answer::Answer;
-use failure::Question;
-
 use crate::tls::{Tls, TlsFiles, UnusableFile};
 
 /// How long an engine may take for a whole answer, by default. A busy engine
 /// takes its time, and nothing but a later notice is lost by waiting.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The longest answer that is read, in bytes. A row of a listing has some 2 KiB,
-/// several times that with Compose's labels.
-const LONGEST_ANSWER: usize = 64 << 20;
 
 /// Whom to ask, and how.
 #[derive(Clone, Debug)]
@@ -177,69 +171,6 @@ impl Docker {
             asked.answer.json(self.question(&asked.path), "the networks")?;
         Ok(networks.into_iter().map(EngineNetwork::from).collect())
     }
-
-    fn question<'a>(&'a self, path: &'a str) -> Question<'a> {
-        Question { endpoint: &self.options.endpoint, path }
-    }
-
-    /// Asks under the negotiated version. An engine that was upgraded between two
-    /// questions refuses the old version, and is asked once more in a new one.
-    async fn ask(&self, path: &str) -> Result<Asked, SourceError> {
-        let asked = self.ask_once(path).await?;
-        if !asked.answer.refuses_version() {
-            return Ok(asked);
-        }
-        self.version.set(None);
-        self.ask_once(path).await
-    }
-
-    async fn ask_once(&self, path: &str) -> Result<Asked, SourceError> {
-        let version = self.api_version().await?;
-        let path = format!("/v{version}{path}");
-        let answer = self.get(&path).await?;
-        Ok(Asked { path, version, answer })
-    }
-
-    /// One request. No answer may mean that the engine is being exchanged for
-    /// another version, so the negotiated one is forgotten then.
-    async fn get(&self, path: &str) -> Result<Answer, SourceError> {
-        let started = Instant::now();
-        let question = self.question(path);
-        let result = timeout(self.options.timeout, self.exchange(question))
-            .await
-            .unwrap_or_else(|_| Err(question.timed_out(self.options.timeout)));
-        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let outcome = match &result {
-            Ok(answer) => answer.status.as_str(),
-            Err(error) => error.kind.as_str(),
-        };
-        debug!(self.log, "docker request";
-            "method" => "GET", "path" => path, "status" => outcome, "ms" => milliseconds);
-        if result.is_err() {
-            self.version.set(None);
-        }
-        result
-    }
-
-    async fn exchange(&self, question: Question<'_>) -> Result<Answer, SourceError> {
-        let request = self.http.get(self.options.endpoint.url(question.path));
-        let mut response = request.send().await.map_err(|error| question.not_sent(&error))?;
-        let field = |name| {
-            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
-            value.unwrap_or_default().to_owned()
-        };
-        let (content_type, location) = (field(header::CONTENT_TYPE), field(header::LOCATION));
-        let body = response.body().limit(LONGEST_ANSWER).await;
-        let body = body.map_err(|error| question.not_read(&error, LONGEST_ANSWER))?;
-        Ok(Answer { status: response.status(), content_type, location, body: body.to_vec() })
-    }
-}
-
-/// An answer, and what exactly was asked.
-struct Asked {
-    path: String,
-    version: ApiVersion,
-    answer: Answer,
 }
 
 impl ContainerSource for Docker {
@@ -265,7 +196,9 @@ impl ContainerSource for Docker {
     }
 
     async fn events(&self) -> Result<Events, SourceError> {
-        Err(self.question("/events").refused("not followed yet"))
+        let (path, body) =
+            self.open(&format!("/events?filters={}", percent_encoded(event::FILTERS))).await?;
+        Ok(events::follow(self.options.endpoint.clone(), path, body))
     }
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {
@@ -274,7 +207,7 @@ impl ContainerSource for Docker {
     }
 }
 
-/// A name or id as one segment of a path (RFC 3986: what is not unreserved is encoded).
+/// A name or id as one segment of a path, or a value in a query (RFC 3986: what is not unreserved is encoded).
 fn percent_encoded(segment: &str) -> String {
     let mut encoded = String::with_capacity(segment.len());
     for byte in segment.bytes() {

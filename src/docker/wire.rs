@@ -24,7 +24,7 @@ use super::signal;
 use super::uptime::{self, Status};
 
 /// Reads `null` as the empty value.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -191,7 +191,7 @@ fn row_name(names: &[String]) -> Option<&str> {
     names.iter().map(|name| without_slash(name)).find(|name| !name.contains('/'))
 }
 
-fn without_slash(name: &str) -> &str {
+pub(super) fn without_slash(name: &str) -> &str {
     name.strip_prefix('/').unwrap_or(name)
 }
 

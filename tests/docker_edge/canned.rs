@@ -20,7 +20,7 @@ use crate::support::canned::{Canned, Reply, Request};
 const EMPTY: &str = "[]";
 
 /// An engine that speaks these versions, and answers all else by `script`.
-fn engine(
+pub fn engine(
     oldest: &'static str,
     newest: &'static str,
     script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
@@ -35,19 +35,19 @@ fn version(oldest: &str, newest: &str) -> Reply {
     Reply::json(format!(r#"{{"ApiVersion":"{newest}","MinAPIVersion":"{oldest}","Version":"x"}}"#))
 }
 
-fn docker(server: &Canned) -> Docker {
+pub fn docker(server: &Canned) -> Docker {
     let endpoint = Endpoint::Tcp(server.authority());
     client(endpoint, VersionChoice::Auto, DEFAULT_TIMEOUT)
 }
 
-fn impatient(server: &Canned) -> Docker {
+pub fn impatient(server: &Canned) -> Docker {
     let endpoint = Endpoint::Tcp(server.authority());
     client(endpoint, VersionChoice::Auto, Duration::from_millis(300))
 }
 
 /// One line of this kind that says this, and names the engine.
 #[track_caller]
-fn check(error: &SourceError, kind: SourceErrorKind, said: &str) {
+pub fn check(error: &SourceError, kind: SourceErrorKind, said: &str) {
     assert_eq!(error.kind, kind, "{error}");
     assert!(error.message.contains(said), "{said:?} in {error}");
     assert!(error.message.starts_with("Docker at "), "{error}");

@@ -18,9 +18,9 @@ use crate::support::relay::Relay;
 use crate::support::{TempDir, eventually_async, free_port};
 
 /// For what the engine does within seconds.
-const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(30);
 
-fn engine() -> Docker {
+pub fn engine() -> Docker {
     client(docker::endpoint(), VersionChoice::Auto, DEFAULT_TIMEOUT)
 }
 
@@ -29,7 +29,7 @@ async fn row_of(docker: &Docker, container: &Container) -> Option<ContainerRow> 
     rows.into_iter().find(|row| row.id.as_str() == container.id())
 }
 
-async fn inspect(docker: &Docker, container: &Container) -> highhock_actors::Container {
+pub async fn inspect(docker: &Docker, container: &Container) -> highhock_actors::Container {
     docker.inspect(container.id()).await.unwrap().unwrap()
 }
 

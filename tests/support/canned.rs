@@ -41,7 +41,12 @@ pub enum Reply {
     Stall { body: String },
     /// These bytes as they are; then the connection ends.
     Raw(Vec<u8>),
+    /// What this writes, when it does; then the connection ends.
+    Written(Writing),
 }
+
+/// Writes an answer, its head too.
+pub type Writing = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()>>;
 
 impl Reply {
     pub fn json(body: impl Into<String>) -> Self {
@@ -164,6 +169,7 @@ fn converse<C: Connection>(mut connection: C, script: &Script, seen: &Seen) -> s
             Reply::Hangup => return Ok(()),
             Reply::Silence => rest_for_ever(),
             Reply::Raw(bytes) => return connection.write_all(&bytes),
+            Reply::Written(write) => return write(&mut connection),
         }
     }
     Ok(())
