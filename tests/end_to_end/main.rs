@@ -15,6 +15,7 @@ mod changes;
 mod churn;
 mod clusters;
 mod commands;
+mod cut_streams;
 mod engine_restarts;
 mod fleet;
 mod leases;
