@@ -9,6 +9,7 @@ mod event;
 mod events;
 mod failure;
 mod likeness;
+mod podman;
 mod question;
 mod signal;
 mod transport;
@@ -31,6 +32,8 @@ pub use version::{
     ApiVersion, BadVersion, NEWEST as NEWEST_API, NoCommonVersion, OLDEST as OLDEST_API, Spoken,
     VersionChoice,
 };
+
+use podman::Podman;
 
 use crate::tls::{Tls, TlsFiles, UnusableFile};
 
@@ -56,14 +59,24 @@ pub struct Docker {
     options: DockerOptions,
     http: Client,
     /// What was negotiated, until something hints at another engine there.
-    version: Cell<Option<ApiVersion>>,
+    spoken: Cell<Option<Dialect>>,
+    /// What only inspections tell of Podman's containers.
+    podman: Podman,
     log: Logger,
+}
+
+/// How an engine is spoken to.
+#[derive(Clone, Copy, Debug)]
+struct Dialect {
+    version: ApiVersion,
+    is_podman: bool,
 }
 
 /// The engine itself (`GET /info`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
-    /// Its identity. Two engines of one host may share it, and differ in `root_dir`.
+    /// Its identity; empty for Podman, which has none. Two engines of one host may share
+    /// it, and differ in `root_dir`.
     pub id: String,
     /// The name that it has for its host; may be empty.
     pub name: String,
@@ -108,7 +121,7 @@ impl Docker {
             Endpoint::Unix(_) | Endpoint::Tcp(_) => None,
         };
         let http = transport::client(&options.endpoint, tls, options.timeout);
-        Ok(Self { options, http, version: Cell::new(None), log })
+        Ok(Self { options, http, spoken: Cell::new(None), podman: Podman::default(), log })
     }
 
     /// Where the engine is looked for.
@@ -122,8 +135,12 @@ impl Docker {
     /// # Errors
     /// Where the engine doesn't answer, or there is no version in common.
     pub async fn api_version(&self) -> Result<ApiVersion, SourceError> {
-        if let Some(version) = self.version.get() {
-            return Ok(version);
+        Ok(self.dialect().await?.version)
+    }
+
+    async fn dialect(&self) -> Result<Dialect, SourceError> {
+        if let Some(dialect) = self.spoken.get() {
+            return Ok(dialect);
         }
         let path = "/version";
         let question = self.question(path);
@@ -139,10 +156,12 @@ impl Docker {
         let spoken = Spoken { oldest, newest: parse(&told.api_version)? };
         let version = version::choose(self.options.version, spoken)
             .map_err(|error| question.refused(&error.to_string()))?;
+        let dialect = Dialect { version, is_podman: told.is_podman() };
         debug!(self.log, "docker API version chosen";
-            "chosen" => %version, "engine" => %spoken, "endpoint" => %self.options.endpoint);
-        self.version.set(Some(version));
-        Ok(version)
+            "chosen" => %version, "engine" => %spoken, "podman" => dialect.is_podman,
+            "endpoint" => %self.options.endpoint);
+        self.spoken.set(Some(dialect));
+        Ok(dialect)
     }
 
     /// Which engine it is.
@@ -153,12 +172,21 @@ impl Docker {
         let asked = self.ask("/info").await?;
         let info: wire::Info = asked.answer.json(self.question(&asked.path), "the state")?;
         Ok(Engine {
-            id: info.id,
+            // Podman makes one up for each answer.
+            id: if asked.dialect.is_podman { String::new() } else { info.id },
             name: info.name,
             root_dir: info.docker_root_dir,
             version: info.server_version,
-            api: asked.version,
+            api: asked.dialect.version,
         })
+    }
+
+    /// The rows of a listing.
+    async fn rows(&self, path: &str) -> Result<Vec<wire::Row>, SourceError> {
+        let asked = self.ask(path).await?;
+        // One row that can't be read spoils the listing: leaving it out would
+        // say that its container is gone.
+        asked.answer.json(self.question(&asked.path), "the listing of containers")
     }
 
     /// The engine's networks, in any order.
@@ -175,11 +203,10 @@ impl Docker {
 
 impl ContainerSource for Docker {
     async fn list(&self) -> Result<Vec<ContainerRow>, SourceError> {
-        let asked = self.ask("/containers/json").await?;
-        // One row that can't be read spoils the listing: leaving it out would
-        // say that its container is gone.
-        let rows: Vec<wire::Row> =
-            asked.answer.json(self.question(&asked.path), "the listing of containers")?;
+        if self.dialect().await?.is_podman {
+            return self.list_podman().await;
+        }
+        let rows = self.rows("/containers/json").await?;
         Ok(rows.into_iter().map(ContainerRow::from).collect())
     }
 
@@ -190,9 +217,12 @@ impl ContainerSource for Docker {
         }
         let question = self.question(&asked.path);
         let inspection: wire::Inspection = asked.answer.json(question, "a container")?;
-        Container::try_from(inspection)
-            .map(Some)
-            .map_err(|odd| question.malformed(&format!("no Docker engine answers so: {odd}")))
+        let container = Container::try_from(inspection)
+            .map_err(|odd| question.malformed(&format!("no Docker engine answers so: {odd}")))?;
+        if asked.dialect.is_podman {
+            self.podman.inspected(&container);
+        }
+        Ok(Some(container))
     }
 
     async fn events(&self) -> Result<Events, SourceError> {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::answer::Answer;
 use super::failure::Question;
-use super::{ApiVersion, Docker};
+use super::{Dialect, Docker};
 
 /// The longest answer that is read, in bytes. A row of a listing has some 2 KiB,
 /// several times that with Compose's labels.
@@ -17,7 +17,7 @@ const LONGEST_ANSWER: usize = 64 << 20;
 /// An answer, and what exactly was asked.
 pub(super) struct Asked {
     pub path: String,
-    pub version: ApiVersion,
+    pub dialect: Dialect,
     pub answer: Answer,
 }
 
@@ -33,15 +33,15 @@ impl Docker {
         if !asked.answer.refuses_version() {
             return Ok(asked);
         }
-        self.version.set(None);
+        self.spoken.set(None);
         self.ask_once(path).await
     }
 
     async fn ask_once(&self, path: &str) -> Result<Asked, SourceError> {
-        let version = self.api_version().await?;
-        let path = format!("/v{version}{path}");
+        let dialect = self.dialect().await?;
+        let path = format!("/v{}{path}", dialect.version);
         let answer = self.get(&path).await?;
-        Ok(Asked { path, version, answer })
+        Ok(Asked { path, dialect, answer })
     }
 
     /// Asks likewise for a stream: gives the path as it was asked, and the answer, which
@@ -49,7 +49,7 @@ impl Docker {
     pub(super) async fn open(&self, path: &str) -> Result<(String, ClientResponse), SourceError> {
         let mut opened = self.open_once(path).await?;
         if matches!(&opened, Err(asked) if asked.answer.refuses_version()) {
-            self.version.set(None);
+            self.spoken.set(None);
             opened = self.open_once(path).await?;
         }
         opened.map_err(|asked| asked.answer.failure(self.question(&asked.path)))
@@ -59,8 +59,8 @@ impl Docker {
         &self,
         path: &str,
     ) -> Result<Result<(String, ClientResponse), Asked>, SourceError> {
-        let version = self.api_version().await?;
-        let path = format!("/v{version}{path}");
+        let dialect = self.dialect().await?;
+        let path = format!("/v{}{path}", dialect.version);
         let opened = self.exchange(&path, async |question, response| {
             if response.status().is_success() {
                 return Ok(Ok(response));
@@ -69,7 +69,7 @@ impl Docker {
         });
         Ok(match opened.await? {
             Ok(response) => Ok((path, response)),
-            Err(answer) => Err(Asked { path, version, answer }),
+            Err(answer) => Err(Asked { path, dialect, answer }),
         })
     }
 
@@ -105,7 +105,7 @@ impl Docker {
         debug!(self.log, "docker request";
             "method" => "GET", "path" => path, "status" => outcome, "ms" => milliseconds);
         if result.is_err() {
-            self.version.set(None);
+            self.spoken.set(None);
         }
         result.map(|(_, read)| read)
     }

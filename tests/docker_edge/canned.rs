@@ -73,6 +73,24 @@ async fn what_is_no_listing_is_malformed() {
 }
 
 #[actix_rt::test]
+async fn an_engine_that_makes_up_an_id_for_each_answer_has_none() {
+    let asked = AtomicUsize::new(0);
+    let server = Canned::tcp(move |request| match request.target.as_str() {
+        "/version" => Reply::json(
+            r#"{"ApiVersion":"1.41","MinAPIVersion":"1.24","Components":[{"Name":"Podman Engine"}]}"#,
+        ),
+        _ => {
+            let id = asked.fetch_add(1, Ordering::SeqCst);
+            Reply::json(format!(r#"{{"ID":"{id}","DockerRootDir":"/r"}}"#))
+        }
+    });
+    let docker = docker(&server);
+    let engine = docker.engine().await.unwrap();
+    assert_eq!((engine.id.as_str(), engine.root_dir.as_str()), ("", "/r"));
+    assert_eq!(docker.identity().await.unwrap(), docker.identity().await.unwrap());
+}
+
+#[actix_rt::test]
 async fn html_in_place_of_the_version_is_malformed() {
     let server = Canned::tcp(|_| Reply::html());
     let error = docker(&server).list().await.unwrap_err();

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
-use highhock_actors::Life;
+use highhock_actors::container::SIGTERM;
+use highhock_actors::{Attachment, Container, ContainerRow, EngineTime, Health, Life, NetworkMode};
 use serde_json::{Value, json};
 
-use super::*;
+use super::inspection::{Inspection, Odd};
+use super::row::Row;
 
 const ID: &str = "f00dfeed0123456789abcdef0123456789abcdef0123456789abcdef01234567";
 
