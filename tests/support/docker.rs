@@ -18,7 +18,7 @@ const OWN_IMAGE: &str = "highhock-test/busybox:1";
 
 /// What a container does that is given no command: it waits, and ends at once on
 /// SIGTERM.
-const WAIT: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
+pub const WAIT: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
 
 /// The label of all that a test makes in the engine; `tests/run` looks for it.
 const LABEL: &str = "highhock-test";

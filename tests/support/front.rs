@@ -4,7 +4,10 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use url::form_urlencoded;
 
@@ -26,6 +29,8 @@ pub enum Play {
 pub struct Front {
     canned: Canned,
     play: Arc<Mutex<Play>>,
+    /// In milliseconds.
+    lag: Arc<AtomicU64>,
 }
 
 impl Front {
@@ -47,7 +52,8 @@ impl Front {
 
     fn with(server: Place, rewrite: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let play = Arc::new(Mutex::new(Play::Honest));
-        let played = Arc::clone(&play);
+        let lag = Arc::<AtomicU64>::default();
+        let (played, lagging) = (Arc::clone(&play), Arc::clone(&lag));
         let canned = Canned::tcp(move |request| {
             let play = *played.lock().unwrap();
             if play == Play::Html {
@@ -57,7 +63,9 @@ impl Front {
             if is_event_stream(&target) {
                 return stream(&server, &target);
             }
-            match ask(&server, &request.method, &target, &request.body) {
+            let answer = ask(&server, &request.method, &target, &request.body);
+            thread::sleep(Duration::from_millis(lagging.load(Ordering::SeqCst)));
+            match answer {
                 Ok((_, body)) if play == Play::HalfAnswers => {
                     Reply::CutOff { body: body.chars().take(body.len() / 2).collect() }
                 }
@@ -65,12 +73,18 @@ impl Front {
                 Err(_) => Reply::Hangup,
             }
         });
-        Self { canned, play }
+        Self { canned, play, lag }
     }
 
     /// From now on it does this.
     pub fn plays(&self, play: Play) {
         *self.play.lock().unwrap() = play;
+    }
+
+    /// From now on its answers are as old as this when they come; event streams are not
+    /// held up.
+    pub fn lags(&self, by: Duration) {
+        self.lag.store(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// `127.0.0.1:port`.
