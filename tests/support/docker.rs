@@ -194,12 +194,25 @@ impl Container {
         docker(&["restart", "-t", "1", &self.id]);
     }
 
-    /// The port of the host that leads to this one (`80/tcp`).
+    /// The port of the host that leads to this one (`80/tcp`) at its IPv4 addresses.
     #[track_caller]
     pub fn published(&self, port: &str) -> u16 {
+        self.published_on(port, false)
+    }
+
+    /// The port of the host that leads to this one at its IPv6 addresses, which may be another.
+    #[track_caller]
+    pub fn published6(&self, port: &str) -> u16 {
+        self.published_on(port, true)
+    }
+
+    #[track_caller]
+    fn published_on(&self, port: &str, v6: bool) -> u16 {
         let bindings = docker(&["port", &self.id, port]);
-        let first = bindings.lines().next().unwrap();
-        first.rsplit_once(':').unwrap().1.parse().unwrap()
+        let binding = bindings.lines().find(|line| line.starts_with('[') == v6);
+        let binding =
+            binding.unwrap_or_else(|| panic!("{port} of {} is at {bindings:?}", self.name));
+        binding.rsplit_once(':').unwrap().1.parse().unwrap()
     }
 
     /// Runs a command in it.

@@ -23,6 +23,10 @@ pub enum Play {
     Html,
     /// Gives the first half of the real server's answer, and hangs up.
     HalfAnswers,
+    /// Lists no containers; all else is honest.
+    Empty,
+    /// Likewise, and says that it is another engine.
+    Stranger,
 }
 
 /// A front on a TCP port before a real server.
@@ -68,6 +72,12 @@ impl Front {
             match answer {
                 Ok((_, body)) if play == Play::HalfAnswers => {
                     Reply::CutOff { body: body.chars().take(body.len() / 2).collect() }
+                }
+                Ok(_) if is_listing(&target) && matches!(play, Play::Empty | Play::Stranger) => {
+                    Reply::json("[]")
+                }
+                Ok((status, body)) if play == Play::Stranger => {
+                    Reply::status(status, body.replace("\"ID\":\"", "\"ID\":\"OTHER:"))
                 }
                 Ok((status, body)) => Reply::status(status, body),
                 Err(_) => Reply::Hangup,
