@@ -97,6 +97,7 @@ packages_of() {
     dockerd) say docker.io ;;
     etcd) say etcd-server ;;
     ip) say iproute2 ;;
+    podman) say "podman $(package_or_older netavark containernetworking-plugins)" ;;
     *) say "$1" ;;
     esac
 }
@@ -118,6 +119,8 @@ purpose_of() {
     etcd) say 'the store that HighHock writes to' ;;
     ip) say "to find and tidy up the host's network interfaces" ;;
     iptables) say "for Docker's published ports" ;;
+    podman) say "the other engine that speaks Docker's API" ;;
+    runc) say 'to run containers with Podman' ;;
     *) say "the command $1" ;;
     esac
 }

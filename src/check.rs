@@ -42,7 +42,7 @@ pub async fn check(
     };
     let address = match (published, address_refused) {
         (_, Some(refused)) => Err(refused),
-        (Ok(published), None) => Ok(format!("{} ({})", published.host, published.source)),
+        (Ok(published), None) => Ok(published.to_string()),
         (Err(none), None) => Err(none.to_string()),
     };
     vec![

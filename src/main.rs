@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use highhock::check::check;
 use highhock::cli::{self, Command};
 use highhock::host::{self, NoHost, Published};
+use highhock::metadata::Metadata;
 use highhock::run::{Ended, run};
-use highhock::settings::{self, Environment, Loaded, Settings};
+use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
 use highhock::settle::{NotSettled, ask_engine, ask_etcd, assume_etcd, docker, rules};
 use highhock::signals::Signals;
 use highhock::{exit, explain, logging, records};
@@ -31,8 +32,10 @@ fn main() -> ExitCode {
     for warning in &warnings {
         warn!(log, "{}", warning);
     }
-    let published = host::find(&settings.discovery, &environment, host::interfaces);
     actix_rt::System::new().block_on(async {
+        let asked = async |clouds: &[Cloud]| Metadata::of(&environment).ask(clouds).await;
+        let published = host::find(&settings.discovery, &environment, host::interfaces, asked);
+        let published = published.await;
         match invocation.command {
             Command::Run => run_daemon(settings, published, log).await,
             Command::Check => run_check(&settings, &published, &log).await,

@@ -53,7 +53,7 @@ pub async fn run(
     let etcd_log = log.new(o!("edge" => "etcd"));
     check_files(&settings, &etcd_log).map_err(NotSettled::from)?;
     notice!(log, "highhock starts"; "version" => env!("CARGO_PKG_VERSION"),
-        "publishes" => published.host.to_string(), "as_told_by" => published.source.to_string(),
+        "publishes" => published.to_string(),
         "docker" => docker.endpoint().to_string(), "etcd" => settings.etcd.members());
     let settled = tokio::select! {
         settled = async {

@@ -147,13 +147,26 @@ fn what_this_version_lacks_is_refused_and_no_secret_shown() {
     let lines = [
         lacks("admin.listen", "\"0.0.0.0:9465\""),
         lacks("admin.token", "a value (not shown)"),
-        lacks("discovery.address", "\"container\""),
         lacks("dns.listen", "the list [\"127.0.0.1:53\"]"),
         lacks("store", "\"standalone\""),
     ];
     refused_file("not-available.json", &lines.each_ref().map(String::as_str));
     let text = refused(&["--standalone"], &[]);
     assert!(text.contains("not available in this version"), "{text}");
+}
+
+#[test]
+fn addresses_that_need_the_instance_layout_are_refused_in_the_other() {
+    refused_file(
+        "flat-containers.json",
+        &[
+            "discovery.address: found \"container\", but skydns.layout is flat; takes skydns.layout \
+             instance,",
+            "discovery.host6: set, but skydns.layout is flat; takes skydns.layout instance,",
+        ],
+    );
+    let text = refused(&["--discovery-host6", "10.0.0.1"], &[]);
+    assert!(text.contains("takes an IPv6 address that clients can connect to, or auto"), "{text}");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! From what a container is to the records that should stand for it.
 
+use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
 
 use crate::container::{Container, Health, Life, Proto};
-use crate::endpoint::Reach;
+use crate::endpoint::{AddressOf, Endpoint, Endpoints, Reach};
 use crate::extract::find_services;
 use crate::record::{Host, RecordKey, RecordValue};
 use crate::service::{DomainName, Service, Skipped, check_name_length};
@@ -16,6 +17,9 @@ const DRAIN_LABEL: &str = "highhock.drain";
 
 /// What such a label says to opt out.
 const IGNORE: &str = "ignore";
+
+/// What the key of an instance ends in that is reached by IPv6, beside the first.
+const BY_IPV6: &str = "-6";
 
 /// How keys are laid out under a service's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +66,13 @@ pub struct Rules {
     pub layout: Layout,
     /// This host in instance keys: one label, lower case, at most 30 bytes.
     pub hostname: String,
-    /// The address to publish.
+    /// Whose address to publish.
+    pub address: AddressOf,
+    /// This host's address.
     pub host: Host,
+    /// Its IPv6 address, where IPv6 is published beside the first address. For
+    /// [`Layout::Instance`] only: in the other a name has one record.
+    pub host6: Option<Ipv6Addr>,
     /// The `ttl` in a record, in seconds, where a container says no other.
     pub ttl: NonZeroU32,
     /// Which extractors run, in which order.
@@ -84,8 +93,8 @@ pub struct WantedRecord {
     pub key: RecordKey,
     /// What.
     pub value: RecordValue,
-    /// Whether `value.host` is an address of this host's own (not one that the
-    /// container's attributes name): an earlier record of it is known by that.
+    /// Whether `value.host` is an address of this host's or the container's own (not one
+    /// that the container's attributes name): an earlier record of it is known by that.
     pub own_host: bool,
 }
 
@@ -141,12 +150,14 @@ pub(crate) fn records_for(
     rules: &Rules,
 ) -> ServiceRecords {
     let mut records = ServiceRecords::default();
-    match wanted_record(container, service, reach, rules) {
-        Ok(mut record) => {
-            records.skipped.extend(see_to_hiding_text(service, &mut record.value, rules));
-            records.wanted.push(record);
+    for record in wanted_records(container, service, reach, rules) {
+        match record {
+            Ok(mut record) => {
+                records.skipped.extend(see_to_hiding_text(service, &mut record.value, rules));
+                records.wanted.push(record);
+            }
+            Err(reason) => records.skipped.push(Skipped::new(&service.to_string(), reason)),
         }
-        Err(reason) => records.skipped.push(Skipped::new(&service.to_string(), reason)),
     }
     records
 }
@@ -187,13 +198,31 @@ fn ignores(container: &Container, label: &str) -> bool {
     label.is_some_and(|value| value.trim().eq_ignore_ascii_case(IGNORE))
 }
 
-fn wanted_record(
+/// The record of where a service can be reached, and the one of its IPv6 address beside it.
+fn wanted_records(
     container: &Container,
     service: &Service,
     reach: &Reach,
     rules: &Rules,
+) -> Vec<Result<WantedRecord, String>> {
+    let Endpoints { first, by_ipv6 } = match reach.endpoints(container, service, rules) {
+        Ok(endpoints) => endpoints,
+        Err(reason) => return vec![Err(reason)],
+    };
+    let record = |endpoint, suffix| wanted_record(container, service, endpoint, suffix, rules);
+    // A host that the container names stands for all addresses.
+    let is_apart = rules.layout == Layout::Instance && service.attributes.host.is_none();
+    let by_ipv6 = by_ipv6.filter(|_| is_apart).map(|endpoint| record(endpoint, BY_IPV6));
+    std::iter::once(record(first, "")).chain(by_ipv6).collect()
+}
+
+fn wanted_record(
+    container: &Container,
+    service: &Service,
+    endpoint: Endpoint,
+    suffix: &str,
+    rules: &Rules,
 ) -> Result<WantedRecord, String> {
-    let endpoint = reach.endpoint(service, &rules.host)?;
     let attributes = &service.attributes;
     let host = attributes.host.clone().unwrap_or(endpoint.host);
     check_leads_elsewhere(service, &host, rules)?;
@@ -208,7 +237,7 @@ fn wanted_record(
     };
     let key = match rules.layout {
         Layout::Flat => RecordKey::new(&rules.prefix, &rules.domain, &service.name, None),
-        Layout::Instance => instance_key(container, service, endpoint.proto, rules)?,
+        Layout::Instance => instance_key(container, service, endpoint.proto, suffix, rules)?,
     };
     Ok(WantedRecord { key, value, own_host: attributes.host.is_none() })
 }
@@ -256,21 +285,23 @@ fn see_to_hiding_text(
     Some(Skipped::new(&format!("highhock.{}.text={text}", service.name), reason))
 }
 
-/// The key of one instance. An instance's own part is at most 54 bytes long (a
+/// The key of one instance. An instance's own part is at most 56 bytes long (a
 /// host's name has 30 at most), so always a label; but it is part of the name that
 /// an SRV answer gives, which has a limit as a whole.
 fn instance_key(
     container: &Container,
     service: &Service,
     proto: Proto,
+    suffix: &str,
     rules: &Rules,
 ) -> Result<RecordKey, String> {
-    let suffix = match proto {
+    let of_proto = match proto {
         Proto::Tcp => "",
         Proto::Udp => "-udp",
         Proto::Sctp => "-sctp",
     };
-    let instance = format!("{}-{}-{}{suffix}", rules.hostname, container.id.short(), service.port);
+    let (host, id) = (&rules.hostname, container.id.short());
+    let instance = format!("{host}-{id}-{}{of_proto}{suffix}", service.port);
     let name_length = service.name.as_str().len() + ".".len() + rules.domain.as_str().len();
     check_name_length(instance.len() + ".".len() + name_length)
         .map_err(|reason| format!("{reason}, {instance:?} before it included"))?;
@@ -286,7 +317,9 @@ impl Rules {
             domain: DomainName::parse("highhock.local").unwrap(),
             layout: Layout::Flat,
             hostname: "node1".into(),
+            address: AddressOf::Host,
             host: Host::parse("10.77.66.0").unwrap(),
+            host6: None,
             ttl: NonZeroU32::new(60).unwrap(),
             methods: vec![Method::Env, Method::Label],
             compose_project: false,
@@ -299,7 +332,7 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::NetworkMode;
+    use crate::container::{Attachment, NetworkMode};
 
     fn rules() -> Rules {
         Rules::sample()
@@ -455,13 +488,94 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_address_has_a_record_beside_the_first() {
+        let host6 = Some("2001:db8::6".parse().unwrap());
+        let rules = Rules { layout: Layout::Instance, host6, ..rules() };
+        let container = Container::sample()
+            .env("DISCOVER", "httpd:80,ns:53/udp,v4:81,one:82,named:83")
+            .label("highhock.priority", "10")
+            .label("highhock.named.host", "web.example.com")
+            .bind("80/tcp -> 0.0.0.0:8080")
+            .bind("80/tcp -> [::]:8081")
+            .bind("53/udp -> 0.0.0.0:1053")
+            .bind("53/udp -> [::]:1053")
+            .bind("81/tcp -> 0.0.0.0:81")
+            .bind("82/tcp -> 192.0.2.7:82")
+            .bind("83/tcp -> 0.0.0.0:83")
+            .bind("83/tcp -> [::]:83");
+        let six = offered(&container, &rules);
+        let (below, id) = ("skydns/local/highhock", "node1-0123456789ab");
+        let record = |end: &str, host: &str, port: u16| {
+            let name = end.split('/').next().unwrap();
+            let end = end.split('/').nth(1).unwrap();
+            let host = format!(r#"{{"host":"{host}","port":{port},"priority":10,"ttl":60}}"#);
+            format!("{below}/{name}/{id}-{end} = {host}")
+        };
+        assert_eq!(
+            wanted(&six),
+            [
+                record("httpd/80", "10.77.66.0", 8080),
+                record("httpd/80-6", "2001:db8::6", 8081),
+                record("ns/53-udp", "10.77.66.0", 1053),
+                record("ns/53-udp-6", "2001:db8::6", 1053),
+                record("v4/81", "10.77.66.0", 81),
+                record("one/82", "192.0.2.7", 82),
+                record("named/83", "web.example.com", 83),
+            ],
+        );
+        assert_eq!(six.wanted.iter().filter(|record| !record.own_host).count(), 1);
+        assert_eq!(six.skipped, []);
+
+        let without = offered(&container, &Rules { host6: None, ..rules.clone() });
+        assert_eq!(without.wanted.len(), 5);
+        // A name has one record there.
+        let flat = offered(&container, &Rules { layout: Layout::Flat, ..rules });
+        assert_eq!(flat.wanted.len(), 5);
+    }
+
+    #[test]
+    fn a_containers_own_address_takes_no_published_port() {
+        let attachment = Attachment {
+            address4: Some([172, 18, 0, 2].into()),
+            address6: Some("fd00::2".parse().unwrap()),
+        };
+        let container = Container {
+            networks: [("web".to_owned(), attachment)].into(),
+            exposed: vec![(53, Proto::Udp)],
+            ..Container::sample().env("DISCOVER", "httpd:80,ns:53")
+        };
+        let rules = Rules { address: AddressOf::Container, layout: Layout::Instance, ..rules() };
+        let below = "skydns/local/highhock";
+        let (httpd, ns) = ("httpd/node1-0123456789ab-80", "ns/node1-0123456789ab-53-udp");
+        assert_eq!(
+            wanted(&offered(&container, &rules)),
+            [
+                format!(r#"{below}/{httpd} = {{"host":"172.18.0.2","port":80,"ttl":60}}"#),
+                format!(r#"{below}/{ns} = {{"host":"172.18.0.2","port":53,"ttl":60}}"#),
+            ],
+        );
+        let six = offered(&container, &Rules { host6: Some(Ipv6Addr::LOCALHOST), ..rules.clone() });
+        assert_eq!(six.wanted.len(), 4);
+        let expected = format!(r#"{below}/{ns}-6 = {{"host":"fd00::2","port":53,"ttl":60}}"#);
+        assert_eq!(wanted(&six)[3], expected);
+
+        let lost = offered(&container.label("highhock.network", "wep"), &rules);
+        assert_eq!((lost.wanted.len(), lost.skipped.len()), (0, 2));
+        assert!(lost.skipped[0].reason.contains("\"web\""), "{:?}", lost.skipped);
+    }
+
+    #[test]
     fn the_longest_instance_part_is_a_label() {
-        let rules = Rules { layout: Layout::Instance, hostname: "h".repeat(30), ..rules() };
-        let container =
-            Container::sample().env("DISCOVER", "a:65535").bind("65535/sctp -> 0.0.0.0:1");
+        let rules = Rules {
+            layout: Layout::Instance,
+            hostname: "h".repeat(30),
+            host6: Some("2001:db8::6".parse().unwrap()),
+            ..rules()
+        };
+        let container = Container::sample().env("DISCOVER", "a:65535").bind("65535/sctp -> [::]:1");
         let offer = offered(&container, &rules);
-        let instance = offer.wanted[0].key.as_str().rsplit('/').next().unwrap();
-        assert_eq!(instance.len(), 54);
+        let instance = offer.wanted[1].key.as_str().rsplit('/').next().unwrap();
+        assert_eq!(instance.len(), 56);
     }
 
     #[test]

@@ -300,6 +300,25 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         }
     }
 
+    /// One that was running for a moment between two listings is in neither: whoever was
+    /// inspected in that moment, and shares its network, is not told when it ends. So those
+    /// that share the network of one that isn't listed are looked at with each listing.
+    fn stir_orphaned_dependents(&mut self) {
+        let shares = |watched: &Watched<S, R>| match &watched.network {
+            NetworkMode::Container(target) => Some(target.clone()),
+            _ => None,
+        };
+        let targets: BTreeSet<String> = self.watched.values().filter_map(shares).collect();
+        // A target may be written by its name.
+        let names: BTreeSet<&str> = self.watched.values().map(|one| one.name.as_str()).collect();
+        let unlisted = targets.iter().filter(|target| !names.contains(target.as_str()));
+        let unlisted = unlisted.map(|target| ContainerId::new(target));
+        let unlisted: Vec<_> = unlisted.filter(|id| !self.watched.contains_key(id)).collect();
+        for target in unlisted {
+            self.stir_dependents(&target);
+        }
+    }
+
     /// Whether an event named the container since the listing before the newest.
     fn is_foretold(&self, watched: &Watched<S, R>) -> bool {
         let hearsay = &watched.newest.hearsay;
@@ -449,6 +468,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<Listed> for Registry<S, R> {
 
     fn handle(&mut self, listed: Listed, _: &mut Self::Context) {
         self.listed = Some(listed.asked);
+        self.stir_orphaned_dependents();
         self.tell_roster();
     }
 }

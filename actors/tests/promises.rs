@@ -37,6 +37,7 @@ on_both_stores! {
     an_inspection_that_contradicts_the_listing_is_repeated
     what_a_look_caught_for_a_moment_does_not_last
     a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for
+    who_shares_the_network_of_one_that_no_listing_shows_is_looked_at_again
     a_clean_stop_keeps_or_removes_the_records
     a_stop_waits_no_longer_than_it_may
     both_away_at_the_start_is_no_error
@@ -433,6 +434,32 @@ async fn a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for(upk
     pass(SECOND * 4).await;
     world.all_the_while(SECOND * 2, &keys(0..1)).await;
     world.until("all is well", |world| world.store.len() == 2).await;
+}
+
+async fn who_shares_the_network_of_one_that_no_listing_shows_is_looked_at_again(upkeep: Upkeep) {
+    let engine = Engine::default();
+    engine.run(container("web-0", 0));
+    let guest = || {
+        let mut guest = container("web-1", 1);
+        guest.network = NetworkMode::Container(id(0));
+        guest
+    };
+    engine.run(guest());
+    let world = World::start(engine, Store::new(upkeep));
+    world.until("both are published", |world| world.store.len() == 2).await;
+    world.engine.change("web-0", |one| one.life = Life::Exited);
+    world.until("neither is", |world| world.store.len() == 0).await;
+
+    // Its host runs again from after one listing was asked for until before the next.
+    let lists = world.engine.lists();
+    world.engine.list_takes(SECOND);
+    world.engine.run(guest());
+    world.until("a listing is under way", |world| world.engine.lists() > lists).await;
+    world.engine.change("web-0", |one| one.life = Life::Running);
+    world.until("the guest is back", |world| world.store.len() == 1).await;
+    world.engine.change("web-0", |one| one.life = Life::Exited);
+    let took = world.until("the guest is withdrawn", |world| world.store.len() == 0).await;
+    assert!(took <= POLL + SECOND * 2, "{took:?}");
 }
 
 async fn a_clean_stop_keeps_or_removes_the_records(upkeep: Upkeep) {

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use highhock_actors::endpoint::Reach;
+use highhock_actors::endpoint::{AddressOf, Reach};
 use highhock_actors::publish::{Layout, Method, Rules, WantedRecord, offer};
 use highhock_actors::service::DomainName;
 use highhock_actors::{
-    Binding, Container, ContainerId, EngineTime, Health, Host, Life, NetworkMode, Proto,
+    Attachment, Binding, Container, ContainerId, EngineTime, Health, Host, Life, NetworkMode, Proto,
 };
 use serde::Deserialize;
 
@@ -82,7 +82,9 @@ fn rules(random: &mut fastrand::Rng) -> Rules {
         domain: DomainName::parse("SkyDNS.local").unwrap(),
         layout: random.choice([Layout::Flat, Layout::Instance]).unwrap(),
         hostname,
+        address: random.choice([AddressOf::Host, AddressOf::Container]).unwrap(),
         host: Host::parse(host).unwrap(),
+        host6: random.bool().then(|| "2001:db8::6".parse().unwrap()),
         ttl: NonZeroU32::new(60).unwrap(),
         methods: vec![Method::Env, Method::Label, Method::Registrator, Method::Compose],
         compose_project: random.bool(),
@@ -113,11 +115,16 @@ fn container(random: &mut fastrand::Rng) -> Container {
     }
     labels.insert("com.docker.compose.project".into(), name(random));
     let image = format!("registry:5000/team/{}:1", name(random));
-    let binding = |port, proto| Binding {
+    let bound_to = |address: &str, port, proto| Binding {
         port,
         proto,
-        host_address: "0.0.0.0".parse().unwrap(),
+        host_address: address.parse().unwrap(),
         host_port: 8000 + port,
+    };
+    let binding = |port, proto| bound_to("0.0.0.0", port, proto);
+    let attachment = Attachment {
+        address4: random.bool().then(|| [172, 18, 0, 2].into()),
+        address6: random.bool().then(|| "fd00::2".parse().unwrap()),
     };
     Container {
         id: ContainerId::new(&"0123456789abcdef".repeat(4)),
@@ -128,9 +135,14 @@ fn container(random: &mut fastrand::Rng) -> Container {
         env: BTreeMap::from([("DISCOVER".into(), entries)]),
         labels,
         network: NetworkMode::Own,
-        bindings: vec![binding(80, Proto::Tcp), binding(81, Proto::Udp), binding(82, Proto::Sctp)],
+        bindings: vec![
+            binding(80, Proto::Tcp),
+            bound_to("::", 80, Proto::Tcp),
+            binding(81, Proto::Udp),
+            binding(82, Proto::Sctp),
+        ],
         exposed: Vec::new(),
-        networks: BTreeMap::new(),
+        networks: [("web".to_owned(), attachment)].into(),
         image,
         stop_signal: 15,
         likeness: 0,

@@ -55,7 +55,9 @@ impl Answer {
         question: Question<'_>,
         what: &str,
     ) -> Result<T, SourceError> {
-        self.success(question)?;
+        if !self.status.is_success() {
+            return Err(self.failure(question));
+        }
         serde_json::from_slice(&self.body).map_err(|error| {
             let error_text = one_line(&error.to_string());
             question.malformed(&match error.classify() {
@@ -70,27 +72,22 @@ impl Answer {
         })
     }
 
-    /// # Errors
-    /// Where the status is not one of success.
-    fn success(&self, question: Question<'_>) -> Result<(), SourceError> {
+    /// What an answer means whose status is not one of success.
+    pub fn failure(&self, question: Question<'_>) -> SourceError {
         let status = self.status;
-        if status.is_success() {
-            return Ok(());
-        }
         let body = String::from_utf8_lossy(&self.body);
         if body.contains("HTTP request to an HTTPS server") {
-            return Err(
-                question.refused("the engine wants TLS on this port; write https:// in docker.url")
-            );
+            return question
+                .refused("the engine wants TLS on this port; write https:// in docker.url");
         }
         if status.is_redirection() {
             let target = one_line(&self.location);
-            return Err(question.malformed(&format!(
+            return question.malformed(&format!(
                 "answered {status}, a redirect to {target:?}, which no Docker engine does"
-            )));
+            ));
         }
         let said = self.message().map_or_else(|| self.excerpt(), |text| one_line(&text));
-        Err(question.failed(kind_of(status), &format!("answered {status}: {said}")))
+        question.failed(kind_of(status), &format!("answered {status}: {said}"))
     }
 
     /// The body's beginning and its type, to recognise the speaker by.

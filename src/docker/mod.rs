@@ -5,7 +5,13 @@
 
 mod answer;
 mod endpoint;
+mod event;
+mod events;
 mod failure;
+mod likeness;
+mod podman;
+mod question;
+mod signal;
 mod transport;
 mod uptime;
 mod version;
@@ -16,12 +22,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use awc::Client;
-use awc::http::header;
 use highhock_actors::{
     Container, ContainerRow, ContainerSource, EngineIdentity, Events, SourceError,
 };
 use slog::Logger;
-use tokio::time::{Instant, timeout};
 
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use version::{
@@ -29,18 +33,13 @@ pub use version::{
     VersionChoice,
 };
 
-use answer::Answer;
-use failure::Question;
+use podman::Podman;
 
 use crate::tls::{Tls, TlsFiles, UnusableFile};
 
 /// How long an engine may take for a whole answer, by default. A busy engine
 /// takes its time, and nothing but a later notice is lost by waiting.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The longest answer that is read, in bytes. A row of a listing has some 2 KiB,
-/// several times that with Compose's labels.
-const LONGEST_ANSWER: usize = 64 << 20;
 
 /// Whom to ask, and how.
 #[derive(Clone, Debug)]
@@ -60,14 +59,24 @@ pub struct Docker {
     options: DockerOptions,
     http: Client,
     /// What was negotiated, until something hints at another engine there.
-    version: Cell<Option<ApiVersion>>,
+    spoken: Cell<Option<Dialect>>,
+    /// What only inspections tell of Podman's containers.
+    podman: Podman,
     log: Logger,
+}
+
+/// How an engine is spoken to.
+#[derive(Clone, Copy, Debug)]
+struct Dialect {
+    version: ApiVersion,
+    is_podman: bool,
 }
 
 /// The engine itself (`GET /info`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
-    /// Its identity. Two engines of one host may share it, and differ in `root_dir`.
+    /// Its identity; empty for Podman, which has none. Two engines of one host may share
+    /// it, and differ in `root_dir`.
     pub id: String,
     /// The name that it has for its host; may be empty.
     pub name: String,
@@ -112,7 +121,7 @@ impl Docker {
             Endpoint::Unix(_) | Endpoint::Tcp(_) => None,
         };
         let http = transport::client(&options.endpoint, tls, options.timeout);
-        Ok(Self { options, http, version: Cell::new(None), log })
+        Ok(Self { options, http, spoken: Cell::new(None), podman: Podman::default(), log })
     }
 
     /// Where the engine is looked for.
@@ -126,8 +135,12 @@ impl Docker {
     /// # Errors
     /// Where the engine doesn't answer, or there is no version in common.
     pub async fn api_version(&self) -> Result<ApiVersion, SourceError> {
-        if let Some(version) = self.version.get() {
-            return Ok(version);
+        Ok(self.dialect().await?.version)
+    }
+
+    async fn dialect(&self) -> Result<Dialect, SourceError> {
+        if let Some(dialect) = self.spoken.get() {
+            return Ok(dialect);
         }
         let path = "/version";
         let question = self.question(path);
@@ -143,10 +156,12 @@ impl Docker {
         let spoken = Spoken { oldest, newest: parse(&told.api_version)? };
         let version = version::choose(self.options.version, spoken)
             .map_err(|error| question.refused(&error.to_string()))?;
+        let dialect = Dialect { version, is_podman: told.is_podman() };
         debug!(self.log, "docker API version chosen";
-            "chosen" => %version, "engine" => %spoken, "endpoint" => %self.options.endpoint);
-        self.version.set(Some(version));
-        Ok(version)
+            "chosen" => %version, "engine" => %spoken, "podman" => dialect.is_podman,
+            "endpoint" => %self.options.endpoint);
+        self.spoken.set(Some(dialect));
+        Ok(dialect)
     }
 
     /// Which engine it is.
@@ -157,12 +172,21 @@ impl Docker {
         let asked = self.ask("/info").await?;
         let info: wire::Info = asked.answer.json(self.question(&asked.path), "the state")?;
         Ok(Engine {
-            id: info.id,
+            // Podman makes one up for each answer.
+            id: if asked.dialect.is_podman { String::new() } else { info.id },
             name: info.name,
             root_dir: info.docker_root_dir,
             version: info.server_version,
-            api: asked.version,
+            api: asked.dialect.version,
         })
+    }
+
+    /// The rows of a listing.
+    async fn rows(&self, path: &str) -> Result<Vec<wire::Row>, SourceError> {
+        let asked = self.ask(path).await?;
+        // One row that can't be read spoils the listing: leaving it out would
+        // say that its container is gone.
+        asked.answer.json(self.question(&asked.path), "the listing of containers")
     }
 
     /// The engine's networks, in any order.
@@ -175,78 +199,14 @@ impl Docker {
             asked.answer.json(self.question(&asked.path), "the networks")?;
         Ok(networks.into_iter().map(EngineNetwork::from).collect())
     }
-
-    fn question<'a>(&'a self, path: &'a str) -> Question<'a> {
-        Question { endpoint: &self.options.endpoint, path }
-    }
-
-    /// Asks under the negotiated version. An engine that was upgraded between two
-    /// questions refuses the old version, and is asked once more in a new one.
-    async fn ask(&self, path: &str) -> Result<Asked, SourceError> {
-        let asked = self.ask_once(path).await?;
-        if !asked.answer.refuses_version() {
-            return Ok(asked);
-        }
-        self.version.set(None);
-        self.ask_once(path).await
-    }
-
-    async fn ask_once(&self, path: &str) -> Result<Asked, SourceError> {
-        let version = self.api_version().await?;
-        let path = format!("/v{version}{path}");
-        let answer = self.get(&path).await?;
-        Ok(Asked { path, version, answer })
-    }
-
-    /// One request. No answer may mean that the engine is being exchanged for
-    /// another version, so the negotiated one is forgotten then.
-    async fn get(&self, path: &str) -> Result<Answer, SourceError> {
-        let started = Instant::now();
-        let question = self.question(path);
-        let result = timeout(self.options.timeout, self.exchange(question))
-            .await
-            .unwrap_or_else(|_| Err(question.timed_out(self.options.timeout)));
-        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let outcome = match &result {
-            Ok(answer) => answer.status.as_str(),
-            Err(error) => error.kind.as_str(),
-        };
-        debug!(self.log, "docker request";
-            "method" => "GET", "path" => path, "status" => outcome, "ms" => milliseconds);
-        if result.is_err() {
-            self.version.set(None);
-        }
-        result
-    }
-
-    async fn exchange(&self, question: Question<'_>) -> Result<Answer, SourceError> {
-        let request = self.http.get(self.options.endpoint.url(question.path));
-        let mut response = request.send().await.map_err(|error| question.not_sent(&error))?;
-        let field = |name| {
-            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
-            value.unwrap_or_default().to_owned()
-        };
-        let (content_type, location) = (field(header::CONTENT_TYPE), field(header::LOCATION));
-        let body = response.body().limit(LONGEST_ANSWER).await;
-        let body = body.map_err(|error| question.not_read(&error, LONGEST_ANSWER))?;
-        Ok(Answer { status: response.status(), content_type, location, body: body.to_vec() })
-    }
-}
-
-/// An answer, and what exactly was asked.
-struct Asked {
-    path: String,
-    version: ApiVersion,
-    answer: Answer,
 }
 
 impl ContainerSource for Docker {
     async fn list(&self) -> Result<Vec<ContainerRow>, SourceError> {
-        let asked = self.ask("/containers/json").await?;
-        // One row that can't be read spoils the listing: leaving it out would
-        // say that its container is gone.
-        let rows: Vec<wire::Row> =
-            asked.answer.json(self.question(&asked.path), "the listing of containers")?;
+        if self.dialect().await?.is_podman {
+            return self.list_podman().await;
+        }
+        let rows = self.rows("/containers/json").await?;
         Ok(rows.into_iter().map(ContainerRow::from).collect())
     }
 
@@ -257,13 +217,18 @@ impl ContainerSource for Docker {
         }
         let question = self.question(&asked.path);
         let inspection: wire::Inspection = asked.answer.json(question, "a container")?;
-        Container::try_from(inspection)
-            .map(Some)
-            .map_err(|odd| question.malformed(&format!("no Docker engine answers so: {odd}")))
+        let container = Container::try_from(inspection)
+            .map_err(|odd| question.malformed(&format!("no Docker engine answers so: {odd}")))?;
+        if asked.dialect.is_podman {
+            self.podman.inspected(&container);
+        }
+        Ok(Some(container))
     }
 
     async fn events(&self) -> Result<Events, SourceError> {
-        Err(self.question("/events").refused("not followed yet"))
+        let (path, body) =
+            self.open(&format!("/events?filters={}", percent_encoded(event::FILTERS))).await?;
+        Ok(events::follow(self.options.endpoint.clone(), path, body))
     }
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {
@@ -272,7 +237,7 @@ impl ContainerSource for Docker {
     }
 }
 
-/// A name or id as one segment of a path (RFC 3986: what is not unreserved is encoded).
+/// A name or id as one segment of a path, or a value in a query (RFC 3986: what is not unreserved is encoded).
 fn percent_encoded(segment: &str) -> String {
     let mut encoded = String::with_capacity(segment.len());
     for byte in segment.bytes() {

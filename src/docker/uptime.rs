@@ -12,6 +12,12 @@ const WEEK: u64 = 7 * DAY;
 const MONTH: u64 = 30 * DAY;
 const YEAR: u64 = 365 * DAY;
 
+/// What stands in brackets of a container that is frozen, or has a health check.
+pub(super) const PAUSED: &str = "Paused";
+pub(super) const STARTING: &str = "health: starting";
+pub(super) const HEALTHY: &str = "healthy";
+pub(super) const UNHEALTHY: &str = "unhealthy";
+
 /// A row's `Status`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -46,10 +52,10 @@ impl Status {
         self.uptime?;
         Some(match self.note.as_deref() {
             None => Condition::Running(Health::Unchecked),
-            Some("Paused") => Condition::Paused,
-            Some("healthy") => Condition::Running(Health::Healthy),
-            Some("unhealthy") => Condition::Running(Health::Unhealthy),
-            Some("health: starting") => Condition::Running(Health::Starting),
+            Some(PAUSED) => Condition::Paused,
+            Some(HEALTHY) => Condition::Running(Health::Healthy),
+            Some(UNHEALTHY) => Condition::Running(Health::Unhealthy),
+            Some(STARTING) => Condition::Running(Health::Starting),
             Some(_) => return None,
         })
     }

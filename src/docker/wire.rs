@@ -5,21 +5,19 @@
 //! Fields that are not read are ignored, so that a newer engine may say more;
 //! where an engine may write `null` for "none", `null` is read as that.
 
+mod inspection;
+mod row;
+
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 
-use highhock_actors::{
-    Binding, Container, ContainerId, ContainerRow, EngineTime, Health, NetworkMode, Proto,
-};
 use serde::{Deserialize, Deserializer};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::uptime::Status;
+pub(super) use inspection::Inspection;
+pub(super) use row::Row;
 
 /// Reads `null` as the empty value.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -34,6 +32,22 @@ pub(super) struct Version {
     pub api_version: String,
     #[serde(rename = "MinAPIVersion", default, deserialize_with = "or_default")]
     pub min_api_version: String,
+    #[serde(default, deserialize_with = "or_default")]
+    components: Vec<Component>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Component {
+    #[serde(default, deserialize_with = "or_default")]
+    name: String,
+}
+
+impl Version {
+    /// Podman names itself among its components.
+    pub fn is_podman(&self) -> bool {
+        self.components.iter().any(|component| component.name == "Podman Engine")
+    }
 }
 
 /// `GET /info`.
@@ -77,52 +91,25 @@ pub(super) struct IpamConfig {
     pub gateway: String,
 }
 
-/// A row of `GET /containers/json`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Row {
-    id: String,
-    #[serde(default, deserialize_with = "or_default")]
-    names: Vec<String>,
-    #[serde(default, deserialize_with = "or_default")]
-    state: String,
-    #[serde(default, deserialize_with = "or_default")]
-    status: String,
-    #[serde(default, deserialize_with = "or_default")]
-    ports: Vec<RowPort>,
-    #[serde(default, deserialize_with = "or_default")]
-    labels: BTreeMap<String, String>,
-    #[serde(default, deserialize_with = "or_default")]
-    host_config: HostConfig,
-    #[serde(default, deserialize_with = "or_default")]
-    network_settings: RowNetworks,
-}
-
-#[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[serde(rename_all = "PascalCase")]
-struct RowPort {
-    #[serde(rename = "IP", default, deserialize_with = "or_default")]
-    ip: String,
-    private_port: u16,
-    #[serde(default, deserialize_with = "or_default")]
-    public_port: u16,
-    #[serde(rename = "Type", default, deserialize_with = "or_default")]
-    proto: String,
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RowNetworks {
+struct Networks {
     #[serde(default, deserialize_with = "or_default")]
-    networks: BTreeMap<String, Option<RowEndpoint>>,
+    networks: BTreeMap<String, Option<Endpoint>>,
 }
 
+/// A container's place in a network (`EndpointSettings`).
 #[derive(Debug, Deserialize, Hash)]
-struct RowEndpoint {
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Endpoint {
     #[serde(rename = "NetworkID", default, deserialize_with = "or_default")]
     network: String,
+    /// Another each time that the container is started; Podman has none.
     #[serde(rename = "EndpointID", default, deserialize_with = "or_default")]
     endpoint: String,
+    /// With Podman another each time that the container is started.
+    #[serde(default, deserialize_with = "or_default")]
+    mac_address: String,
     #[serde(rename = "IPAddress", default, deserialize_with = "or_default")]
     address: String,
     #[serde(rename = "GlobalIPv6Address", default, deserialize_with = "or_default")]
@@ -136,189 +123,15 @@ struct HostConfig {
     network_mode: String,
 }
 
-impl From<Row> for ContainerRow {
-    fn from(mut row: Row) -> Self {
-        let status = Status::parse(&row.status);
-        // The engine lists ports and names in no order.
-        row.ports.sort();
-        row.names.sort();
-        let mut hasher = DefaultHasher::new();
-        // The uptime's text is left out, since it grows, and the image's name,
-        // since it changes with a tag that moves on while the container stays.
-        row.id.hash(&mut hasher);
-        row.names.hash(&mut hasher);
-        row.state.hash(&mut hasher);
-        status.note.hash(&mut hasher);
-        row.ports.hash(&mut hasher);
-        row.labels.hash(&mut hasher);
-        row.host_config.network_mode.hash(&mut hasher);
-        row.network_settings.networks.hash(&mut hasher);
-        let id = ContainerId::new(&row.id);
-        Self {
-            name: row_name(&row.names).unwrap_or(id.short()).to_owned(),
-            network: NetworkMode::parse(&row.host_config.network_mode),
-            likeness: hasher.finish(),
-            condition: status.condition(),
-            uptime: status.uptime,
-            id,
-        }
-    }
-}
-
-/// A container's own name among those of a row: the links of others to it are
-/// there too, as `/other/alias`.
-fn row_name(names: &[String]) -> Option<&str> {
-    names.iter().map(|name| without_slash(name)).find(|name| !name.contains('/'))
-}
-
-fn without_slash(name: &str) -> &str {
+pub(super) fn without_slash(name: &str) -> &str {
     name.strip_prefix('/').unwrap_or(name)
 }
 
-/// `GET /containers/<id>/json`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Inspection {
-    id: String,
-    name: String,
-    state: State,
-    config: Config,
-    #[serde(default, deserialize_with = "or_default")]
-    host_config: HostConfig,
-    #[serde(default, deserialize_with = "or_default")]
-    network_settings: NetworkSettings,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct State {
-    status: String,
-    started_at: String,
-    health: Option<HealthState>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HealthState {
-    #[serde(default, deserialize_with = "or_default")]
-    status: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Config {
-    #[serde(default, deserialize_with = "or_default")]
-    env: Vec<String>,
-    #[serde(default, deserialize_with = "or_default")]
-    labels: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct NetworkSettings {
-    #[serde(default, deserialize_with = "or_default")]
-    ports: BTreeMap<String, Option<Vec<HostPort>>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HostPort {
-    #[serde(default, deserialize_with = "or_default")]
-    host_ip: String,
-    #[serde(default, deserialize_with = "or_default")]
-    host_port: String,
-}
-
-/// A value in an inspection that no engine writes. It is an error rather than
-/// left out: half a container would withdraw services that run.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {found:?}")]
-pub(super) struct Odd {
-    field: &'static str,
-    found: String,
-}
-
-impl Odd {
-    fn new(field: &'static str, found: &str) -> Self {
-        Self { field, found: found.to_owned() }
-    }
-}
-
-impl TryFrom<Inspection> for Container {
-    type Error = Odd;
-
-    fn try_from(inspection: Inspection) -> Result<Self, Odd> {
-        let state = inspection.state;
-        Ok(Self {
-            id: ContainerId::new(&inspection.id),
-            name: without_slash(&inspection.name).to_owned(),
-            life: state.status.parse().map_err(|()| Odd::new("State.Status", &state.status))?,
-            health: health(state.health.as_ref())?,
-            started: started(&state.started_at)?,
-            env: variables(&inspection.config.env),
-            labels: inspection.config.labels,
-            network: NetworkMode::parse(&inspection.host_config.network_mode),
-            bindings: bindings(&inspection.network_settings.ports)?,
-            exposed: Vec::new(),
-            networks: BTreeMap::new(),
-            image: String::new(),
-            stop_signal: highhock_actors::container::SIGTERM,
-            likeness: 0,
-        })
-    }
-}
-
-fn health(state: Option<&HealthState>) -> Result<Health, Odd> {
-    match state.map_or("none", |state| &state.status) {
-        "" | "none" => Ok(Health::Unchecked),
-        "starting" => Ok(Health::Starting),
-        "healthy" => Ok(Health::Healthy),
-        "unhealthy" => Ok(Health::Unhealthy),
-        other => Err(Odd::new("State.Health.Status", other)),
-    }
-}
-
-/// Of a container that never ran, the engine writes the first second of year 1.
-fn started(text: &str) -> Result<EngineTime, Odd> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .map(|moment| EngineTime(moment.unix_timestamp_nanos()))
-        .map_err(|_| Odd::new("State.StartedAt", text))
-}
-
-/// An entry without `=` unsets a variable of the image: there is nothing to read.
-fn variables(entries: &[String]) -> BTreeMap<String, String> {
-    let pairs = entries.iter().filter_map(|entry| entry.split_once('='));
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-/// Reads `{"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "81/tcp": null}`.
-fn bindings(ports: &BTreeMap<String, Option<Vec<HostPort>>>) -> Result<Vec<Binding>, Odd> {
-    let mut bindings = Vec::new();
-    for (key, host_ports) in ports {
-        let (port, proto) = key.split_once('/').unwrap_or((key, "tcp"));
-        // A protocol that is not known here can't be published.
-        let Ok(proto) = proto.parse::<Proto>() else { continue };
-        let port = port.parse().map_err(|_| Odd::new("a key of NetworkSettings.Ports", key))?;
-        for host_port in host_ports.iter().flatten() {
-            // No port, or port 0: asked for, but not bound.
-            let number = match host_port.host_port.as_str() {
-                "" => 0,
-                text => text.parse().map_err(|_| Odd::new("HostPort", text))?,
-            };
-            if number != 0 {
-                let host_address = host_address(&host_port.host_ip)?;
-                bindings.push(Binding { port, proto, host_address, host_port: number });
-            }
-        }
-    }
-    Ok(bindings)
-}
-
-/// No address means all of the host's.
-fn host_address(text: &str) -> Result<IpAddr, Odd> {
+/// No address means all of the host's; `None`: it is none.
+fn host_address(text: &str) -> Option<IpAddr> {
     match text {
-        "" => Ok(Ipv4Addr::UNSPECIFIED.into()),
-        _ => text.parse().map_err(|_| Odd::new("HostIp", text)),
+        "" => Some(Ipv4Addr::UNSPECIFIED.into()),
+        _ => text.parse().ok(),
     }
 }
 

@@ -9,7 +9,6 @@ mod batch;
 mod cluster;
 mod detect;
 mod http;
-mod lines;
 mod login;
 mod store;
 mod text;

@@ -185,7 +185,9 @@ pub static KEYS: &[Key] = &[
     Key::new(
         "discovery.host",
         HOST,
-        WorkedOut("EXTERNAL_IP, else the address of discovery.interface"),
+        WorkedOut(
+            "EXTERNAL_IP, else the address of discovery.interface, else as discovery.metadata says",
+        ),
         "The address or host name to publish",
     )
     .alias("publicHost"),
@@ -205,8 +207,7 @@ pub static KEYS: &[Key] = &[
         Kind::Choice(&["aws", "gce", "digitalocean", "auto"]),
         WorkedOut("none"),
         "The cloud whose metadata service is asked for the address, last of all",
-    )
-    .not_yet(),
+    ),
     Key::new(
         "discovery.methods",
         Kind::List {
@@ -220,9 +221,8 @@ pub static KEYS: &[Key] = &[
         "discovery.address",
         Kind::Choice(&["host", "container"]),
         Is("host"),
-        "Publish the host's address and port, or the container's own",
-    )
-    .later(&["container"]),
+        "Publish the host's address and port, or the container's own (instance layout)",
+    ),
     Key::new(
         "discovery.health",
         Kind::Truth,
@@ -241,8 +241,15 @@ pub static KEYS: &[Key] = &[
         Is("300"),
         "Seconds after which a container that outlives its stop signal is published again",
     ),
-    Key::new("discovery.host6", TEXT, WorkedOut("none"), "An IPv6 address to publish as well")
-        .not_yet(),
+    Key::new(
+        "discovery.host6",
+        Kind::Text {
+            takes: "an IPv6 address that clients can connect to, or auto",
+            check: |text| values::host6(text).map(drop),
+        },
+        WorkedOut("none"),
+        "An IPv6 address to publish beside the first (instance layout); auto: the interface's",
+    ),
     Key::new(
         "discovery.composeProject",
         Kind::Truth,

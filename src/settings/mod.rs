@@ -4,6 +4,7 @@
 //! are merged into *inputs* (every key at most once) and validated into
 //! [`Settings`], the only kind that reaches the rest of the program.
 
+mod address;
 mod engine;
 mod environment;
 mod fault;
@@ -28,7 +29,7 @@ pub use keys::{KEYS, find};
 pub use level::LogLevel;
 pub use validated::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 pub(crate) use values::host;
-pub use values::{DockerUrl, DockerVersion, EtcdApi, LogFormat, OnExit, Rejection};
+pub use values::{Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection};
 
 use fragment::Fragment;
 

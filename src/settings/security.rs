@@ -81,11 +81,13 @@ fn lacking(inputs: &Inputs, path: &str, other: &str, others: &[Fault]) -> Result
     }
 }
 
-fn is_faulty(path: &str, faults: &[Fault]) -> bool {
+/// Whether a key is among faults.
+pub(super) fn is_faulty(path: &str, faults: &[Fault]) -> bool {
     faults.iter().any(|fault| keys::find(&fault.key).is_some_and(|key| key.path == path))
 }
 
-fn fault(inputs: &Inputs, path: &str, what: String) -> Fault {
+/// The fault of a key whose value doesn't go with another key's.
+pub(super) fn fault(inputs: &Inputs, path: &str, what: String) -> Fault {
     let (origin, key) = (inputs.origin(path), path.to_owned());
     Fault { origin, key, problem: Problem::Beside(what) }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use config::{Map, Value, ValueKind};
+use highhock_actors::endpoint::AddressOf;
 use highhock_actors::publish::{Layout, Method};
 
 use super::*;
@@ -58,6 +59,8 @@ fn nothing_set_gives_the_defaults_of_the_contract() {
     assert_eq!(docker.version, DockerVersion::Auto);
     assert_eq!((docker.poll.as_secs(), docker.poll_container.as_secs()), (10, 10));
     assert_eq!((discovery.host, discovery.interface.as_str()), (None, "eth0"));
+    assert_eq!((discovery.address, discovery.host6), (AddressOf::Host, None));
+    assert_eq!(discovery.metadata, []);
     assert_eq!((discovery.methods, discovery.health), (vec![Method::Env, Method::Label], true));
     assert!(!discovery.compose_project);
     assert_eq!((log.level, log.format), (LogLevel::Notice, LogFormat::Terminal));
@@ -160,11 +163,26 @@ fn every_fault_of_every_layer_is_told_at_once() {
 }
 
 #[test]
+fn metadata_names_one_cloud_or_all() {
+    use Cloud::{Aws, DigitalOcean, Gce};
+    for (written, clouds) in [
+        ("aws", &[Aws][..]),
+        ("gce", &[Gce]),
+        ("digitalocean", &[DigitalOcean]),
+        ("auto", &[Aws, Gce, DigitalOcean]),
+    ] {
+        let flags = vec![flag("discovery.metadata", written)];
+        assert_eq!(settings(&Sources { flags, ..sources() }).discovery.metadata, clouds);
+    }
+    let refused =
+        faults(&Sources { flags: vec![flag("discovery.metadata", "azure")], ..sources() });
+    assert!(refused[0].ends_with("takes aws, gce, digitalocean or auto"), "{refused:?}");
+}
+
+#[test]
 fn what_this_version_lacks_is_refused_in_every_key() {
     let wanted = |key: &Key| match key.path {
         "store" => Some("standalone"),
-        "discovery.metadata" => Some("aws"),
-        "discovery.address" => Some("container"),
         "admin.allowRemote" => Some("true"),
         _ if key.is_for_later() => Some("something"),
         _ => None,
@@ -178,7 +196,7 @@ fn what_this_version_lacks_is_refused_in_every_key() {
         assert!(faults[0].contains("not available in this version"), "{faults:?}");
         count += 1;
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 7);
 }
 
 #[test]
@@ -332,6 +350,38 @@ fn tls_to_the_engine_is_as_dockers_own_client_has_it() {
         let faults = faults(&Sources { flags, ..sources() });
         assert!(faults[0].starts_with("flag --docker-ca: docker.ca: set, but "), "{faults:?}");
     }
+}
+
+#[test]
+fn other_addresses_take_the_instance_layout() {
+    let with = |flags: &[(&str, &str)]| Sources {
+        flags: flags.iter().map(|(path, value)| flag(path, value)).collect(),
+        ..sources()
+    };
+    let (container, six) = (("discovery.address", "container"), ("discovery.host6", "2001:db8::6"));
+    let instance = ("skydns.layout", "instance");
+    let discovery = settings(&with(&[container, six, instance])).discovery;
+    assert_eq!(discovery.address, AddressOf::Container);
+    assert_eq!(discovery.host6, Some(Host6::Address("2001:db8::6".parse().unwrap())));
+    let auto = settings(&with(&[("discovery.host6", "auto"), instance])).discovery;
+    assert_eq!((auto.address, auto.host6), (AddressOf::Host, Some(Host6::Auto)));
+
+    let refused = faults(&with(&[container, six, ("etcd.ca", "/ca")]));
+    assert_eq!(
+        refused,
+        [
+            "flag --etcd-ca: etcd.ca: set, but etcd.url begins with http://, not https://",
+            "flag --discovery-address: discovery.address: found \"container\", but skydns.layout is \
+             flat; takes skydns.layout instance, since containers of several hosts have the same \
+             addresses",
+            "flag --discovery-host6: discovery.host6: set, but skydns.layout is flat; takes \
+             skydns.layout instance, since a name has one record in the other",
+        ]
+    );
+    // A layout that is misspelt may well be the right one.
+    let misspelt = faults(&with(&[container, six, ("skydns.layout", "instances")]));
+    assert_eq!(misspelt.len(), 1, "{misspelt:?}");
+    assert!(misspelt[0].starts_with("flag --skydns-layout: "), "{misspelt:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use config::ConfigError;
+use highhock_actors::endpoint::AddressOf;
 use highhock_actors::publish::{Layout, Method};
 use highhock_actors::record::Host;
 use highhock_actors::service::DomainName;
@@ -14,8 +15,10 @@ use super::Sources;
 use super::fault::{Fault, Origin, Problem, Warning};
 use super::inputs::Inputs;
 use super::level::LogLevel;
-use super::values::{self, DockerUrl, DockerVersion, EtcdApi, LogFormat, OnExit, Rejection};
-use super::{engine, security};
+use super::values::{
+    self, Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection,
+};
+use super::{address, engine, security};
 use crate::secret::Credentials;
 use crate::tls::TlsFiles;
 
@@ -95,6 +98,13 @@ pub struct Discovery {
     pub host: Option<Host>,
     /// The interface whose address is published where nothing else is known.
     pub interface: String,
+    /// Whose address is published; the container's in [`Layout::Instance`] only.
+    pub address: AddressOf,
+    /// An IPv6 address to publish beside the first; in [`Layout::Instance`] only.
+    pub host6: Option<Host6>,
+    /// The clouds whose metadata service is asked where the interface has none either,
+    /// in this order; empty: nobody is asked.
+    pub metadata: Vec<Cloud>,
     /// Which extractors run, in which order; one at least, none twice.
     pub methods: Vec<Method>,
     /// Whether Compose services are put under their project.
@@ -135,13 +145,18 @@ impl Settings {
         let credentials = security::credentials(inputs, others);
         let members = members(inputs, others);
         let engine = engine::engine(inputs, sources, others);
-        let (credentials, (urls, tls), engine) = match (credentials, members, engine) {
-            (Ok(credentials), Ok(members), Ok(engine)) => (credentials, members, engine),
-            (credentials, members, engine) => {
-                let of_etcd = security::all_faults(credentials.err(), members.err());
-                return Err(security::all_faults(Some(of_etcd), engine.err()));
-            }
-        };
+        let addresses = address::addresses(inputs, others);
+        let (credentials, (urls, tls), engine, (address, host6)) =
+            match (credentials, members, engine, addresses) {
+                (Ok(credentials), Ok(members), Ok(engine), Ok(addresses)) => {
+                    (credentials, members, engine, addresses)
+                }
+                (credentials, members, engine, addresses) => {
+                    let of_etcd = security::all_faults(credentials.err(), members.err());
+                    let others = security::all_faults(engine.err(), addresses.err());
+                    return Err(security::all_faults(Some(of_etcd), Some(others)));
+                }
+            };
         Ok(Self {
             etcd: Etcd {
                 urls,
@@ -172,6 +187,10 @@ impl Settings {
             discovery: Discovery {
                 host: parsed_if_set(inputs, "discovery.host", values::host)?,
                 interface: parsed(inputs, "discovery.interface", values::interface)?,
+                address,
+                host6,
+                metadata: parsed_if_set(inputs, "discovery.metadata", values::clouds)?
+                    .unwrap_or_default(),
                 methods: methods(inputs)?,
                 compose_project: read("discovery.composeProject", |path| inputs.truth(path))?,
                 health: read("discovery.health", |path| inputs.truth(path))?,
@@ -228,12 +247,17 @@ fn skydns(inputs: &Inputs, warnings: &mut Vec<Warning>) -> Result<Skydns, Vec<Fa
         },
         ttl: if ignored { etcd_ttl } else { ttl },
         prefix: parsed(inputs, "skydns.prefix", values::label)?,
-        layout: parsed(inputs, "skydns.layout", |text| match text {
-            "flat" => Ok(Layout::Flat),
-            "instance" => Ok(Layout::Instance),
-            _ => Err(Rejection::Unfit(None)),
-        })?,
+        layout: layout(inputs)?,
         hostname: read("skydns.hostname", |path| inputs.text_if_set(path))?,
+    })
+}
+
+/// `skydns.layout`.
+pub(super) fn layout(inputs: &Inputs) -> Result<Layout, Vec<Fault>> {
+    parsed(inputs, "skydns.layout", |text| match text {
+        "flat" => Ok(Layout::Flat),
+        "instance" => Ok(Layout::Instance),
+        _ => Err(Rejection::Unfit(None)),
     })
 }
 
@@ -259,7 +283,7 @@ pub(super) fn read<T>(
     get(path).map_err(|error| slip(path, &error))
 }
 
-fn parsed<T>(
+pub(super) fn parsed<T>(
     inputs: &Inputs,
     path: &str,
     parse: impl FnOnce(&str) -> Result<T, Rejection>,

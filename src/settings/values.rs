@@ -1,6 +1,7 @@
 //! The values that settings are made of, and how each is read from text.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use highhock_actors::publish::Method;
@@ -30,6 +31,30 @@ pub enum OnExit {
     Keep,
     /// They are withdrawn.
     Remove,
+}
+
+/// A cloud that tells its machines their address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cloud {
+    /// Amazon's EC2.
+    Aws,
+    /// Google's Compute Engine.
+    Gce,
+    /// DigitalOcean's Droplets.
+    DigitalOcean,
+}
+
+impl Cloud {
+    const ALL: [Self; 3] = [Self::Aws, Self::Gce, Self::DigitalOcean];
+
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Gce => "gce",
+            Self::DigitalOcean => "digitalocean",
+        }
+    }
 }
 
 /// Which of etcd's APIs is spoken.
@@ -113,6 +138,15 @@ pub enum DockerVersion {
         /// The part behind it.
         minor: u16,
     },
+}
+
+/// Where the IPv6 address is from that is published beside the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host6 {
+    /// The interface's.
+    Auto,
+    /// This one.
+    Address(Ipv6Addr),
 }
 
 /// How log lines look.
@@ -258,12 +292,38 @@ pub(crate) fn host(text: &str) -> Result<Host, Rejection> {
     }
 }
 
+/// Reads an IPv6 address that a client can connect to, or `auto`.
+pub(super) fn host6(text: &str) -> Result<Host6, Rejection> {
+    if text == "auto" {
+        return Ok(Host6::Auto);
+    }
+    let address: Ipv6Addr = text.parse().map_err(|_| Rejection::Unfit(None))?;
+    if address.to_ipv4_mapped().is_some() {
+        return Err(Rejection::because("an IPv4 address"));
+    }
+    match address.is_unspecified() || address.is_multicast() || address.is_unicast_link_local() {
+        false => Ok(Host6::Address(address)),
+        true => Err(Rejection::because("nobody elsewhere can connect to that address")),
+    }
+}
+
 /// Reads the name of a network interface, as Linux allows it.
 pub(super) fn interface(text: &str) -> Result<String, Rejection> {
     let fits = !text.is_empty()
         && text.len() <= 15
         && !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/');
     fits.then(|| text.to_owned()).ok_or(Rejection::Unfit(None))
+}
+
+/// Reads which clouds' metadata services are asked.
+pub(super) fn clouds(text: &str) -> Result<Vec<Cloud>, Rejection> {
+    match text {
+        "auto" => Ok(Cloud::ALL.to_vec()),
+        name => {
+            let cloud = Cloud::ALL.into_iter().find(|cloud| cloud.as_str() == name);
+            cloud.map(|cloud| vec![cloud]).ok_or(Rejection::Unfit(None))
+        }
+    }
 }
 
 /// Reads the name of an extractor.
@@ -365,6 +425,18 @@ mod tests {
         assert!(matches!(host("www.example.org"), Ok(Host::Name(_))));
         for unfit in ["", "0.0.0.0", "::", "224.0.0.1", "10.0.0.300", "10.0.0", "77"] {
             assert!(host(unfit).is_err(), "{unfit}");
+        }
+    }
+
+    #[test]
+    fn a_second_address_is_an_ipv6_one_or_found_out() {
+        assert_eq!(host6("auto"), Ok(Host6::Auto));
+        assert_eq!(host6("2001:db8::6"), Ok(Host6::Address("2001:db8::6".parse().unwrap())));
+        assert!(host6("::1").is_ok());
+        for unfit in
+            ["", "Auto", "10.0.0.1", "::ffff:10.0.0.1", "::", "ff02::1", "fe80::1", "[::1]", "www"]
+        {
+            assert!(matches!(host6(unfit), Err(Rejection::Unfit(_))), "{unfit}");
         }
     }
 

@@ -6,7 +6,7 @@ use super::NotSettled;
 use crate::docker::{
     ApiVersion, DEFAULT_TIMEOUT, Docker, DockerOptions, Endpoint, Engine, VersionChoice,
 };
-use crate::host::{self, BridgeSubnet, HostSource, Published};
+use crate::host::{self, BridgeSubnet, Published};
 use crate::settings::{self, DockerUrl, DockerVersion};
 use crate::tls::UnusableFile;
 
@@ -31,14 +31,14 @@ pub fn docker(settings: &settings::Docker, log: &Logger) -> Result<Docker, Unusa
     Docker::new(options, log.clone())
 }
 
-/// Asks the engine, once, who it is; and where the address to publish was found on an
-/// interface, whether that is one of its own networks.
+/// Asks the engine, once, who it is; and where an address to publish was found on an
+/// interface, whether that is in one of its own networks.
 ///
 /// # Errors
 /// Where it does not answer, or where nobody else could reach that address.
 pub async fn ask_engine(docker: &Docker, published: &Published) -> Result<Engine, NotSettled> {
     let engine = docker.engine().await?;
-    if let HostSource::Interface(_) = published.source {
+    if published.detected().next().is_some() {
         let networks = docker.networks().await?;
         let subnets = networks.iter().flat_map(|network| {
             network.subnets.iter().filter_map(|subnet| {

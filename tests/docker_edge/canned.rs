@@ -20,7 +20,7 @@ use crate::support::canned::{Canned, Reply, Request};
 const EMPTY: &str = "[]";
 
 /// An engine that speaks these versions, and answers all else by `script`.
-fn engine(
+pub fn engine(
     oldest: &'static str,
     newest: &'static str,
     script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
@@ -35,19 +35,19 @@ fn version(oldest: &str, newest: &str) -> Reply {
     Reply::json(format!(r#"{{"ApiVersion":"{newest}","MinAPIVersion":"{oldest}","Version":"x"}}"#))
 }
 
-fn docker(server: &Canned) -> Docker {
+pub fn docker(server: &Canned) -> Docker {
     let endpoint = Endpoint::Tcp(server.authority());
     client(endpoint, VersionChoice::Auto, DEFAULT_TIMEOUT)
 }
 
-fn impatient(server: &Canned) -> Docker {
+pub fn impatient(server: &Canned) -> Docker {
     let endpoint = Endpoint::Tcp(server.authority());
     client(endpoint, VersionChoice::Auto, Duration::from_millis(300))
 }
 
 /// One line of this kind that says this, and names the engine.
 #[track_caller]
-fn check(error: &SourceError, kind: SourceErrorKind, said: &str) {
+pub fn check(error: &SourceError, kind: SourceErrorKind, said: &str) {
     assert_eq!(error.kind, kind, "{error}");
     assert!(error.message.contains(said), "{said:?} in {error}");
     assert!(error.message.starts_with("Docker at "), "{error}");
@@ -70,6 +70,24 @@ async fn what_is_no_listing_is_malformed() {
     check(&listing_fails(|| Reply::json("")).await, Malformed, "broke off after 0 bytes");
     check(&listing_fails(|| Reply::status(404, "nothing here")).await, Malformed, "404 Not Found");
     check(&listing_fails(|| Reply::status(418, "")).await, Malformed, "418");
+}
+
+#[actix_rt::test]
+async fn an_engine_that_makes_up_an_id_for_each_answer_has_none() {
+    let asked = AtomicUsize::new(0);
+    let server = Canned::tcp(move |request| match request.target.as_str() {
+        "/version" => Reply::json(
+            r#"{"ApiVersion":"1.41","MinAPIVersion":"1.24","Components":[{"Name":"Podman Engine"}]}"#,
+        ),
+        _ => {
+            let id = asked.fetch_add(1, Ordering::SeqCst);
+            Reply::json(format!(r#"{{"ID":"{id}","DockerRootDir":"/r"}}"#))
+        }
+    });
+    let docker = docker(&server);
+    let engine = docker.engine().await.unwrap();
+    assert_eq!((engine.id.as_str(), engine.root_dir.as_str()), ("", "/r"));
+    assert_eq!(docker.identity().await.unwrap(), docker.identity().await.unwrap());
 }
 
 #[actix_rt::test]

@@ -7,7 +7,10 @@
 mod support;
 
 mod canned;
+mod canned_events;
 mod engine;
+mod events;
+mod likeness;
 mod tls;
 
 use std::time::Duration;

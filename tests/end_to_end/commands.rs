@@ -4,6 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use crate::support::canned::{Canned, Reply};
 use crate::support::daemon::{ADDRESS, Highhock};
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
@@ -117,6 +118,7 @@ fn without_an_address_it_does_not_start_and_says_which_steps_failed() {
             "discovery.host: not set",
             "EXTERNAL_IP: not set",
             "discovery.interface nonexistent0: no such interface",
+            "discovery.metadata: not set",
         ] {
             assert!(text.contains(step), "no {step} in:\n{text}");
         }
@@ -133,6 +135,34 @@ fn the_address_may_come_from_the_environment_or_the_interface() {
     let output = highhock.flag("--discovery-interface", "lo").output(&["check"]);
     assert!(said(&output).contains("none of its addresses can be reached from elsewhere"));
     assert_eq!(output.status.code(), UNAVAILABLE);
+}
+
+#[test]
+fn the_address_may_come_from_a_clouds_metadata_service_where_that_is_configured() {
+    let droplet = Canned::tcp(|request| match request.target.as_str() {
+        "/metadata/v1/interfaces/private/0/ipv4/address" => Reply::json("10.77.66.77"),
+        _ => Reply::status(404, ""),
+    });
+    let etcd = Etcd::start();
+    let service = format!("http://{}", droplet.authority());
+    let highhock = Highhock::new(&etcd.url()).env("TEST_METADATA_OF_HIGHHOCK", &service);
+    let highhock = highhock.without("--discovery-host");
+    let highhock = highhock.flag("--discovery-interface", "nonexistent0");
+    assert_eq!(highhock.output(&["check"]).status.code(), UNAVAILABLE);
+    assert_eq!(droplet.connections(), 0);
+
+    let output = highhock.clone().flag("--discovery-metadata", "auto").output(&["check"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", complained(&output));
+    let address = verdict(&text, "address");
+    assert_eq!(address, "ok      10.77.66.77 (metadata service, digitalocean)");
+    assert_eq!(complained(&output), "");
+
+    let output = highhock.flag("--discovery-metadata", "aws").output(&["run"]);
+    let text = complained(&output);
+    assert_eq!(output.status.code(), UNAVAILABLE, "{text}");
+    let step = format!("discovery.metadata aws: {service}: PUT /latest/api/token: gave no token");
+    assert!(text.contains(&step), "{text}");
 }
 
 #[test]

@@ -8,13 +8,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod apis;
 mod bad_input;
+mod changes;
 mod churn;
 mod clusters;
 mod commands;
+mod cut_streams;
+mod engine_restarts;
 mod fleet;
+mod guard;
 mod leases;
+mod life;
 mod methods;
 mod onlooker;
 mod outages;

@@ -15,7 +15,16 @@ pub struct Request {
     pub method: String,
     /// Path and query.
     pub target: String,
+    /// Names in lower case, without the blanks around values.
+    pub headers: Vec<(String, String)>,
     pub body: String,
+}
+
+impl Request {
+    /// A header's value, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// What to answer.
@@ -32,7 +41,12 @@ pub enum Reply {
     Stall { body: String },
     /// These bytes as they are; then the connection ends.
     Raw(Vec<u8>),
+    /// What this writes, when it does; then the connection ends.
+    Written(Writing),
 }
+
+/// Writes an answer, its head too.
+pub type Writing = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()>>;
 
 impl Reply {
     pub fn json(body: impl Into<String>) -> Self {
@@ -155,6 +169,7 @@ fn converse<C: Connection>(mut connection: C, script: &Script, seen: &Seen) -> s
             Reply::Hangup => return Ok(()),
             Reply::Silence => rest_for_ever(),
             Reply::Raw(bytes) => return connection.write_all(&bytes),
+            Reply::Written(write) => return write(&mut connection),
         }
     }
     Ok(())
@@ -184,19 +199,23 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     }
     let mut words = line.split_whitespace().map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let mut length = 0;
+    let (mut length, mut headers) = (0, Vec::new());
     loop {
         let mut header = String::new();
         reader.read_line(&mut header)?;
-        let header = header.trim_end().to_ascii_lowercase();
+        let header = header.trim_end();
         if header.is_empty() {
             break;
         }
-        if let Some(value) = header.strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or(0);
+        let (name, value) = header.split_once(':').unwrap_or((header, ""));
+        let (name, value) = (name.to_ascii_lowercase(), value.trim().to_owned());
+        if name == "content-length" {
+            length = value.parse().unwrap_or(0);
         }
+        headers.push((name, value));
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Some(Request { method, target, body: String::from_utf8_lossy(&body).into_owned() }))
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(Some(Request { method, target, headers, body }))
 }

@@ -27,13 +27,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Highhock {
     flags: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    /// The process whose network it is to be in; `None`: the tests' own.
+    network_of: Option<String>,
 }
 
 impl Highhock {
     /// With the real Docker engine and this etcd, polling each second.
     pub fn new(etcd_url: &str) -> Self {
         let engine = docker::endpoint().to_string();
-        let highhock = Self { flags: Vec::new(), environment: Vec::new() };
+        let highhock = Self { flags: Vec::new(), environment: Vec::new(), network_of: None };
         highhock
             .flag("--etcd-url", etcd_url)
             .flag("--docker-url", &engine)
@@ -61,11 +63,26 @@ impl Highhock {
         self
     }
 
+    /// In a container's network, though not in the container.
+    pub fn in_network_of(mut self, container: &docker::Container) -> Self {
+        let process = docker::docker(&["inspect", "--format", "{{.State.Pid}}", container.id()]);
+        self.network_of = Some(process);
+        self
+    }
+
     /// The program with a configuration file of its own, which says nothing.
     fn command(&self, dir: &TempDir, subcommand: &[&str]) -> Command {
         let config = dir.0.join("highhock.json");
         fs::write(&config, "{}").unwrap();
-        let mut command = Command::new(PROGRAM.expect("a suite of the daemon's"));
+        let program = PROGRAM.expect("a suite of the daemon's");
+        let mut command = match &self.network_of {
+            None => Command::new(program),
+            Some(process) => {
+                let mut command = Command::new("nsenter");
+                command.args(["--target", process, "--net", program]);
+                command
+            }
+        };
         command.args(subcommand).arg("--config").arg(config);
         command.args(self.flags.iter().flat_map(|(name, value)| [name, value]));
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use highhock::docker::Endpoint;
 
 use super::relay::Place;
-use super::{run_id, unique};
+use super::{front, run_id, unique};
 
 /// The image that is built where `HIGHHOCK_TEST_IMAGE` names no other: a static
 /// busybox.
@@ -18,7 +18,7 @@ const OWN_IMAGE: &str = "highhock-test/busybox:1";
 
 /// What a container does that is given no command: it waits, and ends at once on
 /// SIGTERM.
-const WAIT: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
+pub const WAIT: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
 
 /// The label of all that a test makes in the engine; `tests/run` looks for it.
 const LABEL: &str = "highhock-test";
@@ -90,6 +90,13 @@ fn require_engine() {
     }
 }
 
+/// Whether the engine is Podman, behind the API that it has in common with Docker.
+pub fn is_podman() -> bool {
+    static PODMAN: OnceLock<bool> = OnceLock::new();
+    let components = "{{range .Server.Components}}{{.Name}},{{end}}";
+    *PODMAN.get_or_init(|| docker(&["version", "--format", components]).contains("Podman"))
+}
+
 /// The image of the tests' containers; built where it is missing.
 pub fn image() -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
@@ -151,6 +158,30 @@ impl Container {
         docker(&[verb, &self.id]);
     }
 
+    /// Sends it a signal (`HUP`, `RTMIN+3`).
+    #[track_caller]
+    pub fn signal(&self, signal: &str) {
+        docker(&["kill", "--signal", signal, &self.id]);
+    }
+
+    /// Gives it another name. It is still removed when dropped, by its id.
+    #[track_caller]
+    pub fn rename(&self, name: &str) {
+        docker(&["rename", &self.id, name]);
+    }
+
+    /// Has its health checked where the engine doesn't do so by itself: Podman leaves
+    /// that to systemd, which a machine of the tests need not have.
+    #[track_caller]
+    pub fn check_health(&self) {
+        if is_podman() {
+            let target = format!("/v4.0.0/libpod/containers/{}/healthcheck", self.id);
+            let (status, said) = front::ask(&place(), "GET", &target, "").unwrap();
+            // 409: the container doesn't run.
+            assert!(status == 200, "{target}: {status} {said}");
+        }
+    }
+
     /// Ends it by SIGTERM, or by SIGKILL after a second.
     #[track_caller]
     pub fn stop(&self) {
@@ -163,12 +194,25 @@ impl Container {
         docker(&["restart", "-t", "1", &self.id]);
     }
 
-    /// The port of the host that leads to this one (`80/tcp`).
+    /// The port of the host that leads to this one (`80/tcp`) at its IPv4 addresses.
     #[track_caller]
     pub fn published(&self, port: &str) -> u16 {
+        self.published_on(port, false)
+    }
+
+    /// The port of the host that leads to this one at its IPv6 addresses, which may be another.
+    #[track_caller]
+    pub fn published6(&self, port: &str) -> u16 {
+        self.published_on(port, true)
+    }
+
+    #[track_caller]
+    fn published_on(&self, port: &str, v6: bool) -> u16 {
         let bindings = docker(&["port", &self.id, port]);
-        let first = bindings.lines().next().unwrap();
-        first.rsplit_once(':').unwrap().1.parse().unwrap()
+        let binding = bindings.lines().find(|line| line.starts_with('[') == v6);
+        let binding =
+            binding.unwrap_or_else(|| panic!("{port} of {} is at {bindings:?}", self.name));
+        binding.rsplit_once(':').unwrap().1.parse().unwrap()
     }
 
     /// Runs a command in it.
@@ -184,7 +228,8 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         // Panicking here, in a failing test, would end the whole test program.
-        let _ = run(&["rm", "-f", &self.name]);
+        let known_as = if self.id.is_empty() { &self.name } else { &self.id };
+        let _ = run(&["rm", "-f", known_as]);
     }
 }
 
@@ -206,6 +251,18 @@ impl Network {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Connects the container to it.
+    #[track_caller]
+    pub fn takes_in(&self, container: &Container) {
+        docker(&["network", "connect", &self.name, container.id()]);
+    }
+
+    /// Disconnects the container from it.
+    #[track_caller]
+    pub fn lets_go(&self, container: &Container) {
+        docker(&["network", "disconnect", &self.name, container.id()]);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A relay before a server, from a Unix socket or a TCP port to either, that
-//! can be cut and mended: it takes a server away from a client without touching
-//! the server.
+//! can be cut and mended, or fall silent: it takes a server away from a client without
+//! touching the server. Bytes are passed on as they come.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -23,8 +23,14 @@ pub enum Place {
 pub struct Relay {
     front: Place,
     back: Place,
-    streams: Arc<Mutex<Vec<Stream>>>,
+    connections: Arc<Mutex<Vec<Connection>>>,
     accepting: Option<Accepting>,
+}
+
+/// What is relayed from one client.
+struct Connection {
+    ends: [Stream; 2],
+    silent: Arc<AtomicBool>,
 }
 
 struct Accepting {
@@ -44,7 +50,7 @@ impl Relay {
     }
 
     fn start(front: Place, back: Place) -> Self {
-        let mut relay = Self { front, back, streams: Arc::default(), accepting: None };
+        let mut relay = Self { front, back, connections: Arc::default(), accepting: None };
         relay.mend();
         relay
     }
@@ -68,8 +74,21 @@ impl Relay {
         if let Place::Unix(path) = &self.front {
             std::fs::remove_file(path).unwrap();
         }
-        for stream in self.streams.lock().unwrap().drain(..) {
-            stream.close();
+        self.hang_up();
+    }
+
+    /// Closes all connections; new ones are taken all the same.
+    pub fn hang_up(&mut self) {
+        for connection in self.connections.lock().unwrap().drain(..) {
+            connection.ends.iter().for_each(Stream::close);
+        }
+    }
+
+    /// From now on nothing comes through those connections that there are, either way,
+    /// and nobody is told. New ones work.
+    pub fn fall_silent(&mut self) {
+        for connection in self.connections.lock().unwrap().iter() {
+            connection.silent.store(true, Ordering::SeqCst);
         }
     }
 
@@ -83,8 +102,8 @@ impl Relay {
             self.front = Place::Tcp(listener.local_addr().unwrap());
         }
         let over = Arc::new(AtomicBool::new(false));
-        let (back, streams, seen_over) =
-            (self.back.clone(), Arc::clone(&self.streams), Arc::clone(&over));
+        let (back, connections, seen_over) =
+            (self.back.clone(), Arc::clone(&self.connections), Arc::clone(&over));
         let thread = thread::spawn(move || {
             while let Ok(stream) = listener.accept() {
                 if seen_over.load(Ordering::SeqCst) {
@@ -92,7 +111,7 @@ impl Relay {
                 }
                 // A server that is away shows as a hangup.
                 if let Ok(server) = Stream::connect(&back) {
-                    relay(stream, server, &streams);
+                    connections.lock().unwrap().push(relay(stream, server));
                 }
             }
         });
@@ -107,23 +126,28 @@ impl Drop for Relay {
 }
 
 /// Starts to carry bytes both ways.
-fn relay(client: Stream, server: Stream, streams: &Mutex<Vec<Stream>>) {
+fn relay(client: Stream, server: Stream) -> Connection {
+    let silent = Arc::new(AtomicBool::new(false));
     for (from, to) in [(client.second(), server.second()), (server.second(), client.second())] {
-        thread::spawn(move || carry(from, to));
+        let silent = Arc::clone(&silent);
+        thread::spawn(move || carry(from, to, &silent));
     }
-    streams.lock().unwrap().extend([client, server]);
+    Connection { ends: [client, server], silent }
 }
 
-/// Until either side ends; both are closed then.
-fn carry(mut from: Stream, mut to: Stream) {
+/// Until either side ends; both are closed then. Of a silent connection nobody learns
+/// that the other side has ended.
+fn carry(mut from: Stream, mut to: Stream, silent: &AtomicBool) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if to.write_all(&buffer[..count]).is_err() {
+        if !silent.load(Ordering::SeqCst) && to.write_all(&buffer[..count]).is_err() {
             break;
         }
     }
-    from.close();
-    to.close();
+    if !silent.load(Ordering::SeqCst) {
+        from.close();
+        to.close();
+    }
 }
 
 enum Listener {
@@ -142,7 +166,11 @@ impl Listener {
     fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
-            Self::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }
         }
     }
 }

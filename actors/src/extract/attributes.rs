@@ -12,7 +12,7 @@ use crate::service::{Attributes, Service, Skipped, check_label, quoted};
 const PREFIX: &str = "highhock.";
 
 /// Labels with that beginning that are no attributes.
-const OTHER_LABELS: [&str; 3] = ["discover", "health", "drain"];
+const OTHER_LABELS: [&str; 4] = ["discover", "health", "drain", "network"];
 
 /// The longest TTL that a record may ask for, in seconds: a day, as for `etcd.ttl`.
 const TTL_MAX: u32 = 86_400;

@@ -151,7 +151,6 @@ pub(super) fn why_second(holder: &Claim, second: &Claim) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -161,27 +160,14 @@ mod tests {
     use crate::container::{Container, EngineTime};
     use crate::endpoint::Reach;
     use crate::ledger::{Deeds, Lane, Terms};
-    use crate::publish::{Layout, Method, Rules, offer};
+    use crate::publish::{Rules, offer};
     use crate::record::Host;
-    use crate::service::DomainName;
     use crate::store::Upkeep;
 
     fn domain() -> Domain {
-        let rules = Rules {
-            prefix: "skydns".into(),
-            domain: DomainName::parse("skydns.local").unwrap(),
-            layout: Layout::Flat,
-            hostname: "node1".into(),
-            host: Host::parse("10.77.66.0").unwrap(),
-            ttl: NonZeroU32::new(60).unwrap(),
-            methods: vec![Method::Env],
-            compose_project: false,
-            health: true,
-            text_beside_name: true,
-        };
         let container =
             Container::sample().env("DISCOVER", "httpd:80").bind("80/tcp -> 0.0.0.0:8080");
-        let offer = offer(&container, &Reach::of(&container), &rules);
+        let offer = offer(&container, &Reach::of(&container), &Rules::sample());
         let name = Arc::from(container.name.as_str());
         let wanted = Arc::from(offer.wanted);
         Domain { container: container.id, name, started: EngineTime(1), wanted }

@@ -13,6 +13,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use highhock_actors::endpoint::AddressOf;
 use highhock_actors::publish::{Layout, Method, Rules};
 use highhock_actors::service::DomainName;
 use highhock_actors::{Core, CoreSettings, Host, LeaseFamily, RecordState, Upkeep};
@@ -39,7 +40,9 @@ pub fn settings() -> CoreSettings {
             domain: DomainName::parse("skydns.local").unwrap(),
             layout: Layout::Flat,
             hostname: "node1".into(),
+            address: AddressOf::Host,
             host: Host::parse("10.77.66.0").unwrap(),
+            host6: None,
             ttl: NonZeroU32::new(60).unwrap(),
             methods: vec![Method::Env, Method::Label],
             compose_project: false,

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
-use highhock_actors::Life;
+use highhock_actors::container::SIGTERM;
+use highhock_actors::{Attachment, Container, ContainerRow, EngineTime, Health, Life, NetworkMode};
 use serde_json::{Value, json};
 
-use super::*;
+use super::inspection::{Inspection, Odd};
+use super::row::Row;
 
 const ID: &str = "f00dfeed0123456789abcdef0123456789abcdef0123456789abcdef01234567";
 
@@ -18,7 +20,7 @@ fn row_json() -> Value {
         "Labels": {"a": "1", "b": "2"},
         "HostConfig": {"NetworkMode": "default"},
         "NetworkSettings": {"Networks": {"bridge": {"IPAMConfig": null, "NetworkID": "n",
-            "EndpointID": "e1", "IPAddress": "172.17.0.2", "GlobalIPv6Address": ""}}},
+            "EndpointID": "e1", "IPAddress": "172.17.0.2", "GlobalIPv6Address": "", "MacAddress": "02:42:ac:11:00:02"}}},
         "Mounts": []
     })
 }
@@ -70,6 +72,10 @@ fn likeness_holds_while_only_uptime_order_and_image_tag_change() {
         ("/Labels", json!({"b": "2", "a": "1"})),
         ("/Image", json!("sha256:0")),
         ("/Mounts", json!([{}])),
+        ("/Names", json!(["/web"])),
+        ("/Ports/2", json!({"PrivatePort": 444, "Type": "tcp"})),
+        ("/Ports/0/IP", json!("")),
+        ("/HostConfig", json!(null)),
     ] {
         assert_eq!(row_with(pointer, value).likeness, likeness, "{pointer}");
     }
@@ -92,15 +98,62 @@ fn likeness_changes_with_all_that_matters() {
         ("/Ports/0/Type", json!("udp")),
         ("/Labels/a", json!("3")),
         ("/Labels", json!(null)),
-        ("/HostConfig/NetworkMode", json!("host")),
         ("/NetworkSettings/Networks/bridge/EndpointID", json!("e2")),
         ("/NetworkSettings/Networks/bridge/NetworkID", json!("n2")),
         ("/NetworkSettings/Networks/bridge/IPAddress", json!("172.17.0.3")),
         ("/NetworkSettings/Networks/bridge/GlobalIPv6Address", json!("fd00::2")),
+        ("/NetworkSettings/Networks/bridge/MacAddress", json!("02:42:ac:11:00:03")),
         ("/NetworkSettings/Networks", json!({})),
     ] {
         let text = format!("{pointer} = {value}");
         assert_ne!(row_with(pointer, value).likeness, likeness, "{text}");
+    }
+}
+
+/// The sample row's container, inspected.
+fn same_inspected() -> Value {
+    let row = row_json();
+    json!({
+        "Id": ID, "Name": "/web", "HostConfig": row["HostConfig"],
+        "State": {"Status": "running", "StartedAt": "2026-11-23T01:47:00Z", "Health": {"Status": "healthy"}},
+        "Config": {"Labels": row["Labels"], "ExposedPorts": {"80/tcp": {}, "443/tcp": {}, "7/udp": {}}},
+        "NetworkSettings": {
+            "Ports": {"443/tcp": null, "80/tcp": [
+                {"HostIp": "::", "HostPort": "8080"}, {"HostIp": "0.0.0.0", "HostPort": "8080"}]},
+            "Networks": row["NetworkSettings"]["Networks"]}
+    })
+}
+
+#[test]
+fn a_row_and_an_inspection_that_say_the_same_are_alike() {
+    let inspected = |changes: &[(&str, Value)]| {
+        let mut json = same_inspected();
+        for (pointer, value) in changes {
+            *json.pointer_mut(pointer).unwrap() = value.clone();
+        }
+        inspect(json).unwrap().likeness
+    };
+    assert_eq!(inspected(&[]), row(row_json()).likeness);
+    let (state, status) = ("/State/Status", "/State/Health/Status");
+    for (row_state, row_status, changes) in [
+        ("running", "Up 1 second (health: starting)", vec![(status, json!("starting"))]),
+        ("running", "Up 1 second (unhealthy)", vec![(status, json!("unhealthy"))]),
+        ("running", "Up 1 second", vec![("/State/Health", json!(null))]),
+        ("paused", "Up 1 second (Paused)", vec![(state, json!("paused"))]),
+        ("restarting", "Restarting (3) 1 second ago", vec![(state, json!("restarting"))]),
+    ] {
+        let mut row_json = row_json();
+        (row_json["State"], row_json["Status"]) = (json!(row_state), json!(row_status));
+        assert_eq!(inspected(&changes), row(row_json).likeness, "{row_status}");
+    }
+    for (pointer, value) in [
+        ("/Name", json!("/web2")),
+        (state, json!("exited")),
+        ("/Config/Labels", json!({"a": "1"})),
+        ("/NetworkSettings/Ports/443~1tcp", json!([{"HostIp": "", "HostPort": "443"}])),
+        ("/NetworkSettings/Networks/bridge/EndpointID", json!("e2")),
+    ] {
+        assert_ne!(inspected(&[(pointer, value)]), inspected(&[]), "{pointer}");
     }
 }
 
@@ -110,7 +163,9 @@ fn inspection_json() -> Value {
         "State": {"Status": "running", "Running": true, "StartedAt": "2026-11-23T01:47:00.123456789Z",
                   "FinishedAt": "0001-01-01T00:00:00Z", "Health": {"Status": "healthy", "Log": []}},
         "Config": {"Env": ["DISCOVER=httpd:80", "UNSET", "A=b=c", "A=", "PATH=/bin"],
-                   "Labels": {"highhock.discover": "x:1"}},
+                   "Labels": {"highhock.discover": "x:1"}, "Image": "httpd:1",
+                   "ExposedPorts": {"443/tcp": {}, "80/tcp": {}, "90-91/tcp": {}, "x/tcp": {}, "9/dccp": {}},
+                   "StopSignal": "SIGRTMIN+3"},
         "HostConfig": {"NetworkMode": "container:db"},
         "NetworkSettings": {"Ports": {
             "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
@@ -118,7 +173,14 @@ fn inspection_json() -> Value {
             "81/tcp": null, "82/tcp": [], "83/tcp": [{"HostIp": "", "HostPort": ""}],
             "84/tcp": [{"HostIp": "127.0.0.1", "HostPort": "0"}],
             "85/sctp": [{"HostIp": "10.0.0.1", "HostPort": "85"}],
-            "86/dccp": [{"HostIp": "10.0.0.1", "HostPort": "86"}]}}
+            "86/dccp": [{"HostIp": "10.0.0.1", "HostPort": "86"}]},
+            "Networks": {
+                "bridge": {"IPAMConfig": null, "NetworkID": "n", "EndpointID": "e1",
+                           "IPAddress": "172.17.0.2", "GlobalIPv6Address": ""},
+                "six": {"IPAddress": "", "GlobalIPv6Address": "fd00::2"},
+                "both": {"IPAddress": "10.0.0.2", "GlobalIPv6Address": "fd01::2"},
+                "stopped": {"IPAddress": "", "GlobalIPv6Address": null},
+                "leaving": null}}
     })
 }
 
@@ -155,6 +217,41 @@ fn an_inspection_is_read() {
         "10.0.0.1:85 -> 85/sctp",
     ];
     assert_eq!(bindings, expected);
+    let exposed: Vec<_> =
+        container.exposed.iter().map(|(port, proto)| format!("{port}/{proto}")).collect();
+    assert_eq!(
+        exposed,
+        ["53/udp", "80/tcp", "81/tcp", "82/tcp", "83/tcp", "84/tcp", "85/sctp", "443/tcp"]
+    );
+    let place = |address4: &str, address6: &str| Attachment {
+        address4: address4.parse().ok(),
+        address6: address6.parse().ok(),
+    };
+    let networks = [
+        ("both", place("10.0.0.2", "fd01::2")),
+        ("bridge", place("172.17.0.2", "")),
+        ("six", place("", "fd00::2")),
+        ("stopped", Attachment::default()),
+    ];
+    assert_eq!(container.networks, networks.map(|(name, place)| (name.into(), place)).into());
+    assert_eq!((container.image.as_str(), container.stop_signal), ("httpd:1", 37));
+}
+
+#[test]
+fn the_stop_signal_is_a_name_or_a_number_and_else_sigterm() {
+    for (value, expected) in [
+        (json!("SIGQUIT"), 3),
+        (json!("3"), 3),
+        (json!(3), 3),
+        (json!(""), 15),
+        (json!(null), 15),
+        (json!(0), 15),
+        (json!(-3), 15),
+        (json!("SIGWHATEVER"), 15),
+    ] {
+        let container = inspect_with("/Config/StopSignal", value.clone()).unwrap();
+        assert_eq!(container.stop_signal, expected, "{value}");
+    }
 }
 
 #[test]
@@ -168,7 +265,9 @@ fn what_a_container_lacks_reads_as_none() {
     assert_eq!((container.life, container.health), (Life::Created, Health::Unchecked));
     assert!(container.started < EngineTime(0));
     assert!(container.env.is_empty() && container.labels.is_empty());
-    assert!(container.bindings.is_empty());
+    assert!(container.bindings.is_empty() && container.exposed.is_empty());
+    assert!(container.networks.is_empty() && container.image.is_empty());
+    assert_eq!(container.stop_signal, SIGTERM);
 }
 
 #[test]
@@ -205,6 +304,11 @@ fn what_no_engine_writes_is_an_error_that_names_it() {
             "/NetworkSettings/Ports",
             json!({"1/tcp": [{"HostIp": "", "HostPort": "70000"}]}),
             "HostPort is \"70000\"",
+        ),
+        (
+            "/NetworkSettings/Networks",
+            json!({"bridge": {"IPAddress": "fd00::2"}}),
+            "IPAddress is \"fd00::2\"",
         ),
     ] {
         let error = inspect_with(pointer, value).unwrap_err();

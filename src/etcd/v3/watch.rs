@@ -10,9 +10,12 @@ use super::refusal::{self, Reason, Refusal};
 use super::txn::{below, path_of};
 use super::wire::{Event, EventKind, InStream, KeyValue, Range, WatchAnswer, WatchRequest};
 use crate::etcd::http::Member;
-use crate::etcd::lines::Lines;
+use crate::lines::Lines;
 
 const DOING: &str = "watching for changes";
+
+/// The longest message that is taken, in bytes.
+const MAX_LINE: usize = 64 << 20;
 
 /// Follows what changes below `root`, from the moment on when this answers.
 pub(super) async fn watch(
@@ -29,7 +32,7 @@ pub(super) async fn watch(
     let Stream { chunks, member } = gateway.open(call(), &request).await?;
     let limit = gateway.usual_limit();
     let mut follower =
-        Follower { gateway, member, chunks, lines: Lines::default(), ready: VecDeque::new() };
+        Follower { gateway, member, chunks, lines: Lines::up_to(MAX_LINE), ready: VecDeque::new() };
     let created = tokio::time::timeout(limit, follower.until_created()).await;
     created.unwrap_or_else(|_| {
         let what = format!("etcd did not begin within {} s", limit.as_secs_f32());

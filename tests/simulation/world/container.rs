@@ -172,11 +172,6 @@ impl Made {
                 _ => return Vec::new(),
             }
             touched = touched.max(bearer.touched);
-            // The core hears nothing of one that reaches its network by way of a container that
-            // has ended, until it looks by itself: a known gap.
-            if !bearer.is_listed() && bearer.net != Net::Own {
-                touched = Instant::now();
-            }
         }
         let mut due = Vec::new();
         for (place, (name, inside)) in self.services.iter().enumerate() {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use highhock_actors::endpoint::AddressOf;
 use highhock_actors::publish::{Layout, Method, Rules};
 use highhock_actors::service::DomainName;
 use highhock_actors::{Core, CoreSettings, Health, Host, LeaseFamily, Life, RecordKey, Stopped, Upkeep};
@@ -282,7 +283,9 @@ impl World {
                 domain: DomainName::parse("skydns.local").unwrap(),
                 layout: self.conditions.layout,
                 hostname: "node1".into(),
+                address: AddressOf::Host,
                 host: Host::parse(HOST).unwrap(),
+                host6: None,
                 ttl: NonZeroU32::new(60).unwrap(),
                 methods: vec![Method::Env, Method::Label],
                 compose_project: false,
@@ -729,10 +732,29 @@ impl World {
         if after.1 - refreshes > keys * rounds || after.4 - reads > (keys + 1) * rounds * 2 {
             judge.break_promise("a quiet world is left alone", "etcd was asked too much");
         }
-        if after.2 - lists > polls * 11 / 10 + 2 || after.3 > inspections {
+        // Who shares the network of one that isn't listed is looked at with each listing, and
+        // with it what is between the two.
+        let looked_at = (after.2 - lists) * self.unlisted_hops() as u64;
+        if after.2 - lists > polls * 11 / 10 + 2 || after.3 - inspections > looked_at {
             let what = format!("{} listings, {} inspections", after.2 - lists, after.3 - inspections);
             judge.break_promise("a quiet world is left alone", &what);
         }
+    }
+
+    /// How many inspections one look costs at those who share a network by way of a container
+    /// that isn't listed.
+    fn unlisted_hops(&self) -> usize {
+        let state = self.engine.0.borrow();
+        let hops = |one: &Made| {
+            let (mut hops, mut bearer, mut is_unlisted) = (1, Some(one), false);
+            while let Some(Net::Of { number, .. }) = bearer.map(|one| &one.net) {
+                bearer = state.containers.get(number);
+                is_unlisted |= bearer.is_none_or(|one| !one.is_listed());
+                hops += 1;
+            }
+            if is_unlisted { hops } else { 0 }
+        };
+        state.containers.values().filter(|one| one.is_listed()).map(hops).sum()
     }
 
     /// Stops in order, which leaves nothing.

@@ -1,71 +1,13 @@
-//! Which address and port stand for a container's port outside of it.
+//! The host's side of a published port: which of its bindings stands for it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 
-use crate::container::{Binding, Container, NetworkMode, Proto};
+use super::{Endpoint, Endpoints, is_link_local};
+use crate::container::{Binding, Proto};
+use crate::publish::Rules;
 use crate::record::Host;
 use crate::service::Service;
-
-/// How a container's ports can be reached from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Through these bindings of the engine's.
-    Bindings(Vec<Binding>),
-    /// It shares the host's network: a port outside is the port inside.
-    HostNetwork,
-    /// Not at all, for this reason.
-    Nowhere(String),
-}
-
-/// Where a container's port can be reached from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The address to connect to.
-    pub host: Host,
-    /// The port to connect to.
-    pub port: NonZeroU16,
-    /// Its protocol.
-    pub proto: Proto,
-}
-
-impl Reach {
-    /// How this container can be reached by what its own inspection says. A
-    /// container in another's network (`NetworkMode::Container`) has no answer of
-    /// its own: `Nowhere`, until the caller looked at that other.
-    pub fn of(container: &Container) -> Self {
-        match &container.network {
-            NetworkMode::Own => Self::Bindings(container.bindings.clone()),
-            NetworkMode::Host => Self::HostNetwork,
-            NetworkMode::Container(other) => Self::Nowhere(format!(
-                "shares the network of container {other}, which was not found"
-            )),
-            NetworkMode::None => Self::Nowhere("has no network (`--network none`)".into()),
-        }
-    }
-
-    /// Where a service can be reached, on a host with this address.
-    ///
-    /// Of several bindings: TCP before UDP before SCTP where the service gives no
-    /// protocol; all addresses before one; IPv4 before IPv6; the lowest port. A
-    /// binding to one address is reached there, one to all at the host's. Loopback
-    /// addresses don't count, since other hosts can't reach them; nor do link-local
-    /// ones, which mean something on one link only.
-    ///
-    /// # Errors
-    /// Why it can't be reached, and what to do, in words for the container's author.
-    pub fn endpoint(&self, service: &Service, host: &Host) -> Result<Endpoint, String> {
-        match self {
-            Self::Bindings(bindings) => bound_endpoint(bindings, service, host),
-            Self::HostNetwork => Ok(Endpoint {
-                host: host.clone(),
-                port: service.port,
-                proto: service.proto.unwrap_or(Proto::Tcp),
-            }),
-            Self::Nowhere(reason) => Err(reason.clone()),
-        }
-    }
-}
 
 /// A binding whose port the engine has assigned.
 struct Bound {
@@ -86,9 +28,14 @@ impl Bound {
 
     /// The lowest is chosen. The address comes last, so that the order in which the
     /// engine tells its bindings makes no difference.
-    fn rank(&self) -> (Proto, bool, bool, NonZeroU16, IpAddr) {
+    ///
+    /// Where this host's own address is an IPv6 one, the binding to all IPv6 addresses
+    /// is the one that answers there, at a port that may be another.
+    fn rank(&self, host: &Host) -> (Proto, bool, bool, NonZeroU16, IpAddr) {
         let one_address = !self.address.is_unspecified();
-        (self.proto, one_address, self.address.is_ipv6(), self.port, self.address)
+        let host_is_ipv6 = matches!(host, Host::Address(address) if address.is_ipv6());
+        let other_family = self.address.is_ipv6() != (host_is_ipv6 && !one_address);
+        (self.proto, one_address, other_family, self.port, self.address)
     }
 
     fn can_be_reached(&self) -> bool {
@@ -96,18 +43,22 @@ impl Bound {
     }
 }
 
-fn bound_endpoint(
+/// Where a service can be reached by these bindings.
+///
+/// # Errors
+/// Why nowhere, and what to do.
+pub(super) fn endpoints(
     bindings: &[Binding],
     service: &Service,
-    host: &Host,
-) -> Result<Endpoint, String> {
+    rules: &Rules,
+) -> Result<Endpoints, String> {
     let mut bound: Vec<Bound> = bindings
         .iter()
         .filter(|binding| binding.port == service.port.get())
         .filter(|binding| service.proto.is_none_or(|proto| proto == binding.proto))
         .filter_map(Bound::read)
         .collect();
-    bound.sort_by_key(Bound::rank);
+    bound.sort_by_key(|bound| bound.rank(&rules.host));
 
     let Some(chosen) = bound.iter().find(|bound| bound.can_be_reached()) else {
         return Err(match bound.first() {
@@ -115,16 +66,15 @@ fn bound_endpoint(
             None => why_not_bound(bindings, service),
         });
     };
-    let host =
-        if chosen.address.is_unspecified() { host.clone() } else { Host::Address(chosen.address) };
-    Ok(Endpoint { host, port: chosen.port, proto: chosen.proto })
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    if !chosen.address.is_unspecified() {
+        let host = Host::Address(chosen.address);
+        return Ok(Endpoints::one(Endpoint { host, port: chosen.port, proto: chosen.proto }));
     }
+    let first = Endpoint { host: rules.host.clone(), port: chosen.port, proto: chosen.proto };
+    let on_all_ipv6 =
+        |bound: &&Bound| bound.proto == chosen.proto && bound.address == Ipv6Addr::UNSPECIFIED;
+    let by_ipv6 = bound.iter().find(on_all_ipv6).zip(rules.host6);
+    Ok(first.beside(by_ipv6.map(|(bound, host6)| (host6, bound.port))))
 }
 
 fn why_unreachable(bound: &Bound, service: &Service) -> String {
@@ -175,32 +125,16 @@ fn as_published(port: NonZeroU16, proto: Proto) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{HOST, service, shown};
     use super::*;
-    use crate::service::{Attributes, DomainName, ServiceName};
 
-    const HOST: &str = "10.77.66.0";
-
-    /// Reads `80` or `53/udp`.
-    fn service(port: &str) -> Service {
-        let (port, proto) = match port.split_once('/') {
-            Some((port, proto)) => (port, Some(proto.parse().unwrap())),
-            None => (port, None),
-        };
-        let domain = DomainName::parse("highhock.local").unwrap();
-        Service {
-            name: ServiceName::parse("httpd", &domain).unwrap(),
-            port: port.parse().unwrap(),
-            proto,
-            method: "env",
-            attributes: Attributes::default(),
-        }
+    fn endpoints(bindings: &[&str], port: &str, rules: &Rules) -> Result<String, String> {
+        let bindings: Vec<_> = bindings.iter().map(|shown| Binding::sample(shown)).collect();
+        super::endpoints(&bindings, &service(port), rules).map(|endpoints| shown(&endpoints))
     }
 
     fn endpoint(bindings: &[&str], port: &str) -> Result<String, String> {
-        let bindings = bindings.iter().map(|shown| Binding::sample(shown)).collect();
-        let host = Host::parse(HOST).unwrap();
-        let endpoint = Reach::Bindings(bindings).endpoint(&service(port), &host)?;
-        Ok(format!("{} {}/{}", endpoint.host, endpoint.port, endpoint.proto))
+        endpoints(bindings, port, &Rules::sample())
     }
 
     #[test]
@@ -272,32 +206,48 @@ mod tests {
     }
 
     #[test]
-    fn in_the_hosts_network_a_port_is_the_same_outside() {
-        let host = Host::parse(HOST).unwrap();
-        for (port, proto) in [("80", Proto::Tcp), ("80/tcp", Proto::Tcp), ("80/udp", Proto::Udp)] {
-            let endpoint = Reach::HostNetwork.endpoint(&service(port), &host).unwrap();
-            let port = NonZeroU16::new(80).unwrap();
-            assert_eq!(endpoint, Endpoint { host: host.clone(), port, proto });
+    fn a_second_address_is_that_of_the_binding_to_all_ipv6_addresses() {
+        let rules = |host: &str| Rules {
+            host: Host::parse(host).unwrap(),
+            host6: Some("2001:db8::6".parse().unwrap()),
+            ..Rules::sample()
+        };
+        for (bindings, port, expected) in [
+            (
+                &["80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:9090"][..],
+                "80",
+                "10.77.66.0 8080/tcp, 2001:db8::6 9090/tcp",
+            ),
+            (&["80/tcp -> [::]:9090"], "80", "10.77.66.0 9090/tcp, 2001:db8::6 9090/tcp"),
+            (
+                &["80/tcp -> 0.0.0.0:1", "80/tcp -> [::]:10000", "80/tcp -> [::]:9000"],
+                "80",
+                "10.77.66.0 1/tcp, 2001:db8::6 9000/tcp",
+            ),
+            // No binding there that says the same of IPv6.
+            (&["80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
+            (&["80/tcp -> 0.0.0.0:80", "80/udp -> [::]:80"], "80", "10.77.66.0 80/tcp"),
+            (&["80/tcp -> 0.0.0.0:80", "80/tcp -> [2001:db8::9]:80"], "80", "10.77.66.0 80/tcp"),
+            // Of one address, it is known who is reached there.
+            (&["80/tcp -> 192.0.2.7:80", "80/tcp -> [2001:db8::9]:80"], "80", "192.0.2.7 80/tcp"),
+        ] {
+            let found = endpoints(bindings, port, &rules(HOST));
+            assert_eq!(found.as_deref(), Ok(expected), "{bindings:?} {port}");
         }
+        // The first is the very same.
+        let found = endpoints(&["80/tcp -> [::]:80"], "80", &rules("2001:db8::6"));
+        assert_eq!(found.as_deref(), Ok("2001:db8::6 80/tcp"));
     }
 
     #[test]
-    fn a_containers_network_tells_how_it_is_reached() {
-        let bound = Container::sample().bind("80/tcp -> 0.0.0.0:8080");
-        let reach = |network| Reach::of(&Container { network, ..bound.clone() });
-        assert_eq!(reach(NetworkMode::Own), Reach::Bindings(bound.bindings.clone()));
-        assert_eq!(reach(NetworkMode::Host), Reach::HostNetwork);
-
-        let host = Host::parse(HOST).unwrap();
-        for (network, reason) in [
-            (NetworkMode::None, "has no network"),
-            (
-                NetworkMode::Container("abc".into()),
-                "shares the network of container abc, which was not found",
-            ),
+    fn a_host_with_an_ipv6_address_is_reached_by_the_ipv6_binding() {
+        let rules = Rules { host: Host::parse("2001:db8::5").unwrap(), ..Rules::sample() };
+        for (bindings, expected) in [
+            (&["80/tcp -> 0.0.0.0:80", "80/tcp -> [::]:8080"][..], "2001:db8::5 8080/tcp"),
+            (&["80/tcp -> 0.0.0.0:80"], "2001:db8::5 80/tcp"),
+            (&["80/tcp -> [2001:db8::9]:80", "80/tcp -> 192.0.2.7:81"], "192.0.2.7 81/tcp"),
         ] {
-            let refusal = reach(network).endpoint(&service("80"), &host).unwrap_err();
-            assert!(refusal.contains(reason), "{refusal}");
+            assert_eq!(endpoints(bindings, "80", &rules).as_deref(), Ok(expected), "{bindings:?}");
         }
     }
 }

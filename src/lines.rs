@@ -2,20 +2,23 @@
 
 use std::collections::VecDeque;
 
-/// The longest line that is taken, in bytes.
-const MAX_LINE: usize = 64 << 20;
-
 /// What came of a stream so far: whole lines, and the beginning of the next. The
 /// bytes may come in pieces of any size.
-#[derive(Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
+    /// In bytes.
+    longest: usize,
     whole: VecDeque<Vec<u8>>,
     begun: Vec<u8>,
 }
 
 impl Lines {
+    /// Nothing came so far. A line may have `longest` bytes.
+    pub(crate) fn up_to(longest: usize) -> Self {
+        Self { longest, whole: VecDeque::new(), begun: Vec::new() }
+    }
+
     /// Takes the next bytes; `false`: there has been no line break for too long.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> bool {
         let mut pieces = bytes.split(|byte| *byte == b'\n');
         let last = pieces.next_back().unwrap_or_default();
         for piece in pieces {
@@ -26,16 +29,16 @@ impl Lines {
             }
         }
         self.begun.extend_from_slice(last);
-        self.begun.len() <= MAX_LINE
+        self.begun.len() <= self.longest
     }
 
     /// The next whole line that isn't blank, without its line break.
-    pub(super) fn next(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
         self.whole.pop_front()
     }
 
     /// What came behind the last line break, where it isn't blank.
-    pub(super) fn rest(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn rest(&mut self) -> Option<Vec<u8>> {
         Some(std::mem::take(&mut self.begun)).filter(|rest| !rest.trim_ascii().is_empty())
     }
 }
@@ -48,7 +51,7 @@ mod tests {
     fn cuts_at_line_breaks_wherever_the_pieces_end() {
         let text = b"one\ntwo\n\n\r\nthree\nbegun";
         for size in 1..text.len() {
-            let mut lines = Lines::default();
+            let mut lines = Lines::up_to(5);
             assert!(text.chunks(size).all(|piece| lines.take(piece)));
             let whole = std::iter::from_fn(|| lines.next()).collect::<Vec<_>>();
             assert_eq!(whole, [&b"one"[..], b"two", b"three"], "pieces of {size}");
@@ -59,8 +62,8 @@ mod tests {
 
     #[test]
     fn gives_up_on_a_line_without_an_end() {
-        let mut lines = Lines::default();
-        let piece = vec![b'x'; 16 << 20];
+        let mut lines = Lines::up_to(64);
+        let piece = [b'x'; 16];
         assert!((0..4).all(|_| lines.take(&piece)));
         assert!(!lines.take(&piece));
     }

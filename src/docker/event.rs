@@ -1,0 +1,196 @@
+//! One event of an engine's stream, and what it says in the core's words (field names:
+//! Docker Engine API, `EventMessage`).
+
+use std::collections::BTreeMap;
+
+use highhock_actors::{ContainerId, EngineTime, Event, Happening};
+use serde::Deserialize;
+
+use super::signal;
+use super::wire::{or_default, without_slash};
+
+/// What is asked for: the types and actions that are read below. `died` and `remove` are
+/// Podman's words, in which it writes or filters what Docker calls `die` and `destroy`.
+pub(super) const FILTERS: &str = r#"{"type":["container","network"],"event":["start","die","died","destroy","remove","kill","pause","unpause","rename","update","health_status","connect","disconnect"]}"#;
+
+/// An object of the stream.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Message {
+    #[serde(rename = "Type", default, deserialize_with = "or_default")]
+    kind: String,
+    #[serde(default, deserialize_with = "or_default")]
+    action: String,
+    #[serde(default, deserialize_with = "or_default")]
+    actor: Actor,
+    /// In seconds since 1970.
+    #[serde(rename = "time", default, deserialize_with = "or_default")]
+    seconds: i64,
+    #[serde(rename = "timeNano", default, deserialize_with = "or_default")]
+    nanoseconds: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Actor {
+    #[serde(rename = "ID", default, deserialize_with = "or_default")]
+    id: String,
+    #[serde(default, deserialize_with = "or_default")]
+    attributes: BTreeMap<String, String>,
+}
+
+/// Reads one object; `None` where it tells nothing of a container that is of interest.
+///
+/// # Errors
+/// Where it is no JSON. JSON of another form is skipped: a newer engine may have more to
+/// tell than is known here.
+pub(super) fn read(line: &[u8]) -> Result<Option<Event>, serde_json::Error> {
+    match serde_json::from_slice::<Message>(line) {
+        Ok(message) => Ok(message.event()),
+        Err(error) if error.is_data() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Message {
+    fn event(self) -> Option<Event> {
+        let attribute = |name: &str| self.actor.attributes.get(name);
+        let (container, name, what) = match &*self.kind {
+            "container" => (&self.actor.id, attribute("name"), self.of_container()?),
+            "network" if matches!(&*self.action, "connect" | "disconnect") => {
+                // Docker's actor is the network, Podman's the container.
+                let container = attribute("container").unwrap_or(&self.actor.id);
+                (container, None, Happening::Changed)
+            }
+            _ => return None,
+        };
+        let at = match self.nanoseconds {
+            0 => i128::from(self.seconds) * 1_000_000_000,
+            nanoseconds => i128::from(nanoseconds),
+        };
+        (!container.is_empty()).then(|| Event {
+            container: ContainerId::new(container),
+            name: name.map(|name| without_slash(name).to_owned()),
+            at: EngineTime(at),
+            what,
+        })
+    }
+
+    fn of_container(&self) -> Option<Happening> {
+        // Docker writes what came of a check behind it: `health_status: healthy`.
+        let action = self.action.split(':').next().unwrap_or_default();
+        Some(match action {
+            "start" => Happening::Started,
+            "die" | "died" | "destroy" | "remove" => Happening::Ended,
+            "kill" => self.signalled(),
+            "pause" | "unpause" | "rename" | "update" | "health_status" => Happening::Changed,
+            _ => return None,
+        })
+    }
+
+    /// Podman doesn't tell which signal: only an inspection shows then what came of it.
+    fn signalled(&self) -> Happening {
+        let number = self.actor.attributes.get("signal").and_then(|text| signal::number(text));
+        number.map_or(Happening::Changed, Happening::Signalled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ID: &str = "f00dfeed0123456789abcdef0123456789abcdef0123456789abcdef01234567";
+
+    fn read_json(value: &Value) -> Option<Event> {
+        read(value.to_string().as_bytes()).unwrap()
+    }
+
+    /// As Docker 20.10 writes it.
+    fn of_container(action: &str, attributes: Value) -> Value {
+        let mut actor = json!({"ID": ID, "Attributes": {"image": "httpd:1", "name": "web"}});
+        for (key, value) in attributes.as_object().unwrap() {
+            actor["Attributes"][key] = value.clone();
+        }
+        json!({"status": action, "id": ID, "from": "httpd:1", "Type": "container",
+            "Action": action, "Actor": actor, "scope": "local",
+            "time": 1_795_410_344, "timeNano": 1_795_410_344_731_360_091_i64})
+    }
+
+    #[test]
+    fn what_happened_is_read() {
+        use Happening::{Changed, Ended, Signalled, Started};
+        for (action, attributes, expected) in [
+            ("start", json!({}), Started),
+            ("die", json!({"exitCode": "137"}), Ended),
+            ("died", json!({}), Ended),
+            ("destroy", json!({}), Ended),
+            ("remove", json!({}), Ended),
+            ("kill", json!({"signal": "15"}), Signalled(15)),
+            ("kill", json!({"signal": "SIGRTMIN+3"}), Signalled(37)),
+            ("kill", json!({"signal": "what?"}), Changed),
+            ("kill", json!({}), Changed),
+            ("pause", json!({}), Changed),
+            ("unpause", json!({}), Changed),
+            ("rename", json!({"oldName": "/old"}), Changed),
+            ("update", json!({}), Changed),
+            ("health_status: healthy", json!({}), Changed),
+            ("health_status", json!({}), Changed),
+        ] {
+            let event = read_json(&of_container(action, attributes)).unwrap();
+            assert_eq!(event.what, expected, "{action}");
+            assert_eq!((event.container.as_str(), event.name.as_deref()), (ID, Some("web")));
+            assert_eq!(event.at, EngineTime(1_795_410_344_731_360_091));
+        }
+    }
+
+    #[test]
+    fn a_network_event_names_the_container() {
+        let event = |attributes: Value, id: &str| {
+            json!({"Type": "network", "Action": "connect", "time": 7,
+                "Actor": {"ID": id, "Attributes": attributes}})
+        };
+        let docker = event(json!({"container": ID, "name": "bridge", "type": "bridge"}), "net");
+        let podman = event(json!({"name": "web", "podId": ""}), ID);
+        for message in [docker, podman] {
+            let event = read_json(&message).unwrap();
+            assert_eq!((event.container.as_str(), event.name), (ID, None));
+            assert_eq!((event.at, event.what), (EngineTime(7_000_000_000), Happening::Changed));
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_skipped() {
+        for message in [
+            of_container("exec_start: sh", json!({})),
+            of_container("create", json!({})),
+            of_container("", json!({})),
+            of_container("health_status_of_mind", json!({})),
+            json!({"Type": "network", "Action": "destroy", "Actor": {"ID": "net"}}),
+            json!({"Type": "image", "Action": "pull", "Actor": {"ID": ID}}),
+            json!({"Type": "container", "Action": "start", "Actor": {"ID": ""}}),
+            json!({"Type": "container", "Action": "start"}),
+            json!({"Type": "container", "Action": "start", "Actor": {"ID": 7}}),
+            json!({"Type": null, "Action": null, "Actor": null, "time": null, "timeNano": null}),
+            json!({"message": "something went wrong"}),
+            json!([]),
+            json!("start"),
+        ] {
+            assert_eq!(read_json(&message), None, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_an_error() {
+        for line in ["", "hello", "{\"Type\":\"container\"", "<html>", "{} {}", "\u{0}"] {
+            assert!(read(line.as_bytes()).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_filters_are_json() {
+        let filters: BTreeMap<String, Vec<String>> = serde_json::from_str(FILTERS).unwrap();
+        assert_eq!(filters["type"], ["container", "network"]);
+    }
+}

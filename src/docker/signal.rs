@@ -1,0 +1,114 @@
+//! Signals, as engines write them, and their numbers on Linux.
+
+/// The first and the last real-time signal, as engines count them: two below the first
+/// are the C library's own.
+const RTMIN: u8 = 34;
+const RTMAX: u8 = 64;
+
+/// The names of the signals from 1 on (`signal(7)`, for x86 and ARM).
+const NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// The number of a signal that is written as a number or as a name, with or without
+/// `SIG`, in any case: `15`, `SIGTERM`, `rtmin+3`. `None` where it is no signal.
+pub(super) fn number(text: &str) -> Option<u8> {
+    let text = text.trim().to_ascii_uppercase();
+    if let Ok(number) = text.parse() {
+        return (1..=RTMAX).contains(&number).then_some(number);
+    }
+    let name = text.strip_prefix("SIG").unwrap_or(&text);
+    let name = match name {
+        "CLD" => "CHLD",
+        "IOT" => "ABRT",
+        "POLL" => "IO",
+        name => name,
+    };
+    match NAMES.iter().position(|it| *it == name) {
+        Some(place) => u8::try_from(place + 1).ok(),
+        None => real_time(name),
+    }
+}
+
+/// `RTMIN`, `RTMIN+3`, `RTMAX-1`.
+fn real_time(name: &str) -> Option<u8> {
+    let distance = |text: &str, sign| match text {
+        "" => Some(0),
+        _ => text.strip_prefix(sign)?.parse::<u8>().ok().filter(|it| *it <= RTMAX - RTMIN),
+    };
+    match name.split_at_checked("RTMIN".len())? {
+        ("RTMIN", rest) => Some(RTMIN + distance(rest, '+')?),
+        ("RTMAX", rest) => Some(RTMAX - distance(rest, '-')?),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_are_read_as_engines_and_people_write_them() {
+        for (text, expected) in [
+            ("SIGTERM", 15),
+            ("TERM", 15),
+            ("sigterm", 15),
+            ("Term", 15),
+            (" 15 ", 15),
+            ("1", 1),
+            ("64", 64),
+            ("SIGHUP", 1),
+            ("SIGINT", 2),
+            ("SIGQUIT", 3),
+            ("SIGKILL", 9),
+            ("USR1", 10),
+            ("SIGUSR2", 12),
+            ("SIGCHLD", 17),
+            ("SIGCLD", 17),
+            ("SIGIOT", 6),
+            ("SIGPOLL", 29),
+            ("SIGWINCH", 28),
+            ("SIGSYS", 31),
+            ("RTMIN", 34),
+            ("SIGRTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("RTMIN+3", 37),
+            ("sigrtmin+15", 49),
+            ("SIGRTMAX", 64),
+            ("SIGRTMAX-1", 63),
+            ("rtmax-14", 50),
+            ("RTMIN+30", 64),
+        ] {
+            assert_eq!(number(text), Some(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_signal_has_no_number() {
+        for text in [
+            "",
+            " ",
+            "0",
+            "65",
+            "256",
+            "-1",
+            "SIG",
+            "SIGSIGTERM",
+            "NONE",
+            "RTMIN-1",
+            "RTMIN+",
+            "RTMIN+31",
+            "RTMIN+x",
+            "RTMAX+1",
+            "RTMAX-31",
+            "RTMED",
+            "ümläut",
+            "SIGé",
+            "TERM\0",
+        ] {
+            assert_eq!(number(text), None, "{text:?}");
+        }
+    }
+}

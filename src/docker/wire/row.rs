@@ -1,0 +1,87 @@
+//! A row of the listing of containers.
+
+use std::collections::BTreeMap;
+
+use highhock_actors::{ContainerId, ContainerRow, Life, NetworkMode};
+use serde::Deserialize;
+
+use super::{HostConfig, Networks, host_address, or_default, without_slash};
+use crate::docker::likeness::{BoundPort, Facts, joined};
+use crate::docker::uptime::Status;
+
+/// A row of `GET /containers/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::docker) struct Row {
+    pub id: String,
+    #[serde(default, deserialize_with = "or_default")]
+    names: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    state: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub status: String,
+    #[serde(default, deserialize_with = "or_default")]
+    ports: Vec<RowPort>,
+    #[serde(default, deserialize_with = "or_default")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    host_config: HostConfig,
+    #[serde(default, deserialize_with = "or_default")]
+    network_settings: Networks,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RowPort {
+    #[serde(rename = "IP", default, deserialize_with = "or_default")]
+    ip: String,
+    private_port: u16,
+    #[serde(default, deserialize_with = "or_default")]
+    public_port: u16,
+    #[serde(rename = "Type", default, deserialize_with = "or_default")]
+    proto: String,
+}
+
+impl From<Row> for ContainerRow {
+    fn from(row: Row) -> Self {
+        let status = Status::parse(&row.status);
+        let id = ContainerId::new(&row.id);
+        let name = row_name(&row.names).unwrap_or(id.short());
+        let facts = Facts {
+            id: &row.id,
+            name,
+            state: &row.state,
+            // That of one which restarts is how it ended, and of no interest.
+            note: status.note.as_deref().filter(|_| row.state != Life::Restarting.as_str()),
+            ports: row.ports.iter().filter_map(RowPort::bound).collect(),
+            labels: &row.labels,
+            networks: joined(&row.network_settings.networks),
+        };
+        Self {
+            likeness: facts.likeness(),
+            name: name.to_owned(),
+            network: NetworkMode::parse(&row.host_config.network_mode),
+            condition: status.condition(),
+            uptime: status.uptime,
+            id,
+        }
+    }
+}
+
+impl RowPort {
+    /// `None` for one that is exposed only.
+    fn bound(&self) -> Option<BoundPort<'_>> {
+        (self.public_port != 0).then(|| BoundPort {
+            host_address: host_address(&self.ip).ok_or(&*self.ip),
+            host_port: self.public_port,
+            port: self.private_port,
+            proto: &self.proto,
+        })
+    }
+}
+
+/// A container's own name among those of a row: the links of others to it are
+/// there too, as `/other/alias`.
+fn row_name(names: &[String]) -> Option<&str> {
+    names.iter().map(|name| without_slash(name)).find(|name| !name.contains('/'))
+}
