@@ -47,6 +47,9 @@ impl<M: 'static> Courier<M> {
 
     /// Takes a state to be delivered, in place of one that still waits.
     pub fn bring(&mut self, state: M) {
+        if planted!(NewestDropped) && self.bag.under_way.get() {
+            return;
+        }
         if self.bag.newest.borrow_mut().replace(state).is_some() {
             self.bag.receiver.count_coalesced();
         }

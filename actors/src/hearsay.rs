@@ -73,7 +73,7 @@ impl Hearsay {
     pub fn end_since(&self, container: &Container, asked: Instant) -> Option<Instant> {
         let ended = self.ended.filter(|ended| ended.at >= container.started)?;
         let until = ended.heard + DECIDED_AFTER;
-        (asked < until).then_some(until)
+        (asked < until || planted!(EndTrusted)).then_some(until)
     }
 
     /// Whether an end was told after an inspection was asked for, but of a time before the
@@ -97,12 +97,14 @@ impl Hearsay {
         }
         let numbers = [SIGTERM, container.stop_signal];
         let signals = numbers.iter().filter_map(|number| self.signals.get(number));
-        let of_this_run = signals.filter(|signal| signal.at >= container.started);
+        let of_this_run = signals
+            .filter(|signal| signal.at >= container.started || planted!(OldSignalCounts))
+            .filter(|signal| signal.heard >= asked || !planted!(DrainForgotten));
         let last = of_this_run.map(|signal| signal.heard).max()?;
         let until = last + drain?;
         let reason = "got its stop signal (the label `highhock.drain=ignore` publishes it all \
                       the same)";
-        (now < until).then_some(Withdrawal { reason, until })
+        (now < until || planted!(DrainForEver)).then_some(Withdrawal { reason, until })
     }
 }
 

@@ -7,6 +7,22 @@
 #[macro_use]
 pub mod log;
 
+/// Where a bug would be: whether this one is planted.
+#[cfg(feature = "planted-bugs")]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::is($crate::planted::Bug::$bug)
+    };
+}
+
+/// Where a bug would be: none is planted but for tests of what finds them.
+#[cfg(not(feature = "planted-bugs"))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
 pub mod backoff;
 pub mod container;
 mod courier;
@@ -22,6 +38,8 @@ mod ledger;
 pub mod life;
 pub mod meter;
 pub mod metered;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod poller;
 pub mod preview;
 pub mod publish;

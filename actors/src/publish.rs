@@ -167,6 +167,7 @@ pub(crate) fn reason_to_withhold(container: &Container, by_health: bool) -> Opti
     let unfit = match container.life {
         Life::Running => return reason_of_health(container, by_health),
         Life::Created => "is created, but not started",
+        Life::Paused if planted!(PausedPublished) => return None,
         Life::Paused => "is paused",
         Life::Restarting => "is restarting",
         Life::Removing => "is being removed",
@@ -182,6 +183,7 @@ fn reason_of_health(container: &Container, by_health: bool) -> Option<String> {
     }
     let unfit = match container.health {
         Health::Unchecked | Health::Healthy => return None,
+        _ if planted!(HealthForgotten) => return None,
         Health::Starting => "is starting: no health check has passed yet",
         Health::Unhealthy => "is unhealthy, says its health check",
     };

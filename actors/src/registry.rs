@@ -236,6 +236,9 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         let Some(watched) = self.watched.get_mut(id) else { return };
         watched.watcher = None;
         watched.looks = None;
+        if planted!(WatcherNotRespawned) {
+            return;
+        }
         let Some(failures) = watched.failures.add(Instant::now()) else {
             self.exhausted.report("ContainerWatcher");
             return;
@@ -294,6 +297,9 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
                 let is_dependent = network == target.as_str() || Some(network) == name.as_ref();
                 if is_dependent && reached.insert(id.clone()) {
                     watched.stir();
+                    if planted!(ChainNotFollowed) {
+                        continue;
+                    }
                     targets.push(id.clone());
                 }
             }
@@ -420,7 +426,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerNamed> for Registry<S,
         let was_down = watched.newest.hearsay.is_down();
         watched.newest.hearsay.note(&event, now);
         match event.what {
-            Happening::Started => watched.stir(),
+            Happening::Started if !planted!(StartNotInspected) => watched.stir(),
             // What changes about one that ended is looked at when it is started again.
             Happening::Changed if !was_down => watched.stir(),
             _ => watched.tell(),
@@ -477,6 +483,9 @@ impl<S: ContainerSource, R: RecordStore> Handler<InserterRebuilt> for Registry<S
     type Result = ();
 
     fn handle(&mut self, _: InserterRebuilt, _: &mut Self::Context) {
+        if planted!(InserterNotToldAgain) {
+            return;
+        }
         for watched in self.watched.values() {
             if let Some(watcher) = &watched.watcher {
                 watcher.do_send(Retell);

@@ -2,7 +2,11 @@
 //!
 //! `SEED=n` replays one seed and shows its trace; `SEEDS=n` or `SEEDS=from..to` says how many
 //! are run; `SHRINK=n` looks for the fewest steps with which a seed still fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't be set up may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't be set up may panic"
+)]
 
 mod shrink;
 mod tally;

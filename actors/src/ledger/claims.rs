@@ -76,6 +76,9 @@ impl Ledger {
         let gone: Vec<ContainerId> =
             self.containers.keys().filter(|id| !listed.contains(*id)).cloned().collect();
         for id in gone {
+            if planted!(RosterIgnored) {
+                continue;
+            }
             self.tell(Domain::nothing(id.clone()), now);
             self.containers.remove(&id);
         }
@@ -88,7 +91,8 @@ impl Ledger {
     fn release_orphans(&mut self, now: Instant) {
         let (Some(since), Some(roster)) = (self.orphans_since, &self.roster) else { return };
         let told = |id: &ContainerId| self.containers.contains_key(id);
-        if roster.asked < since || !roster.containers.iter().all(told) {
+        let all_told = roster.containers.iter().all(told) || planted!(OrphansLetGoEarly);
+        if roster.asked < since || !all_told || planted!(OrphansKept) {
             return;
         }
         if !self.orphans_doubted && self.are_most_orphans() {

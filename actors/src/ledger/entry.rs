@@ -62,7 +62,11 @@ impl Claim {
     /// What decides who holds a key: who started first; of one container's claims the
     /// first listed.
     pub fn rank(&self) -> (EngineTime, &ContainerId, usize) {
-        (self.started, &self.container, self.place)
+        let started = match planted!(LaterStartedHolds) {
+            true => EngineTime(-self.started.0),
+            false => self.started,
+        };
+        (started, &self.container, self.place)
     }
 }
 

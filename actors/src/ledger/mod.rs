@@ -49,7 +49,8 @@ impl Terms {
     /// The longest time between two refreshes of a record (SPEC 5: a third of the TTL,
     /// at most 20 s).
     pub fn refresh_every(&self) -> Duration {
-        (self.ttl / 3).min(REFRESH_AT_LEAST)
+        let part = if planted!(RefreshTooLate) { self.ttl + self.ttl } else { self.ttl / 3 };
+        if planted!(RefreshTooLate) { part } else { part.min(REFRESH_AT_LEAST) }
     }
 }
 
@@ -253,9 +254,10 @@ impl Ledger {
         entry.scheduled = None;
         let Some(step) = entry.step(keeping, now) else { return };
         let wanted = entry.holder().map(|claim| claim.json.clone());
+        let found_as = entry.found_as.filter(|_| !planted!(OrphanVersionForgotten));
         let held = match &entry.held {
             Held::Ours { value, lease } => {
-                Some(Expected { value: value.clone(), lease: *lease, version: entry.found_as })
+                Some(Expected { value: value.clone(), lease: *lease, version: found_as })
             }
             _ => None,
         };

@@ -135,7 +135,7 @@ impl Ledger {
                 }
                 if !matches!(pending.write, Write::Refresh { .. }) {
                     entry.held = Held::Unsure;
-                    entry.doubt = Some(Doubt::new(now));
+                    entry.doubt = (!planted!(LateWriteNotReadAgain)).then(|| Doubt::new(now));
                 }
             }
             StoreErrorKind::Refused | StoreErrorKind::Blocked => {
@@ -155,7 +155,9 @@ impl Ledger {
         entry.trouble = Some(Trouble {
             reason: error.message.clone(),
             blocked: error.kind == StoreErrorKind::Blocked,
-            retry_at: now + SLOW_RETRY.mul_f64(0.75 + fastrand::f64() / 4.0),
+            retry_at: now
+                + if planted!(TookForeverToSettle) { SLOW_RETRY * 100 } else { SLOW_RETRY }
+                    .mul_f64(0.75 + fastrand::f64() / 4.0),
         });
     }
 
@@ -196,6 +198,9 @@ impl Ledger {
             let Some(entry) = self.entries.get(&key) else { continue };
             let (false, Ok(found)) = (entry.busy || entry.touched > began, found) else { continue };
             let believed = entry.held.clone();
+            if planted!(AuditMendsNothing) {
+                continue;
+            }
             self.learn(&key, found, now);
             let learnt = self.entries.get(&key).map(|entry| &entry.held);
             let was_sure = !matches!(believed, Held::Unmet | Held::Unsure);
@@ -298,13 +303,15 @@ fn whose(
     terms: &Terms,
 ) -> Held {
     let Some(found) = found else { return Held::Nothing };
-    let expires = found.tie != Tie::None;
+    let expires = found.tie != Tie::None || planted!(StaticTakenForOurs);
     let adopted = || {
         let (false, Some(claim)) = (deeds.has_met(key), entry.holder()) else { return false };
         let Some(host) = host_in(&found.value) else { return false };
         let own_address =
             claim.record.own_host.then(|| claim.record.value.host.to_string() == host);
-        host == terms.host.to_string() || own_address == Some(true)
+        host == terms.host.to_string()
+            || own_address == Some(true)
+            || planted!(AnothersTakenForOurs)
     };
     if expires && (deeds.contain(key, &found.value) || adopted()) {
         Held::Ours { value: found.value.clone(), lease: None }
@@ -322,6 +329,8 @@ fn whose_by_lease(found: Option<&Found>, lease: Option<LeaseId>, older: &[LeaseI
         Tie::Lease(id) if lease == Some(id) || older.contains(&id) => {
             Held::Ours { value, lease: Some(id) }
         }
+        Tie::Lease(id) if planted!(AnothersTakenForOurs) => Held::Ours { value, lease: Some(id) },
+        Tie::None if planted!(StaticTakenForOurs) => Held::Ours { value, lease },
         Tie::Lease(_) | Tie::Ttl(_) => Held::Foreign { value, expires: true },
         Tie::None => Held::Foreign { value, expires: false },
     }

@@ -56,7 +56,10 @@ pub(super) async fn poll<S: ContainerSource, R: RecordStore>(
     beliefs: Rc<RefCell<Beliefs>>,
 ) -> Result<Polled, SourceError> {
     let asked = Instant::now();
-    let rows = source.list().await?;
+    let rows = match source.list().await {
+        Err(_) if planted!(ListErrorReadAsEmpty) => Vec::new(),
+        listed => listed?,
+    };
     let mut polled = Polled { containers: rows.len(), ..Polled::default() };
     // A registry that falls in the middle of this is told nothing more, and above
     // all not that it now knows all: its successor asks for a poll of its own.
@@ -94,6 +97,7 @@ async fn a_stranger<S: ContainerSource>(
     let engine = source.identity().await?;
     let mut beliefs = beliefs.borrow_mut();
     let met = beliefs.stranger.take();
+    let met = if planted!(StrangerBelieved) { Some(engine.clone()) } else { met };
     if beliefs.engine.as_ref().is_none_or(|known| *known == engine) || met.as_ref() == Some(&engine)
     {
         beliefs.engine = Some(engine);
@@ -122,7 +126,8 @@ async fn bring_up_to_date<S: ContainerSource, R: RecordStore>(
     let (mut sure, unsure): (Vec<_>, Vec<_>) =
         gone.into_iter().partition(|id| suspects.contains(id));
     let weight = registry.send(Weigh { containers: unsure.clone() }).await?;
-    if weight.of >= GUARDED_FROM && weight.records * 2 > weight.of {
+    let most = weight.records * 2 > weight.of && !planted!(MostGoneBelieved);
+    if weight.of >= GUARDED_FROM && most {
         polled.doubt = Some(Doubt::MostGone { records: weight.records, of: weight.of });
         beliefs.borrow_mut().suspects = unsure.into_iter().collect();
     } else {

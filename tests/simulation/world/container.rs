@@ -123,7 +123,8 @@ impl Made {
     }
 
     pub fn shown(&self, names: &dyn Fn(usize) -> String) -> Container {
-        let said: Vec<_> = self.services.iter().map(|(name, port)| format!("{name}:{port}")).collect();
+        let said: Vec<_> =
+            self.services.iter().map(|(name, port)| format!("{name}:{port}")).collect();
         let mut labels = BTreeMap::new();
         for (ignored, label) in
             [(self.ignores_health, "highhock.health"), (self.ignores_drain, "highhock.drain")]
@@ -155,7 +156,12 @@ impl Made {
 
     /// The records that should be there for it. `drain`: after its stop signal it may be
     /// left out for so long (whether it is depends on whether the event came through).
-    pub fn due(&self, all: &BTreeMap<usize, Made>, layout: Layout, drain: Option<Duration>) -> Vec<Due> {
+    pub fn due(
+        &self,
+        all: &BTreeMap<usize, Made>,
+        layout: Layout,
+        drain: Option<Duration>,
+    ) -> Vec<Due> {
         let fit = matches!(self.health, Health::Unchecked | Health::Healthy) || self.ignores_health;
         if self.life != Life::Running || !fit {
             return Vec::new();

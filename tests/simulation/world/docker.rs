@@ -144,7 +144,8 @@ impl Engine {
     /// Something of a container was told of just now, though it happened before.
     fn touch(&self, container: &ContainerId) {
         let mut state = self.0.borrow_mut();
-        let touched = state.containers.values_mut().find(|one| id(one.number) == container.as_str());
+        let touched =
+            state.containers.values_mut().find(|one| id(one.number) == container.as_str());
         if let Some(one) = touched {
             one.touched = Instant::now();
         }
@@ -157,7 +158,8 @@ impl Engine {
         let now = Instant::now();
         let State { random, ails, .. } = &mut *state;
         let mut within = |most: Duration| most.mul_f64(random.f64());
-        let (mut to, mut back) = (within(Duration::from_millis(2)), within(Duration::from_millis(3)));
+        let (mut to, mut back) =
+            (within(Duration::from_millis(2)), within(Duration::from_millis(3)));
         if let Some((_, most)) = ails.slow.filter(|(until, _)| now < *until) {
             count("late answers of docker");
             let all = within(most);
@@ -276,7 +278,9 @@ impl State {
     }
 
     fn end(&mut self, number: usize, told: &mut Vec<Event>) {
-        let Some(one) = self.containers.get_mut(&number).filter(|one| one.is_listed()) else { return };
+        let Some(one) = self.containers.get_mut(&number).filter(|one| one.is_listed()) else {
+            return;
+        };
         (one.life, one.touched) = (Life::Exited, Instant::now());
         told.push(self.event(number, Happening::Ended));
     }
@@ -303,7 +307,9 @@ impl State {
             // Who shared its network has none now.
             let now = Instant::now();
             let guests = self.containers.values_mut();
-            for guest in guests.filter(|one| matches!(one.net, Net::Of { number: of, .. } if of == number)) {
+            for guest in
+                guests.filter(|one| matches!(one.net, Net::Of { number: of, .. } if of == number))
+            {
                 guest.touched = now;
             }
         }
@@ -343,7 +349,8 @@ impl State {
     }
 
     pub fn signal(&mut self, number: usize, signal: u8, told: &mut Vec<Event>) {
-        let Some(one) = self.containers.get_mut(&number).filter(|one| one.life == Life::Running) else {
+        let Some(one) = self.containers.get_mut(&number).filter(|one| one.life == Life::Running)
+        else {
             return;
         };
         one.touched = Instant::now();

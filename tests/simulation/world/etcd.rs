@@ -145,7 +145,8 @@ impl State {
             }
             self.end_lease(id);
         }
-        let has_ended = |node: &Node| matches!(node.life, Life::Until(end) if end + self.lag <= now);
+        let has_ended =
+            |node: &Node| matches!(node.life, Life::Until(end) if end + self.lag <= now);
         let ended = self.nodes.iter().filter(|(_, node)| has_ended(node));
         for key in ended.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             count("keys expired");

@@ -7,10 +7,10 @@ use std::time::Duration;
 use highhock_actors::{Expected, Guard, RecordKey, Upkeep, Write};
 use tokio::time::Instant;
 
-use super::plan::Conditions;
 use super::container::Due;
 use super::docker::LATEST_ANSWER;
 use super::etcd::{Life, Node, Owner};
+use super::plan::Conditions;
 use super::trace::say;
 
 /// What is to be in the store is there so long after nothing is in its way any more (SPEC 5:
@@ -181,7 +181,8 @@ impl Judge {
         let mut by_key: BTreeMap<String, (Vec<Option<String>>, Instant)> = BTreeMap::new();
         let mut held = BTreeSet::new();
         for one in due {
-            let (allowed, touched) = by_key.entry(one.key.clone()).or_insert((Vec::new(), one.touched));
+            let (allowed, touched) =
+                by_key.entry(one.key.clone()).or_insert((Vec::new(), one.touched));
             *touched = (*touched).max(one.touched);
             // Behind one that surely holds the key all others stand by; behind one that only
             // may, the next may hold it.
@@ -203,7 +204,8 @@ impl Judge {
             }
         }
         for (key, (allowed, touched)) in by_key {
-            let ruled = self.keys.entry(key).or_insert_with(|| Ruled { allowed: Vec::new(), since: now });
+            let ruled =
+                self.keys.entry(key).or_insert_with(|| Ruled { allowed: Vec::new(), since: now });
             if ruled.allowed != allowed {
                 *ruled = Ruled { allowed, since: now };
             }
@@ -251,7 +253,9 @@ impl Judge {
     pub fn issued(&mut self, process: u32, write: &Write) {
         let taken = match write {
             Write::Delete { expected, .. } => expected,
-            Write::Put { value, guard: Guard::Holds(expected), .. } if *value != expected.value => expected,
+            Write::Put { value, guard: Guard::Holds(expected), .. } if *value != expected.value => {
+                expected
+            }
             _ => return,
         };
         let Expected { value, .. } = taken;
@@ -266,8 +270,10 @@ impl Judge {
             let known_for = informed.duration_since(since);
             self.condemn(
                 "not knowing is not nothing",
-                format_args!("process {process} asks for {write:?}, although what stands there \
-                    was right and known for {known_for:?}"),
+                format_args!(
+                    "process {process} asks for {write:?}, although what stands there \
+                    was right and known for {known_for:?}"
+                ),
             );
         }
     }
@@ -295,7 +301,11 @@ impl Judge {
         let is_right = self.keys.get(key).is_some_and(|ruled| {
             ruled.allowed == [Some(node.value.clone())] && ruled.since <= well_since
         });
-        if is_right && node.owner != Owner::Other && !by_dead && well_since.elapsed() > ttl + AT_LAST {
+        if is_right
+            && node.owner != Owner::Other
+            && !by_dead
+            && well_since.elapsed() > ttl + AT_LAST
+        {
             self.condemn("what runs is kept alive", format_args!("{key} {node:?} has expired"));
         }
     }
@@ -319,7 +329,8 @@ impl Judge {
         }
         let nothing = Ruled { allowed: vec![None], since: due };
         let mut broken = None;
-        for key in self.keys.keys().chain(nodes.keys().filter(|key| !self.keys.contains_key(*key))) {
+        for key in self.keys.keys().chain(nodes.keys().filter(|key| !self.keys.contains_key(*key)))
+        {
             let ruled = self.keys.get(key).unwrap_or(&nothing);
             let touched = self.touched.get(key).is_some_and(|at| now < *at + AT_LAST);
             if touched || now < ruled.since + self.one_poll() {
@@ -334,10 +345,16 @@ impl Judge {
                 continue;
             }
             let allowed = &ruled.allowed;
-            let invariant = if found.is_none() { "what runs is published" } else { "what ended is gone" };
+            let invariant =
+                if found.is_none() { "what runs is published" } else { "what ended is gone" };
             let since = now - ruled.since;
-            broken = Some((invariant, format!("{key}: {found:?} instead of {allowed:?}, as it \
-                should have been for {since:?}")));
+            broken = Some((
+                invariant,
+                format!(
+                    "{key}: {found:?} instead of {allowed:?}, as it \
+                should have been for {since:?}"
+                ),
+            ));
             break;
         }
         if let Some((invariant, what)) = broken {

@@ -10,7 +10,6 @@ pub mod run;
 pub mod store;
 pub mod trace;
 
-
 pub use judge::Verdict;
 pub use plan::Plan;
 pub use run::run;

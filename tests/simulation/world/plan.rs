@@ -61,38 +61,98 @@ pub enum Step {
     Stop(usize),
     Remove(usize),
     Restart(usize, Option<u16>),
-    CrashLoop { pick: usize, times: u32, every: Duration },
+    CrashLoop {
+        pick: usize,
+        times: u32,
+        every: Duration,
+    },
     Freeze(usize),
     Health(usize, Health),
     Rename(usize, u32),
     /// It ends so long after; or it survives.
-    Signal { pick: usize, signal: u8, ends_after: Option<Duration> },
+    Signal {
+        pick: usize,
+        signal: u8,
+        ends_after: Option<Duration>,
+    },
     Burst(usize),
-    DockerAway { time: Duration, kills: bool },
-    DockerSlow { time: Duration, by: Duration },
-    DockerFails { time: Duration, share: u8 },
-    Stranger { time: Duration, listings: u32 },
+    DockerAway {
+        time: Duration,
+        kills: bool,
+    },
+    DockerSlow {
+        time: Duration,
+        by: Duration,
+    },
+    DockerFails {
+        time: Duration,
+        share: u8,
+    },
+    Stranger {
+        time: Duration,
+        listings: u32,
+    },
     ListingCut,
-    EventsLossy { time: Duration, lossy: Lossy },
-    EventsCut { with_error: bool },
+    EventsLossy {
+        time: Duration,
+        lossy: Lossy,
+    },
+    EventsCut {
+        with_error: bool,
+    },
     EventsSilent,
-    StoreBad { time: Duration, bad: Bad, share: u8 },
-    StoreSlow { time: Duration, by: Duration },
-    LeaderChange { time: Duration },
-    WatchCut { with_error: bool },
-    WatchMute { time: Duration },
+    StoreBad {
+        time: Duration,
+        bad: Bad,
+        share: u8,
+    },
+    StoreSlow {
+        time: Duration,
+        by: Duration,
+    },
+    LeaderChange {
+        time: Duration,
+    },
+    WatchCut {
+        with_error: bool,
+    },
+    WatchMute {
+        time: Duration,
+    },
     Wiped,
     LeaseEnds,
-    OtherRaces { name: usize, time: Duration, lapses: bool },
-    OtherEdits { pick: usize, ttl: Option<Duration> },
-    OtherDeletes { pick: usize },
-    Static { name: usize, time: Duration },
+    OtherRaces {
+        name: usize,
+        time: Duration,
+        lapses: bool,
+    },
+    OtherEdits {
+        pick: usize,
+        ttl: Option<Duration>,
+    },
+    OtherDeletes {
+        pick: usize,
+    },
+    Static {
+        name: usize,
+        time: Duration,
+    },
     Falls(Fall),
     Flood(u32),
-    Killed { down: Duration },
-    Restarted { withdraw: bool, down: Duration, ttl: Option<Duration> },
-    Twin { time: Duration },
-    Suspended { time: Duration },
+    Killed {
+        down: Duration,
+    },
+    Restarted {
+        withdraw: bool,
+        down: Duration,
+        ttl: Option<Duration>,
+    },
+    Twin {
+        time: Duration,
+    },
+    Suspended {
+        time: Duration,
+    },
     CheckNow,
 }
 
@@ -236,11 +296,9 @@ impl Planner {
                 let ends = random.u8(..3) > 0 || signal == 9;
                 Step::Signal { pick, signal, ends_after: ends.then(|| brief / 2) }
             }
-            10 => Step::CrashLoop {
-                pick,
-                times: random.u32(2..9),
-                every: seconds(0.05, 4.0, random),
-            },
+            10 => {
+                Step::CrashLoop { pick, times: random.u32(2..9), every: seconds(0.05, 4.0, random) }
+            }
             11 => Step::Burst(random.usize(5..60)),
             12 => Step::DockerAway { time: brief * 2, kills: random.bool() },
             13 => Step::DockerSlow { time: brief * 2, by: seconds(0.1, 5.0, random) },
@@ -255,8 +313,9 @@ impl Planner {
             18 => Step::EventsCut { with_error: random.bool() },
             19 => Step::EventsSilent,
             20 | 21 => {
-                let bad = [Bad::Refused, Bad::Lost, Bad::Unanswered, Bad::Late, Bad::Any, Bad::ReadOnly]
-                    [random.usize(..6)];
+                let bad =
+                    [Bad::Refused, Bad::Lost, Bad::Unanswered, Bad::Late, Bad::Any, Bad::ReadOnly]
+                        [random.usize(..6)];
                 Step::StoreBad { time: brief, bad, share }
             }
             22 => Step::StoreSlow { time: brief * 2, by: seconds(0.01, 0.9, random) },

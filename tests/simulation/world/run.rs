@@ -11,7 +11,9 @@ use futures_util::FutureExt;
 use highhock_actors::endpoint::AddressOf;
 use highhock_actors::publish::{Layout, Method, Rules};
 use highhock_actors::service::DomainName;
-use highhock_actors::{Core, CoreSettings, Health, Host, LeaseFamily, Life, RecordKey, Stopped, Upkeep};
+use highhock_actors::{
+    Core, CoreSettings, Health, Host, LeaseFamily, Life, RecordKey, Stopped, Upkeep,
+};
 use tokio::time::{Instant, sleep_until};
 
 use super::container::{Made, Net, key_of};
@@ -46,7 +48,8 @@ pub fn run(plan: &Plan, lines: Lines) -> Outcome {
     fastrand::seed(plan.conditions.seed);
     // Paused from its very start: else the time that passes until it is paused would decide
     // on which side of a millisecond's end a timer falls.
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     actix_rt::System::with_tokio_rt(|| runtime().unwrap()).block_on(async {
         trace::begin(lines);
         falls::disarm();
@@ -93,7 +96,8 @@ struct World {
 impl World {
     fn new(conditions: Conditions) -> Self {
         let judge = Rc::new(RefCell::new(Judge::new(conditions)));
-        let etcd = etcd::State::new(conditions.seed, conditions.upkeep, conditions.ttl, judge.clone());
+        let etcd =
+            etcd::State::new(conditions.seed, conditions.upkeep, conditions.ttl, judge.clone());
         Self {
             begun: Instant::now(),
             conditions,
@@ -200,7 +204,8 @@ impl World {
         let engine = self.engine.0.borrow();
         let ails = &engine.ails;
         let lasts = |until: Option<Instant>| until.is_some_and(|until| now < until);
-        if lasts(ails.away) || lasts(ails.slow.map(|it| it.0)) || lasts(ails.failing.map(|it| it.0)) {
+        if lasts(ails.away) || lasts(ails.slow.map(|it| it.0)) || lasts(ails.failing.map(|it| it.0))
+        {
             judge.docker_is_bad();
         }
         if let Some((until, left)) = ails.stranger
@@ -265,7 +270,10 @@ impl World {
             // One message of each sender, and what a flood left a moment ago.
             let bound = (64 + 4 * containers * cores) as u64;
             if meter.depth > bound {
-                judge.break_promise("mailboxes stay bounded", &format!("{} has {}", meter.actor, meter.depth));
+                judge.break_promise(
+                    "mailboxes stay bounded",
+                    &format!("{} has {}", meter.actor, meter.depth),
+                );
             }
         }
         if inspecting > 8 * cores || asked > (8 + 3) * cores {
@@ -306,7 +314,8 @@ impl World {
         let process = self.processes;
         say!("! process {process} starts");
         let store = Store { state: self.etcd.clone(), process };
-        let core = Core::start(self.settings(), self.engine.clone(), store, &falls::logger(process));
+        let core =
+            Core::start(self.settings(), self.engine.clone(), store, &falls::logger(process));
         Running { core, process }
     }
 
@@ -368,7 +377,12 @@ impl World {
         let is_ours = |node: &&etcd::Node| node.owner == Owner::Us(process);
         let left = etcd.nodes.values().filter(is_ours).count();
         // A write in doubt may land after the stop.
-        if withdraw && stopped == Stopped::Clean && left > 0 && judge.is_store_sure() && self.twin.is_none() {
+        if withdraw
+            && stopped == Stopped::Clean
+            && left > 0
+            && judge.is_store_sure()
+            && self.twin.is_none()
+        {
             judge.break_promise("a clean stop leaves nothing", &format!("{:?}", etcd.nodes));
         }
     }
@@ -469,7 +483,8 @@ impl World {
                 *name = format!("guest{}-{place}", state.next_number());
             }
         }
-        let outside = |(place, (_, port)): (usize, &(String, u16))| (*port, recipe.port + place as u16);
+        let outside =
+            |(place, (_, port)): (usize, &(String, u16))| (*port, recipe.port + place as u16);
         Made {
             number: 0,
             name: String::new(),
@@ -517,7 +532,13 @@ impl World {
             Step::DockerFails { time, share } => state.ails.failing = Some((now + time, share)),
             Step::Stranger { time, listings } => state.ails.stranger = Some((now + time, listings)),
             Step::ListingCut => {
-                let ours = self.etcd.borrow().nodes.values().filter(|node| node.owner != Owner::Other).count();
+                let ours = self
+                    .etcd
+                    .borrow()
+                    .nodes
+                    .values()
+                    .filter(|node| node.owner != Owner::Other)
+                    .count();
                 // Fewer records need no second listing (SPEC 4).
                 if ours >= 16 && self.judge.borrow().wanted() >= 16 {
                     state.ails.cut_listing = true;
@@ -590,7 +611,8 @@ impl World {
             Step::Static { name, time } => {
                 let key = self.others_key(name);
                 let own = RecordKey::from_path(&key);
-                let hides = |other: &String| RecordKey::from_path(other).hides_or_is_hidden_by(&own);
+                let hides =
+                    |other: &String| RecordKey::from_path(other).hides_or_is_hidden_by(&own);
                 if !state.nodes.keys().any(hides) {
                     state.set(&key, &foreign(2), etcd::Life::Static, Owner::Other);
                     self.later(time, move |world| {
@@ -736,7 +758,8 @@ impl World {
         // with it what is between the two.
         let looked_at = (after.2 - lists) * self.unlisted_hops() as u64;
         if after.2 - lists > polls * 11 / 10 + 2 || after.3 - inspections > looked_at {
-            let what = format!("{} listings, {} inspections", after.2 - lists, after.3 - inspections);
+            let what =
+                format!("{} listings, {} inspections", after.2 - lists, after.3 - inspections);
             judge.break_promise("a quiet world is left alone", &what);
         }
     }
@@ -764,8 +787,7 @@ impl World {
         if self.is_stopping && !self.is_over() {
             self.judge.borrow_mut().break_promise("a clean stop leaves nothing", "it never ended");
         }
-        let (asked, inspecting) =
-            (self.etcd.borrow().asked, self.engine.0.borrow().asked);
+        let (asked, inspecting) = (self.etcd.borrow().asked, self.engine.0.borrow().asked);
         if asked + inspecting > 0 && !self.is_over() {
             let what = format!("{asked} requests to etcd, {inspecting} to docker");
             self.judge.borrow_mut().break_promise("what has ended asks nothing", &what);
@@ -811,7 +833,9 @@ impl Rival {
             if is_free {
                 count("keys that a rival took");
                 state.set(&self.key, &value, ends, Owner::Other);
-            } else if let Some(node) = state.nodes.get_mut(&self.key).filter(|node| node.value == value) {
+            } else if let Some(node) =
+                state.nodes.get_mut(&self.key).filter(|node| node.value == value)
+            {
                 node.life = ends;
             }
         }

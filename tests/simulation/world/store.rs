@@ -38,11 +38,8 @@ struct Fate {
     failure: Option<StoreErrorKind>,
 }
 
-const NOT_SENT: Fate = Fate {
-    done: None,
-    answered: Duration::ZERO,
-    failure: Some(StoreErrorKind::Unavailable),
-};
+const NOT_SENT: Fate =
+    Fate { done: None, answered: Duration::ZERO, failure: Some(StoreErrorKind::Unavailable) };
 
 impl Store {
     fn fate(&self, writes: bool) -> Fate {
