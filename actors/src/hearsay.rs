@@ -67,6 +67,12 @@ impl Hearsay {
         self.ended.is_some_and(|ended| self.started.is_none_or(|started| started < ended.at))
     }
 
+    /// Whether an end was told after an inspection was asked for, but of a time before the
+    /// start that it found: a late word of an earlier run, or the engine's clock was set back.
+    pub fn is_odd(&self, container: &Container, asked: Instant) -> bool {
+        self.ended.is_some_and(|ended| ended.heard > asked && ended.at < container.started)
+    }
+
     /// Why the container is to be left out, although an inspection that was asked for at
     /// `asked` found it running. `drain` is how long a container that got its stop signal
     /// is left out at the most; `None`: that signal is no reason.
@@ -167,6 +173,16 @@ mod tests {
         let withdrawal = |asked| hearsay.withdrawal(&container(), asked, DRAIN, after);
         assert!(withdrawal(after - Duration::from_nanos(1)).is_some());
         assert_eq!(withdrawal(after), None);
+    }
+
+    #[test]
+    fn an_end_before_the_start_is_looked_into_once() {
+        let asked = Instant::now();
+        let told = asked + Duration::from_millis(1);
+        let odd = |at| heard(&[(Happening::Ended, at)], told).is_odd(&container(), asked);
+        assert!(odd(9));
+        assert!(!odd(10));
+        assert!(!heard(&[(Happening::Ended, 9)], told).is_odd(&container(), told));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub struct Event {
 }
 
 /// What happened to a container, as far as it concerns what is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Happening {
     /// It was started.
     Started,

@@ -20,6 +20,7 @@ on_both_stores! {
     an_end_is_believed_while_docker_does_not_answer
     events_that_come_late_or_twice_change_nothing
     a_false_end_is_mended_by_an_inspection
+    an_end_by_a_clock_that_was_set_back_is_seen_at_once
     a_stop_signal_withdraws_until_the_container_starts_anew
     a_container_that_outlives_its_stop_signal_comes_back
     who_ignores_draining_stays
@@ -127,6 +128,13 @@ async fn a_false_end_is_mended_by_an_inspection(upkeep: Upkeep) {
     let took = world.until("it is back", |world| world.store.len() == 1).await;
     assert!(took <= SECOND + AT_ONCE, "{took:?}");
     world.all_the_while(POLL * 3, &keys(0..1)).await;
+}
+
+async fn an_end_by_a_clock_that_was_set_back_is_seen_at_once(upkeep: Upkeep) {
+    let world = following_world(upkeep, 1).await;
+    world.engine.end(0, web(0).started.0 - 500);
+    let took = world.until("it is withdrawn", |world| world.store.len() == 0).await;
+    assert!(took <= AT_ONCE, "{took:?}");
 }
 
 async fn a_stop_signal_withdraws_until_the_container_starts_anew(upkeep: Upkeep) {

@@ -128,7 +128,8 @@ impl Publisher for Machines {
             }
         };
         let host = elsewhere.unwrap_or(&machine.address).clone();
-        let port = container.published(PORT);
+        let is_v6 = machine.address.contains(':');
+        let port = if is_v6 { container.published6(PORT) } else { container.published(PORT) };
         let key = key(&own_name);
         eventually(&format!("a record at {key}"), PATIENCE, || self.etcd.get(&key));
         self.containers.push((own_name.clone(), container));

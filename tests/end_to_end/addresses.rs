@@ -97,7 +97,8 @@ fn gateway(network: &Network) -> String {
 
 /// A network with IPv6 addresses as well, and what all of those begin with.
 fn network_with_ipv6() -> (Network, String) {
-    let (process, number) = (std::process::id(), unique());
+    // Not 0, which would be written as `::`.
+    let (process, number) = (std::process::id(), 1 + unique());
     let prefix = format!("fd{:02x}:{:x}:{number:x}", process >> 16 & 0xff, process & 0xffff);
     let subnet = format!("{prefix}::/64");
     (Network::create(&["--ipv6", "--subnet", &subnet]), prefix)

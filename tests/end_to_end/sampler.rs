@@ -47,11 +47,16 @@ impl Sampler {
         let seen_over = Arc::clone(&over);
         let thread = thread::spawn(move || {
             let mut samples = Vec::new();
-            while !seen_over.load(Ordering::SeqCst) {
+            loop {
+                // The last read begins after the end was asked for, and so sees all that
+                // was there by then.
+                let last = seen_over.load(Ordering::SeqCst);
                 samples.push(read(etcd));
+                if last {
+                    return samples;
+                }
                 thread::sleep(pause);
             }
-            samples
         });
         Self { over, thread: Some(thread) }
     }

@@ -41,6 +41,18 @@ impl Stage {
         &self.label
     }
 
+    /// The engine as it is seen from this stage.
+    pub fn engine(&self) -> &Front {
+        &self.engine
+    }
+
+    /// A daemon on this stage that sees changes by events only: its first poll after the
+    /// start is an hour away.
+    pub fn following(&self, etcd_urls: &str) -> Highhock {
+        let highhock = self.highhock(etcd_urls).flag("--docker-poll", "3600");
+        highhock.flag("--docker-poll-container", "3600")
+    }
+
     /// A container on this stage, with these options.
     #[track_caller]
     pub fn container(&self, options: &[&str]) -> Container {

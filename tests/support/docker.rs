@@ -18,7 +18,7 @@ const OWN_IMAGE: &str = "highhock-test/busybox:1";
 
 /// What a container does that is given no command: it waits, and ends at once on
 /// SIGTERM.
-const WAIT: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
+pub const WAIT: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
 
 /// The label of all that a test makes in the engine; `tests/run` looks for it.
 const LABEL: &str = "highhock-test";
@@ -199,12 +199,25 @@ impl Container {
         docker(&["restart", "-t", "1", &self.id]);
     }
 
-    /// The port of the host that leads to this one (`80/tcp`).
+    /// The port of the host that leads to this one (`80/tcp`) at its IPv4 addresses.
     #[track_caller]
     pub fn published(&self, port: &str) -> u16 {
+        self.published_on(port, false)
+    }
+
+    /// The port of the host that leads to this one at its IPv6 addresses, which may be another.
+    #[track_caller]
+    pub fn published6(&self, port: &str) -> u16 {
+        self.published_on(port, true)
+    }
+
+    #[track_caller]
+    fn published_on(&self, port: &str, v6: bool) -> u16 {
         let bindings = docker(&["port", &self.id, port]);
-        let first = bindings.lines().next().unwrap();
-        first.rsplit_once(':').unwrap().1.parse().unwrap()
+        let binding = bindings.lines().find(|line| line.starts_with('[') == v6);
+        let binding =
+            binding.unwrap_or_else(|| panic!("{port} of {} is at {bindings:?}", self.name));
+        binding.rsplit_once(':').unwrap().1.parse().unwrap()
     }
 
     /// Runs a command in it.

@@ -4,7 +4,10 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use url::form_urlencoded;
 
@@ -20,12 +23,18 @@ pub enum Play {
     Html,
     /// Gives the first half of the real server's answer, and hangs up.
     HalfAnswers,
+    /// Lists no containers; all else is honest.
+    Empty,
+    /// Likewise, and says that it is another engine.
+    Stranger,
 }
 
 /// A front on a TCP port before a real server.
 pub struct Front {
     canned: Canned,
     play: Arc<Mutex<Play>>,
+    /// In milliseconds.
+    lag: Arc<AtomicU64>,
 }
 
 impl Front {
@@ -47,7 +56,8 @@ impl Front {
 
     fn with(server: Place, rewrite: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let play = Arc::new(Mutex::new(Play::Honest));
-        let played = Arc::clone(&play);
+        let lag = Arc::<AtomicU64>::default();
+        let (played, lagging) = (Arc::clone(&play), Arc::clone(&lag));
         let canned = Canned::tcp(move |request| {
             let play = *played.lock().unwrap();
             if play == Play::Html {
@@ -57,20 +67,34 @@ impl Front {
             if is_event_stream(&target) {
                 return stream(&server, &target);
             }
-            match ask(&server, &request.method, &target, &request.body) {
+            let answer = ask(&server, &request.method, &target, &request.body);
+            thread::sleep(Duration::from_millis(lagging.load(Ordering::SeqCst)));
+            match answer {
                 Ok((_, body)) if play == Play::HalfAnswers => {
                     Reply::CutOff { body: body.chars().take(body.len() / 2).collect() }
+                }
+                Ok(_) if is_listing(&target) && matches!(play, Play::Empty | Play::Stranger) => {
+                    Reply::json("[]")
+                }
+                Ok((status, body)) if play == Play::Stranger => {
+                    Reply::status(status, body.replace("\"ID\":\"", "\"ID\":\"OTHER:"))
                 }
                 Ok((status, body)) => Reply::status(status, body),
                 Err(_) => Reply::Hangup,
             }
         });
-        Self { canned, play }
+        Self { canned, play, lag }
     }
 
     /// From now on it does this.
     pub fn plays(&self, play: Play) {
         *self.play.lock().unwrap() = play;
+    }
+
+    /// From now on its answers are as old as this when they come; event streams are not
+    /// held up.
+    pub fn lags(&self, by: Duration) {
+        self.lag.store(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// `127.0.0.1:port`.

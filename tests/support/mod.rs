@@ -13,6 +13,7 @@ pub mod docker;
 pub mod etcd;
 pub mod etcd_v3;
 pub mod front;
+pub mod own_engine;
 pub mod relay;
 pub mod tls_front;
 pub mod tools;

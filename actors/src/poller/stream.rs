@@ -23,7 +23,8 @@ const REOPEN: Backoff =
     Backoff { first: Duration::from_millis(100), factor: 2, cap: Duration::from_secs(2) };
 /// After an engine's word that it tells no events.
 const REFUSED: Duration = Duration::from_secs(60);
-/// A stream that lived so long has not failed in a row with the one before.
+/// A stream that lived so long, or told something, has not failed in a row with the one
+/// before.
 const LIVED: Duration = Duration::from_secs(5);
 /// So long after a listing an event may still come for what it told.
 const LATE: Duration = Duration::from_secs(2);
@@ -91,6 +92,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             Some(context.spawn(reading.into_actor(self).map(|(events, next), poller, context| {
                 match next {
                     Some(Ok(container)) => {
+                        poller.stream.failures = 0;
                         poller.stream.untold.remove(&container);
                         poller.read_stream(events, context);
                     }

@@ -233,7 +233,10 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         let differs = |row: &Arc<ContainerRow>| {
             self.settled_row.as_ref().is_none_or(|settled| row.differs_from(settled))
         };
-        self.settled_stirs != Some(newest.stirs) || newest.row.as_ref().is_some_and(differs)
+        let odd = |known: &Known| newest.hearsay.is_odd(&known.container, known.asked);
+        self.settled_stirs != Some(newest.stirs)
+            || newest.row.as_ref().is_some_and(differs)
+            || self.known.as_ref().is_some_and(odd)
     }
 
     /// Does what is due: withdraws or publishes, and inspects where something tells of a

@@ -1,0 +1,446 @@
+//! From what happens to a container to what a watch on etcd shows: over fifty containers,
+//! one after the other, with what the time goes into. By etcd's v3 and by v2; and where
+//! `REGISTRATOR` names that program, by it in turn, on the same engine and etcd.
+//!
+//! `REGISTRATOR=… cargo bench --bench events`; takes a Docker engine, and starts an etcd of
+//! its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed measurement is to panic")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::TcpStream;
+use std::num::NonZeroU32;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use futures_util::StreamExt;
+use highhock::docker::{Docker, DockerOptions, Endpoint, VersionChoice};
+use highhock::etcd::{Cluster, EtcdStore, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
+use highhock_actors::endpoint::AddressOf;
+use highhock_actors::publish::{Layout, Method, Rules};
+use highhock_actors::service::DomainName;
+use highhock_actors::{
+    Changes, Container, ContainerRow, ContainerSource, Core, CoreSettings, EngineIdentity, Event,
+    Events, Found, Granted, Happening, Host, KeptAlive, Lease, LeaseFamily, LeaseId, RecordKey,
+    RecordStore, SourceError, StoreError, Upkeep, Write, Written,
+};
+use slog::{Discard, Logger, o};
+use tokio::time::Instant;
+
+use support::docker::{Container as Made, docker, endpoint};
+use support::etcd::Etcd;
+use support::{eventually, unique};
+
+const CONTAINERS: usize = 50;
+const ADDRESS: &str = "10.77.66.0";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn main() {
+    // cargo gives this flag under `cargo bench` only.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("measures under `cargo bench` only");
+        return;
+    }
+    // On a disk, as in real life: etcd waits for it before it answers a write.
+    let etcd = Etcd::start_in(&std::env::temp_dir(), &["--enable-v2=true"]);
+    let notes = Notes::default();
+    follow_docker(notes.clone());
+    follow_v3(&etcd, notes.clone());
+    follow_v2(&etcd, notes.clone());
+
+    println!("medians (and worst) of {CONTAINERS} containers, in ms:");
+    for api in [Api::V3, Api::V2] {
+        let core = InProcess::start(api, &etcd, &notes);
+        println!("HighHock, etcd {api:?}:");
+        measure(&notes, true);
+        drop(core);
+    }
+    if let Some(program) = std::env::var_os("REGISTRATOR") {
+        let mut registrator = Command::new(program)
+            .args(["-ip", ADDRESS, "-ttl", "60", "-ttl-refresh", "30"])
+            .arg(format!("skydns2://{}/skydns.local", etcd.address()))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("REGISTRATOR can be run");
+        std::thread::sleep(Duration::from_secs(2));
+        println!("Registrator, etcd V2:");
+        measure(&notes, false);
+        end(&mut registrator);
+    } else {
+        println!("(REGISTRATOR names no program to compare with)");
+    }
+}
+
+fn end(child: &mut Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Api {
+    V2,
+    V3,
+}
+
+/// A step on the way of a change, as somebody saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Step {
+    /// The engine told the onlooker.
+    Told(Happening),
+    /// The engine told HighHock.
+    Heard(Happening),
+    Inspecting,
+    Inspected,
+    Writing,
+    Written,
+    /// A watch on etcd shows the record, or that it is gone.
+    Shown,
+    Gone,
+}
+
+/// When steps were seen, by container id or service name.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<HashMap<(String, Step), Instant>>>);
+
+impl Notes {
+    /// Keeps the first time of a step.
+    fn note(&self, of: &str, step: Step) {
+        self.0.lock().unwrap().entry((of.to_owned(), step)).or_insert_with(Instant::now);
+    }
+
+    fn at(&self, of: &str, step: Step) -> Option<Instant> {
+        self.0.lock().unwrap().get(&(of.to_owned(), step)).copied()
+    }
+
+    fn forget(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
+    fn wait(&self, of: &str, step: Step) -> Instant {
+        eventually(&format!("{step:?} of {of}"), PATIENCE, || self.at(of, step))
+    }
+}
+
+/// Starts, stops and kills containers, one after the other, and prints how long what took.
+fn measure(notes: &Notes, own: bool) {
+    let mut start = Rows::default();
+    let mut stop = Rows::default();
+    let mut die = Rows::default();
+    for number in 0..CONTAINERS {
+        let name = format!("bench-{}-{}", std::process::id(), unique());
+        let service = format!("{name}:80");
+        let registrator = format!("SERVICE_NAME={name}");
+        let discover = format!("DISCOVER={service}");
+        let options = ["-p", "80", "-e", &discover, "-e", &registrator];
+        let container = Made::create(&options, &[]);
+        let id = container.id().to_owned();
+
+        notes.forget();
+        container.does("start");
+        let shown = notes.wait(&name, Step::Shown);
+        let told = notes.wait(&id, Step::Told(Happening::Started));
+        start.add("event to key", Some(told), Some(shown));
+        if own {
+            notes.wait(&name, Step::Written);
+            let at = |of: &str, step| notes.at(of, step);
+            let heard = at(&id, Step::Heard(Happening::Started));
+            let (asked, answered) = (at(&id, Step::Inspecting), at(&id, Step::Inspected));
+            let (writing, written) = (at(&name, Step::Writing), at(&name, Step::Written));
+            start.add("  inspection", asked, answered);
+            start.add("  write, answered", writing, written);
+            start.add("  write, shown", writing, Some(shown));
+            start.add_sum("  our own part", &[(heard, asked), (answered, writing)]);
+        }
+
+        notes.forget();
+        let (rows, what) = match number % 2 {
+            0 => (&mut stop, Happening::Signalled(15)),
+            _ => (&mut die, Happening::Ended),
+        };
+        docker(&["kill", "-s", if number % 2 == 0 { "TERM" } else { "KILL" }, &id]);
+        let gone = notes.wait(&name, Step::Gone);
+        let told = notes.wait(&id, Step::Told(what));
+        rows.add("event to gone", Some(told), Some(gone));
+        if own {
+            notes.wait(&name, Step::Written);
+            let heard = notes.at(&id, Step::Heard(what));
+            let writing = notes.at(&name, Step::Writing);
+            rows.add("  write, shown", writing, Some(gone));
+            rows.add("  our own part", heard, writing);
+        }
+    }
+    start.print("start");
+    stop.print("stop signal");
+    die.print("die");
+}
+
+/// Times by what they are of, in the order of the first to come.
+#[derive(Default)]
+struct Rows(Vec<(&'static str, Vec<Duration>)>);
+
+impl Rows {
+    fn add(&mut self, what: &'static str, from: Option<Instant>, to: Option<Instant>) {
+        self.add_sum(what, &[(from, to)]);
+    }
+
+    fn add_sum(&mut self, what: &'static str, spans: &[(Option<Instant>, Option<Instant>)]) {
+        let span = |(from, to): &(Option<Instant>, Option<Instant>)| {
+            // Two onlookers may be told in either order: that is no time at all.
+            Some(to.as_ref()?.saturating_duration_since(*from.as_ref()?))
+        };
+        let Some(time) = spans.iter().map(span).sum::<Option<Duration>>() else { return };
+        match self.0.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, times)) => times.push(time),
+            None => self.0.push((what, vec![time])),
+        }
+    }
+
+    fn print(self, of: &str) {
+        for (what, mut times) in self.0 {
+            times.sort();
+            let ms = |time: Duration| time.as_secs_f64() * 1e3;
+            let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+            println!("  {of:12} {what:20} {:6.2} ({:.2})", ms(median), ms(worst));
+        }
+    }
+}
+
+/// HighHock's core and edges in a thread of their own, each step noted.
+struct InProcess {
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl InProcess {
+    fn start(api: Api, etcd: &Etcd, notes: &Notes) -> Self {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (ready, started) = std::sync::mpsc::channel();
+        let (url, notes) = (etcd.url(), notes.clone());
+        let thread = std::thread::spawn(move || {
+            actix_rt::System::new().block_on(async move {
+                let core = core(api, &url, notes);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                ready.send(()).unwrap();
+                let _ = stopped.await;
+                core.stop(true, PATIENCE).await;
+            });
+        });
+        started.recv().unwrap();
+        Self { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn core(api: Api, url: &str, notes: Notes) -> Core<Noted<Docker>, Noted<EtcdStore>> {
+    let log = Logger::root(Discard, o!());
+    let options = DockerOptions {
+        endpoint: endpoint(),
+        version: VersionChoice::Auto,
+        tls: highhock::tls::TlsFiles::default(),
+        timeout: PATIENCE,
+    };
+    let engine = Docker::new(options, log.clone()).unwrap();
+    let cluster = Cluster::new(vec![url.parse().unwrap()]);
+    let root = RecordKey::from_path("skydns/local/skydns");
+    let store = match api {
+        Api::V2 => {
+            let options = EtcdV2Options { cluster, root, prefix: "skydns".to_owned() };
+            EtcdStore::V2(EtcdV2::new(options, log.clone()).unwrap())
+        }
+        Api::V3 => {
+            EtcdStore::V3(EtcdV3::new(EtcdV3Options { cluster, root }, log.clone()).unwrap())
+        }
+    };
+    let settings = CoreSettings {
+        rules: Rules {
+            prefix: "skydns".into(),
+            domain: DomainName::parse("skydns.local").unwrap(),
+            layout: Layout::Flat,
+            hostname: "bench".into(),
+            address: AddressOf::Host,
+            host: Host::parse(ADDRESS).unwrap(),
+            host6: None,
+            ttl: NonZeroU32::new(60).unwrap(),
+            methods: vec![Method::Env],
+            compose_project: false,
+            health: true,
+            text_beside_name: true,
+        },
+        ttl: Duration::from_secs(60),
+        family: LeaseFamily::new(77),
+        poll: Duration::from_secs(10),
+        look: Duration::from_secs(10),
+        events: true,
+        drain: Some(Duration::from_secs(300)),
+    };
+    let (source, store) =
+        (Noted { inner: engine, notes: notes.clone() }, Noted { inner: store, notes });
+    Core::start(settings, source, store, &log)
+}
+
+/// An edge whose steps are noted.
+struct Noted<T> {
+    inner: T,
+    notes: Notes,
+}
+
+impl ContainerSource for Noted<Docker> {
+    async fn list(&self) -> Result<Vec<ContainerRow>, SourceError> {
+        self.inner.list().await
+    }
+
+    async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {
+        self.notes.note(target, Step::Inspecting);
+        let answer = self.inner.inspect(target).await;
+        self.notes.note(target, Step::Inspected);
+        answer
+    }
+
+    async fn events(&self) -> Result<Events, SourceError> {
+        let notes = self.notes.clone();
+        let noted = move |event: &Result<Event, SourceError>| {
+            if let Ok(event) = event {
+                notes.note(event.container.as_str(), Step::Heard(event.what));
+            }
+        };
+        Ok(self.inner.events().await?.inspect(noted).boxed_local())
+    }
+
+    async fn identity(&self) -> Result<EngineIdentity, SourceError> {
+        self.inner.identity().await
+    }
+}
+
+impl RecordStore for Noted<EtcdStore> {
+    fn upkeep(&self) -> Upkeep {
+        self.inner.upkeep()
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+        let names: Vec<_> =
+            writes.iter().map(|write| service_of(write.key().as_str()).to_owned()).collect();
+        names.iter().for_each(|name| self.notes.note(name, Step::Writing));
+        let outcomes = self.inner.write(writes).await;
+        names.iter().for_each(|name| self.notes.note(name, Step::Written));
+        outcomes
+    }
+
+    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
+        self.inner.read(keys).await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.inner.probe().await
+    }
+
+    async fn watch(&self) -> Result<Changes, StoreError> {
+        self.inner.watch().await
+    }
+
+    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
+        self.inner.leases(family).await
+    }
+
+    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
+        self.inner.grant(id, ttl).await
+    }
+
+    async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
+        self.inner.keep_alive(id).await
+    }
+
+    async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
+        self.inner.revoke(id).await
+    }
+
+    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
+        self.inner.leased(id).await
+    }
+}
+
+/// `skydns/local/skydns/<service>`, with or without an instance below it.
+fn service_of(key: &str) -> &str {
+    key.trim_start_matches('/').split('/').nth(3).unwrap_or_default()
+}
+
+/// Notes what the engine tells, by a stream that HighHock has no part in.
+fn follow_docker(notes: Notes) {
+    let Endpoint::Unix(path) = endpoint() else { panic!("this bench takes an engine's socket") };
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.write_all(b"GET /events HTTP/1.0\r\nHost: docker\r\n\r\n").unwrap();
+    in_background(BufReader::new(stream), move |line| {
+        let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { return };
+        let happening = match event["status"].as_str() {
+            Some("start") => Happening::Started,
+            Some("die") => Happening::Ended,
+            Some("kill") => {
+                let signal = event["Actor"]["Attributes"]["signal"].as_str().unwrap_or_default();
+                Happening::Signalled(signal.parse().unwrap_or(0))
+            }
+            _ => return,
+        };
+        notes.note(event["id"].as_str().unwrap_or_default(), Step::Told(happening));
+    });
+}
+
+/// Notes what a watch on v3 shows.
+fn follow_v3(etcd: &Etcd, notes: Notes) {
+    let key = BASE64.encode("/skydns/");
+    let end = BASE64.encode("/skydns0");
+    let body = format!(r#"{{"create_request":{{"key":"{key}","range_end":"{end}"}}}}"#);
+    let stream = ask(etcd, "POST", "/v3/watch", &body);
+    in_background(stream, move |line| {
+        let Ok(told) = serde_json::from_str::<serde_json::Value>(line) else { return };
+        for event in told["result"]["events"].as_array().into_iter().flatten() {
+            let key = event["kv"]["key"].as_str().unwrap_or_default();
+            let key = String::from_utf8(BASE64.decode(key).unwrap()).unwrap();
+            let gone = event["type"] == "DELETE";
+            notes.note(service_of(&key), if gone { Step::Gone } else { Step::Shown });
+        }
+    });
+}
+
+/// Notes what a watch on v2 shows.
+fn follow_v2(etcd: &Etcd, notes: Notes) {
+    let stream = ask(etcd, "GET", "/v2/keys/skydns?wait=true&recursive=true&stream=true", "");
+    in_background(stream, move |line| {
+        let Ok(told) = serde_json::from_str::<serde_json::Value>(line) else { return };
+        let gone = matches!(told["action"].as_str(), Some("delete" | "compareAndDelete"));
+        let key = told["node"]["key"].as_str().unwrap_or_default();
+        notes.note(service_of(key), if gone { Step::Gone } else { Step::Shown });
+    });
+}
+
+fn ask(etcd: &Etcd, method: &str, target: &str, body: &str) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(etcd.address()).unwrap();
+    let length = body.len();
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: etcd\r\nContent-Length: {length}\r\n");
+    stream.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
+    BufReader::new(stream)
+}
+
+/// Chunks' lengths and header lines are no JSON, and are passed over.
+fn in_background(
+    stream: impl BufRead + Send + 'static,
+    mut line: impl FnMut(&str) + Send + 'static,
+) {
+    std::thread::spawn(move || {
+        for text in stream.lines() {
+            let Ok(text) = text else { return };
+            line(text.trim());
+        }
+    });
+}
