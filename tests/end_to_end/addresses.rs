@@ -136,7 +136,7 @@ fn a_port_on_all_addresses_is_reached_at_the_hosts() {
     }
     // IPv6 alone is all addresses, too.
     let container = offering(&["80"], &["-p", "[::]:0:80"]);
-    let port = container.published("80/tcp");
+    let port = container.published6("80/tcp");
     assert_eq!(published(&previewer(), &container), [format!("-80 {ADDRESS} {port}")]);
 }
 
@@ -154,7 +154,7 @@ fn a_port_on_one_address_is_reached_there() {
     let address: IpAddr = format!("{prefix}::1").parse().unwrap();
     let _neighbour = neighbour(&network, address);
     let six = offering(&["80"], &["-p", &format!("[{address}]::80")]);
-    let port = six.published("80/tcp");
+    let port = six.published6("80/tcp");
     assert_eq!(published(&previewer(), &six), [format!("-80 {address} {port}")]);
 }
 
