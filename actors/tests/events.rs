@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fakes::{Engine, Messages, POLL, Store, World, container, id, key, keys, pass, settings};
 use highhock_actors::{
-    Container, CoreSettings, EngineTime, Happening, NetworkMode, RecordState, Upkeep,
+    Container, CoreSettings, EngineTime, Happening, Life, NetworkMode, RecordState, Upkeep,
 };
 use tokio::time::Instant;
 
@@ -30,6 +30,7 @@ on_both_stores! {
     a_crash_loop_is_damped
     a_cut_stream_is_opened_anew_and_docker_listed_once
     a_silent_stream_is_opened_anew
+    a_stream_that_tells_ends_late_is_left_alone
     a_listing_says_nothing_of_what_an_event_named_after_it_was_asked_for
     who_shares_a_network_through_others_follows_it
     a_listing_without_most_records_is_confirmed
@@ -304,6 +305,26 @@ async fn a_silent_stream_is_opened_anew(upkeep: Upkeep) {
         world.engine.end(n - 1, 9_000);
     }
     assert_eq!(world.engine.streams_opened(), 2);
+}
+
+/// As Podman does: one that is told to stop is listed no more, and told of when it has ended.
+async fn a_stream_that_tells_ends_late_is_left_alone(upkeep: Upkeep) {
+    let world = following_world(upkeep, 10).await;
+    pass(POLL * 2).await;
+    for n in 1..10 {
+        world.engine.change_number(n, |one| one.life = Life::Exited);
+        pass(SECOND * 11).await;
+        world.engine.end(n, 9_000);
+        pass(SECOND * 20).await;
+    }
+    assert_eq!(world.engine.streams_opened(), 1);
+    // One that never tells is not.
+    world.engine.silence();
+    world.engine.end(0, 9_000);
+    world.until("a listing tells of it", |world| world.store.len() == 0).await;
+    let opened = |world: &World| world.engine.streams_opened() == 2;
+    let took = world.until("the stream is opened anew", opened).await;
+    assert!(took <= SECOND * 15 + AT_ONCE, "{took:?}");
 }
 
 async fn a_listing_says_nothing_of_what_an_event_named_after_it_was_asked_for(upkeep: Upkeep) {

@@ -38,12 +38,17 @@ impl Answer {
     }
 
     /// Whether an engine says that it has no such container. Another sort of 404,
-    /// such as a web server's, says nothing about containers.
-    pub fn no_such_container(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND
-            && self
-                .message()
-                .is_some_and(|text| text.to_ascii_lowercase().contains("no such container"))
+    /// such as a web server's, says nothing about containers. Podman says so with a 500
+    /// of one that is removed while it is inspected.
+    pub fn no_such_container(&self, target: &str) -> bool {
+        let Some(message) = self.message() else { return false };
+        match self.status {
+            StatusCode::NOT_FOUND => message.to_ascii_lowercase().contains("no such container"),
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                message.starts_with(&format!("container {target} does not exist in database"))
+            }
+            _ => false,
+        }
     }
 
     /// The body, as JSON of this form; `what` names it in the error.
@@ -173,9 +178,13 @@ mod tests {
 
     #[test]
     fn only_an_engine_can_say_that_there_is_no_such_container() {
-        let says = |status, body| answer(status, "", body).no_such_container();
+        let says = |status, body: &str| answer(status, "", body).no_such_container("abc");
         assert!(says(404, r#"{"message":"No such container: abc"}"#));
         assert!(says(404, r#"{"message":"no container with name \"a\": no such container"}"#));
+        // Podman 4.3, of a container and of another that it needs.
+        let gone = r#"{"message":"container abc does not exist in database: no such container"}"#;
+        assert!(says(500, gone));
+        assert!(!says(500, &gone.replace("abc", "def")));
         assert!(!says(404, r#"{"message":"page not found"}"#));
         assert!(!says(404, "<html>No such container</html>"));
         assert!(!says(500, r#"{"message":"No such container: abc"}"#));

@@ -212,7 +212,7 @@ impl ContainerSource for Docker {
 
     async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {
         let asked = self.ask(&format!("/containers/{}/json", percent_encoded(target))).await?;
-        if asked.answer.no_such_container() {
+        if asked.answer.no_such_container(target) {
             return Ok(None);
         }
         let question = self.question(&asked.path);

@@ -3,7 +3,8 @@
 //!
 //! Its listing leaves paused containers out unless they are asked for, and tells neither
 //! health nor network modes. The health is had from a listing in Podman's own API, the
-//! mode from the container's last inspection: it never changes.
+//! mode from the container's last inspection: it never changes. And a container in
+//! another's network shows the other's place there as its own.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -11,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use highhock_actors::{Container, ContainerId, ContainerRow, NetworkMode, SourceError};
 use serde::Deserialize;
 
-use super::wire::{Row, or_default};
+use super::wire::{Networks, Row, or_default};
 use super::{Docker, percent_encoded, uptime};
 
 /// Those that a listing of Docker's shows without being asked for.
@@ -46,6 +47,11 @@ impl Podman {
         self.modes.borrow().keys().cloned().collect()
     }
 
+    fn shares_network(&self, id: &str) -> bool {
+        let modes = self.modes.borrow();
+        matches!(modes.get(&ContainerId::new(id)), Some(NetworkMode::Container(_)))
+    }
+
     /// Adds the modes that are known to a whole listing. Forgets what is not in it and
     /// was known before it was asked for.
     fn complete(&self, rows: &mut [ContainerRow], before: &HashSet<ContainerId>) {
@@ -69,6 +75,9 @@ impl Docker {
         let healths = self.healths().await?;
         let rows = rows.into_iter().map(|mut row| {
             row.note_health(healths.get(&row.id).map(String::as_str));
+            if self.podman.shares_network(&row.id) {
+                row.network_settings = Networks::default();
+            }
             ContainerRow::from(row)
         });
         let mut rows: Vec<_> = rows.collect();

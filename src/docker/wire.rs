@@ -93,7 +93,7 @@ pub(super) struct IpamConfig {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Networks {
+pub(super) struct Networks {
     #[serde(default, deserialize_with = "or_default")]
     networks: BTreeMap<String, Option<Endpoint>>,
 }

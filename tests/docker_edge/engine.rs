@@ -124,6 +124,20 @@ async fn network_modes_are_told_apart() {
 }
 
 #[actix_rt::test]
+async fn a_row_in_anothers_network_shows_nothing_of_the_other() {
+    let docker = engine();
+    let target = Container::run(&["-p", "0:80"], &[]);
+    let guest = Container::run(&["--network", &format!("container:{}", target.id())], &[]);
+    let inspected = inspect(&docker, &guest).await;
+    let before = row_of(&docker, &guest).await.unwrap();
+    assert_eq!(before.likeness, inspected.likeness);
+    target.restart();
+    assert_eq!(row_of(&docker, &guest).await.unwrap().likeness, before.likeness);
+    target.stop();
+    assert_eq!(row_of(&docker, &guest).await.unwrap().likeness, before.likeness);
+}
+
+#[actix_rt::test]
 async fn a_pause_shows_in_the_row_and_in_the_inspection() {
     let container = Container::run(&[], &[]);
     let docker = engine();

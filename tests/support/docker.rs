@@ -97,6 +97,11 @@ pub fn is_podman() -> bool {
     *PODMAN.get_or_init(|| docker(&["version", "--format", components]).contains("Podman"))
 }
 
+/// The network of a container that asks for none, as inspections name it.
+pub fn default_network() -> &'static str {
+    if is_podman() { "podman" } else { "bridge" }
+}
+
 /// The image of the tests' containers; built where it is missing.
 pub fn image() -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();

@@ -32,10 +32,17 @@ pub(super) struct Polled {
     pub containers: usize,
     pub changed: usize,
     pub gone: usize,
-    /// The containers that it told news of before any event did.
-    pub surprises: Vec<ContainerId>,
+    /// Of which containers it told news before any event did.
+    pub surprises: Surprises,
     /// Why part of it has to be confirmed by another.
     pub doubt: Option<Doubt>,
+}
+
+/// The containers that a listing told news of before any event did.
+#[derive(Debug, Default)]
+pub(super) struct Surprises {
+    pub seen: Vec<ContainerId>,
+    pub gone: Vec<ContainerId>,
 }
 
 /// Why a listing is not believed at once.
@@ -119,7 +126,7 @@ async fn bring_up_to_date<S: ContainerSource, R: RecordStore>(
         polled.changed += 1;
         let id = row.id.clone();
         if !registry.send(ContainerSeen { row: Arc::new(row) }).await? {
-            polled.surprises.push(id);
+            polled.surprises.seen.push(id);
         }
     }
     let suspects = std::mem::take(&mut beliefs.borrow_mut().suspects);
@@ -136,7 +143,7 @@ async fn bring_up_to_date<S: ContainerSource, R: RecordStore>(
     for container in sure {
         polled.gone += 1;
         if !registry.send(ContainerGone { container: container.clone(), asked }).await? {
-            polled.surprises.push(container);
+            polled.surprises.gone.push(container);
         }
     }
     registry.send(Listed { asked }).await

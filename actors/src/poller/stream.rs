@@ -1,7 +1,7 @@
 //! The engine's event stream, from the poller's side: followed, opened anew, and
 //! mistrusted where listings tell what it didn't.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, SpawnHandle, WrapFuture};
@@ -10,6 +10,7 @@ use slog::warn;
 use tokio::time::Instant;
 
 use super::DockerPoller;
+use super::listing::Surprises;
 use crate::backoff::Backoff;
 use crate::container::ContainerId;
 use crate::metered::MeteredContext;
@@ -27,6 +28,10 @@ const REFUSED: Duration = Duration::from_secs(60);
 const LIVED: Duration = Duration::from_secs(5);
 /// So long after a listing an event may still come for what it told.
 const LATE: Duration = Duration::from_secs(2);
+/// The same where it told that a container is gone. Podman lists one no more from its stop
+/// signal on, of which it tells no event, and tells of its end when that has come: ten
+/// seconds later at the latest, unless its user said otherwise.
+const LATE_END: Duration = Duration::from_secs(15);
 /// The least time between two streams that are given up for their silence.
 const MISTRUST_EVERY: Duration = Duration::from_secs(30);
 
@@ -38,8 +43,8 @@ pub(super) struct Stream {
     /// Since when it is open.
     open_since: Option<Instant>,
     failures: u32,
-    /// What listings told while no event did.
-    untold: BTreeSet<ContainerId>,
+    /// What listings told while no event did, and when an event is overdue.
+    untold: BTreeMap<ContainerId, Instant>,
     mistrusted: Option<Instant>,
 }
 
@@ -133,27 +138,42 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     /// asked for.
     pub(super) fn expect_events(
         &mut self,
-        surprises: Vec<ContainerId>,
+        surprises: Surprises,
         before: Option<Instant>,
         context: &mut MeteredContext<Self>,
     ) {
         // What happened before the stream was open is none of its business.
         let Some(open_since) = self.stream.open_since else { return };
-        if surprises.is_empty() || before.is_none_or(|before| before <= open_since) {
+        if before.is_none_or(|before| before <= open_since) {
             return;
         }
-        self.stream.untold.extend(surprises);
-        context.run_later(LATE, move |poller, context| {
-            let stream = &mut poller.stream;
-            let same = stream.open_since == Some(open_since);
-            let lately = |at: Instant| at.elapsed() < MISTRUST_EVERY;
-            if !same || stream.untold.is_empty() || stream.mistrusted.is_some_and(lately) {
-                return;
+        for (containers, late) in [(surprises.seen, LATE), (surprises.gone, LATE_END)] {
+            if containers.is_empty() {
+                continue;
             }
-            stream.mistrusted = Some(Instant::now());
-            notice!(poller.log, "docker's event stream is silent about changes; it is opened anew";
-                "containers" => stream.untold.len());
-            poller.open_stream(context);
-        });
+            let overdue = Instant::now() + late;
+            for container in containers {
+                let known = self.stream.untold.entry(container).or_insert(overdue);
+                *known = overdue.min(*known);
+            }
+            context.run_later(late, move |poller, context| {
+                if poller.stream.open_since == Some(open_since) {
+                    poller.judge_stream(context);
+                }
+            });
+        }
+    }
+
+    fn judge_stream(&mut self, context: &mut MeteredContext<Self>) {
+        let now = Instant::now();
+        let overdue = self.stream.untold.values().filter(|overdue| **overdue <= now).count();
+        let lately = |at: Instant| at.elapsed() < MISTRUST_EVERY;
+        if overdue == 0 || self.stream.mistrusted.is_some_and(lately) {
+            return;
+        }
+        self.stream.mistrusted = Some(now);
+        notice!(self.log, "docker's event stream is silent about changes; it is opened anew";
+            "containers" => overdue);
+        self.open_stream(context);
     }
 }

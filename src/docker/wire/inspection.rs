@@ -1,6 +1,7 @@
 //! An inspection of a container.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use highhock_actors::container::SIGTERM;
@@ -115,7 +116,9 @@ impl TryFrom<Inspection> for Container {
         let Inspection { state, config, network_settings: settings, .. } = &inspection;
         let life = life(&state.status)?;
         let health = health(state.health.as_ref())?;
-        let bindings = bindings(&settings.ports)?;
+        let networks = attachments(&settings.networks)?;
+        let bound = bindings(&settings.ports, false)?;
+        let has_ipv6 = networks.values().any(|place| place.address6.is_some());
         Ok(Self {
             id: ContainerId::new(&inspection.id),
             name: without_slash(&inspection.name).to_owned(),
@@ -125,10 +128,10 @@ impl TryFrom<Inspection> for Container {
             env: variables(&config.env),
             network: NetworkMode::parse(&inspection.host_config.network_mode),
             exposed: exposed(config, settings),
-            networks: attachments(&settings.networks)?,
+            networks,
             stop_signal: stop_signal(&config.stop_signal),
-            likeness: inspection.likeness(life, health, &bindings),
-            bindings,
+            likeness: inspection.likeness(life, health, &bound),
+            bindings: bindings(&settings.ports, has_ipv6)?,
             image: inspection.config.image,
             labels: inspection.config.labels,
         })
@@ -144,6 +147,11 @@ impl Inspection {
             port: it.port,
             proto: it.proto.as_str(),
         };
+        // In another's network it has no place of its own, though Podman shows the other's.
+        let networks = match NetworkMode::parse(&self.host_config.network_mode) {
+            NetworkMode::Container(_) => BTreeMap::new(),
+            _ => joined(&self.network_settings.networks),
+        };
         let facts = Facts {
             id: &self.id,
             name: without_slash(&self.name),
@@ -151,7 +159,7 @@ impl Inspection {
             note: note(life, health),
             ports: bindings.iter().map(bound).collect(),
             labels: &self.config.labels,
-            networks: joined(&self.network_settings.networks),
+            networks,
         };
         facts.likeness()
     }
@@ -201,8 +209,12 @@ fn variables(entries: &[String]) -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Reads `{"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "81/tcp": null}`.
-fn bindings(ports: &BTreeMap<String, Option<Vec<HostPort>>>) -> Result<Vec<Binding>, Odd> {
+/// Reads `{"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "81/tcp": null}`. Podman names
+/// no address where all are meant: those of IPv6, too, if the container has one itself.
+fn bindings(
+    ports: &BTreeMap<String, Option<Vec<HostPort>>>,
+    has_ipv6: bool,
+) -> Result<Vec<Binding>, Odd> {
     let mut bindings = Vec::new();
     for (key, host_ports) in ports {
         let (port, proto) = port_and_proto(key);
@@ -218,7 +230,15 @@ fn bindings(ports: &BTreeMap<String, Option<Vec<HostPort>>>) -> Result<Vec<Bindi
             if number != 0 {
                 let host_address = host_address(&host_port.host_ip)
                     .ok_or_else(|| Odd::new("HostIp", &host_port.host_ip))?;
-                bindings.push(Binding { port, proto, host_address, host_port: number });
+                let all_ipv6 = has_ipv6 && host_port.host_ip.is_empty();
+                let more = all_ipv6.then_some(Ipv6Addr::UNSPECIFIED.into());
+                let addresses = [Some(host_address), more].into_iter().flatten();
+                bindings.extend(addresses.map(|host_address| Binding {
+                    port,
+                    proto,
+                    host_address,
+                    host_port: number,
+                }));
             }
         }
     }

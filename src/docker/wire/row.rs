@@ -27,7 +27,7 @@ pub(in crate::docker) struct Row {
     #[serde(default, deserialize_with = "or_default")]
     host_config: HostConfig,
     #[serde(default, deserialize_with = "or_default")]
-    network_settings: Networks,
+    pub network_settings: Networks,
 }
 
 #[derive(Debug, Deserialize)]

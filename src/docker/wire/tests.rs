@@ -212,6 +212,7 @@ fn an_inspection_is_read() {
         .collect();
     let expected = [
         "0.0.0.0:5353 -> 53/udp",
+        ":::5353 -> 53/udp",
         "0.0.0.0:8080 -> 80/tcp",
         ":::8080 -> 80/tcp",
         "10.0.0.1:85 -> 85/sctp",
@@ -235,6 +236,19 @@ fn an_inspection_is_read() {
     ];
     assert_eq!(container.networks, networks.map(|(name, place)| (name.into(), place)).into());
     assert_eq!((container.image.as_str(), container.stop_signal), ("httpd:1", 37));
+}
+
+#[test]
+fn no_address_means_those_of_ipv6_where_the_container_has_one() {
+    let networks = json!({"podman": {"IPAddress": "10.88.0.2", "GlobalIPv6Address": ""}});
+    let ipv4 = inspect_with("/NetworkSettings/Networks", networks).unwrap();
+    let both = inspect(inspection_json()).unwrap();
+    let of_port = |container: &Container| {
+        let bound = container.bindings.iter().filter(|it| it.port == 53);
+        bound.map(|it| it.host_address.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(of_port(&ipv4), ["0.0.0.0"]);
+    assert_eq!(of_port(&both), ["0.0.0.0", "::"]);
 }
 
 #[test]
