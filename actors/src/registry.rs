@@ -79,6 +79,8 @@ pub struct SharesNetwork {
     pub container: ContainerId,
     /// And how it is tied to the network.
     pub network: NetworkMode,
+    /// Whether there was a way to it by that other.
+    pub is_reached: bool,
 }
 
 /// Asks what the registry knows of every container.
@@ -128,6 +130,8 @@ struct Watched<S: ContainerSource, R: RecordStore> {
     /// What is newest of what listings and events told.
     newest: Look,
     network: NetworkMode,
+    /// Whether it shares a network by which it was reached when it was last inspected.
+    is_reached: bool,
     /// `None` while the watcher lies fallen and waits for its successor.
     watcher: Option<Addr<ContainerWatcher<S, R>>>,
     looks: Option<Courier<Look>>,
@@ -143,6 +147,7 @@ impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
             name,
             newest: Look::default(),
             network: NetworkMode::Own,
+            is_reached: false,
             watcher: None,
             looks: None,
             task: None,
@@ -308,10 +313,10 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
 
     /// One that was running for a moment between two listings is in neither: whoever was
     /// inspected in that moment, and shares its network, is not told when it ends. So those
-    /// that share the network of one that isn't listed are looked at with each listing.
+    /// that were reached by one that isn't listed are looked at again.
     fn stir_orphaned_dependents(&mut self) {
         let shares = |watched: &Watched<S, R>| match &watched.network {
-            NetworkMode::Container(target) => Some(target.clone()),
+            NetworkMode::Container(target) if watched.is_reached => Some(target.clone()),
             _ => None,
         };
         let targets: BTreeSet<String> = self.watched.values().filter_map(shares).collect();
@@ -442,7 +447,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<SharesNetwork> for Registry<S, 
 
     fn handle(&mut self, message: SharesNetwork, _: &mut Self::Context) {
         if let Some(watched) = self.watched.get_mut(&message.container) {
-            watched.network = message.network;
+            (watched.network, watched.is_reached) = (message.network, message.is_reached);
         }
     }
 }

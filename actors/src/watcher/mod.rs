@@ -312,7 +312,8 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         };
         if let NetworkMode::Container(_) = &container.network {
             let (container, network) = (container.id.clone(), container.network.clone());
-            self.setup.registry.tell(SharesNetwork { container, network });
+            let is_reached = !matches!(reach, Reach::Nowhere(_));
+            self.setup.registry.tell(SharesNetwork { container, network, is_reached });
         }
         if condition.is_some() {
             self.damper.saw_start(container.started, now);
