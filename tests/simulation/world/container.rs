@@ -179,6 +179,11 @@ impl Made {
             }
             touched = touched.max(bearer.touched);
         }
+        // Whose network is that of one that doesn't run has none; what is between the two need
+        // not run.
+        if !bearer.is_listed() {
+            return Vec::new();
+        }
         let mut due = Vec::new();
         for (place, (name, inside)) in self.services.iter().enumerate() {
             let outside = match bearer.net {

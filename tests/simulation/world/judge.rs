@@ -36,6 +36,8 @@ struct Ruled {
     allowed: Vec<Option<String>>,
     /// Since when nothing happened that bears on it.
     since: Instant,
+    /// Whether several want it.
+    has_rivals: bool,
 }
 
 /// Watches over a run.
@@ -179,11 +181,14 @@ impl Judge {
         let now = Instant::now();
         due.sort_by(|one, other| one.rank.cmp(&other.rank));
         let mut by_key: BTreeMap<String, (Vec<Option<String>>, Instant)> = BTreeMap::new();
-        let mut held = BTreeSet::new();
+        let (mut held, mut contested) = (BTreeSet::new(), BTreeSet::new());
         for one in due {
             let (allowed, touched) =
                 by_key.entry(one.key.clone()).or_insert((Vec::new(), one.touched));
             *touched = (*touched).max(one.touched);
+            if !allowed.is_empty() {
+                contested.insert(one.key.clone());
+            }
             // Behind one that surely holds the key all others stand by; behind one that only
             // may, the next may hold it.
             if !held.contains(&one.key) {
@@ -200,16 +205,18 @@ impl Judge {
         }
         for (key, ruled) in &mut self.keys {
             if !by_key.contains_key(key) && ruled.allowed != [None] {
-                *ruled = Ruled { allowed: vec![None], since: now };
+                *ruled = Ruled { allowed: vec![None], since: now, has_rivals: false };
             }
         }
         for (key, (allowed, touched)) in by_key {
+            let ruled_key = key.clone();
             let ruled =
-                self.keys.entry(key).or_insert_with(|| Ruled { allowed: Vec::new(), since: now });
+                self.keys.entry(key).or_insert_with(|| Ruled { allowed: Vec::new(), since: now, has_rivals: false });
             if ruled.allowed != allowed {
-                *ruled = Ruled { allowed, since: now };
+                *ruled = Ruled { allowed, since: now, has_rivals: false };
             }
             ruled.since = ruled.since.max(touched);
+            ruled.has_rivals = contested.contains(&ruled_key);
         }
     }
 
@@ -261,6 +268,12 @@ impl Judge {
         let Expected { value, .. } = taken;
         let Some(ruled) = self.keys.get(write.key().as_str()) else { return };
         if ruled.allowed != [Some(value.clone())] || self.withdrawing.contains(&process) {
+            return;
+        }
+        // Of several that want one key, the first that is inspected after a start of the core
+        // holds it until the others are.
+        let has_begun = Instant::now() < self.absent + AT_LAST;
+        if has_begun && ruled.has_rivals && matches!(write, Write::Put { .. }) {
             return;
         }
         let Some(informed) = self.informed else { return };
@@ -327,7 +340,7 @@ impl Judge {
         if now < due || self.verdict.is_some() {
             return;
         }
-        let nothing = Ruled { allowed: vec![None], since: due };
+        let nothing = Ruled { allowed: vec![None], since: due, has_rivals: false };
         let mut broken = None;
         for key in self.keys.keys().chain(nodes.keys().filter(|key| !self.keys.contains_key(*key)))
         {
