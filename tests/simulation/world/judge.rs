@@ -63,6 +63,7 @@ pub struct Judge {
     withdrawing: BTreeSet<u32>,
     /// When the core last could not do its work: it was not there, or asleep.
     absent: Instant,
+    is_asleep: bool,
     pub verdict: Option<Verdict>,
 }
 
@@ -82,6 +83,7 @@ impl Judge {
             dead: BTreeMap::new(),
             withdrawing: BTreeSet::new(),
             absent: now,
+            is_asleep: false,
             verdict: None,
         }
     }
@@ -154,6 +156,12 @@ impl Judge {
     /// A process is told to withdraw all as it stops.
     pub fn withdraws(&mut self, process: u32) {
         self.withdrawing.insert(process);
+    }
+
+    /// The machine sleeps, or wakes up. Whatever ends meanwhile, nobody could help it.
+    pub fn core_sleeps(&mut self, sleeps: bool) {
+        self.is_asleep = sleeps;
+        self.core_is_absent();
     }
 
     /// The core can't do its work now.
@@ -315,6 +323,7 @@ impl Judge {
             ruled.allowed == [Some(node.value.clone())] && ruled.since <= well_since
         });
         if is_right
+            && !self.is_asleep
             && node.owner != Owner::Other
             && !by_dead
             && well_since.elapsed() > ttl + AT_LAST
