@@ -40,6 +40,9 @@ struct Ruled {
     has_rivals: bool,
 }
 
+/// What the store holds is compared with what should be there at least this often (SPEC 5).
+const AUDIT: Duration = Duration::from_secs(60);
+
 /// Watches over a run.
 pub struct Judge {
     conditions: Conditions,
@@ -64,6 +67,9 @@ pub struct Judge {
     /// When the core last could not do its work: it was not there, or asleep.
     absent: Instant,
     is_asleep: bool,
+    is_blind: bool,
+    /// When it last woke up: what it had been told before is as old as its sleep is long.
+    woken: Instant,
     pub verdict: Option<Verdict>,
 }
 
@@ -84,6 +90,8 @@ impl Judge {
             withdrawing: BTreeSet::new(),
             absent: now,
             is_asleep: false,
+            is_blind: true,
+            woken: now,
             verdict: None,
         }
     }
@@ -122,7 +130,13 @@ impl Judge {
 
     /// Somebody else did something at this key.
     pub fn touched(&mut self, key: &str) {
-        self.touched.insert(key.to_owned(), Instant::now());
+        let seen_at = if self.is_blind { Instant::now() + AUDIT } else { Instant::now() };
+        self.touched.insert(key.to_owned(), seen_at);
+    }
+
+    /// Whether nobody is told of changes in the store: they are seen with the next audit then.
+    pub fn store_is_watched(&mut self, is_watched: bool) {
+        self.is_blind = !is_watched;
     }
 
     /// A name that was in the way of these is gone. Who was refused for it tries again after
@@ -161,6 +175,7 @@ impl Judge {
     /// The machine sleeps, or wakes up. Whatever ends meanwhile, nobody could help it.
     pub fn core_sleeps(&mut self, sleeps: bool) {
         self.is_asleep = sleeps;
+        self.woken = Instant::now();
         self.core_is_absent();
     }
 
@@ -218,8 +233,11 @@ impl Judge {
         }
         for (key, (allowed, touched)) in by_key {
             let ruled_key = key.clone();
-            let ruled =
-                self.keys.entry(key).or_insert_with(|| Ruled { allowed: Vec::new(), since: now, has_rivals: false });
+            let ruled = self.keys.entry(key).or_insert_with(|| Ruled {
+                allowed: Vec::new(),
+                since: now,
+                has_rivals: false,
+            });
             if ruled.allowed != allowed {
                 *ruled = Ruled { allowed, since: now, has_rivals: false };
             }
@@ -286,7 +304,7 @@ impl Judge {
         }
         let Some(informed) = self.informed else { return };
         let horizon = informed.checked_sub(self.staleness());
-        let since = self.lied.map_or(ruled.since, |lied| lied.max(ruled.since));
+        let since = self.lied.map_or(ruled.since, |lied| lied.max(ruled.since)).max(self.woken);
         if horizon.is_some_and(|horizon| since < horizon) {
             let known_for = informed.duration_since(since);
             self.condemn(
