@@ -14,9 +14,10 @@ use crate::backoff::Backoff;
 use crate::metered::{AbortOnDrop, MeteredContext};
 use crate::store::{Change, RecordStore, StoreError, StoreErrorKind};
 
-/// Before the stream is opened again.
+/// Before the stream is opened again. Each time costs a look at all records; without the
+/// stream, what others do is seen by looking only.
 const REOPEN: Backoff =
-    Backoff { first: Duration::from_millis(100), factor: 4, cap: Duration::from_secs(60) };
+    Backoff { first: Duration::from_millis(100), factor: 4, cap: Duration::from_secs(10) };
 /// A stream that lived so long was a good one: its end counts as the first failure.
 const GOOD: Duration = Duration::from_secs(60);
 
