@@ -266,6 +266,10 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     fn see_off(&mut self, id: &ContainerId, asked: Instant, context: &mut MeteredContext<Self>) {
         let Some(watched) = self.watched.get(id) else { return };
         let (told, watcher) = (watched.told, watched.watcher.clone());
+        if watcher.is_none() && watched.newest.hearsay.named_after(asked) {
+            // Overtaken, as the watcher would say: its successor has a look.
+            return;
+        }
         let (inserter, gone) = (self.setup.inserter.clone(), Domain::nothing(id.clone()));
         let departure = async move {
             match watcher {

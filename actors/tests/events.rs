@@ -25,6 +25,7 @@ on_both_stores! {
     a_container_that_outlives_its_stop_signal_comes_back
     who_ignores_draining_stays
     a_stop_signal_is_remembered_though_the_watcher_falls
+    what_an_event_named_outlives_an_older_listing_though_its_watcher_lies_fallen
     a_burst_costs_one_inspection_a_container
     what_an_event_told_costs_no_inspection_at_the_next_listing
     a_crash_loop_is_damped
@@ -196,6 +197,19 @@ async fn a_stop_signal_is_remembered_though_the_watcher_falls(upkeep: Upkeep) {
         pass(SECOND).await;
         assert_eq!(world.store.len(), 0);
     }
+}
+
+async fn what_an_event_named_outlives_an_older_listing_though_its_watcher_lies_fallen(
+    upkeep: Upkeep,
+) {
+    let world = following_world(upkeep, 2).await;
+    world.engine.list_takes(SECOND);
+    let lists = world.engine.lists();
+    world.engine.remove_number(1);
+    world.until("a listing without it is asked for", |world| world.engine.lists() > lists).await;
+    world.engine.panic_in_next_inspection_of("web-1");
+    world.engine.start(1, started_at(1, 9_000));
+    world.all_the_while(POLL * 2, &keys(0..2)).await;
 }
 
 async fn a_burst_costs_one_inspection_a_container(upkeep: Upkeep) {
