@@ -137,6 +137,8 @@ struct Watched<S: ContainerSource, R: RecordStore> {
     looks: Option<Courier<Look>>,
     task: Option<AbortOnDrop>,
     failures: Failures,
+    /// A listing lacks it, and its watcher is asked to withdraw what it offered.
+    departing: bool,
     /// Counts what was told, so that a departure can tell whether something came after it.
     told: u64,
 }
@@ -152,6 +154,7 @@ impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
             looks: None,
             task: None,
             failures: Failures::default(),
+            departing: false,
             told: 0,
         }
     }
@@ -264,7 +267,8 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// Has the watcher, or in its place the registry itself, withdraw what the
     /// container offered; forgets the container once that has reached the inserter.
     fn see_off(&mut self, id: &ContainerId, asked: Instant, context: &mut MeteredContext<Self>) {
-        let Some(watched) = self.watched.get(id) else { return };
+        let Some(watched) = self.watched.get_mut(id) else { return };
+        watched.departing = true;
         let (told, watcher) = (watched.told, watched.watcher.clone());
         if watcher.is_none() && watched.newest.hearsay.named_after(asked) {
             // Overtaken, as the watcher would say: its successor has a look.
@@ -289,6 +293,8 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
                 if withdrawn && !came_back {
                     registry.watched.remove(&id);
                     registry.roster = None;
+                } else if let Some(watched) = registry.watched.get_mut(&id) {
+                    watched.departing = false;
                 }
             },
         ));
@@ -304,7 +310,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
             for (id, watched) in &mut self.watched {
                 let NetworkMode::Container(network) = &watched.network else { continue };
                 let is_dependent = network == target.as_str() || Some(network) == name.as_ref();
-                if is_dependent && reached.insert(id.clone()) {
+                if is_dependent && !watched.departing && reached.insert(id.clone()) {
                     watched.stir();
                     if planted!(ChainNotFollowed) {
                         continue;

@@ -378,6 +378,12 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
         info!(self.log, "audited"; "records" => keys, "mended" => drifted);
         let Gate::Probing { failures } = self.gate else { return };
+        // A keep-alive that was under way may have told meanwhile that the lease is lost. With
+        // an open gate and no lease nothing would be put any more, nor a lease asked for.
+        if self.terms.upkeep == Upkeep::Lease && self.tenancy.leases().is_empty() {
+            self.gate = Gate::Closed { failures, retry_at: now };
+            return;
+        }
         self.drifted += drifted;
         self.gate = Gate::Open { failures };
         let due = |lane| self.ledger.next_due(lane).is_some_and(|at| at <= now);

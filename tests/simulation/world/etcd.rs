@@ -135,6 +135,8 @@ impl State {
 
     /// Lets end what has ended, and tells what was held back.
     pub fn tick(&mut self) {
+        self.watchers.retain(|watcher| !watcher.sender.is_closed());
+        self.judge.borrow_mut().store_is_watched(!self.watchers.is_empty());
         let now = Instant::now();
         let ended = self.leases.iter().filter(|(_, lease)| lease.ends + self.lag <= now);
         for id in ended.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -231,6 +233,7 @@ impl State {
     }
 
     pub fn cut_watches(&mut self, with_error: bool) {
+        self.judge.borrow_mut().store_is_watched(false);
         for watcher in self.watchers.drain(..) {
             if with_error {
                 let _ = watcher.sender.send(Err(error(StoreErrorKind::Unknown, "the watch broke")));

@@ -36,7 +36,12 @@ struct Ruled {
     allowed: Vec<Option<String>>,
     /// Since when nothing happened that bears on it.
     since: Instant,
+    /// Whether several want it.
+    has_rivals: bool,
 }
+
+/// What the store holds is compared with what should be there at least this often (SPEC 5).
+const AUDIT: Duration = Duration::from_secs(60);
 
 /// Watches over a run.
 pub struct Judge {
@@ -61,6 +66,10 @@ pub struct Judge {
     withdrawing: BTreeSet<u32>,
     /// When the core last could not do its work: it was not there, or asleep.
     absent: Instant,
+    is_asleep: bool,
+    is_blind: bool,
+    /// When it last woke up: what it had been told before is as old as its sleep is long.
+    woken: Instant,
     pub verdict: Option<Verdict>,
 }
 
@@ -80,6 +89,9 @@ impl Judge {
             dead: BTreeMap::new(),
             withdrawing: BTreeSet::new(),
             absent: now,
+            is_asleep: false,
+            is_blind: true,
+            woken: now,
             verdict: None,
         }
     }
@@ -118,7 +130,13 @@ impl Judge {
 
     /// Somebody else did something at this key.
     pub fn touched(&mut self, key: &str) {
-        self.touched.insert(key.to_owned(), Instant::now());
+        let seen_at = if self.is_blind { Instant::now() + AUDIT } else { Instant::now() };
+        self.touched.insert(key.to_owned(), seen_at);
+    }
+
+    /// Whether nobody is told of changes in the store: they are seen with the next audit then.
+    pub fn store_is_watched(&mut self, is_watched: bool) {
+        self.is_blind = !is_watched;
     }
 
     /// A name that was in the way of these is gone. Who was refused for it tries again after
@@ -154,6 +172,13 @@ impl Judge {
         self.withdrawing.insert(process);
     }
 
+    /// The machine sleeps, or wakes up. Whatever ends meanwhile, nobody could help it.
+    pub fn core_sleeps(&mut self, sleeps: bool) {
+        self.is_asleep = sleeps;
+        self.woken = Instant::now();
+        self.core_is_absent();
+    }
+
     /// The core can't do its work now.
     pub fn core_is_absent(&mut self) {
         self.absent = Instant::now();
@@ -179,11 +204,14 @@ impl Judge {
         let now = Instant::now();
         due.sort_by(|one, other| one.rank.cmp(&other.rank));
         let mut by_key: BTreeMap<String, (Vec<Option<String>>, Instant)> = BTreeMap::new();
-        let mut held = BTreeSet::new();
+        let (mut held, mut contested) = (BTreeSet::new(), BTreeSet::new());
         for one in due {
             let (allowed, touched) =
                 by_key.entry(one.key.clone()).or_insert((Vec::new(), one.touched));
             *touched = (*touched).max(one.touched);
+            if !allowed.is_empty() {
+                contested.insert(one.key.clone());
+            }
             // Behind one that surely holds the key all others stand by; behind one that only
             // may, the next may hold it.
             if !held.contains(&one.key) {
@@ -200,16 +228,21 @@ impl Judge {
         }
         for (key, ruled) in &mut self.keys {
             if !by_key.contains_key(key) && ruled.allowed != [None] {
-                *ruled = Ruled { allowed: vec![None], since: now };
+                *ruled = Ruled { allowed: vec![None], since: now, has_rivals: false };
             }
         }
         for (key, (allowed, touched)) in by_key {
-            let ruled =
-                self.keys.entry(key).or_insert_with(|| Ruled { allowed: Vec::new(), since: now });
+            let ruled_key = key.clone();
+            let ruled = self.keys.entry(key).or_insert_with(|| Ruled {
+                allowed: Vec::new(),
+                since: now,
+                has_rivals: false,
+            });
             if ruled.allowed != allowed {
-                *ruled = Ruled { allowed, since: now };
+                *ruled = Ruled { allowed, since: now, has_rivals: false };
             }
             ruled.since = ruled.since.max(touched);
+            ruled.has_rivals = contested.contains(&ruled_key);
         }
     }
 
@@ -263,9 +296,15 @@ impl Judge {
         if ruled.allowed != [Some(value.clone())] || self.withdrawing.contains(&process) {
             return;
         }
+        // Of several that want one key, the first that is inspected after a start of the core
+        // holds it until the others are.
+        let has_begun = Instant::now() < self.absent + AT_LAST;
+        if has_begun && ruled.has_rivals && matches!(write, Write::Put { .. }) {
+            return;
+        }
         let Some(informed) = self.informed else { return };
         let horizon = informed.checked_sub(self.staleness());
-        let since = self.lied.map_or(ruled.since, |lied| lied.max(ruled.since));
+        let since = self.lied.map_or(ruled.since, |lied| lied.max(ruled.since)).max(self.woken);
         if horizon.is_some_and(|horizon| since < horizon) {
             let known_for = informed.duration_since(since);
             self.condemn(
@@ -302,6 +341,7 @@ impl Judge {
             ruled.allowed == [Some(node.value.clone())] && ruled.since <= well_since
         });
         if is_right
+            && !self.is_asleep
             && node.owner != Owner::Other
             && !by_dead
             && well_since.elapsed() > ttl + AT_LAST
@@ -327,7 +367,7 @@ impl Judge {
         if now < due || self.verdict.is_some() {
             return;
         }
-        let nothing = Ruled { allowed: vec![None], since: due };
+        let nothing = Ruled { allowed: vec![None], since: due, has_rivals: false };
         let mut broken = None;
         for key in self.keys.keys().chain(nodes.keys().filter(|key| !self.keys.contains_key(*key)))
         {

@@ -393,8 +393,9 @@ impl World {
         say!("> {step:?}");
         match step {
             Step::Suspended { time } => {
-                self.judge.borrow_mut().core_is_absent();
+                self.judge.borrow_mut().core_sleeps(true);
                 tokio::time::advance(*time).await;
+                self.judge.borrow_mut().core_sleeps(false);
                 if let Some(running) = &self.core {
                     running.core.check_now();
                 }
@@ -676,6 +677,7 @@ impl World {
                     return;
                 }
                 self.twin = Some(self.launch());
+                self.judge.borrow_mut().core_is_absent();
                 self.later(time, World::end_twin);
             }
             Step::CheckNow => {
