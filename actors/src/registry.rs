@@ -270,6 +270,10 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         let Some(watched) = self.watched.get_mut(id) else { return };
         watched.departing = true;
         let (told, watcher) = (watched.told, watched.watcher.clone());
+        if watcher.is_none() && watched.newest.hearsay.named_after(asked) {
+            // Overtaken, as the watcher would say: its successor has a look.
+            return;
+        }
         let (inserter, gone) = (self.setup.inserter.clone(), Domain::nothing(id.clone()));
         let departure = async move {
             match watcher {

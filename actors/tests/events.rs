@@ -25,11 +25,13 @@ on_both_stores! {
     a_container_that_outlives_its_stop_signal_comes_back
     who_ignores_draining_stays
     a_stop_signal_is_remembered_though_the_watcher_falls
+    what_an_event_named_outlives_an_older_listing_though_its_watcher_lies_fallen
     a_burst_costs_one_inspection_a_container
     what_an_event_told_costs_no_inspection_at_the_next_listing
     a_crash_loop_is_damped
     a_cut_stream_is_opened_anew_and_docker_listed_once
     a_silent_stream_is_opened_anew
+    an_engine_that_refuses_its_events_is_warned_of_whenever_it_begins_to
     a_stream_that_tells_ends_late_is_left_alone
     a_listing_says_nothing_of_what_an_event_named_after_it_was_asked_for
     who_shares_a_network_through_others_follows_it
@@ -197,6 +199,19 @@ async fn a_stop_signal_is_remembered_though_the_watcher_falls(upkeep: Upkeep) {
     }
 }
 
+async fn what_an_event_named_outlives_an_older_listing_though_its_watcher_lies_fallen(
+    upkeep: Upkeep,
+) {
+    let world = following_world(upkeep, 2).await;
+    world.engine.list_takes(SECOND);
+    let lists = world.engine.lists();
+    world.engine.remove_number(1);
+    world.until("a listing without it is asked for", |world| world.engine.lists() > lists).await;
+    world.engine.panic_in_next_inspection_of("web-1");
+    world.engine.start(1, started_at(1, 9_000));
+    world.all_the_while(POLL * 2, &keys(0..2)).await;
+}
+
 async fn a_burst_costs_one_inspection_a_container(upkeep: Upkeep) {
     const COUNT: usize = 200;
     let world = following_world(upkeep, 0).await;
@@ -325,6 +340,23 @@ async fn a_stream_that_tells_ends_late_is_left_alone(upkeep: Upkeep) {
     let opened = |world: &World| world.engine.streams_opened() == 2;
     let took = world.until("the stream is opened anew", opened).await;
     assert!(took <= SECOND * 15 + AT_ONCE, "{took:?}");
+}
+
+async fn an_engine_that_refuses_its_events_is_warned_of_whenever_it_begins_to(upkeep: Upkeep) {
+    const WARNING: &str = "docker's events can't be followed; changes are seen at the next poll";
+    let messages = Messages::default();
+    let world =
+        World::start_logged(following(), Engine::default(), Store::new(upkeep), messages.logger());
+    for times in 1..4 {
+        let opened = world.engine.streams_opened();
+        world.engine.refuse_events(false);
+        world.until("it is open", |world| world.engine.streams_opened() > opened).await;
+        pass(SECOND * 10).await;
+        world.engine.refuse_events(true);
+        world.engine.cut_streams();
+        pass(SECOND * 200).await;
+        assert_eq!(messages.count(WARNING), times);
+    }
 }
 
 async fn a_listing_says_nothing_of_what_an_event_named_after_it_was_asked_for(upkeep: Upkeep) {

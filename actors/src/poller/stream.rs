@@ -43,6 +43,8 @@ pub(super) struct Stream {
     /// Since when it is open.
     open_since: Option<Instant>,
     failures: u32,
+    /// Whether the engine said the last time that it tells no events.
+    refused: bool,
     /// What listings told while no event did, and when an event is overdue.
     untold: BTreeMap<ContainerId, Instant>,
     mistrusted: Option<Instant>,
@@ -63,6 +65,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
                 match opened {
                     Ok(events) => {
                         poller.stream.open_since = Some(Instant::now());
+                        poller.stream.refused = false;
                         debug!(poller.log, "docker's events are followed");
                         poller.read_stream(events, context);
                     }
@@ -115,7 +118,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     fn not_opened(&mut self, error: &SourceError, context: &mut MeteredContext<Self>) {
         // That nobody answers is told once, of the listing.
         let stays = error.kind != SourceErrorKind::Unreachable;
-        if stays && self.stream.failures == 0 {
+        if stays && !std::mem::replace(&mut self.stream.refused, true) {
             warn!(self.log, "docker's events can't be followed; changes are seen at the next poll";
                 "error" => %error, "kind" => error.kind.as_str());
         } else {

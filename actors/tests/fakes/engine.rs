@@ -50,6 +50,7 @@ struct State {
     /// A digest of what a row would say besides; changes at a restart.
     endpoint_ids: BTreeMap<String, u64>,
     away: bool,
+    refuses_events: bool,
     lists: usize,
     inspections: Vec<String>,
     list_takes: Duration,
@@ -112,6 +113,11 @@ impl Engine {
 
     pub fn away(&self, away: bool) {
         self.0.borrow_mut().away = away;
+    }
+
+    /// Whether it refuses to tell its events from now on.
+    pub fn refuse_events(&self, refuses: bool) {
+        self.0.borrow_mut().refuses_events = refuses;
     }
 
     pub fn list_takes(&self, time: Duration) {
@@ -274,6 +280,9 @@ impl ContainerSource for Engine {
         let mut state = self.0.borrow_mut();
         if state.away {
             return Err(unreachable());
+        }
+        if state.refuses_events {
+            return Err(SourceError::new(SourceErrorKind::Refused, "scripted: no events"));
         }
         let (sender, receiver) = mpsc::unbounded_channel();
         state.streams.push(sender);
