@@ -27,9 +27,9 @@ use highhock_actors::endpoint::AddressOf;
 use highhock_actors::publish::{Layout, Method, Rules};
 use highhock_actors::service::DomainName;
 use highhock_actors::{
-    Changes, Container, ContainerRow, ContainerSource, Core, CoreSettings, EngineIdentity, Event,
-    Events, Found, Granted, Happening, Host, KeptAlive, Lease, LeaseFamily, LeaseId, RecordKey,
-    RecordStore, SourceError, StoreError, Upkeep, Write, Written,
+    Changes, Container, ContainerRow, ContainerSource, Core, CoreSettings, EngineIdentity,
+    EngineTime, Event, Events, Found, Granted, Happening, Host, KeptAlive, Lease, LeaseFamily,
+    LeaseId, RecordKey, RecordStore, SourceError, StoreError, Upkeep, Write, Written,
 };
 use slog::{Discard, Logger, o};
 use tokio::time::Instant;
@@ -309,14 +309,14 @@ impl ContainerSource for Noted<Docker> {
         answer
     }
 
-    async fn events(&self) -> Result<Events, SourceError> {
+    async fn events(&self, since: Option<EngineTime>) -> Result<Events, SourceError> {
         let notes = self.notes.clone();
         let noted = move |event: &Result<Event, SourceError>| {
             if let Ok(event) = event {
                 notes.note(event.container.as_str(), Step::Heard(event.what));
             }
         };
-        Ok(self.inner.events().await?.inspect(noted).boxed_local())
+        Ok(self.inner.events(since).await?.inspect(noted).boxed_local())
     }
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {

@@ -18,7 +18,8 @@ const DECIDED_AFTER: Duration = Duration::from_secs(1);
 pub struct Hearsay {
     /// When an event last named it, by this process's clock.
     named: Option<Instant>,
-    started: Option<EngineTime>,
+    /// The start that was told of last.
+    started: Option<Told>,
     ended: Option<Told>,
     /// Of each signal that it was sent, the last.
     signals: BTreeMap<u8, Told>,
@@ -46,7 +47,7 @@ impl Hearsay {
         let told = Told { at: event.at, heard: now };
         match event.what {
             Happening::Changed => {}
-            Happening::Started => self.started = self.started.max(Some(event.at)),
+            Happening::Started => self.started = Some(told),
             Happening::Ended => newest(&mut self.ended, told),
             Happening::Signalled(number) => {
                 let mut last = self.signals.remove(&number);
@@ -62,9 +63,11 @@ impl Hearsay {
         self.named.is_some_and(|named| named > moment)
     }
 
-    /// Whether the last that was told is that it ended.
+    /// Whether it ended after its last start, as far as events tell. One that started by a
+    /// clock that was set back has not.
     pub fn is_down(&self) -> bool {
-        self.ended.is_some_and(|ended| self.started.is_none_or(|started| started < ended.at))
+        let Some(ended) = self.ended else { return false };
+        self.started.is_none_or(|started| started.at < ended.at && started.heard <= ended.heard)
     }
 
     /// Whether an event told that the container, as an inspection that was asked for at

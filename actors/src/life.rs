@@ -17,7 +17,7 @@ use crate::meter::MeterReading;
 use crate::metered::{AbortOnDrop, Metered, MeteredContext};
 use crate::poller::{DockerPoller, Poll, PollerSetup};
 use crate::publish::Rules;
-use crate::registry::{InserterRebuilt, Registry, ReportContainers};
+use crate::registry::{Hearsays, InserterRebuilt, Registry, ReportContainers};
 use crate::seat::Seat;
 use crate::source::ContainerSource;
 use crate::store::{LeaseFamily, RecordStore};
@@ -119,9 +119,10 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
             inspections: Semaphore::new(INSPECTIONS),
             log: logger("ContainerWatcher"),
         });
-        let registry_exhausted = exhausted.clone();
-        let build_registry =
-            move || Registry::new(Rc::clone(&watchers), registry_exhausted.clone());
+        let (registry_exhausted, hearsays) = (exhausted.clone(), Hearsays::default());
+        let build_registry = move || {
+            Registry::new(Rc::clone(&watchers), hearsays.clone(), registry_exhausted.clone())
+        };
         let (poll, poller_log, registry_seat) =
             (settings.poll, logger("DockerPoller"), registry.clone());
         let (events, beliefs) = (settings.events, Rc::default());

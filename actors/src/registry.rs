@@ -1,5 +1,6 @@
 //! Registry: owns who watches what, and supervises the watchers.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::backoff::Backoff;
 use crate::container::{ContainerId, ContainerRow, NetworkMode};
 use crate::courier::Courier;
 use crate::failures::Failures;
+use crate::hearsay::Hearsay;
 use crate::inserter::{Domain, EtcdInserter, Roster};
 use crate::life::Exhausted;
 use crate::meter::Meter;
@@ -180,10 +182,15 @@ impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
     }
 }
 
+/// What events told of the containers that are watched; it outlives the registry that
+/// heard it, as no event is told twice.
+pub(crate) type Hearsays = Rc<RefCell<BTreeMap<ContainerId, Hearsay>>>;
+
 /// Keeps one watcher for every container that runs.
 pub struct Registry<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
     watched: BTreeMap<ContainerId, Watched<S, R>>,
+    hearsays: Hearsays,
     roster_courier: Courier<Roster>,
     /// Who is watched; `None` since it changed.
     roster: Option<Arc<BTreeSet<ContainerId>>>,
@@ -194,7 +201,11 @@ pub struct Registry<S: ContainerSource, R: RecordStore> {
 
 impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// A registry that knows of no container yet.
-    pub fn new(setup: Rc<WatcherSetup<S, R>>, exhausted: Exhausted) -> Self {
+    pub(crate) fn new(
+        setup: Rc<WatcherSetup<S, R>>,
+        hearsays: Hearsays,
+        exhausted: Exhausted,
+    ) -> Self {
         let inserter = setup.inserter.clone();
         let roster = Courier::new(EtcdInserter::<R>::meter(), move |roster: Roster| {
             let inserter = inserter.clone();
@@ -203,6 +214,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         Self {
             setup,
             watched: BTreeMap::new(),
+            hearsays,
             roster_courier: roster,
             roster: None,
             listed: None,
@@ -352,6 +364,10 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         watched: Watched<S, R>,
         context: &mut MeteredContext<Self>,
     ) {
+        let mut watched = watched;
+        if let Some(known) = self.hearsays.borrow().get(id) {
+            watched.newest.hearsay.clone_from(known);
+        }
         self.watched.insert(id.clone(), watched);
         self.roster = None;
         self.spawn_watcher(id, context);
@@ -432,14 +448,14 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerNamed> for Registry<S,
             // stop may be in a listing that is on its way.
             if matches!(event.what, Happening::Started | Happening::Signalled(_)) {
                 let name = event.name.clone().unwrap_or_else(|| id.to_string());
-                let mut watched = Watched::new(name);
-                watched.newest.hearsay.note(&event, now);
-                self.watch(&id, watched, context);
+                self.hearsays.borrow_mut().entry(id.clone()).or_default().note(&event, now);
+                self.watch(&id, Watched::new(name), context);
             }
             return;
         };
         let was_down = watched.newest.hearsay.is_down();
         watched.newest.hearsay.note(&event, now);
+        self.hearsays.borrow_mut().insert(id.clone(), watched.newest.hearsay.clone());
         match event.what {
             Happening::Started if !planted!(StartNotInspected) => watched.stir(),
             // What changes about one that ended is looked at when it is started again.
@@ -489,6 +505,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<Listed> for Registry<S, R> {
 
     fn handle(&mut self, listed: Listed, _: &mut Self::Context) {
         self.listed = Some(listed.asked);
+        self.hearsays.borrow_mut().retain(|id, _| self.watched.contains_key(id));
         self.stir_orphaned_dependents();
         self.tell_roster();
     }

@@ -8,7 +8,7 @@ use futures_util::stream::LocalBoxStream;
 use crate::container::{Container, ContainerId, ContainerRow, EngineTime};
 
 /// What an engine tells as it happens. It ends only with an error, or where the engine
-/// closes it; what has happened meanwhile is not told later.
+/// closes it.
 pub type Events = LocalBoxStream<'static, Result<Event, SourceError>>;
 
 /// Where containers come from: a Docker engine, or a test's script of one.
@@ -32,11 +32,15 @@ pub trait ContainerSource: 'static {
     fn inspect(&self, target: &str)
     -> impl Future<Output = Result<Option<Container>, SourceError>>;
 
-    /// Follows what happens to containers from now on.
+    /// Follows what happens to containers from now on; and what happened from `since` on, as
+    /// far as the engine remembers. Some of that may be told a second time.
     ///
     /// # Errors
     /// Where the engine did not answer, or doesn't tell.
-    fn events(&self) -> impl Future<Output = Result<Events, SourceError>>;
+    fn events(
+        &self,
+        since: Option<EngineTime>,
+    ) -> impl Future<Output = Result<Events, SourceError>>;
 
     /// Which engine it is that answers now.
     ///

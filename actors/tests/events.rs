@@ -25,6 +25,9 @@ on_both_stores! {
     a_container_that_outlives_its_stop_signal_comes_back
     who_ignores_draining_stays
     a_stop_signal_is_remembered_though_the_watcher_falls
+    a_stop_signal_is_remembered_though_the_registry_falls
+    a_stop_signal_in_a_gap_of_the_stream_is_heard_of
+    what_changes_after_a_start_by_a_clock_that_was_set_back_is_seen_at_once
     what_an_event_named_outlives_an_older_listing_though_its_watcher_lies_fallen
     a_burst_costs_one_inspection_a_container
     what_an_event_told_costs_no_inspection_at_the_next_listing
@@ -210,6 +213,43 @@ async fn what_an_event_named_outlives_an_older_listing_though_its_watcher_lies_f
     world.engine.panic_in_next_inspection_of("web-1");
     world.engine.start(1, started_at(1, 9_000));
     world.all_the_while(POLL * 2, &keys(0..2)).await;
+}
+
+async fn a_stop_signal_is_remembered_though_the_registry_falls(upkeep: Upkeep) {
+    let world = following_world(upkeep, 2).await;
+    world.engine.tell(0, Happening::Signalled(15), 9_000);
+    world.until("it is withdrawn", |world| world.store.len() == 1).await;
+    world.core.fell_registry();
+    for _ in 0..30 {
+        pass(SECOND).await;
+        assert_eq!(world.store.keys(), keys(1..2));
+    }
+}
+
+async fn a_stop_signal_in_a_gap_of_the_stream_is_heard_of(upkeep: Upkeep) {
+    let world = following_world(upkeep, 2).await;
+    world.engine.tell(1, Happening::Changed, 8_000);
+    pass(SECOND).await;
+    world.engine.cut_streams();
+    world.engine.tell(0, Happening::Signalled(15), 9_000);
+    let took = world.until("it is withdrawn", |world| world.store.len() == 1).await;
+    assert!(took <= SECOND, "{took:?}");
+    for _ in 0..30 {
+        pass(SECOND).await;
+        assert_eq!(world.store.keys(), keys(1..2));
+    }
+}
+
+async fn what_changes_after_a_start_by_a_clock_that_was_set_back_is_seen_at_once(upkeep: Upkeep) {
+    let world = following_world(upkeep, 1).await;
+    world.engine.end(0, 9_000);
+    world.until("it is withdrawn", |world| world.store.len() == 0).await;
+    world.engine.start(0, started_at(0, 5_000));
+    world.until("it is published", |world| world.store.len() == 1).await;
+    world.engine.change("web-0", |one| one.life = Life::Paused);
+    world.engine.tell(0, Happening::Changed, 5_001);
+    let took = world.until("its pause is seen", |world| world.store.len() == 0).await;
+    assert!(took <= AT_ONCE, "{took:?}");
 }
 
 async fn a_burst_costs_one_inspection_a_container(upkeep: Upkeep) {

@@ -52,6 +52,12 @@ pub(super) fn read(line: &[u8]) -> Result<Option<Event>, serde_json::Error> {
     }
 }
 
+/// A moment as the query's `since` takes it: seconds, and nanoseconds as their fraction.
+pub(super) fn timestamp(at: EngineTime) -> String {
+    const SECOND: i128 = 1_000_000_000;
+    format!("{}.{:09}", at.0.div_euclid(SECOND), at.0.rem_euclid(SECOND))
+}
+
 impl Message {
     fn event(self) -> Option<Event> {
         let attribute = |name: &str| self.actor.attributes.get(name);
@@ -179,6 +185,12 @@ mod tests {
         ] {
             assert_eq!(read_json(&message), None, "{message}");
         }
+    }
+
+    #[test]
+    fn a_moment_is_written_as_the_query_takes_it() {
+        assert_eq!(timestamp(EngineTime(1_795_410_344_031_360_091)), "1795410344.031360091");
+        assert_eq!(timestamp(EngineTime(7_000_000_000)), "7.000000000");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use awc::Client;
 use highhock_actors::{
-    Container, ContainerRow, ContainerSource, EngineIdentity, Events, SourceError,
+    Container, ContainerRow, ContainerSource, EngineIdentity, EngineTime, Events, SourceError,
 };
 use slog::Logger;
 
@@ -225,9 +225,14 @@ impl ContainerSource for Docker {
         Ok(Some(container))
     }
 
-    async fn events(&self) -> Result<Events, SourceError> {
-        let (path, body) =
-            self.open(&format!("/events?filters={}", percent_encoded(event::FILTERS))).await?;
+    async fn events(&self, since: Option<EngineTime>) -> Result<Events, SourceError> {
+        let known = self.dialect().await?;
+        let mut path = format!("/events?filters={}", percent_encoded(event::FILTERS));
+        // Podman would read all of its log for that, and has no signals in it.
+        if let Some(since) = since.filter(|_| !known.is_podman) {
+            path.push_str(&format!("&since={}", event::timestamp(since)));
+        }
+        let (path, body) = self.open(&path).await?;
         Ok(events::follow(self.options.endpoint.clone(), path, body))
     }
 
@@ -237,7 +242,8 @@ impl ContainerSource for Docker {
     }
 }
 
-/// A name or id as one segment of a path, or a value in a query (RFC 3986: what is not unreserved is encoded).
+/// A name or id as one segment of a path, or a value in a query (RFC 3986: what is not
+/// unreserved is encoded).
 fn percent_encoded(segment: &str) -> String {
     let mut encoded = String::with_capacity(segment.len());
     for byte in segment.bytes() {

@@ -46,7 +46,7 @@ async fn told(
     reply: impl Fn() -> Reply + Send + Sync + 'static,
 ) -> (Vec<Event>, Option<SourceError>) {
     let server = engine("1.24", "1.41", move |_| reply());
-    let mut events = docker(&server).events().await.unwrap();
+    let mut events = docker(&server).events(None).await.unwrap();
     let mut told = Vec::new();
     while let Some(event) = timeout(SOON, events.next()).await.unwrap() {
         match event {
@@ -128,7 +128,7 @@ async fn a_stream_that_announced_more_was_cut_off() {
 #[actix_rt::test]
 async fn a_stream_is_asked_for_with_its_filters_and_outlives_the_time_out() {
     let server = engine("1.24", "1.41", |_| Reply::Stall { body: start("one") + "\n" });
-    let mut events = impatient(&server).events().await.unwrap();
+    let mut events = impatient(&server).events(None).await.unwrap();
     let event = timeout(SOON, events.next()).await.unwrap().unwrap().unwrap();
     assert_eq!((event.container.as_str(), event.what), ("one", Happening::Started));
     assert!(timeout(A_WHILE, events.next()).await.is_err(), "nothing more, and no end");
@@ -148,12 +148,12 @@ async fn an_answer_that_is_no_stream_is_classified_as_any_other() {
         (403, r#"{"message":"denied by plugin"}"#, Refused),
     ] {
         let server = engine("1.24", "1.41", move |_| Reply::status(status, body));
-        let error = docker(&server).events().await.map(|_| ()).unwrap_err();
+        let error = docker(&server).events(None).await.map(|_| ()).unwrap_err();
         check(&error, kind, &format!("answered {status}"));
     }
     for reply in [|| Reply::Silence, || Reply::Hangup] {
         let server = engine("1.24", "1.41", move |_| reply());
-        let error = impatient(&server).events().await.map(|_| ()).unwrap_err();
+        let error = impatient(&server).events(None).await.map(|_| ()).unwrap_err();
         check(&error, Unreachable, "/events");
     }
 }
@@ -171,7 +171,7 @@ async fn an_exchanged_engine_is_followed_in_its_new_version() {
             _ => Reply::Stall { body: start("one") + "\n" },
         }
     });
-    let mut events = docker(&server).events().await.unwrap();
+    let mut events = docker(&server).events(None).await.unwrap();
     assert!(timeout(SOON, events.next()).await.unwrap().unwrap().is_ok());
 }
 
@@ -195,7 +195,7 @@ fn scripted() -> (Canned, Sender<String>) {
 async fn through(relay: &Relay) -> (highhock::docker::Docker, Events) {
     let endpoint = Endpoint::Tcp(relay.authority());
     let docker = client(endpoint, VersionChoice::Auto, DEFAULT_TIMEOUT);
-    let events = docker.events().await.unwrap();
+    let events = docker.events(None).await.unwrap();
     (docker, events)
 }
 

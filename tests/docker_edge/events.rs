@@ -26,7 +26,7 @@ struct Followed {
 
 impl Followed {
     async fn run(options: &[&str]) -> Self {
-        let events = engine().events().await.unwrap();
+        let events = engine().events(None).await.unwrap();
         let before = now();
         Self { events, container: Container::run(options, &[]), before }
     }
@@ -140,7 +140,7 @@ async fn a_narrowed_front_passes_on_the_events_of_its_own_containers() {
     let (ours, others) = ("highhock-front=ours", "highhock-front=others");
     let front = Front::narrowed(docker::place(), ours);
     let through = client(Endpoint::Tcp(front.authority()), VersionChoice::Auto, DEFAULT_TIMEOUT);
-    let mut events = through.events().await.unwrap();
+    let mut events = through.events(None).await.unwrap();
     let _other = Container::run(&["--label", others], &[]);
     let our = Container::run(&["--label", ours], &[]);
     for _ in 0..2 {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix::{Addr, MailboxError};
 use tokio::time::Instant;
 
-use crate::container::{ContainerId, ContainerRow};
+use crate::container::{ContainerId, ContainerRow, EngineTime};
 use crate::ledger::GUARDED_FROM;
 use crate::registry::{ContainerGone, ContainerSeen, KnownContainers, Listed, Registry, Weigh};
 use crate::seat::Seat;
@@ -22,6 +22,8 @@ pub struct Beliefs {
     engine: Option<EngineIdentity>,
     /// Which one answered the last time in its place.
     stranger: Option<EngineIdentity>,
+    /// When, by the engine's clock, the newest thing happened that an event told of.
+    pub(super) told_until: Option<EngineTime>,
     /// What was missing in a listing that was not believed.
     suspects: BTreeSet<ContainerId>,
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::DockerPoller;
 use super::listing::Surprises;
 use crate::backoff::Backoff;
-use crate::container::ContainerId;
+use crate::container::{ContainerId, EngineTime};
 use crate::metered::MeteredContext;
 use crate::registry::ContainerNamed;
 use crate::source::{ContainerSource, Events, SourceError, SourceErrorKind};
@@ -51,7 +51,8 @@ pub(super) struct Stream {
 }
 
 impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
-    /// Opens the stream, and has Docker listed after it: what happened before is not told.
+    /// Opens the stream, and has Docker listed after it. What happened since the one before
+    /// ended is asked for as well: only an event tells of a stop signal.
     pub(super) fn open_stream(&mut self, context: &mut MeteredContext<Self>) {
         if let Some(reading) = self.stream.reading.take() {
             context.cancel_future(reading);
@@ -59,7 +60,9 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         self.stream.open_since = None;
         self.stream.untold.clear();
         let source = self.source.clone();
-        let opening = async move { source.events().await };
+        // The engine counts from that moment on, and what happened in it was told.
+        let since = self.beliefs.borrow().told_until.map(|at| EngineTime(at.0 + 1));
+        let opening = async move { source.events(since).await };
         self.stream.reading =
             Some(context.spawn(opening.into_actor(self).map(|opened, poller, context| {
                 match opened {
@@ -82,9 +85,9 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         let reading = async move {
             let next = match events.next().await {
                 Some(Ok(event)) => {
-                    let container = event.container.clone();
+                    let (container, at) = (event.container.clone(), event.at);
                     registry.deliver(ContainerNamed { event }).await;
-                    Some(Ok(container))
+                    Some(Ok((container, at)))
                 }
                 Some(Err(error)) => Some(Err(error)),
                 None => None,
@@ -94,8 +97,13 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         self.stream.reading =
             Some(context.spawn(reading.into_actor(self).map(|(events, next), poller, context| {
                 match next {
-                    Some(Ok(container)) => {
-                        poller.stream.failures = 0;
+                    Some(Ok((container, at))) => {
+                        // What is told again is no sign of life.
+                        let told_until = poller.beliefs.borrow().told_until;
+                        if told_until.is_none_or(|before| before < at) {
+                            poller.beliefs.borrow_mut().told_until = Some(at);
+                            poller.stream.failures = 0;
+                        }
                         poller.stream.untold.remove(&container);
                         poller.read_stream(events, context);
                     }

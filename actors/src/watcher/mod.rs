@@ -178,7 +178,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             let inserter = inserter.clone();
             async move { inserter.deliver(domain).await }
         });
-        let log = setup.log.new(o!("container" => id.to_string(), "name" => name.to_owned()));
+        let log = logger(&setup.log, &id, name);
         Self {
             setup,
             id,
@@ -318,6 +318,10 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         if condition.is_some() {
             self.damper.saw_start(container.started, now);
         }
+        if self.name != container.name {
+            self.name.clone_from(&container.name);
+            self.log = logger(&self.setup.log, &self.id, &self.name);
+        }
         let offer = offer(&container, &reach, &self.setup.rules);
         self.explain(&offer);
         self.known = Some(Known { asked, container, offer });
@@ -421,6 +425,10 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             self.courier.bring(domain);
         }
     }
+}
+
+fn logger(log: &Logger, id: &ContainerId, name: &str) -> Logger {
+    log.new(o!("container" => id.to_string(), "name" => name.to_owned()))
 }
 
 fn long_while() -> Duration {

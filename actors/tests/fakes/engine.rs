@@ -61,6 +61,7 @@ struct State {
     /// When each listing was asked for.
     asked: Vec<Instant>,
     streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
+    told: Vec<Event>,
     silenced: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
     /// How many streams were opened so far.
     opened: usize,
@@ -147,6 +148,7 @@ impl Engine {
             what,
         };
         state.streams.retain(|stream| stream.send(Ok(event.clone())).is_ok());
+        state.told.push(event);
     }
 
     /// Starts a container and tells of it.
@@ -276,7 +278,7 @@ impl ContainerSource for Engine {
         answer
     }
 
-    async fn events(&self) -> Result<Events, SourceError> {
+    async fn events(&self, since: Option<EngineTime>) -> Result<Events, SourceError> {
         let mut state = self.0.borrow_mut();
         if state.away {
             return Err(unreachable());
@@ -285,6 +287,10 @@ impl ContainerSource for Engine {
             return Err(SourceError::new(SourceErrorKind::Refused, "scripted: no events"));
         }
         let (sender, receiver) = mpsc::unbounded_channel();
+        let missed = |event: &&Event| since.is_some_and(|since| event.at >= since);
+        for event in state.told.iter().filter(missed) {
+            sender.send(Ok(event.clone())).unwrap();
+        }
         state.streams.push(sender);
         state.opened += 1;
         let next = |mut receiver: mpsc::UnboundedReceiver<_>| async move {

@@ -451,7 +451,8 @@ impl ContainerSource for Engine {
         Ok(found)
     }
 
-    async fn events(&self) -> Result<Events, SourceError> {
+    /// This engine remembers nothing: what a stream missed is lost.
+    async fn events(&self, _: Option<EngineTime>) -> Result<Events, SourceError> {
         let receiver = self.ask(|state| {
             let (sender, receiver) = mpsc::unbounded_channel();
             state.streams.push(Stream { sender, is_silent: false });
