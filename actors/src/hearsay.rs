@@ -100,9 +100,8 @@ impl Hearsay {
         }
         let numbers = [SIGTERM, container.stop_signal];
         let signals = numbers.iter().filter_map(|number| self.signals.get(number));
-        let of_this_run = signals
-            .filter(|signal| signal.at >= container.started || planted!(OldSignalCounts))
-            .filter(|signal| signal.heard >= asked || !planted!(DrainForgotten));
+        let of_this_run =
+            signals.filter(|signal| signal.at >= container.started || planted!(OldSignalCounts));
         let last = of_this_run.map(|signal| signal.heard).max()?;
         let until = last + drain?;
         let reason = "got its stop signal (the label `highhock.drain=ignore` publishes it all \

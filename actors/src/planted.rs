@@ -18,8 +18,6 @@ pub enum Bug {
     EndTrusted,
     /// An event that tells of a start has nothing inspected.
     StartNotInspected,
-    /// A stop signal is forgotten with the next inspection.
-    DrainForgotten,
     /// A container that outlives its stop signal never comes back.
     DrainForEver,
     /// A stop signal of an earlier run counts for this one.
@@ -30,8 +28,6 @@ pub enum Bug {
     WatcherNotRespawned,
     /// A rebuilt inserter is not told again what is wanted.
     InserterNotToldAgain,
-    /// An inspection that failed is read as one that found nothing.
-    FailedInspectionIsNothing,
     /// A paused container is published.
     PausedPublished,
     /// An unhealthy container is published.
@@ -44,8 +40,6 @@ pub enum Bug {
     OrphansLetGoEarly,
     /// Records of an earlier life that nobody wants are kept.
     OrphansKept,
-    /// A record of an earlier life is withdrawn though somebody touched it since.
-    OrphanVersionForgotten,
     /// A write whose outcome is unknown is not read again.
     LateWriteNotReadAgain,
     /// Of the refreshes that are due, some are taken for done and never sent.
@@ -58,8 +52,6 @@ pub enum Bug {
     StaticTakenForOurs,
     /// Of two containers with one name, the one that started later holds it.
     LaterStartedHolds,
-    /// That the lease is gone is not noticed.
-    LostLeaseUnnoticed,
     /// A lease with another TTL is taken for the current one.
     LeaseOfAnotherTtlKept,
     /// The wait after failures grows without its cap.
@@ -81,27 +73,23 @@ impl Bug {
         Self::StrangerBelieved,
         Self::EndTrusted,
         Self::StartNotInspected,
-        Self::DrainForgotten,
         Self::DrainForEver,
         Self::OldSignalCounts,
         Self::ChainNotFollowed,
         Self::WatcherNotRespawned,
         Self::InserterNotToldAgain,
-        Self::FailedInspectionIsNothing,
         Self::PausedPublished,
         Self::HealthForgotten,
         Self::NewestDropped,
         Self::RosterIgnored,
         Self::OrphansLetGoEarly,
         Self::OrphansKept,
-        Self::OrphanVersionForgotten,
         Self::LateWriteNotReadAgain,
         Self::RefreshForgetsABatch,
         Self::RefreshTooLate,
         Self::AnothersTakenForOurs,
         Self::StaticTakenForOurs,
         Self::LaterStartedHolds,
-        Self::LostLeaseUnnoticed,
         Self::LeaseOfAnotherTtlKept,
         Self::BackoffWithoutCap,
         Self::AuditMendsNothing,

@@ -165,3 +165,18 @@ async fn an_engine_has_one_identity() {
     assert!(identity.0.contains(&told.root_dir), "{identity:?}");
     assert_eq!(told.id.is_empty(), is_podman(), "{told:?}");
 }
+
+#[actix_rt::test]
+async fn what_happened_while_nobody_listened_is_told_afterwards() {
+    if is_podman() {
+        // It tells of no signal, at any time, and its past is not asked for.
+        return;
+    }
+    let mut life = Followed::run(&[]).await;
+    let started = life.expect(Happening::Started).await;
+    life.events = Box::pin(futures_util::stream::empty());
+    docker::docker(&["kill", "--signal", "HUP", life.container.id()]);
+    life.events = engine().events(Some(EngineTime(started.at.0 + 1))).await.unwrap();
+    // Not told again: what happened until then.
+    assert_eq!(life.next().await.what, Happening::Signalled(1));
+}

@@ -254,10 +254,9 @@ impl Ledger {
         entry.scheduled = None;
         let Some(step) = entry.step(keeping, now) else { return };
         let wanted = entry.holder().map(|claim| claim.json.clone());
-        let found_as = entry.found_as.filter(|_| !planted!(OrphanVersionForgotten));
         let held = match &entry.held {
             Held::Ours { value, lease } => {
-                Some(Expected { value: value.clone(), lease: *lease, version: found_as })
+                Some(Expected { value: value.clone(), lease: *lease, version: entry.found_as })
             }
             _ => None,
         };

@@ -329,9 +329,6 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
 
     fn not_inspected(&mut self, error: &SourceError) {
         self.failures = self.failures.saturating_add(1);
-        if planted!(FailedInspectionIsNothing) {
-            self.known = None;
-        }
         let wait = RETRY.wait(self.failures, fastrand::f64()).min(self.setup.look_every);
         self.next_inspection = Instant::now() + wait;
         // That nobody answers is the poller's to report, once for all containers.
