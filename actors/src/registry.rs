@@ -361,10 +361,9 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     fn watch(
         &mut self,
         id: &ContainerId,
-        watched: Watched<S, R>,
+        mut watched: Watched<S, R>,
         context: &mut MeteredContext<Self>,
     ) {
-        let mut watched = watched;
         if let Some(known) = self.hearsays.borrow().get(id) {
             watched.newest.hearsay.clone_from(known);
         }
