@@ -30,6 +30,11 @@ impl Tenancy {
         Self { family, current: None, older: Vec::new(), next_keep_alive: now, busy: false }
     }
 
+    /// Whether there is one that records are put on; older ones are none.
+    pub fn has_current(&self) -> bool {
+        self.current.is_some()
+    }
+
     /// All of them, the current one first.
     pub fn leases(&self) -> Vec<LeaseId> {
         self.current.into_iter().chain(self.older.iter().copied()).collect()

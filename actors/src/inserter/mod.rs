@@ -380,7 +380,7 @@ impl<R: RecordStore> EtcdInserter<R> {
         let Gate::Probing { failures } = self.gate else { return };
         // A keep-alive that was under way may have told meanwhile that the lease is lost. With
         // an open gate and no lease nothing would be put any more, nor a lease asked for.
-        if self.terms.upkeep == Upkeep::Lease && self.tenancy.leases().is_empty() {
+        if self.terms.upkeep == Upkeep::Lease && !self.tenancy.has_current() {
             self.gate = Gate::Closed { failures, retry_at: now };
             return;
         }
