@@ -19,14 +19,16 @@ impl Tally {
         }
     }
 
-    /// Prints all for another process.
+    /// Prints all figures for another process.
     pub fn hand_over(&self) {
         for (what, many) in &self.counts {
             println!("count\t{many}\t{what}");
         }
-        for (seed, verdict) in &self.failures {
-            println!("failure\t{seed}\t{}", verdict.replace('\n', " "));
-        }
+    }
+
+    /// Tells another process of a failure, at once.
+    pub fn tell_failure(seed: u64, verdict: &str) {
+        println!("failure\t{seed}\t{}", verdict.replace('\n', " "));
     }
 
     /// Takes a line of what another process has handed over.
@@ -40,7 +42,10 @@ impl Tally {
         let number: u64 = number.parse().expect("a worker writes numbers");
         match sort {
             "count" => *self.counts.entry(text.to_owned()).or_default() += number,
-            _ => self.failures.push((number, text.to_owned())),
+            _ => {
+                println!("seed {number} fails: {text}");
+                self.failures.push((number, text.to_owned()));
+            }
         }
     }
 
