@@ -4,9 +4,11 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use highhock::admin::{Desk, Shown, check_token, serve};
 use highhock::check::check;
 use highhock::cli::{self, Command};
 use highhock::host::{self, NoHost, Published};
+use highhock::logging::LastLines;
 use highhock::metadata::Metadata;
 use highhock::run::{Ended, run};
 use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
@@ -14,7 +16,7 @@ use highhock::settle::{NotSettled, ask_engine, ask_etcd, assume_etcd, docker, ru
 use highhock::signals::Signals;
 use highhock::{exit, explain, logging, records};
 use highhock_actors::preview::{Preview, preview};
-use slog::{Logger, warn};
+use slog::{Logger, o, warn};
 
 fn main() -> ExitCode {
     let invocation = match cli::parse(std::env::args_os()) {
@@ -26,8 +28,9 @@ fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(faults) => return fail(exit::CONFIG, &faults),
     };
-    let Loaded { settings, warnings } = loaded;
-    let log = logging::logger(settings.log);
+    let Loaded { settings, warnings, effective } = loaded;
+    let lines = LastLines::default();
+    let log = lines.kept_of(&logging::logger(settings.log));
     logging::install_panic_hook(log.clone());
     for warning in &warnings {
         warn!(log, "{}", warning);
@@ -37,7 +40,10 @@ fn main() -> ExitCode {
         let published = host::find(&settings.discovery, &environment, host::interfaces, asked);
         let published = published.await;
         match invocation.command {
-            Command::Run => run_daemon(settings, published, log).await,
+            Command::Run => {
+                let shown = Shown { admin: settings.admin.clone(), config: effective };
+                run_daemon(settings, published, Desk::open(shown, lines), log).await
+            }
             Command::Check => run_check(&settings, &published, &log).await,
             Command::Records { json, explain } => {
                 let write = match (explain, json) {
@@ -55,18 +61,24 @@ fn main() -> ExitCode {
 async fn run_daemon(
     settings: Settings,
     published: Result<Published, NoHost>,
+    desk: Desk,
     log: Logger,
 ) -> ExitCode {
     let published = match published {
         Ok(published) => published,
         Err(none) => return fail(exit::UNAVAILABLE, &none),
     };
+    if let Err(unusable) = check_token(&settings.admin, &log) {
+        return fail(exit::CONFIG, &unusable);
+    }
     let signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return fail(exit::UNAVAILABLE, &format!("catching signals: {error}")),
     };
     let asked_to_stop = signals.asked_to_stop(log.clone());
-    match run(settings, published, log, asked_to_stop).await {
+    // It ends with the process.
+    actix_rt::spawn(serve(desk.window(), log.new(o!("edge" => "admin"))));
+    match run(settings, published, &desk, log, asked_to_stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(ended @ (Ended::NotSettled(NotSettled::Cluster(_)) | Ended::Docker(_))) => {
             fail(exit::CONFIG, &ended)

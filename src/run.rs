@@ -7,6 +7,7 @@ use highhock_actors::backoff::Backoff;
 use highhock_actors::{Core, CoreSettings, Stopped};
 use slog::{Logger, o, warn};
 
+use crate::admin::Desk;
 use crate::docker::Docker;
 use crate::etcd::EtcdStore;
 use crate::host::Published;
@@ -45,6 +46,7 @@ pub enum Ended {
 pub async fn run(
     settings: Settings,
     published: Published,
+    desk: &Desk,
     log: Logger,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Ended> {
@@ -55,6 +57,7 @@ pub async fn run(
     notice!(log, "highhock starts"; "version" => env!("CARGO_PKG_VERSION"),
         "publishes" => published.to_string(),
         "docker" => docker.endpoint().to_string(), "etcd" => settings.etcd.members());
+    desk.no_core_runs("it waits for Docker and etcd to answer");
     let settled = tokio::select! {
         settled = async {
             tokio::try_join!(
@@ -90,6 +93,7 @@ pub async fn run(
         drain: settings.discovery.drain,
     };
     let core = Core::start(core, docker, store, &log);
+    desk.core_runs(core.observer());
     let woken = |slept: Duration| {
         notice!(log, "the machine slept; docker and etcd are looked at now";
             "seconds" => slept.as_secs());
@@ -100,11 +104,12 @@ pub async fn run(
         actor = core.exhausted() => return Err(Ended::Exhausted(actor)),
         () = suspend::notice_sleep(suspend::slept_so_far, woken) => {}
     }
-    stop(core, settings.etcd.on_exit, &log).await;
+    stop(core, settings.etcd.on_exit, desk, &log).await;
     Ok(())
 }
 
-async fn stop(core: Core<Docker, EtcdStore>, on_exit: OnExit, log: &Logger) {
+async fn stop(core: Core<Docker, EtcdStore>, on_exit: OnExit, desk: &Desk, log: &Logger) {
+    desk.no_core_runs("it is stopping");
     notice!(log, "stopping"; "records" => on_exit.as_str());
     match core.stop(on_exit == OnExit::Remove, GRACE).await {
         Stopped::Clean => notice!(log, "stopped"),

@@ -38,6 +38,7 @@ mod ledger;
 pub mod life;
 pub mod meter;
 pub mod metered;
+mod observe;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 pub mod poller;
@@ -57,6 +58,7 @@ pub use container::{
 };
 pub use ledger::{Counts, RecordReport, RecordState};
 pub use life::{Core, CoreSettings, Stopped};
+pub use observe::Observer;
 pub use record::{Host, RecordKey, RecordValue};
 pub use service::{Attributes, Service, ServiceName, Skipped};
 pub use source::{
@@ -66,3 +68,4 @@ pub use store::{
     Change, Changes, Expected, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId,
     RecordStore, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
 };
+pub use watcher::ContainerReport;

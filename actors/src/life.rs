@@ -15,6 +15,7 @@ use crate::inserter::{
 use crate::ledger::{Counts, Deeds, RecordReport, Terms};
 use crate::meter::MeterReading;
 use crate::metered::{AbortOnDrop, Metered, MeteredContext};
+use crate::observe::Observer;
 use crate::poller::{DockerPoller, Poll, PollerSetup};
 use crate::publish::Rules;
 use crate::registry::{Hearsays, InserterRebuilt, Registry, ReportContainers};
@@ -189,6 +190,11 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         };
         drop(inserter);
         stopped
+    }
+
+    /// A look at the actors that can be kept, and taken elsewhere on this arbiter.
+    pub fn observer(&self) -> Observer<S, R> {
+        Observer::new(self.registry.clone(), self.inserter.clone())
     }
 
     /// Every wanted record, and how it stands; `None` while the inserter is being
