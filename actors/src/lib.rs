@@ -38,7 +38,7 @@ mod ledger;
 pub mod life;
 pub mod meter;
 pub mod metered;
-mod observe;
+pub mod observe;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 pub mod poller;
@@ -56,9 +56,8 @@ pub use container::{
     Attachment, Binding, Condition, Container, ContainerId, ContainerRow, EngineTime, Health, Life,
     NetworkMode, Proto,
 };
-pub use ledger::{Counts, RecordReport, RecordState};
+pub use ledger::{Counts, RecordReport, RecordState, StandbyReason};
 pub use life::{Core, CoreSettings, Stopped};
-pub use observe::Observer;
 pub use record::{Host, RecordKey, RecordValue};
 pub use service::{Attributes, Service, ServiceName, Skipped};
 pub use source::{
@@ -68,4 +67,3 @@ pub use store::{
     Change, Changes, Expected, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId,
     RecordStore, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
 };
-pub use watcher::ContainerReport;

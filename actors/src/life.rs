@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::failures::Failures;
 use crate::inserter::{
-    CheckNow, EtcdInserter, Flush, InserterSetup, ReportCounts, ReportRecords, Unsettled,
+    CheckNow, EtcdInserter, Flush, InserterSetup, ReportRecords, ReportStanding, Unsettled,
 };
 use crate::ledger::{Counts, Deeds, RecordReport, Terms};
 use crate::meter::MeterReading;
 use crate::metered::{AbortOnDrop, Metered, MeteredContext};
-use crate::observe::Observer;
+use crate::observe::{Chronicle, Observer, Question, Questions};
 use crate::poller::{DockerPoller, Poll, PollerSetup};
 use crate::publish::Rules;
 use crate::registry::{Hearsays, InserterRebuilt, Registry, ReportContainers};
@@ -71,6 +71,7 @@ pub struct Core<S: ContainerSource, R: RecordStore> {
     poller: Seat<DockerPoller<S, R>>,
     registry: Seat<Registry<S, R>>,
     inserter: Seat<EtcdInserter<R>>,
+    observer: Observer,
     keepers: [Keeper; 3],
     exhausted: watch::Receiver<Option<&'static str>>,
 }
@@ -93,12 +94,14 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         let (exhausted, told) = watch::channel(None);
         let exhausted = Exhausted(Rc::new(exhausted));
         let logger = |actor: &'static str| log.new(o!("actor" => actor));
+        let chronicle = Chronicle::new(settings.poll);
+        let observer = observer(&registry, &inserter, &chronicle);
 
         let terms =
             Terms { upkeep: store.upkeep(), ttl: settings.ttl, host: settings.rules.host.clone() };
         let (deeds, family, inserter_log) =
             (Deeds::default(), settings.family, logger("EtcdInserter"));
-        let list = poller.clone();
+        let (list, inserter_chronicle) = (poller.clone(), chronicle.clone());
         let list_again: Rc<dyn Fn()> = Rc::new(move || list.tell(Poll));
         let build_inserter = move || {
             EtcdInserter::new(InserterSetup {
@@ -107,6 +110,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
                 family,
                 deeds: deeds.clone(),
                 list_again: Rc::clone(&list_again),
+                chronicle: inserter_chronicle.clone(),
                 log: inserter_log.clone(),
             })
         };
@@ -118,6 +122,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
             look_every: settings.look,
             drain: settings.drain,
             inspections: Semaphore::new(INSPECTIONS),
+            chronicle: chronicle.clone(),
             log: logger("ContainerWatcher"),
         });
         let (registry_exhausted, hearsays) = (exhausted.clone(), Hearsays::default());
@@ -134,6 +139,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
                 every: poll,
                 events,
                 beliefs: Rc::clone(&beliefs),
+                chronicle: chronicle.clone(),
                 log: poller_log.clone(),
             })
         };
@@ -161,7 +167,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
                 log,
             ),
         ];
-        Self { poller, registry, inserter, keepers, exhausted: told }
+        Self { poller, registry, inserter, observer, keepers, exhausted: told }
     }
 
     /// Waits until an actor fails again and again, and gives its name. Nothing but a
@@ -192,21 +198,20 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         stopped
     }
 
-    /// A look at the actors that can be kept, and taken elsewhere on this arbiter.
-    pub fn observer(&self) -> Observer<S, R> {
-        Observer::new(self.registry.clone(), self.inserter.clone())
-    }
-
     /// Every wanted record, and how it stands; `None` while the inserter is being
     /// rebuilt.
     pub async fn records(&self) -> Option<Vec<RecordReport>> {
         self.inserter.ask(ReportRecords).await
     }
 
-    /// What happened to records since the inserter was last built; `None` while it is
-    /// being rebuilt.
-    pub async fn counts(&self) -> Option<Counts> {
-        self.inserter.ask(ReportCounts).await
+    /// What happened to records so far.
+    pub fn counts(&self) -> Counts {
+        self.observer.counts()
+    }
+
+    /// A handle to look at the core from outside.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
     }
 
     /// Every container under watch; `None` while the registry is being rebuilt.
@@ -216,12 +221,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
 
     /// The actors' mailboxes, in the order of the flow.
     pub fn meters(&self) -> [MeterReading; 4] {
-        [
-            DockerPoller::<S, R>::meter().read(),
-            Registry::<S, R>::meter().read(),
-            ContainerWatcher::<S, R>::meter().read(),
-            EtcdInserter::<R>::meter().read(),
-        ]
+        meters::<S, R>()
     }
 
     /// Makes the registry fall.
@@ -240,6 +240,40 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         self.poller.tell(Poll);
         self.inserter.tell(CheckNow);
     }
+}
+
+fn meters<S: ContainerSource, R: RecordStore>() -> [MeterReading; 4] {
+    [
+        DockerPoller::<S, R>::meter().read(),
+        Registry::<S, R>::meter().read(),
+        ContainerWatcher::<S, R>::meter().read(),
+        EtcdInserter::<R>::meter().read(),
+    ]
+}
+
+fn observer<S: ContainerSource, R: RecordStore>(
+    registry: &Seat<Registry<S, R>>,
+    inserter: &Seat<EtcdInserter<R>>,
+    chronicle: &Chronicle,
+) -> Observer {
+    let (registry, records) = (registry.clone(), inserter.clone());
+    let standing = inserter.clone();
+    Observer::new(Questions {
+        containers: Question::new(move || {
+            let registry = registry.clone();
+            async move { registry.ask(ReportContainers).await }
+        }),
+        records: Question::new(move || {
+            let inserter = records.clone();
+            async move { inserter.ask(ReportRecords).await }
+        }),
+        standing: Question::new(move || {
+            let inserter = standing.clone();
+            async move { inserter.ask(ReportStanding).await }
+        }),
+        meters: meters::<S, R>,
+        chronicle: chronicle.clone(),
+    })
 }
 
 /// Sees to it that a seat is taken: builds an actor, waits for its end, and where it

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::meter::Meter;
 use crate::metered::{Metered, MeteredContext};
+use crate::observe::Chronicle;
 use crate::registry::Registry;
 use crate::seat::Seat;
 use crate::source::{ContainerSource, SourceError};
@@ -54,6 +55,7 @@ pub struct DockerPoller<S: ContainerSource, R: RecordStore> {
     again: bool,
     timer: Option<SpawnHandle>,
     failures: u32,
+    chronicle: Chronicle,
     log: Logger,
 }
 
@@ -69,6 +71,8 @@ pub(crate) struct PollerSetup<S: ContainerSource, R: RecordStore> {
     pub events: bool,
     /// What was made of earlier listings.
     pub beliefs: Rc<RefCell<Beliefs>>,
+    /// Where to write down what an operator may ask for.
+    pub chronicle: Chronicle,
     /// Where to log.
     pub log: Logger,
 }
@@ -81,7 +85,7 @@ pub struct Poll;
 impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     /// A poller that has listed nothing yet.
     pub(crate) fn new(setup: PollerSetup<S, R>) -> Self {
-        let PollerSetup { source, registry, every, events, beliefs, log } = setup;
+        let PollerSetup { source, registry, every, events, beliefs, chronicle, log } = setup;
         Self {
             source,
             registry,
@@ -94,6 +98,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             again: false,
             timer: None,
             failures: 0,
+            chronicle,
             log,
         }
     }
@@ -143,6 +148,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         if std::mem::take(&mut self.failures) > 0 {
             notice!(self.log, "docker answers again"; "containers" => polled.containers);
         }
+        self.chronicle.docker_listed();
         info!(self.log, "docker listed"; "containers" => polled.containers,
             "changed" => polled.changed, "gone" => polled.gone);
         if let Some(doubt) = &polled.doubt {
@@ -169,6 +175,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
 
     fn failed(&mut self, error: &SourceError) -> Duration {
         self.failures = self.failures.saturating_add(1);
+        self.chronicle.docker_failed(error);
         if self.failures == 1 {
             warn!(self.log, "docker does not answer; what was last known is kept up";
                 "error" => %error, "kind" => error.kind.as_str());
