@@ -55,8 +55,8 @@ pub use container::{
     Attachment, Binding, Condition, Container, ContainerId, ContainerRow, EngineTime, Health, Life,
     NetworkMode, Proto,
 };
-pub use ledger::{Counts, RecordReport, RecordState};
-pub use life::{Core, CoreSettings, Stopped};
+pub use ledger::{Counts, RecordReport, RecordState, Tally};
+pub use life::{Core, CoreSettings, Memory, Stopped, Vitals};
 pub use record::{Host, RecordKey, RecordValue};
 pub use service::{Attributes, Service, ServiceName, Skipped};
 pub use source::{

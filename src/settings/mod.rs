@@ -5,6 +5,7 @@
 //! [`Settings`], the only kind that reaches the rest of the program.
 
 mod address;
+mod change;
 mod engine;
 mod environment;
 mod fault;
@@ -21,6 +22,7 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
+pub use change::{Changes, Stage, apply};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Problem, Warning};
 pub use fragment::Flag;

@@ -19,7 +19,8 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::container::{ContainerId, EngineTime};
-use crate::ledger::{Batch, Counts, Deeds, Lane, Ledger, PendingWrite, RecordReport, Terms};
+use crate::ledger::{Batch, Counts, Deeds, Lane, Ledger, PendingWrite, RecordReport, Tally, Terms};
+use crate::life::{Pulse, Trouble};
 use crate::meter::Meter;
 use crate::metered::{Metered, MeteredContext};
 use crate::publish::WantedRecord;
@@ -90,6 +91,11 @@ pub struct Flush {
 #[rtype(result = "Counts")]
 pub struct ReportCounts;
 
+/// Asks how many records stand how.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Tally")]
+pub struct ReportTally;
+
 /// Asks how many changes are not in the store.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "usize")]
@@ -150,6 +156,8 @@ pub struct EtcdInserter<R: RecordStore> {
     auditing: bool,
     next_audit: Instant,
     away_since: Option<Instant>,
+    /// Why the store did not answer the last time.
+    trouble: Trouble,
     /// How many records an outage has changed, as far as audits showed.
     drifted: u64,
     flushes: Vec<oneshot::Sender<()>>,
@@ -180,6 +188,7 @@ impl<R: RecordStore> EtcdInserter<R> {
             next_audit: now + audit_every(&terms),
             terms,
             away_since: None,
+            trouble: None,
             drifted: 0,
             flushes: Vec::new(),
             timer: None,
@@ -292,6 +301,7 @@ impl<R: RecordStore> EtcdInserter<R> {
     fn works_again(&mut self) {
         let Gate::Open { failures } = &mut self.gate else { return };
         *failures = 0;
+        self.trouble = None;
         if let Some(since) = self.away_since.take() {
             notice!(self.log, "etcd answers again"; "away_seconds" => since.elapsed().as_secs_f64(),
                 "mended" => std::mem::take(&mut self.drifted));
@@ -303,6 +313,7 @@ impl<R: RecordStore> EtcdInserter<R> {
             Gate::Closed { .. } => return,
             Gate::Open { failures } | Gate::Probing { failures } => failures,
         };
+        self.trouble = Some(error.to_string());
         if self.away_since.is_none() {
             self.away_since = Some(Instant::now());
             warn!(self.log, "etcd does not answer; all changes are kept and written once it does";
@@ -542,5 +553,30 @@ impl<R: RecordStore> Handler<ReportRecords> for EtcdInserter<R> {
 
     fn handle(&mut self, _: ReportRecords, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.ledger.report())
+    }
+}
+
+impl<R: RecordStore> Handler<ReportTally> for EtcdInserter<R> {
+    type Result = MessageResult<ReportTally>;
+
+    fn handle(&mut self, _: ReportTally, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.ledger.tally())
+    }
+}
+
+impl<R: RecordStore> Handler<Pulse> for EtcdInserter<R> {
+    type Result = MessageResult<Pulse>;
+
+    fn handle(&mut self, _: Pulse, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.trouble.clone())
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+impl<R: RecordStore> Handler<crate::life::Hang> for EtcdInserter<R> {
+    type Result = ();
+
+    fn handle(&mut self, _: crate::life::Hang, context: &mut Self::Context) {
+        context.wait(std::future::pending().into_actor(self));
     }
 }
