@@ -8,6 +8,7 @@ mod deeds;
 mod entry;
 mod leases;
 mod outcome;
+mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -24,6 +25,7 @@ pub(crate) use claims::GUARDED_FROM;
 pub use deeds::Deeds;
 pub(crate) use entry::Lane;
 use entry::{Doubt, Entry, Held, Keeping, Task};
+pub use tally::Tally;
 
 /// Refreshes that are due within this part of their interval go along with one that
 /// is due now.
@@ -102,19 +104,6 @@ impl RecordState {
             Self::Failed => "failed",
         }
     }
-}
-
-/// How many wanted records stand how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// In the store, by our doing.
-    pub live: usize,
-    /// To be written.
-    pub pending: usize,
-    /// Another holds the key.
-    pub standby: usize,
-    /// The store won't take them.
-    pub failed: usize,
 }
 
 /// One wanted record.
@@ -374,22 +363,6 @@ impl Ledger {
         reports
     }
 
-    /// How many wanted records stand how.
-    pub fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for entry in self.entries.values() {
-            let Some((holder, others)) = entry.claims.split_first() else { continue };
-            tally.standby += others.len();
-            *match state(entry, holder) {
-                RecordState::Live => &mut tally.live,
-                RecordState::Pending => &mut tally.pending,
-                RecordState::Standby => &mut tally.standby,
-                RecordState::Failed => &mut tally.failed,
-            } += 1;
-        }
-        tally
-    }
-
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -425,20 +398,10 @@ impl Ledger {
 }
 
 fn entry_state(entry: &Entry, claim: &entry::Claim) -> (RecordState, Option<String>) {
-    let state = state(entry, claim);
-    let reason = match state {
-        RecordState::Standby => Some(outcome::why_foreign(entry)),
-        RecordState::Failed => entry.trouble.as_ref().map(|trouble| trouble.reason.clone()),
-        RecordState::Live | RecordState::Pending => None,
-    };
-    (state, reason)
-}
-
-fn state(entry: &Entry, claim: &entry::Claim) -> RecordState {
     match (&entry.held, &entry.trouble) {
-        (Held::Foreign { .. }, _) => RecordState::Standby,
-        (_, Some(_)) => RecordState::Failed,
-        (Held::Ours { value, .. }, None) if *value == claim.json => RecordState::Live,
-        _ => RecordState::Pending,
+        (Held::Foreign { .. }, _) => (RecordState::Standby, Some(outcome::why_foreign(entry))),
+        (_, Some(trouble)) => (RecordState::Failed, Some(trouble.reason.clone())),
+        (Held::Ours { value, .. }, None) if *value == claim.json => (RecordState::Live, None),
+        _ => (RecordState::Pending, None),
     }
 }
