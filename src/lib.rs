@@ -35,4 +35,5 @@ pub mod settle;
 pub mod signals;
 pub mod stamp;
 pub mod suspend;
+pub mod systemd;
 pub mod tls;

@@ -3,17 +3,19 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
 
-use highhock::admin::{Desk, Shown, check_token, serve};
+use highhock::admin::{Desk, serve};
 use highhock::check::check;
 use highhock::cli::{self, Command};
 use highhock::host::{self, NoHost, Published};
 use highhock::logging::LastLines;
 use highhock::metadata::Metadata;
-use highhock::run::{Ended, run};
+use highhock::run::{Beginning, Ended, Life, run};
 use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
 use highhock::settle::{NotSettled, ask_engine, ask_etcd, assume_etcd, docker, rules};
 use highhock::signals::Signals;
+use highhock::systemd::Supervisor;
 use highhock::{exit, explain, logging, records};
 use highhock_actors::preview::{Preview, preview};
 use slog::{Logger, o, warn};
@@ -24,13 +26,15 @@ fn main() -> ExitCode {
         Err(answer) => return answer.print().into(),
     };
     let environment = Environment::of_process();
-    let loaded = match settings::load(&invocation.sources(environment.clone())) {
+    let sources = invocation.sources(environment.clone());
+    let loaded = match settings::load(&sources) {
         Ok(loaded) => loaded,
         Err(faults) => return fail(exit::CONFIG, &faults),
     };
     let Loaded { settings, warnings, effective } = loaded;
+    let (log, dial) = logging::logger(settings.log);
     let lines = LastLines::default();
-    let log = lines.kept_of(&logging::logger(settings.log));
+    let log = lines.kept_of(&log);
     logging::install_panic_hook(log.clone());
     for warning in &warnings {
         warn!(log, "{}", warning);
@@ -41,8 +45,26 @@ fn main() -> ExitCode {
         let published = published.await;
         match invocation.command {
             Command::Run => {
-                let shown = Shown { admin: settings.admin.clone(), config: effective };
-                run_daemon(settings, published, Desk::open(shown, lines), log).await
+                let published = match published {
+                    Ok(published) => published,
+                    Err(none) => return fail(exit::UNAVAILABLE, &none),
+                };
+                let supervisor = Supervisor::of(&environment, log.clone());
+                let reread = Box::new(move || settings::load(&sources));
+                let beginning = Beginning {
+                    settings,
+                    effective,
+                    published,
+                    log: log.clone(),
+                    dial,
+                    supervisor,
+                    reread,
+                };
+                let life = Rc::new(Life::new(beginning));
+                let desk = Desk::open(life.clone(), life.in_force(), lines);
+                // It ends with the process.
+                actix_rt::spawn(serve(desk.window(), log.new(o!("edge" => "admin"))));
+                run_daemon(&life).await
             }
             Command::Check => run_check(&settings, &published, &log).await,
             Command::Records { json, explain } => {
@@ -58,31 +80,18 @@ fn main() -> ExitCode {
     })
 }
 
-async fn run_daemon(
-    settings: Settings,
-    published: Result<Published, NoHost>,
-    desk: Desk,
-    log: Logger,
-) -> ExitCode {
-    let published = match published {
-        Ok(published) => published,
-        Err(none) => return fail(exit::UNAVAILABLE, &none),
-    };
-    if let Err(unusable) = check_token(&settings.admin, &log) {
-        return fail(exit::CONFIG, &unusable);
-    }
+async fn run_daemon(life: &Rc<Life>) -> ExitCode {
     let signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return fail(exit::UNAVAILABLE, &format!("catching signals: {error}")),
     };
-    let asked_to_stop = signals.asked_to_stop(log.clone());
-    // It ends with the process.
-    actix_rt::spawn(serve(desk.window(), log.new(o!("edge" => "admin"))));
-    match run(settings, published, &desk, log, asked_to_stop).await {
+    let (reloads, asked_to_stop) = signals.split();
+    match run(life, reloads, asked_to_stop).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(ended @ (Ended::NotSettled(NotSettled::Cluster(_)) | Ended::Docker(_))) => {
-            fail(exit::CONFIG, &ended)
-        }
+        Err(
+            ended
+            @ (Ended::NotSettled(NotSettled::Cluster(_)) | Ended::Docker(_) | Ended::Token(_)),
+        ) => fail(exit::CONFIG, &ended),
         Err(ended @ Ended::NotSettled(_)) => fail(exit::UNAVAILABLE, &ended),
         Err(ended @ Ended::Exhausted(_)) => fail(exit::SOFTWARE, &ended),
     }

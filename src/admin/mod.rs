@@ -12,11 +12,13 @@ mod observe;
 mod page;
 mod rows;
 mod server;
+mod summary;
 mod token;
 
-pub use desk::{Desk, NoAnswer, Shown, Window};
+pub use desk::{Desk, InForce, NoAnswer, Window};
 pub use hosts::{Hosts, Others};
-pub use observe::{Observe, Told};
+pub use observe::{Daemon, Observe, Told};
 pub use rows::{ActorRow, TimingRow};
 pub use server::serve;
+pub use summary::{DockerSide, EtcdSide, LoggedLine, RecordCounts, Summary};
 pub use token::{UnusableToken, check_token};

@@ -3,12 +3,15 @@
 use std::time::SystemTime;
 
 use highhock_actors::meter::{MeterReading, TimingReading};
-use highhock_actors::{ContainerReport, RecordReport};
+use highhock_actors::observe::RecentChange;
+use highhock_actors::watcher::ContainerReport;
+use highhock_actors::{RecordReport, StandbyReason};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
 
 use crate::settings::EffectiveKey;
 
@@ -95,7 +98,7 @@ impl From<TimingReading> for TimingRow {
 pub(super) struct ContainerRow {
     id: String,
     name: String,
-    state: String,
+    state: &'static str,
     /// Why the container as a whole is left out for now.
     withheld: Option<String>,
     services: Vec<ServiceRow>,
@@ -129,7 +132,7 @@ impl From<ContainerReport> for ContainerRow {
         Self {
             id: container.id.as_str().to_owned(),
             name: container.name,
-            state: container.state.to_owned(),
+            state: container.state.as_str(),
             withheld: container.withheld,
             services: services.collect(),
             skipped: skipped.collect(),
@@ -145,6 +148,8 @@ pub(super) struct RecordRow {
     value: Box<RawValue>,
     container: String,
     state: &'static str,
+    /// Why it stands by, in a word.
+    standby: Option<&'static str>,
     reason: Option<String>,
     refreshed: Option<String>,
 }
@@ -157,8 +162,40 @@ impl From<RecordReport> for RecordRow {
             value: RawValue::from_string(record.value).unwrap_or_default(),
             container: record.container.as_str().to_owned(),
             state: record.state.as_str(),
+            standby: record.standby.map(StandbyReason::as_str),
             reason: record.reason,
             refreshed: record.refreshed.map(rfc3339),
+        }
+    }
+}
+
+/// Something that happened to a container or a record.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct ChangeRow {
+    at: String,
+    what: &'static str,
+    container: Option<ChangedRow>,
+    key: Option<String>,
+    reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct ChangedRow {
+    id: String,
+    name: String,
+}
+
+impl From<RecentChange> for ChangeRow {
+    fn from(change: RecentChange) -> Self {
+        let container = change
+            .container
+            .map(|one| ChangedRow { id: one.id.as_str().to_owned(), name: one.name });
+        Self {
+            at: rfc3339(on_the_clock(change.at)),
+            what: change.what.as_str(),
+            container,
+            key: change.key.map(|key| key.as_str().to_owned()),
+            reason: change.reason,
         }
     }
 }
@@ -181,6 +218,12 @@ impl From<EffectiveKey> for ConfigRow {
         let EffectiveKey { key, value, layer, place, otherwise } = key;
         Self { key, value, layer: layer.as_str(), place, otherwise }
     }
+}
+
+/// What the clock showed at a moment of the past.
+pub(super) fn on_the_clock(then: Instant) -> SystemTime {
+    let now = SystemTime::now();
+    now.checked_sub(then.elapsed()).unwrap_or(now)
 }
 
 /// A time as RFC 3339 has it, in UTC, to the millisecond.

@@ -44,7 +44,7 @@ enum NotServing {
 /// Serves where the settings say, and elsewhere when they change. What keeps it from that
 /// is logged, and tried again: records come first.
 pub async fn serve(window: Window, log: Logger) {
-    let mut seen = window.watch_shown();
+    let mut seen = window.in_force.clone();
     loop {
         let admin = seen.borrow_and_update().admin.clone();
         let changed = async {

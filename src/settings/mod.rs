@@ -6,6 +6,7 @@
 
 mod address;
 mod admin;
+mod change;
 mod effective;
 mod engine;
 mod environment;
@@ -24,6 +25,7 @@ mod values;
 use std::path::{Path, PathBuf};
 
 pub use admin::Admin;
+pub use change::{Changes, Stage, apply};
 pub use effective::{EffectiveKey, Layer};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Problem, Warning};
