@@ -15,6 +15,7 @@ mod support;
 #[cfg(test)]
 extern crate self as highhock;
 
+pub mod admin;
 pub mod check;
 pub mod cli;
 pub mod docker;

@@ -1,6 +1,7 @@
 //! Where log lines go: to standard error, for people or as JSON, by the names of
 //! the eight levels that operators know.
 
+mod last;
 mod line;
 
 use std::io::{self, IsTerminal, Write};
@@ -15,6 +16,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use crate::settings::{Log, LogFormat, LogLevel};
+pub use last::{LastLine, LastLines};
 use line::Line;
 
 /// A logger to standard error, and what changes it while the program runs.

@@ -5,9 +5,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use highhock::admin::{Desk, serve};
 use highhock::check::check;
 use highhock::cli::{self, Command};
 use highhock::host::{self, NoHost, Published};
+use highhock::logging::LastLines;
 use highhock::metadata::Metadata;
 use highhock::run::{Beginning, Ended, Life, run};
 use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
@@ -16,7 +18,7 @@ use highhock::signals::Signals;
 use highhock::systemd::Supervisor;
 use highhock::{exit, explain, logging, records};
 use highhock_actors::preview::{Preview, preview};
-use slog::{Logger, warn};
+use slog::{Logger, o, warn};
 
 fn main() -> ExitCode {
     let invocation = match cli::parse(std::env::args_os()) {
@@ -29,8 +31,10 @@ fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(faults) => return fail(exit::CONFIG, &faults),
     };
-    let Loaded { settings, warnings } = loaded;
+    let Loaded { settings, warnings, effective } = loaded;
     let (log, dial) = logging::logger(settings.log);
+    let lines = LastLines::default();
+    let log = lines.kept_of(&log);
     logging::install_panic_hook(log.clone());
     for warning in &warnings {
         warn!(log, "{}", warning);
@@ -47,8 +51,20 @@ fn main() -> ExitCode {
                 };
                 let supervisor = Supervisor::of(&environment, log.clone());
                 let reread = Box::new(move || settings::load(&sources));
-                let beginning = Beginning { settings, published, log, dial, supervisor, reread };
-                run_daemon(&Rc::new(Life::new(beginning))).await
+                let beginning = Beginning {
+                    settings,
+                    effective,
+                    published,
+                    log: log.clone(),
+                    dial,
+                    supervisor,
+                    reread,
+                };
+                let life = Rc::new(Life::new(beginning));
+                let desk = Desk::open(life.clone(), life.in_force(), lines);
+                // It ends with the process.
+                actix_rt::spawn(serve(desk.window(), log.new(o!("edge" => "admin"))));
+                run_daemon(&life).await
             }
             Command::Check => run_check(&settings, &published, &log).await,
             Command::Records { json, explain } => {
@@ -72,9 +88,10 @@ async fn run_daemon(life: &Rc<Life>) -> ExitCode {
     let (reloads, asked_to_stop) = signals.split();
     match run(life, reloads, asked_to_stop).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(ended @ (Ended::NotSettled(NotSettled::Cluster(_)) | Ended::Docker(_))) => {
-            fail(exit::CONFIG, &ended)
-        }
+        Err(
+            ended
+            @ (Ended::NotSettled(NotSettled::Cluster(_)) | Ended::Docker(_) | Ended::Token(_)),
+        ) => fail(exit::CONFIG, &ended),
         Err(ended @ Ended::NotSettled(_)) => fail(exit::UNAVAILABLE, &ended),
         Err(ended @ Ended::Exhausted(_)) => fail(exit::SOFTWARE, &ended),
     }

@@ -14,6 +14,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
 use slog::{Logger, error, o};
 
+use crate::admin::{UnusableToken, check_token};
 use crate::settings::{Changes, Stage};
 use crate::settle::{NotSettled, check_files, docker};
 use crate::suspend;
@@ -37,6 +38,9 @@ pub enum Ended {
     /// The settings name a file for TLS with Docker that can't be used.
     #[error(transparent)]
     Docker(#[from] UnusableFile),
+    /// The settings name a file for the token of `admin.listen` that can't be used.
+    #[error(transparent)]
+    Token(#[from] UnusableToken),
     /// An actor fails again and again.
     #[error("{0} failed five times in a minute: see the log for its panics, and report them")]
     Exhausted(&'static str),
@@ -84,6 +88,7 @@ pub async fn run(
 fn check(life: &Life) -> Result<(), Ended> {
     let quiet = Logger::root(slog::Discard, o!());
     docker(&life.settings().docker, &quiet)?;
+    check_token(&life.settings().admin, &quiet)?;
     Ok(check_files(&life.settings(), &quiet).map_err(NotSettled::from)?)
 }
 

@@ -11,12 +11,13 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::failures::Failures;
 use crate::inserter::{
-    CheckNow, EtcdInserter, Flush, InserterSetup, ReportCounts, ReportRecords, ReportTally,
+    CheckNow, EtcdInserter, Flush, InserterSetup, ReportRecords, ReportStanding, ReportTally,
     Unsettled,
 };
 use crate::ledger::{Counts, Deeds, RecordReport, Tally, Terms};
 use crate::meter::MeterReading;
 use crate::metered::{AbortOnDrop, Metered, MeteredContext};
+use crate::observe::{Chronicle, Observer, Question, Questions};
 use crate::poller::{Beliefs, DockerPoller, Poll, PollerSetup};
 use crate::publish::Rules;
 use crate::registry::{AllInspected, Hearsays, InserterRebuilt, Registry, ReportContainers};
@@ -109,6 +110,7 @@ pub struct Core<S: ContainerSource, R: RecordStore> {
     poller: Seat<DockerPoller<S, R>>,
     registry: Seat<Registry<S, R>>,
     inserter: Seat<EtcdInserter<R>>,
+    observer: Observer,
     /// Of the poller and the registry, then of the inserter; none once they are to end.
     keepers: RefCell<(Option<[Keeper; 2]>, Option<Keeper>)>,
     memory: Memory,
@@ -145,12 +147,14 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         let (exhausted, told) = watch::channel(None);
         let exhausted = Exhausted(Rc::new(exhausted));
         let logger = |actor: &'static str| log.new(o!("actor" => actor));
+        let chronicle = Chronicle::new(settings.poll);
+        let observer = observer(&registry, &inserter, &chronicle);
 
         let terms =
             Terms { upkeep: store.upkeep(), ttl: settings.ttl, host: settings.rules.host.clone() };
         let (deeds, family, inserter_log) =
             (memory.deeds.clone(), settings.family, logger("EtcdInserter"));
-        let list = poller.clone();
+        let (list, inserter_chronicle) = (poller.clone(), chronicle.clone());
         let list_again: Rc<dyn Fn()> = Rc::new(move || list.tell(Poll));
         let build_inserter = move || {
             EtcdInserter::new(InserterSetup {
@@ -159,6 +163,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
                 family,
                 deeds: deeds.clone(),
                 list_again: Rc::clone(&list_again),
+                chronicle: inserter_chronicle.clone(),
                 log: inserter_log.clone(),
             })
         };
@@ -170,6 +175,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
             look_every: settings.look,
             drain: settings.drain,
             inspections: Semaphore::new(INSPECTIONS),
+            chronicle: chronicle.clone(),
             log: logger("ContainerWatcher"),
         });
         let (registry_exhausted, hearsays) = (exhausted.clone(), Rc::clone(&memory.hearsays));
@@ -186,6 +192,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
                 every: poll,
                 events,
                 beliefs: Rc::clone(&beliefs),
+                chronicle: chronicle.clone(),
                 log: poller_log.clone(),
             })
         };
@@ -214,7 +221,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
             log,
         );
         let keepers = RefCell::new((Some(first), Some(last)));
-        Self { poller, registry, inserter, keepers, memory, exhausted: told }
+        Self { poller, registry, inserter, observer, keepers, memory, exhausted: told }
     }
 
     /// Waits until an actor fails again and again, and gives its name. Nothing but a
@@ -283,10 +290,14 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         self.inserter.ask(ReportRecords).await
     }
 
-    /// What happened to records since the inserter was last built; `None` while it is
-    /// being rebuilt.
-    pub async fn counts(&self) -> Option<Counts> {
-        self.inserter.ask(ReportCounts).await
+    /// What happened to records so far.
+    pub fn counts(&self) -> Counts {
+        self.observer.counts()
+    }
+
+    /// A handle to look at the core from outside.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
     }
 
     /// Every container under watch; `None` while the registry is being rebuilt.
@@ -296,12 +307,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
 
     /// The actors' mailboxes, in the order of the flow.
     pub fn meters(&self) -> [MeterReading; 4] {
-        [
-            DockerPoller::<S, R>::meter().read(),
-            Registry::<S, R>::meter().read(),
-            ContainerWatcher::<S, R>::meter().read(),
-            EtcdInserter::<R>::meter().read(),
-        ]
+        meters::<S, R>()
     }
 
     /// Makes the registry fall.
@@ -330,6 +336,42 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         self.poller.tell(Poll);
         self.inserter.tell(CheckNow);
     }
+}
+
+/// The actors' mailboxes, in the order of the flow. They can be read from any thread, even
+/// where the actors' own hangs.
+pub fn meters<S: ContainerSource, R: RecordStore>() -> [MeterReading; 4] {
+    [
+        DockerPoller::<S, R>::meter().read(),
+        Registry::<S, R>::meter().read(),
+        ContainerWatcher::<S, R>::meter().read(),
+        EtcdInserter::<R>::meter().read(),
+    ]
+}
+
+fn observer<S: ContainerSource, R: RecordStore>(
+    registry: &Seat<Registry<S, R>>,
+    inserter: &Seat<EtcdInserter<R>>,
+    chronicle: &Chronicle,
+) -> Observer {
+    let (registry, records) = (registry.clone(), inserter.clone());
+    let standing = inserter.clone();
+    Observer::new(Questions {
+        containers: Question::new(move || {
+            let registry = registry.clone();
+            async move { registry.ask(ReportContainers).await }
+        }),
+        records: Question::new(move || {
+            let inserter = records.clone();
+            async move { inserter.ask(ReportRecords).await }
+        }),
+        standing: Question::new(move || {
+            let inserter = standing.clone();
+            async move { inserter.ask(ReportStanding).await }
+        }),
+        meters: meters::<S, R>,
+        chronicle: chronicle.clone(),
+    })
 }
 
 /// Sees to it that a seat is taken: builds an actor, waits for its end, and where it

@@ -7,14 +7,15 @@ use std::time::SystemTime;
 
 use highhock_actors::{Core, Vitals};
 use slog::Logger;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::status::status;
+use crate::admin::{Daemon, InForce, Observe};
 use crate::docker::Docker;
 use crate::etcd::EtcdStore;
 use crate::host::Published;
 use crate::logging::Dial;
-use crate::settings::{Faults, Loaded, Settings};
+use crate::settings::{Changes, EffectiveKey, Faults, Loaded, Settings};
 use crate::systemd::Supervisor;
 
 /// The core, between the real Docker and the real etcd.
@@ -24,6 +25,8 @@ pub type DaemonCore = Core<Docker, EtcdStore>;
 pub struct Beginning {
     /// What the operator wants.
     pub settings: Settings,
+    /// The same for the operator's eyes.
+    pub effective: Vec<EffectiveKey>,
     /// The address to publish, for the whole life.
     pub published: Published,
     /// Where to log.
@@ -45,6 +48,10 @@ pub struct Life {
     pub(super) supervisor: Supervisor,
     pub(super) reread: Box<dyn Fn() -> Result<Loaded, Faults>>,
     settings: RefCell<Rc<Settings>>,
+    /// What the settings that were read last would be for the operator's eyes, were they
+    /// in force.
+    read_last: RefCell<Vec<EffectiveKey>>,
+    in_force: watch::Sender<InForce>,
     core: RefCell<Option<Rc<DaemonCore>>>,
     /// Who does not answer the daemon's first questions, and why.
     unanswered: RefCell<BTreeMap<&'static str, String>>,
@@ -66,7 +73,9 @@ pub struct Reloads {
 impl Life {
     /// A life that is to be lived.
     pub fn new(beginning: Beginning) -> Self {
-        let Beginning { settings, published, log, dial, supervisor, reread } = beginning;
+        let Beginning { settings, effective, published, log, dial, supervisor, reread } = beginning;
+        let admin = settings.admin.clone();
+        let (in_force, _) = watch::channel(InForce { admin, effective: effective.clone() });
         Self {
             published,
             log,
@@ -74,6 +83,8 @@ impl Life {
             supervisor,
             reread,
             settings: RefCell::new(Rc::new(settings)),
+            read_last: RefCell::new(effective),
+            in_force,
             core: RefCell::default(),
             unanswered: RefCell::default(),
             changed: Notify::new(),
@@ -131,8 +142,21 @@ impl Life {
         }
     }
 
+    /// What others than the core need to know of the settings in force, now and later.
+    pub fn in_force(&self) -> watch::Receiver<InForce> {
+        self.in_force.subscribe()
+    }
+
+    /// Takes note of the settings that were read, and are to be in force if all goes well.
+    pub(super) fn has_read(&self, changes: &Changes, effective: Vec<EffectiveKey>) {
+        let old = self.in_force.borrow().effective.clone();
+        self.read_last.replace(changes.in_force(&old, effective));
+    }
+
     pub(super) fn put_in_force(&self, settings: Rc<Settings>) {
         self.dial.set(settings.log);
+        let effective = self.read_last.borrow().clone();
+        self.in_force.send_replace(InForce { admin: settings.admin.clone(), effective });
         self.settings.replace(settings);
     }
 
@@ -162,5 +186,14 @@ impl Life {
             reloads.refused += 1;
         }
         self.reloads.set(reloads);
+    }
+}
+
+impl Daemon for Life {
+    fn core(&self) -> Result<Rc<dyn Observe>, String> {
+        match self.core() {
+            Some(core) => Ok(Rc::new(core)),
+            None => Err(status(&self.unanswered.borrow(), None)),
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use slog::{error, o, warn};
 
 use super::Life;
+use crate::admin::check_token;
 use crate::settings::{Changes, Loaded, Settings, Stage, apply};
 use crate::settle::{check_files, docker};
 
@@ -49,7 +50,7 @@ pub(super) fn tell_applied(life: &Life, changes: &Changes) {
 
 /// What would be in force, checked in full; where it can't be, that was told.
 fn read(life: &Life, stage: Stage) -> Option<(Settings, Changes)> {
-    let Loaded { settings, warnings } = match (life.reread)() {
+    let Loaded { settings, warnings, effective } = match (life.reread)() {
         Ok(loaded) => loaded,
         Err(faults) => {
             for fault in faults.0 {
@@ -66,10 +67,12 @@ fn read(life: &Life, stage: Stage) -> Option<(Settings, Changes)> {
     let quiet = slog::Logger::root(slog::Discard, o!());
     let docker = docker(&settings.docker, &quiet).err().map(|error| error.to_string());
     let etcd = check_files(&settings, &quiet).err().map(|error| error.to_string());
-    if docker.is_none() && etcd.is_none() {
+    let token = check_token(&settings.admin, &quiet).err().map(|error| error.to_string());
+    if docker.is_none() && etcd.is_none() && token.is_none() {
+        life.has_read(&changes, effective);
         return Some((settings, changes));
     }
-    for fault in docker.into_iter().chain(etcd) {
+    for fault in docker.into_iter().chain(etcd).chain(token) {
         error!(life.log, "the configuration has a fault"; "fault" => fault);
     }
     None

@@ -1,8 +1,11 @@
 //! What of newly read settings can be applied while the daemon runs.
 
+use super::admin::Admin;
+use super::effective::EffectiveKey;
 use super::validated::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 
 const CREDENTIALS: &str = "etcd.username, etcd.password, etcd.passwordFile";
+const TOKEN: &str = "admin.token, admin.tokenFile";
 const ETCD_FILES: &str = "etcd.ca, etcd.cert, etcd.key";
 
 /// How far the daemon has come.
@@ -31,7 +34,9 @@ impl Changes {
 
     /// Whether what is applied concerns records at all, and not the log or the end only.
     pub fn concern_records(&self) -> bool {
-        self.applied.iter().any(|key| !["etcd.onExit", "logLevel", "logFormat"].contains(key))
+        const NONE_OF_THEIRS: [&str; 6] =
+            ["etcd.onExit", "admin.listen", TOKEN, "admin.allowRemote", "logLevel", "logFormat"];
+        self.applied.iter().any(|key| !NONE_OF_THEIRS.contains(key))
     }
 
     /// Whether etcd is reached in another way than before, or asked for something else
@@ -40,6 +45,18 @@ impl Changes {
         const ASKED: [&str; 6] =
             ["etcd.url", "etcd.api", CREDENTIALS, ETCD_FILES, "skydns.domain", "skydns.prefix"];
         self.applied.iter().any(|key| ASKED.contains(key))
+    }
+
+    /// Every key as it holds once these changes are applied, for the operator's eyes: those
+    /// that take a restart are as before.
+    pub fn in_force(&self, old: &[EffectiveKey], new: Vec<EffectiveKey>) -> Vec<EffectiveKey> {
+        let is_kept =
+            |key: &str| self.kept.iter().flat_map(|keys| keys.split(", ")).any(|kept| kept == key);
+        let in_force = |new: EffectiveKey| match old.iter().find(|old| old.key == new.key) {
+            Some(old) if is_kept(new.key) => old.clone(),
+            _ => new,
+        };
+        new.into_iter().map(in_force).collect()
     }
 
     fn take<T: PartialEq>(&mut self, key: &'static str, old: &T, new: T) -> T {
@@ -75,12 +92,21 @@ impl Changes {
 pub fn apply(old: &Settings, new: Settings, stage: Stage) -> (Settings, Changes) {
     let mut changes = Changes::default();
     // Taken apart in full, so that no key is forgotten here.
-    let Settings { etcd, skydns, docker, discovery, log } = new;
+    let Settings { etcd, skydns, docker, discovery, admin, log } = new;
     let settings = Settings {
         etcd: etcd_applied(&old.etcd, etcd, &mut changes),
         skydns: skydns_applied(&old.skydns, skydns, stage, &mut changes),
         docker: docker_applied(&old.docker, docker, stage, &mut changes),
         discovery: discovery_applied(&old.discovery, discovery, &mut changes),
+        admin: Admin {
+            listen: changes.take("admin.listen", &old.admin.listen, admin.listen),
+            token: changes.take(TOKEN, &old.admin.token, admin.token),
+            allow_remote: changes.take(
+                "admin.allowRemote",
+                &old.admin.allow_remote,
+                admin.allow_remote,
+            ),
+        },
         log: Log {
             level: changes.take("logLevel", &old.log.level, log.level),
             format: changes.take("logFormat", &old.log.format, log.format),

@@ -34,7 +34,8 @@ pub struct Highhock {
 }
 
 impl Highhock {
-    /// With the real Docker engine and this etcd, polling each second.
+    /// With the real Docker engine and this etcd, polling each second. It shows its state
+    /// nowhere: daemons beside each other would want one port.
     pub fn new(etcd_url: &str) -> Self {
         let engine = docker::endpoint().to_string();
         let highhock = Self {
@@ -49,6 +50,7 @@ impl Highhock {
             .flag("--docker-poll", "1")
             .flag("--docker-poll-container", "1")
             .flag("--discovery-host", ADDRESS)
+            .flag("--admin-listen", "")
     }
 
     /// With this flag, in place of what it was before.

@@ -17,6 +17,7 @@ use crate::backoff::Backoff;
 use crate::life::{Pulse, Trouble};
 use crate::meter::Meter;
 use crate::metered::{Metered, MeteredContext};
+use crate::observe::Chronicle;
 use crate::registry::Registry;
 use crate::seat::Seat;
 use crate::source::{ContainerSource, SourceError};
@@ -57,6 +58,7 @@ pub struct DockerPoller<S: ContainerSource, R: RecordStore> {
     again: bool,
     timer: Option<SpawnHandle>,
     failures: u32,
+    chronicle: Chronicle,
     /// Why the last listing failed.
     trouble: Trouble,
     log: Logger,
@@ -74,6 +76,8 @@ pub(crate) struct PollerSetup<S: ContainerSource, R: RecordStore> {
     pub events: bool,
     /// What was made of earlier listings.
     pub beliefs: Rc<RefCell<Beliefs>>,
+    /// Where to write down what an operator may ask for.
+    pub chronicle: Chronicle,
     /// Where to log.
     pub log: Logger,
 }
@@ -86,7 +90,7 @@ pub struct Poll;
 impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     /// A poller that has listed nothing yet.
     pub(crate) fn new(setup: PollerSetup<S, R>) -> Self {
-        let PollerSetup { source, registry, every, events, beliefs, log } = setup;
+        let PollerSetup { source, registry, every, events, beliefs, chronicle, log } = setup;
         Self {
             source,
             registry,
@@ -100,6 +104,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             timer: None,
             failures: 0,
             trouble: None,
+            chronicle,
             log,
         }
     }
@@ -150,6 +155,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         if std::mem::take(&mut self.failures) > 0 {
             notice!(self.log, "docker answers again"; "containers" => polled.containers);
         }
+        self.chronicle.docker_listed();
         info!(self.log, "docker listed"; "containers" => polled.containers,
             "changed" => polled.changed, "gone" => polled.gone);
         if let Some(doubt) = &polled.doubt {
@@ -176,6 +182,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
 
     fn failed(&mut self, error: &SourceError) -> Duration {
         self.failures = self.failures.saturating_add(1);
+        self.chronicle.docker_failed(error);
         self.trouble = Some(error.to_string());
         if self.failures == 1 {
             warn!(self.log, "docker does not answer; what was last known is kept up";
