@@ -1,5 +1,7 @@
 //! A core that follows on another, with other settings; and signs of life.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[macro_use]
 mod fakes;
 

@@ -185,3 +185,110 @@ fn discovery_applied(old: &Discovery, new: Discovery, changes: &mut Changes) -> 
         drain: changes.take("discovery.drain, discovery.drainMax", &old.drain, drain),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Environment, Sources, load};
+
+    /// The settings of a file with this text.
+    fn settings(text: &str) -> Settings {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("highhock-change-{}-{number}.json", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        let loaded = load(&Sources::new(Some(path.clone()), Vec::new(), Environment::default()));
+        std::fs::remove_file(path).unwrap();
+        loaded.unwrap().settings
+    }
+
+    #[test]
+    fn where_nothing_differs_there_is_nothing_to_do() {
+        let old = settings("{}");
+        let (now, changes) = apply(&old, settings("{}"), Stage::Running);
+        assert_eq!(now, old);
+        assert!(changes.are_none() && !changes.concern_records());
+    }
+
+    #[test]
+    fn each_key_is_applied_or_takes_a_restart() {
+        let old = settings("{}");
+        for (text, key, applied) in [
+            (r#"{"etcd": {"url": "http://10.0.0.1:2379"}}"#, "etcd.url", true),
+            (r#"{"etcd": {"api": "v3"}}"#, "etcd.api", true),
+            (r#"{"etcd": {"username": "a", "password": "b"}}"#, CREDENTIALS, true),
+            (r#"{"etcd": {"onExit": "remove"}}"#, "etcd.onExit", true),
+            (r#"{"skydns": {"domain": "other.local"}}"#, "skydns.domain", true),
+            (r#"{"skydns": {"domain": "skydns.local"}}"#, "skydns.domain", true),
+            (r#"{"skydns": {"ttl": 120}}"#, "skydns.ttl", true),
+            (r#"{"skydns": {"ttl": 5, "exactTtl": true}}"#, "skydns.ttl", true),
+            (r#"{"skydns": {"prefix": "dns"}}"#, "skydns.prefix", true),
+            (r#"{"skydns": {"layout": "instance"}}"#, "skydns.layout", false),
+            (r#"{"skydns": {"hostname": "one"}}"#, "skydns.hostname", false),
+            (r#"{"docker": {"url": "tcp://10.0.0.1:2375"}}"#, "docker.url", false),
+            (r#"{"docker": {"version": "1.41"}}"#, "docker.version", true),
+            (r#"{"docker": {"poll": 5}}"#, "docker.poll", true),
+            (r#"{"docker": {"pollContainer": 5}}"#, "docker.pollContainer", true),
+            (r#"{"docker": {"events": false}}"#, "docker.events", true),
+            (r#"{"discovery": {"host": "10.0.0.1"}}"#, "discovery.host", false),
+            (r#"{"discovery": {"interface": "eth1"}}"#, "discovery.interface", false),
+            (r#"{"discovery": {"metadata": "aws"}}"#, "discovery.metadata", false),
+            (r#"{"discovery": {"methods": ["label"]}}"#, "discovery.methods", true),
+            (r#"{"discovery": {"composeProject": true}}"#, "discovery.composeProject", true),
+            (r#"{"discovery": {"health": false}}"#, "discovery.health", true),
+            (r#"{"discovery": {"drain": false}}"#, "discovery.drain, discovery.drainMax", true),
+            (r#"{"logLevel": "DEBUG"}"#, "logLevel", true),
+            (r#"{"logFormat": "json"}"#, "logFormat", true),
+        ] {
+            let new = settings(text);
+            let (now, changes) = apply(&old, new.clone(), Stage::Running);
+            let (in_force, keys) =
+                if applied { (&new, &changes.applied) } else { (&old, &changes.kept) };
+            assert_eq!(now, *in_force, "{text}");
+            assert_eq!(keys, &[key], "{text}");
+            assert_eq!(changes.applied.len() + changes.kept.len(), 1, "{text}: {changes:?}");
+        }
+    }
+
+    #[test]
+    fn a_ttl_in_etcd_is_the_ttl_in_the_record_too() {
+        let (now, changes) =
+            apply(&settings("{}"), settings(r#"{"etcd": {"ttl": 90}}"#), Stage::Running);
+        assert_eq!(changes.applied, ["etcd.ttl", "skydns.ttl"]);
+        assert_eq!(now.skydns.ttl.get(), 90);
+    }
+
+    #[test]
+    fn what_can_be_applied_is_though_something_else_takes_a_restart() {
+        let text = r#"{"docker": {"url": "tcp://10.0.0.1:2375", "poll": 5}, "logLevel": "INFO"}"#;
+        let (now, changes) = apply(&settings("{}"), settings(text), Stage::Running);
+        assert_eq!(changes.applied, ["docker.poll", "logLevel"]);
+        assert_eq!(changes.kept, ["docker.url"]);
+        assert_eq!(now.docker.poll.as_secs(), 5);
+        assert_eq!(now.docker.url, settings("{}").docker.url);
+    }
+
+    #[test]
+    fn before_anything_is_published_another_engine_can_be_named() {
+        let new = settings(r#"{"docker": {"url": "tcp://10.0.0.1:2375"}}"#);
+        let (now, changes) = apply(&settings("{}"), new.clone(), Stage::Waiting);
+        assert_eq!((now, changes.applied), (new, vec!["docker.url"]));
+    }
+
+    #[test]
+    fn the_log_and_the_end_concern_no_record_and_etcd_not_all_do() {
+        for (text, records, etcd) in [
+            (r#"{"logLevel": "DEBUG", "logFormat": "json"}"#, false, false),
+            (r#"{"etcd": {"onExit": "remove"}}"#, false, false),
+            (r#"{"docker": {"poll": 5}}"#, true, false),
+            (r#"{"etcd": {"ttl": 30}}"#, true, false),
+            (r#"{"etcd": {"url": "http://10.0.0.1:2379"}}"#, true, true),
+            (r#"{"skydns": {"domain": "other.local"}}"#, true, true),
+        ] {
+            let changes = apply(&settings("{}"), settings(text), Stage::Running).1;
+            assert_eq!(changes.concern_records(), records, "{text}");
+            assert_eq!(changes.concern_etcd(), etcd, "{text}");
+        }
+    }
+}
