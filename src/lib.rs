@@ -26,6 +26,8 @@ pub mod hostname;
 mod lines;
 pub mod logging;
 pub mod metadata;
+pub mod metrics;
+pub mod observed;
 pub mod records;
 pub mod run;
 pub mod secret;

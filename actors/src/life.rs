@@ -66,6 +66,12 @@ impl Exhausted {
 #[rtype(result = "()")]
 pub struct Fall;
 
+/// Makes an actor take no message for so long: for tests of what shows that.
+#[cfg(feature = "test-hooks")]
+#[derive(Clone, Debug, actix::Message)]
+#[rtype(result = "()")]
+pub struct Dawdle(pub Duration);
+
 /// The running core. Dropping it ends the actors at once; [`Core::stop`] in order.
 pub struct Core<S: ContainerSource, R: RecordStore> {
     poller: Seat<DockerPoller<S, R>>,
@@ -228,6 +234,12 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
     #[cfg(feature = "test-hooks")]
     pub fn fell_registry(&self) {
         self.registry.tell(Fall);
+    }
+
+    /// Makes the inserter take no message for so long.
+    #[cfg(feature = "test-hooks")]
+    pub fn slow_inserter(&self, time: Duration) {
+        self.inserter.tell(Dawdle(time));
     }
 
     /// Has the poller list now.

@@ -578,3 +578,12 @@ impl<R: RecordStore> Handler<ReportRecords> for EtcdInserter<R> {
         MessageResult(self.ledger.report())
     }
 }
+
+#[cfg(feature = "test-hooks")]
+impl<R: RecordStore> Handler<crate::life::Dawdle> for EtcdInserter<R> {
+    type Result = ();
+
+    fn handle(&mut self, dawdle: crate::life::Dawdle, context: &mut Self::Context) {
+        context.wait(tokio::time::sleep(dawdle.0).into_actor(self));
+    }
+}
