@@ -28,6 +28,8 @@ mod lines;
 pub mod logging;
 pub mod mailboxes;
 pub mod metadata;
+pub mod metrics;
+pub mod observed;
 pub mod records;
 pub mod run;
 pub mod secret;
