@@ -88,7 +88,7 @@ fn it_loads_and_shows_a_container_as_soon_as_it_starts_and_its_end() {
     assert!(record.contains(&format!("skydns/local/skydns/{name}")), "{record}");
     assert!(record.contains(&format!("\"port\":{}", container.published("80/tcp"))), "{record}");
     browser.shows("the change", "#changes tbody", |text| text.contains("record put"));
-    browser.shows("the count", "#health", |text| text.contains("1 live"));
+    browser.shows("the count", "#health", |text| text.contains("1 record live"));
 
     // Rows are kept, and so does what a person has marked in them stay.
     browser.run("document.querySelector('#records tbody tr').mark = 'kept'");
