@@ -16,18 +16,19 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::container::{ContainerId, ContainerRow};
-use crate::courier::Courier;
+use crate::courier::{Courier, earlier};
 use crate::failures::Failures;
 use crate::hearsay::Hearsay;
 use crate::inserter::{Domain, EtcdInserter, Roster};
-use crate::life::Exhausted;
+use crate::life::{Exhausted, Pulse};
 use crate::meter::Meter;
 use crate::metered::{AbortOnDrop, Metered, MeteredContext};
+use crate::observe::{ChangeKind, RecentChange};
 use crate::source::{ContainerSource, Event, Happening};
 use crate::store::RecordStore;
 use crate::watcher::{
-    ContainerReport, ContainerWatcher, CountRecords, Departed, Departure, Look, NetworkPath,
-    Report, Retell, WatcherSetup,
+    ContainerReport, ContainerWatcher, CountRecords, Departed, Departure, HasTold, Look,
+    NetworkPath, Report, Retell, WatcherSetup,
 };
 
 static METER: Meter = Meter::new("Registry", 64);
@@ -135,6 +136,12 @@ pub struct InserterRebuilt;
 #[rtype(result = "Vec<ContainerReport>")]
 pub struct ReportContainers;
 
+/// Asks whether Docker was listed, and all that are watched were inspected and have told
+/// the inserter what follows.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct AllInspected;
+
 /// One container under watch.
 struct Watched<S: ContainerSource, R: RecordStore> {
     name: String,
@@ -172,11 +179,13 @@ impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
         }
     }
 
-    /// Hands the watcher what is newest. One that lies fallen gets it when it is replaced.
-    fn tell(&mut self) {
+    /// Hands the watcher what is newest, first told of at `since`. One that lies fallen gets
+    /// it when it is replaced.
+    fn tell(&mut self, since: Option<Instant>) {
         self.told += 1;
-        if let Some(looks) = &mut self.looks {
-            looks.bring(self.newest.clone());
+        match &mut self.looks {
+            Some(looks) => looks.bring(Look { since, ..self.newest.clone() }),
+            None => self.newest.since = earlier(self.newest.since, since),
         }
     }
 
@@ -189,9 +198,9 @@ impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
     }
 
     /// Has the container inspected, whatever its row says.
-    fn stir(&mut self) {
+    fn stir(&mut self, since: Option<Instant>) {
         self.newest.stirs += 1;
-        self.tell();
+        self.tell(since);
     }
 }
 
@@ -238,6 +247,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     fn spawn_watcher(&mut self, id: &ContainerId, context: &mut MeteredContext<Self>) {
         let Some(watched) = self.watched.get_mut(id) else { return };
         let (setup, newest) = (Rc::clone(&self.setup), watched.newest.clone());
+        watched.newest.since = None;
         let watcher = ContainerWatcher::new(setup, id.clone(), &watched.name, newest);
         let (address, task) = MeteredContext::start(watcher);
         let receiver = address.clone();
@@ -291,7 +301,13 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
 
     /// Has the watcher, or in its place the registry itself, withdraw what the
     /// container offered; forgets the container once that has reached the inserter.
-    fn see_off(&mut self, id: &ContainerId, asked: Instant, context: &mut MeteredContext<Self>) {
+    fn see_off(
+        &mut self,
+        id: &ContainerId,
+        asked: Instant,
+        since: Option<Instant>,
+        context: &mut MeteredContext<Self>,
+    ) {
         let Some(watched) = self.watched.get_mut(id) else { return };
         let (told, watcher) = (watched.told, watched.watcher.clone());
         if watcher.is_none() && watched.newest.hearsay.named_after(asked) {
@@ -299,10 +315,11 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
             return;
         }
         watched.departing = true;
-        let (inserter, gone) = (self.setup.inserter.clone(), Domain::nothing(id.clone()));
+        let gone = Domain { since, ..Domain::nothing(id.clone()) };
+        let inserter = self.setup.inserter.clone();
         let departure = async move {
             match watcher {
-                Some(watcher) => watcher.send(Departed { asked }).await,
+                Some(watcher) => watcher.send(Departed { asked, since }).await,
                 None => {
                     inserter.deliver(gone).await;
                     Ok(Departure::Withdrawn)
@@ -316,7 +333,10 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
                 let withdrawn = matches!(departure, Ok(Departure::Withdrawn));
                 let came_back = registry.watched.get(&id).is_none_or(|now| now.told != told);
                 if withdrawn && !came_back {
-                    registry.watched.remove(&id);
+                    if let Some(gone) = registry.watched.remove(&id) {
+                        let change = RecentChange::now(ChangeKind::ContainerGone);
+                        registry.setup.chronicle.note(change.of(&id, &gone.name));
+                    }
                     registry.roster = None;
                 } else if let Some(watched) = registry.watched.get_mut(&id) {
                     watched.departing = false;
@@ -327,11 +347,11 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
 
     /// A container in another's network shows no change of that other in its own row. It
     /// may be in it by way of a third.
-    fn stir_dependents(&mut self, changed: &ContainerId) {
+    fn stir_dependents(&mut self, changed: &ContainerId, since: Option<Instant>) {
         let name = self.watched.get(changed).map(|watched| watched.name.clone());
         for watched in self.watched.values_mut() {
             if !watched.departing && watched.path.leads_by(changed, name.as_deref()) {
-                watched.stir();
+                watched.stir(since);
             }
         }
     }
@@ -357,7 +377,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         let orphaned = all.iter().filter(|(_, watched)| is_orphaned(watched));
         for id in orphaned.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             if let Some(watched) = self.watched.get_mut(&id) {
-                watched.stir();
+                watched.stir(None);
             }
         }
     }
@@ -372,6 +392,12 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         self.listed.is_none_or(|listed| hearsay.named_after(listed))
     }
 
+    /// Since when a listing's news are known, where they are: an event that had told of them
+    /// said so itself, and what the first listing tells is no change.
+    fn news_since(&self, is_foretold: bool) -> Option<Instant> {
+        (self.listed.is_some() && !is_foretold).then(Instant::now)
+    }
+
     fn watch(
         &mut self,
         id: &ContainerId,
@@ -381,6 +407,8 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         if let Some(known) = self.hearsays.borrow().get(id) {
             watched.newest.hearsay.clone_from(known);
         }
+        let change = RecentChange::now(ChangeKind::ContainerSeen).of(id, &watched.name);
+        self.setup.chronicle.note(change);
         self.watched.insert(id.clone(), watched);
         self.roster = None;
         self.spawn_watcher(id, context);
@@ -427,15 +455,17 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerSeen> for Registry<S, 
         let row = message.row;
         let id = row.id.clone();
         let foretold = self.watched.get(&id).is_some_and(|watched| self.is_foretold(watched));
+        let since = self.news_since(foretold);
         if let Some(watched) = self.watched.get_mut(&id) {
             watched.take_row(row);
-            watched.tell();
+            watched.tell(since);
         } else {
             let mut watched = Watched::new(row.name.clone());
             watched.take_row(row);
+            watched.newest.since = since;
             self.watch(&id, watched, context);
         }
-        self.stir_dependents(&id);
+        self.stir_dependents(&id, since);
         foretold
     }
 }
@@ -446,8 +476,9 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerGone> for Registry<S, 
     fn handle(&mut self, message: ContainerGone, context: &mut Self::Context) -> bool {
         let id = message.container;
         let foretold = self.watched.get(&id).is_some_and(|watched| self.is_foretold(watched));
-        self.see_off(&id, message.asked, context);
-        self.stir_dependents(&id);
+        let since = self.news_since(foretold);
+        self.see_off(&id, message.asked, since, context);
+        self.stir_dependents(&id, since);
         foretold
     }
 }
@@ -465,7 +496,9 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerNamed> for Registry<S,
             if matches!(event.what, Happening::Started | Happening::Signalled(_)) {
                 let name = event.name.clone().unwrap_or_else(|| id.to_string());
                 self.hearsays.borrow_mut().entry(id.clone()).or_default().note(&event, now);
-                self.watch(&id, Watched::new(name), context);
+                let mut watched = Watched::new(name);
+                watched.newest.since = Some(now);
+                self.watch(&id, watched, context);
             }
             return;
         };
@@ -473,13 +506,13 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerNamed> for Registry<S,
         watched.newest.hearsay.note(&event, now);
         self.hearsays.borrow_mut().insert(id.clone(), watched.newest.hearsay.clone());
         match event.what {
-            Happening::Started if !planted!(StartNotInspected) => watched.stir(),
+            Happening::Started if !planted!(StartNotInspected) => watched.stir(Some(now)),
             // What changes about one that ended is looked at when it is started again.
-            Happening::Changed if !was_down => watched.stir(),
-            _ => watched.tell(),
+            Happening::Changed if !was_down => watched.stir(Some(now)),
+            _ => watched.tell(Some(now)),
         }
         if !matches!(event.what, Happening::Signalled(_)) {
-            self.stir_dependents(&id);
+            self.stir_dependents(&id, Some(now));
         }
     }
 }
@@ -547,15 +580,58 @@ impl<S: ContainerSource, R: RecordStore> Handler<ReportContainers> for Registry<
     type Result = actix::ResponseFuture<Vec<ContainerReport>>;
 
     fn handle(&mut self, _: ReportContainers, _: &mut Self::Context) -> Self::Result {
-        let watchers: Vec<_> =
-            self.watched.values().filter_map(|watched| watched.watcher.clone()).collect();
+        let known = |(id, watched): (&ContainerId, &Watched<S, R>)| {
+            (watched.watcher.clone(), ContainerReport::of_fallen(id.clone(), watched.name.clone()))
+        };
+        let watched: Vec<_> = self.watched.iter().map(known).collect();
         Box::pin(async move {
-            let mut reports = Vec::with_capacity(watchers.len());
-            for watcher in watchers {
-                reports.extend(watcher.send(Report).await);
+            let mut reports = Vec::with_capacity(watched.len());
+            for (watcher, fallen) in watched {
+                let report = match watcher {
+                    Some(watcher) => watcher.send(Report).await.unwrap_or(fallen),
+                    None => fallen,
+                };
+                reports.push(report);
             }
             reports
         })
+    }
+}
+
+impl<S: ContainerSource, R: RecordStore> Handler<AllInspected> for Registry<S, R> {
+    type Result = actix::ResponseFuture<bool>;
+
+    fn handle(&mut self, _: AllInspected, _: &mut Self::Context) -> Self::Result {
+        let watchers: Vec<_> =
+            self.watched.values().map(|watched| watched.watcher.clone()).collect();
+        let listed = self.listed.is_some();
+        Box::pin(async move {
+            for watcher in watchers {
+                // One that lies fallen knows nothing.
+                let Some(watcher) = watcher else { return false };
+                if !watcher.send(HasTold).await.unwrap_or(false) {
+                    return false;
+                }
+            }
+            listed
+        })
+    }
+}
+
+impl<S: ContainerSource, R: RecordStore> Handler<Pulse> for Registry<S, R> {
+    type Result = MessageResult<Pulse>;
+
+    fn handle(&mut self, _: Pulse, _: &mut Self::Context) -> Self::Result {
+        MessageResult(None)
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+impl<S: ContainerSource, R: RecordStore> Handler<crate::life::Hang> for Registry<S, R> {
+    type Result = ();
+
+    fn handle(&mut self, _: crate::life::Hang, context: &mut Self::Context) {
+        context.wait(std::future::pending().into_actor(self));
     }
 }
 
