@@ -84,6 +84,11 @@ impl<M: Supersede + 'static> Courier<M> {
         self.task = Some(AbortOnDrop::new(&task));
     }
 
+    /// Whether all that was brought is delivered.
+    pub fn is_idle(&self) -> bool {
+        !self.bag.under_way.get()
+    }
+
     /// Waits until all that was brought is delivered.
     pub fn emptied(&self) -> impl Future<Output = ()> + 'static {
         let bag = Rc::clone(&self.bag);

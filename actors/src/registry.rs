@@ -20,15 +20,15 @@ use crate::courier::{Courier, earlier};
 use crate::failures::Failures;
 use crate::hearsay::Hearsay;
 use crate::inserter::{Domain, EtcdInserter, Roster};
-use crate::life::Exhausted;
+use crate::life::{Exhausted, Pulse};
 use crate::meter::Meter;
 use crate::metered::{AbortOnDrop, Metered, MeteredContext};
 use crate::observe::{ChangeKind, RecentChange};
 use crate::source::{ContainerSource, Event, Happening};
 use crate::store::RecordStore;
 use crate::watcher::{
-    ContainerReport, ContainerWatcher, CountRecords, Departed, Departure, Look, NetworkPath,
-    Report, Retell, WatcherSetup,
+    ContainerReport, ContainerWatcher, CountRecords, Departed, Departure, HasTold, Look,
+    NetworkPath, Report, Retell, WatcherSetup,
 };
 
 static METER: Meter = Meter::new("Registry", 64);
@@ -135,6 +135,12 @@ pub struct InserterRebuilt;
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<ContainerReport>")]
 pub struct ReportContainers;
+
+/// Asks whether Docker was listed, and all that are watched were inspected and have told
+/// the inserter what follows.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct AllInspected;
 
 /// One container under watch.
 struct Watched<S: ContainerSource, R: RecordStore> {
@@ -589,6 +595,43 @@ impl<S: ContainerSource, R: RecordStore> Handler<ReportContainers> for Registry<
             }
             reports
         })
+    }
+}
+
+impl<S: ContainerSource, R: RecordStore> Handler<AllInspected> for Registry<S, R> {
+    type Result = actix::ResponseFuture<bool>;
+
+    fn handle(&mut self, _: AllInspected, _: &mut Self::Context) -> Self::Result {
+        let watchers: Vec<_> =
+            self.watched.values().map(|watched| watched.watcher.clone()).collect();
+        let listed = self.listed.is_some();
+        Box::pin(async move {
+            for watcher in watchers {
+                // One that lies fallen knows nothing.
+                let Some(watcher) = watcher else { return false };
+                if !watcher.send(HasTold).await.unwrap_or(false) {
+                    return false;
+                }
+            }
+            listed
+        })
+    }
+}
+
+impl<S: ContainerSource, R: RecordStore> Handler<Pulse> for Registry<S, R> {
+    type Result = MessageResult<Pulse>;
+
+    fn handle(&mut self, _: Pulse, _: &mut Self::Context) -> Self::Result {
+        MessageResult(None)
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+impl<S: ContainerSource, R: RecordStore> Handler<crate::life::Hang> for Registry<S, R> {
+    type Result = ();
+
+    fn handle(&mut self, _: crate::life::Hang, context: &mut Self::Context) {
+        context.wait(std::future::pending().into_actor(self));
     }
 }
 

@@ -127,6 +127,11 @@ pub struct Retell;
 #[rtype(result = "usize")]
 pub struct CountRecords;
 
+/// Asks whether the container was inspected, and what follows is with the inserter.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct HasTold;
+
 /// Asks for what the watcher knows.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "ContainerReport")]
@@ -555,6 +560,14 @@ impl<S: ContainerSource, R: RecordStore> Handler<CountRecords> for ContainerWatc
 
     fn handle(&mut self, _: CountRecords, _: &mut Self::Context) -> usize {
         self.domain.as_ref().map_or(0, |domain| domain.wanted.len())
+    }
+}
+
+impl<S: ContainerSource, R: RecordStore> Handler<HasTold> for ContainerWatcher<S, R> {
+    type Result = bool;
+
+    fn handle(&mut self, _: HasTold, _: &mut Self::Context) -> bool {
+        self.settled_stirs.is_some() && self.failures == 0 && self.courier.is_idle()
     }
 }
 

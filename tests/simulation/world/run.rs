@@ -220,8 +220,13 @@ impl World {
         if let Some((until, left)) = ails.stranger
             && now < until
         {
-            // Once it is listed twice it may be believed.
-            if left > 1 { judge.docker_lies() } else { judge.docker_is_bad() }
+            // Once it is listed twice it may be believed. And of two that ask, each may get the
+            // answer that was meant to warn the other.
+            if left > 1 || self.twin.is_some() {
+                judge.docker_lies()
+            } else {
+                judge.docker_is_bad()
+            }
         }
         let etcd = self.etcd.borrow();
         let ails = &etcd.ails;
