@@ -39,3 +39,4 @@ pub mod stamp;
 pub mod suspend;
 pub mod systemd;
 pub mod tls;
+pub mod version;
