@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use highhock::metrics::{Build, CoreReading, Format, Process, Reading, ReloadCounts, render};
+use highhock::metrics::{Build, CoreReading, Format, Process, Reading, render};
 use highhock::observed::Requests;
+use highhock::run::Reloads;
 use highhock_actors::meter::{MessageReading, Meter, Timing, TimingReading};
 use highhock_actors::observe::{
     ContainerState, DockerStanding, RecordsStanding, Standing, StoreStanding,
@@ -65,7 +66,7 @@ fn reading() -> Reading {
         process: Process::now(),
         docker: Requests::of_docker().read(),
         etcd: Requests::of_etcd().read(),
-        reloads: ReloadCounts { ok: 2, refused: 1, last_success: Some(SystemTime::now()) },
+        reloads: Reloads { ok: 2, refused: 1, last_success: Some(SystemTime::now()) },
         core: Some(CoreReading { standing, meters, now: (now, SystemTime::now()) }),
     }
 }
