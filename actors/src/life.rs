@@ -85,17 +85,17 @@ pub struct Pulse;
 #[rtype(result = "()")]
 pub struct Fall;
 
-/// Makes an actor take no message for so long: for tests of what shows that.
-#[cfg(feature = "test-hooks")]
-#[derive(Clone, Debug, actix::Message)]
-#[rtype(result = "()")]
-pub struct Dawdle(pub Duration);
-
 /// Makes an actor answer nothing any more: for tests of what notices it.
 #[cfg(feature = "test-hooks")]
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]
 pub struct Hang;
+
+/// Makes an actor take no message for so long: for tests of what shows that.
+#[cfg(feature = "test-hooks")]
+#[derive(Clone, Debug, actix::Message)]
+#[rtype(result = "()")]
+pub struct Dawdle(pub Duration);
 
 /// The running core. Dropping it ends the actors at once; [`Core::stop`] in order.
 pub struct Core<S: ContainerSource, R: RecordStore> {
@@ -307,12 +307,6 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         self.registry.tell(Fall);
     }
 
-    /// Makes the inserter take no message for so long.
-    #[cfg(feature = "test-hooks")]
-    pub fn slow_inserter(&self, time: Duration) {
-        self.inserter.tell(Dawdle(time));
-    }
-
     /// Makes the actor of this name answer nothing any more.
     #[cfg(feature = "test-hooks")]
     pub fn hang(&self, actor: &str) {
@@ -321,6 +315,12 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
             "Registry" => self.registry.tell(Hang),
             _ => self.inserter.tell(Hang),
         }
+    }
+
+    /// Makes the inserter take no message for so long.
+    #[cfg(feature = "test-hooks")]
+    pub fn slow_inserter(&self, time: Duration) {
+        self.inserter.tell(Dawdle(time));
     }
 
     /// Has the poller list now.

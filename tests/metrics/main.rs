@@ -1,6 +1,11 @@
 //! What is measured, as Prometheus's own tools read it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod daemon;
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -82,9 +87,9 @@ fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
     text.lines().filter(|line| line.starts_with(name)).collect()
 }
 
-#[test]
-fn promtool_is_content() {
-    let text = render(reading(), Format::Prometheus);
+/// Pipes a text through `promtool check metrics`.
+#[track_caller]
+fn promtool_is_content_with(text: &str) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -95,7 +100,12 @@ fn promtool_is_content() {
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+}
+
+#[test]
+fn promtool_is_content_with_every_family() {
+    promtool_is_content_with(&render(reading(), Format::Prometheus));
 }
 
 #[test]
