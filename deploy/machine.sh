@@ -99,6 +99,7 @@ packages_of() {
     etcd) say etcd-server ;;
     ip) say iproute2 ;;
     podman) say "podman $(package_or_older netavark containernetworking-plugins)" ;;
+    promtool) say prometheus ;;
     *) say "$1" ;;
     esac
 }
@@ -123,6 +124,7 @@ purpose_of() {
     ip) say "to find and tidy up the host's network interfaces" ;;
     iptables) say "for Docker's published ports" ;;
     podman) say "the other engine that speaks Docker's API" ;;
+    promtool) say 'to read metrics as Prometheus does' ;;
     runc) say 'to run containers with Podman' ;;
     *) say "the command $1" ;;
     esac
