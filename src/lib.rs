@@ -29,6 +29,7 @@ pub mod logging;
 pub mod mailboxes;
 pub mod metadata;
 pub mod metrics;
+mod moment;
 pub mod observed;
 pub mod records;
 pub mod run;

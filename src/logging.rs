@@ -8,13 +8,12 @@ use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use slog::{Drain, FnValue, Level, Logger, Never, OwnedKVList, PushFnValue, Record, error, o};
 use slog_term::FullFormat;
-use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
+use crate::moment::rfc3339;
 use crate::settings::{Log, LogFormat, LogLevel};
 pub use last::{LastLine, LastLines};
 use line::Line;
@@ -90,10 +89,7 @@ fn level_of(record: &Record<'_>) -> LogLevel {
 }
 
 fn now() -> String {
-    // Always three digits, so that lines sort by their text.
-    const MILLISECONDS: &[BorrowedFormatItem<'_>] =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    OffsetDateTime::now_utc().format(MILLISECONDS).unwrap_or_default()
+    rfc3339(SystemTime::now())
 }
 
 /// Lets pass what is grave enough, and forgets what can't be written.
@@ -158,6 +154,7 @@ impl Drain for JsonLines {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use time::OffsetDateTime;
     use time::format_description::well_known::Rfc3339;
 
     use super::*;

@@ -159,7 +159,11 @@ fn reload<'a>(life: &'a Life, cores: &Cores<'_>, coming: &mut Option<Coming<'a>>
             life.waits_for_nobody();
             *coming = None;
         }
-        (Reread::Nothing, None) => {}
+        // What is on its way would bring the settings of before with it.
+        (Reread::Nothing, None) => {
+            let settled = settle(life, life.settings()).boxed_local();
+            *coming = Some(Coming { settled, changes: None });
+        }
         (Reread::Core(settings, changes), Some(told)) => {
             let etcd_is_new = changes.concern_etcd();
             let settled = settle_again(life, settings, told.clone(), etcd_is_new).boxed_local();

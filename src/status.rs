@@ -16,7 +16,9 @@ pub fn write_table(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     let since = |time: &Option<String>| time.as_deref().and_then(|time| ago(time, &summary.now));
     let mut line = |subject: &str, text: &dyn Display| writeln!(out, "{subject:<12} {text}");
     let up = ago(&summary.started, &summary.now).unwrap_or_default();
-    line("highhock", &format_args!("{} on {}, started {up}", summary.version, summary.host))?;
+    let commit = summary.commit.iter().map(|commit| format!(" ({commit})")).collect::<String>();
+    let Summary { version, host, .. } = summary;
+    line("highhock", &format_args!("{version}{commit} on {host}, started {up}"))?;
     match &summary.reason {
         None => line("ready", &"yes")?,
         Some(reason) => line("ready", &format_args!("NO: {}", plain(reason)))?,
@@ -100,6 +102,7 @@ mod tests {
     fn summary() -> Summary {
         Summary {
             version: "0.1.0".into(),
+            commit: None,
             host: "web-1".into(),
             now: "2026-01-01T10:00:00Z".into(),
             started: "2026-01-01T08:00:00Z".into(),

@@ -9,10 +9,9 @@ use highhock_actors::{RecordReport, StandbyReason};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
+use crate::moment::rfc3339;
 use crate::settings::EffectiveKey;
 
 /// An actor type's mailbox.
@@ -224,11 +223,4 @@ impl From<EffectiveKey> for ConfigRow {
 pub(super) fn on_the_clock(then: Instant) -> SystemTime {
     let now = SystemTime::now();
     now.checked_sub(then.elapsed()).unwrap_or(now)
-}
-
-/// A time as RFC 3339 has it, in UTC, to the millisecond.
-pub(super) fn rfc3339(time: SystemTime) -> String {
-    let time = OffsetDateTime::from(time);
-    let to_the_millisecond = time.replace_millisecond(time.millisecond()).unwrap_or(time);
-    to_the_millisecond.format(&Rfc3339).unwrap_or_default()
 }

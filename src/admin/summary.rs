@@ -8,15 +8,19 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::desk::NoAnswer;
-use super::rows::{on_the_clock, rfc3339};
+use super::rows::on_the_clock;
 use crate::hostname::machine_name;
 use crate::logging::LastLine;
+use crate::moment::rfc3339;
+use crate::version;
 
 /// How it goes with the daemon. Times are as RFC 3339 has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The program's version.
     pub version: String,
+    /// The commit that it was built from, where that is known.
+    pub commit: Option<String>,
     /// This machine's name.
     pub host: String,
     /// What this machine's clock shows.
@@ -112,7 +116,8 @@ impl Summary {
         let containers = standing.iter().flat_map(|standing| &standing.containers);
         let containers = containers.filter(|(_, count)| *count > 0);
         Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version::VERSION.to_owned(),
+            commit: version::COMMIT.filter(|commit| !commit.is_empty()).map(str::to_owned),
             host: machine_name().unwrap_or_default(),
             now: rfc3339(SystemTime::now()),
             started: rfc3339(started),

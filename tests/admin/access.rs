@@ -3,6 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::support::admin::Admin;
+use crate::support::daemon::Highhock;
+use crate::support::etcd::Etcd;
 use crate::support::{TempDir, eventually};
 use crate::{alone, shown};
 
@@ -126,4 +129,49 @@ fn with_leave_to_be_read_by_all_it_hides_its_settings() {
     let answer = admin.get("/config");
     assert_eq!(answer.status, 403);
     assert!(answer.json()["reason"].as_str().unwrap().contains("admin.allowRemote"));
+}
+
+#[test]
+fn token_address_and_what_is_shown_of_the_settings_follow_a_reload() {
+    let etcd = Etcd::start();
+    let highhock = Highhock::new(&etcd.url()).without("--docker-poll");
+    let highhock = highhock.without("--admin-listen");
+    let [first, second] = [Admin::on_loopback(), Admin::on_loopback()];
+    let config = |admin: Admin, rest: &str| {
+        format!(r#"{{"admin": {{"listen": "{}"{rest}}}, "docker": {{"poll": 2}}}}"#, admin.listen())
+    };
+    let daemon = highhock.config(&config(first, "")).start();
+    let poll = |admin: Admin, headers: &[&str]| {
+        let rows = admin.get_with("/config", headers).json();
+        let row = rows.as_array().unwrap().iter().find(|row| row["key"] == "docker.poll");
+        row.unwrap().clone()
+    };
+    assert_eq!(
+        (&poll(first, &[])["layer"], &poll(first, &[])["value"]),
+        (&"file".into(), &2.into())
+    );
+
+    let bearer = ["Authorization: Bearer hunter2"];
+    daemon.reloads(&config(first, r#", "token": "hunter2""#));
+    eventually("the token is asked for", PATIENCE, || {
+        (first.get("/config").status == 401).then_some(())
+    });
+    assert_eq!(first.get_with("/config", &bearer).status, 200);
+
+    daemon.reloads(&config(second, r#", "token": "hunter2""#).replace("2}}", "3}}"));
+    assert_eq!(poll(second, &bearer)["value"], 3);
+    eventually("the old address is left", PATIENCE, || {
+        first.send(&["GET / HTTP/1.1", "Host: localhost"]).is_none().then_some(())
+    });
+
+    // What can't be used changes nothing.
+    daemon.reload(r#"{"admin": {"listen": "0.0.0.0:9465"}}"#);
+    daemon.says(&["the configuration has a fault", "can be reached from elsewhere"]);
+    daemon.reload(r#"{"admin": {"tokenFile": "/nonexistent/token"}}"#);
+    daemon.says(&["the configuration has a fault", "/nonexistent/token"]);
+    assert_eq!(poll(second, &bearer)["value"], 3);
+    daemon.reloads(r#"{"admin": {"listen": ""}}"#);
+    eventually("it is shown nowhere", PATIENCE, || {
+        second.send(&["GET / HTTP/1.1", "Host: localhost"]).is_none().then_some(())
+    });
 }

@@ -1,0 +1,28 @@
+//! Moments of the clock on the wall, as text.
+
+use std::time::SystemTime;
+
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+/// A moment as RFC 3339 has it, in UTC, always with three digits behind the second: so that
+/// moments sort by their text.
+pub(crate) fn rfc3339(moment: SystemTime) -> String {
+    const MILLISECONDS: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    OffsetDateTime::from(moment).format(MILLISECONDS).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn a_moment_has_three_digits_behind_its_second() {
+        let moment = UNIX_EPOCH + Duration::from_millis(1_000_000_000_120);
+        assert_eq!(rfc3339(moment), "2001-09-09T01:46:40.120Z");
+    }
+}
