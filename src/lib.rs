@@ -15,6 +15,7 @@ mod support;
 #[cfg(test)]
 extern crate self as highhock;
 
+pub mod admin;
 pub mod check;
 pub mod cli;
 pub mod docker;
@@ -34,4 +35,5 @@ pub mod settle;
 pub mod signals;
 pub mod stamp;
 pub mod suspend;
+pub mod systemd;
 pub mod tls;

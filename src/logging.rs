@@ -1,11 +1,13 @@
 //! Where log lines go: to standard error, for people or as JSON, by the names of
 //! the eight levels that operators know.
 
+mod last;
 mod line;
 
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use slog::{Drain, FnValue, Level, Logger, Never, OwnedKVList, PushFnValue, Record, error, o};
 use slog_term::FullFormat;
@@ -14,29 +16,45 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use crate::settings::{Log, LogFormat, LogLevel};
+pub use last::{LastLine, LastLines};
 use line::Line;
 
-/// A logger to standard error.
-pub fn logger(log: Log) -> Logger {
+/// A logger to standard error, and what changes it while the program runs.
+pub fn logger(log: Log) -> (Logger, Dial) {
     let colours = io::stderr().is_terminal();
     logger_to(Box::new(io::stderr()), log, colours)
 }
 
 /// A logger to somewhere else. Lines are written one at a time, each in one go;
 /// one that can't be written is lost, and nothing else happens.
-pub fn logger_to(out: Box<dyn Write + Send>, log: Log, colours: bool) -> Logger {
-    let out = Out(Mutex::new(out));
-    let threshold = log.level;
-    match log.format {
-        LogFormat::Terminal => {
-            let drain = FullFormat::new(Line { out, colours })
-                .use_custom_timestamp(|io| write!(io, "{}", now()))
-                .use_custom_header_print(line::print_header)
-                .use_original_order()
-                .build();
-            Logger::root(Threshold { threshold, drain }, o!())
-        }
-        LogFormat::Json => Logger::root(Threshold { threshold, drain: JsonLines(out) }, o!()),
+pub fn logger_to(out: Box<dyn Write + Send>, log: Log, colours: bool) -> (Logger, Dial) {
+    let out = Arc::new(Out(Mutex::new(out)));
+    let terminal = FullFormat::new(Line { out: Arc::clone(&out), colours })
+        .use_custom_timestamp(|io| write!(io, "{}", now()))
+        .use_custom_header_print(line::print_header)
+        .use_original_order()
+        .build();
+    let dial = Dial::default();
+    dial.set(log);
+    (Logger::root(Lines { dial: dial.clone(), terminal, json: JsonLines(out) }, o!()), dial)
+}
+
+/// How much is logged and how a line looks: for all loggers that come of one.
+#[derive(Clone, Default)]
+pub struct Dial(Arc<Turned>);
+
+#[derive(Default)]
+struct Turned {
+    /// The least grave level that passes, as its place among all.
+    threshold: AtomicU8,
+    as_json: AtomicBool,
+}
+
+impl Dial {
+    /// Changes both, from the next line on.
+    pub fn set(&self, log: Log) {
+        self.0.threshold.store(log.level as u8, Relaxed);
+        self.0.as_json.store(log.format == LogFormat::Json, Relaxed);
     }
 }
 
@@ -79,18 +97,25 @@ fn now() -> String {
 }
 
 /// Lets pass what is grave enough, and forgets what can't be written.
-struct Threshold<D> {
-    threshold: LogLevel,
-    drain: D,
+struct Lines<T> {
+    dial: Dial,
+    terminal: T,
+    json: JsonLines,
 }
 
-impl<D: Drain> Drain for Threshold<D> {
+impl<T: Drain> Drain for Lines<T> {
     type Ok = ();
     type Err = Never;
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
-        if level_of(record) >= self.threshold {
-            let _ = self.drain.log(record, values);
+        let Turned { threshold, as_json } = &*self.dial.0;
+        if (level_of(record) as u8) < threshold.load(Relaxed) {
+            return Ok(());
+        }
+        if as_json.load(Relaxed) {
+            let _ = self.json.log(record, values);
+        } else {
+            let _ = self.terminal.log(record, values);
         }
         Ok(())
     }
@@ -109,7 +134,7 @@ impl Out {
 }
 
 /// A JSON object a line: when, how grave, what, then the fields.
-struct JsonLines(Out);
+struct JsonLines(Arc<Out>);
 
 impl Drain for JsonLines {
     type Ok = ();
@@ -158,7 +183,7 @@ mod tests {
 
     fn with(level: LogLevel, format: LogFormat, colours: bool, act: impl FnOnce(Logger)) -> String {
         let out = Shared::default();
-        act(logger_to(Box::new(out.clone()), Log { level, format }, colours));
+        act(logger_to(Box::new(out.clone()), Log { level, format }, colours).0);
         out.text()
     }
 
@@ -215,6 +240,22 @@ mod tests {
     }
 
     #[test]
+    fn level_and_format_can_be_changed_for_loggers_that_are_there() {
+        let out = Shared::default();
+        let log = Log { level: LogLevel::Notice, format: LogFormat::Terminal };
+        let (root, dial) = logger_to(Box::new(out.clone()), log, false);
+        let log = root.new(o!("actor" => "inserter"));
+        debug!(log, "first");
+        dial.set(Log { level: LogLevel::Debug, format: LogFormat::Json });
+        debug!(log, "second");
+        dial.set(Log { level: LogLevel::Error, format: LogFormat::Terminal });
+        slog::warn!(log, "third");
+        let text = out.text();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.starts_with('{') && text.contains("second"), "{text}");
+    }
+
+    #[test]
     fn colours_come_only_where_they_are_wanted() {
         let line = |colours| {
             with(LogLevel::Debug, LogFormat::Terminal, colours, |log| {
@@ -247,7 +288,7 @@ mod tests {
         }
         for format in [LogFormat::Terminal, LogFormat::Json] {
             let log = Log { level: LogLevel::Debug, format };
-            log_at_every_level(&logger_to(Box::new(Full), log, false));
+            log_at_every_level(&logger_to(Box::new(Full), log, false).0);
         }
     }
 
@@ -277,7 +318,8 @@ mod tests {
     #[test]
     #[ignore = "panics on purpose"]
     fn child_that_panics() {
-        install_panic_hook(logger(Log { level: LogLevel::Notice, format: LogFormat::Json }));
+        let log = Log { level: LogLevel::Notice, format: LogFormat::Json };
+        install_panic_hook(logger(log).0);
         let number = 7;
         panic!("on purpose,\n{number} times");
     }

@@ -3,18 +3,22 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
 
+use highhock::admin::{Desk, serve};
 use highhock::check::check;
 use highhock::cli::{self, Command};
 use highhock::host::{self, NoHost, Published};
+use highhock::logging::LastLines;
 use highhock::metadata::Metadata;
-use highhock::run::{Ended, run};
+use highhock::run::{Beginning, Ended, Life, run};
 use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
 use highhock::settle::{NotSettled, ask_engine, ask_etcd, assume_etcd, docker, rules};
 use highhock::signals::Signals;
+use highhock::systemd::Supervisor;
 use highhock::{exit, explain, logging, records};
 use highhock_actors::preview::{Preview, preview};
-use slog::{Logger, warn};
+use slog::{Logger, o, warn};
 
 fn main() -> ExitCode {
     let invocation = match cli::parse(std::env::args_os()) {
@@ -22,12 +26,15 @@ fn main() -> ExitCode {
         Err(answer) => return answer.print().into(),
     };
     let environment = Environment::of_process();
-    let loaded = match settings::load(&invocation.sources(environment.clone())) {
+    let sources = invocation.sources(environment.clone());
+    let loaded = match settings::load(&sources) {
         Ok(loaded) => loaded,
         Err(faults) => return fail(exit::CONFIG, &faults),
     };
-    let Loaded { settings, warnings } = loaded;
-    let log = logging::logger(settings.log);
+    let Loaded { settings, warnings, effective } = loaded;
+    let (log, dial) = logging::logger(settings.log);
+    let lines = LastLines::default();
+    let log = lines.kept_of(&log);
     logging::install_panic_hook(log.clone());
     for warning in &warnings {
         warn!(log, "{}", warning);
@@ -37,7 +44,28 @@ fn main() -> ExitCode {
         let published = host::find(&settings.discovery, &environment, host::interfaces, asked);
         let published = published.await;
         match invocation.command {
-            Command::Run => run_daemon(settings, published, log).await,
+            Command::Run => {
+                let published = match published {
+                    Ok(published) => published,
+                    Err(none) => return fail(exit::UNAVAILABLE, &none),
+                };
+                let supervisor = Supervisor::of(&environment, log.clone());
+                let reread = Box::new(move || settings::load(&sources));
+                let beginning = Beginning {
+                    settings,
+                    effective,
+                    published,
+                    log: log.clone(),
+                    dial,
+                    supervisor,
+                    reread,
+                };
+                let life = Rc::new(Life::new(beginning));
+                let desk = Desk::open(life.clone(), life.in_force(), lines);
+                // It ends with the process.
+                actix_rt::spawn(serve(desk.window(), log.new(o!("edge" => "admin"))));
+                run_daemon(&life).await
+            }
             Command::Check => run_check(&settings, &published, &log).await,
             Command::Records { json, explain } => {
                 let write = match (explain, json) {
@@ -52,25 +80,18 @@ fn main() -> ExitCode {
     })
 }
 
-async fn run_daemon(
-    settings: Settings,
-    published: Result<Published, NoHost>,
-    log: Logger,
-) -> ExitCode {
-    let published = match published {
-        Ok(published) => published,
-        Err(none) => return fail(exit::UNAVAILABLE, &none),
-    };
+async fn run_daemon(life: &Rc<Life>) -> ExitCode {
     let signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return fail(exit::UNAVAILABLE, &format!("catching signals: {error}")),
     };
-    let asked_to_stop = signals.asked_to_stop(log.clone());
-    match run(settings, published, log, asked_to_stop).await {
+    let (reloads, asked_to_stop) = signals.split();
+    match run(life, reloads, asked_to_stop).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(ended @ (Ended::NotSettled(NotSettled::Cluster(_)) | Ended::Docker(_))) => {
-            fail(exit::CONFIG, &ended)
-        }
+        Err(
+            ended
+            @ (Ended::NotSettled(NotSettled::Cluster(_)) | Ended::Docker(_) | Ended::Token(_)),
+        ) => fail(exit::CONFIG, &ended),
         Err(ended @ Ended::NotSettled(_)) => fail(exit::UNAVAILABLE, &ended),
         Err(ended @ Ended::Exhausted(_)) => fail(exit::SOFTWARE, &ended),
     }

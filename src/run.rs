@@ -1,27 +1,33 @@
 //! A whole life of the daemon: from its settings to its clean stop.
 
+mod cores;
+mod life;
+mod reload;
+mod settling;
+mod status;
+
 use std::future::Future;
+use std::rc::Rc;
 use std::time::Duration;
 
-use highhock_actors::backoff::Backoff;
-use highhock_actors::{Core, CoreSettings, Stopped};
-use slog::{Logger, o, warn};
+use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt, Stream, StreamExt};
+use slog::{Logger, error, o};
 
-use crate::docker::Docker;
-use crate::etcd::EtcdStore;
-use crate::host::Published;
-use crate::settings::{OnExit, Settings};
-use crate::settle::{
-    NotSettled, ask_engine, ask_etcd, check_files, docker, lease_family, rules, store,
-};
+use crate::admin::{UnusableToken, check_token};
+use crate::settings::{Changes, Stage};
+use crate::settle::{NotSettled, check_files, docker};
 use crate::suspend;
+use crate::systemd;
 use crate::tls::UnusableFile;
+use cores::Cores;
+pub use life::{Beginning, DaemonCore, Life, Reloads};
+use reload::Reread;
+use settling::{Settled, settle, settle_again};
 
-/// What a clean stop may take at most (SPEC 7).
-const GRACE: Duration = Duration::from_secs(5);
-/// Between two questions to a Docker or an etcd that was away from the start.
-const RETRY: Backoff =
-    Backoff { first: Duration::from_millis(250), factor: 2, cap: Duration::from_secs(1) };
+/// A supervisor is told that the daemon has started when its actors run, or after this,
+/// where Docker or etcd keeps it waiting.
+const READY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why the daemon ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -32,107 +38,137 @@ pub enum Ended {
     /// The settings name a file for TLS with Docker that can't be used.
     #[error(transparent)]
     Docker(#[from] UnusableFile),
+    /// The settings name a file for the token of `admin.listen` that can't be used.
+    #[error(transparent)]
+    Token(#[from] UnusableToken),
     /// An actor fails again and again.
     #[error("{0} failed five times in a minute: see the log for its panics, and report them")]
     Exhausted(&'static str),
 }
 
 /// Runs until `shutdown` is ready, then stops in order. Docker and etcd may be away
-/// at the start, and at any time after.
+/// at the start, and at any time after. With each of `reloads` the configuration is read
+/// again, and what can be applied is.
 ///
 /// # Errors
 /// Where it can't go on. That Docker or etcd doesn't answer is no such reason.
 pub async fn run(
-    settings: Settings,
-    published: Published,
-    log: Logger,
+    life: &Rc<Life>,
+    reloads: impl Stream<Item = ()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Ended> {
-    tokio::pin!(shutdown);
-    let docker = docker(&settings.docker, &log.new(o!("edge" => "docker")))?;
-    let etcd_log = log.new(o!("edge" => "etcd"));
-    check_files(&settings, &etcd_log).map_err(NotSettled::from)?;
+    let log = &life.log;
+    let settings = life.settings();
+    check(life)?;
     notice!(log, "highhock starts"; "version" => env!("CARGO_PKG_VERSION"),
-        "publishes" => published.to_string(),
-        "docker" => docker.endpoint().to_string(), "etcd" => settings.etcd.members());
-    let settled = tokio::select! {
-        settled = async {
-            tokio::try_join!(
-                at_last("docker", &log, async || ask_engine(&docker, &published).await),
-                at_last("etcd", &log, async || ask_etcd(&settings, &etcd_log).await),
-            )
-        } => settled?,
-        () = &mut shutdown => {
-            notice!(log, "stopped before docker and etcd had answered");
-            return Ok(());
-        }
-    };
-    let (engine, etcd) = settled;
-    let rules = rules(&settings, &published, &engine, &etcd)?;
-    notice!(log, "docker answers"; "engine" => &engine.version,
-        "api" => engine.api.to_string(), "hostname" => &rules.hostname);
-    notice!(log, "etcd is spoken to"; "api" => etcd.detected.api.as_str(),
-        "because" => &etcd.detected.why, "domain" => etcd.domain.to_string(),
-        "domain_from" => etcd.domain_from);
-    if etcd.detected.both {
-        notice!(log, "etcd answers both of its APIs, and CoreDNS reads v3 only; \
-            set etcd.api to choose"; "chosen" => etcd.detected.api.as_str());
-    }
-
-    let store = store(&settings, &etcd, &etcd_log).map_err(NotSettled::from)?;
-    let core = CoreSettings {
-        family: lease_family(&rules, &engine),
-        rules,
-        ttl: settings.etcd.ttl,
-        poll: settings.docker.poll,
-        look: settings.docker.poll_container,
-        events: settings.docker.events,
-        drain: settings.discovery.drain,
-    };
-    let core = Core::start(core, docker, store, &log);
+        "publishes" => life.published.to_string(),
+        "docker" => docker(&settings.docker, log)?.endpoint().to_string(),
+        "etcd" => settings.etcd.members());
     let woken = |slept: Duration| {
         notice!(log, "the machine slept; docker and etcd are looked at now";
             "seconds" => slept.as_secs());
-        core.check_now();
+        if let Some(core) = life.core() {
+            core.check_now();
+        }
+    };
+    let tell_supervisor = async {
+        let _ = tokio::time::timeout(READY_AFTER, life.runs_at_last()).await;
+        life.supervisor.ready();
+        systemd::report(&life.supervisor, async || life.status().await).await;
     };
     tokio::select! {
-        () = &mut shutdown => {}
-        actor = core.exhausted() => return Err(Ended::Exhausted(actor)),
-        () = suspend::notice_sleep(suspend::slept_so_far, woken) => {}
+        ended = live(life, reloads, shutdown) => ended,
+        () = suspend::notice_sleep(suspend::slept_so_far, woken) => Ok(()),
+        () = tell_supervisor => Ok(()),
     }
-    stop(core, settings.etcd.on_exit, &log).await;
+}
+
+/// Whether all files that the settings name can be used: an operator should hear of that
+/// at once.
+fn check(life: &Life) -> Result<(), Ended> {
+    let quiet = Logger::root(slog::Discard, o!());
+    docker(&life.settings().docker, &quiet)?;
+    check_token(&life.settings().admin, &quiet)?;
+    Ok(check_files(&life.settings(), &quiet).map_err(NotSettled::from)?)
+}
+
+/// Settings on their way to be in force.
+struct Coming<'a> {
+    settled: LocalBoxFuture<'a, Result<Settled, Ended>>,
+    /// What they change; `None` for the first ones.
+    changes: Option<Changes>,
+}
+
+async fn live(
+    life: &Life,
+    reloads: impl Stream<Item = ()>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Ended> {
+    tokio::pin!(reloads, shutdown);
+    let mut cores = Cores::new(life);
+    let first = settle(life, life.settings()).boxed_local();
+    let mut coming = Some(Coming { settled: first, changes: None });
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            actor = cores.exhausted() => return Err(Ended::Exhausted(actor)),
+            Some(()) = reloads.next() => {
+                life.supervisor.reloading();
+                reload(life, &cores, &mut coming);
+                life.supervisor.ready();
+            }
+            settled = arrived(&mut coming) => {
+                let changes = coming.take().and_then(|coming| coming.changes);
+                match settled {
+                    Ok(settled) => {
+                        cores.succeed(settled).await;
+                        changes.iter().for_each(|changes| reload::tell_applied(life, changes));
+                    }
+                    Err(error) if cores.told().is_none() => return Err(error),
+                    Err(error) => {
+                        error!(life.log, "the configuration can't be applied; the old one stays \
+                            in force"; "error" => %error);
+                        life.count_reload(false);
+                    }
+                }
+            }
+            () = cores.see_off() => cores.forget_left(),
+        }
+    }
+    life.supervisor.stopping();
+    cores.stop(life.settings().etcd.on_exit).await;
     Ok(())
 }
 
-async fn stop(core: Core<Docker, EtcdStore>, on_exit: OnExit, log: &Logger) {
-    notice!(log, "stopping"; "records" => on_exit.as_str());
-    match core.stop(on_exit == OnExit::Remove, GRACE).await {
-        Stopped::Clean => notice!(log, "stopped"),
-        Stopped::Unfinished(unwritten) => {
-            warn!(log, "stopped before all was written; what is in etcd ends with its TTL";
-                "unwritten" => unwritten.map_or("unknown".into(), |count| count.to_string()));
-        }
+async fn arrived(coming: &mut Option<Coming<'_>>) -> Result<Settled, Ended> {
+    match coming {
+        Some(coming) => coming.settled.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 
-/// Asks until there is an answer, or a reason to give up.
-async fn at_last<T>(
-    whom: &'static str,
-    log: &Logger,
-    ask: impl AsyncFn() -> Result<T, NotSettled>,
-) -> Result<T, NotSettled> {
-    let mut failures = 0;
-    loop {
-        let error = match ask().await {
-            Err(error) if error.passes() => error,
-            settled => return settled,
-        };
-        failures += 1;
-        if failures == 1 {
-            warn!(log, "{} does not answer; waiting for it", whom; "error" => %error);
-        } else {
-            info!(log, "{} still does not answer", whom; "error" => %error, "tries" => failures);
+/// Reads the configuration again. What was on its way before is overtaken by what follows
+/// from that.
+fn reload<'a>(life: &'a Life, cores: &Cores<'_>, coming: &mut Option<Coming<'a>>) {
+    let stage = if cores.told().is_some() { Stage::Running } else { Stage::Waiting };
+    match (reload::reread(life, stage), cores.told()) {
+        (Reread::Refused, _) => {}
+        // Nothing else than what runs, or is waited for, is wanted any more.
+        (Reread::Nothing, Some(_)) => {
+            life.waits_for_nobody();
+            *coming = None;
         }
-        tokio::time::sleep(RETRY.wait(failures, fastrand::f64())).await;
+        (Reread::Nothing, None) => {}
+        (Reread::Core(settings, changes), Some(told)) => {
+            let etcd_is_new = changes.concern_etcd();
+            let settled = settle_again(life, settings, told.clone(), etcd_is_new).boxed_local();
+            *coming = Some(Coming { settled, changes: Some(changes) });
+        }
+        (Reread::Core(settings, changes), None) => {
+            life.put_in_force(settings);
+            reload::tell_applied(life, &changes);
+            let settled = settle(life, life.settings()).boxed_local();
+            *coming = Some(Coming { settled, changes: None });
+        }
     }
 }

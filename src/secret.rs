@@ -1,7 +1,11 @@
 //! What nobody may read in a log, an error or a panic: passwords and tokens.
 
+mod file;
+
 use std::fmt;
 use std::path::PathBuf;
+
+pub use file::SecretFile;
 
 /// A text that shows itself only where it is asked to.
 #[derive(Clone, PartialEq, Eq)]

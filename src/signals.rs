@@ -2,7 +2,8 @@
 
 use std::io;
 
-use slog::{Logger, warn};
+use futures_util::Stream;
+use futures_util::stream::unfold;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals, caught from now on.
@@ -25,17 +26,19 @@ impl Signals {
         })
     }
 
-    /// Waits for SIGTERM or SIGINT. SIGHUP, which would end the process, is answered
-    /// with a warning: this version reads its configuration at the start only.
-    pub async fn asked_to_stop(mut self, log: Logger) {
-        loop {
+    /// Each SIGHUP, and what waits for SIGTERM or SIGINT.
+    pub fn split(self) -> (impl Stream<Item = ()>, impl Future<Output = ()>) {
+        let Self { mut terminate, mut interrupt, hangup } = self;
+        let hangups = unfold(hangup, async |mut hangup| {
+            hangup.recv().await;
+            Some(((), hangup))
+        });
+        let asked_to_stop = async move {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => warn!(log,
-                    "SIGHUP: reading the configuration again is not available in this version; \
-                     restart to apply changes, no record is lost by it"),
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
             }
-        }
+        };
+        (hangups, asked_to_stop)
     }
 }

@@ -6,9 +6,21 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::meter::Meter;
 use crate::metered::AbortOnDrop;
+
+/// A state that may take something over from the older one that it replaces.
+pub trait Supersede {
+    /// Takes over what is to be kept of the older one.
+    fn supersede(&mut self, _older: &Self) {}
+}
+
+/// Of two moments that may be known, the earlier.
+pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
 
 type Delivery = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -28,7 +40,7 @@ struct Bag<M> {
     emptied: Notify,
 }
 
-impl<M: 'static> Courier<M> {
+impl<M: Supersede + 'static> Courier<M> {
     /// A courier that hands each state to `deliver` and waits until that is done.
     /// States that a newer one replaced are counted on the receiver's meter.
     pub fn new<F>(receiver: &'static Meter, deliver: impl Fn(M) -> F + 'static) -> Self
@@ -46,13 +58,16 @@ impl<M: 'static> Courier<M> {
     }
 
     /// Takes a state to be delivered, in place of one that still waits.
-    pub fn bring(&mut self, state: M) {
+    pub fn bring(&mut self, mut state: M) {
         if planted!(NewestDropped) && self.bag.under_way.get() {
             return;
         }
-        if self.bag.newest.borrow_mut().replace(state).is_some() {
+        let older = self.bag.newest.borrow_mut().take();
+        if let Some(older) = older {
+            state.supersede(&older);
             self.bag.receiver.count_coalesced();
         }
+        self.bag.newest.replace(Some(state));
         if self.bag.under_way.replace(true) {
             return;
         }
@@ -67,6 +82,11 @@ impl<M: 'static> Courier<M> {
             bag.emptied.notify_waiters();
         });
         self.task = Some(AbortOnDrop::new(&task));
+    }
+
+    /// Whether all that was brought is delivered.
+    pub fn is_idle(&self) -> bool {
+        !self.bag.under_way.get()
     }
 
     /// Waits until all that was brought is delivered.

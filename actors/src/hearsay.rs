@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::container::{Container, EngineTime, SIGTERM};
+use crate::observe::ContainerState;
 use crate::source::{Event, Happening};
 
 /// So long after a container's end was told of, an inspection is made that decides: one
@@ -35,6 +36,8 @@ struct Told {
 /// Why a container is left out, whatever Docker's state said when it was last asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withdrawal {
+    /// In a word.
+    pub state: ContainerState,
     /// In words for an operator.
     pub reason: &'static str,
     /// When that is over, unless Docker's state says so before.
@@ -96,7 +99,8 @@ impl Hearsay {
         now: Instant,
     ) -> Option<Withdrawal> {
         if let Some(until) = self.end_since(container, asked) {
-            return Some(Withdrawal { reason: "has ended, as an event tells", until });
+            let (state, reason) = (ContainerState::Exited, "has ended, as an event tells");
+            return Some(Withdrawal { state, reason, until });
         }
         let numbers = [SIGTERM, container.stop_signal];
         let signals = numbers.iter().filter_map(|number| self.signals.get(number));
@@ -106,7 +110,8 @@ impl Hearsay {
         let until = last + drain?;
         let reason = "got its stop signal (the label `highhock.drain=ignore` publishes it all \
                       the same)";
-        (now < until || planted!(DrainForEver)).then_some(Withdrawal { reason, until })
+        let state = ContainerState::Draining;
+        (now < until || planted!(DrainForEver)).then_some(Withdrawal { state, reason, until })
     }
 }
 

@@ -38,6 +38,7 @@ mod ledger;
 pub mod life;
 pub mod meter;
 pub mod metered;
+pub mod observe;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 pub mod poller;
@@ -55,8 +56,8 @@ pub use container::{
     Attachment, Binding, Condition, Container, ContainerId, ContainerRow, EngineTime, Health, Life,
     NetworkMode, Proto,
 };
-pub use ledger::{Counts, RecordReport, RecordState};
-pub use life::{Core, CoreSettings, Stopped};
+pub use ledger::{Counts, RecordReport, RecordState, StandbyReason, Tally};
+pub use life::{Core, CoreSettings, Memory, Stopped, Vitals};
 pub use record::{Host, RecordKey, RecordValue};
 pub use service::{Attributes, Service, ServiceName, Skipped};
 pub use source::{

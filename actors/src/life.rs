@@ -1,5 +1,6 @@
 //! The core's life: starts the actors, rebuilds one that falls, stops them in order.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,14 +11,16 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::failures::Failures;
 use crate::inserter::{
-    CheckNow, EtcdInserter, Flush, InserterSetup, ReportCounts, ReportRecords, Unsettled,
+    CheckNow, EtcdInserter, Flush, InserterSetup, ReportRecords, ReportStanding, ReportTally,
+    Unsettled,
 };
-use crate::ledger::{Counts, Deeds, RecordReport, Terms};
+use crate::ledger::{Counts, Deeds, RecordReport, Tally, Terms};
 use crate::meter::MeterReading;
 use crate::metered::{AbortOnDrop, Metered, MeteredContext};
-use crate::poller::{DockerPoller, Poll, PollerSetup};
+use crate::observe::{Chronicle, Observer, Question, Questions};
+use crate::poller::{Beliefs, DockerPoller, Poll, PollerSetup};
 use crate::publish::Rules;
-use crate::registry::{Hearsays, InserterRebuilt, Registry, ReportContainers};
+use crate::registry::{AllInspected, Hearsays, InserterRebuilt, Registry, ReportContainers};
 use crate::seat::Seat;
 use crate::source::ContainerSource;
 use crate::store::{LeaseFamily, RecordStore};
@@ -28,6 +31,8 @@ const REBUILD: Backoff =
     Backoff { first: Duration::from_millis(200), factor: 2, cap: Duration::from_secs(2) };
 /// How many inspections may be under way at a time.
 const INSPECTIONS: usize = 8;
+/// Between two looks whether all is caught up with.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How the core is to run.
 #[derive(Clone, Debug)]
@@ -59,18 +64,56 @@ impl Exhausted {
     }
 }
 
+/// What outlives an actor, and can outlive a core: what was done to the store, what events
+/// told, which engine is believed. A core that follows on another one under the same keys
+/// needs it as much as an actor that follows on one that fell.
+#[derive(Clone, Default)]
+pub struct Memory {
+    deeds: Deeds,
+    hearsays: Hearsays,
+    beliefs: Rc<RefCell<Beliefs>>,
+}
+
+/// Asks for a sign of life, and how it goes.
+#[derive(Clone, Debug, actix::Message)]
+#[rtype(result = "Trouble")]
+pub struct Pulse;
+
+/// Why the other side did not answer the last time, in words; `None`: it did.
+pub type Trouble = Option<String>;
+
+/// What a round trip through the actors told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Why Docker does not answer.
+    pub docker: Trouble,
+    /// Why the store does not answer.
+    pub store: Trouble,
+    /// How many records stand how.
+    pub records: Tally,
+}
+
 /// Makes an actor fall: for tests of what mends it.
 #[cfg(feature = "test-hooks")]
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]
 pub struct Fall;
 
+/// Makes an actor answer nothing any more: for tests of what notices it.
+#[cfg(feature = "test-hooks")]
+#[derive(Clone, Debug, actix::Message)]
+#[rtype(result = "()")]
+pub struct Hang;
+
 /// The running core. Dropping it ends the actors at once; [`Core::stop`] in order.
 pub struct Core<S: ContainerSource, R: RecordStore> {
     poller: Seat<DockerPoller<S, R>>,
     registry: Seat<Registry<S, R>>,
     inserter: Seat<EtcdInserter<R>>,
-    keepers: [Keeper; 3],
+    observer: Observer,
+    /// Of the poller and the registry, then of the inserter; none once they are to end.
+    keepers: RefCell<(Option<[Keeper; 2]>, Option<Keeper>)>,
+    memory: Memory,
     exhausted: watch::Receiver<Option<&'static str>>,
 }
 
@@ -86,18 +129,32 @@ pub enum Stopped {
 impl<S: ContainerSource, R: RecordStore> Core<S, R> {
     /// Starts the actors on the current arbiter.
     pub fn start(settings: CoreSettings, source: S, store: R, log: &Logger) -> Self {
+        Self::resume(settings, source, store, Memory::default(), log)
+    }
+
+    /// Starts the actors where an earlier core has left off: one that was stopped, and
+    /// kept its records under the same prefix and domain in the same store.
+    pub fn resume(
+        settings: CoreSettings,
+        source: S,
+        store: R,
+        memory: Memory,
+        log: &Logger,
+    ) -> Self {
         let (source, store) = (Rc::new(source), Rc::new(store));
         let poller: Seat<DockerPoller<S, R>> = Seat::default();
         let (registry, inserter) = (Seat::default(), Seat::default());
         let (exhausted, told) = watch::channel(None);
         let exhausted = Exhausted(Rc::new(exhausted));
         let logger = |actor: &'static str| log.new(o!("actor" => actor));
+        let chronicle = Chronicle::new(settings.poll);
+        let observer = observer(&registry, &inserter, &chronicle);
 
         let terms =
             Terms { upkeep: store.upkeep(), ttl: settings.ttl, host: settings.rules.host.clone() };
         let (deeds, family, inserter_log) =
-            (Deeds::default(), settings.family, logger("EtcdInserter"));
-        let list = poller.clone();
+            (memory.deeds.clone(), settings.family, logger("EtcdInserter"));
+        let (list, inserter_chronicle) = (poller.clone(), chronicle.clone());
         let list_again: Rc<dyn Fn()> = Rc::new(move || list.tell(Poll));
         let build_inserter = move || {
             EtcdInserter::new(InserterSetup {
@@ -106,6 +163,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
                 family,
                 deeds: deeds.clone(),
                 list_again: Rc::clone(&list_again),
+                chronicle: inserter_chronicle.clone(),
                 log: inserter_log.clone(),
             })
         };
@@ -117,15 +175,16 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
             look_every: settings.look,
             drain: settings.drain,
             inspections: Semaphore::new(INSPECTIONS),
+            chronicle: chronicle.clone(),
             log: logger("ContainerWatcher"),
         });
-        let (registry_exhausted, hearsays) = (exhausted.clone(), Hearsays::default());
+        let (registry_exhausted, hearsays) = (exhausted.clone(), Rc::clone(&memory.hearsays));
         let build_registry = move || {
             Registry::new(Rc::clone(&watchers), hearsays.clone(), registry_exhausted.clone())
         };
         let (poll, poller_log, registry_seat) =
             (settings.poll, logger("DockerPoller"), registry.clone());
-        let (events, beliefs) = (settings.events, Rc::default());
+        let (events, beliefs) = (settings.events, Rc::clone(&memory.beliefs));
         let build_poller = move || {
             DockerPoller::new(PollerSetup {
                 source: Rc::clone(&source),
@@ -133,6 +192,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
                 every: poll,
                 events,
                 beliefs: Rc::clone(&beliefs),
+                chronicle: chronicle.clone(),
                 log: poller_log.clone(),
             })
         };
@@ -140,7 +200,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         // What a rebuilt actor lacks, the one before it in the flow tells again.
         let (poll_again, retell) = (poller.clone(), registry.clone());
         let list_anew = poller.clone();
-        let keepers = [
+        let first = [
             Keeper::start(poller.clone(), build_poller, || (), &exhausted, log),
             Keeper::start(
                 registry.clone(),
@@ -149,18 +209,19 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
                 &exhausted,
                 log,
             ),
-            Keeper::start(
-                inserter.clone(),
-                build_inserter,
-                move || {
-                    retell.tell(InserterRebuilt);
-                    list_anew.tell(Poll);
-                },
-                &exhausted,
-                log,
-            ),
         ];
-        Self { poller, registry, inserter, keepers, exhausted: told }
+        let last = Keeper::start(
+            inserter.clone(),
+            build_inserter,
+            move || {
+                retell.tell(InserterRebuilt);
+                list_anew.tell(Poll);
+            },
+            &exhausted,
+            log,
+        );
+        let keepers = RefCell::new((Some(first), Some(last)));
+        Self { poller, registry, inserter, observer, keepers, memory, exhausted: told }
     }
 
     /// Waits until an actor fails again and again, and gives its name. Nothing but a
@@ -175,20 +236,52 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
     }
 
     /// Stops in the order of the flow: poller, watchers, then what is still to be
-    /// written, for `grace` at most. With `withdraw`, all records are deleted.
-    pub async fn stop(self, withdraw: bool, grace: Duration) -> Stopped {
+    /// written, for `grace` at most. With `withdraw`, all records are deleted. It can be
+    /// given up while it waits, and done again.
+    pub async fn stop(&self, withdraw: bool, grace: Duration) -> Stopped {
         let deadline = Instant::now() + grace;
-        let [poller, registry, inserter] = self.keepers;
-        drop(poller);
-        drop(registry);
+        // In a statement of its own: the borrow must not last.
+        let first = self.keepers.borrow_mut().0.take();
+        drop(first);
         let flush = self.inserter.deliver(Flush { withdraw });
         let flushed = tokio::time::timeout_at(deadline, flush).await;
         let stopped = match flushed {
             Ok(()) => Stopped::Clean,
             Err(_) => Stopped::Unfinished(self.inserter.ask(Unsettled).await),
         };
-        drop(inserter);
+        let last = self.keepers.borrow_mut().1.take();
+        drop(last);
         stopped
+    }
+
+    /// What a core that follows on this one is to know, once this one is stopped.
+    pub fn memory(&self) -> Memory {
+        self.memory.clone()
+    }
+
+    /// Asks poller, registry and inserter in turn, and returns when each has answered. Each
+    /// answers when it is that message's turn in its mailbox; one that is being rebuilt is
+    /// waited for.
+    pub async fn pulse(&self) -> Vitals {
+        let docker = self.poller.deliver(Pulse).await;
+        self.registry.deliver(Pulse).await;
+        let store = self.inserter.deliver(Pulse).await;
+        let records = self.inserter.deliver(ReportTally).await;
+        Vitals { docker, store, records }
+    }
+
+    /// Waits until Docker was listed, all that it listed was inspected, and what follows
+    /// from that is in the store, stands by, or was refused.
+    pub async fn caught_up(&self) {
+        loop {
+            // In this order: what was told when it was asked is unsettled until it is written.
+            if self.registry.deliver(AllInspected).await
+                && self.inserter.deliver(Unsettled).await == 0
+            {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Every wanted record, and how it stands; `None` while the inserter is being
@@ -197,10 +290,14 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         self.inserter.ask(ReportRecords).await
     }
 
-    /// What happened to records since the inserter was last built; `None` while it is
-    /// being rebuilt.
-    pub async fn counts(&self) -> Option<Counts> {
-        self.inserter.ask(ReportCounts).await
+    /// What happened to records so far.
+    pub fn counts(&self) -> Counts {
+        self.observer.counts()
+    }
+
+    /// A handle to look at the core from outside.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
     }
 
     /// Every container under watch; `None` while the registry is being rebuilt.
@@ -210,18 +307,23 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
 
     /// The actors' mailboxes, in the order of the flow.
     pub fn meters(&self) -> [MeterReading; 4] {
-        [
-            DockerPoller::<S, R>::meter().read(),
-            Registry::<S, R>::meter().read(),
-            ContainerWatcher::<S, R>::meter().read(),
-            EtcdInserter::<R>::meter().read(),
-        ]
+        meters::<S, R>()
     }
 
     /// Makes the registry fall.
     #[cfg(feature = "test-hooks")]
     pub fn fell_registry(&self) {
         self.registry.tell(Fall);
+    }
+
+    /// Makes the actor of this name answer nothing any more.
+    #[cfg(feature = "test-hooks")]
+    pub fn hang(&self, actor: &str) {
+        match actor {
+            "DockerPoller" => self.poller.tell(Hang),
+            "Registry" => self.registry.tell(Hang),
+            _ => self.inserter.tell(Hang),
+        }
     }
 
     /// Has the poller list now.
@@ -234,6 +336,42 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         self.poller.tell(Poll);
         self.inserter.tell(CheckNow);
     }
+}
+
+/// The actors' mailboxes, in the order of the flow. They can be read from any thread, even
+/// where the actors' own hangs.
+pub fn meters<S: ContainerSource, R: RecordStore>() -> [MeterReading; 4] {
+    [
+        DockerPoller::<S, R>::meter().read(),
+        Registry::<S, R>::meter().read(),
+        ContainerWatcher::<S, R>::meter().read(),
+        EtcdInserter::<R>::meter().read(),
+    ]
+}
+
+fn observer<S: ContainerSource, R: RecordStore>(
+    registry: &Seat<Registry<S, R>>,
+    inserter: &Seat<EtcdInserter<R>>,
+    chronicle: &Chronicle,
+) -> Observer {
+    let (registry, records) = (registry.clone(), inserter.clone());
+    let standing = inserter.clone();
+    Observer::new(Questions {
+        containers: Question::new(move || {
+            let registry = registry.clone();
+            async move { registry.ask(ReportContainers).await }
+        }),
+        records: Question::new(move || {
+            let inserter = records.clone();
+            async move { inserter.ask(ReportRecords).await }
+        }),
+        standing: Question::new(move || {
+            let inserter = standing.clone();
+            async move { inserter.ask(ReportStanding).await }
+        }),
+        meters: meters::<S, R>,
+        chronicle: chronicle.clone(),
+    })
 }
 
 /// Sees to it that a seat is taken: builds an actor, waits for its end, and where it

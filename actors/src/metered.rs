@@ -108,7 +108,7 @@ where
         let envelope = Envelope::new(message, reply);
         Envelope::with_proxy(Box::new(MeteredEnvelope {
             envelope,
-            queued: Some(A::meter().enqueue()),
+            queued: Some(A::meter().enqueue::<M>()),
         }))
     }
 }

@@ -11,6 +11,7 @@ use crate::container::{ContainerId, Life};
 use crate::explain::{Explanation, explain};
 use crate::inserter::Domain;
 use crate::ledger::{Deeds, Ledger, RecordReport, Terms};
+use crate::observe::Chronicle;
 use crate::publish::{Rules, offer};
 use crate::service::Skipped;
 use crate::source::{ContainerSource, SourceError};
@@ -64,7 +65,8 @@ pub async fn preview<S: ContainerSource>(
     let terms =
         Terms { upkeep: Upkeep::Each, ttl: Duration::from_secs(60), host: rules.host.clone() };
     let now = Instant::now();
-    let mut ledger = Ledger::new(terms, Deeds::default(), now, Logger::root(Discard, o!()));
+    let (chronicle, log) = (Chronicle::new(Duration::ZERO), Logger::root(Discard, o!()));
+    let mut ledger = Ledger::new(terms, Deeds::default(), chronicle, now, log);
     let mut containers = Vec::new();
     for (container, reach) in inspected.into_iter().flatten() {
         let offer = offer(&container, &reach, rules);
@@ -75,6 +77,7 @@ pub async fn preview<S: ContainerSource>(
                 name: Arc::from(container.name.as_str()),
                 started: container.started,
                 wanted: Arc::from(offer.wanted),
+                since: None,
             },
             now,
         );

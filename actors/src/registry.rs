@@ -16,18 +16,19 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::container::{ContainerId, ContainerRow, NetworkMode};
-use crate::courier::Courier;
+use crate::courier::{Courier, earlier};
 use crate::failures::Failures;
 use crate::hearsay::Hearsay;
 use crate::inserter::{Domain, EtcdInserter, Roster};
-use crate::life::Exhausted;
+use crate::life::{Exhausted, Pulse};
 use crate::meter::Meter;
 use crate::metered::{AbortOnDrop, Metered, MeteredContext};
+use crate::observe::{ChangeKind, RecentChange};
 use crate::source::{ContainerSource, Event, Happening};
 use crate::store::RecordStore;
 use crate::watcher::{
-    ContainerReport, ContainerWatcher, CountRecords, Departed, Departure, Look, Report, Retell,
-    WatcherSetup,
+    ContainerReport, ContainerWatcher, CountRecords, Departed, Departure, HasTold, Look, Report,
+    Retell, WatcherSetup,
 };
 
 static METER: Meter = Meter::new("Registry", 64);
@@ -126,6 +127,12 @@ pub struct InserterRebuilt;
 #[rtype(result = "Vec<ContainerReport>")]
 pub struct ReportContainers;
 
+/// Asks whether Docker was listed, and all that are watched were inspected and have told
+/// the inserter what follows.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct AllInspected;
+
 /// One container under watch.
 struct Watched<S: ContainerSource, R: RecordStore> {
     name: String,
@@ -161,11 +168,13 @@ impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
         }
     }
 
-    /// Hands the watcher what is newest. One that lies fallen gets it when it is replaced.
-    fn tell(&mut self) {
+    /// Hands the watcher what is newest, first told of at `since`. One that lies fallen gets
+    /// it when it is replaced.
+    fn tell(&mut self, since: Option<Instant>) {
         self.told += 1;
-        if let Some(looks) = &mut self.looks {
-            looks.bring(self.newest.clone());
+        match &mut self.looks {
+            Some(looks) => looks.bring(Look { since, ..self.newest.clone() }),
+            None => self.newest.since = earlier(self.newest.since, since),
         }
     }
 
@@ -176,9 +185,9 @@ impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
     }
 
     /// Has the container inspected, whatever its row says.
-    fn stir(&mut self) {
+    fn stir(&mut self, since: Option<Instant>) {
         self.newest.stirs += 1;
-        self.tell();
+        self.tell(since);
     }
 }
 
@@ -225,6 +234,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     fn spawn_watcher(&mut self, id: &ContainerId, context: &mut MeteredContext<Self>) {
         let Some(watched) = self.watched.get_mut(id) else { return };
         let (setup, newest) = (Rc::clone(&self.setup), watched.newest.clone());
+        watched.newest.since = None;
         let watcher = ContainerWatcher::new(setup, id.clone(), &watched.name, newest);
         let (address, task) = MeteredContext::start(watcher);
         let receiver = address.clone();
@@ -278,7 +288,13 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
 
     /// Has the watcher, or in its place the registry itself, withdraw what the
     /// container offered; forgets the container once that has reached the inserter.
-    fn see_off(&mut self, id: &ContainerId, asked: Instant, context: &mut MeteredContext<Self>) {
+    fn see_off(
+        &mut self,
+        id: &ContainerId,
+        asked: Instant,
+        since: Option<Instant>,
+        context: &mut MeteredContext<Self>,
+    ) {
         let Some(watched) = self.watched.get_mut(id) else { return };
         watched.departing = true;
         let (told, watcher) = (watched.told, watched.watcher.clone());
@@ -286,10 +302,11 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
             // Overtaken, as the watcher would say: its successor has a look.
             return;
         }
-        let (inserter, gone) = (self.setup.inserter.clone(), Domain::nothing(id.clone()));
+        let gone = Domain { since, ..Domain::nothing(id.clone()) };
+        let inserter = self.setup.inserter.clone();
         let departure = async move {
             match watcher {
-                Some(watcher) => watcher.send(Departed { asked }).await,
+                Some(watcher) => watcher.send(Departed { asked, since }).await,
                 None => {
                     inserter.deliver(gone).await;
                     Ok(Departure::Withdrawn)
@@ -303,7 +320,10 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
                 let withdrawn = matches!(departure, Ok(Departure::Withdrawn));
                 let came_back = registry.watched.get(&id).is_none_or(|now| now.told != told);
                 if withdrawn && !came_back {
-                    registry.watched.remove(&id);
+                    if let Some(gone) = registry.watched.remove(&id) {
+                        let change = RecentChange::now(ChangeKind::ContainerGone);
+                        registry.setup.chronicle.note(change.of(&id, &gone.name));
+                    }
                     registry.roster = None;
                 } else if let Some(watched) = registry.watched.get_mut(&id) {
                     watched.departing = false;
@@ -314,7 +334,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
 
     /// A container in another's network shows no change of that other in its own row. It
     /// may be in it by way of a third.
-    fn stir_dependents(&mut self, changed: &ContainerId) {
+    fn stir_dependents(&mut self, changed: &ContainerId, since: Option<Instant>) {
         let mut reached = BTreeSet::from([changed.clone()]);
         let mut targets = vec![changed.clone()];
         while let Some(target) = targets.pop() {
@@ -323,7 +343,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
                 let NetworkMode::Container(network) = &watched.network else { continue };
                 let is_dependent = network == target.as_str() || Some(network) == name.as_ref();
                 if is_dependent && !watched.departing && reached.insert(id.clone()) {
-                    watched.stir();
+                    watched.stir(since);
                     if planted!(ChainNotFollowed) {
                         continue;
                     }
@@ -348,7 +368,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         let unlisted = unlisted.map(|target| ContainerId::new(target));
         let unlisted: Vec<_> = unlisted.filter(|id| !self.watched.contains_key(id)).collect();
         for target in unlisted {
-            self.stir_dependents(&target);
+            self.stir_dependents(&target, None);
         }
     }
 
@@ -356,6 +376,12 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     fn is_foretold(&self, watched: &Watched<S, R>) -> bool {
         let hearsay = &watched.newest.hearsay;
         hearsay.is_down() || self.listed.is_none_or(|listed| hearsay.named_after(listed))
+    }
+
+    /// Since when a listing's news are known, where they are: an event that had told of them
+    /// said so itself, and what the first listing tells is no change.
+    fn news_since(&self, is_foretold: bool) -> Option<Instant> {
+        (self.listed.is_some() && !is_foretold).then(Instant::now)
     }
 
     fn watch(
@@ -367,6 +393,8 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         if let Some(known) = self.hearsays.borrow().get(id) {
             watched.newest.hearsay.clone_from(known);
         }
+        let change = RecentChange::now(ChangeKind::ContainerSeen).of(id, &watched.name);
+        self.setup.chronicle.note(change);
         self.watched.insert(id.clone(), watched);
         self.roster = None;
         self.spawn_watcher(id, context);
@@ -410,15 +438,17 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerSeen> for Registry<S, 
         let row = message.row;
         let id = row.id.clone();
         let foretold = self.watched.get(&id).is_some_and(|watched| self.is_foretold(watched));
+        let since = self.news_since(foretold);
         if let Some(watched) = self.watched.get_mut(&id) {
             watched.take_row(row);
-            watched.tell();
+            watched.tell(since);
         } else {
             let mut watched = Watched::new(row.name.clone());
             watched.take_row(row);
+            watched.newest.since = since;
             self.watch(&id, watched, context);
         }
-        self.stir_dependents(&id);
+        self.stir_dependents(&id, since);
         foretold
     }
 }
@@ -429,8 +459,9 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerGone> for Registry<S, 
     fn handle(&mut self, message: ContainerGone, context: &mut Self::Context) -> bool {
         let id = message.container;
         let foretold = self.watched.get(&id).is_some_and(|watched| self.is_foretold(watched));
-        self.see_off(&id, message.asked, context);
-        self.stir_dependents(&id);
+        let since = self.news_since(foretold);
+        self.see_off(&id, message.asked, since, context);
+        self.stir_dependents(&id, since);
         foretold
     }
 }
@@ -448,7 +479,9 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerNamed> for Registry<S,
             if matches!(event.what, Happening::Started | Happening::Signalled(_)) {
                 let name = event.name.clone().unwrap_or_else(|| id.to_string());
                 self.hearsays.borrow_mut().entry(id.clone()).or_default().note(&event, now);
-                self.watch(&id, Watched::new(name), context);
+                let mut watched = Watched::new(name);
+                watched.newest.since = Some(now);
+                self.watch(&id, watched, context);
             }
             return;
         };
@@ -456,13 +489,13 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerNamed> for Registry<S,
         watched.newest.hearsay.note(&event, now);
         self.hearsays.borrow_mut().insert(id.clone(), watched.newest.hearsay.clone());
         match event.what {
-            Happening::Started if !planted!(StartNotInspected) => watched.stir(),
+            Happening::Started if !planted!(StartNotInspected) => watched.stir(Some(now)),
             // What changes about one that ended is looked at when it is started again.
-            Happening::Changed if !was_down => watched.stir(),
-            _ => watched.tell(),
+            Happening::Changed if !was_down => watched.stir(Some(now)),
+            _ => watched.tell(Some(now)),
         }
         if !matches!(event.what, Happening::Signalled(_)) {
-            self.stir_dependents(&id);
+            self.stir_dependents(&id, Some(now));
         }
     }
 }
@@ -530,15 +563,58 @@ impl<S: ContainerSource, R: RecordStore> Handler<ReportContainers> for Registry<
     type Result = actix::ResponseFuture<Vec<ContainerReport>>;
 
     fn handle(&mut self, _: ReportContainers, _: &mut Self::Context) -> Self::Result {
-        let watchers: Vec<_> =
-            self.watched.values().filter_map(|watched| watched.watcher.clone()).collect();
+        let known = |(id, watched): (&ContainerId, &Watched<S, R>)| {
+            (watched.watcher.clone(), ContainerReport::of_fallen(id.clone(), watched.name.clone()))
+        };
+        let watched: Vec<_> = self.watched.iter().map(known).collect();
         Box::pin(async move {
-            let mut reports = Vec::with_capacity(watchers.len());
-            for watcher in watchers {
-                reports.extend(watcher.send(Report).await);
+            let mut reports = Vec::with_capacity(watched.len());
+            for (watcher, fallen) in watched {
+                let report = match watcher {
+                    Some(watcher) => watcher.send(Report).await.unwrap_or(fallen),
+                    None => fallen,
+                };
+                reports.push(report);
             }
             reports
         })
+    }
+}
+
+impl<S: ContainerSource, R: RecordStore> Handler<AllInspected> for Registry<S, R> {
+    type Result = actix::ResponseFuture<bool>;
+
+    fn handle(&mut self, _: AllInspected, _: &mut Self::Context) -> Self::Result {
+        let watchers: Vec<_> =
+            self.watched.values().map(|watched| watched.watcher.clone()).collect();
+        let listed = self.listed.is_some();
+        Box::pin(async move {
+            for watcher in watchers {
+                // One that lies fallen knows nothing.
+                let Some(watcher) = watcher else { return false };
+                if !watcher.send(HasTold).await.unwrap_or(false) {
+                    return false;
+                }
+            }
+            listed
+        })
+    }
+}
+
+impl<S: ContainerSource, R: RecordStore> Handler<Pulse> for Registry<S, R> {
+    type Result = MessageResult<Pulse>;
+
+    fn handle(&mut self, _: Pulse, _: &mut Self::Context) -> Self::Result {
+        MessageResult(None)
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+impl<S: ContainerSource, R: RecordStore> Handler<crate::life::Hang> for Registry<S, R> {
+    type Result = ();
+
+    fn handle(&mut self, _: crate::life::Hang, context: &mut Self::Context) {
+        context.wait(std::future::pending().into_actor(self));
     }
 }
 

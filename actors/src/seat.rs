@@ -84,9 +84,9 @@ impl<A: Metered> Seat<A> {
         }
     }
 
-    /// Delivers a message, if need be to the next who sits there: returns when it
-    /// was handled.
-    pub async fn deliver<M>(&self, message: M)
+    /// Delivers a message, if need be to the next who sits there: returns the answer when
+    /// it was handled.
+    pub async fn deliver<M>(&self, message: M) -> M::Result
     where
         A: Handler<M>,
         M: Message + Clone + Send + 'static,
@@ -100,8 +100,8 @@ impl<A: Metered> Seat<A> {
                 changed.await;
                 continue;
             };
-            if actor.send(message.clone()).await.is_ok() {
-                return;
+            if let Ok(answer) = actor.send(message.clone()).await {
+                return answer;
             }
             A::meter().count_refused();
             // It fell; its keeper has not noticed yet.

@@ -30,7 +30,7 @@ on_both_stores! {
     a_record_that_another_changed_is_anothers
     a_record_that_was_deleted_is_put_back
     of_two_containers_with_one_name_the_first_started_holds_it
-    a_name_above_another_fails_alone_and_recovers
+    a_name_above_another_stands_by_alone_and_recovers
     a_refused_key_holds_up_nothing_else
     in_the_instance_layout_every_container_has_a_key
     a_container_in_anothers_network_follows_it
@@ -316,7 +316,7 @@ async fn of_two_containers_with_one_name_the_first_started_holds_it(upkeep: Upke
     assert!(held_by(8002)(&world));
 }
 
-async fn a_name_above_another_fails_alone_and_recovers(upkeep: Upkeep) {
+async fn a_name_above_another_stands_by_alone_and_recovers(upkeep: Upkeep) {
     let world = World::with_containers(upkeep, 3).await;
     let mut child = container("child", 9);
     child.env.insert("DISCOVER".into(), "api.web-0:80".into());
@@ -324,7 +324,7 @@ async fn a_name_above_another_fails_alone_and_recovers(upkeep: Upkeep) {
     world.engine.run(container("other", 10));
     world.until("the other is there", |world| world.store.get(&key("other")).is_some()).await;
     let (state, reason) = world.state_of(&key("web-0/api")).await.unwrap();
-    assert_eq!(state, RecordState::Failed);
+    assert_eq!(state, RecordState::Standby);
     assert!(reason.unwrap().contains("in the way"));
     world.all_the_while(TTL * 2, &keys(0..3)).await;
     world.engine.remove("web-0");

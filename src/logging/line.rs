@@ -1,6 +1,7 @@
 //! Log lines for people.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use slog::{OwnedKVList, Record};
 use slog_term::{Decorator, RecordDecorator, ThreadSafeTimestampFn};
@@ -31,7 +32,7 @@ pub(super) fn print_header(
 /// Makes lines for people.
 pub(super) struct Line {
     /// Where they go.
-    pub out: Out,
+    pub out: Arc<Out>,
     /// Whether in colours.
     pub colours: bool,
 }

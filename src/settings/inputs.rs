@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use config::{Config, ConfigError, Value};
+use config::{Config, ConfigError, Value, ValueKind};
 
 use super::fault::Origin;
 use super::fragment::Fragment;
@@ -37,6 +37,11 @@ impl Inputs {
     /// Whether a key is set, be it by its default.
     pub fn is_set(&self, path: &str) -> bool {
         self.config.get::<Value>(path).is_ok()
+    }
+
+    /// A key's value in its plain form, whatever its type.
+    pub fn value(&self, path: &str) -> Option<ValueKind> {
+        Some(self.config.get::<Value>(path).ok()?.kind)
     }
 
     /// A text.

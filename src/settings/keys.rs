@@ -3,6 +3,7 @@
 //! The one place that knows them: checks, environment, flags, `--help` and the
 //! nearest known key all come from here.
 
+use super::admin;
 use super::key::Fallback::{Is, WorkedOut};
 use super::key::Key;
 use super::kind::Kind;
@@ -267,23 +268,28 @@ pub static KEYS: &[Key] = &[
     .not_yet(),
     Key::new(
         "admin.listen",
-        // Empty is a value here: nowhere.
-        Kind::Text { takes: "an address with port, or nothing", check: |_| Ok(()) },
+        Kind::Text {
+            // Empty is a value here: nowhere.
+            takes: "an address with port, as 127.0.0.1:9465 or [::1]:9465, or nothing",
+            check: |text| admin::listen(text).map(drop),
+        },
         Is("127.0.0.1:9465"),
-        "Where metrics, state and the status page are served",
+        "Where metrics, state and the status page are served; empty: nowhere",
+    ),
+    Key::new(
+        "admin.token",
+        Kind::Text { takes: "a token of visible ASCII characters", check: admin::token },
+        WorkedOut("none"),
+        "The bearer token that every question to admin.listen must have",
     )
-    .not_yet(),
-    Key::new("admin.token", TEXT, WorkedOut("none"), "The bearer token of admin.listen")
-        .secret()
-        .not_yet(),
-    Key::new("admin.tokenFile", FILE, WorkedOut("none"), "A file that holds the token").not_yet(),
+    .secret(),
+    Key::new("admin.tokenFile", FILE, WorkedOut("none"), "A file that holds the token"),
     Key::new(
         "admin.allowRemote",
         Kind::Truth,
         Is("false"),
         "Serve beyond loopback without a token",
-    )
-    .not_yet(),
+    ),
     Key::new(
         "logLevel",
         Kind::Text {

@@ -5,6 +5,9 @@
 //! [`Settings`], the only kind that reaches the rest of the program.
 
 mod address;
+mod admin;
+mod change;
+mod effective;
 mod engine;
 mod environment;
 mod fault;
@@ -21,6 +24,9 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
+pub use admin::Admin;
+pub use change::{Changes, Stage, apply};
+pub use effective::{EffectiveKey, Layer};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Problem, Warning};
 pub use fragment::Flag;
@@ -69,6 +75,9 @@ pub struct Loaded {
     pub settings: Settings,
     /// What the operator should know of it all the same: to be logged at WARNING.
     pub warnings: Vec<Warning>,
+    /// Every key as it holds, and where that is from, for the operator's eyes: without
+    /// secrets.
+    pub effective: Vec<EffectiveKey>,
 }
 
 /// Reads, merges and validates all layers.
@@ -85,10 +94,15 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
         Fragment::of_flags(&sources.flags, &mut faults),
     ];
     let merged = inputs::Inputs::merge(layers).map_err(|error| validated::slip("", &error));
-    let settings =
-        merged.and_then(|inputs| Settings::validate(&inputs, sources, &faults, &mut warnings));
+    let settings = merged.and_then(|inputs| {
+        let settings = Settings::validate(&inputs, sources, &faults, &mut warnings)?;
+        let effective = effective::effective(&inputs, sources, &settings);
+        Ok((settings, effective))
+    });
     match settings {
-        Ok(settings) if faults.is_empty() => Ok(Loaded { settings, warnings }),
+        Ok((settings, effective)) if faults.is_empty() => {
+            Ok(Loaded { settings, warnings, effective })
+        }
         Ok(_) => Err(Faults(faults)),
         Err(more) => {
             faults.extend(more);

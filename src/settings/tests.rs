@@ -47,7 +47,7 @@ fn faults(sources: &Sources) -> Vec<String> {
 
 #[test]
 fn nothing_set_gives_the_defaults_of_the_contract() {
-    let Settings { etcd, skydns, docker, discovery, log } = settings(&sources());
+    let Settings { etcd, skydns, docker, discovery, admin, log } = settings(&sources());
     assert_eq!(etcd.members(), "http://127.0.0.1:4001/");
     assert_eq!((etcd.tls, etcd.credentials), (TlsFiles::default(), None));
     assert_eq!(docker.tls, TlsFiles::default());
@@ -63,6 +63,8 @@ fn nothing_set_gives_the_defaults_of_the_contract() {
     assert_eq!(discovery.metadata, []);
     assert_eq!((discovery.methods, discovery.health), (vec![Method::Env, Method::Label], true));
     assert!(!discovery.compose_project);
+    assert_eq!(admin.listen, Some("127.0.0.1:9465".parse().unwrap()));
+    assert_eq!((admin.token, admin.allow_remote), (None, false));
     assert_eq!((log.level, log.format), (LogLevel::Notice, LogFormat::Terminal));
 }
 
@@ -183,7 +185,6 @@ fn metadata_names_one_cloud_or_all() {
 fn what_this_version_lacks_is_refused_in_every_key() {
     let wanted = |key: &Key| match key.path {
         "store" => Some("standalone"),
-        "admin.allowRemote" => Some("true"),
         _ if key.is_for_later() => Some("something"),
         _ => None,
     };
@@ -196,7 +197,7 @@ fn what_this_version_lacks_is_refused_in_every_key() {
         assert!(faults[0].contains("not available in this version"), "{faults:?}");
         count += 1;
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 3);
 }
 
 #[test]
@@ -413,4 +414,101 @@ fn a_file_that_cannot_be_parsed_hides_no_fault_of_another_layer() {
     let faults = faults(&sources);
     assert_eq!(faults.len(), 2);
     assert!(faults[0].contains("can't be parsed") && faults[0].contains("line 4"), "{faults:?}");
+}
+
+#[test]
+fn state_is_shown_beyond_loopback_only_with_a_token_or_where_that_is_allowed() {
+    let listening = |variables: &[_]| settings(&with_environment(variables)).admin;
+    const LISTEN: &str = "HIGHHOCK_ADMIN__LISTEN";
+    for (text, address) in [
+        ("127.0.0.1:9465", "127.0.0.1:9465"),
+        ("127.9.9.9:80", "127.9.9.9:80"),
+        ("[::1]:9465", "[::1]:9465"),
+        ("localhost:9465", "127.0.0.1:9465"),
+    ] {
+        assert_eq!(listening(&[(LISTEN, text)]).listen, Some(address.parse().unwrap()));
+    }
+    let nowhere = Sources { flags: vec![flag("admin.listen", "")], ..sources() };
+    assert_eq!(settings(&nowhere).admin.listen, None);
+    for text in
+        ["0.0.0.0:9465", "10.0.0.1:9465", "[::]:9465", "[fe80::1]:80", "[::ffff:1.2.3.4]:80"]
+    {
+        let refused = faults(&with_environment(&[(LISTEN, text)]));
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert!(refused[0].contains("can be reached from elsewhere; takes"), "{refused:?}");
+        assert!(listening(&[(LISTEN, text), ("HIGHHOCK_ADMIN__ALLOWREMOTE", "true")]).allow_remote);
+        let admin = listening(&[(LISTEN, text), ("HIGHHOCK_ADMIN__TOKEN", "hunter2")]);
+        assert_eq!(admin.token, Some(Password::Given(Secret::new("hunter2"))));
+        let admin = listening(&[(LISTEN, text), ("HIGHHOCK_ADMIN__TOKENFILE", "/run/token")]);
+        assert_eq!(admin.token, Some(Password::File("/run/token".into())));
+    }
+    for text in ["9465", ":9465", "host:9465", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:99999"] {
+        let refused = faults(&with_environment(&[(LISTEN, text)]));
+        assert!(refused[0].contains("takes an address with port"), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_token_fits_in_a_header_and_stands_in_one_place() {
+    const TOKEN: &str = "HIGHHOCK_ADMIN__TOKEN";
+    for token in ["two words", "t\u{f6}ken", "line\n"] {
+        let refused = faults(&with_environment(&[(TOKEN, token)]));
+        let expected = "found a value (not shown); takes a token of visible ASCII characters";
+        assert!(refused[0].ends_with(expected), "{refused:?}");
+    }
+    let both = [(TOKEN, "hunter2"), ("HIGHHOCK_ADMIN__TOKENFILE", "/run/token")];
+    let refused = faults(&with_environment(&both));
+    assert!(refused[0].ends_with("set beside admin.token; takes one of the two"), "{refused:?}");
+    // What was meant to be a token is told once, and not as lacking besides.
+    let faulty = [(TOKEN, "two words"), ("HIGHHOCK_ADMIN__LISTEN", "0.0.0.0:9465")];
+    assert_eq!(faults(&with_environment(&faulty)).len(), 1);
+}
+
+#[test]
+fn every_key_is_shown_with_the_layer_that_set_it_and_no_secret() {
+    let mut sources = with_file("tests/fixtures/first-readme.json");
+    sources.environment = [
+        ("highhock_docker__pollcontainer", "21"),
+        ("HIGHHOCK_ETCD__USERNAME", "root"),
+        ("HIGHHOCK_ETCD__PASSWORD", "hunter2"),
+        ("HIGHHOCK_ADMIN__TOKEN", "hunter2"),
+    ]
+    .into_iter()
+    .collect();
+    sources.flags = vec![flag("discovery.methods", "label,env")];
+    let effective = load(&sources).unwrap().effective;
+    assert_eq!(effective.len(), KEYS.len());
+    assert!(!format!("{effective:?}").contains("hunter2"), "{effective:?}");
+    let shown = |key: &str| {
+        let key = effective.iter().find(|one| one.key == key).unwrap();
+        (key.value.to_string(), key.layer.as_str(), key.place.clone().unwrap_or_default())
+    };
+    let is = |value: &str, layer, place: &str| (value.to_owned(), layer, place.to_owned());
+    assert_eq!(shown("etcd.ttl"), is("60", "default", ""));
+    let file = sources.file.clone().unwrap().display().to_string();
+    assert_eq!(shown("docker.poll"), is("12", "file", &file));
+    let variable = "highhock_docker__pollcontainer";
+    assert_eq!(shown("docker.pollContainer"), is("21", "environment", variable));
+    let variable = "HIGHHOCK_ETCD__PASSWORD";
+    assert_eq!(shown("etcd.password"), is("\"(set, not shown)\"", "environment", variable));
+    assert_eq!(
+        shown("discovery.methods"),
+        is("[\"label\",\"env\"]", "flag", "--discovery-methods")
+    );
+    assert_eq!(shown("etcd.ca"), is("null", "default", ""));
+}
+
+#[test]
+fn what_is_worked_out_at_the_start_is_shown_as_it_came_out() {
+    let effective = |sources: &Sources| {
+        let all = load(sources).unwrap().effective;
+        let key = all.into_iter().find(|one| one.key == "docker.url").unwrap();
+        (key.value.as_str().unwrap().to_owned(), key.place)
+    };
+    let host = with_environment(&[("DOCKER_HOST", "tcp://10.0.0.1:2375")]);
+    assert_eq!(
+        effective(&host),
+        ("http://10.0.0.1:2375/".to_owned(), Some("DOCKER_HOST".to_owned()))
+    );
+    assert_eq!(effective(&sources()), ("http://127.0.0.1:2375/".to_owned(), None));
 }

@@ -12,13 +12,14 @@ use highhock_actors::service::DomainName;
 use url::Url;
 
 use super::Sources;
+use super::admin::Admin;
 use super::fault::{Fault, Origin, Problem, Warning};
 use super::inputs::Inputs;
 use super::level::LogLevel;
 use super::values::{
     self, Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection,
 };
-use super::{address, engine, security};
+use super::{address, admin, engine, security};
 use crate::secret::Credentials;
 use crate::tls::TlsFiles;
 
@@ -33,6 +34,8 @@ pub struct Settings {
     pub docker: Docker,
     /// What is published of its containers.
     pub discovery: Discovery,
+    /// Where state is shown, and to whom.
+    pub admin: Admin,
     /// What is told of all that.
     pub log: Log,
 }
@@ -146,15 +149,21 @@ impl Settings {
         let members = members(inputs, others);
         let engine = engine::engine(inputs, sources, others);
         let addresses = address::addresses(inputs, others);
-        let (credentials, (urls, tls), engine, (address, host6)) =
-            match (credentials, members, engine, addresses) {
-                (Ok(credentials), Ok(members), Ok(engine), Ok(addresses)) => {
-                    (credentials, members, engine, addresses)
+        let admin = admin::admin(inputs, others);
+        let (credentials, (urls, tls), engine, (address, host6), admin) =
+            match (credentials, members, engine, addresses, admin) {
+                (Ok(credentials), Ok(members), Ok(engine), Ok(addresses), Ok(admin)) => {
+                    (credentials, members, engine, addresses, admin)
                 }
-                (credentials, members, engine, addresses) => {
-                    let of_etcd = security::all_faults(credentials.err(), members.err());
-                    let others = security::all_faults(engine.err(), addresses.err());
-                    return Err(security::all_faults(Some(of_etcd), Some(others)));
+                (credentials, members, engine, addresses, admin) => {
+                    let faults = [
+                        credentials.err(),
+                        members.err(),
+                        engine.err(),
+                        addresses.err(),
+                        admin.err(),
+                    ];
+                    return Err(faults.into_iter().flatten().flatten().collect());
                 }
             };
         Ok(Self {
@@ -196,6 +205,7 @@ impl Settings {
                 health: read("discovery.health", |path| inputs.truth(path))?,
                 drain: drain(inputs)?,
             },
+            admin,
             log: Log {
                 level: parsed(inputs, "logLevel", str::parse)?,
                 format: parsed(inputs, "logFormat", |text| match text {

@@ -26,6 +26,7 @@ mod onlooker;
 mod outages;
 mod ownership;
 mod publishing;
+mod reload;
 mod restarts;
 mod sampler;
 mod stage;

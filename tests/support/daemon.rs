@@ -27,21 +27,30 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Highhock {
     flags: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    /// What its configuration file says.
+    config: String,
     /// The process whose network it is to be in; `None`: the tests' own.
     network_of: Option<String>,
 }
 
 impl Highhock {
-    /// With the real Docker engine and this etcd, polling each second.
+    /// With the real Docker engine and this etcd, polling each second. It shows its state
+    /// nowhere: daemons beside each other would want one port.
     pub fn new(etcd_url: &str) -> Self {
         let engine = docker::endpoint().to_string();
-        let highhock = Self { flags: Vec::new(), environment: Vec::new(), network_of: None };
+        let highhock = Self {
+            flags: Vec::new(),
+            environment: Vec::new(),
+            config: "{}".to_owned(),
+            network_of: None,
+        };
         highhock
             .flag("--etcd-url", etcd_url)
             .flag("--docker-url", &engine)
             .flag("--docker-poll", "1")
             .flag("--docker-poll-container", "1")
             .flag("--discovery-host", ADDRESS)
+            .flag("--admin-listen", "")
     }
 
     /// With this flag, in place of what it was before.
@@ -63,6 +72,12 @@ impl Highhock {
         self
     }
 
+    /// With this text in its configuration file, which is JSON. Flags go before it.
+    pub fn config(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.config);
+        self
+    }
+
     /// In a container's network, though not in the container.
     pub fn in_network_of(mut self, container: &docker::Container) -> Self {
         let process = docker::docker(&["inspect", "--format", "{{.State.Pid}}", container.id()]);
@@ -70,10 +85,10 @@ impl Highhock {
         self
     }
 
-    /// The program with a configuration file of its own, which says nothing.
+    /// The program with a configuration file of its own.
     fn command(&self, dir: &TempDir, subcommand: &[&str]) -> Command {
         let config = dir.0.join("highhock.json");
-        fs::write(&config, "{}").unwrap();
+        fs::write(&config, &self.config).unwrap();
         let program = PROGRAM.expect("a suite of the daemon's");
         let mut command = match &self.network_of {
             None => Command::new(program),
@@ -134,6 +149,34 @@ impl Daemon {
     pub fn says(&self, parts: &[&str]) -> String {
         let what = format!("a log line with {parts:?}");
         eventually(&what, PATIENCE, || self.lines_with(parts).into_iter().next())
+    }
+
+    /// Puts this text in its configuration file.
+    pub fn reconfigure(&self, text: &str) {
+        // Under another name until it is whole, as a careful operator does it.
+        let (new, config) = (self.dir.0.join("new"), self.dir.0.join("highhock.json"));
+        fs::write(&new, text).unwrap();
+        fs::rename(new, config).unwrap();
+    }
+
+    /// Puts this text in its configuration file and has it read again.
+    pub fn reload(&self, text: &str) {
+        self.reconfigure(text);
+        self.signal("HUP");
+    }
+
+    /// As [`Self::reload`]; waits until it says that it is applied, a time more than before.
+    #[track_caller]
+    pub fn reloads(&self, text: &str) {
+        let applied = || self.lines_with(&["NOTICE", "the configuration was read again"]).len();
+        let before = applied();
+        self.reload(text);
+        eventually("it is applied", PATIENCE, || (applied() > before).then_some(()));
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by its name (`TERM`, `INT` …).

@@ -15,6 +15,7 @@ pub mod etcd_v3;
 pub mod front;
 pub mod own_engine;
 pub mod relay;
+pub mod supervisor;
 pub mod tls_front;
 pub mod tools;
 

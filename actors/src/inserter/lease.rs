@@ -22,12 +22,21 @@ pub(super) struct Tenancy {
     /// them.
     older: Vec<LeaseId>,
     next_keep_alive: Instant,
+    /// Until when the current one lives unless it is kept alive.
+    lives_until: Option<Instant>,
     busy: bool,
 }
 
 impl Tenancy {
     pub fn new(family: LeaseFamily, now: Instant) -> Self {
-        Self { family, current: None, older: Vec::new(), next_keep_alive: now, busy: false }
+        Self {
+            family,
+            current: None,
+            older: Vec::new(),
+            next_keep_alive: now,
+            lives_until: None,
+            busy: false,
+        }
     }
 
     /// Whether there is one that records are put on; older ones are none.
@@ -112,6 +121,9 @@ impl<R: RecordStore> EtcdInserter<R> {
 
     pub(super) fn occupied(&mut self, occupied: Occupied) {
         let now = Instant::now();
+        if !matches!(occupied, Occupied::NoLease) {
+            self.lives_on(now);
+        }
         self.tenancy.next_keep_alive = now + self.keep_alive_wait();
         let Occupied::Anew { lost, current, older, found } = occupied else { return };
         if let Some(lost) = lost {
@@ -127,6 +139,18 @@ impl<R: RecordStore> EtcdInserter<R> {
         if found_any {
             (self.list_again)();
         }
+    }
+
+    /// The current lease was kept alive.
+    fn lives_on(&mut self, now: Instant) {
+        self.tenancy.lives_until = Some(now + self.terms.ttl);
+        self.chronicle.store_written();
+    }
+
+    /// How long the current lease lives on unless it is kept alive.
+    pub(super) fn lease_remaining(&self, now: Instant) -> Option<Duration> {
+        let lives_until = self.tenancy.lives_until.filter(|_| self.tenancy.has_current())?;
+        Some(lives_until.saturating_duration_since(now))
     }
 
     fn keep_alive_wait(&self) -> Duration {
@@ -180,6 +204,9 @@ impl<R: RecordStore> EtcdInserter<R> {
         self.ledger.kept_alive();
         for (id, kept) in kept {
             if kept != KeptAlive::Lost {
+                if self.tenancy.current == Some(id) {
+                    self.lives_on(now);
+                }
                 continue;
             }
             if self.tenancy.current == Some(id) {

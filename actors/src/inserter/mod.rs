@@ -19,9 +19,12 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::container::{ContainerId, EngineTime};
-use crate::ledger::{Batch, Counts, Deeds, Lane, Ledger, PendingWrite, RecordReport, Terms};
+use crate::courier::{Supersede, earlier};
+use crate::ledger::{Batch, Deeds, Lane, Ledger, PendingWrite, RecordReport, Tally, Terms};
+use crate::life::{Pulse, Trouble};
 use crate::meter::Meter;
 use crate::metered::{Metered, MeteredContext};
+use crate::observe::{Chronicle, RecordsStanding};
 use crate::publish::WantedRecord;
 use crate::record::RecordKey;
 use crate::store::{
@@ -53,6 +56,9 @@ pub struct Domain {
     pub started: EngineTime,
     /// The records, in the container's own order.
     pub wanted: Arc<[WantedRecord]>,
+    /// When the change that this tells of was first told of by an event or a listing;
+    /// `None`: it tells of none, or of one from before this process looked.
+    pub since: Option<Instant>,
 }
 
 impl Domain {
@@ -63,9 +69,18 @@ impl Domain {
             name: Arc::from(""),
             started: EngineTime(0),
             wanted: Arc::from(Vec::new()),
+            since: None,
         }
     }
 }
+
+impl Supersede for Domain {
+    fn supersede(&mut self, older: &Self) {
+        self.since = earlier(self.since, older.since);
+    }
+}
+
+impl Supersede for Roster {}
 
 /// Which containers there are. What the inserter holds for any other is withdrawn.
 #[derive(Clone, Debug, Message)]
@@ -85,10 +100,10 @@ pub struct Flush {
     pub withdraw: bool,
 }
 
-/// Asks what happened to records so far.
+/// Asks how many records stand how.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Counts")]
-pub struct ReportCounts;
+#[rtype(result = "Tally")]
+pub struct ReportTally;
 
 /// Asks how many changes are not in the store.
 #[derive(Clone, Debug, Message)]
@@ -105,6 +120,11 @@ pub struct CheckNow;
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<RecordReport>")]
 pub struct ReportRecords;
+
+/// Asks how many records stand how.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "RecordsStanding")]
+pub struct ReportStanding;
 
 /// Whether the store can be written to, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +152,8 @@ pub(crate) struct InserterSetup<R: RecordStore> {
     /// To be called when Docker should be listed anew: records of an earlier life were
     /// found, and only a newer listing tells which of them are wanted.
     pub list_again: Rc<dyn Fn()>,
+    /// Where to write down what an operator may ask for.
+    pub chronicle: Chronicle,
     /// Where to log.
     pub log: Logger,
 }
@@ -150,10 +172,13 @@ pub struct EtcdInserter<R: RecordStore> {
     auditing: bool,
     next_audit: Instant,
     away_since: Option<Instant>,
+    /// Why the store did not answer the last time.
+    trouble: Trouble,
     /// How many records an outage has changed, as far as audits showed.
     drifted: u64,
     flushes: Vec<oneshot::Sender<()>>,
     timer: Option<SpawnHandle>,
+    chronicle: Chronicle,
     log: Logger,
 }
 
@@ -165,9 +190,9 @@ impl<R: RecordStore> EtcdInserter<R> {
     /// An inserter that knows of no container.
     pub(crate) fn new(setup: InserterSetup<R>) -> Self {
         let now = Instant::now();
-        let InserterSetup { store, terms, family, deeds, list_again, log } = setup;
+        let InserterSetup { store, terms, family, deeds, list_again, chronicle, log } = setup;
         Self {
-            ledger: Ledger::new(terms.clone(), deeds, now, log.clone()),
+            ledger: Ledger::new(terms.clone(), deeds, chronicle.clone(), now, log.clone()),
             store,
             // The first probe tells an operator at once whether etcd is there.
             gate: Gate::Closed { failures: 0, retry_at: now },
@@ -180,9 +205,11 @@ impl<R: RecordStore> EtcdInserter<R> {
             next_audit: now + audit_every(&terms),
             terms,
             away_since: None,
+            trouble: None,
             drifted: 0,
             flushes: Vec::new(),
             timer: None,
+            chronicle,
             log,
         }
     }
@@ -194,6 +221,9 @@ impl<R: RecordStore> EtcdInserter<R> {
             Gate::Probing { .. } => {}
             Gate::Closed { failures, retry_at } if now >= retry_at => {
                 self.gate = Gate::Probing { failures };
+                if failures > 0 {
+                    self.chronicle.store_retried();
+                }
                 self.probe(context);
             }
             Gate::Closed { retry_at, .. } => self.wake_at(retry_at, context),
@@ -264,6 +294,9 @@ impl<R: RecordStore> EtcdInserter<R> {
 
     fn settle(&mut self, lane: Lane, writes: Vec<WriteOutcome>, reads: Vec<ReadOutcome>) {
         let now = Instant::now();
+        if writes.iter().any(|(_, outcome)| matches!(outcome, Ok(Written::Done))) {
+            self.chronicle.store_written();
+        }
         let failures = writes.iter().filter_map(|(_, outcome)| outcome.as_ref().err());
         let failures = failures.chain(errors_of(&reads));
         let (outage, lease_lost) = failures.fold((None, false), |(outage, lost), error| {
@@ -292,7 +325,9 @@ impl<R: RecordStore> EtcdInserter<R> {
     fn works_again(&mut self) {
         let Gate::Open { failures } = &mut self.gate else { return };
         *failures = 0;
+        self.trouble = None;
         if let Some(since) = self.away_since.take() {
+            self.chronicle.store_answers();
             notice!(self.log, "etcd answers again"; "away_seconds" => since.elapsed().as_secs_f64(),
                 "mended" => std::mem::take(&mut self.drifted));
         }
@@ -303,6 +338,8 @@ impl<R: RecordStore> EtcdInserter<R> {
             Gate::Closed { .. } => return,
             Gate::Open { failures } | Gate::Probing { failures } => failures,
         };
+        self.chronicle.store_failed(error);
+        self.trouble = Some(error.to_string());
         if self.away_since.is_none() {
             self.away_since = Some(Instant::now());
             warn!(self.log, "etcd does not answer; all changes are kept and written once it does";
@@ -358,6 +395,7 @@ impl<R: RecordStore> EtcdInserter<R> {
     fn audited(&mut self, began: u64, found: Result<Vec<ReadOutcome>, StoreError>) {
         let now = Instant::now();
         self.next_audit = now + audit_every(&self.terms);
+        let compared = found.is_ok();
         let found = match found {
             Ok(found) => found,
             Err(error) if error.kind.is_outage() => return self.close_gate(&error),
@@ -377,6 +415,9 @@ impl<R: RecordStore> EtcdInserter<R> {
             return self.close_gate(&error);
         }
         info!(self.log, "audited"; "records" => keys, "mended" => drifted);
+        if compared {
+            self.chronicle.store_audited();
+        }
         let Gate::Probing { failures } = self.gate else { return };
         // A keep-alive that was under way may have told meanwhile that the lease is lost. With
         // an open gate and no lease nothing would be put any more, nor a lease asked for.
@@ -386,6 +427,9 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
         self.drifted += drifted;
         self.gate = Gate::Open { failures };
+        if self.away_since.is_none() {
+            self.chronicle.store_answers();
+        }
         let due = |lane| self.ledger.next_due(lane).is_some_and(|at| at <= now);
         if !due(Lane::Change) && !due(Lane::Routine) {
             self.works_again();
@@ -529,11 +573,12 @@ impl<R: RecordStore> Handler<Unsettled> for EtcdInserter<R> {
     }
 }
 
-impl<R: RecordStore> Handler<ReportCounts> for EtcdInserter<R> {
-    type Result = MessageResult<ReportCounts>;
+impl<R: RecordStore> Handler<ReportStanding> for EtcdInserter<R> {
+    type Result = MessageResult<ReportStanding>;
 
-    fn handle(&mut self, _: ReportCounts, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.ledger.counts())
+    fn handle(&mut self, _: ReportStanding, _: &mut Self::Context) -> Self::Result {
+        let lease_remaining = self.lease_remaining(Instant::now());
+        MessageResult(RecordsStanding { lease_remaining, ..self.ledger.standing() })
     }
 }
 
@@ -542,5 +587,30 @@ impl<R: RecordStore> Handler<ReportRecords> for EtcdInserter<R> {
 
     fn handle(&mut self, _: ReportRecords, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.ledger.report())
+    }
+}
+
+impl<R: RecordStore> Handler<ReportTally> for EtcdInserter<R> {
+    type Result = MessageResult<ReportTally>;
+
+    fn handle(&mut self, _: ReportTally, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.ledger.tally())
+    }
+}
+
+impl<R: RecordStore> Handler<Pulse> for EtcdInserter<R> {
+    type Result = MessageResult<Pulse>;
+
+    fn handle(&mut self, _: Pulse, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.trouble.clone())
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+impl<R: RecordStore> Handler<crate::life::Hang> for EtcdInserter<R> {
+    type Result = ();
+
+    fn handle(&mut self, _: crate::life::Hang, context: &mut Self::Context) {
+        context.wait(std::future::pending().into_actor(self));
     }
 }

@@ -6,8 +6,10 @@ use tokio::time::Instant;
 
 use super::Ledger;
 use super::entry::{Claim, Entry, Held};
+use super::told::Told;
 use crate::container::ContainerId;
 use crate::inserter::{Domain, Roster};
+use crate::observe::{ChangeKind, RecentChange};
 use crate::record::RecordKey;
 
 /// From so many records on, a listing that would have more than half of them withdrawn is
@@ -16,8 +18,9 @@ pub(crate) const GUARDED_FROM: usize = 10;
 
 impl Ledger {
     /// Takes what a container wants, in place of what it wanted before.
-    pub fn tell(&mut self, domain: Domain, now: Instant) {
+    pub fn tell(&mut self, mut domain: Domain, now: Instant) {
         let id = domain.container.clone();
+        let since = domain.since.take();
         if self.closed && !domain.wanted.is_empty() {
             return;
         }
@@ -25,10 +28,15 @@ impl Ledger {
             return;
         }
         let before = self.containers.insert(id.clone(), domain.clone());
-        let mut keys: BTreeSet<RecordKey> =
-            before.iter().flat_map(|old| old.wanted.iter()).map(|old| old.key.clone()).collect();
+        let wanted = before.iter().chain([&domain]).flat_map(|domain| domain.wanted.iter());
+        let keys: BTreeSet<RecordKey> = wanted.map(|record| record.key.clone()).collect();
+        let wanted = |ledger: &Self, key| ledger.wanted_at(key).map(str::to_owned);
+        let wanted_before: Vec<_> = keys.iter().map(|key| wanted(self, key)).collect();
         for key in &keys {
             if let Some(entry) = self.entries.get_mut(key) {
+                if let Some(claim) = entry.holder().filter(|claim| claim.container == id) {
+                    entry.parted = Some((id.clone(), claim.name.clone()));
+                }
                 entry.claims.retain(|claim| claim.container != id);
             }
         }
@@ -42,10 +50,12 @@ impl Ledger {
                 record: record.clone(),
             };
             self.claim(claim, now);
-            keys.insert(record.key.clone());
         }
         self.note_given_up(before.as_ref(), now);
-        for key in &keys {
+        for (key, before) in keys.iter().zip(wanted_before) {
+            if let Some(since) = since.filter(|_| self.wanted_at(key) != before.as_deref()) {
+                self.owe(key, Told::at(since));
+            }
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.trouble = None;
             }
@@ -66,7 +76,9 @@ impl Ledger {
             let second = if rank == 0 { &entry.claims[1] } else { &newcomer };
             let reason = why_second(holder, second);
             warn!(self.log, "stands by"; "key" => %key, "container" => %second.container,
-                "name" => &*second.name, "reason" => reason);
+                "name" => &*second.name, "reason" => &reason);
+            let change = RecentChange::now(ChangeKind::RecordStandsBy).at_key(&key);
+            self.chronicle.note(change.of(&second.container, &second.name).because(reason));
         }
     }
 
@@ -164,6 +176,7 @@ mod tests {
     use crate::container::{Container, EngineTime};
     use crate::endpoint::Reach;
     use crate::ledger::{Deeds, Lane, Terms};
+    use crate::observe::Chronicle;
     use crate::publish::{Rules, offer};
     use crate::record::Host;
     use crate::store::Upkeep;
@@ -174,7 +187,7 @@ mod tests {
         let offer = offer(&container, &Reach::of(&container), &Rules::sample());
         let name = Arc::from(container.name.as_str());
         let wanted = Arc::from(offer.wanted);
-        Domain { container: container.id, name, started: EngineTime(1), wanted }
+        Domain { container: container.id, name, started: EngineTime(1), wanted, since: None }
     }
 
     /// A watcher may tell something in the very moment of the stop.
@@ -186,7 +199,9 @@ mod tests {
             ttl: Duration::from_secs(15),
             host: Host::parse("10.77.66.0").unwrap(),
         };
-        let mut ledger = Ledger::new(terms, Deeds::default(), now, Logger::root(Discard, o!()));
+        let chronicle = Chronicle::new(Duration::from_secs(10));
+        let log = Logger::root(Discard, o!());
+        let mut ledger = Ledger::new(terms, Deeds::default(), chronicle, now, log);
         ledger.tell(domain(), now);
         assert_eq!(ledger.unsettled(), 1);
         ledger.withdraw_all(now);

@@ -4,8 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::told::Told;
 use crate::container::{ContainerId, EngineTime};
+use crate::observe::{ChangeKind, RecentChange};
 use crate::publish::WantedRecord;
+use crate::record::RecordKey;
 use crate::store::{LeaseId, Upkeep};
 
 /// When a key whose last write may still arrive is read again: after each of these
@@ -144,6 +147,10 @@ pub(super) struct Entry {
     /// The ledger's clock when something was last learnt or sent.
     pub touched: u64,
     pub refreshed: Option<SystemTime>,
+    /// When the change was first told of that the next write carries out.
+    pub told: Option<Told>,
+    /// Who held it last, and is gone: for people.
+    pub parted: Option<(ContainerId, std::sync::Arc<str>)>,
     /// Where the ledger's agenda has it.
     pub scheduled: Option<(Lane, Instant)>,
 }
@@ -162,6 +169,8 @@ impl Entry {
             trouble: None,
             touched: 0,
             refreshed: None,
+            told: None,
+            parted: None,
             scheduled: None,
         }
     }
@@ -169,6 +178,16 @@ impl Entry {
     /// Who holds the key, of those that want it.
     pub fn holder(&self) -> Option<&Claim> {
         self.claims.first()
+    }
+
+    /// Something that happened at this key, to the record of who holds it or held it last.
+    pub fn change(&self, what: ChangeKind, key: &RecordKey) -> RecentChange {
+        let change = RecentChange::now(what).at_key(key);
+        match (self.holder(), &self.parted) {
+            (Some(claim), _) => change.of(&claim.container, &claim.name),
+            (None, Some((container, name))) => change.of(container, name),
+            (None, None) => change,
+        }
     }
 
     /// Whether there is nothing left to do or to remember here.

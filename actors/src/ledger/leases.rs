@@ -47,7 +47,7 @@ impl Ledger {
 
     /// Takes that a lease is gone, and all that hung on it.
     pub fn lose_lease(&mut self, lost: LeaseId, now: Instant) {
-        self.counts.leases_lost += 1;
+        self.chronicle.count(|counts| counts.leases_lost += 1);
         self.older_leases.retain(|id| *id != lost);
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
@@ -125,7 +125,7 @@ impl Ledger {
             self.unknown.insert(key.clone(), reported.is_some());
         }
         if news > 0 {
-            self.counts.unknown += news;
+            self.chronicle.count(|counts| counts.unknown += news);
             warn!(self.log, "keys on our lease that no container here wants: does another \
                 highhock with the same host name and address run?"; "keys" => news);
         }
@@ -144,7 +144,7 @@ impl Ledger {
         if !self.deeds.take_ghost(key, &found.value) {
             return false;
         }
-        self.counts.late += 1;
+        self.chronicle.count(|counts| counts.late += 1);
         notice!(self.log, "a write of ours came late; it is withdrawn"; "key" => %key);
         self.deeds.add(key, &found.value);
         let held = Held::Ours { value: found.value.clone(), lease };
@@ -177,7 +177,7 @@ impl Ledger {
             return;
         }
         entry.suspect = true;
-        self.counts.surprises += 1;
+        self.chronicle.count(|counts| counts.surprises += 1);
         self.schedule(key, now);
     }
 
@@ -191,7 +191,7 @@ impl Ledger {
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.suspect = true;
             }
-            self.counts.surprises += 1;
+            self.chronicle.count(|counts| counts.surprises += 1);
             self.schedule(&key, now);
         }
     }

@@ -8,8 +8,12 @@ mod deeds;
 mod entry;
 mod leases;
 mod outcome;
+mod standing;
+mod tally;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use slog::Logger;
@@ -17,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::container::ContainerId;
 use crate::inserter::{Domain, Roster};
+use crate::observe::Chronicle;
 use crate::record::{Host, RecordKey};
 use crate::store::{Expected, Guard, LeaseId, Upkeep, Write};
 
@@ -24,6 +29,8 @@ pub(crate) use claims::GUARDED_FROM;
 pub use deeds::Deeds;
 pub(crate) use entry::Lane;
 use entry::{Doubt, Entry, Held, Keeping, Task};
+pub use tally::Tally;
+use told::Told;
 
 /// Refreshes that are due within this part of their interval go along with one that
 /// is due now.
@@ -77,6 +84,8 @@ pub(crate) struct PendingWrite {
     pub write: Write,
     /// Whether the value that it puts had not been among our deeds.
     new_deed: bool,
+    /// When what it carries out was first told of.
+    told: Option<Told>,
 }
 
 /// What a record is, for an operator's eyes.
@@ -104,6 +113,34 @@ impl RecordState {
     }
 }
 
+/// Why a record stands by, of few reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StandbyReason {
+    /// Another writer's record is there, and ends some day.
+    Foreign,
+    /// A record without a lease or TTL is there.
+    Static,
+    /// A name above or below it is in the way: one would hide the other.
+    Shadowed,
+    /// Another container of this host, or another port of the same, has the name.
+    Rival,
+}
+
+impl StandbyReason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Foreign, Self::Static, Self::Shadowed, Self::Rival];
+
+    /// The name for reports and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Static => "static",
+            Self::Shadowed => "shadowed",
+            Self::Rival => "rival",
+        }
+    }
+}
+
 /// One wanted record.
 #[derive(Clone, Debug)]
 pub struct RecordReport {
@@ -113,8 +150,12 @@ pub struct RecordReport {
     pub value: String,
     /// For which container.
     pub container: ContainerId,
+    /// That container's name. Not trustworthy: its owner chose it.
+    pub container_name: Arc<str>,
     /// How it stands.
     pub state: RecordState,
+    /// Why it stands by, in a word.
+    pub standby: Option<StandbyReason>,
     /// Why it is not live.
     pub reason: Option<String>,
     /// When it was last put or refreshed.
@@ -162,7 +203,7 @@ pub(crate) struct Ledger {
     wants_listing: bool,
     /// What was wanted until lately, and when that ended, where records hang on leases.
     given_up: BTreeMap<RecordKey, (String, Instant)>,
-    counts: Counts,
+    chronicle: Chronicle,
     /// Keys on our leases that nobody here wants, at the last audit; and whether that was
     /// reported.
     unknown: BTreeMap<RecordKey, bool>,
@@ -177,7 +218,13 @@ impl Ledger {
     /// A ledger that knows of no container. What `deeds` holds was written by a
     /// predecessor; it is read again, kept alive, and withdrawn only once every
     /// container on the roster has told what it wants.
-    pub fn new(terms: Terms, deeds: Deeds, now: Instant, log: Logger) -> Self {
+    pub fn new(
+        terms: Terms,
+        deeds: Deeds,
+        chronicle: Chronicle,
+        now: Instant,
+        log: Logger,
+    ) -> Self {
         let mut ledger = Self {
             terms,
             containers: BTreeMap::new(),
@@ -192,7 +239,7 @@ impl Ledger {
             orphans_doubted: false,
             wants_listing: false,
             given_up: BTreeMap::new(),
-            counts: Counts::default(),
+            chronicle,
             unknown: BTreeMap::new(),
             closed: false,
             clock: 0,
@@ -286,7 +333,13 @@ impl Ledger {
             Write::Put { key, value, .. } => self.deeds.add(key, value),
             _ => false,
         };
-        batch.writes.push(PendingWrite { write, new_deed });
+        let told = match &write {
+            Write::Refresh { .. } => None,
+            Write::Put { .. } | Write::Delete { .. } => {
+                self.entries.get_mut(write.key()).and_then(|entry| entry.told.take())
+            }
+        };
+        batch.writes.push(PendingWrite { write, new_deed, told });
     }
 
     /// When something is next due in a lane.
@@ -331,36 +384,6 @@ impl Ledger {
         (self.clock, idle.map(|(key, _)| key.clone()).collect())
     }
 
-    /// What happened so far.
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// Every wanted record, and how it stands.
-    pub fn report(&self) -> Vec<RecordReport> {
-        let mut reports = Vec::new();
-        for (key, entry) in &self.entries {
-            for (place, claim) in entry.claims.iter().enumerate() {
-                let (state, reason) = if place == 0 {
-                    entry_state(entry, claim)
-                } else {
-                    let reason = claims::why_second(&entry.claims[0], claim);
-                    (RecordState::Standby, Some(reason))
-                };
-                reports.push(RecordReport {
-                    key: key.clone(),
-                    value: claim.json.clone(),
-                    container: claim.container.clone(),
-                    state,
-                    reason,
-                    refreshed: entry.refreshed.filter(|_| place == 0),
-                });
-            }
-        }
-        reports.sort_by(|one, other| one.key.cmp(&other.key));
-        reports
-    }
-
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -385,6 +408,7 @@ impl Ledger {
         if let Some((lane, at)) = before {
             self.agenda(lane).remove(&(at, key.clone()));
         }
+        self.settle_owed(key, now);
         if done {
             self.entries.remove(key);
             self.deeds.keep_only(key, None);
@@ -392,14 +416,5 @@ impl Ledger {
         } else if let Some((lane, at)) = after {
             self.agenda(lane).insert((at, key.clone()));
         }
-    }
-}
-
-fn entry_state(entry: &Entry, claim: &entry::Claim) -> (RecordState, Option<String>) {
-    match (&entry.held, &entry.trouble) {
-        (Held::Foreign { .. }, _) => (RecordState::Standby, Some(outcome::why_foreign(entry))),
-        (_, Some(trouble)) => (RecordState::Failed, Some(trouble.reason.clone())),
-        (Held::Ours { value, .. }, None) if *value == claim.json => (RecordState::Live, None),
-        _ => (RecordState::Pending, None),
     }
 }

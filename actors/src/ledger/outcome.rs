@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::entry::{Doubt, Entry, Held, RECHECKS, Trouble};
 use super::{Deeds, Ledger, PendingWrite, SLOW_RETRY, Terms};
+use crate::observe::ChangeKind;
 use crate::record::{RecordKey, host_in};
 use crate::store::{
     Expected, Found, Guard, LeaseId, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
@@ -30,9 +31,13 @@ impl Ledger {
         entry.busy = false;
         entry.touched = clock;
         match outcome {
-            Ok(Written::Done) => self.done(pending.write, now),
+            Ok(Written::Done) => {
+                self.owed_is_done(pending.told, now);
+                self.done(pending.write, now);
+            }
             Ok(written) => {
                 self.take_back(&pending);
+                self.still_owe(&key, pending.told, false);
                 let held = if written == Written::Missing { Held::Nothing } else { Held::Unsure };
                 self.contradicted(&key, held);
             }
@@ -58,7 +63,8 @@ impl Ledger {
         entry.trouble = None;
         match write {
             Write::Put { value, guard, lease, .. } => {
-                self.counts.put += 1;
+                self.chronicle.count(|counts| counts.put += 1);
+                self.chronicle.note(entry.change(ChangeKind::RecordPut, &key));
                 let (container, name) = entry
                     .holder()
                     .map(|claim| (claim.container.to_string(), claim.name.to_string()))
@@ -82,7 +88,8 @@ impl Ledger {
                 entry.next = now + refresh_every.mul_f64(0.9 + fastrand::f64() * 0.05);
             }
             Write::Delete { expected: Expected { value, .. }, .. } => {
-                self.counts.withdrawn += 1;
+                self.chronicle.count(|counts| counts.withdrawn += 1);
+                self.chronicle.note(entry.change(ChangeKind::RecordWithdrawn, &key));
                 notice!(self.log, "record withdrawn"; "key" => %key, "value" => &value);
                 entry.held = Held::Nothing;
                 if entry.doubt.is_none() {
@@ -122,6 +129,9 @@ impl Ledger {
         if !error.kind.leaves_doubt() {
             self.take_back(&pending);
         }
+        if !matches!(error.kind, StoreErrorKind::Refused | StoreErrorKind::Blocked) {
+            self.still_owe(&key, pending.told, error.kind.leaves_doubt());
+        }
         let refresh_every = self.terms.refresh_every();
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match error.kind {
@@ -151,6 +161,11 @@ impl Ledger {
         if !known {
             warn!(self.log, "a record can't be kept; tried again now and then";
                 "key" => %key, "reason" => %error, "kind" => error.kind.as_str());
+            let what = match error.kind {
+                StoreErrorKind::Blocked => ChangeKind::RecordStandsBy,
+                _ => ChangeKind::RecordFailed,
+            };
+            self.chronicle.note(entry.change(what, key).because(&*error.message));
         }
         entry.trouble = Some(Trouble {
             reason: error.message.clone(),
@@ -207,7 +222,7 @@ impl Ledger {
             drifted += u64::from(was_sure && learnt.is_some_and(|held| *held != believed));
             self.schedule(&key, now);
         }
-        self.counts.drifted += drifted;
+        self.chronicle.count(|counts| counts.drifted += drifted);
         drifted
     }
 
@@ -226,9 +241,12 @@ impl Ledger {
         match (&before, &entry.held) {
             (Held::Ours { value: old, .. }, Held::Ours { value: new, .. }) if old == new => {}
             (_, Held::Ours { value, .. }) => {
-                if self.deeds.add(key, value) && self.terms.upkeep == Upkeep::Each {
-                    notice!(self.log, "record of an earlier life adopted";
-                        "key" => %key, "value" => value);
+                if self.deeds.add(key, value) {
+                    if self.terms.upkeep == Upkeep::Each {
+                        notice!(self.log, "record of an earlier life adopted";
+                            "key" => %key, "value" => value);
+                    }
+                    self.chronicle.note(entry.change(ChangeKind::RecordAdopted, key));
                 }
                 entry.next = now;
             }
@@ -242,6 +260,8 @@ impl Ledger {
                 if !matches!(before, Held::Foreign { .. }) && !entry.claims.is_empty() {
                     warn!(self.log, "stands by"; "key" => %key, "reason" => why_foreign(entry),
                         "value" => value, "was_ours" => matches!(before, Held::Ours { .. }));
+                    let change = entry.change(ChangeKind::RecordStandsBy, key);
+                    self.chronicle.note(change.because(why_foreign(entry)));
                 }
             }
             (Held::Ours { .. }, _) => {
@@ -257,7 +277,8 @@ impl Ledger {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let as_wanted = is_as_wanted(entry);
         let Some(doubt) = &mut entry.doubt else { return };
-        self.counts.late += u64::from(!as_wanted && doubt.step > 0);
+        let late = u64::from(!as_wanted && doubt.step > 0);
+        self.chronicle.count(|counts| counts.late += late);
         if doubt_settled(doubt, as_wanted, now) {
             entry.doubt = None;
             let value = match &entry.held {

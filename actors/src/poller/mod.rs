@@ -7,13 +7,17 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, SpawnHandle, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Handler, Message, MessageResult, SpawnHandle, WrapFuture,
+};
 use slog::{Logger, warn};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+use crate::life::{Pulse, Trouble};
 use crate::meter::Meter;
 use crate::metered::{Metered, MeteredContext};
+use crate::observe::Chronicle;
 use crate::registry::Registry;
 use crate::seat::Seat;
 use crate::source::{ContainerSource, SourceError};
@@ -54,6 +58,9 @@ pub struct DockerPoller<S: ContainerSource, R: RecordStore> {
     again: bool,
     timer: Option<SpawnHandle>,
     failures: u32,
+    chronicle: Chronicle,
+    /// Why the last listing failed.
+    trouble: Trouble,
     log: Logger,
 }
 
@@ -69,6 +76,8 @@ pub(crate) struct PollerSetup<S: ContainerSource, R: RecordStore> {
     pub events: bool,
     /// What was made of earlier listings.
     pub beliefs: Rc<RefCell<Beliefs>>,
+    /// Where to write down what an operator may ask for.
+    pub chronicle: Chronicle,
     /// Where to log.
     pub log: Logger,
 }
@@ -81,7 +90,7 @@ pub struct Poll;
 impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     /// A poller that has listed nothing yet.
     pub(crate) fn new(setup: PollerSetup<S, R>) -> Self {
-        let PollerSetup { source, registry, every, events, beliefs, log } = setup;
+        let PollerSetup { source, registry, every, events, beliefs, chronicle, log } = setup;
         Self {
             source,
             registry,
@@ -94,6 +103,8 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             again: false,
             timer: None,
             failures: 0,
+            trouble: None,
+            chronicle,
             log,
         }
     }
@@ -140,9 +151,11 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     }
 
     fn answered(&mut self, polled: &Polled, started: Instant) -> Duration {
+        self.trouble = None;
         if std::mem::take(&mut self.failures) > 0 {
             notice!(self.log, "docker answers again"; "containers" => polled.containers);
         }
+        self.chronicle.docker_listed();
         info!(self.log, "docker listed"; "containers" => polled.containers,
             "changed" => polled.changed, "gone" => polled.gone);
         if let Some(doubt) = &polled.doubt {
@@ -169,6 +182,8 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
 
     fn failed(&mut self, error: &SourceError) -> Duration {
         self.failures = self.failures.saturating_add(1);
+        self.chronicle.docker_failed(error);
+        self.trouble = Some(error.to_string());
         if self.failures == 1 {
             warn!(self.log, "docker does not answer; what was last known is kept up";
                 "error" => %error, "kind" => error.kind.as_str());
@@ -204,5 +219,22 @@ impl<S: ContainerSource, R: RecordStore> Handler<Poll> for DockerPoller<S, R> {
 
     fn handle(&mut self, _: Poll, context: &mut Self::Context) {
         self.poll(context);
+    }
+}
+
+impl<S: ContainerSource, R: RecordStore> Handler<Pulse> for DockerPoller<S, R> {
+    type Result = MessageResult<Pulse>;
+
+    fn handle(&mut self, _: Pulse, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.trouble.clone())
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+impl<S: ContainerSource, R: RecordStore> Handler<crate::life::Hang> for DockerPoller<S, R> {
+    type Result = ();
+
+    fn handle(&mut self, _: crate::life::Hang, context: &mut Self::Context) {
+        context.wait(std::future::pending().into_actor(self));
     }
 }

@@ -18,13 +18,14 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::container::{Container, ContainerId, ContainerRow, NetworkMode};
-use crate::courier::Courier;
+use crate::courier::{Courier, Supersede, earlier};
 use crate::damper::Damper;
 use crate::endpoint::Reach;
 use crate::hearsay::{Hearsay, Withdrawal};
 use crate::inserter::{Domain, EtcdInserter};
 use crate::meter::Meter;
 use crate::metered::{Metered, MeteredContext};
+use crate::observe::{ChangeKind, Chronicle, ContainerState, Counted, RecentChange};
 use crate::publish::{Offer, Rules, WantedRecord, ignores_drain, offer};
 use crate::registry::{Registry, SharesNetwork};
 use crate::seat::Seat;
@@ -65,6 +66,8 @@ pub struct WatcherSetup<S: ContainerSource, R: RecordStore> {
     pub drain: Option<Duration>,
     /// How many inspections may be under way at a time, over all watchers.
     pub inspections: Semaphore,
+    /// Where to write down what an operator may ask for.
+    pub(crate) chronicle: Chronicle,
     /// Where to log.
     pub log: Logger,
 }
@@ -79,6 +82,15 @@ pub struct Look {
     pub hearsay: Hearsay,
     /// How often something was told for which it is to be inspected, whatever its row says.
     pub stirs: u64,
+    /// When a change that this tells of was first told of; `None`: it tells of none, or of
+    /// one from before this process looked.
+    pub since: Option<Instant>,
+}
+
+impl Supersede for Look {
+    fn supersede(&mut self, older: &Self) {
+        self.since = earlier(self.since, older.since);
+    }
 }
 
 /// What is newest of what a watcher was told.
@@ -90,6 +102,8 @@ type Newest = Look;
 pub struct Departed {
     /// When that listing was asked for.
     pub asked: Instant,
+    /// When it told that, where no event had.
+    pub since: Option<Instant>,
 }
 
 /// What a watcher says to [`Departed`].
@@ -112,6 +126,11 @@ pub struct Retell;
 #[rtype(result = "usize")]
 pub struct CountRecords;
 
+/// Asks whether the container was inspected, and what follows is with the inserter.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct HasTold;
+
 /// Asks for what the watcher knows.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "ContainerReport")]
@@ -124,14 +143,28 @@ pub struct ContainerReport {
     pub id: ContainerId,
     /// Its name.
     pub name: String,
-    /// What it is doing (`unknown` until it was inspected).
-    pub state: &'static str,
+    /// What it is doing.
+    pub state: ContainerState,
     /// What it offers.
     pub services: Vec<Service>,
     /// What was left out, and why.
     pub skipped: Vec<Skipped>,
-    /// Why the container as a whole is left out for now.
+    /// Why the container as a whole is left out for now, or why nothing is known of it.
     pub withheld: Option<String>,
+}
+
+impl ContainerReport {
+    /// Of a container whose watcher fell, and has no successor yet.
+    pub(crate) fn of_fallen(id: ContainerId, name: String) -> Self {
+        Self {
+            id,
+            name,
+            state: ContainerState::Unknown,
+            services: Vec::new(),
+            skipped: Vec::new(),
+            withheld: Some("its watcher panicked (see the log); a fresh one follows".into()),
+        }
+    }
 }
 
 /// What an inspection told, and what follows from it.
@@ -157,12 +190,18 @@ pub struct ContainerWatcher<S: ContainerSource, R: RecordStore> {
     seen_running: Option<Instant>,
     inspecting: bool,
     failures: u32,
+    /// Why the newest inspection failed.
+    trouble: Option<String>,
     next_inspection: Instant,
     known: Option<Known>,
     damper: Damper,
     /// Why what it offers is not published now, for another reason than Docker's state.
-    held_back: Option<String>,
+    held_back: Option<Withdrawal>,
+    /// What was last told; its `since` is none.
     domain: Option<Domain>,
+    /// When a change was first told of that nothing was made of yet.
+    since: Option<Instant>,
+    counted: Counted,
     /// All that was ever logged: a pause, say, hides a reason for a while only.
     explained: HashSet<Skipped>,
     courier: Courier<Domain>,
@@ -172,7 +211,13 @@ pub struct ContainerWatcher<S: ContainerSource, R: RecordStore> {
 
 impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
     /// A watcher for this container.
-    pub fn new(setup: Rc<WatcherSetup<S, R>>, id: ContainerId, name: &str, newest: Look) -> Self {
+    pub fn new(
+        setup: Rc<WatcherSetup<S, R>>,
+        id: ContainerId,
+        name: &str,
+        mut newest: Look,
+    ) -> Self {
+        let (since, counted) = (newest.since.take(), setup.chronicle.count_container());
         let inserter = setup.inserter.clone();
         let courier = Courier::new(EtcdInserter::<R>::meter(), move |domain: Domain| {
             let inserter = inserter.clone();
@@ -190,11 +235,14 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             seen_running: None,
             inspecting: false,
             failures: 0,
+            trouble: None,
             next_inspection: Instant::now(),
             known: None,
             damper: Damper::default(),
             held_back: None,
             domain: None,
+            since,
+            counted,
             explained: HashSet::new(),
             courier,
             timer: None,
@@ -203,7 +251,8 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
     }
 
     /// Takes what was told. A row that says what the last inspection said is settled by it.
-    fn take(&mut self, look: Look) {
+    fn take(&mut self, mut look: Look) {
+        self.since = earlier(self.since, look.since.take());
         let is_new = |row: &Arc<ContainerRow>| {
             self.newest.borrow().row.as_ref().is_none_or(|old| !Arc::ptr_eq(old, row))
         };
@@ -258,6 +307,10 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         if (self.is_stale() && !waits) || now >= self.next_inspection {
             return self.inspect(context);
         }
+        if !self.is_stale() {
+            // Whatever was told, it changes nothing about what is to be published.
+            self.since = None;
+        }
         let until_due = self.next_inspection.duration_since(now).min(self.setup.look_every);
         let held = held_until.map(|until| until.saturating_duration_since(now));
         self.look_in(held.map_or(until_due, |held| held.min(until_due)), context);
@@ -292,7 +345,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
 
     fn inspected(&mut self, asked: Instant, inspected: Option<(Container, Reach)>) {
         let now = Instant::now();
-        self.failures = 0;
+        (self.failures, self.trouble) = (0, None);
         self.inspected_since_row = true;
         let condition = inspected.as_ref().and_then(|(container, _)| container.condition());
         self.seen_running = condition.map(|_| now);
@@ -323,12 +376,13 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             self.log = logger(&self.setup.log, &self.id, &self.name);
         }
         let offer = offer(&container, &reach, &self.setup.rules);
-        self.explain(&offer);
+        self.explain(&container, &offer);
         self.known = Some(Known { asked, container, offer });
     }
 
     fn not_inspected(&mut self, error: &SourceError) {
         self.failures = self.failures.saturating_add(1);
+        self.trouble = Some(error.message.clone());
         let wait = RETRY.wait(self.failures, fastrand::f64()).min(self.setup.look_every);
         self.next_inspection = Instant::now() + wait;
         // That nobody answers is the poller's to report, once for all containers.
@@ -346,6 +400,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         // Where nothing is known, yet or any more, nothing is told: that is not nothing.
         self.settled_stirs?;
         let Some(known) = &self.known else {
+            self.counted.move_to(ContainerState::Unknown);
             self.tell(Domain::nothing(self.id.clone()));
             return None;
         };
@@ -354,8 +409,11 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             name: Arc::from(known.container.name.as_str()),
             started: known.container.started,
             wanted: Arc::from(known.offer.wanted.as_slice()),
+            since: None,
         };
+        let state = ContainerState::of(&known.container);
         let Some(held) = self.hold_back(known, &domain.wanted, now) else {
+            self.counted.move_to(state);
             self.held_back = None;
             if !domain.wanted.is_empty() && !self.has_told(&domain.wanted) {
                 self.damper.published(now);
@@ -366,12 +424,15 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         if self.failures == 0 {
             self.next_inspection = self.next_inspection.min(held.until);
         }
-        if self.held_back.as_deref() != Some(held.reason) {
+        self.counted.move_to(held.state);
+        let until = held.until;
+        if self.held_back.as_ref().is_none_or(|before| before.reason != held.reason) {
             info!(self.log, "held back"; "reason" => held.reason);
-            self.held_back = Some(held.reason.to_owned());
+            self.note_left_out(held.state, held.reason);
         }
+        self.held_back = Some(held);
         self.tell(Domain { wanted: Arc::from(Vec::new()), ..domain });
-        Some(held.until).filter(|until| *until > now)
+        Some(until).filter(|until| *until > now)
     }
 
     /// Why these records are not to be published now, although Docker's state allows it.
@@ -389,7 +450,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         let told = newest.hearsay.withdrawal(&known.container, known.asked, drain, now);
         told.or_else(|| {
             let until = self.damper.hold(now).filter(|_| !self.has_told(wanted))?;
-            Some(Withdrawal { reason: DAMPED, until })
+            Some(Withdrawal { state: ContainerState::CrashLooping, reason: DAMPED, until })
         })
     }
 
@@ -398,7 +459,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
     }
 
     /// Logs what is left out, once.
-    fn explain(&mut self, offer: &Offer) {
+    fn explain(&mut self, container: &Container, offer: &Offer) {
         for skipped in &offer.skipped {
             if self.explained.len() > MOST_REASONS || self.explained.contains(skipped) {
                 continue;
@@ -413,13 +474,26 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         }
         if let Some(reason) = &offer.withheld {
             info!(self.log, "withheld"; "reason" => reason);
+            let before = self.known.as_ref().and_then(|known| known.offer.withheld.as_ref());
+            if before != Some(reason) {
+                self.note_left_out(ContainerState::of(container), reason);
+            }
         }
+    }
+
+    fn note_left_out(&self, state: ContainerState, reason: &str) {
+        let what = match state {
+            ContainerState::Draining => ChangeKind::ContainerDrained,
+            _ => ChangeKind::ContainerWithheld,
+        };
+        let change = RecentChange::now(what).of(&self.id, &self.name).because(reason);
+        self.setup.chronicle.note(change);
     }
 
     fn tell(&mut self, domain: Domain) {
         if self.domain.as_ref() != Some(&domain) {
             self.domain = Some(domain.clone());
-            self.courier.bring(domain);
+            self.courier.bring(Domain { since: self.since.take(), ..domain });
         }
     }
 }
@@ -459,6 +533,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<Departed> for ContainerWatcher<
     type Result = ResponseFuture<Departure>;
 
     fn handle(&mut self, message: Departed, _: &mut Self::Context) -> Self::Result {
+        self.since = earlier(self.since, message.since);
         let asked = message.asked;
         let seen_since = self.seen_running.is_some_and(|seen| seen > asked);
         let named_since = self.newest.borrow().hearsay.named_after(asked);
@@ -485,6 +560,14 @@ impl<S: ContainerSource, R: RecordStore> Handler<CountRecords> for ContainerWatc
     }
 }
 
+impl<S: ContainerSource, R: RecordStore> Handler<HasTold> for ContainerWatcher<S, R> {
+    type Result = bool;
+
+    fn handle(&mut self, _: HasTold, _: &mut Self::Context) -> bool {
+        self.settled_stirs.is_some() && self.failures == 0 && self.courier.is_idle()
+    }
+}
+
 impl<S: ContainerSource, R: RecordStore> Handler<Retell> for ContainerWatcher<S, R> {
     type Result = ();
 
@@ -499,17 +582,16 @@ impl<S: ContainerSource, R: RecordStore> Handler<Report> for ContainerWatcher<S,
     type Result = MessageResult<Report>;
 
     fn handle(&mut self, _: Report, _: &mut Self::Context) -> Self::Result {
-        let (state, offer) = match &self.known {
-            Some(known) => (known.container.life.as_str(), known.offer.clone()),
-            None => ("unknown", Offer::default()),
-        };
+        let offer = self.known.as_ref().map(|known| known.offer.clone()).unwrap_or_default();
+        let held_back = || self.held_back.as_ref().map(|held| held.reason.to_owned());
+        let unknown = || self.trouble.clone().filter(|_| self.known.is_none());
         MessageResult(ContainerReport {
             id: self.id.clone(),
             name: self.name.clone(),
-            state,
+            state: self.counted.state(),
             services: offer.services,
             skipped: offer.skipped,
-            withheld: offer.withheld.or_else(|| self.held_back.clone()),
+            withheld: offer.withheld.or_else(held_back).or_else(unknown),
         })
     }
 }

@@ -1,79 +1,15 @@
-//! What is counted of an actor type's mailbox and messages.
+//! What is counted and timed of an actor type's mailbox and messages.
+
+mod messages;
+mod timing;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// One bucket a power of two of nanoseconds: the last holds all from 9 minutes on.
-const BUCKETS: usize = 40;
-
-/// How long something took, over and over: count, sum, maximum, and a rough
-/// distribution.
-#[derive(Debug)]
-pub struct Timing {
-    count: AtomicU64,
-    nanoseconds: AtomicU64,
-    longest: AtomicU64,
-    buckets: [AtomicU64; BUCKETS],
-}
-
-/// What a [`Timing`] held at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TimingReading {
-    /// How many were timed.
-    pub count: u64,
-    /// All of them together.
-    pub sum: Duration,
-    /// The median, rounded up to a power of two of nanoseconds.
-    pub p50: Duration,
-    /// The 99th percentile, rounded up likewise.
-    pub p99: Duration,
-    /// The longest.
-    pub max: Duration,
-}
-
-impl Timing {
-    const fn new() -> Self {
-        Self {
-            count: AtomicU64::new(0),
-            nanoseconds: AtomicU64::new(0),
-            longest: AtomicU64::new(0),
-            buckets: [const { AtomicU64::new(0) }; BUCKETS],
-        }
-    }
-
-    fn add(&self, took: Duration) {
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = (u64::BITS - nanoseconds.leading_zeros()) as usize;
-        self.count.fetch_add(1, Relaxed);
-        self.nanoseconds.fetch_add(nanoseconds, Relaxed);
-        self.longest.fetch_max(nanoseconds, Relaxed);
-        self.buckets[bucket.min(BUCKETS - 1)].fetch_add(1, Relaxed);
-    }
-
-    fn read(&self) -> TimingReading {
-        let max = Duration::from_nanos(self.longest.load(Relaxed));
-        let counts: Vec<u64> = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
-        let total: u64 = counts.iter().sum();
-        let percentile = |percent: u64| {
-            let rank = (total * percent).div_ceil(100);
-            let mut seen = 0;
-            let bucket = counts.iter().position(|count| {
-                seen += count;
-                seen >= rank
-            });
-            Duration::from_nanos(1 << bucket.unwrap_or(0)).min(max)
-        };
-        TimingReading {
-            count: self.count.load(Relaxed),
-            sum: Duration::from_nanos(self.nanoseconds.load(Relaxed)),
-            p50: percentile(50),
-            p99: percentile(99),
-            max,
-        }
-    }
-}
+pub use messages::MessageReading;
+use messages::{MessageMeter, Messages};
+pub use timing::{Timing, TimingReading};
 
 /// The counters of one actor type.
 #[derive(Debug)]
@@ -92,8 +28,7 @@ pub struct Meter {
     ended: AtomicU64,
     restarts: AtomicU64,
     panics: AtomicU64,
-    wait: Timing,
-    handle: Timing,
+    messages: Messages,
 }
 
 /// What a [`Meter`] showed at one moment.
@@ -125,6 +60,8 @@ pub struct MeterReading {
     pub wait: TimingReading,
     /// In the handler.
     pub handling: TimingReading,
+    /// The same by message type, in the order in which each was first met.
+    pub messages: Vec<MessageReading>,
 }
 
 impl Meter {
@@ -143,13 +80,16 @@ impl Meter {
             ended: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             panics: AtomicU64::new(0),
-            wait: Timing::new(),
-            handle: Timing::new(),
+            messages: Messages::new(),
         }
     }
 
     /// All of it as it is now. Counters move on meanwhile; each by itself is right.
     pub fn read(&self) -> MeterReading {
+        let messages: Vec<_> = self.messages.read().collect();
+        let all = |part: fn(&MessageReading) -> &TimingReading| {
+            messages.iter().map(part).fold(TimingReading::default(), |sum, one| sum.with(one))
+        };
         let left = self.left.load(Relaxed);
         let ended = self.ended.load(Relaxed);
         MeterReading {
@@ -164,8 +104,9 @@ impl Meter {
             refused: self.refused.load(Relaxed),
             restarts: self.restarts.load(Relaxed),
             panics: self.panics.load(Relaxed),
-            wait: self.wait.read(),
-            handling: self.handle.read(),
+            wait: all(|one| &one.wait),
+            handling: all(|one| &one.handling),
+            messages,
         }
     }
 
@@ -191,12 +132,12 @@ impl Meter {
         Instance(self)
     }
 
-    /// Counts a message as queued for as long as the guard lives.
-    pub(crate) fn enqueue(&'static self) -> Queued {
+    /// Counts a message of type `M` as queued for as long as the guard lives.
+    pub(crate) fn enqueue<M: 'static>(&'static self) -> Queued {
         let enqueued = self.enqueued.fetch_add(1, Relaxed) + 1;
         let depth = enqueued.saturating_sub(self.left.load(Relaxed));
         self.high_water.fetch_max(depth, Relaxed);
-        Queued { meter: self, since: Instant::now() }
+        Queued { meter: self, message: self.messages.of::<M>(), since: Instant::now() }
     }
 }
 
@@ -213,17 +154,18 @@ impl Drop for Instance {
 /// is dropped: either way the guard counts it out.
 pub(crate) struct Queued {
     meter: &'static Meter,
+    message: &'static MessageMeter,
     since: Instant,
 }
 
 impl Queued {
     /// Counts the message out of the mailbox and times its handling.
     pub(crate) fn handle(self, handler: impl FnOnce()) {
-        let (meter, started) = (self.meter, Instant::now());
-        meter.wait.add(started.saturating_duration_since(self.since));
+        let (meter, message, started) = (self.meter, self.message, Instant::now());
+        message.wait.add(started.saturating_duration_since(self.since));
         drop(self);
         handler();
-        meter.handle.add(started.elapsed());
+        message.handling.add(started.elapsed());
         meter.handled.fetch_add(1, Relaxed);
     }
 }

@@ -1,0 +1,158 @@
+//! How long something took, over and over.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The upper bounds of the buckets, in nanoseconds: 1, 2 and 5 of each decade from a
+/// microsecond to 50 seconds. What took longer goes into one bucket more.
+const BOUNDS: [u64; 24] = {
+    let mut bounds = [0; 24];
+    let (mut place, mut decade) = (0, 1_000);
+    while place < bounds.len() {
+        (bounds[place], bounds[place + 1], bounds[place + 2]) = (decade, 2 * decade, 5 * decade);
+        (place, decade) = (place + 3, 10 * decade);
+    }
+    bounds
+};
+const BUCKETS: usize = BOUNDS.len() + 1;
+
+/// How long something took, over and over: a sum, a maximum, and a distribution in
+/// buckets. It can be added to from anywhere at any time, and never waits.
+#[derive(Debug, Default)]
+pub struct Timing {
+    nanoseconds: AtomicU64,
+    longest: AtomicU64,
+    buckets: [AtomicU64; BUCKETS],
+}
+
+/// What a [`Timing`] held at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimingReading {
+    /// How many were timed.
+    pub count: u64,
+    /// All of them together.
+    pub sum: Duration,
+    /// The median, rounded up to 1, 2 or 5 of its decade.
+    pub p50: Duration,
+    /// The 99th percentile, rounded up likewise.
+    pub p99: Duration,
+    /// The longest.
+    pub max: Duration,
+    buckets: [u64; BUCKETS],
+}
+
+impl Timing {
+    /// One that nothing was added to.
+    pub const fn new() -> Self {
+        Self {
+            nanoseconds: AtomicU64::new(0),
+            longest: AtomicU64::new(0),
+            buckets: [const { AtomicU64::new(0) }; BUCKETS],
+        }
+    }
+
+    /// Adds one.
+    pub fn add(&self, took: Duration) {
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
+        self.nanoseconds.fetch_add(nanoseconds, Relaxed);
+        self.longest.fetch_max(nanoseconds, Relaxed);
+        self.buckets[bucket].fetch_add(1, Relaxed);
+    }
+
+    /// All of it as it is now.
+    pub fn read(&self) -> TimingReading {
+        let buckets = std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed));
+        let nanoseconds = |value: &AtomicU64| Duration::from_nanos(value.load(Relaxed));
+        TimingReading::of(buckets, nanoseconds(&self.nanoseconds), nanoseconds(&self.longest))
+    }
+}
+
+impl TimingReading {
+    fn of(buckets: [u64; BUCKETS], sum: Duration, max: Duration) -> Self {
+        // Of the buckets themselves: a count of its own could differ from them by what is
+        // being added just now.
+        let count: u64 = buckets.iter().sum();
+        let percentile = |percent: u64| {
+            let rank = (count * percent).div_ceil(100);
+            let mut seen = 0;
+            let bucket = buckets.iter().position(|in_bucket| {
+                seen += in_bucket;
+                seen >= rank
+            });
+            let bound = bucket.and_then(|bucket| BOUNDS.get(bucket));
+            bound.map_or(max, |bound| Duration::from_nanos(*bound).min(max))
+        };
+        Self { count, sum, p50: percentile(50), p99: percentile(99), max, buckets }
+    }
+
+    /// This and another, as one.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let buckets = std::array::from_fn(|bucket| self.buckets[bucket] + other.buckets[bucket]);
+        Self::of(buckets, self.sum + other.sum, self.max.max(other.max))
+    }
+
+    /// How many took no longer than this. Exact where `bound` is 1, 2 or 5 of a decade
+    /// between a microsecond and 50 seconds; else the next such below it is meant.
+    pub fn at_most(&self, bound: Duration) -> u64 {
+        let nanoseconds = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        let buckets = BOUNDS.partition_point(|bound| *bound <= nanoseconds);
+        self.buckets[..buckets].iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn micros(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
+    fn reading(took: impl IntoIterator<Item = Duration>) -> TimingReading {
+        let timing = Timing::new();
+        for took in took {
+            timing.add(took);
+        }
+        timing.read()
+    }
+
+    #[test]
+    fn nothing_timed_reads_as_nothing() {
+        assert_eq!(reading([]), TimingReading::default());
+    }
+
+    #[test]
+    fn a_bound_belongs_to_the_bucket_below_it() {
+        let nanosecond = Duration::from_nanos(1);
+        for bound in [micros(1), micros(20), micros(500), Duration::from_secs(50)] {
+            let timed = reading([bound - nanosecond, bound, bound + nanosecond]);
+            assert_eq!(timed.at_most(bound), 2, "{bound:?}");
+            assert_eq!(timed.at_most(bound - nanosecond), 0, "{bound:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_all_bounds_is_counted_all_the_same() {
+        let timed = reading([Duration::MAX, Duration::from_secs(51), Duration::ZERO]);
+        assert_eq!((timed.count, timed.at_most(Duration::from_secs(50))), (3, 1));
+        assert_eq!(timed.p99, timed.max);
+    }
+
+    #[test]
+    fn percentiles_are_rounded_up_but_never_beyond_the_longest() {
+        let timed = reading((1..=100).map(|n| micros(n * 10)));
+        assert_eq!((timed.p50, timed.p99, timed.max), (micros(500), micros(1000), micros(1000)));
+        assert_eq!(timed.sum, micros(50_500));
+        let one = reading([micros(3)]);
+        assert_eq!((one.p50, one.p99, one.max), (micros(3), micros(3), micros(3)));
+    }
+
+    #[test]
+    fn two_readings_together_are_one_of_both() {
+        let (some, others) = ([micros(1), micros(700)], [micros(30), micros(9_000)]);
+        let together = reading(some.into_iter().chain(others));
+        assert_eq!(reading(some).with(&reading(others)), together);
+    }
+}

@@ -1,0 +1,130 @@
+//! What the actors write down for an operator; it outlives each of them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::changes::{RecentChange, RecentChanges};
+use super::container_state::{ContainerCounts, ContainerState, Counted};
+use super::standing::{DockerStanding, RecordsStanding, Standing, StoreStanding};
+use crate::ledger::Counts;
+use crate::meter::Timing;
+use crate::source::SourceError;
+use crate::store::StoreError;
+
+/// What the actors write down for an operator. Nothing that they do depends on it.
+#[derive(Clone)]
+pub(crate) struct Chronicle(Rc<Pages>);
+
+struct Pages {
+    changes: RefCell<RecentChanges>,
+    docker: RefCell<DockerStanding>,
+    store: RefCell<StoreStanding>,
+    containers: ContainerCounts,
+    counts: Cell<Counts>,
+    event_to_record: Timing,
+}
+
+impl Chronicle {
+    /// An empty one, of a core that lists Docker this often.
+    pub fn new(poll: Duration) -> Self {
+        Self(Rc::new(Pages {
+            changes: RefCell::default(),
+            docker: RefCell::new(DockerStanding { poll, listed: None, trouble: None }),
+            store: RefCell::default(),
+            containers: ContainerCounts::default(),
+            counts: Cell::default(),
+            event_to_record: Timing::new(),
+        }))
+    }
+
+    /// Takes note of a change.
+    pub fn note(&self, change: RecentChange) {
+        self.0.changes.borrow_mut().add(change);
+    }
+
+    /// The last changes, the oldest first.
+    pub fn changes(&self) -> Vec<RecentChange> {
+        self.0.changes.borrow().all()
+    }
+
+    /// A listing was answered.
+    pub fn docker_listed(&self) {
+        let mut docker = self.0.docker.borrow_mut();
+        (docker.listed, docker.trouble) = (Some(Instant::now()), None);
+    }
+
+    /// A listing was not answered.
+    pub fn docker_failed(&self, error: &SourceError) {
+        self.0.docker.borrow_mut().trouble = Some(error.message.clone());
+    }
+
+    /// The store answers.
+    pub fn store_answers(&self) {
+        let mut store = self.0.store.borrow_mut();
+        if !std::mem::replace(&mut store.answers, true) {
+            (store.since, store.trouble) = (Some(Instant::now()), None);
+        }
+    }
+
+    /// The store does not answer.
+    pub fn store_failed(&self, error: &StoreError) {
+        let mut store = self.0.store.borrow_mut();
+        if std::mem::replace(&mut store.answers, false) || store.since.is_none() {
+            store.since = Some(Instant::now());
+        }
+        store.trouble = Some(error.message.clone());
+    }
+
+    /// The store is tried again after it had not answered.
+    pub fn store_retried(&self) {
+        self.0.store.borrow_mut().retries += 1;
+    }
+
+    /// The store has taken a write.
+    pub fn store_written(&self) {
+        self.0.store.borrow_mut().written = Some(Instant::now());
+    }
+
+    /// What the store holds was compared with what should be there.
+    pub fn store_audited(&self) {
+        self.0.store.borrow_mut().audited = Some(Instant::now());
+    }
+
+    /// Counts a container that is not inspected yet.
+    pub fn count_container(&self) -> Counted {
+        self.0.containers.count(ContainerState::Unknown)
+    }
+
+    /// Counts what happened to records.
+    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.0.counts.get();
+        change(&mut counts);
+        self.0.counts.set(counts);
+    }
+
+    /// What happened to records so far.
+    pub fn counts(&self) -> Counts {
+        self.0.counts.get()
+    }
+
+    /// A change that was first told of at `told` is in the store now.
+    pub fn record_follows(&self, told: Instant, now: Instant) {
+        self.0.event_to_record.add(now.saturating_duration_since(told));
+    }
+
+    /// All of it, and how far the records are.
+    pub fn standing(&self, records: Option<RecordsStanding>) -> Standing {
+        let pages = &*self.0;
+        Standing {
+            docker: pages.docker.borrow().clone(),
+            store: pages.store.borrow().clone(),
+            containers: pages.containers.read(),
+            records,
+            counts: pages.counts.get(),
+            event_to_record: pages.event_to_record.read(),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Between the HTTP server's thread and the actors': questions go one way, answers the
+//! other, each with a deadline.
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use actix_rt::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::observe::{Daemon, Observe, Told};
+use crate::logging::LastLines;
+use crate::settings::{Admin, EffectiveKey};
+
+/// How long an answer may take.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// How many questions may wait for the actors' thread to take them.
+const WAITING: usize = 64;
+
+/// A question on its way to the actors' thread.
+type Question = Box<dyn FnOnce(&dyn Daemon) -> Told<()> + Send>;
+
+/// Why there is no answer, in words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// The deadline is over.
+    #[error("{whom} did not answer within {seconds} s", seconds = DEADLINE.as_secs())]
+    Late {
+        /// Who was asked.
+        whom: &'static str,
+    },
+    /// An actor fell and another will take its place, or it has too much else to do.
+    #[error("{whom} does not answer: it is being restarted, or too busy; the log says more")]
+    Mute {
+        /// Who was asked.
+        whom: &'static str,
+    },
+    /// No core runs at the moment: why.
+    #[error("{0}")]
+    NoCore(String),
+}
+
+impl NoAnswer {
+    /// The reason's name for programs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Late { .. } | Self::Mute { .. } => "no_answer",
+            Self::NoCore(_) => "not_running",
+        }
+    }
+}
+
+/// What of the settings in force is shown, and decides where and to whom.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// Where to serve, and whom.
+    pub admin: Admin,
+    /// Every key as it holds.
+    pub effective: Vec<EffectiveKey>,
+}
+
+/// The actors' side: answers on their thread, until it is dropped.
+pub struct Desk {
+    window: Window,
+    answering: JoinHandle<()>,
+}
+
+impl Desk {
+    /// Answers questions about this daemon from now on, on the current arbiter.
+    pub fn open(
+        daemon: Rc<dyn Daemon>,
+        in_force: watch::Receiver<InForce>,
+        lines: LastLines,
+    ) -> Self {
+        let (questions, mut asked) = mpsc::channel::<Question>(WAITING);
+        let answering = actix_rt::spawn(async move {
+            while let Some(question) = asked.recv().await {
+                // Each by itself: an actor that hangs holds up nobody else's answer.
+                actix_rt::spawn(question(&*daemon));
+            }
+        });
+        let window = Window { questions, in_force, lines, started: SystemTime::now() };
+        Self { window, answering }
+    }
+
+    /// The other side, for whoever asks.
+    pub fn window(&self) -> Window {
+        self.window.clone()
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.answering.abort();
+    }
+}
+
+/// The other side: asks, from whatever thread.
+#[derive(Clone)]
+pub struct Window {
+    questions: mpsc::Sender<Question>,
+    /// What holds of the settings, and a way to hear of changes.
+    pub in_force: watch::Receiver<InForce>,
+    /// The log's last warnings and errors.
+    pub lines: LastLines,
+    /// When the daemon started.
+    pub started: SystemTime,
+}
+
+impl Window {
+    /// Asks the core that runs now. `whom` is the actor that is to answer, for the error.
+    ///
+    /// # Errors
+    /// Where there is no answer in time, or no core.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        whom: &'static str,
+        question: impl FnOnce(&dyn Observe) -> Told<Option<T>> + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        let (mut reply, answer) = oneshot::channel();
+        let question: Question = Box::new(move |daemon| {
+            let told = daemon.core().map(|core| question(&*core));
+            Box::pin(async move {
+                let told = match told {
+                    Ok(told) => tokio::select! {
+                        told = told => told.ok_or(NoAnswer::Mute { whom }),
+                        // Nobody waits any longer.
+                        () = reply.closed() => return,
+                    },
+                    Err(why) => Err(NoAnswer::NoCore(why)),
+                };
+                let _ = reply.send(told);
+            })
+        });
+        if self.questions.try_send(question).is_err() {
+            return Err(NoAnswer::Late { whom: "the actors' thread" });
+        }
+        match tokio::time::timeout(DEADLINE, answer).await {
+            Ok(Ok(told)) => told,
+            // The actors' thread has left.
+            Ok(Err(_)) => Err(NoAnswer::NoCore("it is stopping".to_owned())),
+            Err(_) => Err(NoAnswer::Late { whom }),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What there is to know of a running daemon.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use highhock_actors::{Core, Vitals};
+use slog::Logger;
+use tokio::sync::{Notify, watch};
+
+use super::status::status;
+use crate::admin::{Daemon, InForce, Observe};
+use crate::docker::Docker;
+use crate::etcd::EtcdStore;
+use crate::host::Published;
+use crate::logging::Dial;
+use crate::settings::{Changes, EffectiveKey, Faults, Loaded, Settings};
+use crate::systemd::Supervisor;
+
+/// The core, between the real Docker and the real etcd.
+pub type DaemonCore = Core<Docker, EtcdStore>;
+
+/// What a daemon's life begins with.
+pub struct Beginning {
+    /// What the operator wants.
+    pub settings: Settings,
+    /// The same for the operator's eyes.
+    pub effective: Vec<EffectiveKey>,
+    /// The address to publish, for the whole life.
+    pub published: Published,
+    /// Where to log.
+    pub log: Logger,
+    /// Changes how is logged.
+    pub dial: Dial,
+    /// Who is told how it goes.
+    pub supervisor: Supervisor,
+    /// Reads the configuration again.
+    pub reread: Box<dyn Fn() -> Result<Loaded, Faults>>,
+}
+
+/// A daemon's life: what is in force in it and what runs, for those who look at it from
+/// outside while [`super::run`] lives it.
+pub struct Life {
+    pub(super) published: Published,
+    pub(super) log: Logger,
+    pub(super) dial: Dial,
+    pub(super) supervisor: Supervisor,
+    pub(super) reread: Box<dyn Fn() -> Result<Loaded, Faults>>,
+    settings: RefCell<Rc<Settings>>,
+    /// What the settings that were read last would be for the operator's eyes, were they
+    /// in force.
+    read_last: RefCell<Vec<EffectiveKey>>,
+    in_force: watch::Sender<InForce>,
+    core: RefCell<Option<Rc<DaemonCore>>>,
+    /// Who does not answer the daemon's first questions, and why.
+    unanswered: RefCell<BTreeMap<&'static str, String>>,
+    changed: Notify,
+    reloads: Cell<Reloads>,
+}
+
+/// What came of the requests to read the configuration again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// Those after which what was read was in force.
+    pub ok: u64,
+    /// Those that changed nothing, because of what was read.
+    pub refused: u64,
+    /// When the last of the first came into force.
+    pub last_success: Option<SystemTime>,
+}
+
+impl Life {
+    /// A life that is to be lived.
+    pub fn new(beginning: Beginning) -> Self {
+        let Beginning { settings, effective, published, log, dial, supervisor, reread } = beginning;
+        let admin = settings.admin.clone();
+        let (in_force, _) = watch::channel(InForce { admin, effective: effective.clone() });
+        Self {
+            published,
+            log,
+            dial,
+            supervisor,
+            reread,
+            settings: RefCell::new(Rc::new(settings)),
+            read_last: RefCell::new(effective),
+            in_force,
+            core: RefCell::default(),
+            unanswered: RefCell::default(),
+            changed: Notify::new(),
+            reloads: Cell::default(),
+        }
+    }
+
+    /// The core that runs now; `None` as long as Docker or etcd has not answered yet. Another
+    /// one follows on a reload: to be asked for each time.
+    pub fn core(&self) -> Option<Rc<DaemonCore>> {
+        self.core.borrow().clone()
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Rc<Settings> {
+        Rc::clone(&self.settings.borrow())
+    }
+
+    /// Who does not answer the daemon's first questions, so that no core runs, or that the
+    /// settings read last are not in force yet: `docker` or `etcd`, each with the reason.
+    pub fn unanswered(&self) -> BTreeMap<&'static str, String> {
+        self.unanswered.borrow().clone()
+    }
+
+    /// What came of reloads so far.
+    pub fn reloads(&self) -> Reloads {
+        self.reloads.get()
+    }
+
+    /// How it goes, after a round trip through the core's actors; at once where no core
+    /// runs. Never, where an actor answers nothing any more.
+    pub async fn status(&self) -> String {
+        let vitals = self.vitals().await;
+        status(&self.unanswered.borrow(), vitals.as_ref())
+    }
+
+    async fn vitals(&self) -> Option<Vitals> {
+        loop {
+            // Made before the look at the core, so that no change is missed: a core that was
+            // replaced never answers.
+            let changed = self.changed.notified();
+            let core = self.core()?;
+            tokio::select! {
+                vitals = core.pulse() => return Some(vitals),
+                () = changed => {}
+            }
+        }
+    }
+
+    /// Waits until a core runs.
+    pub(super) async fn runs_at_last(&self) {
+        let changed = self.changed.notified();
+        if self.core().is_none() {
+            changed.await;
+        }
+    }
+
+    /// What others than the core need to know of the settings in force, now and later.
+    pub fn in_force(&self) -> watch::Receiver<InForce> {
+        self.in_force.subscribe()
+    }
+
+    /// Takes note of the settings that were read, and are to be in force if all goes well.
+    pub(super) fn has_read(&self, changes: &Changes, effective: Vec<EffectiveKey>) {
+        let old = self.in_force.borrow().effective.clone();
+        self.read_last.replace(changes.in_force(&old, effective));
+    }
+
+    pub(super) fn put_in_force(&self, settings: Rc<Settings>) {
+        self.dial.set(settings.log);
+        let effective = self.read_last.borrow().clone();
+        self.in_force.send_replace(InForce { admin: settings.admin.clone(), effective });
+        self.settings.replace(settings);
+    }
+
+    pub(super) fn take_core(&self, core: &Rc<DaemonCore>) {
+        self.core.replace(Some(Rc::clone(core)));
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn does_not_answer(&self, whom: &'static str, why: String) {
+        self.unanswered.borrow_mut().insert(whom, why);
+    }
+
+    pub(super) fn answers(&self, whom: &'static str) {
+        self.unanswered.borrow_mut().remove(whom);
+    }
+
+    pub(super) fn waits_for_nobody(&self) {
+        self.unanswered.borrow_mut().clear();
+    }
+
+    pub(super) fn count_reload(&self, applied: bool) {
+        let mut reloads = self.reloads.get();
+        if applied {
+            reloads.ok += 1;
+            reloads.last_success = Some(SystemTime::now());
+        } else {
+            reloads.refused += 1;
+        }
+        self.reloads.set(reloads);
+    }
+}
+
+impl Daemon for Life {
+    fn core(&self) -> Result<Rc<dyn Observe>, String> {
+        match self.core() {
+            Some(core) => Ok(Rc::new(core)),
+            None => Err(status(&self.unanswered.borrow(), None)),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The settings as they hold, key by key, with the layer that each is from: for the
+//! operator's eyes, and so without secrets.
+
+use config::ValueKind;
+use serde_json::Value as Json;
+
+use super::Sources;
+use super::fault::Origin;
+use super::inputs::Inputs;
+use super::key::{Fallback, Key};
+use super::keys::KEYS;
+use super::validated::Settings;
+
+/// What stands for a secret that is set.
+const MASK: &str = "(set, not shown)";
+/// What stands for a user and a password in a URL.
+const MASK_IN_URL: &str = "not-shown";
+
+/// A key as it holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EffectiveKey {
+    /// Its path, as `docker.poll`.
+    pub key: &'static str,
+    /// Its value, null where there is none; secrets are masked.
+    pub value: Json,
+    /// Which layer set it.
+    pub layer: Layer,
+    /// The file's path, the variable's or the flag's name; `None` for a default.
+    pub place: Option<String>,
+    /// What holds where there is no value, in words.
+    pub otherwise: Option<&'static str>,
+}
+
+/// A layer of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// The program's own defaults.
+    Default,
+    /// The configuration file.
+    File,
+    /// The environment.
+    Environment,
+    /// The command line.
+    Flag,
+}
+
+impl Layer {
+    /// The layer's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::File => "file",
+            Self::Environment => "environment",
+            Self::Flag => "flag",
+        }
+    }
+}
+
+/// Every key as it holds, in the order of the contract.
+pub(super) fn effective(
+    inputs: &Inputs,
+    sources: &Sources,
+    settings: &Settings,
+) -> Vec<EffectiveKey> {
+    KEYS.iter().map(|key| effective_key(key, inputs, sources, settings)).collect()
+}
+
+fn effective_key(
+    key: &'static Key,
+    inputs: &Inputs,
+    sources: &Sources,
+    settings: &Settings,
+) -> EffectiveKey {
+    let (layer, place) = match inputs.origin(key.path) {
+        Origin::Default => (Layer::Default, None),
+        Origin::File(path) => (Layer::File, Some(path.display().to_string())),
+        Origin::Variable(name) => (Layer::Environment, Some(name)),
+        Origin::Flag(name) => (Layer::Flag, Some(name)),
+    };
+    if let Some(value) = inputs.value(key.path) {
+        let value = if key.secret { MASK.into() } else { json(value) };
+        return EffectiveKey { key: key.path, value, layer, place, otherwise: None };
+    }
+    // What the settings have worked out is what holds.
+    if let Some((value, place)) = worked_out(key.path, sources, settings) {
+        let layer = if place.is_some() { Layer::Environment } else { layer };
+        let (value, place) = (masked(&value).into(), place.map(str::to_owned));
+        return EffectiveKey { key: key.path, value, layer, place, otherwise: None };
+    }
+    let otherwise = match key.fallback {
+        Fallback::WorkedOut(words) => Some(words),
+        Fallback::Is(_) => None,
+    };
+    EffectiveKey { key: key.path, value: Json::Null, layer, place, otherwise }
+}
+
+/// What holds of a key that is set nowhere, and the foreign variable that says so.
+fn worked_out(
+    path: &str,
+    sources: &Sources,
+    settings: &Settings,
+) -> Option<(String, Option<&'static str>)> {
+    const DOCKER_HOST: &str = "DOCKER_HOST";
+    match path {
+        "docker.url" => {
+            let named = sources.environment.get(DOCKER_HOST).map(|_| DOCKER_HOST);
+            Some((settings.docker.url.to_string(), named))
+        }
+        "skydns.ttl" => Some((settings.skydns.ttl.to_string(), None)),
+        _ => None,
+    }
+}
+
+fn json(value: ValueKind) -> Json {
+    match value {
+        ValueKind::Boolean(truth) => truth.into(),
+        ValueKind::I64(number) => number.into(),
+        ValueKind::String(text) => masked(&text).into(),
+        ValueKind::Array(items) => items.into_iter().map(|item| json(item.kind)).collect(),
+        // No key takes another type.
+        other => masked(&other.to_string()).into(),
+    }
+}
+
+/// A text with the users and passwords of all URLs in it masked: what stands between a
+/// scheme and the last `@` behind it. That may be too much, never too little.
+fn masked(text: &str) -> String {
+    const SCHEME_ENDS: &str = "://";
+    let mut parts = text.split(SCHEME_ENDS);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str(SCHEME_ENDS);
+        match part.rsplit_once('@') {
+            Some((_, rest)) => shown.extend([MASK_IN_URL, "@", rest]),
+            None => shown.push_str(part),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_passwords_in_urls_are_masked() {
+        for (text, shown) in [
+            ("http://etcd:2379/", "http://etcd:2379/"),
+            ("http://root:hunter2@etcd:2379/", "http://not-shown@etcd:2379/"),
+            ("http://root@etcd:2379/", "http://not-shown@etcd:2379/"),
+            ("http://a:1/,https://u:hunter2@b:2/", "http://a:1/,https://not-shown@b:2/"),
+            ("https://u:hun,ter/2@b:2/", "https://not-shown@b:2/"),
+            ("label", "label"),
+        ] {
+            assert_eq!(masked(text), shown);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A supervisor of the test's own that speaks systemd's notify protocol.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{TempDir, eventually, unique};
+
+/// For what has no deadline of its own, on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A message: `KEY=value` lines, and when it came.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub at: Instant,
+    pub lines: Vec<String>,
+}
+
+impl Told {
+    /// The value of a key in it.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.lines.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+    }
+}
+
+/// Listens on a socket until it is dropped.
+pub struct Supervisor {
+    /// What `NOTIFY_SOCKET` is to be.
+    pub socket: String,
+    told: Arc<Mutex<Vec<Told>>>,
+    _dir: Option<TempDir>,
+}
+
+impl Supervisor {
+    /// On a socket with a path.
+    pub fn start() -> Self {
+        let dir = TempDir::new();
+        let path = dir.0.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        Self::listen(socket, path.to_str().unwrap().to_owned(), Some(dir))
+    }
+
+    /// On one with an abstract name.
+    pub fn start_abstract() -> Self {
+        let name = format!("highhock-test-{}-{}", std::process::id(), unique());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        Self::listen(UnixDatagram::bind_addr(&address).unwrap(), format!("@{name}"), None)
+    }
+
+    fn listen(socket: UnixDatagram, name: String, dir: Option<TempDir>) -> Self {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::downgrade(&told);
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        std::thread::spawn(move || {
+            let mut space = [0; 4096];
+            while let Some(heard) = heard.upgrade() {
+                let Ok(length) = socket.recv(&mut space) else { continue };
+                let text = String::from_utf8(space[..length].to_vec()).unwrap();
+                let lines = text.lines().map(str::to_owned).collect();
+                heard.lock().unwrap().push(Told { at: Instant::now(), lines });
+            }
+        });
+        Self { socket: name, told, _dir: dir }
+    }
+
+    /// All that it was told so far.
+    pub fn told(&self) -> Vec<Told> {
+        self.told.lock().unwrap().clone()
+    }
+
+    /// The values of a key in all messages.
+    pub fn values(&self, key: &str) -> Vec<String> {
+        self.told().iter().filter_map(|told| told.value(key)).map(str::to_owned).collect()
+    }
+
+    /// Waits for the message number `count` with this key, from 1 on.
+    #[track_caller]
+    pub fn hears(&self, key: &str, count: usize) -> Told {
+        eventually(&format!("{key}, {count} times"), PATIENCE, || {
+            self.told().into_iter().filter(|told| told.value(key).is_some()).nth(count - 1)
+        })
+    }
+
+    /// Waits until the newest status has this part.
+    #[track_caller]
+    pub fn sees(&self, part: &str) {
+        eventually(&format!("a status with {part}"), PATIENCE, || {
+            self.values("STATUS").last()?.contains(part).then_some(())
+        });
+    }
+}
