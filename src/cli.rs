@@ -31,6 +31,21 @@ pub enum Command {
         #[structopt(long)]
         explain: bool,
     },
+    /// Asks the running daemon how it goes; exits with 0 only if it is ready
+    Status {
+        /// Shows it as JSON
+        #[structopt(long)]
+        json: bool,
+    },
+    /// Shows the mailboxes of the running daemon's actors
+    Actors {
+        /// Shows them as JSON
+        #[structopt(long)]
+        json: bool,
+        /// Shows them again each second, with what was done in it
+        #[structopt(long)]
+        watch: bool,
+    },
 }
 
 #[derive(Debug, StructOpt)]
@@ -201,6 +216,11 @@ mod tests {
             ("highhock records", Command::Records { json: false, explain: false }),
             ("highhock records --json", Command::Records { json: true, explain: false }),
             ("highhock records --explain", Command::Records { json: false, explain: true }),
+            ("highhock status", Command::Status { json: false }),
+            ("highhock status --json", Command::Status { json: true }),
+            ("highhock actors", Command::Actors { json: false, watch: false }),
+            ("highhock actors --watch", Command::Actors { json: false, watch: true }),
+            ("highhock actors --watch --json", Command::Actors { json: true, watch: true }),
             ("highhock records --json --explain", Command::Records { json: true, explain: true }),
         ] {
             let invocation = parse(line).unwrap();

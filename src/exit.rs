@@ -1,5 +1,8 @@
 //! The exit statuses of the program: sysexits.h's, as its supervisor knows them.
 
+/// The running daemon answers, and not all is as it should be with it. Container engines
+/// take it for "unhealthy".
+pub const NOT_READY: u8 = 1;
 /// The command line is not understood (EX_USAGE).
 pub const USAGE: u8 = 64;
 /// Something that can't be done without isn't there (EX_UNAVAILABLE).

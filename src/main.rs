@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use highhock::admin::{Desk, serve};
+use highhock::admin::{Asker, Desk, Summary, serve};
 use highhock::check::check;
 use highhock::cli::{self, Command};
 use highhock::host::{self, NoHost, Published};
@@ -16,7 +16,7 @@ use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
 use highhock::settle::{NotSettled, ask_engine, ask_etcd, assume_etcd, docker, rules};
 use highhock::signals::Signals;
 use highhock::systemd::Supervisor;
-use highhock::{exit, explain, logging, records};
+use highhock::{exit, explain, logging, mailboxes, records, status};
 use highhock_actors::preview::{Preview, preview};
 use slog::{Logger, o, warn};
 
@@ -41,11 +41,11 @@ fn main() -> ExitCode {
     }
     actix_rt::System::new().block_on(async {
         let asked = async |clouds: &[Cloud]| Metadata::of(&environment).ask(clouds).await;
-        let published = host::find(&settings.discovery, &environment, host::interfaces, asked);
-        let published = published.await;
+        let address =
+            async || host::find(&settings.discovery, &environment, host::interfaces, asked).await;
         match invocation.command {
             Command::Run => {
-                let published = match published {
+                let published = match address().await {
                     Ok(published) => published,
                     Err(none) => return fail(exit::UNAVAILABLE, &none),
                 };
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
                 actix_rt::spawn(serve(desk.window(), log.new(o!("edge" => "admin"))));
                 run_daemon(&life).await
             }
-            Command::Check => run_check(&settings, &published, &log).await,
+            Command::Check => run_check(&settings, &address().await, &log).await,
             Command::Records { json, explain } => {
                 let write = match (explain, json) {
                     (false, false) => records::write_table,
@@ -74,8 +74,10 @@ fn main() -> ExitCode {
                     (true, false) => explain::write_table,
                     (true, true) => explain::write_json,
                 };
-                run_records(&settings, published, write, &log).await
+                run_records(&settings, address().await, write, &log).await
             }
+            Command::Status { json } => show_status(&settings, json, &log).await,
+            Command::Actors { json, watch } => show_actors(&settings, json, watch, &log).await,
         }
     })
 }
@@ -149,6 +151,37 @@ async fn run_records(
     match write(&preview, &mut text).and_then(|()| io::stdout().write_all(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(exit::UNAVAILABLE, &format!("writing to standard output: {error}")),
+    }
+}
+
+async fn show_status(settings: &Settings, json: bool, log: &Logger) -> ExitCode {
+    let asked = async { Asker::new(&settings.admin, log)?.get::<Summary>("/status").await };
+    let summary = match asked.await {
+        Ok(summary) => summary,
+        Err(none) => return fail(exit::UNAVAILABLE, &none),
+    };
+    let mut text = Vec::new();
+    let written = match json {
+        true => serde_json::to_writer_pretty(&mut text, &summary)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(text)),
+        false => status::write_table(&summary, &mut text),
+    };
+    match written.and_then(|()| io::stdout().write_all(&text)) {
+        Ok(()) if summary.ready => ExitCode::SUCCESS,
+        Ok(()) => exit::NOT_READY.into(),
+        Err(error) => fail(exit::UNAVAILABLE, &format!("writing to standard output: {error}")),
+    }
+}
+
+async fn show_actors(settings: &Settings, json: bool, watch: bool, log: &Logger) -> ExitCode {
+    let asker = match Asker::new(&settings.admin, log) {
+        Ok(asker) => asker,
+        Err(none) => return fail(exit::UNAVAILABLE, &none),
+    };
+    match mailboxes::show(&asker, json, watch, &mut io::stdout()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(exit::UNAVAILABLE, &error),
     }
 }
 

@@ -105,6 +105,12 @@ pub struct Fall;
 #[rtype(result = "()")]
 pub struct Hang;
 
+/// Makes an actor take no message for so long: for tests of what shows that.
+#[cfg(feature = "test-hooks")]
+#[derive(Clone, Debug, actix::Message)]
+#[rtype(result = "()")]
+pub struct Dawdle(pub Duration);
+
 /// The running core. Dropping it ends the actors at once; [`Core::stop`] in order.
 pub struct Core<S: ContainerSource, R: RecordStore> {
     poller: Seat<DockerPoller<S, R>>,
@@ -324,6 +330,12 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
             "Registry" => self.registry.tell(Hang),
             _ => self.inserter.tell(Hang),
         }
+    }
+
+    /// Makes the inserter take no message for so long.
+    #[cfg(feature = "test-hooks")]
+    pub fn slow_inserter(&self, time: Duration) {
+        self.inserter.tell(Dawdle(time));
     }
 
     /// Has the poller list now.

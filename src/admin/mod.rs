@@ -4,6 +4,7 @@
 //! [`Desk`] on theirs, each question with a deadline, so that an actor that hangs is told
 //! of and holds nobody up.
 
+mod client;
 mod desk;
 mod endpoints;
 mod guard;
@@ -15,6 +16,7 @@ mod server;
 mod summary;
 mod token;
 
+pub use client::{Asker, NoDaemon};
 pub use desk::{Desk, InForce, NoAnswer, Window};
 pub use hosts::{Hosts, Others};
 pub use observe::{Daemon, Observe, Told};

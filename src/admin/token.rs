@@ -57,13 +57,18 @@ impl Token {
         Self::Given(Secret::new(""))
     }
 
+    /// The token as it is now.
+    pub(super) fn current(&self) -> Secret {
+        match self {
+            Self::Given(secret) => secret.clone(),
+            Self::File(file) => file.current(),
+        }
+    }
+
     /// Whether this is the token. How long the answer takes tells nothing of how much of
     /// it is right.
     pub(super) fn is(&self, told: &str) -> bool {
-        let token = match self {
-            Self::Given(secret) => secret.clone(),
-            Self::File(file) => file.current(),
-        };
+        let token = self.current();
         // A file that was emptied lets nobody in.
         is_token(token.reveal()) && token.reveal().as_bytes().ct_eq(told.as_bytes()).into()
     }

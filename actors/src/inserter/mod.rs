@@ -614,3 +614,12 @@ impl<R: RecordStore> Handler<crate::life::Hang> for EtcdInserter<R> {
         context.wait(std::future::pending().into_actor(self));
     }
 }
+
+#[cfg(feature = "test-hooks")]
+impl<R: RecordStore> Handler<crate::life::Dawdle> for EtcdInserter<R> {
+    type Result = ();
+
+    fn handle(&mut self, dawdle: crate::life::Dawdle, context: &mut Self::Context) {
+        context.wait(tokio::time::sleep(dawdle.0).into_actor(self));
+    }
+}

@@ -424,11 +424,11 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         if self.failures == 0 {
             self.next_inspection = self.next_inspection.min(held.until);
         }
+        self.note_left_out(held.state, held.reason);
         self.counted.move_to(held.state);
         let until = held.until;
         if self.held_back.as_ref().is_none_or(|before| before.reason != held.reason) {
             info!(self.log, "held back"; "reason" => held.reason);
-            self.note_left_out(held.state, held.reason);
         }
         self.held_back = Some(held);
         self.tell(Domain { wanted: Arc::from(Vec::new()), ..domain });
@@ -474,14 +474,16 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         }
         if let Some(reason) = &offer.withheld {
             info!(self.log, "withheld"; "reason" => reason);
-            let before = self.known.as_ref().and_then(|known| known.offer.withheld.as_ref());
-            if before != Some(reason) {
-                self.note_left_out(ContainerState::of(container), reason);
-            }
+            self.note_left_out(ContainerState::of(container), reason);
         }
     }
 
+    /// Notes that the container is left out, where that is new. To be called before it is
+    /// counted in its new state.
     fn note_left_out(&self, state: ContainerState, reason: &str) {
+        if self.counted.state() == state {
+            return;
+        }
         let what = match state {
             ContainerState::Draining => ChangeKind::ContainerDrained,
             _ => ChangeKind::ContainerWithheld,

@@ -1,0 +1,67 @@
+//! What mailboxes show of an actor that is slow, and of one that falls. One test, as the
+//! meters are the process's.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[macro_use]
+mod fakes;
+
+use std::time::Duration;
+
+use fakes::{World, key, pass};
+use highhock_actors::Upkeep;
+use highhock_actors::meter::{MessageReading, MeterReading};
+
+const SECOND: Duration = Duration::from_secs(1);
+const CONTAINERS: usize = 10;
+
+fn meter(world: &World, actor: &str) -> MeterReading {
+    world.core.meters().into_iter().find(|meter| meter.actor == actor).unwrap()
+}
+
+fn messages(meter: &MeterReading, name: &str) -> MessageReading {
+    meter.messages.iter().find(|one| one.message == name).unwrap().clone()
+}
+
+#[actix::test]
+async fn a_slow_inserter_and_a_fallen_watcher_show() {
+    tokio::time::pause();
+    let world = World::with_containers(Upkeep::Lease, CONTAINERS).await;
+    let before = meter(&world, "EtcdInserter");
+    assert_eq!(before.depth, 0);
+    assert!(before.wait.max < SECOND, "{:?}", before.wait);
+
+    world.core.slow_inserter(SECOND * 5);
+    for n in 0..CONTAINERS {
+        world.engine.change(&format!("web-{n}"), |one| one.bindings[0].host_port = 9000);
+    }
+    world.core.poll_now();
+    pass(SECOND).await;
+    let slow = meter(&world, "EtcdInserter");
+    // One of each watcher, and the registry's; another state waits outside.
+    assert!((10..=12).contains(&slow.depth), "{slow:?}");
+    assert_eq!(world.core.observer().standing().await.records, None, "no answer in time");
+
+    let changed = |world: &World| world.store.get(&key("web-9")).unwrap().contains("9000");
+    world.until("all is there", changed).await;
+    pass(SECOND).await;
+    let after = meter(&world, "EtcdInserter");
+    assert_eq!(after.depth, 0, "{after:?}");
+    assert!(after.high_water >= slow.depth);
+    let domains = messages(&after, "Domain");
+    assert!(domains.wait.max >= SECOND * 3, "{domains:?}");
+    assert!(domains.handling.max < SECOND / 10, "the wait is not the handler's");
+    let new = domains.wait.count - messages(&before, "Domain").wait.count;
+    assert_eq!(new, CONTAINERS as u64);
+    let sum: u64 = after.messages.iter().map(|one| one.wait.count).sum();
+    assert_eq!(after.wait.count, sum);
+
+    let before = meter(&world, "ContainerWatcher");
+    world.engine.panic_in_next_inspection_of("web-3");
+    world.engine.change("web-3", |one| one.bindings[0].host_port = 9003);
+    let back = |world: &World| world.store.get(&key("web-3")).unwrap().contains("9003");
+    world.until("its successor is there", back).await;
+    let after = meter(&world, "ContainerWatcher");
+    assert_eq!((after.panics - before.panics, after.restarts - before.restarts), (1, 1));
+    assert_eq!((after.instances, after.depth), (CONTAINERS as u64, 0));
+}

@@ -1,0 +1,129 @@
+//! What it costs to meter a message: an actor in the metered context beside the same actor
+//! in actix's own, in turns in one run.
+//!
+//! `cargo bench --bench metering`.
+#![allow(clippy::unwrap_used, reason = "a failed measurement is to panic")]
+
+use std::time::Duration;
+
+use actix::{Actor, Addr, Context, Handler, Message};
+use highhock_actors::meter::Meter;
+use highhock_actors::metered::{Metered, MeteredContext};
+use tokio::time::Instant;
+
+/// So many messages are in the mailbox at a time: few, as in a daemon's life.
+const BURST: u32 = 16;
+const BURSTS: u32 = 10_000;
+const ROUNDS: usize = 15;
+/// What metering a message may cost at the most.
+const LIMIT: Duration = Duration::from_nanos(200);
+
+/// A message type of its own for each number: the one that is measured takes its place in
+/// the meter after those before it.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Work<const TYPE: u32>;
+
+#[derive(Message)]
+#[rtype(result = "u64")]
+struct Done;
+
+macro_rules! actor {
+    ($name:ident, $context:ident) => {
+        #[derive(Default)]
+        struct $name {
+            worked: u64,
+        }
+        impl Actor for $name {
+            type Context = $context<Self>;
+        }
+        impl<const TYPE: u32> Handler<Work<TYPE>> for $name {
+            type Result = ();
+            fn handle(&mut self, _: Work<TYPE>, _: &mut Self::Context) {
+                self.worked += 1;
+            }
+        }
+        impl Handler<Done> for $name {
+            type Result = u64;
+            fn handle(&mut self, _: Done, _: &mut Self::Context) -> u64 {
+                self.worked
+            }
+        }
+        impl $name {
+            /// How long a message takes on the whole, one after the other.
+            async fn time<const TYPE: u32>(actor: &Addr<Self>) -> Duration {
+                let before = actor.send(Done).await.unwrap();
+                let started = Instant::now();
+                for _ in 0..BURSTS {
+                    for _ in 1..BURST {
+                        actor.do_send(Work::<TYPE>);
+                    }
+                    actor.send(Work::<TYPE>).await.unwrap();
+                }
+                let took = started.elapsed();
+                let worked = actor.send(Done).await.unwrap() - before;
+                assert_eq!(worked, u64::from(BURST * BURSTS));
+                took / (BURST * BURSTS)
+            }
+        }
+    };
+}
+
+actor!(Plain, Context);
+actor!(Measured, MeteredContext);
+
+impl Metered for Measured {
+    fn meter() -> &'static Meter {
+        static METER: Meter = Meter::new("Measured", 16);
+        &METER
+    }
+}
+
+fn main() {
+    // cargo gives this flag under `cargo bench` only.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("measures under `cargo bench` only");
+        return;
+    }
+    actix_rt::System::new().block_on(measure());
+}
+
+async fn measure() {
+    let plain = Plain::default().start();
+    let (measured, _task) = MeteredContext::start(Measured::default());
+    // As many types as the actor with the most has; the last is the one that costs most.
+    measured.send(Work::<0>).await.unwrap();
+    macro_rules! send_each {
+        ($($type:literal)*) => { $(measured.send(Work::<$type>).await.unwrap();)* };
+    }
+    send_each!(1 2 3 4 5 6 7 8 9 10);
+
+    let mut times = [Vec::new(), Vec::new(), Vec::new()];
+    for round in 0..=ROUNDS {
+        let took = [
+            Plain::time::<0>(&plain).await,
+            Measured::time::<0>(&measured).await,
+            Measured::time::<11>(&measured).await,
+        ];
+        // The first round warms up.
+        if round > 0 {
+            times.iter_mut().zip(took).for_each(|(times, took)| times.push(took));
+        }
+    }
+    let [plain, first, last] = times.map(median);
+    println!("a message in plain actix       {plain:?}");
+    for (what, metered) in [("the first", first), ("the twelfth", last)] {
+        let cost = metered.saturating_sub(plain);
+        println!(
+            "a metered one of {what:11} type {metered:?}, {cost:?} more, {:.2} times",
+            metered.as_secs_f64() / plain.as_secs_f64()
+        );
+        assert!(cost < LIMIT, "metering costs {cost:?} a message, and may cost {LIMIT:?}");
+    }
+    println!("(medians of {ROUNDS} rounds of {} messages each)", BURST * BURSTS);
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}

@@ -1,0 +1,223 @@
+//! `highhock actors`: the running daemon's mailboxes, for people.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::admin::{ActorRow, Asker, NoDaemon, TimingRow};
+
+/// Between two looks at a daemon that is watched.
+const EVERY: Duration = Duration::from_secs(1);
+/// Puts a terminal's cursor home and clears what is below.
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+/// Why the mailboxes can't be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum NotShown {
+    /// No daemon tells of them.
+    #[error(transparent)]
+    NoDaemon(#[from] NoDaemon),
+    /// Nobody reads them.
+    #[error("writing to standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Shows the mailboxes of the daemon that is asked; with `watch` each second, until it
+/// does not answer any more. As JSON, each look is a line.
+///
+/// # Errors
+/// Where they can't be shown, or not any longer.
+pub async fn show<W: Write + IsTerminal>(
+    asker: &Asker,
+    json: bool,
+    watch: bool,
+    out: &mut W,
+) -> Result<(), NotShown> {
+    let clears = watch && !json && out.is_terminal();
+    let mut before: Option<(Vec<ActorRow>, Instant)> = None;
+    loop {
+        let asked = Instant::now();
+        let rows: Vec<ActorRow> = asker.get("/actors").await?;
+        // In one go, so that a terminal doesn't flicker.
+        let mut text = Vec::new();
+        if json {
+            serde_json::to_writer(&mut text, &rows).map_err(io::Error::from)?;
+            writeln!(text)?;
+        } else {
+            if clears {
+                text.extend_from_slice(CLEAR.as_bytes());
+            } else if before.is_some() {
+                writeln!(text)?;
+            }
+            let then = before.as_ref().map(|(rows, then)| (rows.as_slice(), asked - *then));
+            write_table(&rows, then, &mut text)?;
+        }
+        out.write_all(&text)?;
+        out.flush()?;
+        if !watch {
+            return Ok(());
+        }
+        before = Some((rows, asked));
+        tokio::time::sleep_until(asked + EVERY).await;
+    }
+}
+
+/// What stands above the columns. The two rates are there only where they are known.
+const COLUMNS: [&str; 19] = [
+    "actor",
+    "instances",
+    "depth",
+    "capacity",
+    "high_water",
+    "enqueued",
+    "handled",
+    "enqueued/s",
+    "handled/s",
+    "coalesced",
+    "refused",
+    "restarts",
+    "panics",
+    "wait p50",
+    "p99",
+    "max",
+    "handle p50",
+    "p99",
+    "max",
+];
+
+/// Writes a row per actor type; with what was shown before, and how long ago, also how
+/// much was done a second since.
+///
+/// # Errors
+/// Where `out` can't be written to.
+pub fn write_table(
+    rows: &[ActorRow],
+    before: Option<(&[ActorRow], Duration)>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let cells = rows.iter().map(|row| {
+        let then = before.and_then(|(rows, since)| {
+            Some((rows.iter().find(|then| then.actor == row.actor)?, since))
+        });
+        cells(row, then)
+    });
+    let header = COLUMNS.map(str::to_owned);
+    let table: Vec<_> = std::iter::once(header).chain(cells).collect();
+    let widths: Vec<_> = (0..COLUMNS.len())
+        .map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    for row in &table {
+        let mut line = format!("{:<width$}", row[0], width = widths[0]);
+        for column in 1..COLUMNS.len() {
+            if before.is_none() && COLUMNS[column].ends_with("/s") {
+                continue;
+            }
+            line += &format!("  {:>width$}", row[column], width = widths[column]);
+        }
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+fn cells(row: &ActorRow, then: Option<(&ActorRow, Duration)>) -> [String; COLUMNS.len()] {
+    let rate = |now: u64, count: fn(&ActorRow) -> u64| match then {
+        // Where a fresh daemon counts from nothing, there is no rate to tell.
+        Some((then, since)) if now >= count(then) && !since.is_zero() => {
+            let change = u32::try_from(now - count(then)).unwrap_or(u32::MAX);
+            format!("{:.1}", f64::from(change) / since.as_secs_f64())
+        }
+        _ => "-".to_owned(),
+    };
+    let TimingRow { p50: wait50, p99: wait99, max: wait_max, .. } = row.wait_seconds;
+    let TimingRow { p50, p99, max, .. } = row.handle_seconds;
+    [
+        row.actor.clone(),
+        row.instances.to_string(),
+        row.depth.to_string(),
+        row.capacity.to_string(),
+        row.high_water.to_string(),
+        row.enqueued.to_string(),
+        row.handled.to_string(),
+        rate(row.enqueued, |row| row.enqueued),
+        rate(row.handled, |row| row.handled),
+        row.coalesced.to_string(),
+        row.refused.to_string(),
+        row.restarts.to_string(),
+        row.panics.to_string(),
+        time(wait50),
+        time(wait99),
+        time(wait_max),
+        time(p50),
+        time(p99),
+        time(max),
+    ]
+}
+
+/// A number of seconds, to two or three digits.
+fn time(seconds: f64) -> String {
+    match seconds {
+        0.0 => "0".to_owned(),
+        _ if seconds < 1e-3 => format!("{:.0} µs", seconds * 1e6),
+        _ if seconds < 1e-2 => format!("{:.1} ms", seconds * 1e3),
+        _ if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        _ if seconds < 10.0 => format!("{seconds:.1} s"),
+        _ => format!("{seconds:.0} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(actor: &str, handled: u64) -> ActorRow {
+        let timing =
+            TimingRow { count: handled, sum: 12.0, p50: 0.000_012, p99: 0.0034, max: 1.25 };
+        ActorRow {
+            actor: actor.to_owned(),
+            instances: 1,
+            depth: 2,
+            capacity: 16,
+            high_water: 3,
+            enqueued: handled + 2,
+            handled,
+            coalesced: 0,
+            refused: 0,
+            restarts: 4,
+            panics: 5,
+            wait_seconds: timing,
+            handle_seconds: timing,
+        }
+    }
+
+    fn lines(rows: &[ActorRow], before: Option<(&[ActorRow], Duration)>) -> Vec<Vec<String>> {
+        let mut out = Vec::new();
+        write_table(rows, before, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        fn words(line: &str) -> Vec<String> {
+            let words = line.split("  ").map(str::trim).filter(|word| !word.is_empty());
+            words.map(str::to_owned).collect()
+        }
+        text.lines().map(words).collect()
+    }
+
+    #[test]
+    fn a_table_has_a_row_per_actor_and_no_rates_at_first() {
+        let lines = lines(&[row("Registry", 10), row("EtcdInserter", 0)], None);
+        assert_eq!(lines.len(), 3);
+        assert!(!lines[0].contains(&"handled/s".to_owned()), "{lines:?}");
+        let expected = [
+            "Registry", "1", "2", "16", "3", "12", "10", "0", "0", "4", "5", "12 µs", "3.4 ms",
+            "1.2 s", "12 µs", "3.4 ms", "1.2 s",
+        ];
+        assert_eq!(lines[1], expected);
+    }
+
+    #[test]
+    fn rates_are_by_the_second_and_none_across_a_restart() {
+        let (then, now) = ([row("Registry", 10)], [row("Registry", 25)]);
+        let since = Duration::from_secs(2);
+        assert_eq!(lines(&now, Some((&then, since)))[1][7..9], ["7.5", "7.5"]);
+        assert_eq!(lines(&then, Some((&now, since)))[1][7..9], ["-", "-"]);
+    }
+}

@@ -1,0 +1,83 @@
+//! A reading as text: in OpenMetrics's format, and from that in Prometheus's own.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::registry::Registry;
+
+use super::families::Families;
+use super::reading::Reading;
+
+impl Collector for Reading {
+    fn encode(&self, encoder: DescriptorEncoder) -> std::fmt::Result {
+        let mut families = Families::new(encoder);
+        self.encode_daemon(&mut families)?;
+        self.encode_requests(&mut families)?;
+        match &self.core {
+            Some(core) => core.encode(&mut families),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A reading in the format of OpenMetrics 1.0.
+pub(super) fn openmetrics(reading: Reading) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(reading));
+    let mut exposition = String::new();
+    // Writing to a string does not fail.
+    let _ = text::encode(&mut exposition, &registry);
+    exposition
+}
+
+/// The same in Prometheus's text format 0.0.4, in which a metric's whole name stands before
+/// its help and type, and there are fewer types, no units and no mark at the end.
+pub(super) fn prometheus(openmetrics: &str) -> String {
+    let mut exposition = String::with_capacity(openmetrics.len());
+    let mut help = "";
+    for line in openmetrics.lines() {
+        if line.starts_with("# UNIT ") || line == "# EOF" {
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            // It comes before the type, which tells the whole name.
+            help = rest.split_once(' ').map_or("", |(_, help)| help);
+            continue;
+        }
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|it| it.split_once(' ')) {
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", "counter"),
+                "info" => ("_info", "gauge"),
+                "unknown" => ("", "untyped"),
+                same => ("", same),
+            };
+            exposition += &format!("# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n");
+            continue;
+        }
+        exposition += line;
+        exposition.push('\n');
+    }
+    exposition
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_types_and_marks_are_those_of_prometheus() {
+        let openmetrics = "\
+            # HELP a_seconds How long.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\n\
+            a_seconds_total{b=\"# EOF\"} 1\n\
+            # HELP c What it is.\n# TYPE c info\nc_info{d=\"e\"} 1\n\
+            # HELP f Nobody knows.\n# TYPE f unknown\nf 2\n\
+            # HELP g A figure.\n# TYPE g gauge\ng 3\n# EOF\n";
+        assert_eq!(
+            prometheus(openmetrics),
+            "# HELP a_seconds_total How long.\n# TYPE a_seconds_total counter\n\
+             a_seconds_total{b=\"# EOF\"} 1\n\
+             # HELP c_info What it is.\n# TYPE c_info gauge\nc_info{d=\"e\"} 1\n\
+             # HELP f Nobody knows.\n# TYPE f untyped\nf 2\n\
+             # HELP g A figure.\n# TYPE g gauge\ng 3\n"
+        );
+    }
+}

@@ -1,0 +1,22 @@
+//! What is measured of the daemon, as text for Prometheus and its like.
+
+mod core;
+mod daemon;
+mod encoding;
+mod families;
+mod format;
+mod process;
+mod reading;
+
+pub use format::Format;
+pub use process::Process;
+pub use reading::{Build, CoreReading, Reading, ReloadCounts};
+
+/// Writes a reading as text.
+pub fn render(reading: Reading, format: Format) -> String {
+    let exposition = encoding::openmetrics(reading);
+    match format {
+        Format::OpenMetrics => exposition,
+        Format::Prometheus => encoding::prometheus(&exposition),
+    }
+}

@@ -1,0 +1,57 @@
+//! What the kernel says of this process.
+
+use std::time::{Duration, SystemTime};
+
+use procfs::process;
+use procfs::{CurrentSI, KernelStats, ProcResult, WithCurrentSystemInfo};
+
+/// What this process takes of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Process {
+    /// The time that processors worked for it.
+    pub cpu: Duration,
+    /// The memory that it holds, in bytes.
+    pub resident: u64,
+    /// When it was started.
+    pub started: SystemTime,
+    /// How many files and connections it has open.
+    pub open_files: usize,
+}
+
+impl Process {
+    /// As it is now; `None` where the kernel doesn't tell.
+    pub fn now() -> Option<Self> {
+        Self::read().ok()
+    }
+
+    fn read() -> ProcResult<Self> {
+        let process = process::Process::myself()?;
+        let stat = process.stat()?;
+        let ticks =
+            |ticks: u64| Duration::from_secs(ticks).div_f64(procfs::ticks_per_second() as f64);
+        let booted = KernelStats::current()?.btime;
+        Ok(Self {
+            cpu: ticks(stat.utime + stat.stime),
+            resident: stat.rss_bytes().get(),
+            started: SystemTime::UNIX_EPOCH + Duration::from_secs(booted) + ticks(stat.starttime),
+            open_files: process.fd_count()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_tells_of_this_very_process() {
+        let file = std::fs::File::open("/proc/self/stat").unwrap();
+        let process = Process::now().unwrap();
+        drop(file);
+        assert!(process.resident > 1 << 20, "{process:?}");
+        assert!((4..10_000).contains(&process.open_files), "{process:?}");
+        assert!(process.cpu < Duration::from_secs(3600), "{process:?}");
+        let age = SystemTime::now().duration_since(process.started).unwrap_or_default();
+        assert!(age < Duration::from_secs(3600), "{process:?}");
+    }
+}
