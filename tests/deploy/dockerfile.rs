@@ -1,16 +1,17 @@
 //! The image, by its last stage, and the daemon in it.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::PATIENCE;
 use crate::engine_images::{Image, version_in_dockerfile};
 use crate::support::daemon::ADDRESS;
 use crate::support::docker::{Container, docker, endpoint, label};
 use crate::support::etcd::Etcd;
 use crate::support::{eventually, free_port, unique};
+use crate::{PATIENCE, run};
 use highhock::docker::Endpoint;
 
 /// The user that the image names.
@@ -78,11 +79,11 @@ impl Drop for Running {
         if std::thread::panicking() {
             eprintln!(
                 "the container said:\n{}",
-                crate::run(std::process::Command::new("docker").args(["logs", &self.name])).1
+                run(Command::new("docker").args(["logs", &self.name])).1
             );
         }
         // Panicking here, in a failing test, would end the whole test program.
-        let _ = crate::run(std::process::Command::new("docker").args(["rm", "-f", &self.name]));
+        let _ = run(Command::new("docker").args(["rm", "-f", &self.name]));
     }
 }
 
@@ -116,20 +117,31 @@ fn the_image_says_what_it_is_and_runs_as_nobody() {
     assert_eq!(version_in_dockerfile(), env!("CARGO_PKG_VERSION"));
 }
 
-/// With the socket's group given at the start, and with it built in.
+/// Without that group, the engine can't be asked; with it built in, there is no need to
+/// give it at the start.
 #[test]
-fn the_daemon_of_the_image_publishes_is_healthy_and_ends() {
-    let group = socket_group();
-    publishes(&[], &["--group-add", &group]);
-    publishes(&[&format!("SOCKET_GROUP={group}")], &[]);
+fn the_sockets_group_can_be_built_in() {
+    let socket = format!("{}:/var/run/docker.sock", socket());
+    let verdict = |group: &str| {
+        let image = Image::of_last_stage(&[&format!("SOCKET_GROUP={group}")]);
+        let mut check = Command::new("docker");
+        check.args(["run", "--rm", "--network", "host", "--read-only", "-v", &socket]);
+        let (_, said) = run(check.args([image.name(), "check"]));
+        let line = said.lines().find_map(|line| line.strip_prefix("docker "));
+        line.unwrap_or_else(|| panic!("{said}")).trim().to_owned()
+    };
+    let with = verdict(&socket_group());
+    assert!(with.starts_with("ok "), "{with}");
+    let without = verdict("65532");
+    assert!(without.starts_with("FAILED ") && without.contains("denied"), "{without}");
 }
 
-#[track_caller]
-fn publishes(build: &[&str], options: &[&str]) {
-    let image = Image::of_last_stage(build);
+#[test]
+fn the_daemon_of_the_image_publishes_is_healthy_and_ends() {
+    let image = Image::of_last_stage(&[]);
     let mut etcd = Etcd::start();
     etcd.stop();
-    let running = Running::start(&image, &etcd, options);
+    let running = Running::start(&image, &etcd, &["--group-add", &socket_group()]);
     running.becomes("unhealthy");
     etcd.start_again(false);
     let name = format!("image-{}-{}", std::process::id(), unique());
