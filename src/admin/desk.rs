@@ -142,3 +142,118 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use highhock_actors::RecordReport;
+    use highhock_actors::observe::{RecentChange, Standing};
+    use highhock_actors::watcher::ContainerReport;
+
+    use super::*;
+
+    /// A daemon whose registry hangs and whose inserter is being rebuilt.
+    #[derive(Default)]
+    struct Ill {
+        why_no_core: RefCell<Option<String>>,
+        waiting: Rc<Cell<usize>>,
+    }
+
+    struct Waits(Rc<Cell<usize>>);
+
+    impl Waits {
+        fn one_more(waiting: &Rc<Cell<usize>>) -> Self {
+            waiting.set(waiting.get() + 1);
+            Self(Rc::clone(waiting))
+        }
+    }
+
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() - 1);
+        }
+    }
+
+    struct IllCore(Rc<Cell<usize>>);
+
+    impl Daemon for Ill {
+        fn core(&self) -> Result<Rc<dyn Observe>, String> {
+            match self.why_no_core.borrow().clone() {
+                Some(why) => Err(why),
+                None => Ok(Rc::new(IllCore(Rc::clone(&self.waiting)))),
+            }
+        }
+    }
+
+    impl Observe for IllCore {
+        fn answers(&self) -> Told<Option<()>> {
+            Box::pin(std::future::ready(Some(())))
+        }
+
+        fn containers(&self) -> Told<Option<Vec<ContainerReport>>> {
+            let waits = Waits::one_more(&self.0);
+            Box::pin(async move {
+                let _waits = waits;
+                std::future::pending().await
+            })
+        }
+
+        fn records(&self) -> Told<Option<Vec<RecordReport>>> {
+            Box::pin(std::future::ready(None))
+        }
+
+        fn standing(&self) -> Told<Option<Standing>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn changes(&self) -> Vec<RecentChange> {
+            Vec::new()
+        }
+    }
+
+    fn open(daemon: &Rc<Ill>) -> Desk {
+        let admin = Admin { listen: None, token: None, allow_remote: false };
+        let (_, in_force) = watch::channel(InForce { admin, effective: Vec::new() });
+        Desk::open(Rc::clone(daemon) as Rc<dyn Daemon>, in_force, LastLines::default())
+    }
+
+    #[actix_rt::test]
+    async fn an_actor_that_hangs_is_told_of_and_holds_up_nobody() {
+        tokio::time::pause();
+        let ill = Rc::new(Ill::default());
+        let desk = open(&ill);
+        let window = desk.window();
+        let hangs = window.ask("Registry", |core| core.containers());
+        let answers = window.ask("one of the actors", |core| core.answers());
+        let (hung, answered) = futures_util::future::join(hangs, answers).await;
+        let hung = hung.unwrap_err();
+        assert_eq!(hung, NoAnswer::Late { whom: "Registry" });
+        assert_eq!(hung.to_string(), "Registry did not answer within 2 s");
+        assert_eq!(answered, Ok(()));
+        // Nobody waits for the answer any more, and nobody keeps asking.
+        tokio::task::yield_now().await;
+        assert_eq!(ill.waiting.get(), 0);
+        let mute = window.ask("EtcdInserter", |core| core.records()).await.unwrap_err();
+        assert_eq!(mute, NoAnswer::Mute { whom: "EtcdInserter" });
+    }
+
+    #[actix_rt::test]
+    async fn where_no_core_runs_the_reason_is_told() {
+        let ill = Rc::new(Ill::default());
+        let desk = open(&ill);
+        ill.why_no_core.replace(Some("waiting for docker (no)".to_owned()));
+        let told = desk.window().ask("Registry", |core| core.containers()).await.unwrap_err();
+        assert_eq!(told, NoAnswer::NoCore("waiting for docker (no)".to_owned()));
+        // Nor does one that has come since keep the old reason.
+        ill.why_no_core.replace(None);
+        assert_eq!(desk.window().ask("all", |core| core.answers()).await, Ok(()));
+    }
+
+    #[actix_rt::test]
+    async fn a_daemon_that_has_gone_answers_nothing() {
+        let window = open(&Rc::new(Ill::default())).window();
+        tokio::task::yield_now().await;
+        assert!(window.ask("all", |core| core.answers()).await.is_err());
+    }
+}

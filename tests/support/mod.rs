@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each suite is a crate of its own and uses a part of this")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+pub mod admin;
 pub mod canned;
 pub mod certs;
 pub mod cluster;

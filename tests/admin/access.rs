@@ -1,0 +1,129 @@
+//! Who is answered, and who isn't.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::support::{TempDir, eventually};
+use crate::{alone, shown};
+
+const CONFIG: Option<i32> = Some(78);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn nothing_can_be_changed() {
+    let (_daemon, admin) = shown(&alone());
+    admin.get("/healthz");
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "NONSENSE"] {
+        for path in ["/", "/actors", "/nonsense"] {
+            let head = [&*format!("{method} {path} HTTP/1.1"), "Host: localhost"];
+            let answer = admin.send(&head).unwrap();
+            assert_eq!(answer.status, 405, "{method} {path}");
+            assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+            assert!(answer.json()["reason"].is_string());
+        }
+    }
+    let answer = admin.send(&["HEAD /actors HTTP/1.1", "Host: localhost"]).unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    assert!(answer.header("content-length").unwrap().parse::<usize>().unwrap() > 0);
+}
+
+#[test]
+fn only_its_own_names_are_answered_to() {
+    let (_daemon, admin) = shown(&alone());
+    assert_eq!(admin.get("/actors").status, 200);
+    for (host, status) in [
+        ("localhost", 200),
+        ("LOCALHOST:9465", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:80", 200),
+        ("evil.example.org", 403),
+        ("evil.example.org:9465", 403),
+        ("localhost.evil.example.org", 403),
+        ("10.0.0.1", 403),
+        ("", 403),
+    ] {
+        for path in ["/", "/healthz", "/actors"] {
+            let head = [&*format!("GET {path} HTTP/1.1"), &*format!("Host: {host}")];
+            assert_eq!(admin.send(&head).unwrap().status, status, "{host} {path}");
+        }
+    }
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let own = format!("Host: {}", machine.trim());
+    assert_eq!(admin.send(&["GET /actors HTTP/1.1", &own]).unwrap().status, 200);
+    // None, two, and one in the request's line.
+    for head in [
+        &["GET /actors HTTP/1.0"][..],
+        &["GET /actors HTTP/1.1", "Host: localhost", "Host: evil.example.org"],
+        &["GET http://evil.example.org/actors HTTP/1.1", "Host: localhost"],
+    ] {
+        let status = admin.send(head).map(|answer| answer.status);
+        assert!(matches!(status, None | Some(400 | 403)), "{head:?}: {status:?}");
+    }
+}
+
+#[test]
+fn where_a_token_is_set_all_but_the_bare_page_takes_it() {
+    let (_daemon, admin) = shown(&alone().env("HIGHHOCK_ADMIN__TOKEN", "hunter2"));
+    // The page asks for the token, and shows nothing by itself.
+    assert_eq!(admin.get("/").status, 200);
+    for path in ["/healthz", "/readyz", "/actors", "/containers", "/records", "/config", "/x"] {
+        for header in
+            [&[][..], &["Authorization: Bearer hunter"], &["Authorization: Basic hunter2"]]
+        {
+            let answer = admin.get_with(path, header);
+            assert_eq!(answer.status, 401, "{path} {header:?}");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"highhock\""));
+            assert!(!answer.body.contains("hunter"));
+        }
+    }
+    let bearer = ["Authorization: Bearer hunter2"];
+    assert_eq!(admin.get_with("/actors", &bearer).status, 200);
+    // A stranger's page has no token, so the name that it is called by says nothing.
+    let head = ["GET /actors HTTP/1.1", "Host: monitoring.example.org", bearer[0]];
+    assert_eq!(admin.send(&head).unwrap().status, 200);
+}
+
+#[test]
+fn a_tokens_file_is_read_again_when_it_changes() {
+    let dir = TempDir::new();
+    let path = dir.0.join("token");
+    fs::write(&path, "first\n").unwrap();
+    let (_daemon, admin) = shown(&alone().flag("--admin-token-file", path.to_str().unwrap()));
+    let status = |token: &str| {
+        admin.get_with("/actors", &[&*format!("Authorization: Bearer {token}")]).status
+    };
+    assert_eq!((status("first"), status("second")), (200, 401));
+    fs::write(&path, "second\n").unwrap();
+    eventually("the second token is taken", PATIENCE, || (status("second") == 200).then_some(()));
+    assert_eq!(status("first"), 401);
+}
+
+#[test]
+fn beyond_loopback_it_does_not_start_without_a_token_or_leave() {
+    let refused = |flags: &[(&str, &str)]| {
+        let highhock = flags.iter().fold(alone(), |all, (name, value)| all.flag(name, value));
+        let output = highhock.output(&["run"]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), CONFIG, "{text}");
+        text
+    };
+    let text = refused(&[("--admin-listen", "0.0.0.0:9465")]);
+    let line = "  flag --admin-listen: admin.listen: 0.0.0.0:9465 can be reached from elsewhere; \
+                takes an address of loopback, as 127.0.0.1:9465, or admin.token, admin.tokenFile or \
+                admin.allowRemote beside it\n";
+    assert!(text.contains(line), "{text}");
+    let text = refused(&[("--admin-token-file", "/nonexistent/token")]);
+    let line = "highhock: admin.tokenFile: /nonexistent/token: can't be read: No such file";
+    assert!(text.lines().last().unwrap().starts_with(line), "{text}");
+    let text = refused(&[("--admin-token-file", "/dev/null")]);
+    assert!(text.contains("admin.tokenFile: /dev/null: holds no token"), "{text}");
+}
+
+#[test]
+fn with_leave_to_be_read_by_all_it_hides_its_settings() {
+    let (_daemon, admin) = shown(&alone().flag("--admin-allow-remote", "true"));
+    assert_eq!(admin.get("/actors").status, 200);
+    let answer = admin.get("/config");
+    assert_eq!(answer.status, 403);
+    assert!(answer.json()["reason"].as_str().unwrap().contains("admin.allowRemote"));
+}

@@ -1,0 +1,104 @@
+//! What a daemon shows over HTTP, as an operator asks for it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{eventually, free_port};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where a daemon shows its state.
+#[derive(Clone, Copy)]
+pub struct Admin(SocketAddr);
+
+/// A whole answer.
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    /// A header's value, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body, which must be JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{}", self.body);
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+impl Admin {
+    /// On loopback, at a port that was free a moment ago.
+    pub fn on_loopback() -> Self {
+        Self(SocketAddr::from(([127, 0, 0, 1], free_port())))
+    }
+
+    /// The value for `--admin-listen`.
+    pub fn listen(self) -> String {
+        self.0.to_string()
+    }
+
+    /// Where the status page is.
+    pub fn url(self) -> String {
+        format!("http://{}/", self.0)
+    }
+
+    /// Sends lines of a request's head, without the last and empty one; `None` where
+    /// nobody answers.
+    pub fn send(self, head: &[&str]) -> Option<Answer> {
+        let mut stream = TcpStream::connect(self.0).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!("{}\r\nConnection: close\r\n\r\n", head.join("\r\n"));
+        stream.write_all(head.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let mut lines = head.lines();
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+        Some(Answer { status, headers: headers.collect(), body: body.to_owned() })
+    }
+
+    /// Asks with further headers.
+    #[track_caller]
+    pub fn get_with(self, path: &str, headers: &[&str]) -> Answer {
+        let (line, host) = (format!("GET {path} HTTP/1.1"), format!("Host: {}", self.0));
+        let head = [&[line.as_str(), &host], headers].concat();
+        eventually(&format!("an answer to GET {path}"), PATIENCE, || self.send(&head))
+    }
+
+    /// Asks, waiting for the daemon to listen.
+    #[track_caller]
+    pub fn get(self, path: &str) -> Answer {
+        self.get_with(path, &[])
+    }
+
+    /// Asks for JSON, which must come with status 200.
+    #[track_caller]
+    pub fn json(self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
+    }
+
+    /// Asks until a row is there that fits.
+    #[track_caller]
+    pub fn row(self, path: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        eventually(&format!("such a row in {path}"), PATIENCE, || {
+            let answer = self.get(path);
+            let rows = (answer.status == 200).then(|| answer.json())?;
+            rows.as_array()?.iter().find(|row| fits(row)).cloned()
+        })
+    }
+}
