@@ -1,5 +1,7 @@
 //! The command line.
 
+mod completions;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,6 +11,7 @@ use structopt::clap::{App, AppSettings, Arg, ArgMatches, ErrorKind};
 
 use crate::exit;
 use crate::settings::{Environment, Fallback, Flag, KEYS, Key, Sources, find};
+use crate::version;
 
 /// The name of the argument, and of the flag, for the configuration file.
 const CONFIG: &str = "config";
@@ -79,7 +82,8 @@ impl Invocation {
     }
 }
 
-/// A command line that asks for help or the version, or makes no sense.
+/// A command line that asks for help, the version or a shell's completions, or makes no
+/// sense.
 #[derive(Debug)]
 pub struct Answer {
     text: String,
@@ -106,8 +110,13 @@ impl Answer {
 /// What is to be printed instead of a run.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Answer> {
     let texts: Vec<_> = KEYS.iter().filter(|key| !key.secret).map(FlagText::of).collect();
+    let version = version::with_commit();
     let answer = |error| answer_to(error, &texts);
-    let matches = app(&texts).get_matches_from_safe(arguments).map_err(answer)?;
+    let matches = app(&texts, &version).get_matches_from_safe(arguments).map_err(answer)?;
+    if let Some(shell) = completions::asked_for(&matches) {
+        let text = completions::script(app(&texts, &version), shell);
+        return Err(Answer { text, is_error: false });
+    }
     // A flag before the subcommand is handed down to it; one behind it is only there.
     let innermost = matches.subcommand().1.unwrap_or(&matches);
     Ok(Invocation {
@@ -152,7 +161,7 @@ impl FlagText {
     }
 }
 
-fn app<'a>(texts: &'a [FlagText]) -> App<'a, 'a> {
+fn app<'a>(texts: &'a [FlagText], version: &'a str) -> App<'a, 'a> {
     let config = Arg::with_name(CONFIG)
         .long(CONFIG)
         .short("c")
@@ -170,6 +179,7 @@ fn app<'a>(texts: &'a [FlagText]) -> App<'a, 'a> {
     Cli::clap()
         // Said here, since the derive would take the subcommands' doc comment for it.
         .about("Keeps DNS records in etcd for the services of this host's Docker containers")
+        .version(version)
         .setting(AppSettings::DeriveDisplayOrder)
         // -5 is a value, if one out of range; flags are never numbers.
         .global_setting(AppSettings::AllowNegativeNumbers)
@@ -178,6 +188,7 @@ fn app<'a>(texts: &'a [FlagText]) -> App<'a, 'a> {
         .arg(config.takes_value(true).empty_values(false).global(true))
         .arg(standalone.global(true))
         .args(&keys.collect::<Vec<_>>())
+        .subcommand(completions::command())
 }
 
 fn flags(matches: &ArgMatches<'_>, texts: &[FlagText]) -> Vec<Flag> {

@@ -41,3 +41,4 @@ pub mod status;
 pub mod suspend;
 pub mod systemd;
 pub mod tls;
+pub mod version;

@@ -20,6 +20,7 @@ use crate::settle::{NotSettled, check_files, docker};
 use crate::suspend;
 use crate::systemd;
 use crate::tls::UnusableFile;
+use crate::version;
 use cores::Cores;
 pub use life::{Beginning, DaemonCore, Life, Reloads};
 use reload::Reread;
@@ -60,7 +61,7 @@ pub async fn run(
     let log = &life.log;
     let settings = life.settings();
     check(life)?;
-    notice!(log, "highhock starts"; "version" => env!("CARGO_PKG_VERSION"),
+    notice!(log, "highhock starts"; "version" => version::with_commit(),
         "publishes" => life.published.to_string(),
         "docker" => docker(&settings.docker, log)?.endpoint().to_string(),
         "etcd" => settings.etcd.members());

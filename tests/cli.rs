@@ -70,8 +70,17 @@ fn help_tells_each_flag_and_its_default() {
 fn the_version_is_the_packages() {
     let output = highhock(&["--version"], &[]);
     assert_eq!(output.status.code(), Some(0));
-    let version = format!("highhock {}\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
+    let version = String::from_utf8(output.stdout).unwrap();
+    let rest = version.strip_prefix(concat!("highhock ", env!("CARGO_PKG_VERSION"))).unwrap();
+    // Built from a clone it names the commit.
+    let git = Command::new("git").args(["rev-parse", "--short=7", "HEAD"]).output();
+    let commit = git.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+    let commit =
+        std::env::var("HIGHHOCK_COMMIT").ok().or(commit.and_then(|it| String::from_utf8(it).ok()));
+    match commit {
+        Some(commit) => assert_eq!(rest, format!(" ({})\n", commit.trim())),
+        None => assert_eq!(rest, "\n"),
+    }
 }
 
 #[test]

@@ -56,8 +56,8 @@ pub use container::{
     Attachment, Binding, Condition, Container, ContainerId, ContainerRow, EngineTime, Health, Life,
     NetworkMode, Proto,
 };
-pub use ledger::{Counts, RecordReport, RecordState, StandbyReason, Tally};
-pub use life::{Core, CoreSettings, Memory, Stopped, Vitals};
+pub use ledger::{Counts, RecordReport, RecordState, StandbyReason};
+pub use life::{Core, CoreSettings, Memory, Stopped};
 pub use record::{Host, RecordKey, RecordValue};
 pub use service::{Attributes, Service, ServiceName, Skipped};
 pub use source::{

@@ -11,10 +11,9 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::failures::Failures;
 use crate::inserter::{
-    CheckNow, EtcdInserter, Flush, InserterSetup, ReportRecords, ReportStanding, ReportTally,
-    Unsettled,
+    CheckNow, EtcdInserter, Flush, InserterSetup, ReportRecords, ReportStanding, Unsettled,
 };
-use crate::ledger::{Counts, Deeds, RecordReport, Tally, Terms};
+use crate::ledger::{Counts, Deeds, RecordReport, Terms};
 use crate::meter::MeterReading;
 use crate::metered::{AbortOnDrop, Metered, MeteredContext};
 use crate::observe::{Chronicle, Observer, Question, Questions};
@@ -65,33 +64,20 @@ impl Exhausted {
 }
 
 /// What outlives an actor, and can outlive a core: what was done to the store, what events
-/// told, which engine is believed. A core that follows on another one under the same keys
+/// told, which engine is believed, and what was written down for an operator. A core that follows on another one under the same keys
 /// needs it as much as an actor that follows on one that fell.
 #[derive(Clone, Default)]
 pub struct Memory {
     deeds: Deeds,
     hearsays: Hearsays,
     beliefs: Rc<RefCell<Beliefs>>,
+    chronicle: Chronicle,
 }
 
-/// Asks for a sign of life, and how it goes.
+/// Asks for a sign of life.
 #[derive(Clone, Debug, actix::Message)]
-#[rtype(result = "Trouble")]
+#[rtype(result = "()")]
 pub struct Pulse;
-
-/// Why the other side did not answer the last time, in words; `None`: it did.
-pub type Trouble = Option<String>;
-
-/// What a round trip through the actors told.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Vitals {
-    /// Why Docker does not answer.
-    pub docker: Trouble,
-    /// Why the store does not answer.
-    pub store: Trouble,
-    /// How many records stand how.
-    pub records: Tally,
-}
 
 /// Makes an actor fall: for tests of what mends it.
 #[cfg(feature = "test-hooks")]
@@ -153,7 +139,8 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         let (exhausted, told) = watch::channel(None);
         let exhausted = Exhausted(Rc::new(exhausted));
         let logger = |actor: &'static str| log.new(o!("actor" => actor));
-        let chronicle = Chronicle::new(settings.poll);
+        let chronicle = memory.chronicle.clone();
+        chronicle.docker_is_listed_every(settings.poll);
         let observer = observer(&registry, &inserter, &chronicle);
 
         let terms =
@@ -268,12 +255,10 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
     /// Asks poller, registry and inserter in turn, and returns when each has answered. Each
     /// answers when it is that message's turn in its mailbox; one that is being rebuilt is
     /// waited for.
-    pub async fn pulse(&self) -> Vitals {
-        let docker = self.poller.deliver(Pulse).await;
+    pub async fn pulse(&self) {
+        self.poller.deliver(Pulse).await;
         self.registry.deliver(Pulse).await;
-        let store = self.inserter.deliver(Pulse).await;
-        let records = self.inserter.deliver(ReportTally).await;
-        Vitals { docker, store, records }
+        self.inserter.deliver(Pulse).await;
     }
 
     /// Waits until Docker was listed, all that it listed was inspected, and what follows

@@ -65,7 +65,7 @@ pub async fn preview<S: ContainerSource>(
     let terms =
         Terms { upkeep: Upkeep::Each, ttl: Duration::from_secs(60), host: rules.host.clone() };
     let now = Instant::now();
-    let (chronicle, log) = (Chronicle::new(Duration::ZERO), Logger::root(Discard, o!()));
+    let (chronicle, log) = (Chronicle::default(), Logger::root(Discard, o!()));
     let mut ledger = Ledger::new(terms, Deeds::default(), chronicle, now, log);
     let mut containers = Vec::new();
     for (container, reach) in inspected.into_iter().flatten() {

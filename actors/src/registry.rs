@@ -602,11 +602,9 @@ impl<S: ContainerSource, R: RecordStore> Handler<AllInspected> for Registry<S, R
 }
 
 impl<S: ContainerSource, R: RecordStore> Handler<Pulse> for Registry<S, R> {
-    type Result = MessageResult<Pulse>;
+    type Result = ();
 
-    fn handle(&mut self, _: Pulse, _: &mut Self::Context) -> Self::Result {
-        MessageResult(None)
-    }
+    fn handle(&mut self, _: Pulse, _: &mut Self::Context) {}
 }
 
 #[cfg(feature = "test-hooks")]

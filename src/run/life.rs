@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use highhock_actors::{Core, Vitals};
+use highhock_actors::Core;
+use highhock_actors::observe::Standing;
 use slog::Logger;
 use tokio::sync::{Notify, watch};
 
@@ -117,18 +118,18 @@ impl Life {
     /// How it goes, after a round trip through the core's actors; at once where no core
     /// runs. Never, where an actor answers nothing any more.
     pub async fn status(&self) -> String {
-        let vitals = self.vitals().await;
-        status(&self.unanswered.borrow(), vitals.as_ref())
+        let standing = self.standing().await;
+        status(&self.unanswered.borrow(), standing.as_ref())
     }
 
-    async fn vitals(&self) -> Option<Vitals> {
+    async fn standing(&self) -> Option<Standing> {
         loop {
             // Made before the look at the core, so that no change is missed: a core that was
             // replaced never answers.
             let changed = self.changed.notified();
             let core = self.core()?;
             tokio::select! {
-                vitals = core.pulse() => return Some(vitals),
+                () = core.pulse() => return Some(core.observer().standing().await),
                 () = changed => {}
             }
         }

@@ -2,45 +2,46 @@
 
 use std::collections::BTreeMap;
 
-use highhock_actors::Vitals;
+use highhock_actors::observe::{RecordsStanding, Standing};
 
 /// No reason is shown longer than this: the line is one of a list of services.
 const LONGEST_REASON: usize = 160;
 
-/// `unanswered`: who does not answer the first questions. `vitals`: what the actors told.
+/// `unanswered`: who does not answer the first questions. `standing`: of the core, where one
+/// runs.
 pub(super) fn status(
     unanswered: &BTreeMap<&'static str, String>,
-    vitals: Option<&Vitals>,
+    standing: Option<&Standing>,
 ) -> String {
     let waits: Vec<_> =
         unanswered.iter().map(|(whom, why)| format!("{whom} ({})", cut(why))).collect();
     let waits = waits.join(" and ");
-    let Some(vitals) = vitals else {
+    let Some(standing) = standing else {
         return match waits.as_str() {
             "" => "asking docker and etcd".into(),
             _ => format!("waiting for {waits}"),
         };
     };
     let mut parts = Vec::new();
-    if let Some(why) = &vitals.docker {
-        parts.push(format!("docker does not answer ({})", cut(why)));
-    }
-    if let Some(why) = &vitals.store {
-        parts.push(format!("etcd does not answer ({})", cut(why)));
+    for (whom, trouble) in [("docker", &standing.docker.trouble), ("etcd", &standing.store.trouble)]
+    {
+        if let Some(why) = trouble {
+            parts.push(format!("{whom} does not answer ({})", cut(why)));
+        }
     }
     if !waits.is_empty() {
         parts.push(format!("the settings read last wait for {waits}"));
     }
-    parts.push(records(vitals));
+    parts.extend(standing.records.as_ref().map(count));
     parts.join("; ")
 }
 
-fn records(vitals: &Vitals) -> String {
-    let tally = vitals.records;
-    let plural = if tally.live == 1 { "" } else { "s" };
-    let mut text = format!("{} record{plural} live", tally.live);
+fn count(records: &RecordsStanding) -> String {
+    let plural = if records.live == 1 { "" } else { "s" };
+    let mut text = format!("{} record{plural} live", records.live);
+    let standby = records.standby.iter().map(|(_, count)| count).sum();
     for (count, what) in
-        [(tally.pending, "to be written"), (tally.standby, "on standby"), (tally.failed, "failed")]
+        [(records.pending, "to be written"), (standby, "on standby"), (records.failed, "failed")]
     {
         if count > 0 {
             text += &format!(", {count} {what}");
@@ -58,38 +59,46 @@ fn cut(reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use highhock_actors::Tally;
+    use highhock_actors::StandbyReason;
+    use highhock_actors::observe::{DockerStanding, StoreStanding};
 
     use super::*;
 
+    /// Of a core with one live record and two that stand by.
+    fn standing(docker: Option<String>, store: Option<String>) -> Standing {
+        Standing {
+            docker: DockerStanding { trouble: docker, ..DockerStanding::default() },
+            store: StoreStanding { trouble: store, ..StoreStanding::default() },
+            records: Some(RecordsStanding {
+                live: 1,
+                standby: StandbyReason::ALL[..2].iter().map(|reason| (*reason, 1)).collect(),
+                ..RecordsStanding::default()
+            }),
+            ..Standing::default()
+        }
+    }
+
     #[test]
     fn it_says_what_is_missing_before_what_there_is() {
+        const WELL: &str = "1 record live, 2 on standby";
         let none = BTreeMap::new();
         let away = BTreeMap::from([("etcd", "refused".to_owned())]);
         let both = BTreeMap::from([("etcd", "refused".to_owned()), ("docker", "no".to_owned())]);
-        let records = Tally { live: 1, pending: 0, standby: 2, failed: 0 };
-        let well = Vitals { docker: None, store: None, records };
-        let blind = Vitals { docker: Some("no".into()), ..well.clone() };
-        let mute = Vitals { store: Some("x".repeat(500)), ..Vitals::default() };
+        let well = standing(None, None);
+        let blind = standing(Some("no".into()), None);
+        let mute = standing(None, Some("x".repeat(500)));
+        let fallen = Standing { records: None, ..blind.clone() };
         let cut_off = "x".repeat(LONGEST_REASON);
-        for (unanswered, vitals, line) in [
+        for (unanswered, standing, line) in [
             (&none, None, "asking docker and etcd".to_owned()),
             (&both, None, "waiting for docker (no) and etcd (refused)".to_owned()),
-            (&none, Some(&well), "1 record live, 2 on standby".to_owned()),
-            (
-                &none,
-                Some(&blind),
-                "docker does not answer (no); 1 record live, 2 on standby".to_owned(),
-            ),
-            (&none, Some(&mute), format!("etcd does not answer ({cut_off}…); 0 records live")),
-            (
-                &away,
-                Some(&well),
-                "the settings read last wait for etcd (refused); 1 record live, 2 on standby"
-                    .to_owned(),
-            ),
+            (&none, Some(&well), WELL.to_owned()),
+            (&none, Some(&blind), format!("docker does not answer (no); {WELL}")),
+            (&none, Some(&mute), format!("etcd does not answer ({cut_off}…); {WELL}")),
+            (&none, Some(&fallen), "docker does not answer (no)".to_owned()),
+            (&away, Some(&well), format!("the settings read last wait for etcd (refused); {WELL}")),
         ] {
-            assert_eq!(status(unanswered, vitals), line);
+            assert_eq!(status(unanswered, standing), line);
         }
     }
 }

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::container::{ContainerId, EngineTime};
 use crate::courier::{Supersede, earlier};
-use crate::ledger::{Batch, Deeds, Lane, Ledger, PendingWrite, RecordReport, Tally, Terms};
-use crate::life::{Pulse, Trouble};
+use crate::ledger::{Batch, Deeds, Lane, Ledger, PendingWrite, RecordReport, Terms};
+use crate::life::Pulse;
 use crate::meter::Meter;
 use crate::metered::{Metered, MeteredContext};
 use crate::observe::{Chronicle, RecordsStanding};
@@ -100,11 +100,6 @@ pub struct Flush {
     pub withdraw: bool,
 }
 
-/// Asks how many records stand how.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Tally")]
-pub struct ReportTally;
-
 /// Asks how many changes are not in the store.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "usize")]
@@ -172,8 +167,6 @@ pub struct EtcdInserter<R: RecordStore> {
     auditing: bool,
     next_audit: Instant,
     away_since: Option<Instant>,
-    /// Why the store did not answer the last time.
-    trouble: Trouble,
     /// How many records an outage has changed, as far as audits showed.
     drifted: u64,
     flushes: Vec<oneshot::Sender<()>>,
@@ -205,7 +198,6 @@ impl<R: RecordStore> EtcdInserter<R> {
             next_audit: now + audit_every(&terms),
             terms,
             away_since: None,
-            trouble: None,
             drifted: 0,
             flushes: Vec::new(),
             timer: None,
@@ -325,7 +317,6 @@ impl<R: RecordStore> EtcdInserter<R> {
     fn works_again(&mut self) {
         let Gate::Open { failures } = &mut self.gate else { return };
         *failures = 0;
-        self.trouble = None;
         if let Some(since) = self.away_since.take() {
             self.chronicle.store_answers();
             notice!(self.log, "etcd answers again"; "away_seconds" => since.elapsed().as_secs_f64(),
@@ -339,7 +330,6 @@ impl<R: RecordStore> EtcdInserter<R> {
             Gate::Open { failures } | Gate::Probing { failures } => failures,
         };
         self.chronicle.store_failed(error);
-        self.trouble = Some(error.to_string());
         if self.away_since.is_none() {
             self.away_since = Some(Instant::now());
             warn!(self.log, "etcd does not answer; all changes are kept and written once it does";
@@ -590,20 +580,10 @@ impl<R: RecordStore> Handler<ReportRecords> for EtcdInserter<R> {
     }
 }
 
-impl<R: RecordStore> Handler<ReportTally> for EtcdInserter<R> {
-    type Result = MessageResult<ReportTally>;
-
-    fn handle(&mut self, _: ReportTally, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.ledger.tally())
-    }
-}
-
 impl<R: RecordStore> Handler<Pulse> for EtcdInserter<R> {
-    type Result = MessageResult<Pulse>;
+    type Result = ();
 
-    fn handle(&mut self, _: Pulse, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.trouble.clone())
-    }
+    fn handle(&mut self, _: Pulse, _: &mut Self::Context) {}
 }
 
 #[cfg(feature = "test-hooks")]

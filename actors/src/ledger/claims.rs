@@ -199,7 +199,7 @@ mod tests {
             ttl: Duration::from_secs(15),
             host: Host::parse("10.77.66.0").unwrap(),
         };
-        let chronicle = Chronicle::new(Duration::from_secs(10));
+        let chronicle = Chronicle::default();
         let log = Logger::root(Discard, o!());
         let mut ledger = Ledger::new(terms, Deeds::default(), chronicle, now, log);
         ledger.tell(domain(), now);

@@ -9,7 +9,6 @@ mod entry;
 mod leases;
 mod outcome;
 mod standing;
-mod tally;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +28,6 @@ pub(crate) use claims::GUARDED_FROM;
 pub use deeds::Deeds;
 pub(crate) use entry::Lane;
 use entry::{Doubt, Entry, Held, Keeping, Task};
-pub use tally::Tally;
 use told::Told;
 
 /// Refreshes that are due within this part of their interval go along with one that

@@ -15,9 +15,10 @@ use crate::source::SourceError;
 use crate::store::StoreError;
 
 /// What the actors write down for an operator. Nothing that they do depends on it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Chronicle(Rc<Pages>);
 
+#[derive(Default)]
 struct Pages {
     changes: RefCell<RecentChanges>,
     docker: RefCell<DockerStanding>,
@@ -28,16 +29,9 @@ struct Pages {
 }
 
 impl Chronicle {
-    /// An empty one, of a core that lists Docker this often.
-    pub fn new(poll: Duration) -> Self {
-        Self(Rc::new(Pages {
-            changes: RefCell::default(),
-            docker: RefCell::new(DockerStanding { poll, listed: None, trouble: None }),
-            store: RefCell::default(),
-            containers: ContainerCounts::default(),
-            counts: Cell::default(),
-            event_to_record: Timing::new(),
-        }))
+    /// From now on Docker is to be listed this often.
+    pub fn docker_is_listed_every(&self, poll: Duration) {
+        self.0.docker.borrow_mut().poll = poll;
     }
 
     /// Takes note of a change.

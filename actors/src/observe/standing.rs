@@ -9,7 +9,7 @@ use crate::ledger::{Counts, StandbyReason};
 use crate::meter::TimingReading;
 
 /// How the core stands. All but `records` outlives an actor that falls.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Standing {
     /// Towards Docker.
     pub docker: DockerStanding,
@@ -28,7 +28,7 @@ pub struct Standing {
 }
 
 /// How the core stands towards Docker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DockerStanding {
     /// The time between two listings that is asked for.
     pub poll: Duration,

@@ -7,14 +7,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorFutureExt, AsyncContext, Handler, Message, MessageResult, SpawnHandle, WrapFuture,
-};
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, SpawnHandle, WrapFuture};
 use slog::{Logger, warn};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::life::{Pulse, Trouble};
+use crate::life::Pulse;
 use crate::meter::Meter;
 use crate::metered::{Metered, MeteredContext};
 use crate::observe::Chronicle;
@@ -59,8 +57,6 @@ pub struct DockerPoller<S: ContainerSource, R: RecordStore> {
     timer: Option<SpawnHandle>,
     failures: u32,
     chronicle: Chronicle,
-    /// Why the last listing failed.
-    trouble: Trouble,
     log: Logger,
 }
 
@@ -103,7 +99,6 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             again: false,
             timer: None,
             failures: 0,
-            trouble: None,
             chronicle,
             log,
         }
@@ -151,7 +146,6 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     }
 
     fn answered(&mut self, polled: &Polled, started: Instant) -> Duration {
-        self.trouble = None;
         if std::mem::take(&mut self.failures) > 0 {
             notice!(self.log, "docker answers again"; "containers" => polled.containers);
         }
@@ -183,7 +177,6 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     fn failed(&mut self, error: &SourceError) -> Duration {
         self.failures = self.failures.saturating_add(1);
         self.chronicle.docker_failed(error);
-        self.trouble = Some(error.to_string());
         if self.failures == 1 {
             warn!(self.log, "docker does not answer; what was last known is kept up";
                 "error" => %error, "kind" => error.kind.as_str());
@@ -223,11 +216,9 @@ impl<S: ContainerSource, R: RecordStore> Handler<Poll> for DockerPoller<S, R> {
 }
 
 impl<S: ContainerSource, R: RecordStore> Handler<Pulse> for DockerPoller<S, R> {
-    type Result = MessageResult<Pulse>;
+    type Result = ();
 
-    fn handle(&mut self, _: Pulse, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.trouble.clone())
-    }
+    fn handle(&mut self, _: Pulse, _: &mut Self::Context) {}
 }
 
 #[cfg(feature = "test-hooks")]
