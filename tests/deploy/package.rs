@@ -37,6 +37,16 @@ fn all_that_goes_into_the_package_is_there() {
     assert!(units.join("highhock.service").exists(), "{}", units.display());
 }
 
+#[test]
+fn bash_finds_its_completions_when_it_first_wants_them() {
+    let program = Path::new(env!("CARGO_BIN_EXE_highhock")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", ". \"$0\" && complete -p highhock"]);
+    let said = runs(bash.arg(file("deploy/completions/highhock.bash")).env("PATH", path));
+    assert!(said.contains("_highhock"), "{said}");
+}
+
 /// The package, made of the program as cargo built it for the tests.
 fn package(folder: &TempDir) -> Option<PathBuf> {
     let cargo_deb = tool("CARGO_DEB")?;
@@ -71,6 +81,9 @@ fn the_package_brings_what_it_takes_to_run_as_a_service() {
         ("/etc/highhock.json", "-rw-r--r-- 0/0"),
         (UNIT, "-rw-r--r-- 0/0"),
         ("/usr/lib/sysusers.d/highhock.conf", "-rw-r--r-- 0/0"),
+        ("/usr/share/bash-completion/completions/highhock", "-rw-r--r-- 0/0"),
+        ("/usr/share/fish/vendor_completions.d/highhock.fish", "-rw-r--r-- 0/0"),
+        ("/usr/share/zsh/vendor-completions/_highhock", "-rw-r--r-- 0/0"),
         ("/usr/share/doc/highhock/copyright", "-rw-r--r-- 0/0"),
         ("/usr/share/doc/highhock/examples/alerts.yaml", "-rw-r--r-- 0/0"),
     ] {
