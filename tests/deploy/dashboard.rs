@@ -63,7 +63,7 @@ fn every_question_is_one_that_prometheus_understands() {
 fn every_metric_is_one_of_the_daemons_and_none_is_missed() {
     let dashboard = text(DASHBOARD);
     let (named, exposed) = (metric_names::named_in(&dashboard), metric_names::exposed());
-    let unknown: Vec<_> = named.difference(&exposed).collect();
+    let unknown: Vec<_> = named.difference(exposed).collect();
     assert!(unknown.is_empty(), "no metrics of the daemon's: {unknown:?}");
     // Of a histogram, the buckets are enough.
     let is_shown = |name: &&String| !name.ends_with("_sum") && !name.ends_with("_count");
