@@ -125,7 +125,7 @@ purpose_of() {
     ip) say "to find and tidy up the host's network interfaces" ;;
     iptables) say "for Docker's published ports" ;;
     podman) say "the other engine that speaks Docker's API" ;;
-    promtool) say 'to test the alerts' ;;
+    promtool) say 'to read metrics and alerts as Prometheus does' ;;
     runc) say 'to run containers with Podman' ;;
     *) say "the command $1" ;;
     esac

@@ -1,7 +1,8 @@
 //! A context for actors that meters every message, without a handler knowing.
 
 use actix::dev::{
-    AsyncContextParts, ContextFut, ContextParts, Envelope, EnvelopeProxy, Mailbox, ToEnvelope,
+    AsyncContextParts, ContextFut, ContextParts, Envelope, EnvelopeProxy, Mailbox, MessageResponse,
+    ToEnvelope,
 };
 use actix::{
     Actor, ActorContext, ActorFuture, ActorState, Addr, AsyncContext, Handler, Message, SpawnHandle,
@@ -105,24 +106,32 @@ where
     M::Result: Send,
 {
     fn pack(message: M, reply: Option<Sender<M::Result>>) -> Envelope<A> {
-        let envelope = Envelope::new(message, reply);
-        Envelope::with_proxy(Box::new(MeteredEnvelope {
-            envelope,
-            queued: Some(A::meter().enqueue::<M>()),
-        }))
+        let queued = A::meter().enqueue::<M>();
+        Envelope::with_proxy(Box::new(MeteredEnvelope(Some(Inside { message, reply, queued }))))
     }
 }
 
-struct MeteredEnvelope<A: Actor> {
-    envelope: Envelope<A>,
-    queued: Option<Queued>,
+/// A message on its way; nothing once it was handled.
+struct MeteredEnvelope<M: Message>(Option<Inside<M>>);
+
+struct Inside<M: Message> {
+    message: M,
+    reply: Option<Sender<M::Result>>,
+    queued: Queued,
 }
 
-impl<A: Metered> EnvelopeProxy<A> for MeteredEnvelope<A> {
+impl<A, M> EnvelopeProxy<A> for MeteredEnvelope<M>
+where
+    A: Metered + Handler<M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
     fn handle(&mut self, actor: &mut A, context: &mut A::Context) {
-        let envelope = &mut self.envelope;
-        if let Some(queued) = self.queued.take() {
-            queued.handle(|| envelope.handle(actor, context));
+        let Some(Inside { message, reply, queued }) = self.0.take() else { return };
+        // As in actix's own envelope: who asked has given up waiting, so nothing is done.
+        if reply.as_ref().is_some_and(Sender::is_closed) {
+            return;
         }
+        queued.handle(|| actor.handle(message, context).handle(context, reply));
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::observe::{Daemon, Observe, Told};
 use crate::logging::LastLines;
+use crate::metrics::Reading;
 use crate::settings::{Admin, EffectiveKey};
 
 /// How long an answer may take.
@@ -116,26 +117,47 @@ impl Window {
         whom: &'static str,
         question: impl FnOnce(&dyn Observe) -> Told<Option<T>> + Send + 'static,
     ) -> Result<T, NoAnswer> {
-        let (mut reply, answer) = oneshot::channel();
-        let question: Question = Box::new(move |daemon| {
+        let asked = self.ask_daemon(whom, move |daemon| {
             let told = daemon.core().map(|core| question(&*core));
             Box::pin(async move {
-                let told = match told {
-                    Ok(told) => tokio::select! {
-                        told = told => told.ok_or(NoAnswer::Mute { whom }),
-                        // Nobody waits any longer.
-                        () = reply.closed() => return,
-                    },
+                match told {
+                    Ok(told) => told.await.ok_or(NoAnswer::Mute { whom }),
                     Err(why) => Err(NoAnswer::NoCore(why)),
-                };
-                let _ = reply.send(told);
+                }
+            })
+        });
+        asked.await?
+    }
+
+    /// Asks for all that is measured, whether or not a core runs.
+    ///
+    /// # Errors
+    /// Where there is no answer in time.
+    pub async fn reading(&self) -> Result<Reading, NoAnswer> {
+        self.ask_daemon("the actors' thread", |daemon| daemon.reading()).await
+    }
+
+    async fn ask_daemon<T: Send + 'static>(
+        &self,
+        whom: &'static str,
+        question: impl FnOnce(&dyn Daemon) -> Told<T> + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        let (mut reply, answer) = oneshot::channel();
+        let question: Question = Box::new(move |daemon| {
+            let told = question(daemon);
+            Box::pin(async move {
+                tokio::select! {
+                    told = told => drop(reply.send(told)),
+                    // Nobody waits any longer.
+                    () = reply.closed() => {}
+                }
             })
         });
         if self.questions.try_send(question).is_err() {
             return Err(NoAnswer::Late { whom: "the actors' thread" });
         }
         match tokio::time::timeout(DEADLINE, answer).await {
-            Ok(Ok(told)) => told,
+            Ok(Ok(told)) => Ok(told),
             // The actors' thread has left.
             Ok(Err(_)) => Err(NoAnswer::NoCore("it is stopping".to_owned())),
             Err(_) => Err(NoAnswer::Late { whom }),
@@ -183,6 +205,10 @@ mod tests {
                 Some(why) => Err(why),
                 None => Ok(Rc::new(IllCore(Rc::clone(&self.waiting)))),
             }
+        }
+
+        fn reading(&self) -> Told<Reading> {
+            Box::pin(std::future::pending())
         }
     }
 

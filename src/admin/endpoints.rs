@@ -1,9 +1,9 @@
 //! What is answered at each path.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use actix_web::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY};
 use actix_web::web::{self, ServiceConfig, ThinData};
-use actix_web::{HttpResponse, Responder};
+use actix_web::{HttpRequest, HttpResponse, Responder};
 use highhock_actors::life::meters;
 use highhock_actors::observe::Standing;
 use serde::Serialize;
@@ -17,6 +17,7 @@ use super::rows::{ActorRow, ChangeRow, ConfigRow, ContainerRow, RecordRow};
 use super::summary::Summary;
 use crate::docker::Docker;
 use crate::etcd::EtcdStore;
+use crate::metrics::{Format, render};
 
 type Looking = ThinData<Window>;
 
@@ -26,6 +27,7 @@ pub(super) fn all(config: &mut ServiceConfig) {
         .route(PAGE, web::to(status_page))
         .route("/healthz", web::to(healthz))
         .route("/readyz", web::to(readyz))
+        .route("/metrics", web::to(metrics))
         .route("/actors", web::to(actors))
         .route("/containers", web::to(containers))
         .route("/records", web::to(records))
@@ -88,6 +90,19 @@ async fn standing(window: &Window) -> Result<Standing, NoAnswer> {
 async fn status(window: Looking) -> impl Responder {
     let standing = standing(&window).await;
     web::Json(Summary::of(standing, window.lines.read(), window.started))
+}
+
+/// In the format that the client prefers. What an actor doesn't tell is left out.
+async fn metrics(request: HttpRequest, window: Looking) -> impl Responder {
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::accepted(accept);
+    match window.reading().await {
+        Ok(reading) => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, format.content_type()))
+            .insert_header((VARY, "accept"))
+            .body(render(reading, format)),
+        Err(why) => unavailable(&why),
+    }
 }
 
 /// Needs no answer of an actor: one that hangs is to be seen here.

@@ -7,6 +7,8 @@ use highhock_actors::observe::{RecentChange, Standing};
 use highhock_actors::watcher::ContainerReport;
 use highhock_actors::{ContainerSource, Core, RecordReport, RecordStore};
 
+use crate::metrics::Reading;
+
 /// What is told of the actors, when they have told it.
 pub type Told<T> = LocalBoxFuture<'static, T>;
 
@@ -17,6 +19,8 @@ pub trait Daemon {
     /// # Errors
     /// Why none does, in words for the operator.
     fn core(&self) -> Result<Rc<dyn Observe>, String>;
+    /// All that is measured, whether or not a core runs.
+    fn reading(&self) -> Told<Reading>;
 }
 
 /// A running core, seen from outside. `None`: the actor doesn't tell, as it is being

@@ -10,7 +10,7 @@ mod reading;
 
 pub use format::Format;
 pub use process::Process;
-pub use reading::{Build, CoreReading, Reading, ReloadCounts};
+pub use reading::{Build, CoreReading, Reading};
 
 /// Writes a reading as text.
 pub fn render(reading: Reading, format: Format) -> String {

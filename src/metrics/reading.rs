@@ -8,6 +8,8 @@ use tokio::time::Instant;
 
 use super::process::Process;
 use crate::observed::{RequestReading, Requests};
+use crate::run::Reloads;
+use crate::version;
 
 /// All that is measured, as it was at one moment.
 #[derive(Clone, Debug)]
@@ -21,7 +23,7 @@ pub struct Reading {
     /// Requests to etcd.
     pub etcd: Vec<RequestReading>,
     /// How often the configuration was read again.
-    pub reloads: ReloadCounts,
+    pub reloads: Reloads,
     /// The core; `None` while none runs yet: Docker or etcd has not answered since the start.
     pub core: Option<CoreReading>,
 }
@@ -38,23 +40,12 @@ pub struct Build {
 impl Build {
     /// What this program was built from.
     pub const THIS: Self = Self {
-        version: env!("CARGO_PKG_VERSION"),
-        commit: match option_env!("HIGHHOCK_COMMIT") {
+        version: version::VERSION,
+        commit: match version::COMMIT {
             Some(commit) => commit,
             None => "unknown",
         },
     };
-}
-
-/// How often the configuration was read again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReloadCounts {
-    /// What was read came into force.
-    pub ok: u64,
-    /// What was read was refused; what was in force before stays.
-    pub refused: u64,
-    /// When the last of the first came into force.
-    pub last_success: Option<SystemTime>,
 }
 
 /// What is measured of the core.
@@ -74,7 +65,7 @@ impl Reading {
         core: Option<&Observer>,
         docker: &Requests,
         etcd: &Requests,
-        reloads: ReloadCounts,
+        reloads: Reloads,
     ) -> Self {
         let core = match core {
             Some(core) => Some(CoreReading::take(core).await),

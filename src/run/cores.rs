@@ -11,6 +11,7 @@ use slog::warn;
 use super::settling::{Settled, Told};
 use super::{DaemonCore, Life};
 use crate::etcd::Api;
+use crate::observed::Observed;
 use crate::settings::OnExit;
 
 /// What a clean stop may take at most (SPEC 7).
@@ -56,6 +57,8 @@ impl<'a> Cores<'a> {
         let place = (told.etcd.detected.api, root);
         self.leaving.extend(self.current.take());
         let memory = self.end_at(&place).await;
+        let docker = Observed::new(docker, &self.life.asked_docker);
+        let store = Observed::new(store, &self.life.asked_etcd);
         let core = DaemonCore::resume(core_settings, docker, store, memory, &self.life.log);
         let core = Rc::new(core);
         self.life.put_in_force(settings);

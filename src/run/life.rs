@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use highhock_actors::Core;
@@ -11,16 +12,18 @@ use slog::Logger;
 use tokio::sync::{Notify, watch};
 
 use super::status::status;
-use crate::admin::{Daemon, InForce, Observe};
+use crate::admin::{Daemon, InForce, Observe, Told};
 use crate::docker::Docker;
 use crate::etcd::EtcdStore;
 use crate::host::Published;
 use crate::logging::Dial;
+use crate::metrics::Reading;
+use crate::observed::{Observed, Requests};
 use crate::settings::{Changes, EffectiveKey, Faults, Loaded, Settings};
 use crate::systemd::Supervisor;
 
-/// The core, between the real Docker and the real etcd.
-pub type DaemonCore = Core<Docker, EtcdStore>;
+/// The core, between the real Docker and the real etcd, whose requests are counted.
+pub type DaemonCore = Core<Observed<Docker>, Observed<EtcdStore>>;
 
 /// What a daemon's life begins with.
 pub struct Beginning {
@@ -53,6 +56,9 @@ pub struct Life {
     /// in force.
     read_last: RefCell<Vec<EffectiveKey>>,
     in_force: watch::Sender<InForce>,
+    /// What Docker and etcd are asked, over all cores.
+    pub(super) asked_docker: Arc<Requests>,
+    pub(super) asked_etcd: Arc<Requests>,
     core: RefCell<Option<Rc<DaemonCore>>>,
     /// Who does not answer the daemon's first questions, and why.
     unanswered: RefCell<BTreeMap<&'static str, String>>,
@@ -86,6 +92,8 @@ impl Life {
             settings: RefCell::new(Rc::new(settings)),
             read_last: RefCell::new(effective),
             in_force,
+            asked_docker: Arc::new(Requests::of_docker()),
+            asked_etcd: Arc::new(Requests::of_etcd()),
             core: RefCell::default(),
             unanswered: RefCell::default(),
             changed: Notify::new(),
@@ -196,5 +204,12 @@ impl Daemon for Life {
             Some(core) => Ok(Rc::new(core)),
             None => Err(status(&self.unanswered.borrow(), None)),
         }
+    }
+
+    fn reading(&self) -> Told<Reading> {
+        let core = self.core().map(|core| core.observer());
+        let (docker, etcd) = (Arc::clone(&self.asked_docker), Arc::clone(&self.asked_etcd));
+        let reloads = self.reloads();
+        Box::pin(async move { Reading::take(core.as_ref(), &docker, &etcd, reloads).await })
     }
 }

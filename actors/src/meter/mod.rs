@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 pub use messages::MessageReading;
 use messages::{MessageMeter, Messages};
+use timing::raise;
 pub use timing::{Timing, TimingReading};
 
 /// The counters of one actor type.
@@ -20,7 +21,6 @@ pub struct Meter {
     pub capacity: usize,
     enqueued: AtomicU64,
     left: AtomicU64,
-    handled: AtomicU64,
     high_water: AtomicU64,
     coalesced: AtomicU64,
     refused: AtomicU64,
@@ -72,7 +72,6 @@ impl Meter {
             capacity,
             enqueued: AtomicU64::new(0),
             left: AtomicU64::new(0),
-            handled: AtomicU64::new(0),
             high_water: AtomicU64::new(0),
             coalesced: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -90,6 +89,7 @@ impl Meter {
         let all = |part: fn(&MessageReading) -> &TimingReading| {
             messages.iter().map(part).fold(TimingReading::default(), |sum, one| sum.with(one))
         };
+        let handling = all(|one| &one.handling);
         let left = self.left.load(Relaxed);
         let ended = self.ended.load(Relaxed);
         MeterReading {
@@ -99,13 +99,13 @@ impl Meter {
             capacity: self.capacity,
             high_water: self.high_water.load(Relaxed),
             enqueued: self.enqueued.load(Relaxed),
-            handled: self.handled.load(Relaxed),
+            handled: handling.count,
             coalesced: self.coalesced.load(Relaxed),
             refused: self.refused.load(Relaxed),
             restarts: self.restarts.load(Relaxed),
             panics: self.panics.load(Relaxed),
             wait: all(|one| &one.wait),
-            handling: all(|one| &one.handling),
+            handling,
             messages,
         }
     }
@@ -136,7 +136,7 @@ impl Meter {
     pub(crate) fn enqueue<M: 'static>(&'static self) -> Queued {
         let enqueued = self.enqueued.fetch_add(1, Relaxed) + 1;
         let depth = enqueued.saturating_sub(self.left.load(Relaxed));
-        self.high_water.fetch_max(depth, Relaxed);
+        raise(&self.high_water, depth);
         Queued { meter: self, message: self.messages.of::<M>(), since: Instant::now() }
     }
 }
@@ -161,12 +161,11 @@ pub(crate) struct Queued {
 impl Queued {
     /// Counts the message out of the mailbox and times its handling.
     pub(crate) fn handle(self, handler: impl FnOnce()) {
-        let (meter, message, started) = (self.meter, self.message, Instant::now());
+        let (message, started) = (self.message, Instant::now());
         message.wait.add(started.saturating_duration_since(self.since));
         drop(self);
         handler();
         message.handling.add(started.elapsed());
-        meter.handled.fetch_add(1, Relaxed);
     }
 }
 

@@ -56,7 +56,7 @@ impl Timing {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
         self.nanoseconds.fetch_add(nanoseconds, Relaxed);
-        self.longest.fetch_max(nanoseconds, Relaxed);
+        raise(&self.longest, nanoseconds);
         self.buckets[bucket].fetch_add(1, Relaxed);
     }
 
@@ -65,6 +65,13 @@ impl Timing {
         let buckets = std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed));
         let nanoseconds = |value: &AtomicU64| Duration::from_nanos(value.load(Relaxed));
         TimingReading::of(buckets, nanoseconds(&self.nanoseconds), nanoseconds(&self.longest))
+    }
+}
+
+/// Raises a maximum. That is rare, and a look costs less than an exchange.
+pub(super) fn raise(most: &AtomicU64, to: u64) {
+    if to > most.load(Relaxed) {
+        most.fetch_max(to, Relaxed);
     }
 }
 
