@@ -98,6 +98,14 @@ pub enum NetworkMode {
 }
 
 impl NetworkMode {
+    /// The container whose network it shares, by id or name as it was written.
+    pub fn target(&self) -> Option<String> {
+        match self {
+            Self::Container(target) => Some(target.clone()),
+            _ => None,
+        }
+    }
+
     /// Reads the mode as Docker writes it.
     pub fn parse(mode: &str) -> Self {
         match mode.split_once(':') {

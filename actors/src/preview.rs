@@ -16,7 +16,7 @@ use crate::publish::{Rules, offer};
 use crate::service::Skipped;
 use crate::source::{ContainerSource, SourceError};
 use crate::store::Upkeep;
-use crate::watcher::inspect;
+use crate::watcher::{Found, inspect};
 
 /// How many inspections are under way at a time.
 const INSPECTIONS: usize = 8;
@@ -68,7 +68,7 @@ pub async fn preview<S: ContainerSource>(
     let (chronicle, log) = (Chronicle::default(), Logger::root(Discard, o!()));
     let mut ledger = Ledger::new(terms, Deeds::default(), chronicle, now, log);
     let mut containers = Vec::new();
-    for (container, reach) in inspected.into_iter().flatten() {
+    for Found { container, reach, .. } in inspected.into_iter().flatten() {
         let offer = offer(&container, &reach, rules);
         let explanation = explain(&container, &reach, rules);
         ledger.tell(

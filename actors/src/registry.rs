@@ -15,7 +15,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::container::{ContainerId, ContainerRow, NetworkMode};
+use crate::container::{ContainerId, ContainerRow};
 use crate::courier::{Courier, earlier};
 use crate::failures::Failures;
 use crate::hearsay::Hearsay;
@@ -27,8 +27,8 @@ use crate::observe::{ChangeKind, RecentChange};
 use crate::source::{ContainerSource, Event, Happening};
 use crate::store::RecordStore;
 use crate::watcher::{
-    ContainerReport, ContainerWatcher, CountRecords, Departed, Departure, HasTold, Look, Report,
-    Retell, WatcherSetup,
+    ContainerReport, ContainerWatcher, CountRecords, Departed, Departure, HasTold, Look,
+    NetworkPath, Report, Retell, WatcherSetup,
 };
 
 static METER: Meter = Meter::new("Registry", 64);
@@ -80,23 +80,32 @@ pub struct ContainerNamed {
 pub struct SharesNetwork {
     /// Which one.
     pub container: ContainerId,
-    /// And how it is tied to the network.
-    pub network: NetworkMode,
-    /// Whether there was a way to it by that other.
+    /// Through whom.
+    pub path: NetworkPath,
+    /// Whether there was a way to it by them.
     pub is_reached: bool,
 }
 
-/// Asks what the registry knows of every container.
+/// Asks what the registry knows.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "BTreeMap<ContainerId, KnownContainer>")]
+#[rtype(result = "Known")]
 pub struct KnownContainers;
+
+/// What the registry knows.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Of every container.
+    pub containers: BTreeMap<ContainerId, KnownContainer>,
+    /// Whether it has heard of a listing yet: a new one has not.
+    pub has_heard: bool,
+}
 
 /// What the registry knows of a container.
 #[derive(Clone, Debug)]
 pub struct KnownContainer {
     /// Its newest row; `None`: only events have named it so far.
     pub row: Option<Arc<ContainerRow>>,
-    /// Whether an event told that it ended.
+    /// Whether an event told since the newest listing that it ended.
     pub is_down: bool,
 }
 
@@ -138,9 +147,11 @@ struct Watched<S: ContainerSource, R: RecordStore> {
     name: String,
     /// What is newest of what listings and events told.
     newest: Look,
-    network: NetworkMode,
-    /// Whether it shares a network by which it was reached when it was last inspected.
-    is_reached: bool,
+    /// Through whom it has its network, as far as that is known.
+    path: NetworkPath,
+    /// Whether it was reached by way of them when it was last inspected; `None`: it was not
+    /// inspected yet, or has a network of its own.
+    is_reached: Option<bool>,
     /// `None` while the watcher lies fallen and waits for its successor.
     watcher: Option<Addr<ContainerWatcher<S, R>>>,
     looks: Option<Courier<Look>>,
@@ -157,8 +168,8 @@ impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
         Self {
             name,
             newest: Look::default(),
-            network: NetworkMode::Own,
-            is_reached: false,
+            path: NetworkPath::default(),
+            is_reached: None,
             watcher: None,
             looks: None,
             task: None,
@@ -179,7 +190,9 @@ impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
     }
 
     fn take_row(&mut self, row: Arc<ContainerRow>) {
-        self.network = row.network.clone();
+        if self.path == NetworkPath::default() {
+            self.path.to = row.network.target();
+        }
         self.name.clone_from(&row.name);
         self.newest.row = Some(row);
     }
@@ -296,12 +309,12 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         context: &mut MeteredContext<Self>,
     ) {
         let Some(watched) = self.watched.get_mut(id) else { return };
-        watched.departing = true;
         let (told, watcher) = (watched.told, watched.watcher.clone());
         if watcher.is_none() && watched.newest.hearsay.named_after(asked) {
             // Overtaken, as the watcher would say: its successor has a look.
             return;
         }
+        watched.departing = true;
         let gone = Domain { since, ..Domain::nothing(id.clone()) };
         let inserter = self.setup.inserter.clone();
         let departure = async move {
@@ -335,47 +348,48 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// A container in another's network shows no change of that other in its own row. It
     /// may be in it by way of a third.
     fn stir_dependents(&mut self, changed: &ContainerId, since: Option<Instant>) {
-        let mut reached = BTreeSet::from([changed.clone()]);
-        let mut targets = vec![changed.clone()];
-        while let Some(target) = targets.pop() {
-            let name = self.watched.get(&target).map(|watched| watched.name.clone());
-            for (id, watched) in &mut self.watched {
-                let NetworkMode::Container(network) = &watched.network else { continue };
-                let is_dependent = network == target.as_str() || Some(network) == name.as_ref();
-                if is_dependent && !watched.departing && reached.insert(id.clone()) {
-                    watched.stir(since);
-                    if planted!(ChainNotFollowed) {
-                        continue;
-                    }
-                    targets.push(id.clone());
-                }
+        let name = self.watched.get(changed).map(|watched| watched.name.clone());
+        for watched in self.watched.values_mut() {
+            if !watched.departing && watched.path.leads_by(changed, name.as_deref()) {
+                watched.stir(since);
             }
         }
     }
 
-    /// One that was running for a moment between two listings is in neither: whoever was
-    /// inspected in that moment, and shares its network, is not told when it ends. So those
-    /// that were reached by one that isn't listed are looked at again.
+    /// Of one that isn't listed nobody tells when it ends, or what else becomes of it: it may
+    /// have been running for a moment between two listings. So those that were reached by way
+    /// of one are looked at again. And so are those for which an inspection did not find one
+    /// that is listed: the two contradict each other.
     fn stir_orphaned_dependents(&mut self) {
-        let shares = |watched: &Watched<S, R>| match &watched.network {
-            NetworkMode::Container(target) if watched.is_reached => Some(target.clone()),
-            _ => None,
+        let all = &self.watched;
+        let names: BTreeSet<&str> = all.values().map(|watched| watched.name.as_str()).collect();
+        let is_listed = |target: &String| {
+            names.contains(target.as_str()) || all.contains_key(&ContainerId::new(target))
         };
-        let targets: BTreeSet<String> = self.watched.values().filter_map(shares).collect();
-        // A target may be written by its name.
-        let names: BTreeSet<&str> = self.watched.values().map(|one| one.name.as_str()).collect();
-        let unlisted = targets.iter().filter(|target| !names.contains(target.as_str()));
-        let unlisted = unlisted.map(|target| ContainerId::new(target));
-        let unlisted: Vec<_> = unlisted.filter(|id| !self.watched.contains_key(id)).collect();
-        for target in unlisted {
-            self.stir_dependents(&target, None);
+        let is_orphaned = |watched: &Watched<S, R>| {
+            let NetworkPath { through, to } = &watched.path;
+            match watched.is_reached.filter(|_| !watched.departing) {
+                Some(true) => through.iter().any(|target| !all.contains_key(target)),
+                Some(false) => to.as_ref().is_some_and(is_listed),
+                None => false,
+            }
+        };
+        let orphaned = all.iter().filter(|(_, watched)| is_orphaned(watched));
+        for id in orphaned.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            if let Some(watched) = self.watched.get_mut(&id) {
+                watched.stir(None);
+            }
         }
     }
 
     /// Whether an event named the container since the listing before the newest.
     fn is_foretold(&self, watched: &Watched<S, R>) -> bool {
         let hearsay = &watched.newest.hearsay;
-        hearsay.is_down() || self.listed.is_none_or(|listed| hearsay.named_after(listed))
+        hearsay.is_down() || self.is_named_since_listing(hearsay)
+    }
+
+    fn is_named_since_listing(&self, hearsay: &Hearsay) -> bool {
+        self.listed.is_none_or(|listed| hearsay.named_after(listed))
     }
 
     /// Since when a listing's news are known, where they are: an event that had told of them
@@ -425,9 +439,12 @@ impl<S: ContainerSource, R: RecordStore> Handler<KnownContainers> for Registry<S
     fn handle(&mut self, _: KnownContainers, _: &mut Self::Context) -> Self::Result {
         let known = self.watched.iter().map(|(id, watched)| {
             let Look { row, hearsay, .. } = &watched.newest;
-            (id.clone(), KnownContainer { row: row.clone(), is_down: hearsay.is_down() })
+            // A listing that still had it knows better than an older word of its end.
+            let is_down = hearsay.is_down() && self.is_named_since_listing(hearsay);
+            (id.clone(), KnownContainer { row: row.clone(), is_down })
         });
-        MessageResult(known.collect())
+        let has_heard = self.listed.is_some();
+        MessageResult(Known { containers: known.collect(), has_heard })
     }
 }
 
@@ -505,7 +522,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<SharesNetwork> for Registry<S, 
 
     fn handle(&mut self, message: SharesNetwork, _: &mut Self::Context) {
         if let Some(watched) = self.watched.get_mut(&message.container) {
-            (watched.network, watched.is_reached) = (message.network, message.is_reached);
+            (watched.path, watched.is_reached) = (message.path, Some(message.is_reached));
         }
     }
 }

@@ -8,7 +8,7 @@ mod fakes;
 use std::time::Duration;
 
 use fakes::{Engine, POLL, Store, TTL, World, container, key, keys, pass};
-use highhock_actors::Upkeep;
+use highhock_actors::{Stopped, Upkeep};
 
 on_both_stores! {
     a_watcher
@@ -16,9 +16,12 @@ on_both_stores! {
     a_watcher_that_always_falls_does_not_end_the_process
     the_poller
     the_registry
+    the_registry_while_another_engine_answers
+    the_registry_before_a_listing_that_lacks_most
     the_inserter
     the_inserter_while_containers_come_and_go
     the_inserter_in_the_middle_of_a_withdrawal
+    the_inserter_during_a_stop_that_withdraws
     inserter_and_registry_together
     five_times_in_a_minute_is_too_often
 }
@@ -97,6 +100,34 @@ async fn the_registry(upkeep: Upkeep) {
     assert!(watchers.instances >= 10);
 }
 
+/// The new registry knows of no container: it must not take the next listing for all there is.
+async fn survives_a_wrong_listing(world: &World, count: usize, identity: &str) {
+    let ours = world.engine.containers();
+    let lists = world.engine.lists();
+    world.core.fell_registry();
+    world.engine.becomes(identity);
+    for one in &ours {
+        world.engine.remove(&one.name);
+    }
+    world.until("it is listed", |world| world.engine.lists() > lists).await;
+    world.all_the_while(SECOND / 10, &keys(0..count)).await;
+    world.engine.becomes("");
+    for one in ours {
+        world.engine.run(one);
+    }
+    all_is_well(world, count).await;
+}
+
+async fn the_registry_while_another_engine_answers(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 3).await;
+    survives_a_wrong_listing(&world, 3, "another").await;
+}
+
+async fn the_registry_before_a_listing_that_lacks_most(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 12).await;
+    survives_a_wrong_listing(&world, 12, "").await;
+}
+
 async fn the_inserter(upkeep: Upkeep) {
     let world = World::with_containers(upkeep, 10).await;
     world.store.panic_in_next_write();
@@ -127,6 +158,13 @@ async fn the_inserter_in_the_middle_of_a_withdrawal(upkeep: Upkeep) {
     pass(POLL * 2).await;
     world.until("it is withdrawn", |world| world.store.len() == 1).await;
     all_is_well(&world, 1).await;
+}
+
+async fn the_inserter_during_a_stop_that_withdraws(upkeep: Upkeep) {
+    let World { store, core, engine: _engine } = World::with_containers(upkeep, 3).await;
+    store.panic_in_next_write();
+    assert_eq!(core.stop(true, SECOND * 5).await, Stopped::Clean);
+    assert_eq!(store.keys(), [""; 0]);
 }
 
 async fn inserter_and_registry_together(upkeep: Upkeep) {

@@ -34,6 +34,7 @@ on_both_stores! {
     a_refused_key_holds_up_nothing_else
     in_the_instance_layout_every_container_has_a_key
     a_container_in_anothers_network_follows_it
+    a_container_follows_a_network_behind_one_that_has_ended
     an_inspection_that_contradicts_the_listing_is_repeated
     what_a_look_caught_for_a_moment_does_not_last
     a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for
@@ -380,6 +381,26 @@ async fn a_container_in_anothers_network_follows_it(upkeep: Upkeep) {
     assert!(took.await <= POLL + SECOND);
     world.engine.remove("web-0");
     world.until("it goes along", |world| world.store.len() == 0).await;
+}
+
+/// The one in between need not run for its network to be shared.
+async fn a_container_follows_a_network_behind_one_that_has_ended(upkeep: Upkeep) {
+    let world = World::with_containers(upkeep, 1).await;
+    let guest_of = |name: &str, n: usize, host: usize| {
+        let mut guest = container(name, n);
+        guest.bindings.clear();
+        guest.network = NetworkMode::Container(id(host));
+        guest
+    };
+    let mut between = guest_of("between", 5, 0);
+    between.life = Life::Exited;
+    world.engine.run(between);
+    world.engine.run(guest_of("guest", 6, 5));
+    let is_at = |port| move |world: &World| world.store.get(&key("guest")) == Some(value(port));
+    world.until("it is published", is_at(8000)).await;
+    world.engine.change("web-0", |one| one.bindings[0].host_port = 9000);
+    let took = world.until("it follows", is_at(9000)).await;
+    assert!(took <= POLL + SECOND, "{took:?}");
 }
 
 async fn an_inspection_that_contradicts_the_listing_is_repeated(upkeep: Upkeep) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Handler, Message, MessageResult, ResponseFuture,
+    Actor, ActorFutureExt, AsyncContext, Handler, Message, MessageResult, ResponseActFuture,
     SpawnHandle, WrapFuture,
 };
 use futures_util::future::join;
@@ -529,7 +529,7 @@ impl<R: RecordStore> Handler<Roster> for EtcdInserter<R> {
 }
 
 impl<R: RecordStore> Handler<Flush> for EtcdInserter<R> {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, flush: Flush, context: &mut Self::Context) -> Self::Result {
         if flush.withdraw {
@@ -538,8 +538,9 @@ impl<R: RecordStore> Handler<Flush> for EtcdInserter<R> {
         let (done, flushed) = oneshot::channel();
         self.flushes.push(done);
         self.pump(context);
-        // An inserter that falls before it answers has not flushed; its mailbox tells.
-        Box::pin(async move { drop(flushed.await) })
+        // In the actor's own context: an inserter that falls before it answers has not flushed,
+        // and a future that outlived it would say that it has.
+        Box::pin(flushed.into_actor(self).map(|_, _, _| ()))
     }
 }
 

@@ -14,7 +14,12 @@ use crate::record::RecordKey;
 
 /// From so many records on, a listing that would have more than half of them withdrawn is
 /// confirmed by another.
-pub(crate) const GUARDED_FROM: usize = 10;
+const GUARDED_FROM: usize = 10;
+
+/// Whether so many of all records are so many that their withdrawal is to be confirmed.
+pub(crate) fn are_most(records: usize, of: usize) -> bool {
+    of >= GUARDED_FROM && records * 2 > of
+}
 
 impl Ledger {
     /// Takes what a container wants, in place of what it wanted before.
@@ -85,17 +90,43 @@ impl Ledger {
     /// Takes which containers there are: what others want is no longer wanted.
     pub fn take_roster(&mut self, roster: Roster, now: Instant) {
         let listed = &roster.containers;
-        let gone: Vec<ContainerId> =
+        let gone: BTreeSet<ContainerId> =
             self.containers.keys().filter(|id| !listed.contains(*id)).cloned().collect();
-        for id in gone {
-            if planted!(RosterIgnored) {
+        let missed = std::mem::take(&mut self.missed);
+        let doubted = self.doubt_roster(gone.difference(&missed));
+        for id in &gone {
+            if planted!(RosterIgnored) || doubted && !missed.contains(id) {
                 continue;
             }
             self.tell(Domain::nothing(id.clone()), now);
-            self.containers.remove(&id);
+            self.containers.remove(id);
+        }
+        if doubted {
+            self.missed = gone;
+            return;
         }
         self.roster = Some(roster);
         self.release_orphans(now);
+    }
+
+    /// Whether a roster is not believed because it lacks the containers of most records.
+    /// Those that a registry knows depart one by one, and most of them only after a second
+    /// listing; a registry that was rebuilt never heard of them, and leaves them out at once.
+    fn doubt_roster<'a>(&mut self, missing: impl Iterator<Item = &'a ContainerId>) -> bool {
+        let wanted = |domain: &Domain| domain.wanted.len();
+        let records = missing.filter_map(|id| self.containers.get(id)).map(wanted).sum();
+        let of = self.containers.values().map(wanted).sum();
+        let are_most = are_most(records, of) && !planted!(MostGoneBelieved);
+        if are_most {
+            warn!(
+                self.log,
+                "a new registry does not know the containers of most records; \
+                docker is listed again before they are withdrawn";
+                "records" => records, "of" => of
+            );
+            self.wants_listing = true;
+        }
+        are_most
     }
 
     /// Once every container of a listing that is newer than the orphans has told what
@@ -122,7 +153,7 @@ impl Ledger {
 
     fn are_most_orphans(&self) -> bool {
         let orphans = self.entries.values().filter(|entry| entry.orphan).count();
-        self.entries.len() >= GUARDED_FROM && orphans * 2 > self.entries.len()
+        are_most(orphans, self.entries.len())
     }
 
     /// Whether another listing is to confirm the last one; tells it once.

@@ -38,6 +38,8 @@ impl Ledger {
                 (entry.orphan, entry.found_as) = (true, Some(found.version));
                 self.orphans_since = Some(now);
             }
+            // Nobody will tell any more what it wants.
+            entry.orphan &= !self.closed;
             self.learn(&key, Some(found), now);
         }
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {

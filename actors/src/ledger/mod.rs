@@ -24,7 +24,7 @@ use crate::observe::Chronicle;
 use crate::record::{Host, RecordKey};
 use crate::store::{Expected, Guard, LeaseId, Upkeep, Write};
 
-pub(crate) use claims::GUARDED_FROM;
+pub(crate) use claims::are_most;
 pub use deeds::Deeds;
 pub(crate) use entry::Lane;
 use entry::{Doubt, Entry, Held, Keeping, Task};
@@ -193,6 +193,8 @@ pub(crate) struct Ledger {
     lease: Option<LeaseId>,
     older_leases: Vec<LeaseId>,
     roster: Option<Roster>,
+    /// Whom a roster lacked that was not believed.
+    missed: BTreeSet<ContainerId>,
     /// When orphans were last found: only a listing that was asked for later tells
     /// whether a container wants them.
     orphans_since: Option<Instant>,
@@ -233,6 +235,7 @@ impl Ledger {
             lease: None,
             older_leases: Vec::new(),
             roster: None,
+            missed: BTreeSet::new(),
             orphans_since: None,
             orphans_doubted: false,
             wants_listing: false,

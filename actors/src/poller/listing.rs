@@ -9,8 +9,10 @@ use actix::{Addr, MailboxError};
 use tokio::time::Instant;
 
 use crate::container::{ContainerId, ContainerRow, EngineTime};
-use crate::ledger::GUARDED_FROM;
-use crate::registry::{ContainerGone, ContainerSeen, KnownContainers, Listed, Registry, Weigh};
+use crate::ledger::are_most;
+use crate::registry::{
+    ContainerGone, ContainerSeen, KnownContainers, Listed, Registry, Weigh, Weight,
+};
 use crate::seat::Seat;
 use crate::source::{ContainerSource, EngineIdentity, SourceError};
 use crate::store::RecordStore;
@@ -73,9 +75,11 @@ pub(super) async fn poll<S: ContainerSource, R: RecordStore>(
     // A registry that falls in the middle of this is told nothing more, and above
     // all not that it now knows all: its successor asks for a poll of its own.
     let Some(registry) = registry.occupant() else { return Ok(polled) };
-    let Ok(mut known) = registry.send(KnownContainers).await else { return Ok(polled) };
+    let Ok(known) = registry.send(KnownContainers).await else { return Ok(polled) };
+    // To a registry that knows nothing, a listing of nothing is news too.
+    let mut is_news = !known.has_heard;
+    let mut known = known.containers;
     let mut changed = Vec::new();
-    let mut is_news = false;
     for row in rows {
         let before = known.remove(&row.id).and_then(|known| known.row);
         // Another engine shows by what it has as much as by what it lacks: one that was let
@@ -134,13 +138,12 @@ async fn bring_up_to_date<S: ContainerSource, R: RecordStore>(
     let suspects = std::mem::take(&mut beliefs.borrow_mut().suspects);
     let (mut sure, unsure): (Vec<_>, Vec<_>) =
         gone.into_iter().partition(|id| suspects.contains(id));
-    let weight = registry.send(Weigh { containers: unsure.clone() }).await?;
-    let most = weight.records * 2 > weight.of && !planted!(MostGoneBelieved);
-    if weight.of >= GUARDED_FROM && most {
-        polled.doubt = Some(Doubt::MostGone { records: weight.records, of: weight.of });
-        beliefs.borrow_mut().suspects = unsure.into_iter().collect();
-    } else {
-        sure.extend(unsure);
+    match weigh(registry, &unsure).await? {
+        Some(doubt) => {
+            polled.doubt = Some(doubt);
+            beliefs.borrow_mut().suspects = unsure.into_iter().collect();
+        }
+        None => sure.extend(unsure),
     }
     for container in sure {
         polled.gone += 1;
@@ -149,4 +152,17 @@ async fn bring_up_to_date<S: ContainerSource, R: RecordStore>(
         }
     }
     registry.send(Listed { asked }).await
+}
+
+/// Whether so much would be withdrawn with these containers that it has to be confirmed.
+async fn weigh<S: ContainerSource, R: RecordStore>(
+    registry: &Addr<Registry<S, R>>,
+    containers: &[ContainerId],
+) -> Result<Option<Doubt>, MailboxError> {
+    if containers.is_empty() {
+        return Ok(None);
+    }
+    let Weight { records, of } = registry.send(Weigh { containers: containers.to_vec() }).await?;
+    let are_most = are_most(records, of) && !planted!(MostGoneBelieved);
+    Ok(are_most.then_some(Doubt::MostGone { records, of }))
 }

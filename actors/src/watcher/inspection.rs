@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::Newest;
-use crate::container::{Container, ContainerId, ContainerRow, NetworkMode};
+use crate::container::{Container, ContainerId, ContainerRow};
 use crate::endpoint::Reach;
 use crate::source::{ContainerSource, SourceError};
 
@@ -20,7 +20,32 @@ pub(super) struct Inspection {
     pub asked: Instant,
     pub row: Option<Arc<ContainerRow>>,
     pub stirs: u64,
-    pub answer: Result<Option<(Container, Reach)>, SourceError>,
+    pub answer: Result<Option<Found>, SourceError>,
+}
+
+/// What an inspection found.
+pub(crate) struct Found {
+    pub container: Container,
+    /// How it is reached from outside.
+    pub reach: Reach,
+    pub path: NetworkPath,
+}
+
+/// Through which others a container has its network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkPath {
+    /// Those that were found, the nearest first.
+    pub through: Vec<ContainerId>,
+    /// The one behind them that was not looked at or not found: its id or its name.
+    pub to: Option<String>,
+}
+
+impl NetworkPath {
+    /// Whether a container of this id and name is on the path.
+    pub fn leads_by(&self, id: &ContainerId, name: Option<&str>) -> bool {
+        let is_it = |target: &String| target == id.as_str() || Some(target.as_str()) == name;
+        self.through.contains(id) || self.to.as_ref().is_some_and(is_it)
+    }
 }
 
 /// Inspects a container once there is a permit. What is told of it while it waits needs
@@ -43,15 +68,19 @@ pub(super) async fn inspect_in_turn<S: ContainerSource>(
 pub(crate) async fn inspect<S: ContainerSource>(
     source: &S,
     id: &ContainerId,
-) -> Result<Option<(Container, Reach)>, SourceError> {
+) -> Result<Option<Found>, SourceError> {
     let Some(container) = source.inspect(id.as_str()).await? else { return Ok(None) };
     let mut reach = Reach::of(&container);
-    let mut network = container.network.clone();
+    let mut path = NetworkPath { to: container.network.target(), ..NetworkPath::default() };
     for _ in 0..LONGEST_CHAIN {
-        let NetworkMode::Container(target) = &network else { break };
+        let Some(target) = &path.to else { break };
         let Some(target) = source.inspect(target).await? else { break };
         reach = Reach::of(&target);
-        network = target.network;
+        path.to = target.network.target();
+        path.through.push(target.id);
     }
-    Ok(Some((container, reach)))
+    if planted!(ChainNotFollowed) {
+        path.through.truncate(1);
+    }
+    Ok(Some(Found { container, reach, path }))
 }

@@ -32,7 +32,8 @@ use crate::seat::Seat;
 use crate::service::{Service, Skipped};
 use crate::source::{ContainerSource, SourceError, SourceErrorKind};
 use crate::store::RecordStore;
-pub(crate) use inspection::inspect;
+pub use inspection::NetworkPath;
+pub(crate) use inspection::{Found, inspect};
 use inspection::{Inspection, inspect_in_turn};
 
 static METER: Meter = Meter::new("ContainerWatcher", 16);
@@ -343,11 +344,11 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         }));
     }
 
-    fn inspected(&mut self, asked: Instant, inspected: Option<(Container, Reach)>) {
+    fn inspected(&mut self, asked: Instant, inspected: Option<Found>) {
         let now = Instant::now();
         (self.failures, self.trouble) = (0, None);
         self.inspected_since_row = true;
-        let condition = inspected.as_ref().and_then(|(container, _)| container.condition());
+        let condition = inspected.as_ref().and_then(|found| found.container.condition());
         self.seen_running = condition.map(|_| now);
         // The two overtake each other. Where they contradict, the container may be back in
         // what the row says by the next listing, whose row then looks no different: so
@@ -359,14 +360,14 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             (found, Some(told)) => found == told,
         };
         self.next_inspection = now + if agrees { long_while() } else { self.setup.look_every };
-        let Some((container, reach)) = inspected else {
+        let Some(Found { container, reach, path }) = inspected else {
             self.known = None;
             return;
         };
         if let NetworkMode::Container(_) = &container.network {
-            let (container, network) = (container.id.clone(), container.network.clone());
             let is_reached = !matches!(reach, Reach::Nowhere(_));
-            self.setup.registry.tell(SharesNetwork { container, network, is_reached });
+            let container = container.id.clone();
+            self.setup.registry.tell(SharesNetwork { container, path, is_reached });
         }
         if condition.is_some() {
             self.damper.saw_start(container.started, now);

@@ -178,11 +178,6 @@ impl Made {
                 _ => return Vec::new(),
             }
             touched = touched.max(bearer.touched);
-            // A known gap of the core's: it does not hear of what happens at the end of a chain
-            // in which another container has ended.
-            if !bearer.is_listed() && matches!(bearer.net, Net::Of { .. }) {
-                touched = Instant::now();
-            }
         }
         // Whose network is that of one that doesn't run has none; what is between the two need
         // not run.

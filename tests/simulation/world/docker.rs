@@ -59,6 +59,11 @@ pub struct Ails {
 pub struct State {
     pub containers: BTreeMap<usize, Made>,
     pub ails: Ails,
+    /// Whether the last listing lacked what runs.
+    was_untrue: bool,
+    /// Whether another engine answered it. Who that is is asked right after it: nothing is
+    /// promised of engines that are swapped between the two questions.
+    stranger_listed: bool,
     streams: Vec<Stream>,
     random: fastrand::Rng,
     born: Instant,
@@ -82,6 +87,8 @@ impl Engine {
         Self(Rc::new(RefCell::new(State {
             containers: BTreeMap::new(),
             ails: Ails::default(),
+            was_untrue: false,
+            stranger_listed: false,
             streams: Vec::new(),
             random: fastrand::Rng::with_seed(seed ^ 0xd0c_4e4),
             born: Instant::now(),
@@ -396,15 +403,23 @@ impl State {
     }
 
     fn listing(&mut self) -> Vec<ContainerRow> {
-        if self.is_stranger() {
+        let was_untrue = std::mem::replace(&mut self.was_untrue, true);
+        // Two that agree are believed (SPEC 4).
+        if was_untrue && self.ails.stranger.is_some_and(|(_, left)| left == 1) {
+            self.ails.stranger = None;
+        }
+        self.stranger_listed = self.is_stranger();
+        if self.stranger_listed {
             return Vec::new();
         }
         let listed: Vec<&Made> = self.containers.values().filter(|one| one.is_listed()).collect();
         let names = self.name_of();
         let mut rows: Vec<_> = listed.iter().map(|one| one.row(&names)).collect();
         drop(names);
-        if std::mem::take(&mut self.ails.cut_listing) {
+        if std::mem::take(&mut self.ails.cut_listing) && !was_untrue {
             rows.clear();
+        } else {
+            self.was_untrue = false;
         }
         rows
     }
@@ -468,11 +483,13 @@ impl ContainerSource for Engine {
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {
         self.ask(|state| {
-            let stranger = state.is_stranger();
+            let stranger = state.is_stranger() || std::mem::take(&mut state.stranger_listed);
             if let (true, Some((_, left))) = (stranger, &mut state.ails.stranger) {
-                *left -= 1;
+                *left = left.saturating_sub(1);
             }
-            EngineIdentity(if stranger { "another" } else { "the one" }.to_owned())
+            let engine = if stranger { "another" } else { "the one" };
+            say!("  the engine is {engine}");
+            EngineIdentity(engine.to_owned())
         })
         .await
     }

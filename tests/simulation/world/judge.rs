@@ -40,6 +40,9 @@ struct Ruled {
     has_rivals: bool,
 }
 
+/// So much passes at the most between a look at a lease and its end.
+const JUST_NOW: Duration = Duration::from_secs(1);
+
 /// What the store holds is compared with what should be there at least this often (SPEC 5).
 const AUDIT: Duration = Duration::from_secs(60);
 
@@ -62,10 +65,14 @@ pub struct Judge {
     leftovers_until: Instant,
     /// When processes of ours ended.
     dead: BTreeMap<u32, Instant>,
+    /// Those of them that another outlived.
+    outlived: BTreeSet<u32>,
     /// Processes that withdraw all they have put, as they were told.
     withdrawing: BTreeSet<u32>,
     /// When the core last could not do its work: it was not there, or asleep.
     absent: Instant,
+    /// Since when it can after that, as Docker is well; `None`: not yet.
+    begun: Option<Instant>,
     is_asleep: bool,
     is_blind: bool,
     /// When it last woke up: what it had been told before is as old as its sleep is long.
@@ -87,8 +94,10 @@ impl Judge {
             excused: now,
             leftovers_until: now,
             dead: BTreeMap::new(),
+            outlived: BTreeSet::new(),
             withdrawing: BTreeSet::new(),
             absent: now,
+            begun: None,
             is_asleep: false,
             is_blind: true,
             woken: now,
@@ -167,6 +176,13 @@ impl Judge {
         self.core_is_absent();
     }
 
+    /// Of two processes one has ended.
+    pub fn leaves_survivor(&mut self, process: u32, survives: bool) {
+        if survives {
+            self.outlived.insert(process);
+        }
+    }
+
     /// A process is told to withdraw all as it stops.
     pub fn withdraws(&mut self, process: u32) {
         self.withdrawing.insert(process);
@@ -182,6 +198,7 @@ impl Judge {
     /// The core can't do its work now.
     pub fn core_is_absent(&mut self) {
         self.absent = Instant::now();
+        self.begun = None;
     }
 
     /// Until when the core has an excuse of some sort.
@@ -265,10 +282,12 @@ impl Judge {
         }
     }
 
-    /// A core ends a lease on which this hangs.
+    /// A core ends a lease on which this hangs. etcd compares nothing there: what another
+    /// of ours hung on it a moment ago, after it was last read, goes with it.
     pub fn revokes(&mut self, process: u32, key: &str, node: &Node) {
         let allows = |ruled: &Ruled| ruled.allowed.contains(&Some(node.value.clone()));
-        if self.keys.get(key).is_some_and(allows) {
+        let is_new = node.written.elapsed() < JUST_NOW && node.owner != Owner::Us(process);
+        if self.keys.get(key).is_some_and(allows) && !is_new {
             self.condemn(
                 "another's record is never touched",
                 format_args!("process {process} revokes the lease of {key}, which is wanted"),
@@ -298,8 +317,8 @@ impl Judge {
         }
         // Of several that want one key, the first that is inspected after a start of the core
         // holds it until the others are.
-        let has_begun = Instant::now() < self.absent + AT_LAST;
-        if has_begun && ruled.has_rivals && matches!(write, Write::Put { .. }) {
+        let begins = self.begun.is_none_or(|begun| begun.elapsed() < AT_LAST);
+        if begins && ruled.has_rivals && matches!(write, Write::Put { .. }) {
             return;
         }
         let Some(informed) = self.informed else { return };
@@ -325,6 +344,13 @@ impl Judge {
     fn is_from_beyond(&self, node: &Node) -> bool {
         let Owner::Us(process) = node.owner else { return false };
         self.dead.get(&process).is_some_and(|died| node.written >= *died)
+    }
+
+    /// What a twin put for a container that the survivor never met hangs on a lease that
+    /// lives on; it is reported and left alone until the next start (SPEC 5).
+    fn is_a_twins(&self, node: &Node) -> bool {
+        let Owner::Us(process) = node.owner else { return false };
+        matches!(node.life, Life::Lease(_)) && self.outlived.contains(&process)
     }
 
     /// A record of ours has ended by itself. One that is wanted must not, while the core
@@ -360,8 +386,11 @@ impl Judge {
         }
         // Without a core nobody keeps anything up.
         if !has_core {
-            self.absent = now;
+            self.core_is_absent();
             return;
+        }
+        if self.docker_bad < now {
+            self.begun.get_or_insert(now);
         }
         let due = self.due();
         if now < due || self.verdict.is_some() {
@@ -424,6 +453,7 @@ impl Judge {
             // What a process asked for that was killed came only after its end. On v3 it is
             // reported and left alone (SPEC 5).
             Some(node) if self.is_from_beyond(node) => true,
+            Some(node) if self.is_a_twins(node) && ruled.allowed == [None] => true,
             Some(_) if now < self.leftovers_until && ruled.allowed == [None] => true,
             // v2: after kill -9 stale keys end with their TTL (SPEC 5), as only a key that is
             // wanted is looked at.

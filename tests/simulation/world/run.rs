@@ -73,6 +73,15 @@ type Later = Box<dyn FnOnce(&mut World)>;
 struct Running {
     core: Core<Engine, Store>,
     process: u32,
+    ttl: Duration,
+}
+
+/// A process that was stopped in order.
+struct HasStopped {
+    stopped: Stopped,
+    withdraw: bool,
+    process: u32,
+    ttl: Duration,
 }
 
 struct World {
@@ -84,7 +93,7 @@ struct World {
     core: Option<Running>,
     twin: Option<Running>,
     /// What a stop in order came to, once it has.
-    stopping: Rc<Cell<Option<(Stopped, bool, u32)>>>,
+    stopping: Rc<Cell<Option<HasStopped>>>,
     is_stopping: bool,
     ttl: Duration,
     processes: u32,
@@ -211,24 +220,29 @@ impl World {
         if let Some((until, left)) = ails.stranger
             && now < until
         {
-            // Once it is listed twice it may be believed.
-            if left > 1 { judge.docker_lies() } else { judge.docker_is_bad() }
+            // Once it is listed twice it may be believed. And of two that ask, each may get the
+            // answer that was meant to warn the other.
+            if left > 1 || self.twin.is_some() {
+                judge.docker_lies()
+            } else {
+                judge.docker_is_bad()
+            }
         }
         let etcd = self.etcd.borrow();
         let ails = &etcd.ails;
         if lasts(ails.bad.map(|it| it.0)) || lasts(ails.slow.map(|it| it.0)) || lasts(ails.mute) {
             judge.store_is_bad();
         }
-        if self.twin.is_some() {
-            judge.forgive_leftovers(self.after_a_twin());
+        if let Some(twin) = &self.twin {
+            judge.forgive_leftovers(self.after_a_twin(twin.ttl));
         }
     }
 
     /// What a twin puts that nobody wants stands until an audit and a listing after its end
     /// on v3; on v2 until its TTL ends.
-    fn after_a_twin(&self) -> Duration {
+    fn after_a_twin(&self, ttl: Duration) -> Duration {
         match self.conditions.upkeep {
-            Upkeep::Each => self.ttl + LATEST_WRITE,
+            Upkeep::Each => ttl + LATEST_WRITE,
             Upkeep::Lease => Duration::from_secs(60) + LATEST_WRITE + self.conditions.poll,
         }
     }
@@ -316,7 +330,7 @@ impl World {
         let store = Store { state: self.etcd.clone(), process };
         let core =
             Core::start(self.settings(), self.engine.clone(), store, &falls::logger(process));
-        Running { core, process }
+        Running { core, process, ttl: self.ttl }
     }
 
     fn start(&mut self) {
@@ -332,9 +346,9 @@ impl World {
 
     /// What stays after a process that ends: on v2 for a TTL, as the next one looks only at
     /// the keys that it wants; on v3 the next one finds it.
-    fn after_an_end(&self) -> Duration {
+    fn after_an_end(&self, ttl: Duration) -> Duration {
         match self.conditions.upkeep {
-            Upkeep::Each => self.ttl + LATEST_WRITE + Duration::from_secs(1),
+            Upkeep::Each => ttl + LATEST_WRITE + Duration::from_secs(1),
             Upkeep::Lease => Duration::ZERO,
         }
     }
@@ -344,7 +358,7 @@ impl World {
         say!("! process {} is killed", running.process);
         let mut judge = self.judge.borrow_mut();
         judge.died(running.process);
-        judge.forgive_leftovers(self.after_an_end());
+        judge.forgive_leftovers(self.after_an_end(running.ttl));
         drop(judge);
         drop(running);
         self.later(down, World::start);
@@ -359,20 +373,21 @@ impl World {
         }
         let stopping = Rc::clone(&self.stopping);
         actix_rt::spawn(async move {
-            let process = running.process;
-            let stopped = running.core.stop(withdraw, GRACE).await;
-            stopping.set(Some((stopped, withdraw, process)));
+            let Running { core, process, ttl } = running;
+            let stopped = core.stop(withdraw, GRACE).await;
+            stopping.set(Some(HasStopped { stopped, withdraw, process, ttl }));
         });
     }
 
     /// Looks at a stop in order that has come to its end.
     fn see_to_stop(&mut self) {
-        let Some((stopped, withdraw, process)) = self.stopping.take() else { return };
+        let Some(has_stopped) = self.stopping.take() else { return };
+        let HasStopped { stopped, withdraw, process, ttl } = has_stopped;
         say!("! process {process} has stopped: {stopped:?}");
         self.is_stopping = false;
         let mut judge = self.judge.borrow_mut();
         judge.died(process);
-        judge.forgive_leftovers(self.after_an_end());
+        judge.forgive_leftovers(self.after_an_end(ttl));
         let etcd = self.etcd.borrow();
         let is_ours = |node: &&etcd::Node| node.owner == Owner::Us(process);
         let left = etcd.nodes.values().filter(is_ours).count();
@@ -395,6 +410,11 @@ impl World {
             Step::Suspended { time } => {
                 self.judge.borrow_mut().core_sleeps(true);
                 tokio::time::advance(*time).await;
+                // Who drains does so for as long as before: it was heard of after the sleep, or
+                // is timed by a clock that stood still.
+                for one in self.engine.0.borrow_mut().containers.values_mut() {
+                    one.signalled = one.signalled.map(|at| at + *time);
+                }
                 self.judge.borrow_mut().core_sleeps(false);
                 if let Some(running) = &self.core {
                     running.core.check_now();
@@ -694,7 +714,8 @@ impl World {
         say!("! process {} is killed", twin.process);
         let mut judge = self.judge.borrow_mut();
         judge.died(twin.process);
-        judge.forgive_leftovers(self.after_a_twin());
+        judge.leaves_survivor(twin.process, self.core.is_some());
+        judge.forgive_leftovers(self.after_a_twin(twin.ttl));
         judge.excuse(Duration::from_secs(5));
     }
 
