@@ -98,6 +98,7 @@ packages_of() {
     etcd) say etcd-server ;;
     ip) say iproute2 ;;
     podman) say "podman $(package_or_older netavark containernetworking-plugins)" ;;
+    systemd-analyze) say systemd ;;
     *) say "$1" ;;
     esac
 }
@@ -120,6 +121,8 @@ purpose_of() {
     ip) say "to find and tidy up the host's network interfaces" ;;
     iptables) say "for Docker's published ports" ;;
     podman) say "the other engine that speaks Docker's API" ;;
+    fish | zsh) say "to try the completions for $1" ;;
+    systemd-analyze) say 'to check the unit for systemd' ;;
     runc) say 'to run containers with Podman' ;;
     *) say "the command $1" ;;
     esac
