@@ -101,6 +101,7 @@ packages_of() {
     ip) say iproute2 ;;
     podman) say "podman $(package_or_older netavark containernetworking-plugins)" ;;
     promtool) say prometheus ;;
+    systemd-analyze) say systemd ;;
     *) say "$1" ;;
     esac
 }
@@ -122,11 +123,13 @@ purpose_of() {
     dpkg-shlibdeps) say 'to make the Debian package' ;;
     etcd) say 'the store that HighHock writes to' ;;
     etcdctl) say "etcd's health check in the Compose file" ;;
+    fish | zsh) say "to try the completions for $1" ;;
     ip) say "to find and tidy up the host's network interfaces" ;;
     iptables) say "for Docker's published ports" ;;
     podman) say "the other engine that speaks Docker's API" ;;
     promtool) say 'to read metrics and alerts as Prometheus does' ;;
     runc) say 'to run containers with Podman' ;;
+    systemd-analyze) say 'to check the unit for systemd' ;;
     *) say "the command $1" ;;
     esac
 }
