@@ -91,6 +91,7 @@ packages_of() {
     busybox) say busybox-static ;;
     cc) say gcc libc6-dev ;;
     certificates) say ca-certificates ;;
+    chromedriver) package_or_older chromium-driver chromium-chromedriver ;;
     dig) package_or_older bind9-dnsutils dnsutils ;;
     # Newer releases keep the client in a package of its own.
     docker) package_or_older docker-cli docker.io ;;
@@ -114,6 +115,8 @@ purpose_of() {
     case $1 in
     busybox) say 'the image of the sample containers' ;;
     cc) say 'the linker for the Rust build' ;;
+    chromedriver) say 'to drive that browser' ;;
+    chromium) say 'the browser for the status page' ;;
     certificates) say 'to trust the servers that cargo downloads from' ;;
     curl) say 'to ask Docker and etcd over HTTP' ;;
     dig) say 'to ask for DNS records' ;;
