@@ -129,7 +129,7 @@ async fn live(
                     Err(error) => {
                         error!(life.log, "the configuration can't be applied; the old one stays \
                             in force"; "error" => %error);
-                        life.count_reload(false);
+                        life.reload_refused(vec![error.to_string()]);
                     }
                 }
             }

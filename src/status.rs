@@ -23,6 +23,13 @@ pub fn write_table(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
         None => line("ready", &"yes")?,
         Some(reason) => line("ready", &format_args!("NO: {}", plain(reason)))?,
     }
+    if !summary.reload_refused.is_empty() {
+        let faults = plain(&summary.reload_refused.join("; "));
+        line(
+            "settings",
+            &format_args!("the last reload was REFUSED, the old ones hold: {faults}"),
+        )?;
+    }
     if let Some(DockerSide { answers, listed, trouble }) = &summary.docker {
         line("docker", &side(*answers, &[("listed", since(listed))], trouble))?;
     }
@@ -109,6 +116,7 @@ mod tests {
             ready: true,
             kind: None,
             reason: None,
+            reload_refused: Vec::new(),
             docker: Some(DockerSide {
                 answers: true,
                 listed: Some("2026-01-01T09:59:57.5Z".into()),
@@ -153,6 +161,7 @@ mod tests {
         let mut ill = summary();
         ill.ready = false;
         ill.reason = Some("etcd does not answer: \x1b[2Jrefused\n".into());
+        ill.reload_refused = vec!["etcd.ttl is 1".into(), "a\tb".into()];
         ill.records = None;
         ill.docker = None;
         ill.containers.clear();
@@ -165,6 +174,9 @@ mod tests {
         }];
         let text = table(&ill);
         assert!(text.contains("ready        NO: etcd does not answer:  [2Jrefused"), "{text}");
+        let refused =
+            "settings     the last reload was REFUSED, the old ones hold: etcd.ttl is 1; a b\n";
+        assert!(text.contains(refused), "{text}");
         assert!(text.contains("records      not known\n"), "{text}");
         assert!(text.contains("containers   none\n"), "{text}");
         let last = "last trouble 2 min ago: WARNING etcd does not answer, error: a b\n";

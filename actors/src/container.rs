@@ -267,6 +267,12 @@ pub struct Container {
     pub health: Health,
     /// When it was last started.
     pub started: EngineTime,
+    /// How often its restart policy has started it again since somebody started it
+    /// (Docker API: `RestartCount`).
+    pub restarts: u64,
+    /// What its first process ended with, the last time; 0 while it runs (Docker API:
+    /// `State.ExitCode`).
+    pub exit_code: i64,
     /// Its environment. Of a variable given twice, the last.
     pub env: BTreeMap<String, String>,
     /// Its labels.
@@ -313,6 +319,8 @@ impl Container {
             life: Life::Running,
             health: Health::Unchecked,
             started: EngineTime(0),
+            restarts: 0,
+            exit_code: 0,
             env: BTreeMap::new(),
             labels: BTreeMap::new(),
             network: NetworkMode::Own,

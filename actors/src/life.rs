@@ -94,6 +94,12 @@ pub struct Pulse;
 #[rtype(result = "()")]
 pub struct Fall;
 
+/// Makes the watcher of the container of this name fall: for tests of what mends it.
+#[cfg(feature = "test-hooks")]
+#[derive(Clone, Debug, actix::Message)]
+#[rtype(result = "()")]
+pub struct FallOfWatcher(pub String);
+
 /// Makes an actor answer nothing any more: for tests of what notices it.
 #[cfg(feature = "test-hooks")]
 #[derive(Clone, Debug, actix::Message)]
@@ -314,6 +320,12 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
     #[cfg(feature = "test-hooks")]
     pub fn fell_registry(&self) {
         self.registry.tell(Fall);
+    }
+
+    /// Makes the watcher of the container of this name fall.
+    #[cfg(feature = "test-hooks")]
+    pub fn fell_watcher_of(&self, container: &str) {
+        self.registry.tell(FallOfWatcher(container.to_owned()));
     }
 
     /// Makes the actor of this name answer nothing any more.

@@ -169,12 +169,20 @@ pub(crate) fn reason_to_withhold(container: &Container, by_health: bool) -> Opti
         Life::Created => "is created, but not started",
         Life::Paused if planted!(PausedPublished) => return None,
         Life::Paused => "is paused",
-        Life::Restarting => "is restarting",
+        Life::Restarting => return Some(why_restarting(container)),
         Life::Removing => "is being removed",
         Life::Exited => "has exited",
         Life::Dead => "is dead",
     };
     Some(unfit.into())
+}
+
+/// Of a container that is about to be started again: why it ended, as far as the engine
+/// tells.
+fn why_restarting(container: &Container) -> String {
+    let Container { restarts, exit_code, .. } = container;
+    let times = if *restarts == 1 { "once" } else { &format!("{restarts} times") };
+    format!("is restarting ({times} so far): it ended with exit code {exit_code}, see docker logs")
 }
 
 fn reason_of_health(container: &Container, by_health: bool) -> Option<String> {
@@ -625,13 +633,17 @@ mod tests {
             (Life::Running, None),
             (Life::Created, Some("is created, but not started")),
             (Life::Paused, Some("is paused")),
-            (Life::Restarting, Some("is restarting")),
+            (
+                Life::Restarting,
+                Some("is restarting (7 times so far): it ended with exit code 3, see docker logs"),
+            ),
             (Life::Removing, Some("is being removed")),
             (Life::Exited, Some("has exited")),
             (Life::Dead, Some("is dead")),
         ] {
             // Neither the label nor the setting is about life.
-            let container = Container { life, ..httpd() }.label("highhock.health", "ignore");
+            let container = Container { life, restarts: 7, exit_code: 3, ..httpd() };
+            let container = container.label("highhock.health", "ignore");
             let offer = offered(&container, &Rules { health: false, ..rules() });
             assert_eq!(offer.withheld.as_deref(), reason);
             assert_eq!(offer.wanted.len(), usize::from(reason.is_none()), "{life:?}");

@@ -641,3 +641,15 @@ impl<S: ContainerSource, R: RecordStore> Handler<crate::life::Fall> for Registry
         panic!("a test asked for it");
     }
 }
+
+#[cfg(feature = "test-hooks")]
+impl<S: ContainerSource, R: RecordStore> Handler<crate::life::FallOfWatcher> for Registry<S, R> {
+    type Result = ();
+
+    fn handle(&mut self, fall: crate::life::FallOfWatcher, _: &mut Self::Context) {
+        let of_that_name = self.watched.values().filter(|watched| watched.name == fall.0);
+        for watcher in of_that_name.filter_map(|watched| watched.watcher.as_ref()) {
+            watcher.do_send(crate::life::Fall);
+        }
+    }
+}

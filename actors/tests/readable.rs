@@ -132,6 +132,8 @@ fn container(random: &mut fastrand::Rng) -> Container {
         life: Life::Running,
         health: Health::Unchecked,
         started: EngineTime(0),
+        restarts: 0,
+        exit_code: 0,
         env: BTreeMap::from([("DISCOVER".into(), entries)]),
         labels,
         network: NetworkMode::Own,

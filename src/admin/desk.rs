@@ -57,6 +57,8 @@ pub struct InForce {
     pub admin: Admin,
     /// Every key as it holds.
     pub effective: Vec<EffectiveKey>,
+    /// The faults for which what was read last is not in force; none: it is.
+    pub refused: Vec<String>,
 }
 
 /// The actors' side: answers on their thread, until it is dropped.
@@ -240,7 +242,8 @@ mod tests {
 
     fn open(daemon: &Rc<Ill>) -> Desk {
         let admin = Admin { listen: None, token: None, allow_remote: false };
-        let (_, in_force) = watch::channel(InForce { admin, effective: Vec::new() });
+        let (_, in_force) =
+            watch::channel(InForce { admin, effective: Vec::new(), refused: Vec::new() });
         Desk::open(Rc::clone(daemon) as Rc<dyn Daemon>, in_force, LastLines::default())
     }
 

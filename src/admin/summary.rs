@@ -33,6 +33,10 @@ pub struct Summary {
     pub kind: Option<String>,
     /// The reason against it, in words.
     pub reason: Option<String>,
+    /// The faults for which the configuration that was read last is not in force; none: it
+    /// is.
+    #[serde(default)]
+    pub reload_refused: Vec<String>,
     /// Towards Docker; none as long as no actors run.
     pub docker: Option<DockerSide>,
     /// Towards etcd; none as long as no actors run.
@@ -103,6 +107,7 @@ impl Summary {
     /// Of how the core stands.
     pub(super) fn of(
         standing: Result<Standing, NoAnswer>,
+        reload_refused: Vec<String>,
         lines: Vec<LastLine>,
         started: SystemTime,
     ) -> Self {
@@ -124,6 +129,7 @@ impl Summary {
             ready: reason.is_none(),
             kind: kind.map(str::to_owned),
             reason,
+            reload_refused,
             lease_remaining_seconds: records
                 .and_then(|records| records.lease_remaining)
                 .map(|remaining: Duration| remaining.as_secs_f64()),

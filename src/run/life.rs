@@ -11,7 +11,7 @@ use highhock_actors::observe::Standing;
 use slog::Logger;
 use tokio::sync::{Notify, watch};
 
-use super::status::status;
+use super::status::{status, waiting};
 use crate::admin::{Daemon, InForce, Observe, Told};
 use crate::docker::Docker;
 use crate::etcd::EtcdStore;
@@ -82,7 +82,8 @@ impl Life {
     pub fn new(beginning: Beginning) -> Self {
         let Beginning { settings, effective, published, log, dial, supervisor, reread } = beginning;
         let admin = settings.admin.clone();
-        let (in_force, _) = watch::channel(InForce { admin, effective: effective.clone() });
+        let (in_force, _) =
+            watch::channel(InForce { admin, effective: effective.clone(), refused: Vec::new() });
         Self {
             published,
             log,
@@ -165,7 +166,9 @@ impl Life {
     pub(super) fn put_in_force(&self, settings: Rc<Settings>) {
         self.dial.set(settings.log);
         let effective = self.read_last.borrow().clone();
-        self.in_force.send_replace(InForce { admin: settings.admin.clone(), effective });
+        self.in_force.send_modify(|now| {
+            (now.admin, now.effective) = (settings.admin.clone(), effective);
+        });
         self.settings.replace(settings);
     }
 
@@ -186,15 +189,21 @@ impl Life {
         self.unanswered.borrow_mut().clear();
     }
 
-    pub(super) fn count_reload(&self, applied: bool) {
+    /// What was read last is in force.
+    pub(super) fn reload_applied(&self) {
         let mut reloads = self.reloads.get();
-        if applied {
-            reloads.ok += 1;
-            reloads.last_success = Some(SystemTime::now());
-        } else {
-            reloads.refused += 1;
-        }
+        reloads.ok += 1;
+        reloads.last_success = Some(SystemTime::now());
         self.reloads.set(reloads);
+        self.in_force.send_modify(|now| now.refused.clear());
+    }
+
+    /// What was read last is not in force, for these faults.
+    pub(super) fn reload_refused(&self, faults: Vec<String>) {
+        let mut reloads = self.reloads.get();
+        reloads.refused += 1;
+        self.reloads.set(reloads);
+        self.in_force.send_modify(|now| now.refused = faults);
     }
 }
 
@@ -202,7 +211,7 @@ impl Daemon for Life {
     fn core(&self) -> Result<Rc<dyn Observe>, String> {
         match self.core() {
             Some(core) => Ok(Rc::new(core)),
-            None => Err(status(&self.unanswered.borrow(), None)),
+            None => Err(waiting(&self.unanswered.borrow(), str::to_owned)),
         }
     }
 

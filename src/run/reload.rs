@@ -21,10 +21,16 @@ pub(super) enum Reread {
 
 /// Reads the configuration again. What concerns no record is applied at once.
 pub(super) fn reread(life: &Life, stage: Stage) -> Reread {
-    let Some((settings, changes)) = read(life, stage) else {
-        error!(life.log, "the configuration is not applied; the old one stays in force");
-        life.count_reload(false);
-        return Reread::Refused;
+    let (settings, changes) = match read(life, stage) {
+        Ok(read) => read,
+        Err(faults) => {
+            for fault in &faults {
+                error!(life.log, "the configuration has a fault"; "fault" => fault);
+            }
+            error!(life.log, "the configuration is not applied; the old one stays in force");
+            life.reload_refused(faults);
+            return Reread::Refused;
+        }
     };
     if !changes.kept.is_empty() {
         warn!(life.log, "changes that take a restart of highhock are left out until then";
@@ -42,7 +48,7 @@ pub(super) fn reread(life: &Life, stage: Stage) -> Reread {
 
 /// Tells that what was read last is in force.
 pub(super) fn tell_applied(life: &Life, changes: &Changes) {
-    life.count_reload(true);
+    life.reload_applied();
     match changes.applied.is_empty() {
         true => notice!(life.log, "the configuration was read again; there is nothing to apply"),
         false => notice!(life.log, "the configuration was read again and is applied";
@@ -50,17 +56,13 @@ pub(super) fn tell_applied(life: &Life, changes: &Changes) {
     }
 }
 
-/// What would be in force, checked in full; where it can't be, that was told.
-fn read(life: &Life, stage: Stage) -> Option<(Settings, Changes)> {
-    let Loaded { settings, warnings, effective } = match (life.reread)() {
-        Ok(loaded) => loaded,
-        Err(faults) => {
-            for fault in faults.0 {
-                error!(life.log, "the configuration has a fault"; "fault" => %fault);
-            }
-            return None;
-        }
-    };
+/// What would be in force, checked in full.
+///
+/// # Errors
+/// Its faults, where it can't be.
+fn read(life: &Life, stage: Stage) -> Result<(Settings, Changes), Vec<String>> {
+    let Loaded { settings, warnings, effective } = (life.reread)()
+        .map_err(|faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     for warning in &warnings {
         warn!(life.log, "{}", warning);
     }
@@ -70,12 +72,10 @@ fn read(life: &Life, stage: Stage) -> Option<(Settings, Changes)> {
     let docker = docker(&settings.docker, &quiet).err().map(|error| error.to_string());
     let etcd = check_files(&settings, &quiet).err().map(|error| error.to_string());
     let token = check_token(&settings.admin, &quiet).err().map(|error| error.to_string());
-    if docker.is_none() && etcd.is_none() && token.is_none() {
+    let faults: Vec<_> = docker.into_iter().chain(etcd).chain(token).collect();
+    if faults.is_empty() {
         life.has_read(&changes, effective);
-        return Some((settings, changes));
+        return Ok((settings, changes));
     }
-    for fault in docker.into_iter().chain(etcd).chain(token) {
-        error!(life.log, "the configuration has a fault"; "fault" => fault);
-    }
-    None
+    Err(faults)
 }

@@ -13,15 +13,7 @@ pub(super) fn status(
     unanswered: &BTreeMap<&'static str, String>,
     standing: Option<&Standing>,
 ) -> String {
-    let waits: Vec<_> =
-        unanswered.iter().map(|(whom, why)| format!("{whom} ({})", cut(why))).collect();
-    let waits = waits.join(" and ");
-    let Some(standing) = standing else {
-        return match waits.as_str() {
-            "" => "asking docker and etcd".into(),
-            _ => format!("waiting for {waits}"),
-        };
-    };
+    let Some(standing) = standing else { return waiting(unanswered, cut) };
     let mut parts = Vec::new();
     for (whom, trouble) in [("docker", &standing.docker.trouble), ("etcd", &standing.store.trouble)]
     {
@@ -29,11 +21,28 @@ pub(super) fn status(
             parts.push(format!("{whom} does not answer ({})", cut(why)));
         }
     }
-    if !waits.is_empty() {
+    if !unanswered.is_empty() {
+        let waits = named(unanswered, cut);
         parts.push(format!("the settings read last wait for {waits}"));
     }
     parts.extend(standing.records.as_ref().map(count));
     parts.join("; ")
+}
+
+/// The same, where no core runs, with the reasons as `shown`.
+pub(super) fn waiting(
+    unanswered: &BTreeMap<&'static str, String>,
+    shown: impl Fn(&str) -> String,
+) -> String {
+    match unanswered.is_empty() {
+        true => "asking docker and etcd".into(),
+        false => format!("waiting for {}", named(unanswered, shown)),
+    }
+}
+
+fn named(unanswered: &BTreeMap<&'static str, String>, shown: impl Fn(&str) -> String) -> String {
+    let waits = unanswered.iter().map(|(whom, why)| format!("{whom} ({})", shown(why)));
+    waits.collect::<Vec<_>>().join(" and ")
 }
 
 fn count(records: &RecordsStanding) -> String {

@@ -5,6 +5,9 @@ use std::rc::Rc;
 
 use crate::container::{Container, Health, Life};
 
+/// From this restart by its policy on, a container that ended again is in a loop.
+const RESTARTS: u64 = 3;
+
 /// What a container under watch is doing, as far as it decides whether it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ContainerState {
@@ -20,7 +23,8 @@ pub enum ContainerState {
     Paused,
     /// It got its stop signal.
     Draining,
-    /// It restarts again and again, and is left out for a few seconds.
+    /// It restarts again and again: it is about to be started once more, or is left out
+    /// for a few seconds although it runs.
     CrashLooping,
     /// About to be started again by its restart policy.
     Restarting,
@@ -77,6 +81,7 @@ impl ContainerState {
             (Life::Running, Health::Unchecked | Health::Healthy) => Self::Running,
             (Life::Created, _) => Self::Created,
             (Life::Paused, _) => Self::Paused,
+            (Life::Restarting, _) if container.restarts >= RESTARTS => Self::CrashLooping,
             (Life::Restarting, _) => Self::Restarting,
             (Life::Removing, _) => Self::Removing,
             (Life::Exited, _) => Self::Exited,
@@ -143,6 +148,19 @@ mod tests {
     fn all_states_are_listed_in_their_order() {
         for (place, state) in ContainerState::ALL.into_iter().enumerate() {
             assert_eq!(state as usize, place, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn the_third_restart_in_a_row_is_a_loop_for_as_long_as_it_waits_for_the_next() {
+        for (life, restarts, state) in [
+            (Life::Restarting, 2, ContainerState::Restarting),
+            (Life::Restarting, 3, ContainerState::CrashLooping),
+            (Life::Running, 3, ContainerState::Running),
+            (Life::Exited, 3, ContainerState::Exited),
+        ] {
+            let container = Container { life, restarts, ..Container::sample() };
+            assert_eq!(ContainerState::of(&container), state, "{life:?} {restarts}");
         }
     }
 

@@ -598,3 +598,12 @@ impl<S: ContainerSource, R: RecordStore> Handler<Report> for ContainerWatcher<S,
         })
     }
 }
+
+#[cfg(feature = "test-hooks")]
+impl<S: ContainerSource, R: RecordStore> Handler<crate::life::Fall> for ContainerWatcher<S, R> {
+    type Result = ();
+
+    fn handle(&mut self, _: crate::life::Fall, _: &mut Self::Context) {
+        panic!("a test asked for it");
+    }
+}

@@ -27,6 +27,8 @@ pub fn container(name: &str, n: usize) -> Container {
         life: Life::Running,
         health: Health::Unchecked,
         started: EngineTime(1_000 + n as i128),
+        restarts: 0,
+        exit_code: 0,
         env: BTreeMap::from([("DISCOVER".into(), format!("{name}:80"))]),
         labels: BTreeMap::new(),
         network: NetworkMode::Own,

@@ -24,6 +24,8 @@ use crate::docker::uptime;
 pub(in crate::docker) struct Inspection {
     id: String,
     name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    restart_count: i64,
     state: State,
     config: Config,
     #[serde(default, deserialize_with = "or_default")]
@@ -37,6 +39,8 @@ pub(in crate::docker) struct Inspection {
 struct State {
     status: String,
     started_at: String,
+    #[serde(default, deserialize_with = "or_default")]
+    exit_code: i64,
     health: Option<HealthState>,
 }
 
@@ -125,6 +129,8 @@ impl TryFrom<Inspection> for Container {
             life,
             health,
             started: started(&state.started_at)?,
+            restarts: u64::try_from(inspection.restart_count).unwrap_or(0),
+            exit_code: state.exit_code,
             env: variables(&config.env),
             network: NetworkMode::parse(&inspection.host_config.network_mode),
             exposed: exposed(config, settings),

@@ -269,6 +269,15 @@ fn the_stop_signal_is_a_name_or_a_number_and_else_sigterm() {
 }
 
 #[test]
+fn restarts_and_the_last_exit_code_are_read() {
+    let mut json = inspection_json();
+    json["RestartCount"] = json!(7);
+    json["State"]["ExitCode"] = json!(137);
+    let container = inspect(json).unwrap();
+    assert_eq!((container.restarts, container.exit_code), (7, 137));
+}
+
+#[test]
 fn what_a_container_lacks_reads_as_none() {
     let container = inspect(json!({
         "Id": ID, "Name": "/x", "HostConfig": null, "NetworkSettings": {"Ports": null},
@@ -282,6 +291,7 @@ fn what_a_container_lacks_reads_as_none() {
     assert!(container.bindings.is_empty() && container.exposed.is_empty());
     assert!(container.networks.is_empty() && container.image.is_empty());
     assert_eq!(container.stop_signal, SIGTERM);
+    assert_eq!((container.restarts, container.exit_code), (0, 0));
 }
 
 #[test]

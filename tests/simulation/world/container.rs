@@ -142,6 +142,8 @@ impl Made {
             life: self.life,
             health: self.health,
             started: EngineTime(self.started),
+            restarts: 0,
+            exit_code: 0,
             env: BTreeMap::from([("DISCOVER".to_owned(), said.join(","))]),
             labels,
             network: self.network(names),
