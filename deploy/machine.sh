@@ -96,10 +96,13 @@ packages_of() {
     # Newer releases keep the client in a package of its own.
     docker) package_or_older docker-cli docker.io ;;
     dockerd) say docker.io ;;
+    dpkg-shlibdeps) say dpkg-dev ;;
     etcd) say etcd-server ;;
+    etcdctl) say etcd-client ;;
     ip) say iproute2 ;;
     podman) say "podman $(package_or_older netavark containernetworking-plugins)" ;;
     promtool) say prometheus ;;
+    systemd-analyze) say systemd ;;
     *) say "$1" ;;
     esac
 }
@@ -120,12 +123,16 @@ purpose_of() {
     docker) say 'the Docker client' ;;
     docker-compose) say 'to make containers as Docker Compose does' ;;
     dockerd) say 'the Docker engine, as none answers' ;;
+    dpkg-shlibdeps) say 'to make the Debian package' ;;
     etcd) say 'the store that HighHock writes to' ;;
+    etcdctl) say "etcd's health check in the Compose file" ;;
+    fish | zsh) say "to try the completions for $1" ;;
     ip) say "to find and tidy up the host's network interfaces" ;;
     iptables) say "for Docker's published ports" ;;
     podman) say "the other engine that speaks Docker's API" ;;
-    promtool) say 'to read metrics as Prometheus does' ;;
+    promtool) say 'to read metrics and alerts as Prometheus does' ;;
     runc) say 'to run containers with Podman' ;;
+    systemd-analyze) say 'to check the unit for systemd' ;;
     *) say "the command $1" ;;
     esac
 }
@@ -169,9 +176,9 @@ announce_packages() {
         printf '  %-18s %s\n' "$(packages_of "$tool")" "$(purpose_of "$tool")"
     done
     case " $* " in
-    *' dockerd '* | *' etcd '*)
-        say '  (docker.io and etcd-server may start services, as packages do. These stay when this'
-        say '  script is done; under systemd: systemctl disable --now docker.socket docker etcd.)'
+    *' dockerd '* | *' etcd '* | *' promtool '*)
+        say '  (docker.io, etcd-server and prometheus may start services, as packages do. These stay when'
+        say '  this script is done; under systemd: systemctl disable --now docker.socket docker etcd prometheus.)'
         ;;
     esac
 }

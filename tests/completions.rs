@@ -47,7 +47,6 @@ fn bash_completes_commands_and_flags() {
         ("highhock ''", "records", "--etcd-url"),
         ("highhock rec", "records", "check"),
         ("highhock --docker-p", "--docker-poll-container", "--etcd-url"),
-        ("highhock completions ''", "fish", "records"),
     ] {
         let script = format!(
             r#"source ./highhock.bash

@@ -64,14 +64,23 @@ impl Exhausted {
 }
 
 /// What outlives an actor, and can outlive a core: what was done to the store, what events
-/// told, which engine is believed, and what was written down for an operator. A core that follows on another one under the same keys
-/// needs it as much as an actor that follows on one that fell.
+/// told, which engine is believed, and what was written down for an operator. A core that
+/// follows on another one under the same keys needs it as much as an actor that follows on
+/// one that fell.
 #[derive(Clone, Default)]
 pub struct Memory {
     deeds: Deeds,
     hearsays: Hearsays,
     beliefs: Rc<RefCell<Beliefs>>,
     chronicle: Chronicle,
+}
+
+impl Memory {
+    /// For a core that has its records at another place: all that happened.
+    #[must_use]
+    pub fn for_another_place(&self) -> Self {
+        Self { chronicle: self.chronicle.of_another_core(), ..Self::default() }
+    }
 }
 
 /// Asks for a sign of life.

@@ -123,8 +123,12 @@ async fn caught_up_means_that_the_records_are_there(upkeep: Upkeep) {
     world.engine.inspect_takes(SECOND);
     world.store.slow_by(SECOND);
     let log = Logger::root(Discard, o!());
-    let next = Core::start(elsewhere, world.engine.clone(), world.store.clone(), &log);
+    let memory = world.core.memory().for_another_place();
+    let (engine, store) = (world.engine.clone(), world.store.clone());
+    let next = Core::resume(elsewhere, engine, store, memory, &log);
+    assert!(next.observer().ready().await.is_err(), "it stands by itself");
     next.caught_up().await;
+    assert_eq!(next.counts().put, 20, "what happened before counts too");
     assert_eq!(world.store.len(), 20);
     assert_eq!(world.core.stop(true, SECOND * 15).await, Stopped::Clean);
     assert!(world.store.keys().iter().all(|key| key.starts_with("skydns/local/other/")));

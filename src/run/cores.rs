@@ -71,7 +71,8 @@ impl<'a> Cores<'a> {
     /// are.
     async fn end_at(&mut self, place: &Place) -> Memory {
         let Some(at) = self.leaving.iter().position(|one| one.place == *place) else {
-            return Memory::default();
+            let beside = self.leaving.last().map(|one| one.core.memory().for_another_place());
+            return beside.unwrap_or_default();
         };
         let before = self.leaving.remove(at);
         before.core.stop(false, HANDOVER).await;

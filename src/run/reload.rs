@@ -30,6 +30,8 @@ pub(super) fn reread(life: &Life, stage: Stage) -> Reread {
         warn!(life.log, "changes that take a restart of highhock are left out until then";
             "keys" => changes.kept.join(", "));
     }
+    // At once, as what follows is logged, too.
+    life.dial.set(settings.log);
     if changes.concern_records() {
         return Reread::Core(Rc::new(settings), changes);
     }

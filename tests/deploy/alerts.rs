@@ -1,0 +1,102 @@
+//! The alerts, judged by Prometheus's own tool.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::TempDir;
+use crate::{file, metric_names, run, runs, text};
+
+const RULES: &str = "deploy/prometheus/alerts.yaml";
+const CASES: &str = "deploy/prometheus/alerts_test.yaml";
+
+/// A rule or a case begins so, with its name behind it.
+const RULE: &str = "\n      - alert: ";
+const CASE: &str = "\n  - name: ";
+
+fn promtool(verb: &str, file: &std::path::Path) -> Command {
+    let mut command = Command::new("promtool");
+    command.args([verb, "rules"]).arg(file);
+    command
+}
+
+/// The text before the first part, and the parts with their names.
+fn parts<'a>(text: &'a str, begin: &str) -> (&'a str, Vec<(&'a str, &'a str)>) {
+    let mut pieces = text.split(begin);
+    let head = pieces.next().unwrap();
+    (head, pieces.map(|piece| (piece.lines().next().unwrap(), piece)).collect())
+}
+
+#[test]
+fn the_rules_are_well_formed() {
+    runs(&mut promtool("check", &file(RULES)));
+}
+
+#[test]
+fn every_case_holds() {
+    runs(&mut promtool("test", &file(CASES)));
+}
+
+/// A rule that is never raised, or always, is found by its cases: so each has a case in
+/// which it is raised and one in which it isn't.
+#[test]
+fn every_rule_has_cases_that_would_find_it_broken() {
+    let (rules, cases) = (text(RULES), text(CASES));
+    let (_, rules) = parts(&rules, RULE);
+    let (head, cases) = parts(&cases, CASE);
+    let folder = TempDir::new();
+    let (rules_file, cases_file) = (folder.0.join("alerts.yaml"), folder.0.join("cases.yaml"));
+    for (name, rule) in rules {
+        let mine = cases.iter().filter(|(of, _)| *of == name);
+        let mine: String = mine.map(|(_, case)| format!("{CASE}{case}")).collect();
+        fs::write(&cases_file, format!("{head}{mine}")).unwrap();
+        let holds = |rule: &str| {
+            let rules = format!("groups:\n  - name: one\n    rules:{RULE}{rule}");
+            fs::write(&rules_file, rules).unwrap();
+            run(&mut promtool("test", &cases_file)).0
+        };
+        assert!(holds(without_next_group(rule)), "{name}: its cases fail by themselves");
+        for broken in ["vector(0) > 1", "vector(1)"] {
+            assert!(!holds(&with_expression(rule, broken)), "{name}: {broken} goes unnoticed");
+        }
+    }
+}
+
+#[test]
+fn every_rule_says_what_is_so_and_what_to_do() {
+    let rules = text(RULES);
+    let (_, rules) = parts(&rules, RULE);
+    assert!(rules.len() > 20, "{}", rules.len());
+    for (name, rule) in rules {
+        for part in ["severity: ", "summary: \"", "description: \"", "action: \""] {
+            assert!(rule.contains(part), "{name} has no {part}");
+        }
+        let severity = rule.split("severity: ").nth(1).unwrap().lines().next().unwrap();
+        assert!(["critical", "warning", "info"].contains(&severity), "{name}: {severity}");
+    }
+}
+
+#[test]
+fn every_metric_is_one_of_the_daemons() {
+    let exposed = metric_names::exposed();
+    for name in metric_names::named_in(&text(CASES)) {
+        assert!(exposed.contains(&name), "{name} is no metric of the daemon's");
+    }
+    // A rule's words name a histogram as a whole.
+    for name in metric_names::named_in(&text(RULES)) {
+        let is_known = exposed.contains(&name) || exposed.contains(&format!("{name}_bucket"));
+        assert!(is_known, "{name} is no metric of the daemon's");
+    }
+}
+
+/// The last rule of a group has the next group's head behind it.
+fn without_next_group(rule: &str) -> &str {
+    rule.split("\n  - name: ").next().unwrap()
+}
+
+fn with_expression(rule: &str, expression: &str) -> String {
+    let rule = without_next_group(rule);
+    let begin = rule.find("        expr:").unwrap();
+    let after = ["\n        for:", "\n        labels:"];
+    let end = after.iter().filter_map(|key| rule.find(key)).min().unwrap();
+    format!("{}        expr: {expression}{}", &rule[..begin], &rule[end..])
+}

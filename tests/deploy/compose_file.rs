@@ -1,0 +1,194 @@
+//! The Compose file: as it stands, and run with images of this machine's files in place
+//! of the public ones.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::dockerfile::socket_group;
+use crate::engine_images::Image;
+use crate::support::daemon::ADDRESS;
+use crate::support::dns::{Target, dig};
+use crate::support::docker::{Container, docker, label};
+use crate::support::tools::tool;
+use crate::support::{TempDir, eventually, free_port, unique};
+use crate::{PATIENCE, file, run, runs, text};
+
+const COMPOSE_FILE: &str = "deploy/compose.yaml";
+
+/// What the file wants to be told.
+const GROUP: &str = "DOCKER_SOCKET_GROUP";
+
+/// Compose with this file and no more of an environment than it takes to find the engine.
+fn compose() -> Command {
+    let mut command = Command::new("docker-compose");
+    let kept = ["PATH", "HOME", "DOCKER_HOST", "TMPDIR", "TEST_RUN_OF_HIGHHOCK"];
+    command.env_clear().envs(std::env::vars().filter(|(name, _)| kept.contains(&&**name)));
+    command.arg("-f").arg(file(COMPOSE_FILE));
+    command
+}
+
+#[test]
+fn the_file_is_one_that_compose_understands() {
+    let config = runs(compose().arg("config").env(GROUP, "123"));
+    // What the file leaves open has its default.
+    for part in ["127.0.0.1:5354:53/udp", "127.0.0.1:5354:53/tcp", "127.0.0.1:2379:2379", "'123'"] {
+        assert!(config.contains(part), "{part} is not in:\n{config}");
+    }
+}
+
+#[test]
+fn without_the_sockets_group_compose_says_how_to_find_it() {
+    let (content, said) = run(compose().arg("config"));
+    assert!(!content && said.contains("stat -c %g /var/run/docker.sock"), "{said}");
+}
+
+/// The versions are those that the tests run: whoever raises one is to raise the other.
+#[test]
+fn the_servers_are_those_that_are_tested_with() {
+    let compose = text(COMPOSE_FILE);
+    for (image, module, folder) in [
+        ("quay.io/coreos/etcd:v", "go.etcd.io/etcd/server/v3 v", "etcd36"),
+        ("docker.io/coredns/coredns:", "github.com/coredns/coredns v", "coredns"),
+    ] {
+        let tested = text(&format!("tests/tools/{folder}/go.mod"));
+        let (_, tested) = tested.split_once(module).unwrap();
+        let tested = tested.lines().next().unwrap();
+        assert!(compose.contains(&format!("{image}{tested}}}")), "{image}{tested}");
+    }
+}
+
+/// The images that stand in for the public ones.
+struct Images {
+    etcd: Image,
+    coredns: Image,
+    highhock: Image,
+}
+
+impl Images {
+    /// As the public ones are, where the Compose file counts on it: which programs they
+    /// have, where, and who runs them. `None` where this machine lacks a server.
+    fn new() -> Option<Self> {
+        let (etcd, coredns) = (tool("ETCD36")?, tool("COREDNS")?);
+        let etcdctl = Path::new("/usr/bin/etcdctl");
+        let path = "ENV PATH=/usr/local/bin";
+        Some(Self {
+            etcd: Image::of_programs(
+                &[(&etcd, "/usr/local/bin/etcd"), (etcdctl, "/usr/local/bin/etcdctl")],
+                &[path],
+            ),
+            coredns: Image::of_programs(
+                &[(&coredns, "/coredns")],
+                &["ENTRYPOINT [\"/coredns\"]", "USER 65532:65532", "WORKDIR /"],
+            ),
+            highhock: Image::of_last_stage(&[]),
+        })
+    }
+}
+
+/// The Compose file's project, up and running; taken down when dropped.
+struct Project {
+    name: String,
+    images: Images,
+    dns_port: u16,
+    etcd_port: u16,
+    admin_port: u16,
+    /// With a file that has the tests' label put on what is made beside containers.
+    folder: TempDir,
+}
+
+impl Project {
+    #[track_caller]
+    fn up(images: Images) -> Self {
+        let name = format!("highhock-test-{}-{}", std::process::id(), unique());
+        let (dns_port, etcd_port, admin_port) = (free_port(), free_port(), free_port());
+        let folder = TempDir::new();
+        let label = format!("{{ labels: [{:?}] }}", label());
+        let labelled = format!("networks: {{ default: {label} }}\nvolumes: {{ etcd: {label} }}\n");
+        std::fs::write(folder.0.join("labels.yaml"), labelled).unwrap();
+        // Made before its containers, so that those of one that fails are removed, too.
+        let project = Self { name, images, dns_port, etcd_port, admin_port, folder };
+        runs(project.compose().args(["up", "-d", "--no-build"]));
+        project
+    }
+
+    fn compose(&self) -> Command {
+        let mut command = compose();
+        command.arg("-f").arg(self.folder.0.join("labels.yaml"));
+        command.args(["--project-name", &self.name]);
+        command.envs([
+            (GROUP, &*socket_group()),
+            ("PUBLISH_HOST", ADDRESS),
+            ("ETCD_IMAGE", self.images.etcd.name()),
+            ("COREDNS_IMAGE", self.images.coredns.name()),
+            ("HIGHHOCK_IMAGE", self.images.highhock.name()),
+        ]);
+        let listen = format!("127.0.0.1:{}", self.admin_port);
+        command.env("DNS_PORT", self.dns_port.to_string());
+        command.env("ETCD_PORT", self.etcd_port.to_string()).env("ADMIN_LISTEN", listen);
+        command
+    }
+
+    #[track_caller]
+    fn container(&self, service: &str) -> String {
+        let id = runs(self.compose().args(["ps", "-q", service]));
+        assert!(!id.is_empty(), "no container of {service}");
+        id
+    }
+
+    #[track_caller]
+    fn is_healthy(&self, service: &str) {
+        let id = self.container(service);
+        eventually(&format!("{service} is healthy"), PATIENCE, || {
+            let health = docker(&["inspect", "--format", "{{.State.Health.Status}}", &id]);
+            (health == "healthy").then_some(())
+        });
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", run(self.compose().args(["logs", "--tail", "20"])).1);
+        }
+        // Panicking here, in a failing test, would end the whole test program.
+        let _ = run(self.compose().args(["down", "--volumes", "--timeout", "5"]));
+    }
+}
+
+#[test]
+fn coredns_answers_for_a_container() {
+    let Some(images) = Images::new() else { return };
+    let project = Project::up(images);
+    let name = format!("compose-{}-{}", std::process::id(), unique());
+    let offer = format!("DISCOVER={name}:80");
+    let container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);
+    let question = format!("{name}.skydns.local");
+    let expected = Target {
+        priority: 10,
+        weight: 100,
+        port: container.published("80/tcp"),
+        host: ADDRESS.into(),
+    };
+    eventually("its service", PATIENCE, || {
+        let reply = dig(project.dns_port, &question, "SRV")?;
+        reply.targets().contains(&expected).then_some(())
+    });
+    for service in ["etcd", "highhock"] {
+        project.is_healthy(service);
+    }
+
+    // Of what is not in the domain, the resolver of the container knows: here, Docker's own.
+    let reply = dig(project.dns_port, "etcd", "A").expect("an answer");
+    assert_eq!(reply.addresses().len(), 1, "{reply:?}");
+
+    container.stop();
+    // It may be kept for five seconds.
+    eventually("no such name", Duration::from_secs(20), || {
+        (dig(project.dns_port, &question, "A")?.status == "NXDOMAIN").then_some(())
+    });
+
+    let highhock = project.container("highhock");
+    runs(project.compose().args(["stop", "highhock"]));
+    assert_eq!(docker(&["inspect", "--format", "{{.State.ExitCode}}", &highhock]), "0");
+}

@@ -1,0 +1,166 @@
+//! The image, by its last stage, and the daemon in it.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::engine_images::{Image, version_in_dockerfile};
+use crate::support::daemon::ADDRESS;
+use crate::support::docker::{Container, docker, endpoint, label};
+use crate::support::etcd::Etcd;
+use crate::support::{eventually, free_port, unique};
+use crate::{PATIENCE, run};
+use highhock::docker::Endpoint;
+
+/// The user that the image names.
+const USER: u32 = 65532;
+
+/// The daemon in a container of its image; removed when dropped.
+struct Running {
+    name: String,
+}
+
+impl Running {
+    /// As the Dockerfile's head says, with a health check that doesn't take its time.
+    #[track_caller]
+    fn start(image: &Image, etcd: &Etcd, options: &[&str]) -> Self {
+        let name = format!("highhock-test-{}-{}", std::process::id(), unique());
+        let running = Self { name };
+        let socket = format!("{}:/var/run/docker.sock", socket());
+        let own = label();
+        let mut run = vec!["run", "-d", "--name", &running.name, "--label", &own];
+        run.extend(["--network", "host", "--read-only", "--cap-drop", "ALL", "-v", &socket]);
+        run.extend([
+            "--health-interval",
+            "1s",
+            "--health-retries",
+            "1",
+            "--health-start-period",
+            "0s",
+        ]);
+        let etcd_url = format!("HIGHHOCK_ETCD__URL={}", etcd.url());
+        let admin = format!("HIGHHOCK_ADMIN__LISTEN=127.0.0.1:{}", free_port());
+        let host = format!("HIGHHOCK_DISCOVERY__HOST={ADDRESS}");
+        for variable in [&etcd_url, &admin, &host, "HIGHHOCK_DOCKER__POLL=1"] {
+            run.extend(["-e", variable]);
+        }
+        run.extend(options);
+        run.push(image.name());
+        docker(&run);
+        running
+    }
+
+    #[track_caller]
+    fn inspect(&self, format: &str) -> String {
+        docker(&["inspect", "--format", format, &self.name])
+    }
+
+    #[track_caller]
+    fn becomes(&self, health: &str) {
+        eventually(&format!("the container is {health}"), PATIENCE, || {
+            (self.inspect("{{.State.Health.Status}}") == health).then_some(())
+        });
+    }
+
+    /// A line of what the kernel says of its process.
+    #[track_caller]
+    fn of_process(&self, line: &str) -> String {
+        let process = self.inspect("{{.State.Pid}}");
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+        value.unwrap_or_else(|| panic!("no {line} in {status}")).trim().to_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "the container said:\n{}",
+                run(Command::new("docker").args(["logs", &self.name])).1
+            );
+        }
+        // Panicking here, in a failing test, would end the whole test program.
+        let _ = run(Command::new("docker").args(["rm", "-f", &self.name]));
+    }
+}
+
+/// The engine's socket on this host.
+fn socket() -> String {
+    match endpoint() {
+        Endpoint::Unix(path) => path.display().to_string(),
+        other => panic!("the image takes the engine's socket, and DOCKER_HOST is {other}"),
+    }
+}
+
+/// The number of the group that the socket belongs to.
+pub fn socket_group() -> String {
+    std::fs::metadata(socket()).unwrap().gid().to_string()
+}
+
+#[test]
+fn the_image_says_what_it_is_and_runs_as_nobody() {
+    let image = Image::of_last_stage(&["SOCKET_GROUP=123", "COMMIT=abc"]);
+    assert_eq!(image.inspect("{{.Config.User}}"), format!("{USER}:123"));
+    assert_eq!(image.inspect("{{json .Config.Entrypoint}}"), r#"["/usr/local/bin/highhock"]"#);
+    let check = image.inspect("{{json .Config.Healthcheck.Test}}");
+    assert_eq!(check, r#"["CMD","/usr/local/bin/highhock","status"]"#);
+    let labels = image.inspect("{{json .Config.Labels}}");
+    for (key, value) in
+        [("version", env!("CARGO_PKG_VERSION")), ("revision", "abc"), ("licenses", "AGPL-3.0-only")]
+    {
+        let label = format!(r#""org.opencontainers.image.{key}":"{value}""#);
+        assert!(labels.contains(&label), "{labels}");
+    }
+    assert_eq!(version_in_dockerfile(), env!("CARGO_PKG_VERSION"));
+}
+
+/// Without that group, the engine can't be asked; with it built in, there is no need to
+/// give it at the start.
+#[test]
+fn the_sockets_group_can_be_built_in() {
+    let socket = format!("{}:/var/run/docker.sock", socket());
+    let verdict = |group: &str| {
+        let image = Image::of_last_stage(&[&format!("SOCKET_GROUP={group}")]);
+        let mut check = Command::new("docker");
+        check.args(["run", "--rm", "--network", "host", "--read-only", "-v", &socket]);
+        let (_, said) = run(check.args([image.name(), "check"]));
+        let line = said.lines().find_map(|line| line.strip_prefix("docker "));
+        line.unwrap_or_else(|| panic!("{said}")).trim().to_owned()
+    };
+    let with = verdict(&socket_group());
+    assert!(with.starts_with("ok "), "{with}");
+    let without = verdict("65532");
+    assert!(without.starts_with("FAILED ") && without.contains("denied"), "{without}");
+}
+
+#[test]
+fn the_daemon_of_the_image_publishes_is_healthy_and_ends() {
+    let image = Image::of_last_stage(&[]);
+    let mut etcd = Etcd::start();
+    etcd.stop();
+    let running = Running::start(&image, &etcd, &["--group-add", &socket_group()]);
+    running.becomes("unhealthy");
+    etcd.start_again(false);
+    let name = format!("image-{}-{}", std::process::id(), unique());
+    let offer = format!("DISCOVER={name}:80");
+    let container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);
+    let record =
+        eventually("its record", PATIENCE, || etcd.get(&format!("skydns/local/skydns/{name}")));
+    let port = container.published("80/tcp");
+    assert_eq!(record.value, format!(r#"{{"host":"{ADDRESS}","port":{port},"ttl":60}}"#));
+
+    let uid = running.of_process("Uid");
+    assert!(uid.split_whitespace().all(|id| id == USER.to_string()), "{uid}");
+    for capabilities in ["CapPrm", "CapEff", "CapBnd"] {
+        assert_eq!(running.of_process(capabilities).trim_matches('0'), "", "{capabilities}");
+    }
+    running.becomes("healthy");
+
+    let asked = Instant::now();
+    docker(&["stop", "-t", "20", &running.name]);
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert_eq!(running.inspect("{{.State.ExitCode}}"), "0");
+}
