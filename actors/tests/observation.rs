@@ -310,13 +310,16 @@ async fn the_store_is_away_until_it_takes_writes(upkeep: Upkeep) {
     assert_eq!(before.retries, 0);
     world.store.fail_writes(true);
     world.engine.change_port(0, 5_000);
-    for _ in 0..30 {
-        pass(MILLISECOND * 100).await;
+    world.store.slow_by(MILLISECOND * 20);
+    pass(SECOND).await;
+    for _ in 0..300 {
+        pass(MILLISECOND * 10).await;
         assert!(!store().await.answers, "that it can be read says nothing");
     }
     let away = store().await;
     assert!(away.trouble.is_some() && away.retries > 1, "{away:?}");
     world.store.fail_writes(false);
+    world.store.slow_by(Duration::ZERO);
     pass(SECOND * 2).await;
     let back = store().await;
     assert!(back.answers && back.trouble.is_none() && back.written > before.written, "{back:?}");

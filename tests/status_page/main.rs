@@ -213,6 +213,10 @@ fn it_fits_on_a_phone_and_in_the_dark() {
     browser.shows("all records", "#records", |text| {
         text.contains("standby") && text.matches("live").count() >= 3
     });
+    let drawn = "return document.querySelector('#actors polyline').points.length";
+    eventually("the sparklines are begun", PATIENCE, || {
+        browser.run(drawn).as_u64().filter(|points| *points > 4)
+    });
     for width in [1280, 390] {
         for scheme in ["light", "dark"] {
             browser.look(width, scheme);
