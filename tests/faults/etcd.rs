@@ -33,7 +33,12 @@ fn call(etcd: &Etcd, path: &str, body: &Value, token: Option<&str>) -> Value {
     serde_json::from_str(&said).unwrap()
 }
 
-pub fn full(case: &Case) {
+pub fn takes_no_writes(case: &Case) {
+    full(case);
+    read_only(case);
+}
+
+fn full(case: &Case) {
     let quota = (1 << 19).to_string();
     let etcd = Etcd::start_with(&["--enable-v2=true", "--quota-backend-bytes", &quota]);
     let (stage, v3) = (Stage::new(), etcd.v3());
@@ -62,6 +67,35 @@ pub fn full(case: &Case) {
     case.row(admin, "it is put now", stands(&second, "live"));
 }
 
+fn read_only(case: &Case) {
+    let (etcd, stage) = (Etcd::start(), Stage::new());
+    // All that begins with a slash.
+    let right = |kind: &str| {
+        let all = json!({ "permType": kind, "key": "Lw==", "range_end": "MA==" });
+        json!({ "name": "guest", "perm": all })
+    };
+    call(&etcd, "auth/user/add", &json!({ "name": "me", "password": "mine" }), None);
+    call(&etcd, "auth/role/add", &json!({ "name": "guest" }), None);
+    call(&etcd, "auth/role/grant", &right("READ"), None);
+    call(&etcd, "auth/user/grant", &json!({ "user": "me", "role": "guest" }), None);
+    etcd.enable_v3_auth("root's");
+    let (_daemon, admin) = stage.daemon(&etcd.url(), |it| {
+        it.flag("--etcd-username", "me").env("HIGHHOCK_ETCD__PASSWORD", "mine")
+    });
+    let container = stage.offering(&named("refused"), &[], &[]);
+    let row = case.row(admin, "a record that can't be put", stands(&container, "failed"));
+    let cause = ["etcd refuses it", "permission denied", "give this client's user the right"];
+    assert!(says(&row, "reason", &cause), "{row}");
+    let token = token_of_root(&etcd, "root's");
+    call(&etcd, "auth/role/grant", &right("READWRITE"), Some(&token));
+    case.row(admin, "it is put now", stands(&container, "live"));
+}
+
+fn token_of_root(etcd: &Etcd, password: &str) -> String {
+    let root = json!({ "name": "root", "password": password });
+    call(etcd, "auth/authenticate", &root, None)["token"].as_str().unwrap().to_owned()
+}
+
 pub fn wrong_password(case: &Case) {
     let (etcd, stage, dir) = (Etcd::start(), Stage::new(), TempDir::new());
     etcd.enable_v3_auth("right");
@@ -78,10 +112,8 @@ pub fn wrong_password(case: &Case) {
     case.shows(admin, &[READY]);
 
     // And of a daemon that was well, when somebody changes the password.
-    let old = json!({ "name": "root", "password": "right" });
-    let token = call(&etcd, "auth/authenticate", &old, None)["token"].clone();
     let new = json!({ "name": "root", "password": "newer" });
-    call(&etcd, "auth/user/changepw", &new, token.as_str());
+    call(&etcd, "auth/user/changepw", &new, Some(&token_of_root(&etcd, "right")));
     case.shows(admin, &[&["etcd does not answer"], &cause[..]].concat());
     give("newer");
     case.shows(admin, &[READY]);

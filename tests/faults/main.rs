@@ -36,7 +36,7 @@ macro_rules! faults {
 faults! {
     docker_away: "Docker away", "/readyz", containers::docker_away;
     etcd_away: "etcd away", "/readyz", etcd::away;
-    etcd_full: "etcd full", "/records", etcd::full;
+    etcd_read_only_or_full: "etcd read-only or full", "/records", etcd::takes_no_writes;
     wrong_password: "Wrong password", "/readyz", etcd::wrong_password;
     expired_certificate: "Expired certificate", "/readyz", etcd::expired_certificate;
     foreign_record: "Foreign record", "/records", keys::foreign_record;

@@ -54,7 +54,7 @@ impl Within {
 
     /// Has something done to the running core.
     pub fn with_core(&self, hook: impl FnOnce(&DaemonCore) + Send + 'static) {
-        self.hooks.as_ref().unwrap().send(Box::new(hook)).ok().expect("a running daemon");
+        self.hooks.as_ref().unwrap().send(Box::new(hook)).expect("a running daemon");
     }
 }
 
