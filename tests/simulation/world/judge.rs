@@ -315,10 +315,7 @@ impl Judge {
         if ruled.allowed != [Some(value.clone())] || self.withdrawing.contains(&process) {
             return;
         }
-        // Of several that want one key, the first that is inspected after a start of the core
-        // holds it until the others are.
-        let begins = self.begun.is_none_or(|begun| begun.elapsed() < AT_LAST);
-        if begins && ruled.has_rivals && matches!(write, Write::Put { .. }) {
+        if self.begins() && ruled.has_rivals && matches!(write, Write::Put { .. }) {
             return;
         }
         let Some(informed) = self.informed else { return };
@@ -334,6 +331,12 @@ impl Judge {
                 ),
             );
         }
+    }
+
+    /// Whether a core has only just begun its work. Of several that want one key, the first
+    /// that it inspects holds it until the others are inspected, too.
+    fn begins(&self) -> bool {
+        self.begun.is_none_or(|begun| begun.elapsed() < AT_LAST)
     }
 
     /// What the core goes by is at most so old while Docker is well.
@@ -407,6 +410,9 @@ impl Judge {
             }
             let node = nodes.get(key);
             if node.is_some_and(|node| node.owner == Owner::Other) {
+                continue;
+            }
+            if ruled.has_rivals && self.begins() {
                 continue;
             }
             let found = node.map(|node| node.value.clone());
