@@ -1,7 +1,7 @@
 //! A simulated Docker engine: containers that live and die, questions that are answered
 //! late or never, and event streams that can't be trusted.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -64,6 +64,9 @@ pub struct State {
     /// Whether another engine answered it. Who that is is asked right after it: nothing is
     /// promised of engines that are swapped between the two questions.
     stranger_listed: bool,
+    /// When another engine did not find a container that runs here, last. Whose engine it is
+    /// is asked only with listings, so that is believed until the next look.
+    pub denied: Rc<Cell<Option<Instant>>>,
     streams: Vec<Stream>,
     random: fastrand::Rng,
     born: Instant,
@@ -89,6 +92,7 @@ impl Engine {
             ails: Ails::default(),
             was_untrue: false,
             stranger_listed: false,
+            denied: Rc::default(),
             streams: Vec::new(),
             random: fastrand::Rng::with_seed(seed ^ 0xd0c_4e4),
             born: Instant::now(),
@@ -457,7 +461,11 @@ impl ContainerSource for Engine {
         let found = self
             .ask(|state| {
                 let is_it = |one: &&Made| id(one.number) == target || one.name == target;
-                let found = state.containers.values().find(is_it).filter(|_| !state.is_stranger());
+                if state.is_stranger() {
+                    state.denied.set(Some(Instant::now()));
+                    return None;
+                }
+                let found = state.containers.values().find(is_it);
                 found.map(|one| one.shown(&state.name_of()))
             })
             .await?;

@@ -1,7 +1,9 @@
 //! What must hold, at every moment, and the exceptions that SPEC makes.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{Expected, Guard, RecordKey, Upkeep, Write};
@@ -58,6 +60,8 @@ pub struct Judge {
     informed: Option<Instant>,
     /// When Docker's answers were last not the truth.
     lied: Option<Instant>,
+    /// When another engine last denied a container that runs.
+    denied: Rc<Cell<Option<Instant>>>,
     store_bad: Instant,
     /// Until when the core has an excuse, whatever the key.
     excused: Instant,
@@ -81,7 +85,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    pub fn new(conditions: Conditions) -> Self {
+    pub fn new(conditions: Conditions, denied: Rc<Cell<Option<Instant>>>) -> Self {
         let now = Instant::now();
         Self {
             conditions,
@@ -90,6 +94,7 @@ impl Judge {
             docker_bad: now,
             informed: None,
             lied: None,
+            denied,
             store_bad: now,
             excused: now,
             leftovers_until: now,
@@ -320,7 +325,8 @@ impl Judge {
         }
         let Some(informed) = self.informed else { return };
         let horizon = informed.checked_sub(self.staleness());
-        let since = self.lied.map_or(ruled.since, |lied| lied.max(ruled.since)).max(self.woken);
+        let lied = self.lied.max(self.denied.get());
+        let since = lied.map_or(ruled.since, |lied| lied.max(ruled.since)).max(self.woken);
         if horizon.is_some_and(|horizon| since < horizon) {
             let known_for = informed.duration_since(since);
             self.condemn(

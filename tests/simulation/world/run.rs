@@ -104,13 +104,15 @@ struct World {
 
 impl World {
     fn new(conditions: Conditions) -> Self {
-        let judge = Rc::new(RefCell::new(Judge::new(conditions)));
+        let engine = Engine::new(conditions.seed);
+        let denied = Rc::clone(&engine.0.borrow().denied);
+        let judge = Rc::new(RefCell::new(Judge::new(conditions, denied)));
         let etcd =
             etcd::State::new(conditions.seed, conditions.upkeep, conditions.ttl, judge.clone());
         Self {
             begun: Instant::now(),
             conditions,
-            engine: Engine::new(conditions.seed),
+            engine,
             etcd: Rc::new(RefCell::new(etcd)),
             judge,
             core: None,
