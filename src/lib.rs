@@ -31,6 +31,7 @@ pub mod metadata;
 pub mod metrics;
 mod moment;
 pub mod observed;
+pub mod plain;
 pub mod records;
 pub mod run;
 pub mod secret;

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use highhock::admin::{Asker, Desk, Summary, serve};
 use highhock::check::check;
@@ -11,6 +12,7 @@ use highhock::cli::{self, Command};
 use highhock::host::{self, NoHost, Published};
 use highhock::logging::LastLines;
 use highhock::metadata::Metadata;
+use highhock::plain::plain;
 use highhock::run::{Beginning, Ended, Life, run};
 use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
 use highhock::settle::{NotSettled, ask_engine, ask_etcd, assume_etcd, docker, rules};
@@ -45,12 +47,14 @@ fn main() -> ExitCode {
             async || host::find(&settings.discovery, &environment, host::interfaces, asked).await;
         match invocation.command {
             Command::Run => {
+                // Before anything that may take a while: one that nobody catches ends the program.
+                let signals = Signals::catch();
                 let published = match address().await {
                     Ok(published) => published,
                     Err(none) => return fail(exit::UNAVAILABLE, &none),
                 };
                 let supervisor = Supervisor::of(&environment, log.clone());
-                let reread = Box::new(move || settings::load(&sources));
+                let reread = Arc::new(move || settings::load(&sources));
                 let beginning = Beginning {
                     settings,
                     effective,
@@ -64,7 +68,7 @@ fn main() -> ExitCode {
                 let desk = Desk::open(life.clone(), life.in_force(), lines);
                 // It ends with the process.
                 actix_rt::spawn(serve(desk.window(), log.new(o!("edge" => "admin"))));
-                run_daemon(&life).await
+                run_daemon(&life, signals).await
             }
             Command::Check => run_check(&settings, &address().await, &log).await,
             Command::Records { json, explain } => {
@@ -82,8 +86,8 @@ fn main() -> ExitCode {
     })
 }
 
-async fn run_daemon(life: &Rc<Life>) -> ExitCode {
-    let signals = match Signals::catch() {
+async fn run_daemon(life: &Rc<Life>, signals: io::Result<Signals>) -> ExitCode {
+    let signals = match signals {
         Ok(signals) => signals,
         Err(error) => return fail(exit::UNAVAILABLE, &format!("catching signals: {error}")),
     };
@@ -148,7 +152,7 @@ async fn run_records(
         Err(error) => return fail(exit::UNAVAILABLE, &error),
     };
     let mut text = Vec::new();
-    match write(&preview, &mut text).and_then(|()| io::stdout().write_all(&text)) {
+    match write(&preview, &mut text).and_then(|()| print_plain(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(exit::UNAVAILABLE, &format!("writing to standard output: {error}")),
     }
@@ -167,7 +171,7 @@ async fn show_status(settings: &Settings, json: bool, log: &Logger) -> ExitCode 
             .and_then(|()| writeln!(text)),
         false => status::write_table(&summary, &mut text),
     };
-    match written.and_then(|()| io::stdout().write_all(&text)) {
+    match written.and_then(|()| print_plain(&text)) {
         Ok(()) if summary.ready => ExitCode::SUCCESS,
         Ok(()) => exit::NOT_READY.into(),
         Err(error) => fail(exit::UNAVAILABLE, &format!("writing to standard output: {error}")),
@@ -187,6 +191,11 @@ async fn show_actors(settings: &Settings, json: bool, watch: bool, log: &Logger)
 
 fn print(text: &str) -> io::Result<()> {
     io::stdout().write_all(text.as_bytes())
+}
+
+/// Some of it comes from containers.
+fn print_plain(text: &[u8]) -> io::Result<()> {
+    print(&plain(&String::from_utf8_lossy(text)))
 }
 
 /// Says why the program ends, where nobody may be reading.

@@ -15,14 +15,14 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use slog::{Logger, error, o};
 
 use crate::admin::{UnusableToken, check_token};
-use crate::settings::{Changes, Stage};
+use crate::settings::{Changes, Loaded, Stage};
 use crate::settle::{NotSettled, check_files, docker};
 use crate::suspend;
 use crate::systemd;
 use crate::tls::UnusableFile;
 use crate::version;
 use cores::Cores;
-pub use life::{Beginning, DaemonCore, Life, Reloads};
+pub use life::{Beginning, DaemonCore, Life, Reader, Reloads};
 use reload::Reread;
 use settling::{Settled, settle, settle_again};
 
@@ -115,7 +115,11 @@ async fn live(
             actor = cores.exhausted() => return Err(Ended::Exhausted(actor)),
             Some(()) = reloads.next() => {
                 life.supervisor.reloading();
-                reload(life, &cores, &mut coming);
+                let loaded = tokio::select! {
+                    loaded = reload::load(life) => loaded,
+                    () = &mut shutdown => break,
+                };
+                reload(life, loaded, &cores, &mut coming);
                 life.supervisor.ready();
             }
             settled = arrived(&mut coming) => {
@@ -148,11 +152,16 @@ async fn arrived(coming: &mut Option<Coming<'_>>) -> Result<Settled, Ended> {
     }
 }
 
-/// Reads the configuration again. What was on its way before is overtaken by what follows
-/// from that.
-fn reload<'a>(life: &'a Life, cores: &Cores<'_>, coming: &mut Option<Coming<'a>>) {
+/// Takes the configuration that was read again. What was on its way before is overtaken by
+/// what follows from that.
+fn reload<'a>(
+    life: &'a Life,
+    loaded: Result<Loaded, Vec<String>>,
+    cores: &Cores<'_>,
+    coming: &mut Option<Coming<'a>>,
+) {
     let stage = if cores.told().is_some() { Stage::Running } else { Stage::Waiting };
-    match (reload::reread(life, stage), cores.told()) {
+    match (reload::reread(life, loaded, stage), cores.told()) {
         (Reread::Refused, _) => {}
         // Nothing else than what runs, or is waited for, is wanted any more.
         (Reread::Nothing, Some(_)) => {

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::admin::{DockerSide, EtcdSide, Summary};
+use crate::plain::is_command;
 
 /// Writes it, a line a subject.
 ///
@@ -29,6 +30,10 @@ pub fn write_table(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
             "settings",
             &format_args!("the last reload was REFUSED, the old ones hold: {faults}"),
         )?;
+    }
+    if let Some(awaited) = &summary.reload_waits {
+        let text = format!("those read last are not in force yet: {}", plain(awaited));
+        line("settings", &text)?;
     }
     if let Some(DockerSide { answers, listed, trouble }) = &summary.docker {
         line("docker", &side(*answers, &[("listed", since(listed))], trouble))?;
@@ -96,7 +101,7 @@ fn ago(time: &str, now: &str) -> Option<String> {
 /// On one line, and with nothing that commands the terminal: some of it comes from
 /// containers.
 fn plain(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    text.replace(is_command, " ")
 }
 
 #[cfg(test)]
@@ -117,6 +122,7 @@ mod tests {
             kind: None,
             reason: None,
             reload_refused: Vec::new(),
+            reload_waits: None,
             docker: Some(DockerSide {
                 answers: true,
                 listed: Some("2026-01-01T09:59:57.5Z".into()),
@@ -162,6 +168,7 @@ mod tests {
         ill.ready = false;
         ill.reason = Some("etcd does not answer: \x1b[2Jrefused\n".into());
         ill.reload_refused = vec!["etcd.ttl is 1".into(), "a\tb".into()];
+        ill.reload_waits = Some("etcd: timed out".into());
         ill.records = None;
         ill.docker = None;
         ill.containers.clear();
@@ -177,6 +184,8 @@ mod tests {
         let refused =
             "settings     the last reload was REFUSED, the old ones hold: etcd.ttl is 1; a b\n";
         assert!(text.contains(refused), "{text}");
+        let waits = "settings     those read last are not in force yet: etcd: timed out\n";
+        assert!(text.contains(waits), "{text}");
         assert!(text.contains("records      not known\n"), "{text}");
         assert!(text.contains("containers   none\n"), "{text}");
         let last = "last trouble 2 min ago: WARNING etcd does not answer, error: a b\n";

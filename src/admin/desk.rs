@@ -59,6 +59,15 @@ pub struct InForce {
     pub effective: Vec<EffectiveKey>,
     /// The faults for which what was read last is not in force; none: it is.
     pub refused: Vec<String>,
+    /// Who has to answer before what was read last is in force, and why it does not.
+    pub waits: Option<String>,
+}
+
+impl InForce {
+    /// With nothing on its way.
+    pub fn new(admin: Admin, effective: Vec<EffectiveKey>) -> Self {
+        Self { admin, effective, refused: Vec::new(), waits: None }
+    }
 }
 
 /// The actors' side: answers on their thread, until it is dropped.
@@ -242,8 +251,7 @@ mod tests {
 
     fn open(daemon: &Rc<Ill>) -> Desk {
         let admin = Admin { listen: None, token: None, allow_remote: false };
-        let (_, in_force) =
-            watch::channel(InForce { admin, effective: Vec::new(), refused: Vec::new() });
+        let (_, in_force) = watch::channel(InForce::new(admin, Vec::new()));
         Desk::open(Rc::clone(daemon) as Rc<dyn Daemon>, in_force, LastLines::default())
     }
 

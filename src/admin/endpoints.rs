@@ -89,8 +89,8 @@ async fn standing(window: &Window) -> Result<Standing, NoAnswer> {
 /// Always 200: that something is not as it should be is what it tells.
 async fn status(window: Looking) -> impl Responder {
     let standing = standing(&window).await;
-    let refused = window.in_force.borrow().refused.clone();
-    web::Json(Summary::of(standing, refused, window.lines.read(), window.started))
+    let in_force = window.in_force.borrow().clone();
+    web::Json(Summary::of(standing, &in_force, window.lines.read(), window.started))
 }
 
 /// In the format that the client prefers. What an actor doesn't tell is left out.

@@ -7,7 +7,7 @@ use highhock_actors::observe::{DockerStanding, RecordsStanding, Standing, StoreS
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::desk::NoAnswer;
+use super::desk::{InForce, NoAnswer};
 use super::rows::on_the_clock;
 use crate::hostname::machine_name;
 use crate::logging::LastLine;
@@ -37,6 +37,10 @@ pub struct Summary {
     /// is.
     #[serde(default)]
     pub reload_refused: Vec<String>,
+    /// Who has to answer before the configuration that was read last is in force, and why it
+    /// does not; none: nobody.
+    #[serde(default)]
+    pub reload_waits: Option<String>,
     /// Towards Docker; none as long as no actors run.
     pub docker: Option<DockerSide>,
     /// Towards etcd; none as long as no actors run.
@@ -107,7 +111,7 @@ impl Summary {
     /// Of how the core stands.
     pub(super) fn of(
         standing: Result<Standing, NoAnswer>,
-        reload_refused: Vec<String>,
+        in_force: &InForce,
         lines: Vec<LastLine>,
         started: SystemTime,
     ) -> Self {
@@ -129,7 +133,8 @@ impl Summary {
             ready: reason.is_none(),
             kind: kind.map(str::to_owned),
             reason,
-            reload_refused,
+            reload_refused: in_force.refused.clone(),
+            reload_waits: in_force.waits.clone(),
             lease_remaining_seconds: records
                 .and_then(|records| records.lease_remaining)
                 .map(|remaining: Duration| remaining.as_secs_f64()),

@@ -7,6 +7,7 @@ use slog::{OwnedKVList, Record};
 use slog_term::{Decorator, RecordDecorator, ThreadSafeTimestampFn};
 
 use super::{Out, level_of};
+use crate::plain::is_command;
 use crate::settings::LogLevel;
 
 /// What stands before a line's fields.
@@ -82,14 +83,14 @@ impl Coloured {
 }
 
 impl Write for Coloured {
-    /// Control characters are escaped where the text may be foreign: a container
-    /// could otherwise forge a line of this log, or command the terminal.
+    /// What commands a terminal is escaped where the text may be foreign: a container
+    /// could otherwise forge a line of this log, or hide one.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !self.foreign {
             return self.text.write(bytes);
         }
         for c in String::from_utf8_lossy(bytes).chars() {
-            match c.is_control() {
+            match is_command(c) {
                 true => write!(self.text, "{}", c.escape_default())?,
                 false => write!(self.text, "{c}")?,
             }

@@ -25,6 +25,9 @@ use crate::systemd::Supervisor;
 /// The core, between the real Docker and the real etcd, whose requests are counted.
 pub type DaemonCore = Core<Observed<Docker>, Observed<EtcdStore>>;
 
+/// Reads the configuration, which may take as long as the file takes to be read.
+pub type Reader = dyn Fn() -> Result<Loaded, Faults> + Send + Sync;
+
 /// What a daemon's life begins with.
 pub struct Beginning {
     /// What the operator wants.
@@ -40,7 +43,7 @@ pub struct Beginning {
     /// Who is told how it goes.
     pub supervisor: Supervisor,
     /// Reads the configuration again.
-    pub reread: Box<dyn Fn() -> Result<Loaded, Faults>>,
+    pub reread: Arc<Reader>,
 }
 
 /// A daemon's life: what is in force in it and what runs, for those who look at it from
@@ -50,7 +53,7 @@ pub struct Life {
     pub(super) log: Logger,
     pub(super) dial: Dial,
     pub(super) supervisor: Supervisor,
-    pub(super) reread: Box<dyn Fn() -> Result<Loaded, Faults>>,
+    pub(super) reread: Arc<Reader>,
     settings: RefCell<Rc<Settings>>,
     /// What the settings that were read last would be for the operator's eyes, were they
     /// in force.
@@ -82,8 +85,7 @@ impl Life {
     pub fn new(beginning: Beginning) -> Self {
         let Beginning { settings, effective, published, log, dial, supervisor, reread } = beginning;
         let admin = settings.admin.clone();
-        let (in_force, _) =
-            watch::channel(InForce { admin, effective: effective.clone(), refused: Vec::new() });
+        let (in_force, _) = watch::channel(InForce::new(admin, effective.clone()));
         Self {
             published,
             log,
@@ -179,14 +181,29 @@ impl Life {
 
     pub(super) fn does_not_answer(&self, whom: &'static str, why: String) {
         self.unanswered.borrow_mut().insert(whom, why);
+        self.tell_of_waits();
     }
 
     pub(super) fn answers(&self, whom: &'static str) {
         self.unanswered.borrow_mut().remove(whom);
+        self.tell_of_waits();
     }
 
     pub(super) fn waits_for_nobody(&self) {
         self.unanswered.borrow_mut().clear();
+        self.tell_of_waits();
+    }
+
+    /// As long as no core runs, all that is shown tells of it.
+    fn tell_of_waits(&self) {
+        let unanswered = self.unanswered.borrow();
+        let all: Vec<_> = unanswered.iter().map(|(whom, why)| format!("{whom}: {why}")).collect();
+        let waits = Some(all.join("; ")).filter(|_| !all.is_empty() && self.core().is_some());
+        self.in_force.send_if_modified(|now| {
+            let is_new = now.waits != waits;
+            now.waits = waits;
+            is_new
+        });
     }
 
     /// What was read last is in force.

@@ -1,8 +1,12 @@
 //! Reads the configuration again, and says what becomes of it.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use slog::{error, o, warn};
+use tokio::sync::oneshot;
 
 use super::Life;
 use crate::admin::check_token;
@@ -19,9 +23,35 @@ pub(super) enum Reread {
     Core(Rc<Settings>, Changes),
 }
 
-/// Reads the configuration again. What concerns no record is applied at once.
-pub(super) fn reread(life: &Life, stage: Stage) -> Reread {
-    let (settings, changes) = match read(life, stage) {
+/// How long it may take to read it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Reads the configuration, apart from the actors: a file can keep its reader waiting for
+/// ever (a pipe, a mount that hangs), and the records must be kept alive meanwhile.
+///
+/// # Errors
+/// Its faults, for an operator.
+pub(super) async fn load(life: &Life) -> Result<Loaded, Vec<String>> {
+    let (done, loaded) = oneshot::channel();
+    let reread = Arc::clone(&life.reread);
+    // A thread of its own: the runtime would wait for one of its own when it ends.
+    thread::spawn(move || {
+        let _ = done.send(reread());
+    });
+    match tokio::time::timeout(PATIENCE, loaded).await {
+        Ok(Ok(Ok(loaded))) => Ok(loaded),
+        Ok(Ok(Err(faults))) => Err(faults.0.iter().map(ToString::to_string).collect()),
+        Ok(Err(_)) => Err(vec!["reading it failed; see the log for the panic".to_owned()]),
+        Err(_) => Err(vec![format!(
+            "reading it takes longer than {PATIENCE:?}; is its file a pipe, or on a mount that \
+             hangs?"
+        )]),
+    }
+}
+
+/// Takes what was read. What concerns no record is applied at once.
+pub(super) fn reread(life: &Life, loaded: Result<Loaded, Vec<String>>, stage: Stage) -> Reread {
+    let (settings, changes) = match loaded.and_then(|loaded| check(life, loaded, stage)) {
         Ok(read) => read,
         Err(faults) => {
             for fault in &faults {
@@ -60,9 +90,8 @@ pub(super) fn tell_applied(life: &Life, changes: &Changes) {
 ///
 /// # Errors
 /// Its faults, where it can't be.
-fn read(life: &Life, stage: Stage) -> Result<(Settings, Changes), Vec<String>> {
-    let Loaded { settings, warnings, effective } = (life.reread)()
-        .map_err(|faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+fn check(life: &Life, loaded: Loaded, stage: Stage) -> Result<(Settings, Changes), Vec<String>> {
+    let Loaded { settings, warnings, effective } = loaded;
     for warning in &warnings {
         warn!(life.log, "{}", warning);
     }

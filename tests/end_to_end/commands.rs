@@ -9,7 +9,7 @@ use crate::support::daemon::{ADDRESS, Highhock};
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
 use crate::support::free_port;
-use crate::{key, named, offering, record};
+use crate::{key, named, offering, offering_with, record};
 
 const UNAVAILABLE: Option<i32> = Some(69);
 const CONFIG: Option<i32> = Some(78);
@@ -94,6 +94,26 @@ fn records_shows_what_would_be_published_and_writes_nothing() {
     assert_eq!(second["state"], "standby");
     assert!(second["reason"].as_str().unwrap().contains(container.name()), "{second}");
     assert_eq!(etcd.list(""), []);
+}
+
+/// A container's owner may not command the terminal of whoever looks at its records.
+#[test]
+fn what_a_container_says_reaches_no_terminal_unescaped() {
+    let name = named("loud");
+    let said = "highhock.text=a\u{9b}31m\u{7f}\u{202e}b";
+    let _container = offering_with(&name, &["--label", "highhock.host=a.example", "--label", said]);
+    let highhock = Highhock::new(&format!("http://127.0.0.1:{}", free_port()));
+    for arguments in [
+        &["records"][..],
+        &["records", "--json"],
+        &["records", "--explain"],
+        &["records", "--explain", "--json"],
+    ] {
+        let text = self::said(&highhock.output(arguments));
+        assert!(text.contains(r"a\u009b31m\u007f\u202eb"), "{arguments:?}: {text:?}");
+        let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(raw), "{arguments:?}: {text:?}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::onlooker::Onlooker;
 use crate::sampler::{Sampler, assert_never_missing};
 use crate::stage::{BELOW, Stage, becomes_exactly, held, only_lease, records_of};
+use crate::support::admin::Admin;
 use crate::support::daemon::Highhock;
 use crate::support::etcd::Etcd;
 use crate::support::supervisor::Supervisor;
@@ -145,6 +146,8 @@ fn another_etcd_must_answer_before_the_old_one_is_left() {
     let highhock = stage.highhock("").without("--etcd-url").without("--etcd-api");
     let config = |url: &str| format!(r#"{{"etcd": {{"url": "{url}", "api": "v3", "ttl": 5}}}}"#);
     let highhock = highhock.config(&config(&first.url()));
+    let admin = Admin::on_loopback();
+    let highhock = highhock.without("--admin-listen").flag("--admin-listen", &admin.listen());
     let daemon = highhock.env("NOTIFY_SOCKET", &supervisor.socket).start();
     becomes_exactly(&first.v3(), &pack.records_with_ttl(5), PATIENCE);
     supervisor.sees("10 records live");
@@ -153,6 +156,8 @@ fn another_etcd_must_answer_before_the_old_one_is_left() {
     daemon.reload(&config(&nobody));
     daemon.says(&["WARNING", "etcd does not answer; waiting for it"]);
     supervisor.sees("the settings read last wait for etcd");
+    let waits = || admin.json("/status")["reload_waits"].as_str().map(str::to_owned);
+    assert!(waits().unwrap().starts_with("etcd: "), "{:?}", waits());
     assert_eq!(supervisor.hears("READY", 2).value("READY"), Some("1"), "it goes on");
     // Longer than the TTL.
     thread::sleep(Duration::from_secs(7));
@@ -160,6 +165,7 @@ fn another_etcd_must_answer_before_the_old_one_is_left() {
     daemon.reload(&config(&second.url()));
     becomes_exactly(&second.v3(), &pack.records_with_ttl(5), PATIENCE);
     supervisor.sees("10 records live");
+    assert_eq!(waits(), None);
     eventually("the first one's end with their TTL", PATIENCE, || {
         held(&first.v3()).is_empty().then_some(())
     });
@@ -216,6 +222,26 @@ fn a_bad_configuration_is_told_in_full_and_the_old_one_stays() {
     assert_eq!(etcd.get(&key(&name)).map(|node| node.value), revision.map(|node| node.value));
     daemon.reloads("{}");
     daemon.says(&["NOTICE", "there is nothing to apply"]);
+}
+
+/// As on a mount that hangs.
+#[test]
+fn a_file_that_keeps_its_reader_waiting_costs_no_record_and_no_time_at_the_end() {
+    let (etcd, stage) = (Etcd::start(), Stage::new());
+    let pack = stage.pack(3);
+    let mut daemon = stage.highhock(&etcd.url()).start();
+    becomes_exactly(&etcd.v3(), &pack.records(), PATIENCE);
+    daemon.reload_from_pipe();
+    // Seen although the file is still being read: a change is written.
+    let name = named("meanwhile");
+    let offer = format!("DISCOVER={name}:80");
+    let _container = stage.container(&["-e", &offer, "-p", "0:80"]);
+    eventually("it is published", PATIENCE, || etcd.v3().get(&format!("{BELOW}{name}")));
+    daemon.says(&["ERROR", "the configuration has a fault", "takes longer than 2s"]);
+    daemon.signal("HUP");
+    let (code, took) = daemon.ends_on("TERM");
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]

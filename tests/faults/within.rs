@@ -1,7 +1,7 @@
 //! A whole daemon in this process, whose actors a test can make fail.
 
 use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ fn live(sources: Sources, mut asked: UnboundedReceiver<Hook>) {
             supervisor: Supervisor::of(&Environment::default(), log.clone()),
             log: log.clone(),
             dial,
-            reread: Box::new(move || load(&sources)),
+            reread: Arc::new(move || load(&sources)),
         }));
         let desk = Desk::open(life.clone(), life.in_force(), lines);
         let serving = actix_rt::spawn(serve(desk.window(), log));

@@ -165,6 +165,15 @@ impl Daemon {
         self.signal("HUP");
     }
 
+    /// Puts a pipe that nobody writes to in the place of its configuration file, and has it
+    /// read again.
+    pub fn reload_from_pipe(&self) {
+        let config = self.dir.0.join("highhock.json");
+        fs::remove_file(&config).unwrap();
+        assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+        self.signal("HUP");
+    }
+
     /// As [`Self::reload`]; waits until it says that it is applied, a time more than before.
     #[track_caller]
     pub fn reloads(&self, text: &str) {
