@@ -7,6 +7,7 @@ mod support;
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use highhock::host::{HostSource, Published};
@@ -48,7 +49,7 @@ fn life(etcd: &Etcd, supervisor: &Supervisor, dir: &TempDir) -> Rc<Life> {
         supervisor: systemd::Supervisor::of(&environment, log.clone()),
         log,
         dial,
-        reread: Box::new(move || load(&sources)),
+        reread: Arc::new(move || load(&sources)),
     }))
 }
 
