@@ -3,7 +3,7 @@
 mod completions;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use structopt::StructOpt;
@@ -93,13 +93,20 @@ pub struct Answer {
 impl Answer {
     /// Prints it to where it belongs, and gives the program's exit status.
     pub fn print(&self) -> u8 {
-        // Nobody may be reading; that changes nothing.
         if self.is_error {
-            let _ = writeln!(std::io::stderr(), "{}", self.text);
-            exit::USAGE
-        } else {
-            let _ = writeln!(std::io::stdout(), "{}", self.text);
-            0
+            // Nobody may be reading; that changes nothing.
+            let _ = writeln!(io::stderr(), "{}", self.text);
+            return exit::USAGE;
+        }
+        match writeln!(io::stdout(), "{}", self.text) {
+            Ok(()) => 0,
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            // Half of a script for a shell is worse than none.
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "highhock: writing to standard output: {error}");
+                exit::UNAVAILABLE
+            }
         }
     }
 }

@@ -95,3 +95,13 @@ fn another_shell_is_a_wrong_command_line() {
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_script_that_nothing_takes_is_no_success() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_highhock"));
+    let output = program.args(["completions", "bash"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.contains("writing to standard output"), "{complaint}");
+}
