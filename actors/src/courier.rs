@@ -59,9 +59,6 @@ impl<M: Supersede + 'static> Courier<M> {
 
     /// Takes a state to be delivered, in place of one that still waits.
     pub fn bring(&mut self, mut state: M) {
-        if planted!(NewestDropped) && self.bag.under_way.get() {
-            return;
-        }
         let older = self.bag.newest.borrow_mut().take();
         if let Some(older) = older {
             state.supersede(&older);

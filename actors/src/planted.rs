@@ -16,8 +16,6 @@ pub enum Bug {
     StrangerBelieved,
     /// An event that tells of an end is never looked into.
     EndTrusted,
-    /// An event that tells of a start has nothing inspected.
-    StartNotInspected,
     /// A container that outlives its stop signal never comes back.
     DrainForEver,
     /// A stop signal of an earlier run counts for this one.
@@ -32,16 +30,12 @@ pub enum Bug {
     PausedPublished,
     /// An unhealthy container is published.
     HealthForgotten,
-    /// A state that comes while another is under way is dropped.
-    NewestDropped,
     /// What a container wanted that is on no roster any more stays.
     RosterIgnored,
     /// Records of an earlier life are withdrawn before all containers have told.
     OrphansLetGoEarly,
     /// Records of an earlier life that nobody wants are kept.
     OrphansKept,
-    /// A write whose outcome is unknown is not read again.
-    LateWriteNotReadAgain,
     /// Of the refreshes that are due, some are taken for done and never sent.
     RefreshForgetsABatch,
     /// Refreshes come after the TTL.
@@ -58,8 +52,6 @@ pub enum Bug {
     BackoffWithoutCap,
     /// An audit compares, and mends nothing.
     AuditMendsNothing,
-    /// An event stream that ended is not opened anew, nor is Docker listed.
-    StreamNotReopened,
     /// A blocked key is never tried again.
     TookForeverToSettle,
 }
@@ -72,7 +64,6 @@ impl Bug {
         Self::MostGoneBelieved,
         Self::StrangerBelieved,
         Self::EndTrusted,
-        Self::StartNotInspected,
         Self::DrainForEver,
         Self::OldSignalCounts,
         Self::ChainNotFollowed,
@@ -80,11 +71,9 @@ impl Bug {
         Self::InserterNotToldAgain,
         Self::PausedPublished,
         Self::HealthForgotten,
-        Self::NewestDropped,
         Self::RosterIgnored,
         Self::OrphansLetGoEarly,
         Self::OrphansKept,
-        Self::LateWriteNotReadAgain,
         Self::RefreshForgetsABatch,
         Self::RefreshTooLate,
         Self::AnothersTakenForOurs,
@@ -93,7 +82,6 @@ impl Bug {
         Self::LeaseOfAnotherTtlKept,
         Self::BackoffWithoutCap,
         Self::AuditMendsNothing,
-        Self::StreamNotReopened,
         Self::TookForeverToSettle,
     ];
 }

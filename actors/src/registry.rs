@@ -506,7 +506,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerNamed> for Registry<S,
         watched.newest.hearsay.note(&event, now);
         self.hearsays.borrow_mut().insert(id.clone(), watched.newest.hearsay.clone());
         match event.what {
-            Happening::Started if !planted!(StartNotInspected) => watched.stir(Some(now)),
+            Happening::Started => watched.stir(Some(now)),
             // What changes about one that ended is looked at when it is started again.
             Happening::Changed if !was_down => watched.stir(Some(now)),
             _ => watched.tell(Some(now)),

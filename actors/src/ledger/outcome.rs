@@ -145,7 +145,7 @@ impl Ledger {
                 }
                 if !matches!(pending.write, Write::Refresh { .. }) {
                     entry.held = Held::Unsure;
-                    entry.doubt = (!planted!(LateWriteNotReadAgain)).then(|| Doubt::new(now));
+                    entry.doubt = Some(Doubt::new(now));
                 }
             }
             StoreErrorKind::Refused | StoreErrorKind::Blocked => {

@@ -137,9 +137,6 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
 
     fn reopen_in(&mut self, wait: Option<Duration>, context: &mut MeteredContext<Self>) {
         self.stream.failures = self.stream.failures.saturating_add(1);
-        if planted!(StreamNotReopened) {
-            return;
-        }
         let wait = wait.unwrap_or_else(|| REOPEN.wait(self.stream.failures, fastrand::f64()));
         self.stream.reading = Some(context.run_later(wait, Self::open_stream));
     }

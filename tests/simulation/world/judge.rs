@@ -285,6 +285,34 @@ impl Judge {
                 format_args!("process {process} did {write:?} to {node:?}"),
             );
         }
+        if matches!(write, Write::Delete { .. }) {
+            self.withdraws_what_it_put(process, write.key().as_str(), node);
+        }
+    }
+
+    /// Who has put what is right since the last change of its container has inspected it since:
+    /// nothing older counts against that any more (SPEC 4: a listing says nothing of what was
+    /// inspected after it was asked for).
+    ///
+    /// Exceptions: those of [`Self::issued`]; and what a store in a bad way carries out late.
+    fn withdraws_what_it_put(&mut self, process: u32, key: &str, node: &Node) {
+        let Some(ruled) = self.keys.get(key) else { return };
+        let lied = self.lied.max(self.denied.get()).unwrap_or(ruled.since);
+        let since = ruled.since.max(lied).max(self.woken).max(self.absent) + JUST_NOW;
+        if node.owner == Owner::Us(process)
+            && ruled.allowed == [Some(node.value.clone())]
+            && !ruled.has_rivals
+            && node.written > since
+            && !self.withdrawing.contains(&process)
+            && self.is_store_sure()
+        {
+            self.condemn(
+                "not knowing is not nothing",
+                format_args!(
+                    "process {process} takes away {key}, which it has put since: {node:?}"
+                ),
+            );
+        }
     }
 
     /// A core ends a lease on which this hangs. etcd compares nothing there: what another
