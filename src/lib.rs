@@ -39,6 +39,7 @@ pub mod settings;
 pub mod settle;
 pub mod signals;
 pub mod stamp;
+pub mod standalone;
 pub mod status;
 pub mod suspend;
 pub mod systemd;

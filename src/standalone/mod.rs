@@ -1,0 +1,10 @@
+//! Standalone: the records stay in this process, which answers DNS for them itself.
+
+pub mod dns;
+mod ends;
+mod published;
+mod zone;
+
+pub use dns::{Counts, DnsCounts, DnsError, DnsServer, DnsSettings};
+pub use ends::Ends;
+pub use zone::Zone;
