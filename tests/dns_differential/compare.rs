@@ -1,0 +1,150 @@
+//! Whether two answers to one question say the same.
+
+use super::Pair;
+use super::differences::{Difference, named};
+use super::support::wire::{Question, Row, Said, Way};
+use super::worlds::World;
+
+/// One question, and what each of the two said.
+#[derive(Clone)]
+pub struct Case {
+    pub question: Question,
+    pub coredns: Said,
+    pub ours: Said,
+}
+
+/// What came of it.
+pub enum Verdict {
+    Alike,
+    Named(Vec<Difference>),
+    Wrong(String),
+}
+
+/// Seconds by which a lease's rest may differ: both round, and one is asked first.
+const LEASE_ROUNDING: u32 = 2;
+
+pub fn judge(world: &World, case: &Case, pair: &mut Pair) -> Verdict {
+    if let Err(why) = is_sound(&case.question, &case.ours) {
+        return Verdict::Wrong(why);
+    }
+    let mut case = case.clone();
+    let mut differences = Vec::new();
+    if case.coredns.truncated || case.ours.truncated {
+        if case.coredns.truncated != case.ours.truncated {
+            differences.push(Difference::WhereItIsCut);
+        }
+        let cut = case.ours.clone();
+        case = pair.ask(&Question { way: Way::Tcp, ..case.question });
+        if let Err(why) = is_cut_well(&cut, &case.ours) {
+            return Verdict::Wrong(why);
+        }
+        // Both answers are whole now, and only one of them had EDNS's record.
+        case.coredns.edns = case.ours.edns;
+    }
+    mask_serials(&mut case, &mut differences);
+    if world.lease.is_some() {
+        round_ttls(&mut case);
+    }
+    if !same(&case) {
+        let Some(found) = named(world, &case) else {
+            return Verdict::Wrong("the answers differ".into());
+        };
+        differences.push(found);
+    }
+    if differences.is_empty() { Verdict::Alike } else { Verdict::Named(differences) }
+}
+
+/// What must hold of an answer whatever CoreDNS says.
+fn is_sound(question: &Question, said: &Said) -> Result<(), String> {
+    let limit = match question.way {
+        Way::Udp => 512,
+        Way::Edns(size) => usize::from(size.max(512)),
+        Way::Tcp => usize::from(u16::MAX),
+    };
+    let asked = question.name();
+    let repeats = |rows: &[Row]| rows.windows(2).any(|pair| pair[0] == pair[1]);
+    let faults = [
+        (said.bytes > limit, "longer than was asked for"),
+        (said.question != asked, "the question did not come back as it was"),
+        (said.edns != matches!(question.way, Way::Edns(_)), "EDNS is answered by EDNS only"),
+        (said.recursion_desired != question.wants_recursion, "recursion was asked for otherwise"),
+        (said.recursion_available, "offers recursion that it doesn't do"),
+        (said.truncated && question.way == Way::Tcp, "cut where there is room"),
+        (
+            repeats(&said.answer) || repeats(&said.authority) || repeats(&said.additional),
+            "a record comes twice",
+        ),
+    ];
+    match faults.into_iter().find(|(is_so, _)| *is_so) {
+        Some((_, why)) => Err(why.into()),
+        None => Ok(()),
+    }
+}
+
+/// What there was room for is a part of the whole.
+fn is_cut_well(cut: &Said, whole: &Said) -> Result<(), String> {
+    let is_part = |part: &[Row], of: &[Row]| {
+        let same = |a: &Row, b: &Row| (&a.name, &a.kind, &a.data) == (&b.name, &b.kind, &b.data);
+        part.iter().all(|row| of.iter().any(|other| same(row, other)))
+    };
+    let is_so = is_part(&cut.answer, &whole.answer)
+        && is_part(&cut.additional, &whole.additional)
+        && cut.code == whole.code;
+    if is_so { Ok(()) } else { Err(format!("cut to what the whole answer lacks: {cut:#?}")) }
+}
+
+/// Each counts its changes as it likes.
+fn mask_serials(case: &mut Case, differences: &mut Vec<Difference>) {
+    let mut seen = Vec::new();
+    for said in [&mut case.coredns, &mut case.ours] {
+        for row in said.answer.iter_mut().chain(&mut said.authority) {
+            if row.kind == "SOA" {
+                let mut parts: Vec<_> = row.data.split(' ').collect();
+                seen.push(parts[2].to_owned());
+                parts[2] = "*";
+                row.data = parts.join(" ");
+            }
+        }
+    }
+    if let [one, other] = &seen[..]
+        && one != other
+    {
+        differences.push(Difference::Serial);
+    }
+}
+
+fn round_ttls(case: &mut Case) {
+    let Case { coredns, ours, .. } = case;
+    for (theirs, ours) in sections(coredns, ours) {
+        for (row, other) in ours.iter_mut().zip(theirs.iter()) {
+            if row.ttl.abs_diff(other.ttl) <= LEASE_ROUNDING {
+                row.ttl = other.ttl;
+            }
+        }
+    }
+}
+
+fn sections<'a>(coredns: &'a Said, ours: &'a mut Said) -> [(&'a Vec<Row>, &'a mut Vec<Row>); 3] {
+    [
+        (&coredns.answer, &mut ours.answer),
+        (&coredns.authority, &mut ours.authority),
+        (&coredns.additional, &mut ours.additional),
+    ]
+}
+
+/// The same code, flags and sets of records.
+pub fn same(case: &Case) -> bool {
+    let Case { coredns, ours, .. } = case;
+    coredns.code == ours.code
+        && coredns.authoritative == ours.authoritative
+        && same_rows(&coredns.answer, &ours.answer)
+        && same_rows(&coredns.authority, &ours.authority)
+        && same_rows(&coredns.additional, &ours.additional)
+}
+
+/// CoreDNS says some records twice.
+pub fn same_rows(coredns: &[Row], ours: &[Row]) -> bool {
+    let mut once = coredns.to_vec();
+    once.dedup();
+    once == ours
+}
