@@ -51,7 +51,7 @@ fn both_answer_alike_but_for_what_is_named() {
         pair.fill(&world);
         for question in questions::about(&world, QUESTIONS, &mut rng) {
             let case = pair.ask(&question);
-            tally.add(compare::judge(&world, &case, &mut pair), seed, &world, &case);
+            tally.add(compare::judge(&world, &case, &mut pair), seed, &world);
         }
     }
     tally.report(worlds == WORLDS);
@@ -139,16 +139,16 @@ impl Default for Tally {
 }
 
 impl Tally {
-    fn add(&mut self, verdict: Verdict, seed: u64, world: &World, case: &Case) {
+    fn add(&mut self, verdict: Verdict, seed: u64, world: &World) {
         match verdict {
             Verdict::Alike => self.alike += 1,
             Verdict::Named(differences) => {
                 differences.into_iter().for_each(|one| *self.named.entry(one).or_default() += 1);
             }
-            Verdict::Wrong(why) => {
+            Verdict::Wrong(why, case) => {
                 self.wrong += 1;
                 if self.wrong <= TOLD as u64 {
-                    self.told += &tell(&why, seed, world, case);
+                    self.told += &tell(&why, seed, world, &case);
                 }
             }
         }

@@ -1,8 +1,10 @@
 //! Questions about a world's records: what is there, and what is around it.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use fastrand::Rng;
-use hickory_proto::rr::DNSClass;
 use hickory_proto::rr::RecordType::{self, A, AAAA, ANY, CNAME, HINFO, MX, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::{DNSClass, Name};
 
 use super::support::wire::{Question, Way};
 use super::worlds::{DOMAIN, World};
@@ -19,7 +21,8 @@ pub fn about(world: &World, count: usize, rng: &mut Rng) -> Vec<Question> {
 
 fn question(names: &[Vec<String>], rng: &mut Rng) -> Question {
     let known = &names[rng.usize(..names.len())];
-    let labels = labels(known, rng);
+    let kind = KINDS[rng.usize(..KINDS.len())];
+    let labels = if kind == PTR && rng.bool() { reverse(rng) } else { labels(known, rng) };
     let way = match rng.u8(..10) {
         0 | 1 => Way::Udp,
         2 => Way::Tcp,
@@ -30,7 +33,7 @@ fn question(names: &[Vec<String>], rng: &mut Rng) -> Question {
     };
     Question {
         labels,
-        kind: KINDS[rng.usize(..KINDS.len())],
+        kind,
         class: if rng.u8(..100) == 0 { DNSClass::CH } else { DNSClass::IN },
         way,
         wants_recursion: rng.bool(),
@@ -78,13 +81,25 @@ fn other_case(label: &str, rng: &mut Rng) -> String {
     label.chars().map(turn).collect()
 }
 
+/// The name that stands for an address, of a record or of nobody.
+fn reverse(rng: &mut Rng) -> Vec<String> {
+    let address = match rng.u8(..4) {
+        0 => Ipv4Addr::from([10, 0, 99, 99]).into(),
+        1 => IpAddr::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1)),
+        2 => Ipv4Addr::from([10, 1, 0, rng.u8(..12)]).into(),
+        _ => Ipv4Addr::from([10, 0, 0, rng.u8(1..4)]).into(),
+    };
+    let name = Name::from(address).to_ascii();
+    name.split('.').filter(|label| !label.is_empty()).map(str::to_owned).collect()
+}
+
 /// Names that are not in the domain.
 fn elsewhere(known: &[String], rng: &mut Rng) -> Vec<String> {
     let text = match rng.u8(..6) {
         0 => "www.example.com".to_owned(),
         1 => "local".to_owned(),
         2 => format!("{}.notskydns.local", known[0]),
-        3 => "1.0.0.10.in-addr.arpa".to_owned(),
+        3 => "2.0.0.10.in-addr.arpa".to_owned(),
         4 => String::new(),
         _ => "99.99.99.10.in-addr.arpa".to_owned(),
     };

@@ -42,16 +42,18 @@ const ADDRESS: &str = "10.0.0.1";
 fn what_is_malformed_over_udp_never_stops_it() {
     let server = Server::start();
     let nasties = nasties::nasties();
+    // By a socket of its own, as answers to what is spoilt may have any number.
+    let thrower = Asker::new(server.address);
     let mut asker = Asker::new(server.address);
     for (what, packet) in &nasties {
-        asker.send(packet);
+        thrower.send(packet);
         server.answers_well(&mut asker, what);
     }
     let mut rng = seeded();
     server.grows_by_nothing(|| {
         for_a_while(UDP_PACKETS / BURST, || {
             for _ in 0..BURST {
-                asker.send(&mutate::spoilt(&nasties, &mut rng));
+                thrower.send(&mutate::spoilt(&nasties, &mut rng));
             }
             server.answers_well(&mut asker, "spoilt packets");
         });
@@ -206,15 +208,17 @@ fn memory() -> u64 {
     stat.resident * procfs::page_size()
 }
 
-/// How many threads have panicked since it was first asked, this test's own apart: those
-/// end the test.
+/// How many of the server's threads have panicked since it was first asked.
 fn count_panics() -> usize {
     static PANICS: AtomicUsize = AtomicUsize::new(0);
     static HOOK: OnceLock<()> = OnceLock::new();
     HOOK.get_or_init(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            PANICS.fetch_add(1, Ordering::SeqCst);
+            let thread = std::thread::current();
+            if thread.name().is_some_and(|name| name.starts_with("dns")) {
+                PANICS.fetch_add(1, Ordering::SeqCst);
+            }
             usual(panic);
         }));
     });
