@@ -59,6 +59,9 @@ pub(super) fn write(
         None,
         &mut encoder,
     )?;
+    // Of a record that didn't fit, the beginning is still there.
+    let end = encoder.offset();
+    bytes.truncate(end);
     if let Some(dnssec) = question.edns {
         add_edns(bytes, answer.code, dnssec);
     }
