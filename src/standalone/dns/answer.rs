@@ -255,4 +255,4 @@ pub(super) fn text_record(name: &Name, ttl: u32, text: &str) -> Record {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

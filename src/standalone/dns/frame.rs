@@ -59,9 +59,9 @@ pub(super) fn write(
         None,
         &mut encoder,
     )?;
-    // The beginning of a record that didn't fit is still there.
-    let written = encoder.offset();
-    bytes.truncate(written);
+    // Of a record that didn't fit, the beginning is still there.
+    let end = encoder.offset();
+    bytes.truncate(end);
     if let Some(dnssec) = question.edns {
         add_edns(bytes, answer.code, dnssec);
     }

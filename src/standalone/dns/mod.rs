@@ -12,6 +12,8 @@ mod lookup;
 mod question;
 mod respond;
 mod server;
+#[cfg(test)]
+mod skydns_local;
 mod tcp;
 mod udp;
 

@@ -204,4 +204,4 @@ fn sent<E>(written: Result<(), E>) -> Reply {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;
