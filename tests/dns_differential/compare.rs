@@ -34,13 +34,16 @@ pub fn judge(world: &World, case: &Case, pair: &mut Pair) -> Verdict {
     let mut case = case.clone();
     let mut differences = Vec::new();
     if case.coredns.truncated || case.ours.truncated {
-        if case.coredns.truncated != case.ours.truncated {
-            differences.push(who_cut(&case));
-        }
-        let cut = case.ours.clone();
-        case = pair.ask(&Question { way: Way::Tcp, ..case.question });
-        if let Err(why) = is_cut_well(&cut, &case.ours) {
+        let cut = case;
+        case = pair.ask(&Question { way: Way::Tcp, ..cut.question.clone() });
+        if let Err(why) = is_cut_well(&cut.ours, &case.ours) {
             return Verdict::Wrong(why, case.into());
+        }
+        if cut.coredns.truncated != cut.ours.truncated {
+            let Some(why) = why_cut(&cut, &case) else {
+                return Verdict::Wrong("only one of the answers is cut".into(), cut.into());
+            };
+            differences.push(why);
         }
         // Both answers are whole now, and only one of them had EDNS's record.
         case.coredns.edns = case.ours.edns;
@@ -85,10 +88,15 @@ fn is_sound(question: &Question, said: &Said) -> Result<(), String> {
     }
 }
 
-fn who_cut(case: &Case) -> Difference {
-    match case.question.way {
-        Way::Edns(size) if size > LARGEST => Difference::AtMost1232,
-        _ => Difference::WhereItIsCut,
+/// Why only one of two answers was cut, by the whole ones; `None`: there is no reason.
+fn why_cut(cut: &Case, whole: &Case) -> Option<Difference> {
+    let records = |said: &Said| said.answer.len() + said.additional.len();
+    match cut.question.way {
+        Way::Edns(size) if size > LARGEST && cut.ours.truncated => Some(Difference::AtMost1232),
+        _ if cut.coredns.truncated && records(&whole.coredns) > records(&whole.ours) => {
+            Some(Difference::Twice)
+        }
+        _ => None,
     }
 }
 
@@ -125,11 +133,18 @@ fn mask_serials(case: &mut Case) {
 fn round_ttls(case: &mut Case) {
     let Case { coredns, ours, .. } = case;
     for (theirs, ours) in sections(coredns, ours) {
-        for (row, other) in ours.iter_mut().zip(theirs.iter()) {
-            if row.ttl.abs_diff(other.ttl) <= ROUNDING {
-                row.ttl = other.ttl;
+        for row in ours.iter_mut() {
+            let is_near = |other: &&Row| {
+                let rounded = Row { ttl: other.ttl, ..row.clone() };
+                rounded == **other && row.ttl.abs_diff(other.ttl) <= ROUNDING
+            };
+            if let Some(near) =
+                theirs.iter().filter(is_near).min_by_key(|other| row.ttl.abs_diff(other.ttl))
+            {
+                row.ttl = near.ttl;
             }
         }
+        ours.sort();
     }
 }
 

@@ -32,7 +32,7 @@ use support::wire::{Asker, Question};
 use worlds::{DOMAIN, PREFIX, World};
 
 /// How many worlds there are, and questions about each.
-const WORLDS: u64 = 40;
+const WORLDS: u64 = 30;
 const QUESTIONS: usize = 200;
 
 /// This many mismatches are told in full.

@@ -166,9 +166,6 @@ impl Maker<'_> {
         }
         // Not of HighHock's own making, but rules all the same.
         if self.chance(0.05) {
-            value.insert("mail".into(), Value::from(true));
-        }
-        if self.chance(0.05) {
             let strip = self.one_of(&[1, 2, 9]);
             value.insert("targetstrip".into(), Value::from(strip));
         }
