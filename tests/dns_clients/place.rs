@@ -2,7 +2,7 @@
 //! the server's thread enters.
 
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -16,7 +16,8 @@ use super::support::TempDir;
 use super::support::docker::{Container, docker};
 
 /// What the programs in the place look names up by: its own server, and nobody else.
-const RESOLV_CONF: &str = "nameserver 127.0.0.1\nsearch skydns.local\noptions timeout:5 attempts:2\n";
+const RESOLV_CONF: &str =
+    "nameserver 127.0.0.1\nsearch skydns.local\noptions timeout:5 attempts:2\n";
 const NSSWITCH_CONF: &str = "hosts: files dns\n";
 
 /// The container whose network it is, and the server in that.
@@ -30,7 +31,9 @@ pub struct Place {
 impl Place {
     /// With a server on port 53 of all its addresses, and no records yet.
     pub fn new() -> Self {
-        let container = Container::run(&[], &[]);
+        // glibc asks for no IPv6 address where it has none itself.
+        let with_ipv6 = ["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"];
+        let container = Container::run(&with_ipv6, &[]);
         let zone = Zone::new();
         let server = serve(pid(&container), zone.clone());
         let etc = TempDir::new();
@@ -45,9 +48,9 @@ impl Place {
         self.zone.put(&key, value, None).unwrap();
     }
 
-    /// Where other containers reach it.
-    pub fn address(&self) -> IpAddr {
-        address_of(&self.container)
+    /// The container whose network it is.
+    pub fn container(&self) -> &Container {
+        &self.container
     }
 
     /// Runs a program of this machine in it: its network, and the resolver's files.
@@ -103,11 +106,10 @@ impl Said {
     }
 }
 
-/// A container's address in its first network.
-pub fn address_of(container: &Container) -> IpAddr {
-    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
-    let shown = docker(&["inspect", "--format", format, container.id()]);
-    shown.split(' ').next().unwrap().parse().unwrap()
+/// A container's address in a network.
+pub fn address_in(network: &str, container: &Container) -> IpAddr {
+    let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+    docker(&["inspect", "--format", &format, container.id()]).parse().unwrap()
 }
 
 fn pid(container: &Container) -> String {
@@ -121,7 +123,10 @@ fn serve(pid: String, zone: Zone) -> DnsServer {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
             .expect("a container's network, which takes root");
         let settings = DnsSettings {
-            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53))],
+            listen: vec![
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)),
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, 53)),
+            ],
             forward: Vec::new(),
             domain: DomainName::parse("skydns.local").unwrap(),
             prefix: "skydns".to_owned(),
