@@ -109,13 +109,14 @@ fn request(question: &Question, query: Query) -> DnsRequest {
 }
 
 async fn ask_one(server: SocketAddr, request: DnsRequest) -> Result<DnsResponse, NetError> {
+    // Held to the end: what it runs in the background ends with its last handle.
     let provider = TokioRuntimeProvider::default();
     let udp = UdpClientStream::builder(server, provider.clone()).with_timeout(Some(ONE_SERVER));
     let response = first(&udp.exchange(), request.clone()).await?;
     if !response.metadata.truncation {
         return Ok(response);
     }
-    let tcp = TcpClientStream::exchange(server, None, ONE_SERVER, None, provider).await?;
+    let tcp = TcpClientStream::exchange(server, None, ONE_SERVER, None, provider.clone()).await?;
     first(&tcp, request).await
 }
 
