@@ -29,6 +29,10 @@ const OUT: usize = 256;
 /// How many names outside the domain are asked for to make one answer whole.
 const NAMES: usize = 8;
 
+/// The answers that say that another server may do better.
+const FAILED: [ResponseCode; 3] =
+    [ResponseCode::ServFail, ResponseCode::NotImp, ResponseCode::Refused];
+
 /// The servers that know other domains.
 pub(super) struct Forwarder {
     servers: Vec<SocketAddr>,
@@ -78,19 +82,16 @@ impl Forwarder {
 
     async fn response(&self, question: &Question, query: Query) -> Option<DnsResponse> {
         let _room = self.room.try_acquire().ok()?;
-        let mut last = None;
         for server in &self.servers {
             let request = request(question, query.clone());
-            let Ok(Ok(response)) = timeout(ONE_SERVER, ask_one(*server, request)).await else {
-                continue;
-            };
-            let refuses = [ResponseCode::ServFail, ResponseCode::NotImp, ResponseCode::Refused];
-            if !refuses.contains(&response.metadata.response_code) {
+            let asked = timeout(ONE_SERVER, ask_one(*server, request)).await;
+            if let Ok(Ok(response)) = asked
+                && !FAILED.contains(&response.metadata.response_code)
+            {
                 return Some(response);
             }
-            last = Some(response);
         }
-        last.filter(|response| response.metadata.response_code == ResponseCode::NotImp)
+        None
     }
 }
 
