@@ -7,13 +7,14 @@ mod upstream;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ask::{ask_tcp, ask_udp, packet, question, server, server_with};
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use highhock::standalone::{DnsError, DnsServer, Ends, Zone};
 use highhock_actors::RecordKey;
+use tokio::time::Instant;
 
 const HTTPD: &[(&str, &str)] = &[("httpd", r#"{"host":"10.0.0.1","port":80}"#)];
 
@@ -45,10 +46,10 @@ fn what_is_put_and_taken_away_is_answered_at_once() {
     let code = |message: Message| message.metadata.response_code;
     assert_eq!(code(ask_udp(only(&server), &asked)), ResponseCode::NXDomain);
 
-    let ends = Ends::at(tokio::time::Instant::now() + Duration::from_secs(3600));
+    let ends = Ends::at(Instant::now() + Duration::from_secs(3600));
     zone.put(&key, r#"{"host":"10.0.0.1"}"#, Some(ends.clone())).unwrap();
     assert_eq!(data(&ask_udp(only(&server), &asked)), ["10.0.0.1"]);
-    ends.move_to(tokio::time::Instant::now());
+    ends.move_to(Instant::now());
     assert_eq!(code(ask_udp(only(&server), &asked)), ResponseCode::NXDomain);
 
     zone.put(&key, r#"{"host":"10.0.0.1"}"#, None).unwrap();
