@@ -68,7 +68,7 @@ fn measure() {
         Row::new("CoreDNS, cache", caching.port()),
         Row::new("HighHock", ours.address.port()),
     ];
-    let (rounds, seconds) = (number("ROUNDS", 7), number("SECONDS", 3));
+    let (rounds, seconds) = (number("ROUNDS", 9), number("SECONDS", 2));
     for round in 0..=rounds {
         for row in &mut rows {
             let run = |verbose| run(&dnsperf, row.port, &questions, seconds, verbose, &folder.0);

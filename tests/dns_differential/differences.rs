@@ -21,11 +21,12 @@ pub enum Difference {
     Backslash,
     Twice,
     Mail,
+    NoRecord,
 }
 
 impl Difference {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Any,
         Self::AtMost1232,
         Self::NamesAbove,
@@ -34,6 +35,7 @@ impl Difference {
         Self::Backslash,
         Self::Twice,
         Self::Mail,
+        Self::NoRecord,
     ];
 
     /// What it is, and why it is so.
@@ -60,6 +62,10 @@ impl Difference {
             }
             Self::Backslash => "a backslash in a text is told; CoreDNS takes it for an escape",
             Self::Mail => "MX is never answered: HighHock writes no such records",
+            Self::NoRecord => {
+                "a value that is no record is left out, and its neighbours are answered; CoreDNS \
+                 fails for all names above it"
+            }
             Self::Twice => {
                 "a record is told once, with the TTL that was met first (RFC 2181); where aliases \
                  meet, CoreDNS tells it again, with another TTL or until there is no more room"
@@ -80,6 +86,10 @@ pub fn named(world: &World, case: &Case, pair: &mut Pair) -> Option<Difference> 
         Difference::Reverse => is_reverse(world, case),
         Difference::Backslash => is_backslash(case),
         Difference::Twice => is_twice(case),
+        Difference::NoRecord => {
+            let codes = (case.coredns.code.as_str(), case.ours.code.as_str());
+            world.spoilt.is_some() && matches!(codes, ("ServFail", "NoError" | "NXDomain"))
+        }
         Difference::Mail => is_mail(case),
         // Found where the answers' lengths are looked at.
         Difference::AtMost1232 => false,

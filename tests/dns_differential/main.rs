@@ -29,7 +29,7 @@ use differences::Difference;
 use support::dns::{CoreDns, CoreDnsOptions};
 use support::etcd::{Etcd, Release};
 use support::wire::{Asker, Question};
-use worlds::{DOMAIN, PREFIX, World};
+use worlds::{DOMAIN, PREFIX, SPOILT, World};
 
 /// How many worlds there are, and questions about each.
 const WORLDS: u64 = 30;
@@ -111,6 +111,10 @@ impl Pair {
             put.unwrap_or_else(|error| panic!("{key} {value}: {error}"));
             self.filled.push(key);
         }
+        if let Some(key) = &world.spoilt {
+            v3.put(&format!("/{key}"), SPOILT, lease);
+            self.zone.put(&RecordKey::from_path(key), SPOILT, ends).unwrap_err();
+        }
     }
 
     fn ask(&mut self, question: &Question) -> Case {
@@ -174,6 +178,7 @@ fn tell(why: &str, seed: u64, world: &World, case: &Case) -> String {
     }
     let Case { question, coredns, ours } = case;
     let (name, kind) = (question.name(), question.kind);
+    world.spoilt.iter().for_each(|key| writeln!(text, "  {key} {SPOILT}").unwrap());
     writeln!(text, "{name} {kind} {:?} by {:?}", question.class, question.way).unwrap();
     writeln!(text, "CoreDNS: {coredns:#?}\nHighHock: {ours:#?}").unwrap();
     text

@@ -21,10 +21,15 @@ const ADDRESSES6: [&str; 4] = ["fd00::1", "fd00::2", "2001:db8::a:b", "::ffff:10
 
 const NAMES_ELSEWHERE: [&str; 3] = ["www.example.com", "example.com", "Host.Example.org"];
 
+/// What is no record.
+pub const SPOILT: &str = r#"{"host":"#;
+
 /// What is in the store, and what hangs on a lease there.
 pub struct World {
     /// A value by its key, without a leading slash.
     pub records: BTreeMap<String, String>,
+    /// A key at which there is what is no record.
+    pub spoilt: Option<String>,
     /// Seconds that all of the records have left; `None`: they stay for ever.
     pub lease: Option<u64>,
 }
@@ -46,8 +51,9 @@ impl World {
         if maker.names_as_hosts == 0.0 && maker.chance(0.3) {
             records.insert(key("web/home"), json!({ "host": DOMAIN, "port": 80 }).to_string());
         }
+        let spoilt = maker.chance(0.15).then(|| key("spoilt/one"));
         let lease = maker.chance(0.3).then(|| [20, 45, 3600][maker.rng.usize(..3)]);
-        Self { records, lease }
+        Self { records, spoilt, lease }
     }
 
     /// The names that the keys stand for, without the domain.
