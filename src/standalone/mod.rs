@@ -5,6 +5,6 @@ mod ends;
 mod published;
 mod zone;
 
-pub use dns::{CODES, Counts, DnsCounts, DnsError, DnsServer, DnsSettings};
+pub use dns::{CODES, Counts, DnsCounts, DnsError, DnsPackets, DnsServer, DnsSettings};
 pub use ends::Ends;
 pub use zone::Zone;

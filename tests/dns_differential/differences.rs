@@ -20,11 +20,12 @@ pub enum Difference {
     Reverse,
     Backslash,
     Twice,
+    Mail,
 }
 
 impl Difference {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Any,
         Self::AtMost1232,
         Self::NamesAbove,
@@ -32,6 +33,7 @@ impl Difference {
         Self::Reverse,
         Self::Backslash,
         Self::Twice,
+        Self::Mail,
     ];
 
     /// What it is, and why it is so.
@@ -57,6 +59,7 @@ impl Difference {
                  they lie outside its zone"
             }
             Self::Backslash => "a backslash in a text is told; CoreDNS takes it for an escape",
+            Self::Mail => "MX is never answered: HighHock writes no such records",
             Self::Twice => {
                 "a record is told once, with the TTL that was met first (RFC 2181); where aliases \
                  meet, CoreDNS tells it again, with another TTL or until there is no more room"
@@ -77,6 +80,7 @@ pub fn named(world: &World, case: &Case, pair: &mut Pair) -> Option<Difference> 
         Difference::Reverse => is_reverse(world, case),
         Difference::Backslash => is_backslash(case),
         Difference::Twice => is_twice(case),
+        Difference::Mail => is_mail(case),
         // Found where the answers' lengths are looked at.
         Difference::AtMost1232 => false,
     })
@@ -129,6 +133,16 @@ fn is_reverse(world: &World, case: &Case) -> bool {
         && ours.answer.iter().all(is_pointer)
         && !names.is_empty()
         && said == names
+}
+
+/// A name without MX records, where CoreDNS has some.
+fn is_mail(case: &Case) -> bool {
+    let Case { question, coredns, ours } = case;
+    question.kind == RecordType::MX
+        && coredns.answer.iter().any(|row| row.kind == "MX")
+        && ours.code == "NoError"
+        && ours.answer.is_empty()
+        && matches!(&ours.authority[..], [row] if row.kind == "SOA")
 }
 
 /// All is the same but for the backslashes.

@@ -42,6 +42,10 @@ impl World {
             maker.add_replicas(&mut records);
         }
         maker.add_special(&mut records);
+        // With many aliases, each leads to all of them again, more than HighHock follows.
+        if maker.names_as_hosts == 0.0 && maker.chance(0.3) {
+            records.insert(key("web/home"), json!({ "host": DOMAIN, "port": 80 }).to_string());
+        }
         let lease = maker.chance(0.3).then(|| [20, 45, 3600][maker.rng.usize(..3)]);
         Self { records, lease }
     }
@@ -166,6 +170,9 @@ impl Maker<'_> {
         }
         // Not of HighHock's own making, but rules all the same.
         if self.chance(0.05) {
+            value.insert("mail".into(), Value::from(true));
+        }
+        if self.chance(0.05) {
             let strip = self.one_of(&[1, 2, 9]);
             value.insert("targetstrip".into(), Value::from(strip));
         }
@@ -196,7 +203,6 @@ impl Maker<'_> {
         match self.rng.u8(..10) {
             0 => name.to_uppercase(),
             1 => name + ".",
-            2 => DOMAIN.to_owned(),
             _ => name,
         }
     }

@@ -43,6 +43,7 @@ mod frame;
 mod limit;
 mod listen;
 mod lookup;
+mod packets;
 mod question;
 mod respond;
 mod server;
@@ -52,4 +53,5 @@ mod tcp;
 mod udp;
 
 pub use counts::{CODES, Counts, DnsCounts};
+pub use packets::DnsPackets;
 pub use server::{DnsError, DnsServer, DnsSettings};
