@@ -1,11 +1,11 @@
 //! The DNS server of standalone: what CoreDNS's `etcd` plugin would answer of the same
 //! records, without etcd and without CoreDNS.
 //!
-//! From the outside in: [`server`] runs it, [`listen`] binds its sockets, [`udp`] and
-//! [`tcp`] read and write them; [`respond`] makes an answer of a packet, for which
-//! [`question`] reads it and [`frame`] writes it; [`answer`] and [`chain`] find an
-//! answer's records, [`lookup`] what is published at a name, [`domain`] the key that a
-//! name stands for. [`forward`] asks other servers, [`limit`] keeps strangers small.
+//! From the outside in: `server` runs it, `listen` binds its sockets, `udp` and
+//! `tcp` read and write them; `respond` makes an answer of a packet, for which
+//! `question` reads it and `frame` writes it; `answer` and `chain` find an
+//! answer's records, `lookup` what is published at a name, `domain` the key that a
+//! name stands for. `forward` asks other servers, `limit` keeps strangers small.
 //!
 //! # What differs from CoreDNS 1.15, and why
 //!
