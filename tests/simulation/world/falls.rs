@@ -23,7 +23,7 @@ thread_local! {
 /// break a run.
 pub fn quieten() {
     std::panic::set_hook(Box::new(|panic| {
-        if panic.payload_as_str() != Some(ASKED_FOR) {
+        if panic.payload().downcast_ref::<&str>() != Some(&ASKED_FOR) {
             eprintln!("{panic}");
             UNASKED.set(true);
         }
