@@ -12,10 +12,8 @@ use url::Url;
 /// Why a text is no value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// It never is. With what is wrong in particular, where that helps.
+    /// With what is wrong in particular, where that helps.
     Unfit(Option<String>),
-    /// A later version takes it.
-    NotAvailable,
 }
 
 impl Rejection {
@@ -55,6 +53,15 @@ impl Cloud {
             Self::DigitalOcean => "digitalocean",
         }
     }
+}
+
+/// Where records are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In etcd.
+    Etcd,
+    /// In this process, which answers DNS from them.
+    Standalone,
 }
 
 /// Which of etcd's APIs is spoken.
