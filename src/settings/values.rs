@@ -64,6 +64,16 @@ pub enum StoreKind {
     Standalone,
 }
 
+impl StoreKind {
+    /// Who has to answer before anything can be published.
+    pub fn whom_to_ask(self) -> &'static str {
+        match self {
+            Self::Etcd => "docker and etcd",
+            Self::Standalone => "docker",
+        }
+    }
+}
+
 /// Which of etcd's APIs is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EtcdApi {

@@ -3,5 +3,5 @@
 mod counts;
 mod server;
 
-pub use counts::{Counts, DnsCounts};
+pub use counts::{CODES, Counts, DnsCounts};
 pub use server::{DnsError, DnsServer, DnsSettings};
