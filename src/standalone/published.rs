@@ -28,7 +28,6 @@ struct Value {
     priority: Option<i64>,
     weight: Option<i64>,
     text: Option<String>,
-    mail: Option<bool>,
     ttl: Option<u32>,
     targetstrip: Option<usize>,
     group: Option<String>,
@@ -58,7 +57,7 @@ pub(super) struct Published {
     pub(super) alias: Option<Name>,
     /// The name that its own key spells.
     pub(super) name: Name,
-    /// What an SRV, MX or NS record of it names: its host's name, else its own, as
+    /// What an SRV or NS record of it names: its host's name, else its own, as
     /// many labels of it taken off as the record says.
     pub(super) target: Name,
     /// SRV port; -1: none, so that no SRV record is made of it.
@@ -69,8 +68,6 @@ pub(super) struct Published {
     pub(super) weight: i64,
     /// The text of a TXT record, or empty.
     pub(super) text: String,
-    /// Whether it is an MX record.
-    pub(super) mail: bool,
     /// The group, or empty.
     pub(super) group: String,
     ttl: u32,
@@ -102,7 +99,6 @@ impl Published {
             priority: read.priority.filter(|it| *it != 0).unwrap_or(DEFAULT_PRIORITY),
             weight: read.weight.unwrap_or(0),
             text: read.text.unwrap_or_default(),
-            mail: read.mail.unwrap_or(false),
             group: read.group.unwrap_or_default(),
             ttl: read.ttl.unwrap_or(0),
             ends,
@@ -157,7 +153,7 @@ fn name_of_host(host: &str) -> Result<Name, String> {
 
 /// The name without its first labels; the whole of it where none would be left.
 fn stripped(name: &Name, labels: usize) -> Name {
-    let all = usize::from(name.num_labels());
+    let all = name.iter().len();
     if labels == 0 || labels >= all { name.clone() } else { name.trim_to(all - labels) }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hickory_proto::op::ResponseCode;
+
 /// The names of the answers' codes that are counted one by one, in the order of
 /// [`DnsCounts::answers`].
 pub const CODES: [&str; 8] =
@@ -51,6 +53,23 @@ impl Counts {
             forwarded: read(&self.0.forwarded),
             limited: read(&self.0.limited),
             dropped: read(&self.0.dropped),
+        }
+    }
+
+    /// Counts an answer with this code.
+    pub(super) fn count_answer(&self, code: ResponseCode) {
+        let index = match code {
+            ResponseCode::NoError => 0,
+            ResponseCode::FormErr => 1,
+            ResponseCode::ServFail => 2,
+            ResponseCode::NXDomain => 3,
+            ResponseCode::NotImp => 4,
+            ResponseCode::Refused => 5,
+            ResponseCode::BADVERS | ResponseCode::BADSIG => 6,
+            _ => 7,
+        };
+        if let Some(counter) = self.0.answers.get(index) {
+            counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
