@@ -17,6 +17,7 @@ use highhock::run::{Beginning, Ended, Life, run};
 use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
 use highhock::settle::{NotSettled, ask_engine, ask_store, assume_etcd, docker, rules};
 use highhock::signals::Signals;
+use highhock::standalone::DnsError;
 use highhock::systemd::Supervisor;
 use highhock::{exit, explain, logging, mailboxes, records, status};
 use highhock_actors::preview::{Preview, preview};
@@ -95,8 +96,13 @@ async fn run_daemon(life: &Rc<Life>, signals: io::Result<Signals>) -> ExitCode {
     match run(life, reloads, asked_to_stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(
-            ended
-            @ (Ended::NotSettled(NotSettled::Cluster(_)) | Ended::Docker(_) | Ended::Token(_)),
+            ended @ (Ended::NotSettled(NotSettled::Cluster(_))
+            | Ended::Docker(_)
+            | Ended::Token(_)
+            // What no other moment mends.
+            | Ended::Dns(
+                DnsError::NotAllowed(_) | DnsError::ForwardsToItself(_) | DnsError::Domain(_),
+            )),
         ) => fail(exit::CONFIG, &ended),
         Err(ended @ (Ended::NotSettled(_) | Ended::Dns(_))) => fail(exit::UNAVAILABLE, &ended),
         Err(ended @ Ended::Exhausted(_)) => fail(exit::SOFTWARE, &ended),
