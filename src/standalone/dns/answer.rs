@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hickory_proto::op::ResponseCode;
@@ -86,7 +87,7 @@ pub(super) fn answer(names: &Names, name: &Name, kind: RecordType) -> Answer {
 /// The names that an address is published under; `None`: it is not published.
 pub(super) fn names_of_address(names: &Names, name: &Name, address: IpAddr) -> Option<Answer> {
     let found = names.zone.of_address(address, NAMES_OF_AN_ADDRESS);
-    let pointer = |published: &std::sync::Arc<Published>| {
+    let pointer = |published: &Arc<Published>| {
         let data = RData::PTR(PTR(published.name.clone()));
         Record::from_rdata(name.clone(), published.ttl(), data)
     };
@@ -255,4 +256,4 @@ pub(super) fn text_record(name: &Name, ttl: u32, text: &str) -> Record {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -55,15 +55,13 @@ impl<'a> Chain<'a> {
             (HashSet::new(), HashSet::new(), HashSet::new());
         for published in &found {
             match published.sort() {
-                Sort::Address(address) if self.asks_for(address.is_ipv4()) => {
-                    if addresses.insert(address) {
-                        records.push(address_record(name, published.ttl(), address));
-                    }
+                Sort::Address(address)
+                    if self.asks_for(address.is_ipv4()) && addresses.insert(address) =>
+                {
+                    records.push(address_record(name, published.ttl(), address));
                 }
-                Sort::Text if self.kind == RecordType::TXT => {
-                    if texts.insert(&published.text) {
-                        records.push(text_record(name, published.ttl(), &published.text));
-                    }
+                Sort::Text if self.kind == RecordType::TXT && texts.insert(&published.text) => {
+                    records.push(text_record(name, published.ttl(), &published.text));
                 }
                 Sort::Alias(alias) if aliases.insert(alias) => {
                     let ttl = published.ttl();

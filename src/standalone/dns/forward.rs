@@ -29,6 +29,10 @@ const OUT: usize = 256;
 /// How many names outside the domain are asked for to make one answer whole.
 const NAMES: usize = 8;
 
+/// The answers that say that another server may do better.
+const FAILED: [ResponseCode; 3] =
+    [ResponseCode::ServFail, ResponseCode::NotImp, ResponseCode::Refused];
+
 /// The servers that know other domains.
 pub(super) struct Forwarder {
     servers: Vec<SocketAddr>,
@@ -78,19 +82,16 @@ impl Forwarder {
 
     async fn response(&self, question: &Question, query: Query) -> Option<DnsResponse> {
         let _room = self.room.try_acquire().ok()?;
-        let mut last = None;
         for server in &self.servers {
             let request = request(question, query.clone());
-            let Ok(Ok(response)) = timeout(ONE_SERVER, ask_one(*server, request)).await else {
-                continue;
-            };
-            let refuses = [ResponseCode::ServFail, ResponseCode::NotImp, ResponseCode::Refused];
-            if !refuses.contains(&response.metadata.response_code) {
+            let asked = timeout(ONE_SERVER, ask_one(*server, request)).await;
+            if let Ok(Ok(response)) = asked
+                && !FAILED.contains(&response.metadata.response_code)
+            {
                 return Some(response);
             }
-            last = Some(response);
         }
-        last.filter(|response| response.metadata.response_code == ResponseCode::NotImp)
+        None
     }
 }
 
@@ -109,13 +110,14 @@ fn request(question: &Question, query: Query) -> DnsRequest {
 }
 
 async fn ask_one(server: SocketAddr, request: DnsRequest) -> Result<DnsResponse, NetError> {
+    // Held to the end: what it runs in the background ends with its last handle.
     let provider = TokioRuntimeProvider::default();
     let udp = UdpClientStream::builder(server, provider.clone()).with_timeout(Some(ONE_SERVER));
     let response = first(&udp.exchange(), request.clone()).await?;
     if !response.metadata.truncation {
         return Ok(response);
     }
-    let tcp = TcpClientStream::exchange(server, None, ONE_SERVER, None, provider).await?;
+    let tcp = TcpClientStream::exchange(server, None, ONE_SERVER, None, provider.clone()).await?;
     first(&tcp, request).await
 }
 

@@ -4,7 +4,7 @@ use hickory_proto::ProtoError;
 use hickory_proto::op::{
     Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode, emit_message_parts,
 };
-use hickory_proto::rr::Record;
+use hickory_proto::rr::{Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 
 use super::answer::Answer;
@@ -59,6 +59,9 @@ pub(super) fn write(
         None,
         &mut encoder,
     )?;
+    // Of a record that didn't fit, the beginning is still there.
+    let end = encoder.offset();
+    bytes.truncate(end);
     if let Some(dnssec) = question.edns {
         add_edns(bytes, answer.code, dnssec);
     }
@@ -99,7 +102,6 @@ fn add_edns(bytes: &mut Vec<u8>, code: ResponseCode, dnssec: bool) {
 /// so that those who take the first don't all take the same. Aliases stay in front,
 /// in their order, as some resolvers want them.
 pub(super) fn rotate(records: &mut [Record], turn: usize) {
-    use hickory_proto::rr::RecordType;
     if records.len() < 2 {
         return;
     }

@@ -118,25 +118,17 @@ fn of_the_group(found: Vec<Arc<Published>>) -> Vec<Arc<Published>> {
 
 #[cfg(test)]
 mod tests {
-    use highhock_actors::RecordKey;
-    use highhock_actors::service::DomainName;
-
     use super::*;
+    use crate::standalone::dns::skydns_local::{self, name};
 
-    /// Records by what follows the domain's key, with their group.
+    /// Records by their path, with their group.
     fn names(records: &[(&str, &str)]) -> Names {
-        let zone = Zone::new();
-        for (path, group) in records {
-            let key = RecordKey::from_path(&format!("skydns/local/skydns/{path}"));
-            let value = format!(r#"{{"host":"10.0.0.1","group":"{group}"}}"#);
-            zone.put(&key, &value, None).expect("a record");
-        }
-        let name = DomainName::parse("skydns.local").expect("a domain");
-        Names { zone, domain: Domain::new(&name, "skydns").expect("a domain") }
-    }
-
-    fn name(text: &str) -> Name {
-        Name::from_ascii(format!("{text}.skydns.local.")).expect("a name")
+        let valued = records
+            .iter()
+            .map(|(path, group)| (*path, format!(r#"{{"host":"10.0.0.1","group":"{group}"}}"#)));
+        let valued = valued.collect::<Vec<_>>();
+        let records = valued.iter().map(|(path, value)| (*path, value.as_str()));
+        skydns_local::names(&records.collect::<Vec<_>>())
     }
 
     fn found(names: &Names, text: &str) -> Vec<String> {

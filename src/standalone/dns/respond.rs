@@ -1,10 +1,12 @@
 //! From a packet to its answer.
 
 use std::net::IpAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hickory_proto::op::ResponseCode;
-use slog::Logger;
+use hickory_proto::rr::RecordType;
+use slog::{Logger, error};
 
 use super::answer::{Answer, answer, names_of_address};
 use super::counts::Counts;
@@ -56,7 +58,26 @@ impl Responder {
     }
 
     /// Works on a packet; an answer is written in place of what `bytes` holds.
+    ///
+    /// Should a packet be found one day that makes it panic, it is that packet that is
+    /// lost, and not the thread.
     pub(super) fn respond(
+        &self,
+        packet: &[u8],
+        source: IpAddr,
+        transport: Transport,
+        bytes: &mut Vec<u8>,
+    ) -> Reply {
+        let work = || self.respond_to(packet, source, transport, bytes);
+        panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+            error!(self.log, "a packet made the DNS server panic";
+                "source" => %source, "bytes" => packet.len());
+            self.counts.count(|counters| &counters.dropped);
+            Reply::Silence
+        })
+    }
+
+    fn respond_to(
         &self,
         packet: &[u8],
         source: IpAddr,
@@ -136,7 +157,7 @@ impl Responder {
         if self.names.domain.holds(name) {
             return Some(answer(&self.names, name, kind));
         }
-        if kind != hickory_proto::rr::RecordType::PTR {
+        if kind != RecordType::PTR {
             return None;
         }
         let network = name.parse_arpa_name().ok()?;
@@ -204,4 +225,4 @@ fn sent<E>(written: Result<(), E>) -> Reply {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;
