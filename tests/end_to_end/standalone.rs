@@ -135,17 +135,19 @@ fn a_reload_takes_no_answer_away() {
             }
             (missing, asked_for)
         });
-        for config in [
+        let configs = [
             r#"{"docker": {"poll": 5}, "etcd": {"ttl": 30, "url": "http://10.255.255.1:1/"}}"#,
             r#"{"etcd": {"ttl": 90}, "skydns": {"ttl": 300}}"#,
             r#"{"discovery": {"methods": ["label", "env"]}, "etcd": {"onExit": "remove"}}"#,
             "{}",
-        ] {
+        ];
+        for config in configs.iter().cycle().take(5 * configs.len()) {
             daemon.reloads(config);
         }
         done.store(true, Ordering::Relaxed);
         let (missing, asked_for) = missing.join().unwrap();
         assert_eq!(missing, 0, "of {asked_for} answers");
+        assert!(asked_for > configs.len(), "{asked_for} answers");
     });
     is_answered(port, &name, &[&container]);
 
