@@ -101,6 +101,7 @@ packages_of() {
     etcd) say etcd-server ;;
     etcdctl) say etcd-client ;;
     ip) say iproute2 ;;
+    kdig) say knot-dnsutils ;;
     podman) say "podman $(package_or_older netavark containernetworking-plugins)" ;;
     promtool) say prometheus ;;
     systemd-analyze) say systemd ;;
@@ -130,6 +131,7 @@ purpose_of() {
     etcdctl) say "etcd's health check in the Compose file" ;;
     fish | zsh) say "to try the completions for $1" ;;
     ip) say "to find and tidy up the host's network interfaces" ;;
+    kdig) say 'to ask for DNS records as another resolver does' ;;
     iptables) say "for Docker's published ports" ;;
     podman) say "the other engine that speaks Docker's API" ;;
     promtool) say 'to read metrics and alerts as Prometheus does' ;;

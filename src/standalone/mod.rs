@@ -7,7 +7,7 @@ mod store;
 mod table;
 mod zone;
 
-pub use dns::{CODES, Counts, DnsCounts, DnsError, DnsServer, DnsSettings};
+pub use dns::{CODES, Counts, DnsCounts, DnsError, DnsPackets, DnsServer, DnsSettings};
 pub use ends::Ends;
 pub use store::MemoryStore;
 pub use zone::Zone;

@@ -7,13 +7,14 @@ mod upstream;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ask::{ask_tcp, ask_udp, packet, question, server, server_with};
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use highhock::standalone::{DnsError, DnsServer, Ends, Zone};
 use highhock_actors::RecordKey;
+use tokio::time::Instant;
 
 const HTTPD: &[(&str, &str)] = &[("httpd", r#"{"host":"10.0.0.1","port":80}"#)];
 
@@ -45,10 +46,10 @@ fn what_is_put_and_taken_away_is_answered_at_once() {
     let code = |message: Message| message.metadata.response_code;
     assert_eq!(code(ask_udp(only(&server), &asked)), ResponseCode::NXDomain);
 
-    let ends = Ends::at(tokio::time::Instant::now() + Duration::from_secs(3600));
+    let ends = Ends::at(Instant::now() + Duration::from_secs(3600));
     zone.put(&key, r#"{"host":"10.0.0.1"}"#, Some(ends.clone())).unwrap();
     assert_eq!(data(&ask_udp(only(&server), &asked)), ["10.0.0.1"]);
-    ends.move_to(tokio::time::Instant::now());
+    ends.move_to(Instant::now());
     assert_eq!(code(ask_udp(only(&server), &asked)), ResponseCode::NXDomain);
 
     zone.put(&key, r#"{"host":"10.0.0.1"}"#, None).unwrap();
@@ -144,17 +145,17 @@ fn rubbish_neither_stops_the_server_nor_is_it_answered() {
 fn connections_are_bounded_and_their_places_come_free() {
     let server = server(HTTPD);
     let open = (0..300).map(|_| TcpStream::connect(only(&server)).unwrap()).collect::<Vec<_>>();
-    // The last of them was closed by the server, the first was not.
+    // The first of them was closed by the server for those that came later.
     let closed = |mut stream: &TcpStream| {
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_))
     };
-    assert!(closed(open.last().unwrap()));
-    let mut first = open.first().unwrap();
+    assert!(closed(open.first().unwrap()));
+    let mut last = open.last().unwrap();
     let packet = packet(&question("httpd.skydns.local.", RecordType::A));
-    first.write_all(&u16::try_from(packet.len()).unwrap().to_be_bytes()).unwrap();
-    first.write_all(&packet).unwrap();
-    assert_eq!(data(&ask::read_framed(&mut first)), ["10.0.0.1"]);
+    last.write_all(&u16::try_from(packet.len()).unwrap().to_be_bytes()).unwrap();
+    last.write_all(&packet).unwrap();
+    assert_eq!(data(&ask::read_framed(&mut last)), ["10.0.0.1"]);
 
     drop(open);
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -104,7 +104,17 @@ fn aliased(
     let mut chain = Chain::new(names, kind, Section::Answer);
     let records = chain.follow(name)?;
     answer.elsewhere = chain.elsewhere;
-    Ok(records)
+    let is_alias = |record: &Record| record.record_type() == RecordType::CNAME;
+    Ok(if records.iter().any(is_alias) { once(records) } else { records })
+}
+
+/// Each record once, as it was met first (RFC 2181, section 5.2): where aliases meet, the
+/// same record comes by each of them.
+fn once(mut records: Vec<Record>) -> Vec<Record> {
+    let mut seen = HashSet::with_capacity(records.len());
+    let is_new = |record: &Record| seen.insert((record.name.clone(), record.data.clone()));
+    records.retain(is_new);
+    records
 }
 
 /// SRV records: the weights shared out among equals in priority, and the addresses of
@@ -144,7 +154,11 @@ fn services(names: &Names, name: &Name, answer: &mut Answer) -> Result<Vec<Recor
             Sort::Text | Sort::Nothing => {}
         }
     }
-    Ok(records)
+    if looked_up.is_empty() {
+        return Ok(records);
+    }
+    answer.additionals = once(std::mem::take(&mut answer.additionals));
+    Ok(once(records))
 }
 
 /// Puts the addresses of an SRV record's target beside it. In the domain, as CoreDNS:

@@ -14,6 +14,9 @@ const TRIES: usize = 32;
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 128;
 
+/// The bytes of questions that may wait to be read: some thousands that come at once.
+const BURST: usize = 1 << 21;
+
 /// One address, bound for UDP and TCP.
 #[derive(Debug)]
 pub(super) struct Bound {
@@ -48,6 +51,8 @@ fn bind_both(mut address: SocketAddr) -> io::Result<Bound> {
     address.set_port(tcp.local_addr()?.port());
 
     let udp = socket(address, Type::DGRAM, Protocol::UDP)?;
+    // As much as the system admits, less than that is no reason not to begin.
+    let _ = udp.set_recv_buffer_size(BURST);
     udp.bind(&address.into())?;
     Ok(Bound { address, udp: udp.into(), tcp })
 }

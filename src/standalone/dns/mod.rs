@@ -1,11 +1,11 @@
 //! The DNS server of standalone: what CoreDNS's `etcd` plugin would answer of the same
 //! records, without etcd and without CoreDNS.
 //!
-//! From the outside in: [`server`] runs it, [`listen`] binds its sockets, [`udp`] and
-//! [`tcp`] read and write them; [`respond`] makes an answer of a packet, for which
-//! [`question`] reads it and [`frame`] writes it; [`answer`] and [`chain`] find an
-//! answer's records, [`lookup`] what is published at a name, [`domain`] the key that a
-//! name stands for. [`forward`] asks other servers, [`limit`] keeps strangers small.
+//! From the outside in: `server` runs it, `listen` binds its sockets, `udp` and
+//! `tcp` read and write them; `respond` makes an answer of a packet, for which
+//! `question` reads it and `frame` writes it; `answer` and `chain` find an
+//! answer's records, `lookup` what is published at a name, `domain` the key that a
+//! name stands for. `forward` asks other servers, `limit` keeps strangers small.
 //!
 //! # What differs from CoreDNS 1.15, and why
 //!
@@ -18,10 +18,11 @@
 //! - PTR of an address that is published gives the names that it is published under,
 //!   100 at most. CoreDNS answers for reverse zones that it is configured for, from
 //!   records of their own.
-//! - The same alias of several records is answered once, not once a record.
+//! - A record is answered once, with the TTL that was met first (RFC 2181, section
+//!   5.2); CoreDNS repeats an alias once a record, and what aliases meet at once an
+//!   alias.
 //! - UDP answers have at most 1232 bytes, whatever the client takes, so that they
-//!   pass every path without fragments; EDNS says so. Without records, an answer that
-//!   is cut has its OPT record, too.
+//!   pass every path without fragments; EDNS says so.
 //! - A value that is no record is no answer, and its neighbours are answered. CoreDNS
 //!   fails (SERVFAIL) for all names above it.
 //! - A name with a slash in it is not there. CoreDNS takes `a/b` for `b.a`.
@@ -29,6 +30,7 @@
 //!   like all others.
 //! - MX is never answered: HighHock writes no such records.
 //! - More than 1000 aliases are not followed for one question.
+//! - A backslash in a text is told; CoreDNS takes it for an escape.
 //! - A text of exactly 255 bytes, or a multiple, ends without an empty string.
 //! - Answers are turned round robin; CoreDNS has the plugin `loadbalance` for that.
 
@@ -41,6 +43,7 @@ mod frame;
 mod limit;
 mod listen;
 mod lookup;
+mod packets;
 mod question;
 mod respond;
 mod server;
@@ -50,4 +53,5 @@ mod tcp;
 mod udp;
 
 pub use counts::{CODES, Counts, DnsCounts};
+pub use packets::DnsPackets;
 pub use server::{DnsError, DnsServer, DnsSettings};

@@ -1,5 +1,6 @@
 //! Questions and answers over TCP.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,13 +8,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::question::Transport;
 use super::respond::{Reply, Responder};
 
-/// How many connections are open at a time; one beyond is closed at once.
+/// How many connections are open at a time. For one beyond, that which is open longest
+/// is closed: most end after one question, and those that wait keep nobody out.
 const CONNECTIONS: usize = 256;
 
 /// How long a connection may take for its next question, whole, or to take an
@@ -28,19 +30,26 @@ const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
 /// Answers all connections that come, until it is dropped.
 pub(super) async fn answer(listener: TcpListener, responder: Arc<Responder>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open = VecDeque::<AbortHandle>::with_capacity(CONNECTIONS);
     loop {
         let Ok((stream, source)) = listener.accept().await else {
             tokio::time::sleep(AFTER_FAILURE).await;
             continue;
         };
-        let Ok(place) = room.clone().try_acquire_owned() else { continue };
+        if open.len() == CONNECTIONS {
+            open.retain(|connection| !connection.is_finished());
+        }
+        if open.len() == CONNECTIONS
+            && let Some(longest) = open.pop_front()
+        {
+            longest.abort();
+        }
         let responder = responder.clone();
-        tokio::spawn(async move {
-            let _place = place;
+        let connection = tokio::spawn(async move {
             // How a connection ends is its client's affair.
             let _ = converse(stream, source, &responder).await;
         });
+        open.push_back(connection.abort_handle());
     }
 }
 
