@@ -93,6 +93,7 @@ packages_of() {
     certificates) say ca-certificates ;;
     chromedriver) package_or_older chromium-driver chromium-chromedriver ;;
     dig) package_or_older bind9-dnsutils dnsutils ;;
+    dnsmasq) say dnsmasq-base ;;
     # Newer releases keep the client in a package of its own.
     docker) package_or_older docker-cli docker.io ;;
     dockerd) say docker.io ;;
@@ -100,6 +101,7 @@ packages_of() {
     etcd) say etcd-server ;;
     etcdctl) say etcd-client ;;
     ip) say iproute2 ;;
+    kdig) say knot-dnsutils ;;
     podman) say "podman $(package_or_older netavark containernetworking-plugins)" ;;
     promtool) say prometheus ;;
     systemd-analyze) say systemd ;;
@@ -120,6 +122,7 @@ purpose_of() {
     certificates) say 'to trust the servers that cargo downloads from' ;;
     curl) say 'to ask Docker and etcd over HTTP' ;;
     dig) say 'to ask for DNS records' ;;
+    dnsmasq) say 'to ask a standalone HighHock as its neighbours do' ;;
     docker) say 'the Docker client' ;;
     docker-compose) say 'to make containers as Docker Compose does' ;;
     dockerd) say 'the Docker engine, as none answers' ;;
@@ -128,6 +131,7 @@ purpose_of() {
     etcdctl) say "etcd's health check in the Compose file" ;;
     fish | zsh) say "to try the completions for $1" ;;
     ip) say "to find and tidy up the host's network interfaces" ;;
+    kdig) say 'to ask for DNS records as another resolver does' ;;
     iptables) say "for Docker's published ports" ;;
     podman) say "the other engine that speaks Docker's API" ;;
     promtool) say 'to read metrics and alerts as Prometheus does' ;;

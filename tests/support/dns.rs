@@ -32,6 +32,8 @@ pub struct CoreDnsOptions {
     pub prefix: String,
     /// Whether answers are kept.
     pub cache: bool,
+    /// Whether it writes a line a question.
+    pub log: bool,
     /// More lines for the `etcd` block: `credentials`, `tls`.
     pub more: Vec<String>,
 }
@@ -44,16 +46,18 @@ impl CoreDnsOptions {
             endpoints: endpoints.to_vec(),
             prefix: "skydns".into(),
             cache: false,
+            log: true,
             more: Vec::new(),
         }
     }
 
     fn corefile(&self, port: u16) -> String {
-        let Self { zone, endpoints, prefix, cache, more } = self;
+        let Self { zone, endpoints, prefix, cache, log, more } = self;
         let cache = if *cache { "    cache\n" } else { "" };
+        let log = if *log { "    log\n" } else { "" };
         let more: String = more.iter().map(|line| format!("        {line}\n")).collect();
         format!(
-            "{zone}:{port} {{\n    bind 127.0.0.1\n    errors\n    log\n{cache}    etcd {{\n        \
+            "{zone}:{port} {{\n    bind 127.0.0.1\n    errors\n{log}{cache}    etcd {{\n        \
              path /{prefix}\n        endpoint {}\n{more}    }}\n}}\n",
             endpoints.join(" ")
         )

@@ -226,6 +226,15 @@ impl Container {
         docker(&[&["exec", &self.id], command].concat())
     }
 
+    /// Runs a command in it that may fail: whether it succeeded, and what it said.
+    pub fn tries(&self, command: &[&str]) -> (bool, String) {
+        let mut exec = Command::new("docker");
+        exec.args(["exec", &self.id]).args(command).stdin(Stdio::null());
+        let output = exec.output().unwrap();
+        let said = [&output.stdout[..], &output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).trim_end().to_owned())
+    }
+
     /// Removes it now.
     pub fn remove(self) {}
 }

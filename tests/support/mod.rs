@@ -19,6 +19,7 @@ pub mod relay;
 pub mod supervisor;
 pub mod tls_front;
 pub mod tools;
+pub mod wire;
 
 use std::future::Future;
 use std::net::TcpListener;

@@ -1,0 +1,50 @@
+//! Any bytes for the standalone DNS server: no panic, and never an answer to an answer,
+//! or one that is longer than may be.
+
+#![no_main]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
+
+use highhock::standalone::{DnsPackets, Zone};
+use highhock_actors::RecordKey;
+use highhock_actors::service::DomainName;
+use libfuzzer_sys::fuzz_target;
+
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Records of every sort, below `skydns.local`.
+const RECORDS: [(&str, &str); 8] = [
+    ("httpd", r#"{"host":"10.0.0.1","port":80,"ttl":60}"#),
+    ("six", r#"{"host":"fd00::1","port":80,"ttl":60}"#),
+    ("alias", r#"{"host":"httpd.skydns.local","port":80}"#),
+    ("away", r#"{"host":"www.example.com","port":80}"#),
+    ("round", r#"{"host":"about.skydns.local","port":80}"#),
+    ("about", r#"{"host":"round.skydns.local","port":80}"#),
+    ("told", r#"{"host":"here.skydns.local","text":"a text"}"#),
+    ("dns/ns", r#"{"host":"10.0.0.53"}"#),
+];
+
+static ANSWERS: LazyLock<DnsPackets> = LazyLock::new(|| {
+    let zone = Zone::new();
+    let put = |path: &str, value: &str| {
+        let key = RecordKey::from_path(&format!("skydns/local/skydns/{path}"));
+        zone.put(&key, value, None).expect("a record");
+    };
+    RECORDS.into_iter().for_each(|(path, value)| put(path, value));
+    for at in 0..200 {
+        put(&format!("many/{at}"), &format!(r#"{{"host":"10.1.0.{at}","port":{}}}"#, 1000 + at));
+    }
+    let log = slog::Logger::root(slog::Discard, slog::o!());
+    let domain = DomainName::parse("skydns.local").expect("a domain");
+    DnsPackets::new(domain, "skydns", zone, &log).expect("a short domain")
+});
+
+fuzz_target!(|packet: &[u8]| {
+    if let Some(answer) = ANSWERS.answer(packet, SOURCE) {
+        assert!(packet[2] & 0x80 == 0, "an answer was answered");
+        assert!(answer[..2] == packet[..2] && answer[2] & 0x80 != 0, "no answer to this");
+        assert!(answer.len() <= 1232, "{} bytes", answer.len());
+    }
+    let _ = ANSWERS.answer_by_tcp(packet, SOURCE);
+});

@@ -1,0 +1,113 @@
+//! The bytes of an answer.
+
+use hickory_proto::ProtoError;
+use hickory_proto::op::{
+    Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode, emit_message_parts,
+};
+use hickory_proto::rr::{Record, RecordType};
+use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
+
+use super::answer::Answer;
+use super::question::{Question, UDP_SIZE};
+
+/// The bytes of an OPT record without options (RFC 6891, section 6.1.2).
+const OPT: u16 = 11;
+
+/// Where a header counts the additional records.
+const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..12;
+
+/// What the header says beside the answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Says {
+    /// It comes from who is responsible for the domain.
+    pub(super) authoritative: bool,
+    /// Questions about other domains are answered to who asked.
+    pub(super) recursion_available: bool,
+    /// It is cut, whatever it holds.
+    pub(super) truncated: bool,
+}
+
+/// Writes the answer to a question in place of what `bytes` holds; what doesn't fit
+/// is left out, and the header says so.
+///
+/// # Errors
+/// A record can't be written.
+pub(super) fn write(
+    question: &Question,
+    answer: &Answer,
+    says: Says,
+    bytes: &mut Vec<u8>,
+) -> Result<(), ProtoError> {
+    let mut metadata = Metadata::new(question.id, MessageType::Response, OpCode::Query);
+    metadata.response_code = answer.code;
+    metadata.authoritative = says.authoritative;
+    metadata.truncation = says.truncated;
+    metadata.recursion_desired = question.recursion_desired;
+    metadata.recursion_available = says.recursion_available;
+    metadata.checking_disabled = question.checking_disabled;
+    bytes.clear();
+    let mut encoder = BinEncoder::new(bytes);
+    let room_for_edns = if question.edns.is_some() { OPT } else { 0 };
+    encoder.set_max_size(question.size.saturating_sub(room_for_edns));
+    emit_message_parts(
+        &metadata,
+        &mut std::iter::once(&question.query),
+        &mut answer.answers.iter(),
+        &mut answer.authorities.iter(),
+        &mut answer.additionals.iter(),
+        None,
+        None,
+        &mut encoder,
+    )?;
+    // Of a record that didn't fit, the beginning is still there.
+    let end = encoder.offset();
+    bytes.truncate(end);
+    if let Some(dnssec) = question.edns {
+        add_edns(bytes, answer.code, dnssec);
+    }
+    Ok(())
+}
+
+/// Writes the answer to what has no question that could be repeated.
+///
+/// # Errors
+/// It can't be written.
+pub(super) fn write_code(
+    id: u16,
+    operation: OpCode,
+    code: ResponseCode,
+    bytes: &mut Vec<u8>,
+) -> Result<(), ProtoError> {
+    let mut metadata = Metadata::new(id, MessageType::Response, operation);
+    metadata.response_code = code;
+    bytes.clear();
+    Header { metadata, counts: HeaderCounts::default() }.emit(&mut BinEncoder::new(bytes))
+}
+
+/// Adds the OPT record behind the last one, which room was left for: an answer that
+/// is cut has to have it, too (RFC 6891, section 7).
+fn add_edns(bytes: &mut Vec<u8>, code: ResponseCode, dnssec: bool) {
+    let [size_high, size_low] = UDP_SIZE.to_be_bytes();
+    let dnssec = if dnssec { 0x80 } else { 0 };
+    let opt = [0, 0, 41, size_high, size_low, code.high(), 0, dnssec, 0, 0, 0];
+    bytes.extend_from_slice(&opt);
+    let count =
+        bytes.get_mut(ADDITIONAL_COUNT).and_then(|bytes| <&mut [u8; 2]>::try_from(bytes).ok());
+    if let Some(count) = count {
+        *count = u16::from_be_bytes(*count).saturating_add(1).to_be_bytes();
+    }
+}
+
+/// Puts the addresses or services of an answer in another order for each question,
+/// so that those who take the first don't all take the same. Aliases stay in front,
+/// in their order, as some resolvers want them.
+pub(super) fn rotate(records: &mut [Record], turn: usize) {
+    if records.len() < 2 {
+        return;
+    }
+    records.sort_by_key(|record| record.record_type() != RecordType::CNAME);
+    let aliases = records.partition_point(|record| record.record_type() == RecordType::CNAME);
+    if let Some(others) = records.get_mut(aliases..).filter(|others| !others.is_empty()) {
+        others.rotate_left(turn % others.len());
+    }
+}

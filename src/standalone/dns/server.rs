@@ -1,0 +1,199 @@
+//! The running server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use highhock_actors::service::DomainName;
+use slog::Logger;
+use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use super::counts::Counts;
+use super::domain::Domain;
+use super::forward::Forwarder;
+use super::limit::Limit;
+use super::listen::{self, Bound};
+use super::lookup::Names;
+use super::respond::Responder;
+use super::tcp;
+use super::udp::UdpPort;
+use crate::standalone::zone::Zone;
+
+/// How many threads answer, at most: one host's questions keep no more busy.
+const THREADS: usize = 4;
+
+/// How long the end waits for answers that are being written.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How DNS is to be answered.
+#[derive(Clone, Debug)]
+pub struct DnsSettings {
+    /// Where to answer, UDP and TCP; port 0: both on one free port.
+    pub listen: Vec<SocketAddr>,
+    /// Whom to ask about other domains, in this order; none: they are refused.
+    pub forward: Vec<SocketAddr>,
+    /// The domain to answer for.
+    pub domain: DomainName,
+    /// The first part of every key.
+    pub prefix: String,
+    /// UDP answers a second to one source network; 0: no limit.
+    pub rate_limit: u32,
+}
+
+/// Why the DNS server could not be started.
+#[derive(Debug, Error)]
+pub enum DnsError {
+    /// Another program answers there.
+    #[error(
+        "cannot answer DNS at {0}: another program does (see `ss -lnup`); end that one, or set \
+         another port in `dns.listen`"
+    )]
+    InUse(SocketAddr),
+    /// The port is reserved for the system.
+    #[error(
+        "cannot answer DNS at {0}: no permission; ports below 1024 need the capability \
+         CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=), or set another port in `dns.listen`"
+    )]
+    NotAllowed(SocketAddr),
+    /// It is no address of this host.
+    #[error(
+        "cannot answer DNS at {0}: this host has no such address (see `ip address`); set one that \
+         it has in `dns.listen`"
+    )]
+    NotHere(SocketAddr),
+    /// The address can't be bound for another reason.
+    #[error("cannot answer DNS at {0}: {1}; set another address in `dns.listen`")]
+    Bind(SocketAddr, #[source] io::Error),
+    /// Questions about other domains would come back.
+    #[error(
+        "cannot forward DNS to {0}: that is where this server itself answers; name another one in \
+         `dns.forward`"
+    )]
+    ForwardsToItself(SocketAddr),
+    /// The domain leaves no room for names in it.
+    #[error("cannot answer DNS for {0}: the name is too long; set a shorter `skydns.domain`")]
+    Domain(DomainName),
+    /// The system gives no threads.
+    #[error("cannot answer DNS: no thread could be started: {0}; look at the limits of the system")]
+    Threads(#[source] io::Error),
+}
+
+impl DnsError {
+    /// Why an address could not be bound.
+    pub(super) fn of_binding(address: SocketAddr, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse(address),
+            io::ErrorKind::PermissionDenied => Self::NotAllowed(address),
+            io::ErrorKind::AddrNotAvailable => Self::NotHere(address),
+            _ => Self::Bind(address, error),
+        }
+    }
+}
+
+/// The running server: answers on threads of its own until it is dropped.
+#[derive(Debug)]
+pub struct DnsServer {
+    addresses: Vec<SocketAddr>,
+    counts: Counts,
+    /// Its drop ends the thread.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DnsServer {
+    /// Binds all addresses, UDP and TCP, and answers from `zone` until dropped.
+    ///
+    /// # Errors
+    /// Where it can't be started, and what to try.
+    pub fn start(settings: DnsSettings, zone: Zone, log: &Logger) -> Result<Self, DnsError> {
+        let domain = Domain::new(&settings.domain, &settings.prefix)
+            .map_err(|_| DnsError::Domain(settings.domain.clone()))?;
+        let bound = settings.listen.into_iter().map(listen::bind).collect::<Result<Vec<_>, _>>()?;
+        let addresses = bound.iter().map(|bound| bound.address).collect::<Vec<_>>();
+        if let Some(own) = settings.forward.iter().find(|server| is_own(**server, &addresses)) {
+            return Err(DnsError::ForwardsToItself(*own));
+        }
+        let counts = Counts::default();
+        let responder = Arc::new(Responder::new(
+            Names { zone, domain },
+            Forwarder::new(settings.forward),
+            Limit::new(settings.rate_limit),
+            counts.clone(),
+            log.clone(),
+        ));
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        let runtime = runtime(threads).map_err(DnsError::Threads)?;
+        for bound in bound {
+            let address = bound.address;
+            let answering = answer(&runtime, bound, threads, &responder);
+            answering.map_err(|error| DnsError::Bind(address, error))?;
+        }
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::Builder::new().name("dns".to_owned()).spawn(move || {
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_timeout(LAST_ANSWERS);
+        });
+        let thread = thread.map_err(DnsError::Threads)?;
+        Ok(Self { addresses, counts, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it answers, with the ports that were found.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Its running counters.
+    pub fn counts(&self) -> Counts {
+        self.counts.clone()
+    }
+}
+
+impl Drop for DnsServer {
+    /// The addresses are free when it returns.
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn runtime(threads: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("dns")
+        .enable_io()
+        .enable_time()
+        .build()
+}
+
+/// Answers at one address: UDP on as many tasks as there are threads, which take
+/// turns at one socket, so that one busy client is served by all.
+fn answer(
+    runtime: &Runtime,
+    bound: Bound,
+    threads: usize,
+    responder: &Arc<Responder>,
+) -> io::Result<()> {
+    let _within = runtime.enter();
+    for _ in 0..threads {
+        let port = UdpPort::new(bound.udp.try_clone()?)?;
+        runtime.spawn(port.answer(responder.clone()));
+    }
+    let listener = tokio::net::TcpListener::from_std(bound.tcp)?;
+    runtime.spawn(tcp::answer(listener, responder.clone()));
+    Ok(())
+}
+
+/// Whether a server is this one itself: at one of its addresses, or, where it answers
+/// at all of a host's, at its port on loopback.
+fn is_own(server: SocketAddr, addresses: &[SocketAddr]) -> bool {
+    addresses.iter().any(|own| {
+        let everywhere = own.ip().is_unspecified() && server.ip().is_loopback();
+        own.port() == server.port() && (own.ip() == server.ip() || everywhere)
+    })
+}

@@ -1,0 +1,139 @@
+//! A network of the test's own in which port 53 is free: a container's, whose namespace
+//! the server's thread enters.
+
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+use highhock::standalone::{DnsServer, DnsSettings, Zone};
+use highhock_actors::RecordKey;
+use highhock_actors::service::DomainName;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::support::TempDir;
+use super::support::docker::{Container, docker};
+
+/// What the programs in the place look names up by: its own server, and nobody else.
+const RESOLV_CONF: &str =
+    "nameserver 127.0.0.1\nsearch skydns.local\noptions timeout:5 attempts:2\n";
+const NSSWITCH_CONF: &str = "hosts: files dns\n";
+
+/// The container whose network it is, and the server in that.
+pub struct Place {
+    container: Container,
+    zone: Zone,
+    etc: TempDir,
+    _server: DnsServer,
+}
+
+impl Place {
+    /// With a server on port 53 of all its addresses, and no records yet.
+    pub fn new() -> Self {
+        // glibc asks for no IPv6 address where it has none itself.
+        let with_ipv6 = ["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"];
+        let container = Container::run(&with_ipv6, &[]);
+        let zone = Zone::new();
+        let server = serve(pid(&container), zone.clone());
+        let etc = TempDir::new();
+        fs::write(etc.0.join("resolv.conf"), RESOLV_CONF).unwrap();
+        fs::write(etc.0.join("nsswitch.conf"), NSSWITCH_CONF).unwrap();
+        Self { container, zone, etc, _server: server }
+    }
+
+    /// Puts a record, its key by what is between the domain's and its end.
+    pub fn put(&self, path: &str, value: &str) {
+        let key = RecordKey::from_path(&format!("skydns/local/skydns/{path}"));
+        self.zone.put(&key, value, None).unwrap();
+    }
+
+    /// The container whose network it is.
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// Runs a program of this machine in it: its network, and the resolver's files.
+    #[track_caller]
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Said {
+        // A file may be missing or a link to one that changes under it: the place of a
+        // file is covered, in mounts of the program's own.
+        let cover = "for file in resolv.conf nsswitch.conf; do
+            mount --bind \"$0/$file\" \"/etc/$file\" || exit 99
+        done
+        exec \"$@\"";
+        let output = Command::new("nsenter")
+            .arg(format!("--net=/proc/{}/ns/net", pid(&self.container)))
+            .args(["unshare", "--mount", "sh", "-c", cover])
+            .arg(&self.etc.0)
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|error| panic!("needs nsenter and unshare: {error}"));
+        Said::of(&output, &format!("{program} {arguments:?}"))
+    }
+}
+
+/// What a program said, line by line.
+#[derive(Debug)]
+pub struct Said {
+    pub lines: Vec<String>,
+    pub succeeded: bool,
+}
+
+impl Said {
+    fn of(output: &Output, what: &str) -> Self {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_ne!(output.status.code(), Some(99), "{what}: {complaint}");
+        assert_ne!(output.status.code(), Some(127), "{what}: run tests/run ({complaint})");
+        let text = String::from_utf8_lossy(&output.stdout);
+        Self {
+            lines: text.lines().map(str::to_owned).collect(),
+            succeeded: output.status.success(),
+        }
+    }
+
+    /// Its lines in their order, as sets have no other.
+    pub fn sorted(mut self) -> Vec<String> {
+        self.lines.sort();
+        self.lines
+    }
+
+    /// Whether a line has all of these in it.
+    pub fn has(&self, parts: &[&str]) -> bool {
+        self.lines.iter().any(|line| parts.iter().all(|part| line.contains(part)))
+    }
+}
+
+/// A container's address in a network.
+pub fn address_in(network: &str, container: &Container) -> IpAddr {
+    let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+    docker(&["inspect", "--format", &format, container.id()]).parse().unwrap()
+}
+
+fn pid(container: &Container) -> String {
+    docker(&["inspect", "--format", "{{.State.Pid}}", container.id()])
+}
+
+/// A thread of its own enters the namespace; what it starts is there, too.
+fn serve(pid: String, zone: Zone) -> DnsServer {
+    let started = thread::spawn(move || {
+        let namespace = File::open(format!("/proc/{pid}/ns/net")).unwrap();
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .expect("a container's network, which takes root");
+        let settings = DnsSettings {
+            listen: vec![
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)),
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, 53)),
+            ],
+            forward: Vec::new(),
+            domain: DomainName::parse("skydns.local").unwrap(),
+            prefix: "skydns".to_owned(),
+            rate_limit: 0,
+        };
+        let log = slog::Logger::root(slog::Discard, slog::o!());
+        DnsServer::start(settings, zone, &log).unwrap()
+    });
+    started.join().unwrap()
+}

@@ -1,0 +1,92 @@
+//! A server for other domains that answers as a test tells it to.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use hickory_proto::op::{Message, MessageType, ResponseCode};
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{RData, Record};
+
+/// How it answers.
+#[derive(Clone, Copy, Debug)]
+pub enum Manner {
+    /// With this many addresses, and only as many over UDP as the question's size
+    /// admits: none, truncated, where that is not all.
+    Addresses(u8),
+    /// With a code.
+    Code(ResponseCode),
+    /// Not at all.
+    Silent,
+}
+
+/// It answers for as long as the test's process lives.
+pub struct Upstream {
+    pub address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Upstream {
+    pub fn start(manner: Manner) -> Self {
+        let (udp, tcp) = loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+            let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) else { continue };
+            break (udp, tcp);
+        };
+        let address = udp.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok((length, source)) = udp.recv_from(&mut bytes) {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let Some(answer) = answer(manner, &bytes[..length], true) else { continue };
+                udp.send_to(&answer, source).unwrap();
+            }
+        });
+        thread::spawn(move || {
+            for stream in tcp.incoming() {
+                let mut stream = stream.unwrap();
+                let mut length = [0; 2];
+                stream.read_exact(&mut length).unwrap();
+                let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
+                stream.read_exact(&mut bytes).unwrap();
+                let Some(answer) = answer(manner, &bytes, false) else { continue };
+                let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
+                stream.write_all(&[&length, answer.as_slice()].concat()).unwrap();
+            }
+        });
+        Self { address, asked }
+    }
+
+    /// How many questions came over UDP.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+fn answer(manner: Manner, question: &[u8], udp: bool) -> Option<Vec<u8>> {
+    let mut message = Message::from_vec(question).unwrap();
+    let size = usize::from(message.edns.as_ref().map_or(512, |edns| edns.max_payload()));
+    message.metadata.message_type = MessageType::Response;
+    message.metadata.recursion_available = true;
+    let name = message.queries[0].name.clone();
+    match manner {
+        Manner::Silent => return None,
+        Manner::Code(code) => message.metadata.response_code = code,
+        Manner::Addresses(count) => {
+            let address = |i| RData::A(A(Ipv4Addr::new(192, 0, 2, i)));
+            let record = |i| Record::from_rdata(name.clone(), 77, address(i));
+            message.add_answers((0..count).map(record));
+        }
+    }
+    let bytes = message.to_vec().unwrap();
+    if !udp || bytes.len() <= size {
+        return Some(bytes);
+    }
+    message.answers.clear();
+    message.metadata.truncation = true;
+    Some(message.to_vec().unwrap())
+}

@@ -1,0 +1,221 @@
+//! Questions to a DNS server as they are on the wire, and what came back, record by record.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use tokio::time::Instant;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One question and how it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The labels as they are, from the left.
+    pub labels: Vec<String>,
+    pub kind: RecordType,
+    pub class: DNSClass,
+    pub way: Way,
+    pub wants_recursion: bool,
+}
+
+/// By what an answer comes, which limits its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// 512 bytes, as no more was asked for.
+    Udp,
+    /// With EDNS, and this size.
+    Edns(u16),
+    Tcp,
+}
+
+impl Question {
+    /// By UDP, with room for every answer.
+    pub fn new(name: &str, kind: RecordType) -> Self {
+        let labels = name.split('.').filter(|label| !label.is_empty());
+        Self {
+            labels: labels.map(str::to_owned).collect(),
+            kind,
+            class: DNSClass::IN,
+            way: Way::Edns(4096),
+            wants_recursion: true,
+        }
+    }
+
+    /// The name as it is written, with a dot at its end.
+    pub fn name(&self) -> String {
+        self.wire_name().to_ascii()
+    }
+
+    fn wire_name(&self) -> Name {
+        let labels = self.labels.iter().map(|label| label.as_bytes());
+        let mut name = Name::from_labels(labels).unwrap();
+        name.set_fqdn(true);
+        name
+    }
+
+    /// As it is sent by UDP.
+    pub fn to_bytes(&self, id: u16) -> Vec<u8> {
+        let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = self.wants_recursion;
+        let mut query = Query::query(self.wire_name(), self.kind);
+        query.set_query_class(self.class);
+        message.add_query(query);
+        if let Way::Edns(size) = self.way {
+            let mut edns = Edns::new();
+            edns.set_max_payload(size);
+            message.set_edns(edns);
+        }
+        message.to_vec().unwrap()
+    }
+}
+
+/// What a server said, each section in an order that tells nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// `NoError`, `NXDomain`, `Refused` …
+    pub code: String,
+    /// The name in the question that came back.
+    pub question: String,
+    pub authoritative: bool,
+    pub truncated: bool,
+    pub recursion_desired: bool,
+    pub recursion_available: bool,
+    pub edns: bool,
+    pub answer: Vec<Row>,
+    pub authority: Vec<Row>,
+    pub additional: Vec<Row>,
+    /// How long it was.
+    pub bytes: usize,
+}
+
+/// A record in an answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Row {
+    /// In the case that it came in, with the dot at the end.
+    pub name: String,
+    pub kind: String,
+    pub data: String,
+    pub ttl: u32,
+}
+
+impl Said {
+    /// Reads an answer to the question of this number.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn read(bytes: &[u8], id: u16) -> Result<Self, String> {
+        let message = Message::from_vec(bytes).map_err(|error| format!("{error}: {bytes:02x?}"))?;
+        let head = &message.metadata;
+        if head.message_type != MessageType::Response || head.id != id {
+            return Err(format!("no answer to question {id}: {head:?}"));
+        }
+        Ok(Self {
+            code: format!("{:?}", head.response_code),
+            question: message
+                .queries
+                .first()
+                .map(|query| query.name.to_ascii())
+                .unwrap_or_default(),
+            authoritative: head.authoritative,
+            truncated: head.truncation,
+            recursion_desired: head.recursion_desired,
+            recursion_available: head.recursion_available,
+            edns: message.edns.is_some(),
+            answer: rows(&message.answers),
+            authority: rows(&message.authorities),
+            additional: rows(&message.additionals),
+            bytes: bytes.len(),
+        })
+    }
+
+    /// The data of the answer's records of one type.
+    pub fn data(&self, kind: &str) -> Vec<&str> {
+        let rows = self.answer.iter().filter(|row| row.kind == kind);
+        rows.map(|row| row.data.as_str()).collect()
+    }
+}
+
+fn rows(records: &[Record]) -> Vec<Row> {
+    let mut rows: Vec<_> = records
+        .iter()
+        .map(|record| Row {
+            name: record.name.to_ascii(),
+            kind: record.record_type().to_string(),
+            data: record.data.to_string(),
+            ttl: record.ttl,
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+/// What asks one server.
+pub struct Asker {
+    server: SocketAddr,
+    socket: UdpSocket,
+    next: u16,
+}
+
+impl Asker {
+    pub fn new(server: SocketAddr) -> Self {
+        let local = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(local).unwrap();
+        socket.connect(server).unwrap();
+        Self { server, socket, next: 0 }
+    }
+
+    /// Asks, and waits for the answer; panics where there is none.
+    #[track_caller]
+    pub fn ask(&mut self, question: &Question) -> Said {
+        self.try_ask(question).unwrap_or_else(|error| panic!("{question:?}: {error}"))
+    }
+
+    /// # Errors
+    /// There was no answer in time, or none that can be read.
+    pub fn try_ask(&mut self, question: &Question) -> Result<Said, String> {
+        self.next = self.next.wrapping_add(1);
+        let bytes = question.to_bytes(self.next);
+        let answer = match question.way {
+            Way::Tcp => by_tcp(self.server, &bytes, PATIENCE),
+            Way::Udp | Way::Edns(_) => self.by_udp(&bytes, PATIENCE),
+        };
+        Said::read(&answer.ok_or("no answer")?, self.next)
+    }
+
+    /// Sends these bytes, and waits for nothing.
+    pub fn send(&self, bytes: &[u8]) {
+        self.socket.send(bytes).unwrap();
+    }
+
+    /// Sends these bytes, and waits for an answer with the same two at its begin.
+    pub fn by_udp(&self, bytes: &[u8], patience: Duration) -> Option<Vec<u8>> {
+        self.send(bytes);
+        let end = Instant::now() + patience;
+        let mut buffer = vec![0; 65535];
+        loop {
+            let left = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            self.socket.set_read_timeout(Some(left)).unwrap();
+            let length = self.socket.recv(&mut buffer).ok()?;
+            if buffer.get(..2) == bytes.get(..2) {
+                return Some(buffer[..length].to_vec());
+            }
+        }
+    }
+}
+
+/// Sends these bytes by TCP over a connection of their own; `None`: no whole answer in time.
+pub fn by_tcp(server: SocketAddr, bytes: &[u8], patience: Duration) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&server, patience).ok()?;
+    stream.set_read_timeout(Some(patience)).unwrap();
+    let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+    stream.write_all(&[&length, bytes].concat()).ok()?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).ok()?;
+    let mut answer = vec![0; u16::from_be_bytes(length).into()];
+    stream.read_exact(&mut answer).ok()?;
+    Some(answer)
+}
