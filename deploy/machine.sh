@@ -93,6 +93,7 @@ packages_of() {
     certificates) say ca-certificates ;;
     chromedriver) package_or_older chromium-driver chromium-chromedriver ;;
     dig) package_or_older bind9-dnsutils dnsutils ;;
+    dnsmasq) say dnsmasq-base ;;
     # Newer releases keep the client in a package of its own.
     docker) package_or_older docker-cli docker.io ;;
     dockerd) say docker.io ;;
@@ -121,6 +122,7 @@ purpose_of() {
     certificates) say 'to trust the servers that cargo downloads from' ;;
     curl) say 'to ask Docker and etcd over HTTP' ;;
     dig) say 'to ask for DNS records' ;;
+    dnsmasq) say 'to ask a standalone HighHock as its neighbours do' ;;
     docker) say 'the Docker client' ;;
     docker-compose) say 'to make containers as Docker Compose does' ;;
     dockerd) say 'the Docker engine, as none answers' ;;

@@ -5,11 +5,13 @@ use std::fmt;
 use highhock_actors::RecordStore;
 use slog::Logger;
 
+use crate::admin::{Asker, Summary};
 use crate::docker::{Docker, Engine};
 use crate::etcd::Api;
 use crate::host::{NoHost, Published};
-use crate::settings::Settings;
-use crate::settle::{NotSettled, ask_engine, ask_etcd, cluster, docker, store};
+use crate::settings::{Settings, StoreKind};
+use crate::settle::{NotSettled, ask_engine, ask_store, cluster, dns, docker, etcd_store};
+use crate::standalone::{DnsServer, Zone};
 
 /// What was looked at, and what came of it.
 #[derive(Debug)]
@@ -30,7 +32,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Looks at Docker, etcd and the address, one after the other.
+/// Looks at Docker, etcd (or where DNS is to be answered without one) and the address, one
+/// after the other.
 pub async fn check(
     settings: &Settings,
     published: &Result<Published, NoHost>,
@@ -48,7 +51,14 @@ pub async fn check(
     vec![
         Verdict { subject: "configuration", result: Ok("holds".into()) },
         Verdict { subject: "docker", result: docker_verdict },
-        Verdict { subject: "etcd", result: etcd_verdict(settings, log).await },
+        match settings.store {
+            StoreKind::Etcd => {
+                Verdict { subject: "etcd", result: etcd_verdict(settings, log).await }
+            }
+            StoreKind::Standalone => {
+                Verdict { subject: "dns", result: dns_verdict(settings, log).await }
+            }
+        },
         Verdict { subject: "address", result: address },
     ]
 }
@@ -73,20 +83,40 @@ async fn docker_verdict(
 }
 
 async fn etcd_verdict(settings: &Settings, log: &Logger) -> Result<String, String> {
-    let etcd = ask_etcd(settings, log).await.map_err(|error| error.to_string())?;
-    let store = store(settings, &etcd, log).map_err(|error| error.to_string())?;
+    let settled = ask_store(settings, log).await.map_err(|error| error.to_string())?;
+    let Some(etcd) = &settled.etcd else { return Ok("not used".into()) };
+    let store = etcd_store(settings, etcd.api, &settled.domain, log);
+    let store = store.map_err(|error| error.to_string())?;
     let probed = cluster(&settings.etcd).ask(async || store.probe().await).await;
     probed.map_err(|error| error.to_string())?;
-    let reads = match etcd.detected.api {
+    let reads = match etcd.api {
         Api::V2 => " (CoreDNS reads v3 only)",
         Api::V3 => "",
     };
     Ok(format!(
         "{}: answers its {} API{reads}; spoken to because {}; domain {} ({})",
         settings.etcd.members(),
-        etcd.detected.api.as_str(),
-        etcd.detected.why,
-        etcd.domain,
-        etcd.domain_from
+        etcd.api.as_str(),
+        etcd.why,
+        settled.domain,
+        settled.domain_from
     ))
+}
+
+/// Whether DNS can be answered where it is to be: it is, for a moment, from no records.
+/// A daemon that runs with these settings answers there already.
+async fn dns_verdict(settings: &Settings, log: &Logger) -> Result<String, String> {
+    let (dns, domain) = (dns(settings), settings.skydns.domain.as_str());
+    let addresses: Vec<_> = dns.listen.iter().map(ToString::to_string).collect();
+    let at = addresses.join(", ");
+    let Err(taken) = DnsServer::start(dns, Zone::new(), log) else {
+        return Ok(format!("{at}: free to answer for {domain} at"));
+    };
+    let running = async { Asker::new(&settings.admin, log)?.get::<Summary>("/status").await };
+    match running.await.ok().and_then(|summary| summary.dns) {
+        Some(running) if running.domain == domain && running.addresses == addresses => {
+            Ok(format!("{at}: the running highhock answers for {domain}"))
+        }
+        _ => Err(taken.to_string()),
+    }
 }

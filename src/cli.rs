@@ -162,8 +162,7 @@ impl FlagText {
         let default = match key.fallback {
             Fallback::Is(value) | Fallback::WorkedOut(value) => value,
         };
-        let later = if key.is_for_later() { " (not available in this version)" } else { "" };
-        let help = format!("{}{later} [default: {default}]", key.doc);
+        let help = format!("{} [default: {default}]", key.doc);
         Self { key, flag: key.flag(), alias: key.alias_flag(), help }
     }
 }
@@ -174,9 +173,8 @@ fn app<'a>(texts: &'a [FlagText], version: &'a str) -> App<'a, 'a> {
         .short("c")
         .value_name("FILE")
         .help("The configuration file: JSON with comments, or YAML or TOML by its ending [default: /etc/highhock.json]");
-    let standalone = Arg::with_name(STANDALONE)
-        .long(STANDALONE)
-        .help("The same as --store standalone (not available in this version)");
+    let standalone =
+        Arg::with_name(STANDALONE).long(STANDALONE).help("The same as --store standalone");
     let keys = texts.iter().map(|text| {
         let arg = Arg::with_name(text.key.path).long(&text.flag).value_name("VALUE");
         let arg = arg.help(&text.help).takes_value(true).global(true);
@@ -185,7 +183,7 @@ fn app<'a>(texts: &'a [FlagText], version: &'a str) -> App<'a, 'a> {
     });
     Cli::clap()
         // Said here, since the derive would take the subcommands' doc comment for it.
-        .about("Keeps DNS records in etcd for the services of this host's Docker containers")
+        .about("Keeps DNS records for the services of this host's Docker containers, in etcd or standalone")
         .version(version)
         .setting(AppSettings::DeriveDisplayOrder)
         // -5 is a value, if one out of range; flags are never numbers.

@@ -41,6 +41,7 @@ pub mod signals;
 pub mod stamp;
 pub mod standalone;
 pub mod status;
+pub mod store;
 pub mod suspend;
 pub mod systemd;
 pub mod tls;

@@ -15,8 +15,9 @@ use highhock::metadata::Metadata;
 use highhock::plain::plain;
 use highhock::run::{Beginning, Ended, Life, run};
 use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
-use highhock::settle::{NotSettled, ask_engine, ask_etcd, assume_etcd, docker, rules};
+use highhock::settle::{NotSettled, ask_engine, ask_store, assume_etcd, docker, rules};
 use highhock::signals::Signals;
+use highhock::standalone::DnsError;
 use highhock::systemd::Supervisor;
 use highhock::{exit, explain, logging, mailboxes, records, status};
 use highhock_actors::preview::{Preview, preview};
@@ -95,10 +96,15 @@ async fn run_daemon(life: &Rc<Life>, signals: io::Result<Signals>) -> ExitCode {
     match run(life, reloads, asked_to_stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(
-            ended
-            @ (Ended::NotSettled(NotSettled::Cluster(_)) | Ended::Docker(_) | Ended::Token(_)),
+            ended @ (Ended::NotSettled(NotSettled::Cluster(_))
+            | Ended::Docker(_)
+            | Ended::Token(_)
+            // What no other moment mends.
+            | Ended::Dns(
+                DnsError::NotAllowed(_) | DnsError::ForwardsToItself(_) | DnsError::Domain(_),
+            )),
         ) => fail(exit::CONFIG, &ended),
-        Err(ended @ Ended::NotSettled(_)) => fail(exit::UNAVAILABLE, &ended),
+        Err(ended @ (Ended::NotSettled(_) | Ended::Dns(_))) => fail(exit::UNAVAILABLE, &ended),
         Err(ended @ Ended::Exhausted(_)) => fail(exit::SOFTWARE, &ended),
     }
 }
@@ -131,18 +137,18 @@ async fn run_records(
         Ok(docker) => docker,
         Err(unusable) => return fail(exit::CONFIG, &unusable),
     };
-    let etcd = match ask_etcd(settings, log).await {
-        Ok(etcd) => etcd,
+    let store = match ask_store(settings, log).await {
+        Ok(store) => store,
         // It may name another domain; what would be published is worth showing without.
         Err(error) => {
-            let etcd = assume_etcd(settings);
+            let store = assume_etcd(settings);
             warn!(log, "etcd can't be asked for the domain"; "error" => %error,
-                "taken" => etcd.domain.to_string());
-            etcd
+                "taken" => store.domain.to_string());
+            store
         }
     };
     let engine = ask_engine(&docker, &published).await;
-    let rules = engine.and_then(|engine| rules(settings, &published, &engine, &etcd));
+    let rules = engine.and_then(|engine| rules(settings, &published, &engine, &store));
     let rules = match rules {
         Ok(rules) => rules,
         Err(error) => return fail(exit::UNAVAILABLE, &error),

@@ -4,6 +4,7 @@ mod cores;
 mod life;
 mod reload;
 mod settling;
+mod standalone;
 mod status;
 
 use std::future::Future;
@@ -15,8 +16,9 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use slog::{Logger, error, o};
 
 use crate::admin::{UnusableToken, check_token};
-use crate::settings::{Changes, Loaded, Stage};
+use crate::settings::{Changes, Loaded, Stage, StoreKind};
 use crate::settle::{NotSettled, check_files, docker};
+use crate::standalone::DnsError;
 use crate::suspend;
 use crate::systemd;
 use crate::tls::UnusableFile;
@@ -39,6 +41,9 @@ pub enum Ended {
     /// The settings name a file for TLS with Docker that can't be used.
     #[error(transparent)]
     Docker(#[from] UnusableFile),
+    /// DNS can't be answered as the settings say.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
     /// The settings name a file for the token of `admin.listen` that can't be used.
     #[error(transparent)]
     Token(#[from] UnusableToken),
@@ -48,7 +53,7 @@ pub enum Ended {
 }
 
 /// Runs until `shutdown` is ready, then stops in order. Docker and etcd may be away
-/// at the start, and at any time after. With each of `reloads` the configuration is read
+/// at the start, and at any time after. A standalone daemon answers DNS from the start on. With each of `reloads` the configuration is read
 /// again, and what can be applied is.
 ///
 /// # Errors
@@ -61,12 +66,16 @@ pub async fn run(
     let log = &life.log;
     let settings = life.settings();
     check(life)?;
+    let etcd = match settings.store {
+        StoreKind::Etcd => settings.etcd.members(),
+        StoreKind::Standalone => "none: standalone".into(),
+    };
     notice!(log, "highhock starts"; "version" => version::with_commit(),
         "publishes" => life.published.to_string(),
-        "docker" => docker(&settings.docker, log)?.endpoint().to_string(),
-        "etcd" => settings.etcd.members());
+        "docker" => docker(&settings.docker, log)?.endpoint().to_string(), "etcd" => etcd);
+    life.answer_dns()?;
     let woken = |slept: Duration| {
-        notice!(log, "the machine slept; docker and etcd are looked at now";
+        notice!(log, "the machine slept; looking at {} now", settings.store.whom_to_ask();
             "seconds" => slept.as_secs());
         if let Some(core) = life.core() {
             core.check_now();
@@ -141,7 +150,7 @@ async fn live(
         }
     }
     life.supervisor.stopping();
-    cores.stop(life.settings().etcd.on_exit).await;
+    cores.stop(&life.settings()).await;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::admin::{DockerSide, EtcdSide, Summary};
+use crate::admin::{DnsSide, DockerSide, EtcdSide, Summary};
 use crate::plain::is_command;
 
 /// Writes it, a line a subject.
@@ -41,6 +41,9 @@ pub fn write_table(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     if let Some(EtcdSide { answers, trouble, written, audited, .. }) = &summary.etcd {
         let times = [("written", since(written)), ("audited", since(audited))];
         line("etcd", &side(*answers, &times, trouble))?;
+    }
+    if let Some(DnsSide { domain, addresses }) = &summary.dns {
+        line("dns", &format_args!("answers for {domain} at {}", addresses.join(", ")))?;
     }
     if let Some(left) = summary.lease_remaining_seconds {
         line("lease", &format_args!("{left:.0} s left"))?;
@@ -135,6 +138,7 @@ mod tests {
                 written: Some("2026-01-01T09:59:50Z".into()),
                 audited: None,
             }),
+            dns: None,
             lease_remaining_seconds: Some(41.6),
             containers: BTreeMap::from([("running".into(), 3), ("starting".into(), 1)]),
             records: Some(RecordCounts { live: 4, pending: 0, standby: 1, failed: 0 }),
@@ -160,6 +164,15 @@ mod tests {
              containers   3 running, 1 starting\n\
              records      4 live, 1 standing by\n"
         );
+    }
+
+    #[test]
+    fn a_daemon_that_answers_dns_itself_says_so_in_place_of_etcd() {
+        let addresses = vec!["127.0.0.1:5354".into(), "[::1]:5354".into()];
+        let dns = Some(DnsSide { domain: "skydns.local".into(), addresses });
+        let text = table(&Summary { etcd: None, dns, ..summary() });
+        let line = "\ndns          answers for skydns.local at 127.0.0.1:5354, [::1]:5354\n";
+        assert!(text.contains(line) && !text.contains("etcd"), "{text}");
     }
 
     #[test]

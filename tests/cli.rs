@@ -149,18 +149,22 @@ fn a_broken_file_is_told_with_the_line() {
 }
 
 #[test]
-fn what_this_version_lacks_is_refused_and_no_secret_shown() {
-    let lacks = |key: &str, found: &str| {
-        format!("{key}: found {found}: not available in this version; takes ")
-    };
+fn all_that_is_wrong_with_dns_is_told_and_no_secret_shown() {
     let lines = [
-        "admin.token: found a value (not shown); takes a token".to_owned(),
-        lacks("dns.listen", "the list [\"127.0.0.1:53\"]"),
-        lacks("store", "\"standalone\""),
+        "admin.token: found a value (not shown); takes a token",
+        "dns.forward: found the list [\"dns.example\"] (\"dns.example\" is no address); takes a list",
+        "dns.listen: found the list [\"127.0.0.1\"] (\"127.0.0.1\" has no port); takes a list of",
+        "dns.rateLimit: found -1; takes a whole number from 0 to 1000000 (answers a second)",
+        "store: found \"alone\"; takes etcd or standalone",
     ];
-    refused_file("not-available.json", &lines.each_ref().map(String::as_str));
-    let text = refused(&["--standalone"], &[]);
-    assert!(text.contains("not available in this version"), "{text}");
+    refused_file("standalone.json", &lines);
+}
+
+#[test]
+fn standalone_and_another_store_contradict_each_other() {
+    let text = refused(&["--standalone", "--store", "etcd"], &[]);
+    let fault = "flag --standalone: store: set here and as flag --store, to different values";
+    assert!(text.contains(fault), "{text}");
 }
 
 #[test]

@@ -128,15 +128,36 @@ fn unit() -> (TempDir, std::path::PathBuf) {
     (dir, path)
 }
 
+/// What systemd has to say against a unit and what stands beside it.
+fn faults(analyze: &Path, unit: &Path) -> Vec<String> {
+    let output = Command::new(analyze).arg("verify").arg("--man=no").arg(unit).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // It looks at the machine's other units, too.
+    let ours: Vec<_> = said.lines().filter(|line| line.contains("highhock")).collect();
+    assert!(!ours.is_empty() || output.status.success(), "{said}");
+    ours.into_iter().map(str::to_owned).collect()
+}
+
 #[test]
 fn systemd_finds_no_fault_in_the_unit() {
     let Some(analyze) = program("systemd-analyze") else { return };
     let (_dir, unit) = unit();
-    let output = Command::new(analyze).arg("verify").arg("--man=no").arg(&unit).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // It looks at the machine's other units, too.
-    let about_ours: Vec<_> = said.lines().filter(|line| line.contains("highhock")).collect();
-    assert!(about_ours.is_empty() && output.status.success(), "{said}");
+    assert_eq!(faults(&analyze, &unit), [""; 0]);
+}
+
+#[test]
+fn systemd_finds_no_fault_in_what_opens_port_53() {
+    let Some(analyze) = program("systemd-analyze") else { return };
+    let (_dir, unit) = unit();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/port-53.conf");
+    let drop_in = std::fs::read_to_string(source).unwrap();
+    let alone = std::fs::read_to_string(&unit).unwrap();
+    // It counts as if it stood at the unit's end.
+    std::fs::write(&unit, format!("{alone}\n{drop_in}")).unwrap();
+    assert_eq!(faults(&analyze, &unit), [""; 0]);
+    let broken = drop_in.replace("AmbientCapabilities", "AmbientCapability");
+    std::fs::write(&unit, format!("{alone}\n{broken}")).unwrap();
+    assert_ne!(faults(&analyze, &unit), [""; 0]);
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub enum Bug {
     OrphansLetGoEarly,
     /// Records of an earlier life that nobody wants are kept.
     OrphansKept,
+    /// A write whose outcome is unknown is taken for done, and not read again.
+    LateWriteNotReadAgain,
     /// Of the refreshes that are due, some are taken for done and never sent.
     RefreshForgetsABatch,
     /// Refreshes come after the TTL.
@@ -74,6 +76,7 @@ impl Bug {
         Self::RosterIgnored,
         Self::OrphansLetGoEarly,
         Self::OrphansKept,
+        Self::LateWriteNotReadAgain,
         Self::RefreshForgetsABatch,
         Self::RefreshTooLate,
         Self::AnothersTakenForOurs,

@@ -1,6 +1,6 @@
 //! Registry: owns who watches what, and supervises the watchers.
 
-use std::cell::RefCell;
+use std::cell::{LazyCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -362,9 +362,11 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// that is listed: the two contradict each other.
     fn stir_orphaned_dependents(&mut self) {
         let all = &self.watched;
-        let names: BTreeSet<&str> = all.values().map(|watched| watched.name.as_str()).collect();
+        // Hardly ever asked for, and then rather once than once a guest.
+        let names: LazyCell<BTreeSet<&str>, _> =
+            LazyCell::new(|| all.values().map(|watched| watched.name.as_str()).collect());
         let is_listed = |target: &String| {
-            names.contains(target.as_str()) || all.contains_key(&ContainerId::new(target))
+            all.contains_key(&ContainerId::new(target)) || names.contains(target.as_str())
         };
         let is_orphaned = |watched: &Watched<S, R>| {
             let NetworkPath { through, to } = &watched.path;

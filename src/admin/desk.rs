@@ -8,6 +8,7 @@ use actix_rt::task::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::observe::{Daemon, Observe, Told};
+use super::summary::DnsSide;
 use crate::logging::LastLines;
 use crate::metrics::Reading;
 use crate::settings::{Admin, EffectiveKey};
@@ -61,12 +62,14 @@ pub struct InForce {
     pub refused: Vec<String>,
     /// Who has to answer before what was read last is in force, and why it does not.
     pub waits: Option<String>,
+    /// How DNS is answered; `None`: by others, from etcd.
+    pub dns: Option<DnsSide>,
 }
 
 impl InForce {
     /// With nothing on its way.
     pub fn new(admin: Admin, effective: Vec<EffectiveKey>) -> Self {
-        Self { admin, effective, refused: Vec::new(), waits: None }
+        Self { admin, effective, refused: Vec::new(), waits: None, dns: None }
     }
 }
 

@@ -16,8 +16,8 @@ use super::page;
 use super::rows::{ActorRow, ChangeRow, ConfigRow, ContainerRow, RecordRow};
 use super::summary::Summary;
 use crate::docker::Docker;
-use crate::etcd::EtcdStore;
 use crate::metrics::{Format, render};
+use crate::store::Store;
 
 type Looking = ThinData<Window>;
 
@@ -108,7 +108,7 @@ async fn metrics(request: HttpRequest, window: Looking) -> impl Responder {
 
 /// Needs no answer of an actor: one that hangs is to be seen here.
 async fn actors() -> impl Responder {
-    let meters = meters::<Docker, EtcdStore>();
+    let meters = meters::<Docker, Store>();
     web::Json(meters.into_iter().map(ActorRow::from).collect::<Vec<_>>())
 }
 

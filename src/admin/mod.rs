@@ -22,5 +22,5 @@ pub use hosts::{Hosts, Others};
 pub use observe::{Daemon, Observe, Told};
 pub use rows::{ActorRow, TimingRow};
 pub use server::serve;
-pub use summary::{DockerSide, EtcdSide, LoggedLine, RecordCounts, Summary};
+pub use summary::{DnsSide, DockerSide, EtcdSide, LoggedLine, RecordCounts, Summary};
 pub use token::{UnusableToken, check_token};

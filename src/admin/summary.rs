@@ -43,8 +43,11 @@ pub struct Summary {
     pub reload_waits: Option<String>,
     /// Towards Docker; none as long as no actors run.
     pub docker: Option<DockerSide>,
-    /// Towards etcd; none as long as no actors run.
+    /// Towards etcd; none as long as no actors run, and where there is no etcd.
     pub etcd: Option<EtcdSide>,
+    /// How DNS is answered, where this daemon does.
+    #[serde(default)]
+    pub dns: Option<DnsSide>,
     /// How long the lease of the records lives on unless it is kept alive.
     pub lease_remaining_seconds: Option<f64>,
     /// How many containers are in which state; states with none are left out.
@@ -79,6 +82,15 @@ pub struct EtcdSide {
     pub written: Option<String>,
     /// When all that it holds was last compared with what should be there.
     pub audited: Option<String>,
+}
+
+/// How DNS is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsSide {
+    /// For which domain.
+    pub domain: String,
+    /// Where, by UDP and TCP.
+    pub addresses: Vec<String>,
 }
 
 /// How many records stand how.
@@ -141,7 +153,11 @@ impl Summary {
             records: records.map(RecordCounts::from),
             containers: containers.map(|(state, count)| (state.as_str().into(), *count)).collect(),
             docker: standing.as_ref().map(|standing| DockerSide::from(&standing.docker)),
-            etcd: standing.as_ref().map(|standing| EtcdSide::from(&standing.store)),
+            etcd: match (&standing, &in_force.dns) {
+                (Some(standing), None) => Some(EtcdSide::from(&standing.store)),
+                _ => None,
+            },
+            dns: in_force.dns.clone(),
             errors: lines.into_iter().map(LoggedLine::from).collect(),
         }
     }

@@ -81,6 +81,9 @@ impl Reading {
                 "How long etcd took to answer, or to fail; for a watch, until the stream was open.",
             ),
         ] {
+            if requests.is_empty() {
+                continue;
+            }
             families.counters(family(&format!("{whom}_requests"), counted), counts(requests))?;
             families.histograms(
                 family(&format!("{whom}_request"), timed),

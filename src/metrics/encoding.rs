@@ -4,6 +4,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
+use super::dns::encode_dns;
 use super::families::Families;
 use super::reading::Reading;
 
@@ -12,6 +13,9 @@ impl Collector for Reading {
         let mut families = Families::new(encoder);
         self.encode_daemon(&mut families)?;
         self.encode_requests(&mut families)?;
+        if let Some(dns) = &self.dns {
+            encode_dns(dns, &mut families)?;
+        }
         match &self.core {
             Some(core) => core.encode(&mut families),
             None => Ok(()),

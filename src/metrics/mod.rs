@@ -2,6 +2,7 @@
 
 mod core;
 mod daemon;
+mod dns;
 mod encoding;
 mod families;
 mod format;

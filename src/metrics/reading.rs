@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::process::Process;
 use crate::observed::{RequestReading, Requests};
 use crate::run::Reloads;
+use crate::standalone::DnsCounts;
 use crate::version;
 
 /// All that is measured, as it was at one moment.
@@ -20,8 +21,10 @@ pub struct Reading {
     pub process: Option<Process>,
     /// Questions to Docker.
     pub docker: Vec<RequestReading>,
-    /// Requests to etcd.
+    /// Requests to etcd; none where there is no etcd.
     pub etcd: Vec<RequestReading>,
+    /// What the DNS server counted; `None` where this process is none.
+    pub dns: Option<DnsCounts>,
     /// How often the configuration was read again.
     pub reloads: Reloads,
     /// The core; `None` while none runs yet: Docker or etcd has not answered since the start.
@@ -60,19 +63,21 @@ pub struct CoreReading {
 }
 
 impl Reading {
-    /// Reads everything now. Waits up to a second for what the core's actors tell.
+    /// Reads everything but the DNS server now. Waits up to a second for what the core's actors tell.
     pub async fn take(
         core: Option<&Observer>,
         docker: &Requests,
-        etcd: &Requests,
+        etcd: Option<&Requests>,
         reloads: Reloads,
     ) -> Self {
         let core = match core {
             Some(core) => Some(CoreReading::take(core).await),
             None => None,
         };
-        let (docker, etcd) = (docker.read(), etcd.read());
-        Self { build: Build::THIS, process: Process::now(), docker, etcd, reloads, core }
+        let docker = docker.read();
+        let etcd = etcd.map(Requests::read).unwrap_or_default();
+        let process = Process::now();
+        Self { build: Build::THIS, process, docker, etcd, dns: None, reloads, core }
     }
 }
 

@@ -12,7 +12,7 @@ use super::settling::{Settled, Told};
 use super::{DaemonCore, Life};
 use crate::etcd::Api;
 use crate::observed::Observed;
-use crate::settings::OnExit;
+use crate::settings::{OnExit, Settings, StoreKind};
 
 /// What a clean stop may take at most (SPEC 7).
 const GRACE: Duration = Duration::from_secs(5);
@@ -22,8 +22,9 @@ const HANDOVER: Duration = Duration::from_millis(500);
 /// After so long without the new domain's records an operator is told that the old ones stay.
 const LATE: Duration = Duration::from_secs(30);
 
-/// Where records lie: two cores with one place between them have the same records.
-type Place = (Api, RecordKey);
+/// Where records lie: two cores with one place between them have the same records. Without an
+/// API of etcd's: in this process.
+type Place = (Option<Api>, RecordKey);
 
 struct Running {
     core: Rc<DaemonCore>,
@@ -54,7 +55,7 @@ impl<'a> Cores<'a> {
         let core_settings = settled.core_settings();
         let Settled { settings, told, rules, docker, store } = settled;
         let root = RecordKey::of_domain(&rules.prefix, &rules.domain);
-        let place = (told.etcd.detected.api, root);
+        let place = (told.store.api(), root);
         self.leaving.extend(self.current.take());
         let memory = self.end_at(&place).await;
         let docker = Observed::new(docker, &self.life.asked_docker);
@@ -126,14 +127,19 @@ impl<'a> Cores<'a> {
     }
 
     /// Stops all.
-    pub async fn stop(self, on_exit: OnExit) {
+    pub async fn stop(self, settings: &Settings) {
         let log = &self.life.log;
         if self.current.is_none() {
-            notice!(log, "stopped before docker and etcd had answered");
+            notice!(log, "stopped before {} had answered", settings.store.whom_to_ask());
             return;
         }
-        notice!(log, "stopping"; "records" => on_exit.as_str());
-        let withdraw = on_exit == OnExit::Remove;
+        let (records, withdraw) = match settings.store {
+            StoreKind::Etcd => {
+                (settings.etcd.on_exit.as_str(), settings.etcd.on_exit == OnExit::Remove)
+            }
+            StoreKind::Standalone => ("end with it", false),
+        };
+        notice!(log, "stopping"; "records" => records);
         for stopped in join_all(self.all().map(|one| one.core.stop(withdraw, GRACE))).await {
             if let Stopped::Unfinished(unwritten) = stopped {
                 warn!(log, "stopped before all was written; what is in etcd ends with its TTL";

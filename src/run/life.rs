@@ -1,6 +1,6 @@
 //! What there is to know of a running daemon.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,22 +8,24 @@ use std::time::SystemTime;
 
 use highhock_actors::Core;
 use highhock_actors::observe::Standing;
-use slog::Logger;
+use slog::{Logger, o};
 use tokio::sync::{Notify, watch};
 
+use super::standalone::Standalone;
 use super::status::{status, waiting};
-use crate::admin::{Daemon, InForce, Observe, Told};
+use crate::admin::{Daemon, DnsSide, InForce, Observe, Told};
 use crate::docker::Docker;
-use crate::etcd::EtcdStore;
 use crate::host::Published;
 use crate::logging::Dial;
 use crate::metrics::Reading;
 use crate::observed::{Observed, Requests};
 use crate::settings::{Changes, EffectiveKey, Faults, Loaded, Settings};
+use crate::standalone::DnsError;
+use crate::store::Store;
 use crate::systemd::Supervisor;
 
-/// The core, between the real Docker and the real etcd, whose requests are counted.
-pub type DaemonCore = Core<Observed<Docker>, Observed<EtcdStore>>;
+/// The core, between the real Docker and the store, whose requests are counted.
+pub type DaemonCore = Core<Observed<Docker>, Observed<Store>>;
 
 /// Reads the configuration, which may take as long as the file takes to be read.
 pub type Reader = dyn Fn() -> Result<Loaded, Faults> + Send + Sync;
@@ -62,6 +64,8 @@ pub struct Life {
     /// What Docker and etcd are asked, over all cores.
     pub(super) asked_docker: Arc<Requests>,
     pub(super) asked_etcd: Arc<Requests>,
+    /// What answers DNS; nothing where the records are in etcd.
+    standalone: OnceCell<Standalone>,
     core: RefCell<Option<Rc<DaemonCore>>>,
     /// Who does not answer the daemon's first questions, and why.
     unanswered: RefCell<BTreeMap<&'static str, String>>,
@@ -97,6 +101,7 @@ impl Life {
             in_force,
             asked_docker: Arc::new(Requests::of_docker()),
             asked_etcd: Arc::new(Requests::of_etcd()),
+            standalone: OnceCell::new(),
             core: RefCell::default(),
             unanswered: RefCell::default(),
             changed: Notify::new(),
@@ -130,7 +135,27 @@ impl Life {
     /// runs. Never, where an actor answers nothing any more.
     pub async fn status(&self) -> String {
         let standing = self.standing().await;
-        status(&self.unanswered.borrow(), standing.as_ref())
+        status(&self.unanswered.borrow(), standing.as_ref(), self.settings().store)
+    }
+
+    /// What answers DNS in this process; `None`: the records are in etcd.
+    pub(super) fn standalone(&self) -> Option<&Standalone> {
+        self.standalone.get()
+    }
+
+    /// Answers DNS from now on, where the records are to stay in this process.
+    pub(super) fn answer_dns(&self) -> Result<(), DnsError> {
+        let settings = self.settings();
+        let log = self.log.new(o!("edge" => "dns"));
+        let Some(standalone) = Standalone::start(&settings, &log)? else { return Ok(()) };
+        let addresses = standalone.addresses();
+        notice!(self.log, "answers dns"; "addresses" => addresses.join(", "),
+            "domain" => settings.skydns.domain.to_string());
+        let domain = settings.skydns.domain.to_string();
+        self.in_force.send_modify(|now| now.dns = Some(DnsSide { domain, addresses }));
+        // There is none yet: a life begins once.
+        let _ = self.standalone.set(standalone);
+        Ok(())
     }
 
     async fn standing(&self) -> Option<Standing> {
@@ -228,14 +253,22 @@ impl Daemon for Life {
     fn core(&self) -> Result<Rc<dyn Observe>, String> {
         match self.core() {
             Some(core) => Ok(Rc::new(core)),
-            None => Err(waiting(&self.unanswered.borrow(), str::to_owned)),
+            None => {
+                let store = self.settings().store;
+                Err(waiting(&self.unanswered.borrow(), store, str::to_owned))
+            }
         }
     }
 
     fn reading(&self) -> Told<Reading> {
         let core = self.core().map(|core| core.observer());
-        let (docker, etcd) = (Arc::clone(&self.asked_docker), Arc::clone(&self.asked_etcd));
+        let dns = self.standalone().map(Standalone::counts);
+        let etcd = dns.is_none().then(|| Arc::clone(&self.asked_etcd));
+        let docker = Arc::clone(&self.asked_docker);
         let reloads = self.reloads();
-        Box::pin(async move { Reading::take(core.as_ref(), &docker, &etcd, reloads).await })
+        Box::pin(async move {
+            let etcd = etcd.as_deref();
+            Reading { dns, ..Reading::take(core.as_ref(), &docker, etcd, reloads).await }
+        })
     }
 }

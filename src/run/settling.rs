@@ -7,15 +7,16 @@ use std::time::Duration;
 use highhock_actors::backoff::Backoff;
 use highhock_actors::publish::Rules;
 use highhock_actors::{CoreSettings, RecordStore};
-use slog::{o, warn};
+use slog::{Logger, o, warn};
 
 use super::{Ended, Life};
 use crate::docker::{Docker, Engine};
-use crate::etcd::EtcdStore;
+use crate::etcd::{Api, Detected};
 use crate::settings::Settings;
 use crate::settle::{
-    NotSettled, SettledEtcd, ask_engine, ask_etcd, docker, lease_family, rules, store,
+    NotSettled, SettledStore, ask_engine, ask_store, docker, etcd_store, lease_family, rules,
 };
+use crate::store::Store;
 
 /// Between two questions to a Docker or an etcd that is away.
 const RETRY: Backoff =
@@ -25,7 +26,7 @@ const RETRY: Backoff =
 #[derive(Clone)]
 pub(super) struct Told {
     pub engine: Engine,
-    pub etcd: SettledEtcd,
+    pub store: SettledStore,
 }
 
 /// All that a core takes.
@@ -34,7 +35,7 @@ pub(super) struct Settled {
     pub told: Told,
     pub rules: Rules,
     pub docker: Docker,
-    pub store: EtcdStore,
+    pub store: Store,
 }
 
 impl Settled {
@@ -58,16 +59,16 @@ pub(super) async fn settle(life: &Life, settings: Rc<Settings>) -> Result<Settle
     life.waits_for_nobody();
     let docker = docker(&settings.docker, &log.new(o!("edge" => "docker")))?;
     let etcd_log = log.new(o!("edge" => "etcd"));
-    let (engine, etcd) = tokio::try_join!(
+    let (engine, store) = tokio::try_join!(
         at_last("docker", life, async || ask_engine(&docker, &life.published).await),
-        at_last("etcd", life, async || ask_etcd(&settings, &etcd_log).await),
+        at_last("etcd", life, async || ask_store(&settings, &etcd_log).await),
     )?;
-    let told = Told { engine, etcd };
+    let told = Told { engine, store };
     let settled = complete(life, settings, told, docker)?;
-    let (engine, etcd) = (&settled.told.engine, &settled.told.etcd);
+    let engine = &settled.told.engine;
     notice!(log, "docker answers"; "engine" => &engine.version,
         "api" => engine.api.to_string(), "hostname" => &settled.rules.hostname);
-    tell_of_etcd(life, etcd);
+    tell_of_etcd(life, &settled.told.store);
     Ok(settled)
 }
 
@@ -87,14 +88,14 @@ pub(super) async fn settle_again(
         return complete(life, settings, told, docker);
     }
     let etcd_log = log.new(o!("edge" => "etcd"));
-    let etcd = at_last("etcd", life, async || {
-        let etcd = ask_etcd(&settings, &etcd_log).await?;
-        let probed = store(&settings, &etcd, &etcd_log)?.probe().await;
-        probed.map(|()| etcd).map_err(NotSettled::Etcd)
+    let store = at_last("etcd", life, async || {
+        let store = ask_store(&settings, &etcd_log).await?;
+        let probed = open(life, &settings, &store, &etcd_log)?.probe().await;
+        probed.map(|()| store).map_err(NotSettled::Etcd)
     });
-    let told = Told { etcd: etcd.await?, ..told };
+    let told = Told { store: store.await?, ..told };
     let settled = complete(life, settings, told, docker)?;
-    tell_of_etcd(life, &settled.told.etcd);
+    tell_of_etcd(life, &settled.told.store);
     Ok(settled)
 }
 
@@ -104,19 +105,40 @@ fn complete(
     told: Told,
     docker: Docker,
 ) -> Result<Settled, Ended> {
-    let rules = rules(&settings, &life.published, &told.engine, &told.etcd)?;
-    let store = store(&settings, &told.etcd, &life.log.new(o!("edge" => "etcd")))
-        .map_err(NotSettled::from)?;
+    let rules = rules(&settings, &life.published, &told.engine, &told.store)?;
+    let store = open(life, &settings, &told.store, &life.log.new(o!("edge" => "etcd")))?;
     Ok(Settled { settings, told, rules, docker, store })
 }
 
-fn tell_of_etcd(life: &Life, etcd: &SettledEtcd) {
-    notice!(life.log, "etcd is spoken to"; "api" => etcd.detected.api.as_str(),
-        "because" => &etcd.detected.why, "domain" => etcd.domain.to_string(),
-        "domain_from" => etcd.domain_from);
-    if etcd.detected.both {
+/// The store for what was settled: the one of the whole life, where the records stay in this
+/// process.
+fn open(
+    life: &Life,
+    settings: &Settings,
+    settled: &SettledStore,
+    log: &Logger,
+) -> Result<Store, NotSettled> {
+    match (life.standalone(), settled.api()) {
+        (Some(standalone), _) => Ok(Store::Standalone(standalone.store())),
+        (None, api) => {
+            // Without a server of this process's own, etcd was asked.
+            let api = api.unwrap_or(Api::V3);
+            Ok(Store::Etcd(etcd_store(settings, api, &settled.domain, log)?))
+        }
+    }
+}
+
+/// That DNS is answered here is told by who begins it.
+fn tell_of_etcd(life: &Life, store: &SettledStore) {
+    let SettledStore { etcd: Some(Detected { api, why, both }), domain, domain_from } = store
+    else {
+        return;
+    };
+    notice!(life.log, "etcd is spoken to"; "api" => api.as_str(), "because" => why,
+        "domain" => domain.to_string(), "domain_from" => domain_from);
+    if *both {
         notice!(life.log, "etcd answers both of its APIs, and CoreDNS reads v3 only; \
-            set etcd.api to choose"; "chosen" => etcd.detected.api.as_str());
+            set etcd.api to choose"; "chosen" => api.as_str());
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use highhock_actors::observe::{RecordsStanding, Standing};
 
+use crate::settings::StoreKind;
+
 /// No reason is shown longer than this: the line is one of a list of services.
 const LONGEST_REASON: usize = 160;
 
@@ -12,8 +14,9 @@ const LONGEST_REASON: usize = 160;
 pub(super) fn status(
     unanswered: &BTreeMap<&'static str, String>,
     standing: Option<&Standing>,
+    store: StoreKind,
 ) -> String {
-    let Some(standing) = standing else { return waiting(unanswered, cut) };
+    let Some(standing) = standing else { return waiting(unanswered, store, cut) };
     let mut parts = Vec::new();
     for (whom, trouble) in [("docker", &standing.docker.trouble), ("etcd", &standing.store.trouble)]
     {
@@ -32,10 +35,11 @@ pub(super) fn status(
 /// The same, where no core runs, with the reasons as `shown`.
 pub(super) fn waiting(
     unanswered: &BTreeMap<&'static str, String>,
+    store: StoreKind,
     shown: impl Fn(&str) -> String,
 ) -> String {
     match unanswered.is_empty() {
-        true => "asking docker and etcd".into(),
+        true => format!("asking {}", store.whom_to_ask()),
         false => format!("waiting for {}", named(unanswered, shown)),
     }
 }
@@ -107,7 +111,8 @@ mod tests {
             (&none, Some(&fallen), "docker does not answer (no)".to_owned()),
             (&away, Some(&well), format!("the settings read last wait for etcd (refused); {WELL}")),
         ] {
-            assert_eq!(status(unanswered, standing), line);
+            assert_eq!(status(unanswered, standing, StoreKind::Etcd), line);
         }
+        assert_eq!(status(&none, None, StoreKind::Standalone), "asking docker");
     }
 }

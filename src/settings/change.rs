@@ -1,8 +1,10 @@
 //! What of newly read settings can be applied while the daemon runs.
 
 use super::admin::Admin;
+use super::dns::Dns;
 use super::effective::EffectiveKey;
 use super::validated::{Discovery, Docker, Etcd, Log, Settings, Skydns};
+use super::values::StoreKind;
 
 const CREDENTIALS: &str = "etcd.username, etcd.password, etcd.passwordFile";
 const TOKEN: &str = "admin.token, admin.tokenFile";
@@ -34,8 +36,17 @@ impl Changes {
 
     /// Whether what is applied concerns records at all, and not the log or the end only.
     pub fn concern_records(&self) -> bool {
-        const NONE_OF_THEIRS: [&str; 6] =
-            ["etcd.onExit", "admin.listen", TOKEN, "admin.allowRemote", "logLevel", "logFormat"];
+        const NONE_OF_THEIRS: [&str; 9] = [
+            "etcd.onExit",
+            "dns.listen",
+            "dns.forward",
+            "dns.rateLimit",
+            "admin.listen",
+            TOKEN,
+            "admin.allowRemote",
+            "logLevel",
+            "logFormat",
+        ];
         self.applied.iter().any(|key| !NONE_OF_THEIRS.contains(key))
     }
 
@@ -73,6 +84,21 @@ impl Changes {
         old.clone()
     }
 
+    /// What DNS is answered by: its server has it from the start on. Where another server
+    /// does, nothing is in the way.
+    fn take_unless_answered<T: PartialEq + Clone>(
+        &mut self,
+        key: &'static str,
+        store: StoreKind,
+        old: &T,
+        new: T,
+    ) -> T {
+        match store {
+            StoreKind::Etcd => self.take(key, old, new),
+            StoreKind::Standalone => self.keep(key, old, new),
+        }
+    }
+
     fn take_while_waiting<T: PartialEq + Clone>(
         &mut self,
         stage: Stage,
@@ -92,12 +118,15 @@ impl Changes {
 pub fn apply(old: &Settings, new: Settings, stage: Stage) -> (Settings, Changes) {
     let mut changes = Changes::default();
     // Taken apart in full, so that no key is forgotten here.
-    let Settings { etcd, skydns, docker, discovery, admin, log } = new;
+    let Settings { store, etcd, skydns, docker, discovery, dns, admin, log } = new;
+    let store = changes.keep("store", &old.store, store);
     let settings = Settings {
+        store,
         etcd: etcd_applied(&old.etcd, etcd, &mut changes),
-        skydns: skydns_applied(&old.skydns, skydns, stage, &mut changes),
+        skydns: skydns_applied(&old.skydns, skydns, store, stage, &mut changes),
         docker: docker_applied(&old.docker, docker, stage, &mut changes),
         discovery: discovery_applied(&old.discovery, discovery, &mut changes),
+        dns: dns_applied(&old.dns, dns, store, &mut changes),
         admin: Admin {
             listen: changes.take("admin.listen", &old.admin.listen, admin.listen),
             token: changes.take(TOKEN, &old.admin.token, admin.token),
@@ -127,18 +156,39 @@ fn etcd_applied(old: &Etcd, new: Etcd, changes: &mut Changes) -> Etcd {
     }
 }
 
-fn skydns_applied(old: &Skydns, new: Skydns, stage: Stage, changes: &mut Changes) -> Skydns {
+fn skydns_applied(
+    old: &Skydns,
+    new: Skydns,
+    store: StoreKind,
+    stage: Stage,
+    changes: &mut Changes,
+) -> Skydns {
     let Skydns { domain, domain_is_set, ttl, prefix, layout, hostname } = new;
     let old_domain = (old.domain.clone(), old.domain_is_set);
+    let domain = (domain, domain_is_set);
     let (domain, domain_is_set) =
-        changes.take("skydns.domain", &old_domain, (domain, domain_is_set));
+        changes.take_unless_answered("skydns.domain", store, &old_domain, domain);
     Skydns {
         domain,
         domain_is_set,
         ttl: changes.take("skydns.ttl", &old.ttl, ttl),
-        prefix: changes.take("skydns.prefix", &old.prefix, prefix),
+        prefix: changes.take_unless_answered("skydns.prefix", store, &old.prefix, prefix),
         layout: changes.keep("skydns.layout", &old.layout, layout),
         hostname: changes.take_while_waiting(stage, "skydns.hostname", &old.hostname, hostname),
+    }
+}
+
+fn dns_applied(old: &Dns, new: Dns, store: StoreKind, changes: &mut Changes) -> Dns {
+    let Dns { listen, forward, rate_limit } = new;
+    Dns {
+        listen: changes.take_unless_answered("dns.listen", store, &old.listen, listen),
+        forward: changes.take_unless_answered("dns.forward", store, &old.forward, forward),
+        rate_limit: changes.take_unless_answered(
+            "dns.rateLimit",
+            store,
+            &old.rate_limit,
+            rate_limit,
+        ),
     }
 }
 
@@ -238,6 +288,8 @@ mod tests {
             (r#"{"discovery": {"composeProject": true}}"#, "discovery.composeProject", true),
             (r#"{"discovery": {"health": false}}"#, "discovery.health", true),
             (r#"{"discovery": {"drain": false}}"#, "discovery.drain, discovery.drainMax", true),
+            (r#"{"store": "standalone"}"#, "store", false),
+            (r#"{"dns": {"rateLimit": 9}}"#, "dns.rateLimit", true),
             (r#"{"logLevel": "DEBUG"}"#, "logLevel", true),
             (r#"{"logFormat": "json"}"#, "logFormat", true),
         ] {
@@ -249,6 +301,26 @@ mod tests {
             assert_eq!(keys, &[key], "{text}");
             assert_eq!(changes.applied.len() + changes.kept.len(), 1, "{text}: {changes:?}");
         }
+    }
+
+    #[test]
+    fn what_dns_is_answered_by_takes_a_restart_where_this_process_answers() {
+        let alone = |rest: &str| settings(&format!(r#"{{"store": "standalone", {rest}}}"#));
+        let old = alone("");
+        for stage in [Stage::Waiting, Stage::Running] {
+            for (rest, key) in [
+                (r#""skydns": {"domain": "other.local"}"#, "skydns.domain"),
+                (r#""skydns": {"prefix": "dns"}"#, "skydns.prefix"),
+                (r#""dns": {"listen": ["127.0.0.1:53"]}"#, "dns.listen"),
+                (r#""dns": {"forward": ["9.9.9.9"]}"#, "dns.forward"),
+                (r#""dns": {"rateLimit": 0}"#, "dns.rateLimit"),
+            ] {
+                let (now, changes) = apply(&old, alone(rest), stage);
+                assert_eq!((now, changes.kept, changes.applied), (old.clone(), vec![key], vec![]));
+            }
+        }
+        let (now, changes) = apply(&old, settings("{}"), Stage::Running);
+        assert_eq!((now, changes.kept), (old, vec!["store"]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, a line a fault, in words for the operator.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where a value was written.
@@ -36,14 +37,6 @@ pub enum Problem {
         /// What stands there.
         found: String,
         /// What may stand there.
-        takes: String,
-    },
-    /// A value that the contract knows and this version doesn't have.
-    #[error("found {found}: not available in this version; takes {takes}")]
-    NotAvailable {
-        /// What stands there.
-        found: String,
-        /// What this version takes.
         takes: String,
     },
     /// A key that doesn't exist. Its value isn't told: it may be a misspelt password's.
@@ -127,5 +120,14 @@ pub enum Warning {
         skydns: u32,
         /// The one that stands, in seconds.
         etcd: u32,
+    },
+    /// Whoever reaches this address can have any name looked up.
+    #[error(
+        "dns.forward is set, and {listen} of dns.listen can be reached from elsewhere: whoever \
+         does has any name looked up; keep strangers off by a firewall, or don't set dns.forward"
+    )]
+    OpenResolver {
+        /// The first such address.
+        listen: SocketAddr,
     },
 }

@@ -64,6 +64,11 @@ impl Inputs {
         self.config.get_bool(path)
     }
 
+    /// A number.
+    pub fn number(&self, path: &str) -> Result<u32, ConfigError> {
+        self.config.get(path)
+    }
+
     /// A number of seconds, one at least.
     pub fn seconds(&self, path: &str) -> Result<NonZeroU32, ConfigError> {
         self.config.get(path)

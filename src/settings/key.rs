@@ -1,10 +1,9 @@
-//! One configuration key: its names, what it takes, and what of that this
-//! version has.
+//! One configuration key: its names, and what it takes.
 
 use config::{Value, ValueKind};
 
 use super::fault::Problem;
-use super::kind::{Form, Kind, found, one_of};
+use super::kind::{Form, Kind, found};
 use super::values::Rejection;
 
 /// What stands where a key is set nowhere.
@@ -14,14 +13,6 @@ pub enum Fallback {
     Is(&'static str),
     /// Nothing, or what is worked out at start: in words.
     WorkedOut(&'static str),
-}
-
-/// How much of what a key takes this version has.
-#[derive(Clone, Copy, Debug)]
-enum Available {
-    Everything,
-    AllBut(&'static [&'static str]),
-    OnlyTheDefault,
 }
 
 /// A configuration key.
@@ -41,7 +32,6 @@ pub struct Key {
     /// What stands where it is set nowhere.
     pub fallback: Fallback,
     kind: Kind,
-    available: Available,
 }
 
 impl Key {
@@ -51,8 +41,7 @@ impl Key {
         fallback: Fallback,
         doc: &'static str,
     ) -> Self {
-        let available = Available::Everything;
-        Self { path, alias: None, short: None, secret: false, doc, fallback, kind, available }
+        Self { path, alias: None, short: None, secret: false, doc, fallback, kind }
     }
 
     pub(super) const fn alias(mut self, alias: &'static str) -> Self {
@@ -68,23 +57,6 @@ impl Key {
     pub(super) const fn secret(mut self) -> Self {
         self.secret = true;
         self
-    }
-
-    /// These values are for a later version.
-    pub(super) const fn later(mut self, values: &'static [&'static str]) -> Self {
-        self.available = Available::AllBut(values);
-        self
-    }
-
-    /// All but the default is for a later version.
-    pub(super) const fn not_yet(mut self) -> Self {
-        self.available = Available::OnlyTheDefault;
-        self
-    }
-
-    /// Whether this version has nothing but the key's default.
-    pub fn is_for_later(&self) -> bool {
-        matches!(self.available, Available::OnlyTheDefault)
     }
 
     /// The key's flag, without its dashes: its path in kebab case.
@@ -108,48 +80,21 @@ impl Key {
 
     /// Checks a value and brings it to its plain form.
     pub fn read(&self, written: &ValueKind, form: Form) -> Result<ValueKind, Problem> {
-        let rejection = match self.kind.read(written, form) {
-            Ok(value) if self.has(&value) => return Ok(value),
-            Ok(_) => Rejection::NotAvailable,
+        let Rejection::Unfit(detail) = match self.kind.read(written, form) {
+            Ok(value) => return Ok(value),
             Err(rejection) => rejection,
         };
         let found = if self.secret { "a value (not shown)".to_owned() } else { found(written) };
-        Err(match rejection {
-            Rejection::Unfit(None) => Problem::Unfit { found, takes: self.takes() },
-            Rejection::Unfit(Some(detail)) => {
-                Problem::Unfit { found: format!("{found} ({detail})"), takes: self.takes() }
-            }
-            Rejection::NotAvailable => Problem::NotAvailable { found, takes: self.takes() },
-        })
+        let found = match detail {
+            Some(detail) => format!("{found} ({detail})"),
+            None => found,
+        };
+        Err(Problem::Unfit { found, takes: self.takes() })
     }
 
-    fn has(&self, value: &ValueKind) -> bool {
-        match self.available {
-            Available::Everything => true,
-            Available::AllBut(later) => {
-                !matches!(value, ValueKind::String(text) if later.contains(&text.as_str()))
-            }
-            // Lists compare by their entries: a default has no origin to differ in.
-            Available::OnlyTheDefault => {
-                self.default_value().is_some_and(|default| same(&default, value))
-            }
-        }
-    }
-
-    /// What this version takes, in words.
+    /// What it takes, in words.
     pub fn takes(&self) -> String {
-        match (self.available, self.kind, self.fallback) {
-            (Available::OnlyTheDefault, _, Fallback::Is(default)) => {
-                format!("only its default, {default}")
-            }
-            (Available::OnlyTheDefault, ..) => "nothing yet".to_owned(),
-            (Available::AllBut(later), Kind::Choice(words), _) => {
-                let now: Vec<_> =
-                    words.iter().copied().filter(|word| !later.contains(word)).collect();
-                one_of(&now)
-            }
-            _ => self.kind.takes(),
-        }
+        self.kind.takes()
     }
 }
 

@@ -3,12 +3,12 @@
 //! The one place that knows them: checks, environment, flags, `--help` and the
 //! nearest known key all come from here.
 
-use super::admin;
 use super::key::Fallback::{Is, WorkedOut};
 use super::key::Key;
 use super::kind::Kind;
 use super::level::LogLevel;
 use super::values;
+use super::{admin, dns};
 
 /// The variables that set keys start so, in any case.
 pub const VARIABLE_PREFIX: &str = "HIGHHOCK_";
@@ -19,10 +19,6 @@ const FILE: Kind =
 const HOST: Kind = Kind::Text {
     takes: "an IP address that clients can connect to, or a host name",
     check: |text| values::host(text).map(drop),
-};
-const ENDPOINTS: Kind = Kind::List {
-    takes: "a list of addresses with ports",
-    check: |text| values::text(text).map(drop),
 };
 
 const fn seconds(min: u32, max: u32) -> Kind {
@@ -40,9 +36,8 @@ pub static KEYS: &[Key] = &[
         "store",
         Kind::Choice(&["etcd", "standalone"]),
         Is("etcd"),
-        "Where records are kept: in etcd, or standalone in this process",
-    )
-    .later(&["standalone"]),
+        "Where records are kept: in etcd, or standalone in this process, which answers DNS",
+    ),
     Key::new(
         "etcd.url",
         Kind::Text {
@@ -257,15 +252,30 @@ pub static KEYS: &[Key] = &[
         Is("false"),
         "Put Compose services under their project: <service>.<project>",
     ),
-    Key::new("dns.listen", ENDPOINTS, Is("127.0.0.1:5354"), "Standalone: where DNS is answered")
-        .not_yet(),
+    Key::new(
+        "dns.listen",
+        Kind::List {
+            takes: "a list of addresses with ports, as [\"127.0.0.1:5354\", \"[::1]:5354\"]",
+            check: |text| dns::listen(text).map(drop),
+        },
+        Is("127.0.0.1:5354"),
+        "Standalone: where DNS is answered, by UDP and TCP",
+    ),
     Key::new(
         "dns.forward",
-        ENDPOINTS,
+        Kind::List {
+            takes: "a list of DNS servers' addresses, each with a port where that is not 53",
+            check: |text| dns::forward(text).map(drop),
+        },
         WorkedOut("none"),
-        "Standalone: whom to ask about other domains",
-    )
-    .not_yet(),
+        "Standalone: who is asked about other domains",
+    ),
+    Key::new(
+        "dns.rateLimit",
+        Kind::Whole { min: 0, max: 1_000_000, unit: "answers a second" },
+        Is("500"),
+        "Standalone: answers by UDP a second to one network beyond loopback; 0: no limit",
+    ),
     Key::new(
         "admin.listen",
         Kind::Text {

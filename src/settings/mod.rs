@@ -7,6 +7,7 @@
 mod address;
 mod admin;
 mod change;
+mod dns;
 mod effective;
 mod engine;
 mod environment;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use admin::Admin;
 pub use change::{Changes, Stage, apply};
+pub use dns::Dns;
 pub use effective::{EffectiveKey, Layer};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Problem, Warning};
@@ -35,7 +37,9 @@ pub use keys::{KEYS, find};
 pub use level::LogLevel;
 pub use validated::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 pub(crate) use values::host;
-pub use values::{Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection};
+pub use values::{
+    Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection, StoreKind,
+};
 
 use fragment::Fragment;
 

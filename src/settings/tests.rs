@@ -47,7 +47,10 @@ fn faults(sources: &Sources) -> Vec<String> {
 
 #[test]
 fn nothing_set_gives_the_defaults_of_the_contract() {
-    let Settings { etcd, skydns, docker, discovery, admin, log } = settings(&sources());
+    let Settings { store, etcd, skydns, docker, discovery, dns, admin, log } = settings(&sources());
+    assert_eq!(store, StoreKind::Etcd);
+    assert_eq!(dns.listen, ["127.0.0.1:5354".parse().unwrap()]);
+    assert_eq!((dns.forward, dns.rate_limit), (vec![], 500));
     assert_eq!(etcd.members(), "http://127.0.0.1:4001/");
     assert_eq!((etcd.tls, etcd.credentials), (TlsFiles::default(), None));
     assert_eq!(docker.tls, TlsFiles::default());
@@ -182,26 +185,42 @@ fn metadata_names_one_cloud_or_all() {
 }
 
 #[test]
-fn what_this_version_lacks_is_refused_in_every_key() {
-    let wanted = |key: &Key| match key.path {
-        "store" => Some("standalone"),
-        _ if key.is_for_later() => Some("something"),
-        _ => None,
+fn standalone_is_told_where_to_answer_and_whom_to_ask() {
+    let with = |flags: &[(&str, &str)]| Sources {
+        flags: flags.iter().map(|(path, value)| flag(path, value)).collect(),
+        ..sources()
     };
-    let mut count = 0;
-    for key in KEYS {
-        let Some(value) = wanted(key) else { continue };
-        let sources = Sources { flags: vec![flag(key.path, value)], ..sources() };
-        let faults = faults(&sources);
-        assert_eq!(faults.len(), 1, "{faults:?}");
-        assert!(faults[0].contains("not available in this version"), "{faults:?}");
-        count += 1;
+    let alone = ("store", "standalone");
+    let forward = ("dns.forward", "9.9.9.9, [2620:fe::fe]:5353");
+    let listen = ("dns.listen", "127.0.0.1:5354,[::1]:5354");
+    let said = settings(&with(&[alone, listen, forward, ("dns.rateLimit", "0")]));
+    assert_eq!(said.store, StoreKind::Standalone);
+    let addresses = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap()).to_vec();
+    assert_eq!(said.dns.listen, addresses(["127.0.0.1:5354", "[::1]:5354"]));
+    assert_eq!(said.dns.forward, addresses(["9.9.9.9:53", "[2620:fe::fe]:5353"]));
+    assert_eq!(said.dns.rate_limit, 0);
+
+    // All faults at once, each with what would do.
+    let wrong = [alone, ("dns.listen", "5354"), ("dns.forward", "dns.example"), ("store", "etcd")];
+    let faults = |flags| load(&with(flags)).unwrap_err().0.len();
+    assert_eq!(faults(&wrong), 3);
+    let round = [alone, ("dns.forward", "127.0.0.1:5354")];
+    let text = load(&with(&round)).unwrap_err().to_string();
+    assert!(text.contains("stands in dns.listen too"), "{text}");
+    // Of no use beside etcd, and no fault either: the same file moves between the two.
+    assert_eq!(load(&with(&round[1..])).unwrap().settings.store, StoreKind::Etcd);
+
+    let open = [alone, ("dns.listen", "0.0.0.0:53"), forward];
+    let warnings = |flags: &[_]| load(&with(flags)).unwrap().warnings;
+    let listen = "0.0.0.0:53".parse().unwrap();
+    assert_eq!(warnings(&open), [Warning::OpenResolver { listen }]);
+    for shut in [&open[1..], &open[..2]] {
+        assert_eq!(warnings(shut), []);
     }
-    assert_eq!(count, 3);
 }
 
 #[test]
-fn a_default_may_be_said_even_of_what_this_version_lacks() {
+fn a_default_may_be_said() {
     let flags = KEYS.iter().filter_map(|key| match key.fallback {
         Fallback::Is(default) => Some(flag(key.path, default)),
         Fallback::WorkedOut(_) => None,
@@ -212,7 +231,7 @@ fn a_default_may_be_said_even_of_what_this_version_lacks() {
 
 #[test]
 fn secrets_are_refused_without_being_shown() {
-    for fixture in ["not-available.json", "password-in-url.json", "halves.json"] {
+    for fixture in ["standalone.json", "password-in-url.json", "halves.json"] {
         let faults = faults(&with_file(&format!("tests/fixtures/{fixture}"))).join("\n");
         assert!(!faults.contains("hunter2"), "{faults}");
     }

@@ -13,20 +13,23 @@ use url::Url;
 
 use super::Sources;
 use super::admin::Admin;
+use super::dns::Dns;
 use super::fault::{Fault, Origin, Problem, Warning};
 use super::inputs::Inputs;
 use super::level::LogLevel;
 use super::values::{
-    self, Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection,
+    self, Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection, StoreKind,
 };
-use super::{address, admin, engine, security};
+use super::{address, admin, dns, engine, security};
 use crate::secret::Credentials;
 use crate::tls::TlsFiles;
 
 /// What the operator wants, in whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The store.
+    /// Where records are kept.
+    pub store: StoreKind,
+    /// How etcd is used, where they are kept in it.
     pub etcd: Etcd,
     /// What records look like and where they lie.
     pub skydns: Skydns,
@@ -34,6 +37,8 @@ pub struct Settings {
     pub docker: Docker,
     /// What is published of its containers.
     pub discovery: Discovery,
+    /// How DNS is answered, where records are kept in this process.
+    pub dns: Dns,
     /// Where state is shown, and to whom.
     pub admin: Admin,
     /// What is told of all that.
@@ -149,24 +154,28 @@ impl Settings {
         let members = members(inputs, others);
         let engine = engine::engine(inputs, sources, others);
         let addresses = address::addresses(inputs, others);
+        let store = store(inputs)?;
+        let dns = dns::dns(inputs, store, warnings);
         let admin = admin::admin(inputs, others);
-        let (credentials, (urls, tls), engine, (address, host6), admin) =
-            match (credentials, members, engine, addresses, admin) {
-                (Ok(credentials), Ok(members), Ok(engine), Ok(addresses), Ok(admin)) => {
-                    (credentials, members, engine, addresses, admin)
+        let (credentials, (urls, tls), engine, (address, host6), dns, admin) =
+            match (credentials, members, engine, addresses, dns, admin) {
+                (Ok(credentials), Ok(members), Ok(engine), Ok(addresses), Ok(dns), Ok(admin)) => {
+                    (credentials, members, engine, addresses, dns, admin)
                 }
-                (credentials, members, engine, addresses, admin) => {
+                (credentials, members, engine, addresses, dns, admin) => {
                     let faults = [
                         credentials.err(),
                         members.err(),
                         engine.err(),
                         addresses.err(),
+                        dns.err(),
                         admin.err(),
                     ];
                     return Err(faults.into_iter().flatten().flatten().collect());
                 }
             };
         Ok(Self {
+            store,
             etcd: Etcd {
                 urls,
                 api: parsed(inputs, "etcd.api", |text| match text {
@@ -205,6 +214,7 @@ impl Settings {
                 health: read("discovery.health", |path| inputs.truth(path))?,
                 drain: drain(inputs)?,
             },
+            dns,
             admin,
             log: Log {
                 level: parsed(inputs, "logLevel", str::parse)?,
@@ -216,6 +226,14 @@ impl Settings {
             },
         })
     }
+}
+
+fn store(inputs: &Inputs) -> Result<StoreKind, Vec<Fault>> {
+    parsed(inputs, "store", |text| match text {
+        "etcd" => Ok(StoreKind::Etcd),
+        "standalone" => Ok(StoreKind::Standalone),
+        _ => Err(Rejection::Unfit(None)),
+    })
 }
 
 /// `etcd.url`, and the files that TLS takes.

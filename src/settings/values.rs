@@ -12,10 +12,8 @@ use url::Url;
 /// Why a text is no value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// It never is. With what is wrong in particular, where that helps.
+    /// With what is wrong in particular, where that helps.
     Unfit(Option<String>),
-    /// A later version takes it.
-    NotAvailable,
 }
 
 impl Rejection {
@@ -53,6 +51,25 @@ impl Cloud {
             Self::Aws => "aws",
             Self::Gce => "gce",
             Self::DigitalOcean => "digitalocean",
+        }
+    }
+}
+
+/// Where records are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In etcd.
+    Etcd,
+    /// In this process, which answers DNS from them.
+    Standalone,
+}
+
+impl StoreKind {
+    /// Who has to answer before anything can be published.
+    pub fn whom_to_ask(self) -> &'static str {
+        match self {
+            Self::Etcd => "docker and etcd",
+            Self::Standalone => "docker",
         }
     }
 }

@@ -2,7 +2,7 @@
 //! from it.
 
 mod docker;
-mod etcd;
+mod store;
 
 use std::io;
 
@@ -16,7 +16,7 @@ use crate::hostname;
 use crate::settings::Settings;
 
 pub use docker::{ask_engine, docker};
-pub use etcd::{SettledEtcd, ask_etcd, assume_etcd, check_files, cluster, store};
+pub use store::{SettledStore, ask_store, assume_etcd, check_files, cluster, dns, etcd_store};
 
 /// Why it is not settled how to publish.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ pub fn rules(
     settings: &Settings,
     published: &Published,
     engine: &Engine,
-    etcd: &SettledEtcd,
+    store: &SettledStore,
 ) -> Result<Rules, NotSettled> {
     let hostname = match &settings.skydns.hostname {
         Some(hostname) => hostname.clone(),
@@ -74,7 +74,7 @@ pub fn rules(
     };
     Ok(Rules {
         prefix: settings.skydns.prefix.clone(),
-        domain: etcd.domain.clone(),
+        domain: store.domain.clone(),
         layout: settings.skydns.layout,
         hostname: hostname::instance_label(&hostname),
         address: settings.discovery.address,
@@ -85,7 +85,7 @@ pub fn rules(
         compose_project: settings.discovery.compose_project,
         health: settings.discovery.health,
         // SkyDNS, which reads v2, answers both.
-        text_beside_name: etcd.detected.api == Api::V2,
+        text_beside_name: store.api() == Some(Api::V2),
     })
 }
 

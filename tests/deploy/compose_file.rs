@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::dockerfile::socket_group;
+use crate::dockerfile::{socket, socket_group};
 use crate::engine_images::Image;
 use crate::support::daemon::ADDRESS;
 use crate::support::dns::{Target, dig};
@@ -118,6 +118,7 @@ impl Project {
         command.args(["--project-name", &self.name]);
         command.envs([
             (GROUP, &*socket_group()),
+            ("DOCKER_SOCKET", &*socket()),
             ("PUBLISH_HOST", ADDRESS),
             ("ETCD_IMAGE", self.images.etcd.name()),
             ("COREDNS_IMAGE", self.images.coredns.name()),

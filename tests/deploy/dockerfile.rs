@@ -88,7 +88,7 @@ impl Drop for Running {
 }
 
 /// The engine's socket on this host.
-fn socket() -> String {
+pub fn socket() -> String {
     match endpoint() {
         Endpoint::Unix(path) => path.display().to_string(),
         other => panic!("the image takes the engine's socket, and DOCKER_HOST is {other}"),

@@ -1,5 +1,5 @@
 //! What `deploy/` holds for those who run HighHock: the image, the Compose file, the
-//! alerts, the dashboard, the Debian package.
+//! alerts, the dashboard, the Debian package, the snippets for other resolvers.
 //!
 //! No image is pulled. What the files take from a registry is made here, from the
 //! programs of this machine.
@@ -12,6 +12,7 @@ mod dockerfile;
 mod engine_images;
 mod metric_names;
 mod package;
+mod resolvers;
 #[path = "../support/mod.rs"]
 mod support;
 

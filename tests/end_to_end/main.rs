@@ -30,6 +30,7 @@ mod reload;
 mod restarts;
 mod sampler;
 mod stage;
+mod standalone;
 mod steady;
 mod twins;
 

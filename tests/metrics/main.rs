@@ -72,6 +72,7 @@ fn reading() -> Reading {
         docker: Requests::of_docker().read(),
         etcd: Requests::of_etcd().read(),
         reloads: Reloads { ok: 2, refused: 1, last_success: Some(SystemTime::now()) },
+        dns: None,
         core: Some(CoreReading { standing, meters, now: (now, SystemTime::now()) }),
     }
 }

@@ -1,10 +1,13 @@
-//! An etcd of one column of the matrix, and a domain in it for each behaviour.
+//! A store of one column of the matrix, and a domain in it for each behaviour.
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use highhock::etcd::{Api, Cluster, EtcdStore, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
+use highhock::standalone::{MemoryStore, Zone};
+use highhock::store::Store;
 use highhock_actors::{
-    Expected, Found, Granted, Guard, LeaseFamily, LeaseId, RecordKey, RecordStore, StoreError,
+    Expected, Found, Granted, Guard, LeaseFamily, LeaseId, RecordKey, RecordStore, StoreError, Tie,
     Write, Written,
 };
 
@@ -25,15 +28,33 @@ pub enum Size {
     Three,
 }
 
-enum Servers {
+pub enum Servers {
     Alone(Etcd),
     Three(Three),
 }
 
-/// A running etcd, and by which API it is spoken to.
-pub struct Bed {
-    api: Api,
-    servers: Servers,
+impl Servers {
+    fn urls(&self) -> String {
+        match self {
+            Self::Alone(etcd) => etcd.url(),
+            Self::Three(three) => three.urls(),
+        }
+    }
+
+    fn one(&self) -> &Etcd {
+        match self {
+            Self::Alone(etcd) => etcd,
+            Self::Three(three) => &three.members[1],
+        }
+    }
+}
+
+/// Where the stores of one column keep their records.
+pub enum Bed {
+    /// In a running etcd, which is spoken to by this API.
+    Etcd(Api, Servers),
+    /// In this process.
+    Memory,
 }
 
 impl Bed {
@@ -43,20 +64,18 @@ impl Bed {
             Size::Alone => Servers::Alone(Etcd::start_release(release)?),
             Size::Three => Servers::Three(Three::start(release)?),
         };
-        Some(Self { api, servers })
+        Some(Self::Etcd(api, servers))
     }
 
-    fn urls(&self) -> String {
-        match &self.servers {
-            Servers::Alone(etcd) => etcd.url(),
-            Servers::Three(three) => three.urls(),
-        }
+    pub fn has_leases(&self) -> bool {
+        !matches!(self, Self::Etcd(Api::V2, _))
     }
 
-    fn etcd(&self) -> &Etcd {
-        match &self.servers {
-            Servers::Alone(etcd) => etcd,
-            Servers::Three(three) => &three.members[1],
+    fn store(&self, root: &str) -> Store {
+        let root = RecordKey::from_path(root);
+        match self {
+            Self::Etcd(api, servers) => Store::Etcd(etcd_store(*api, servers, root)),
+            Self::Memory => Store::Standalone(MemoryStore::new(root, Zone::new())),
         }
     }
 }
@@ -66,25 +85,28 @@ impl Bed {
 pub struct Field<'a> {
     bed: &'a Bed,
     root: String,
-    pub store: EtcdStore,
+    pub store: Store,
     pub family: LeaseFamily,
 }
 
 impl<'a> Field<'a> {
     pub fn new(bed: &'a Bed, name: &str) -> Self {
         let root = format!("skydns/local/{}", name.replace('_', "-"));
-        let store = store(bed, &root);
+        let store = bed.store(&root);
         let family = LeaseFamily::new(u64::from(unique()) << 20 | u64::from(std::process::id()));
         Self { bed, root, store, family }
     }
 
     pub fn has_leases(&self) -> bool {
-        self.bed.api == Api::V3
+        self.bed.has_leases()
     }
 
     /// Another client in the same domain.
-    pub fn another_store(&self) -> EtcdStore {
-        store(self.bed, &self.root)
+    pub fn another_store(&self) -> Store {
+        match &self.store {
+            Store::Etcd(_) => self.bed.store(&self.root),
+            Store::Standalone(memory) => Store::Standalone(memory.clone()),
+        }
     }
 
     /// The lease of this number, which is there from now on; none in v2.
@@ -154,36 +176,78 @@ impl<'a> Field<'a> {
     /// Puts as somebody else would, whatever is there, for so many seconds; for
     /// ever where there is no such number. Gives the lease, in v3.
     pub fn foreign_put(&self, name: &str, value: &str, ttl: Option<u64>) -> Option<LeaseId> {
-        let (etcd, path) = (self.bed.etcd(), self.path(name));
-        if !self.has_leases() {
-            etcd.put(&path, value, ttl);
-            return None;
+        let path = self.path(name);
+        match (self.bed, &self.store) {
+            (Bed::Etcd(Api::V2, servers), _) => {
+                servers.one().put(&path, value, ttl);
+                None
+            }
+            (Bed::Etcd(Api::V3, servers), _) => {
+                let etcd = servers.one().v3();
+                let lease = ttl.map(|ttl| etcd.grant(ttl, None));
+                etcd.put(&format!("/{path}"), value, lease);
+                lease.map(LeaseId)
+            }
+            (Bed::Memory, store) => self.put_in_memory(store, name, value, ttl),
         }
-        let lease = ttl.map(|ttl| etcd.v3().grant(ttl, None));
-        etcd.v3().put(&format!("/{path}"), value, lease);
-        lease.map(LeaseId)
+    }
+
+    /// As another client: there is nobody else in the process.
+    fn put_in_memory(
+        &self,
+        store: &Store,
+        name: &str,
+        value: &str,
+        ttl: Option<u64>,
+    ) -> Option<LeaseId> {
+        let lease = ttl.map(|ttl| {
+            let id = LeaseFamily::new(u64::from(unique())).lease(0);
+            let granted = at_once(store.grant(id, Duration::from_secs(ttl))).unwrap();
+            assert_eq!(granted, Granted::Fresh);
+            id
+        });
+        let guard = match at_once(self.read(name)).unwrap() {
+            Some(found) => Guard::Holds(exactly(found)),
+            None => Guard::Absent,
+        };
+        let put = self.put_value(name, value, lease, guard);
+        assert_eq!(at_once(write_to(store, put)).unwrap(), Written::Done);
+        lease
     }
 
     pub fn foreign_delete(&self, name: &str) {
-        match self.has_leases() {
-            true => drop(self.bed.etcd().v3().delete(&format!("/{}", self.path(name)))),
-            false => self.bed.etcd().remove(&self.path(name)),
+        match self.bed {
+            Bed::Etcd(Api::V2, servers) => servers.one().remove(&self.path(name)),
+            Bed::Etcd(Api::V3, servers) => {
+                servers.one().v3().delete(&format!("/{}", self.path(name)));
+            }
+            Bed::Memory => {
+                let expected = exactly(at_once(self.found(name)));
+                let delete = Write::Delete { key: self.key(name), expected };
+                assert_eq!(at_once(self.write(delete)).unwrap(), Written::Done);
+            }
         }
     }
 
     /// All names in the domain that hold a value.
     pub fn names(&self) -> Vec<String> {
-        let keys = match self.has_leases() {
-            true => {
-                let held = self.bed.etcd().v3().list(&format!("/{}/", self.root));
+        let inside = format!("{}/", self.root);
+        let keys: Vec<String> = match (self.bed, &self.store) {
+            (Bed::Etcd(Api::V3, servers), _) => {
+                let held = servers.one().v3().list(&format!("/{inside}"));
                 held.into_iter().map(|kv| kv.key.trim_start_matches('/').to_owned()).collect()
             }
-            false => {
-                let held = self.bed.etcd().list(&self.root);
-                held.into_iter().filter(|node| !node.dir).map(|node| node.key).collect::<Vec<_>>()
+            (Bed::Etcd(Api::V2, servers), _) => {
+                let held = servers.one().list(&self.root);
+                held.into_iter().filter(|node| !node.dir).map(|node| node.key).collect()
             }
+            (Bed::Memory, Store::Standalone(memory)) => {
+                let keys = memory.keys().into_iter().map(|key| key.as_str().to_owned());
+                // Others lie elsewhere: the store holds all of them.
+                keys.filter(|key| key.starts_with(&inside)).collect()
+            }
+            (Bed::Memory, Store::Etcd(_)) => unreachable!("it was made in memory"),
         };
-        let inside = format!("{}/", self.root);
         let mut names = keys
             .iter()
             .map(|key| key.strip_prefix(&inside).expect("a key in the domain").to_owned())
@@ -193,12 +257,16 @@ impl<'a> Field<'a> {
     }
 }
 
-fn store(bed: &Bed, root: &str) -> EtcdStore {
+/// What a store in memory answers, which keeps nobody waiting.
+fn at_once<T>(answer: impl Future<Output = T>) -> T {
+    answer.now_or_never().expect("an answer at once")
+}
+
+fn etcd_store(api: Api, servers: &Servers, root: RecordKey) -> EtcdStore {
     let log = slog::Logger::root(slog::Discard, slog::o!());
-    let urls = bed.urls().split(',').map(|url| url.parse().unwrap()).collect();
+    let urls = servers.urls().split(',').map(|url| url.parse().unwrap()).collect();
     let cluster = Cluster { timeout: PATIENCE, ..Cluster::new(urls) };
-    let root = RecordKey::from_path(root);
-    match bed.api {
+    match api {
         Api::V2 => {
             let options = EtcdV2Options { cluster, root, prefix: "skydns".into() };
             EtcdStore::V2(EtcdV2::new(options, log).unwrap())
@@ -207,11 +275,20 @@ fn store(bed: &Bed, root: &str) -> EtcdStore {
     }
 }
 
+/// What was found, to the letter.
+fn exactly(found: Found) -> Expected {
+    let lease = match found.tie {
+        Tie::Lease(id) => Some(id),
+        Tie::None | Tie::Ttl(_) => None,
+    };
+    Expected { value: found.value, lease, version: Some(found.version) }
+}
+
 pub fn expect(value: &str) -> Expected {
     Expected { value: value.into(), lease: None, version: None }
 }
 
-pub async fn write_to(store: &EtcdStore, write: Write) -> Result<Written, StoreError> {
+pub async fn write_to(store: &Store, write: Write) -> Result<Written, StoreError> {
     let mut outcomes = store.write(vec![write]).await;
     assert_eq!(outcomes.len(), 1);
     outcomes.remove(0)

@@ -1,5 +1,6 @@
 //! What every store must do, against every etcd: 3.4 by its v2 keys API, 3.4 and
-//! 3.6 by their v3 API, each alone and as a cluster of three.
+//! 3.6 by their v3 API, each alone and as a cluster of three; and against the store in
+//! memory.
 //!
 //! A column of the matrix is one test, which starts its etcd once and goes through
 //! all behaviours, each in a domain of its own.
@@ -24,12 +25,17 @@ use support::etcd::Release;
 /// Goes through all behaviours, also after one failed.
 async fn hold(api: Api, release: Release, size: Size) {
     let Some(bed) = Bed::start(api, release, size) else { return };
+    let failed = failures(&bed).await;
+    assert!(failed.is_empty(), "{api} of {release:?}, {size:?}: failed: {failed:?}");
+}
+
+async fn failures(bed: &Bed) -> Vec<&'static str> {
     let mut failed = Vec::new();
     macro_rules! each {
         ($($module:ident::$behaviour:ident),+ $(,)?) => {
             $(
                 println!("{}", stringify!($behaviour));
-                let field = Field::new(&bed, stringify!($behaviour));
+                let field = Field::new(bed, stringify!($behaviour));
                 if AssertUnwindSafe($module::$behaviour(&field)).catch_unwind().await.is_err() {
                     failed.push(stringify!($behaviour));
                 }
@@ -50,7 +56,7 @@ async fn hold(api: Api, release: Release, size: Size) {
         changes::a_watch_sees_what_expires,
         racing::two_that_want_one_name_never_overwrite_each_other,
     }
-    if api == Api::V3 {
+    if bed.has_leases() {
         each! {
             leases::guards_by_lease,
             leases::a_lost_lease_is_said_and_nothing_is_written,
@@ -59,7 +65,13 @@ async fn hold(api: Api, release: Release, size: Size) {
             leases::keeps_all_records_alive_at_once,
         }
     }
-    assert!(failed.is_empty(), "{api} of {release:?}, {size:?}: failed: {failed:?}");
+    failed
+}
+
+#[actix_rt::test]
+async fn in_memory() {
+    let failed = failures(&Bed::Memory).await;
+    assert!(failed.is_empty(), "in memory: failed: {failed:?}");
 }
 
 #[actix_rt::test]

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub struct Highhock {
     flags: Vec<(String, String)>,
+    /// Flags without a value.
+    switches: Vec<&'static str>,
     environment: Vec<(String, String)>,
     /// What its configuration file says.
     config: String,
@@ -40,6 +42,7 @@ impl Highhock {
         let engine = docker::endpoint().to_string();
         let highhock = Self {
             flags: Vec::new(),
+            switches: Vec::new(),
             environment: Vec::new(),
             config: "{}".to_owned(),
             network_of: None,
@@ -51,6 +54,14 @@ impl Highhock {
             .flag("--docker-poll-container", "1")
             .flag("--discovery-host", ADDRESS)
             .flag("--admin-listen", "")
+    }
+
+    /// Without an etcd, answering DNS at this port of 127.0.0.1.
+    pub fn standalone(port: u16) -> Self {
+        // Whoever asked that etcd would wait for ever.
+        let highhock = Self::new("http://127.0.0.1:1/");
+        let highhock = highhock.flag("--dns-listen", &format!("127.0.0.1:{port}"));
+        Self { switches: vec!["--standalone"], ..highhock }
     }
 
     /// With this flag, in place of what it was before.
@@ -100,6 +111,7 @@ impl Highhock {
         };
         command.args(subcommand).arg("--config").arg(config);
         command.args(self.flags.iter().flat_map(|(name, value)| [name, value]));
+        command.args(&self.switches);
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         // By this, tests/run finds the processes that a test has left behind.
         if let Some(run) = std::env::var_os(MARK) {

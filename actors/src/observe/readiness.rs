@@ -42,7 +42,7 @@ pub enum NotReady {
         containers: usize,
     },
     /// Some records are still to be written.
-    #[error("{records} records are not in etcd yet")]
+    #[error("{records} records are not written yet")]
     RecordsPending {
         /// How many.
         records: usize,

@@ -59,8 +59,6 @@ pub struct Ails {
 pub struct State {
     pub containers: BTreeMap<usize, Made>,
     pub ails: Ails,
-    /// Whether the last listing lacked what runs.
-    was_untrue: bool,
     /// Whether another engine answered it. Who that is is asked right after it: nothing is
     /// promised of engines that are swapped between the two questions.
     stranger_listed: bool,
@@ -83,14 +81,17 @@ pub struct State {
 
 /// A handle to the engine; clones share it.
 #[derive(Clone)]
-pub struct Engine(pub Rc<RefCell<State>>);
+pub struct Engine(
+    pub Rc<RefCell<State>>,
+    /// Whether the last listing that this process got lacked what runs.
+    Rc<Cell<bool>>,
+);
 
 impl Engine {
     pub fn new(seed: u64) -> Self {
-        Self(Rc::new(RefCell::new(State {
+        let state = Rc::new(RefCell::new(State {
             containers: BTreeMap::new(),
             ails: Ails::default(),
-            was_untrue: false,
             stranger_listed: false,
             denied: Rc::default(),
             streams: Vec::new(),
@@ -104,7 +105,13 @@ impl Engine {
             most_inspecting: 0,
             lists: 0,
             inspections: 0,
-        })))
+        }));
+        Self(state, Rc::default())
+    }
+
+    /// The same engine, for another process.
+    pub fn for_a_process(&self) -> Self {
+        Self(Rc::clone(&self.0), Rc::default())
     }
 
     /// Does something to the engine, and delivers what it has to tell of that.
@@ -406,26 +413,20 @@ impl State {
         self.ails.stranger.is_some_and(|(until, left)| left > 0 && Instant::now() < until)
     }
 
-    fn listing(&mut self) -> Vec<ContainerRow> {
-        let was_untrue = std::mem::replace(&mut self.was_untrue, true);
+    /// What it lists for who was told an untruth before, or was not; and whether it is true.
+    fn listing(&mut self, was_untrue: bool) -> (Vec<ContainerRow>, bool) {
         // Two that agree are believed (SPEC 4).
         if was_untrue && self.ails.stranger.is_some_and(|(_, left)| left == 1) {
             self.ails.stranger = None;
         }
         self.stranger_listed = self.is_stranger();
-        if self.stranger_listed {
-            return Vec::new();
+        let is_cut = !self.stranger_listed && std::mem::take(&mut self.ails.cut_listing);
+        if self.stranger_listed || is_cut && !was_untrue {
+            return (Vec::new(), false);
         }
-        let listed: Vec<&Made> = self.containers.values().filter(|one| one.is_listed()).collect();
+        let listed = self.containers.values().filter(|one| one.is_listed());
         let names = self.name_of();
-        let mut rows: Vec<_> = listed.iter().map(|one| one.row(&names)).collect();
-        drop(names);
-        if std::mem::take(&mut self.ails.cut_listing) && !was_untrue {
-            rows.clear();
-        } else {
-            self.was_untrue = false;
-        }
-        rows
+        (listed.map(|one| one.row(&names)).collect(), true)
     }
 }
 
@@ -440,7 +441,10 @@ impl ContainerSource for Engine {
             }
         }
         count("listings");
-        let rows = self.ask(State::listing).await?;
+        let was_untrue = self.1.get();
+        let (rows, is_true) = self.ask(|state| state.listing(was_untrue)).await?;
+        // One that is lost on its way tells nobody better.
+        self.1.set(!is_true);
         say!("  listed {}", rows.len());
         Ok(rows)
     }

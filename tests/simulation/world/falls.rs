@@ -23,7 +23,11 @@ thread_local! {
 /// break a run.
 pub fn quieten() {
     std::panic::set_hook(Box::new(|panic| {
-        if panic.payload_as_str() != Some(ASKED_FOR) {
+        // Which of the two it is, is up to the compiler.
+        let payload = panic.payload();
+        let said = payload.downcast_ref::<&str>().copied();
+        let said = said.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        if said != Some(ASKED_FOR) {
             eprintln!("{panic}");
             UNASKED.set(true);
         }

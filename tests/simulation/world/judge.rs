@@ -73,6 +73,8 @@ pub struct Judge {
     outlived: BTreeSet<u32>,
     /// Processes that withdraw all they have put, as they were told.
     withdrawing: BTreeSet<u32>,
+    /// Records that were taken away, as it seems without a reason.
+    charges: Vec<(String, Node)>,
     /// When the core last could not do its work: it was not there, or asleep.
     absent: Instant,
     /// Since when it can after that, as Docker is well; `None`: not yet.
@@ -101,6 +103,7 @@ impl Judge {
             dead: BTreeMap::new(),
             outlived: BTreeSet::new(),
             withdrawing: BTreeSet::new(),
+            charges: Vec::new(),
             absent: now,
             begun: None,
             is_asleep: false,
@@ -266,6 +269,7 @@ impl Judge {
             ruled.since = ruled.since.max(touched);
             ruled.has_rivals = contested.contains(&ruled_key);
         }
+        self.hear_charges();
     }
 
     pub fn wanted(&self) -> usize {
@@ -291,27 +295,37 @@ impl Judge {
     }
 
     /// Who has put what is right since the last change of its container has inspected it since:
-    /// nothing older counts against that any more (SPEC 4: a listing says nothing of what was
-    /// inspected after it was asked for).
+    /// nothing older may count against that (SPEC 4: a listing says nothing of what was
+    /// inspected after it was asked for). What happened to the container at this very moment is
+    /// learnt of with the next look only.
     ///
     /// Exceptions: those of [`Self::issued`]; and what a store in a bad way carries out late.
     fn withdraws_what_it_put(&mut self, process: u32, key: &str, node: &Node) {
-        let Some(ruled) = self.keys.get(key) else { return };
-        let lied = self.lied.max(self.denied.get()).unwrap_or(ruled.since);
-        let since = ruled.since.max(lied).max(self.woken).max(self.absent) + JUST_NOW;
         if node.owner == Owner::Us(process)
-            && ruled.allowed == [Some(node.value.clone())]
-            && !ruled.has_rivals
-            && node.written > since
+            && self.is_newer_than_all(key, node)
             && !self.withdrawing.contains(&process)
             && self.is_store_sure()
         {
-            self.condemn(
-                "not knowing is not nothing",
-                format_args!(
-                    "process {process} takes away {key}, which it has put since: {node:?}"
-                ),
-            );
+            self.charges.push((key.to_owned(), node.clone()));
+        }
+    }
+
+    /// Whether a record is right, and was put after all that bears on it.
+    fn is_newer_than_all(&self, key: &str, node: &Node) -> bool {
+        let Some(ruled) = self.keys.get(key) else { return false };
+        let lied = self.lied.max(self.denied.get()).unwrap_or(ruled.since);
+        let since = ruled.since.max(lied).max(self.woken).max(self.absent) + JUST_NOW;
+        ruled.allowed == [Some(node.value.clone())] && !ruled.has_rivals && node.written > since
+    }
+
+    fn hear_charges(&mut self) {
+        for (key, node) in std::mem::take(&mut self.charges) {
+            if self.is_newer_than_all(&key, &node) {
+                self.condemn(
+                    "not knowing is not nothing",
+                    format_args!("{key} was taken away by who had put it since: {node:?}"),
+                );
+            }
         }
     }
 

@@ -330,8 +330,12 @@ impl World {
         let process = self.processes;
         say!("! process {process} starts");
         let store = Store { state: self.etcd.clone(), process };
-        let core =
-            Core::start(self.settings(), self.engine.clone(), store, &falls::logger(process));
+        let core = Core::start(
+            self.settings(),
+            self.engine.for_a_process(),
+            store,
+            &falls::logger(process),
+        );
         Running { core, process, ttl: self.ttl }
     }
 

@@ -1,5 +1,5 @@
-//! What only etcd can tell: which of its APIs to speak, and the domain where the operator
-//! named none.
+//! What only the store can tell: which of etcd's APIs to speak, and the domain where the
+//! operator named none.
 
 use highhock_actors::RecordKey;
 use highhock_actors::service::DomainName;
@@ -10,13 +10,15 @@ use crate::etcd::{
     Api, Cluster, Detected, EtcdStore, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options,
     UnusableCluster, detect, domain_in_config,
 };
-use crate::settings::{self, EtcdApi, Settings};
+use crate::settings::{self, EtcdApi, Settings, StoreKind};
+use crate::standalone::DnsSettings;
 
-/// What etcd told.
+/// Where records are to be kept.
 #[derive(Clone, Debug)]
-pub struct SettledEtcd {
-    /// Which API to speak, and why.
-    pub detected: Detected,
+pub struct SettledStore {
+    /// Which of etcd's APIs to speak, and why; `None`: there is no etcd, the records stay in
+    /// this process.
+    pub etcd: Option<Detected>,
     /// The domain that services are put under.
     pub domain: DomainName,
     /// Where that is from, for the log.
@@ -32,12 +34,22 @@ pub fn cluster(settings: &settings::Etcd) -> Cluster {
     }
 }
 
-/// Asks etcd, once, for what the settings leave open. Where they leave nothing open,
-/// nothing is asked.
+impl SettledStore {
+    /// Which of etcd's APIs is spoken; `None`: there is no etcd.
+    pub fn api(&self) -> Option<Api> {
+        self.etcd.as_ref().map(|detected| detected.api)
+    }
+}
+
+/// Asks etcd, once, for what the settings leave open. Where they leave nothing open, or keep
+/// the records in this process, nothing is asked.
 ///
 /// # Errors
 /// Where it does not answer, or can't be spoken to as the settings say.
-pub async fn ask_etcd(settings: &Settings, log: &Logger) -> Result<SettledEtcd, NotSettled> {
+pub async fn ask_store(settings: &Settings, log: &Logger) -> Result<SettledStore, NotSettled> {
+    if settings.store == StoreKind::Standalone {
+        return Ok(standalone(settings));
+    }
     let (cluster, skydns) = (cluster(&settings.etcd), &settings.skydns);
     let given = |api| Detected { api, why: "etcd.api says so".into(), both: false };
     let detected = match settings.etcd.api {
@@ -49,51 +61,77 @@ pub async fn ask_etcd(settings: &Settings, log: &Logger) -> Result<SettledEtcd, 
         true => None,
         false => domain_in_config(detected.api, &cluster, &skydns.prefix, log).await?,
     };
-    let domain_from = match (&found, skydns.domain_is_set) {
-        (Some(_), _) => "skydns configuration in etcd",
-        (None, true) => "skydns.domain",
-        (None, false) => "default",
+    let domain_from = match &found {
+        Some(_) => "skydns configuration in etcd",
+        None => said_where(settings),
     };
     let domain = found.unwrap_or_else(|| skydns.domain.clone());
-    Ok(SettledEtcd { detected, domain, domain_from })
+    Ok(SettledStore { etcd: Some(detected), domain, domain_from })
+}
+
+/// What is settled by the settings alone.
+fn standalone(settings: &Settings) -> SettledStore {
+    let domain = settings.skydns.domain.clone();
+    SettledStore { etcd: None, domain, domain_from: said_where(settings) }
+}
+
+fn said_where(settings: &Settings) -> &'static str {
+    if settings.skydns.domain_is_set { "skydns.domain" } else { "default" }
+}
+
+/// How DNS is to be answered where the records stay in this process.
+pub fn dns(settings: &Settings) -> DnsSettings {
+    let (dns, skydns) = (&settings.dns, &settings.skydns);
+    DnsSettings {
+        listen: dns.listen.clone(),
+        forward: dns.forward.clone(),
+        domain: skydns.domain.clone(),
+        prefix: skydns.prefix.clone(),
+        rate_limit: dns.rate_limit,
+    }
 }
 
 /// Whether the files that the settings name for TLS and the password can be used: an
-/// operator should hear of that at once, and not only when etcd first answers.
+/// operator should hear of that at once, and not only when etcd first answers. Where there is
+/// no etcd, nobody uses them.
 ///
 /// # Errors
 /// Where one can't.
 pub fn check_files(settings: &Settings, log: &Logger) -> Result<(), UnusableCluster> {
+    if settings.store == StoreKind::Standalone {
+        return Ok(());
+    }
     let (cluster, root) = (cluster(&settings.etcd), RecordKey::from_path(""));
     EtcdV3::new(EtcdV3Options { cluster, root }, log.clone()).map(drop)
 }
 
 /// What is likely where etcd doesn't answer, for a look at what would be published.
-pub fn assume_etcd(settings: &Settings) -> SettledEtcd {
+pub fn assume_etcd(settings: &Settings) -> SettledStore {
     let api = match settings.etcd.api {
         EtcdApi::V2 => Api::V2,
         EtcdApi::V3 | EtcdApi::Auto => Api::V3,
     };
-    SettledEtcd {
-        detected: Detected { api, why: "etcd does not answer".into(), both: false },
+    SettledStore {
+        etcd: Some(Detected { api, why: "etcd does not answer".into(), both: false }),
         domain: settings.skydns.domain.clone(),
         domain_from: "assumed",
     }
 }
 
-/// The store for what was settled. Nothing is asked yet.
+/// The store in etcd, by this API. Nothing is asked yet.
 ///
 /// # Errors
 /// Where a file for TLS, or with the password, can't be used.
-pub fn store(
+pub fn etcd_store(
     settings: &Settings,
-    settled: &SettledEtcd,
+    api: Api,
+    domain: &DomainName,
     log: &Logger,
 ) -> Result<EtcdStore, UnusableCluster> {
     let (cluster, prefix) = (cluster(&settings.etcd), settings.skydns.prefix.clone());
-    let root = RecordKey::of_domain(&prefix, &settled.domain);
+    let root = RecordKey::of_domain(&prefix, domain);
     let log = log.clone();
-    Ok(match settled.detected.api {
+    Ok(match api {
         Api::V2 => EtcdStore::V2(EtcdV2::new(EtcdV2Options { cluster, root, prefix }, log)?),
         Api::V3 => EtcdStore::V3(EtcdV3::new(EtcdV3Options { cluster, root }, log)?),
     })

@@ -1,0 +1,46 @@
+//! What a standalone daemon has in place of etcd, for its whole life.
+
+use highhock_actors::RecordKey;
+use slog::Logger;
+
+use crate::settings::{Settings, StoreKind};
+use crate::settle;
+use crate::standalone::{DnsCounts, DnsError, DnsServer, MemoryStore, Zone};
+
+/// The records of a standalone daemon, and the server that answers DNS from them.
+pub(super) struct Standalone {
+    store: MemoryStore,
+    server: DnsServer,
+}
+
+impl Standalone {
+    /// Answers from now on, from no records yet. `None`: records are kept in etcd.
+    ///
+    /// # Errors
+    /// Where DNS can't be answered as the settings say.
+    pub fn start(settings: &Settings, log: &Logger) -> Result<Option<Self>, DnsError> {
+        if settings.store == StoreKind::Etcd {
+            return Ok(None);
+        }
+        let (dns, zone) = (settle::dns(settings), Zone::new());
+        let root = RecordKey::of_domain(&dns.prefix, &dns.domain);
+        let store = MemoryStore::new(root, zone.clone());
+        let server = DnsServer::start(dns, zone, log)?;
+        Ok(Some(Self { store, server }))
+    }
+
+    /// A client of the records. They stay while cores come and go.
+    pub fn store(&self) -> MemoryStore {
+        self.store.clone()
+    }
+
+    /// Where DNS is answered.
+    pub fn addresses(&self) -> Vec<String> {
+        self.server.addresses().iter().map(ToString::to_string).collect()
+    }
+
+    /// What the server has counted.
+    pub fn counts(&self) -> DnsCounts {
+        self.server.counts().read()
+    }
+}

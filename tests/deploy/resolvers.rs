@@ -1,0 +1,123 @@
+//! The snippets that send the domain of a standalone daemon to it.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, Stdio};
+
+use highhock::settings::find;
+
+use crate::support::admin::Admin;
+use crate::support::daemon::{ADDRESS, Highhock};
+use crate::support::dns::dig;
+use crate::support::docker::Container;
+use crate::support::tools::program;
+use crate::support::{TempDir, eventually, free_port, unique};
+use crate::{PATIENCE, file, run, runs, text};
+
+const DNSMASQ: &str = "deploy/dnsmasq/highhock.conf";
+const RESOLVED: &str = "deploy/resolved/highhock.conf";
+
+/// Where the daemon answers unless it is told otherwise, and for which domain.
+fn defaults() -> [String; 2] {
+    ["dns.listen", "skydns.domain"].map(|path| {
+        let fallback = format!("{:?}", find(path).unwrap().fallback);
+        fallback.split('"').nth(1).unwrap().to_owned()
+    })
+}
+
+/// A dnsmasq in the foreground. It ends when this is dropped.
+struct Dnsmasq {
+    child: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Dnsmasq {
+    /// With this text as its whole configuration. `None`: there is none here.
+    fn start(conf: &str) -> Option<Self> {
+        let dnsmasq = program("dnsmasq")?;
+        let (folder, port) = (TempDir::new(), free_port());
+        let file = folder.0.join("dnsmasq.conf");
+        fs::write(&file, conf).unwrap();
+        let log = File::create(folder.0.join("log")).unwrap();
+        let mut command = Command::new(dnsmasq);
+        command.args(["--keep-in-foreground", "--log-facility=-", "--no-resolv", "--no-hosts"]);
+        command.args(["--bind-interfaces", "--listen-address=127.0.0.1", "--pid-file="]);
+        command.args(["--user=", "--group=", &format!("--port={port}")]);
+        command.arg(format!("--conf-file={}", file.display()));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        Some(Self { child: child.unwrap(), port, folder })
+    }
+}
+
+impl Drop for Dnsmasq {
+    fn drop(&mut self) {
+        // It may be gone already; there is nothing else to do then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.0.join("log")).unwrap_or_default();
+            eprintln!("dnsmasq said:\n{log}");
+        }
+    }
+}
+
+#[test]
+fn dnsmasq_finds_no_fault_in_its_snippet() {
+    let Some(dnsmasq) = program("dnsmasq") else { return };
+    let said = runs(Command::new(&dnsmasq).arg("--test").arg("-C").arg(file(DNSMASQ)));
+    assert!(said.contains("syntax check OK"), "{said}");
+    let folder = TempDir::new();
+    let broken = folder.0.join("broken.conf");
+    fs::write(&broken, text(DNSMASQ).replace("server=", "servers=")).unwrap();
+    assert!(!run(Command::new(dnsmasq).arg("--test").arg("-C").arg(broken)).0);
+}
+
+#[test]
+fn dnsmasq_asks_a_standalone_daemon_for_its_domain_and_no_other() {
+    let ([listen, domain], snippet) = (defaults(), text(DNSMASQ));
+    let (port, admin) = (free_port(), Admin::on_loopback());
+    let place = listen.replace(':', "#");
+    let rule = format!("server=/{domain}/{place}");
+    assert!(snippet.lines().any(|line| line == rule), "{snippet}");
+    let conf = snippet.replace(&place, &format!("127.0.0.1#{port}"));
+    let Some(dnsmasq) = Dnsmasq::start(&conf) else { return };
+
+    let highhock = Highhock::standalone(port).flag("--admin-listen", &admin.listen());
+    let _daemon = highhock.start();
+    let name = format!("resolved-{}-{}", std::process::id(), unique());
+    let offer = format!("DISCOVER={name}:80");
+    let _container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);
+    let name = format!("{name}.{domain}");
+    eventually("an answer by way of dnsmasq", PATIENCE, || {
+        let reply = dig(dnsmasq.port, &name, "A")?;
+        (reply.data("A") == [ADDRESS.to_owned()].into()).then_some(())
+    });
+    assert_eq!(dig(dnsmasq.port, "other.example", "A").unwrap().status, "REFUSED");
+    let metrics = admin.get("/metrics").body;
+    let refused = "highhock_dns_answers_total{rcode=\"REFUSED\"} 0";
+    assert!(metrics.lines().any(|line| line == refused), "{metrics}");
+}
+
+/// Nothing on this machine reads it without taking over the machine's own resolver.
+#[test]
+fn the_snippet_for_resolved_names_the_defaults() {
+    let ([listen, domain], snippet) = (defaults(), text(RESOLVED));
+    let said: Vec<_> = snippet.lines().filter(|line| !line.starts_with('#')).collect();
+    let expected = ["[Resolve]", &format!("DNS={listen}"), &format!("Domains=~{domain}")];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn every_metric_of_dns_is_explained() {
+    let admin = Admin::on_loopback();
+    let highhock = Highhock::standalone(free_port()).flag("--admin-listen", &admin.listen());
+    let _daemon = highhock.start();
+    let metrics = admin.get("/metrics").body;
+    let names = metrics.lines().filter_map(|line| line.split(['{', ' ']).next());
+    let names: Vec<_> = names.filter(|name| name.starts_with("highhock_dns_")).collect();
+    assert!(names.len() > 10, "{metrics}");
+    let explained = text("deploy/README.md");
+    for name in names {
+        assert!(explained.contains(&format!("`{name}")), "{name}");
+    }
+}
