@@ -1,5 +1,7 @@
 //! Whether two answers to one question say the same.
 
+use hickory_proto::rr::RecordType;
+
 use super::Pair;
 use super::differences::{Difference, named};
 use super::support::wire::{Question, Row, Said, Way};
@@ -94,6 +96,9 @@ fn why_cut(cut: &Case, whole: &Case) -> Option<Difference> {
     let records = |said: &Said| said.answer.len() + said.additional.len();
     match cut.question.way {
         Way::Edns(size) if size > LARGEST && cut.ours.truncated => Some(Difference::AtMost1232),
+        _ if cut.ours.truncated && cut.question.kind == RecordType::SRV => {
+            Some(Difference::LongerNames)
+        }
         _ if cut.coredns.truncated && records(&whole.coredns) > records(&whole.ours) => {
             Some(Difference::Twice)
         }

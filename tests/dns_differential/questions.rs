@@ -13,6 +13,11 @@ use super::worlds::{DOMAIN, World};
 const KINDS: [RecordType; 17] =
     [A, A, A, AAAA, AAAA, SRV, SRV, SRV, TXT, TXT, CNAME, NS, SOA, PTR, MX, HINFO, ANY];
 
+/// About the world that is certain.
+pub fn certain() -> Vec<Question> {
+    vec![Question::new(&format!("twice.{DOMAIN}"), A)]
+}
+
 /// This many of them.
 pub fn about(world: &World, count: usize, rng: &mut Rng) -> Vec<Question> {
     let names = world.names();

@@ -5,7 +5,8 @@
 //! `tcp` read and write them; `respond` makes an answer of a packet, for which
 //! `question` reads it and `frame` writes it; `answer` and `chain` find an
 //! answer's records, `lookup` what is published at a name, `domain` the key that a
-//! name stands for. `forward` asks other servers, `limit` keeps strangers small.
+//! name stands for. `forward` asks other servers, `limit` keeps strangers small, and
+//! `packets` answers without any socket.
 //!
 //! # What differs from CoreDNS 1.15, and why
 //!
@@ -23,6 +24,8 @@
 //!   alias.
 //! - UDP answers have at most 1232 bytes, whatever the client takes, so that they
 //!   pass every path without fragments; EDNS says so.
+//! - Names are shortened otherwise, so that an SRV answer that CoreDNS just finds room for
+//!   may be cut.
 //! - A value that is no record is no answer, and its neighbours are answered. CoreDNS
 //!   fails (SERVFAIL) for all names above it.
 //! - A name with a slash in it is not there. CoreDNS takes `a/b` for `b.a`.
