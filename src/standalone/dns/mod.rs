@@ -8,6 +8,11 @@
 //! name stands for. `forward` asks other servers, `limit` keeps strangers small, and
 //! `packets` answers without any socket.
 //!
+//! Messages and the client that forwards are hickory's. Its server is not used, for all that
+//! it is as quick: listening on all addresses it can't answer from the one that was asked
+//! (a container that asks another of its host's addresses than its bridge's takes no such
+//! answer), and its TCP connections have no bound.
+//!
 //! # What differs from CoreDNS 1.15, and why
 //!
 //! - A name that some question finds is NOERROR to all (RFC 8020). CoreDNS answers

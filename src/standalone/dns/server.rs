@@ -24,7 +24,7 @@ use super::udp::UdpPort;
 use crate::standalone::zone::Zone;
 
 /// How many threads answer, at most: one host's questions keep no more busy.
-const THREADS: usize = 4;
+const MOST_THREADS: usize = 4;
 
 /// How long the end waits for answers that are being written.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -125,7 +125,7 @@ impl DnsServer {
             counts.clone(),
             log.clone(),
         ));
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        let threads = threads();
         let runtime = runtime(threads).map_err(DnsError::Threads)?;
         for bound in bound {
             let address = bound.address;
@@ -160,6 +160,13 @@ impl Drop for DnsServer {
             let _ = thread.join();
         }
     }
+}
+
+/// One core is left to everybody else: with as many threads as cores, each waits for the
+/// other programs' turns, and the slowest answers take four times as long.
+fn threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    cores.saturating_sub(1).clamp(1, MOST_THREADS)
 }
 
 fn runtime(threads: usize) -> io::Result<Runtime> {
