@@ -21,6 +21,10 @@ pub(super) fn encode_dns(counts: &DnsCounts, families: &mut Families) -> Result 
         counts.forwarded,
     )?;
     families.counter(
+        family("dns_forward_failures", "How often a server of dns.forward gave no answer."),
+        counts.forward_failures,
+    )?;
+    families.counter(
         family("dns_limited", "Questions of networks over dns.rateLimit: answered empty and truncated, so that a resolver asks again by TCP, or not at all."),
         counts.limited,
     )?;

@@ -1,5 +1,6 @@
 //! In what the two may differ, and why. The README's list is this one.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use hickory_proto::rr::{Name, RecordType};
@@ -23,11 +24,13 @@ pub enum Difference {
     Twice,
     Mail,
     NoRecord,
+    AliasBeside,
+    SoaBelow,
 }
 
 impl Difference {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Any,
         Self::AtMost1232,
         Self::LongerNames,
@@ -38,6 +41,8 @@ impl Difference {
         Self::Twice,
         Self::Mail,
         Self::NoRecord,
+        Self::AliasBeside,
+        Self::SoaBelow,
     ];
 
     /// Whether it takes so many questions to meet it that a usual run may not.
@@ -77,6 +82,14 @@ impl Difference {
                 "a value that is no record is left out, and its neighbours are answered; CoreDNS \
                  fails for all names above it"
             }
+            Self::AliasBeside => {
+                "an alias is left out beside addresses of its name (RFC 1034), as a cache may \
+                 follow it for all of the name; CoreDNS tells both"
+            }
+            Self::SoaBelow => {
+                "only the domain itself has a SOA record; CoreDNS answers it, as the domain's, for \
+                 all names in it, be there such a name or not"
+            }
             Self::Twice => {
                 "a record is told once, with the TTL that was met first (RFC 2181); where aliases \
                  meet, CoreDNS tells it again, with another TTL or until there is no more room"
@@ -102,6 +115,8 @@ pub fn named(world: &World, case: &Case, pair: &mut Pair) -> Option<Difference> 
             world.spoilt.is_some() && matches!(codes, ("ServFail", "NoError" | "NXDomain"))
         }
         Difference::Mail => is_mail(case),
+        Difference::AliasBeside => is_alias_beside(case, pair),
+        Difference::SoaBelow => is_soa_below(case, pair),
         // Found where the answers' lengths are looked at.
         Difference::AtMost1232 | Difference::LongerNames => false,
     })
@@ -154,6 +169,88 @@ fn is_reverse(world: &World, case: &Case) -> bool {
         && ours.answer.iter().all(is_pointer)
         && !names.is_empty()
         && said == names
+}
+
+/// All is the same but for aliases of names with addresses, and what only those lead to.
+fn is_alias_beside(case: &Case, pair: &mut Pair) -> bool {
+    let mut case = case.clone();
+    let Case { question, coredns, ours } = &mut case;
+    let owners = |rows: &[Row]| {
+        let aliases = rows.iter().filter(|row| row.kind == "CNAME");
+        aliases.map(|row| row.name.to_lowercase()).collect::<BTreeSet<_>>()
+    };
+    let mut beside = owners(&coredns.answer);
+    beside.append(&mut owners(&coredns.additional));
+    beside.retain(|owner| has_addresses(owner, question, pair));
+    if beside.is_empty() {
+        return false;
+    }
+    let targets = coredns.answer.iter().filter(|row| row.kind == "SRV");
+    let target = |row: &Row| row.data.rsplit(' ').next().unwrap_or_default().to_lowercase();
+    let targets = targets.map(target).collect();
+    let asked = BTreeSet::from([question.name().to_lowercase()]);
+    for (rows, roots) in [(&mut coredns.answer, asked), (&mut coredns.additional, targets)] {
+        rows.retain(|row| row.kind != "CNAME" || !beside.contains(&row.name.to_lowercase()));
+        drop_what_nothing_leads_to(rows, roots);
+    }
+    // Where nothing is left, that is told with the SOA record.
+    if coredns.answer.is_empty() && matches!(&ours.authority[..], [row] if row.kind == "SOA") {
+        coredns.authority.clone_from(&ours.authority);
+    }
+    same(&case) || is_twice(&case) || is_backslash(&case)
+}
+
+/// Whether CoreDNS itself knows addresses of exactly this name, in a question's manner.
+fn has_addresses(name: &str, question: &Question, pair: &mut Pair) -> bool {
+    let labels = name.trim_end_matches('.').split('.').map(str::to_owned).collect::<Vec<_>>();
+    [RecordType::A, RecordType::AAAA].into_iter().any(|kind| {
+        let by_kind = Question { kind, way: Way::Tcp, labels: labels.clone(), ..question.clone() };
+        let said = pair.ask(&by_kind).coredns;
+        let is_it = |row: &Row| row.kind != "CNAME" && row.name.eq_ignore_ascii_case(name);
+        said.answer.iter().any(is_it)
+    })
+}
+
+/// Drops what is not led to from these names, and aliases in the domain that lead to nothing.
+fn drop_what_nothing_leads_to(rows: &mut Vec<Row>, roots: BTreeSet<String>) {
+    loop {
+        let before = rows.len();
+        let mut reached = roots.clone();
+        for _ in 0..rows.len() {
+            let led = rows
+                .iter()
+                .filter(|row| row.kind == "CNAME" && reached.contains(&row.name.to_lowercase()));
+            reached = led.map(|row| row.data.to_lowercase()).chain(reached.clone()).collect();
+        }
+        let names = rows.iter().map(|row| row.name.to_lowercase()).collect::<BTreeSet<_>>();
+        rows.retain(|row| {
+            let to = row.data.to_lowercase();
+            let leads =
+                row.kind != "CNAME" || !to.ends_with(&format!("{DOMAIN}.")) || names.contains(&to);
+            leads && reached.contains(&row.name.to_lowercase())
+        });
+        if rows.len() == before {
+            return;
+        }
+    }
+}
+
+/// CoreDNS answers the domain's SOA record for another name, and here it is beside that there
+/// is none.
+fn is_soa_below(case: &Case, pair: &mut Pair) -> bool {
+    let Case { question, coredns, ours } = case;
+    let is_soa = |rows: &[Row]| matches!(rows, [row] if row.kind == "SOA");
+    let is_apex = question.name().eq_ignore_ascii_case(&format!("{DOMAIN}."));
+    let is_meant = question.kind == RecordType::SOA
+        && !is_apex
+        && is_soa(&coredns.answer)
+        && ours.answer.is_empty()
+        && is_soa(&ours.authority);
+    if !is_meant {
+        return false;
+    }
+    let by_address = Question { kind: RecordType::A, way: Way::Tcp, ..question.clone() };
+    pair.ask(&by_address).ours.code == ours.code
 }
 
 /// A name without MX records, where CoreDNS has some.

@@ -215,6 +215,7 @@ fn commands_and_endpoints_tell_of_dns_and_not_of_etcd() {
         "highhock_dns_questions_total{transport=\"tcp\"} 0",
         "highhock_dns_answers_total{rcode=\"NOERROR\"} ",
         "highhock_dns_forwarded_total 0",
+        "highhock_dns_forward_failures_total 0",
         "highhock_dns_limited_total 0",
         "highhock_dns_malformed_total 0",
         "highhock_ready 1",

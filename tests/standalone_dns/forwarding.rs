@@ -1,11 +1,12 @@
 //! Questions about other domains.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use highhock::standalone::DnsServer;
 use highhock_actors::service::DomainName;
+use network_interface::{NetworkInterface, NetworkInterfaceConfig};
 
 use crate::ask::{ask_tcp, ask_udp, question, server_with, zone};
 use crate::upstream::{Manner, Upstream};
@@ -92,6 +93,8 @@ fn another_highhock_answers_for_its_own_domain() {
     let server = forwarding(&[], other.addresses());
     let answer = ask_udp(address(&server), &question("db.other.local.", RecordType::A));
     assert_eq!(answer.answers[0].data.to_string(), "10.0.0.7");
+    // The other one, which forwards nothing, says that it has no recursion.
+    assert!(answer.metadata.recursion_available);
 }
 
 #[test]
@@ -118,5 +121,25 @@ fn an_alias_whose_addresses_nobody_tells_is_answered_alone() {
         let answer = ask_udp(address(&server), &question("db.skydns.local.", RecordType::A));
         assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
         assert_eq!(answer.answers.len(), 1);
+    }
+}
+
+#[test]
+fn whatever_address_of_this_host_asks_is_answered() {
+    let upstream = Upstream::start(Manner::Addresses(1));
+    let server = server_with(
+        |settings| {
+            settings.listen = vec!["0.0.0.0:0".parse().unwrap()];
+            settings.forward = vec![upstream.address];
+        },
+        zone(&[]),
+    );
+    let interfaces = NetworkInterface::show().unwrap();
+    let own = interfaces.iter().flat_map(|interface| &interface.addr).map(|addr| addr.ip());
+    let own = own.filter(IpAddr::is_ipv4).collect::<Vec<_>>();
+    assert!(!own.is_empty());
+    for address in own {
+        let answer = ask_udp(SocketAddr::new(address, self::address(&server).port()), &example());
+        assert_eq!(answer.answers.len(), 1, "{address}: {answer}");
     }
 }

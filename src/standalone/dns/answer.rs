@@ -78,7 +78,7 @@ fn answer_from_here(names: &Names, name: &Name, kind: RecordType) -> Answer {
         RecordType::SRV => services(names, name, &mut answer),
         RecordType::CNAME => alias(names, name),
         RecordType::PTR => pointers(names, name),
-        RecordType::SOA => Ok(vec![authority(names)]),
+        RecordType::SOA if *name == names.domain.apex => Ok(vec![authority(names)]),
         RecordType::NS if *name == names.domain.apex => name_servers(names, name, &mut answer),
         RecordType::ANY if names.exists(name) => Ok(vec![any(name)]),
         _ => Err(Empty::NoSuchName),

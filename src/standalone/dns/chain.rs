@@ -1,13 +1,14 @@
 //! Addresses and texts of a name, and of the names that it is an alias of.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::answer::{Section, address_record, text_record};
 use super::lookup::{Names, NoSuchName, Wanted};
-use crate::standalone::published::Sort;
+use crate::standalone::published::{Published, Sort};
 
 /// How many aliases lead on from one to the next, as in CoreDNS.
 const LONGEST: usize = 10;
@@ -50,6 +51,13 @@ impl<'a> Chain<'a> {
             RecordType::TXT => self.names.below_or_at(name, Wanted::Texts)?,
             _ => self.names.for_addresses(name)?,
         };
+        // No alias goes beside addresses (RFC 1034, section 3.6.2): a cache may follow it
+        // for all of the name, and lose them.
+        let has_addresses = match self.kind {
+            // The domain's own name has its texts from elsewhere than its addresses.
+            RecordType::TXT => self.names.for_addresses(name).is_ok_and(|it| has_address(&it)),
+            _ => has_address(&found),
+        };
         let mut records = Vec::with_capacity(found.len());
         let (mut addresses, mut texts, mut aliases) =
             (HashSet::new(), HashSet::new(), HashSet::new());
@@ -63,7 +71,7 @@ impl<'a> Chain<'a> {
                 Sort::Text if self.kind == RecordType::TXT && texts.insert(&published.text) => {
                     records.push(text_record(name, published.ttl(), &published.text));
                 }
-                Sort::Alias(alias) if aliases.insert(alias) => {
+                Sort::Alias(alias) if !has_addresses && aliases.insert(alias) => {
                     let ttl = published.ttl();
                     records.append(&mut self.through(name, ttl, alias));
                 }
@@ -101,4 +109,8 @@ impl<'a> Chain<'a> {
     fn asks_for(&self, is_ipv4: bool) -> bool {
         self.kind == if is_ipv4 { RecordType::A } else { RecordType::AAAA }
     }
+}
+
+fn has_address(found: &[Arc<Published>]) -> bool {
+    found.iter().any(|published| matches!(published.sort(), Sort::Address(_)))
 }

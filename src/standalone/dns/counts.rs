@@ -21,6 +21,8 @@ pub struct DnsCounts {
     pub answers: [u64; CODES.len()],
     /// Questions passed on to the servers of `dns.forward`.
     pub forwarded: u64,
+    /// How often a server of `dns.forward` gave no answer.
+    pub forward_failures: u64,
     /// Questions of networks over their limit: answered empty and truncated, or
     /// dropped.
     pub limited: u64,
@@ -38,6 +40,7 @@ pub(super) struct Counters {
     pub(super) questions_tcp: AtomicU64,
     pub(super) answers: [AtomicU64; CODES.len()],
     pub(super) forwarded: AtomicU64,
+    pub(super) forward_failures: AtomicU64,
     pub(super) limited: AtomicU64,
     pub(super) dropped: AtomicU64,
 }
@@ -51,6 +54,7 @@ impl Counts {
             questions_tcp: read(&self.0.questions_tcp),
             answers: self.0.answers.each_ref().map(read),
             forwarded: read(&self.0.forwarded),
+            forward_failures: read(&self.0.forward_failures),
             limited: read(&self.0.limited),
             dropped: read(&self.0.dropped),
         }

@@ -1,67 +1,90 @@
 //! Questions about other domains, passed on to other servers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::join_all;
-use hickory_net::NetError;
-use hickory_net::runtime::TokioRuntimeProvider;
-use hickory_net::tcp::TcpClientStream;
-use hickory_net::udp::UdpClientStream;
-use hickory_net::xfer::{DnsExchange, DnsHandle};
-use hickory_proto::op::{
-    DnsRequest, DnsRequestOptions, DnsResponse, Edns, Message, Query, ResponseCode,
-};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, join_all};
+use hickory_proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Edns, Message, Query};
 use hickory_proto::rr::RecordType;
+use slog::Logger;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::answer::{Answer, Section};
+use super::counts::Counts;
 use super::question::{Question, UDP_SIZE};
+use super::servers::Servers;
 
-/// How long one server is given, over UDP and TCP together.
-const ONE_SERVER: Duration = Duration::from_secs(2);
-
-/// How many questions are out at a time; those beyond fail at once.
+/// How many different questions are out at a time; those beyond fail at once.
 const OUT: usize = 256;
+
+/// How many wait for their answers, those who ask the same included; those beyond fail
+/// at once.
+const WAITING: usize = 1024;
 
 /// How many names outside the domain are asked for to make one answer whole.
 const NAMES: usize = 8;
 
-/// The answers that say that another server may do better.
-const FAILED: [ResponseCode; 3] =
-    [ResponseCode::ServFail, ResponseCode::NotImp, ResponseCode::Refused];
+/// How long an answer from the domain waits for what others know: it is useful without.
+const FOR_OWN: Duration = Duration::from_millis(500);
 
-/// The servers that know other domains.
-pub(super) struct Forwarder {
-    servers: Vec<SocketAddr>,
-    room: Semaphore,
+/// The servers that know other domains. A clone is another handle of the same ones.
+#[derive(Clone)]
+pub(super) struct Forwarder(Arc<Forwarding>);
+
+struct Forwarding {
+    servers: Servers,
+    waiting: Semaphore,
+    /// What is being asked. Who asks the same waits for the same answer: a question that
+    /// comes back, as two servers may forward to each other, goes out no second time.
+    out: Mutex<HashMap<Asked, Pending>>,
 }
 
+/// A question as far as its answer depends on it; letters' case does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    query: Query,
+    recursion_desired: bool,
+    checking_disabled: bool,
+    edns: Option<bool>,
+}
+
+type Pending = Shared<BoxFuture<'static, Option<Arc<DnsResponse>>>>;
+
 impl Forwarder {
-    /// These, in this order.
-    pub(super) fn new(servers: Vec<SocketAddr>) -> Self {
-        Self { servers, room: Semaphore::new(OUT) }
+    /// To these, in this order.
+    pub(super) fn new(servers: Vec<SocketAddr>, counts: Counts, log: Logger) -> Self {
+        Self(Arc::new(Forwarding {
+            servers: Servers::new(servers, counts, log),
+            waiting: Semaphore::new(WAITING),
+            out: Mutex::default(),
+        }))
     }
 
     /// Whether there is any.
     pub(super) fn is_there(&self) -> bool {
-        !self.servers.is_empty()
+        !self.0.servers.is_empty()
     }
 
-    /// The bytes of the first server's answer that answers; none: all failed.
+    /// The bytes of the first server's answer that answers; none: all failed. The letters
+    /// of its question may be another's.
     pub(super) async fn ask(&self, question: &Question) -> Option<Vec<u8>> {
-        Some(self.response(question, question.query.clone()).await?.into_buffer())
+        let response = self.response(Asked::new(question, question.query.clone())).await?;
+        Some(response.as_buffer().to_vec())
     }
 
     /// Adds what other servers say about the names that are missing. What none of
-    /// them tells stays out, as it does where there are no such servers.
+    /// them tells in time stays out, as it does where there are no such servers.
     pub(super) async fn complete(&self, question: &Question, answer: &mut Answer) {
         let missing = answer.elsewhere.iter().take(NAMES).map(async |elsewhere| {
             let query = Query::query(elsewhere.name.clone(), elsewhere.kind);
-            let response = self.response(question, query).await;
-            response.map_or_else(Vec::new, |response| response.into_message().answers)
+            let response = self.response(Asked::new(question, query));
+            let response = timeout(FOR_OWN, response).await.ok().flatten();
+            response.map_or_else(Vec::new, |response| response.answers.clone())
         });
         let found = join_all(missing).await;
         for (elsewhere, records) in answer.elsewhere.iter().zip(found) {
@@ -80,100 +103,79 @@ impl Forwarder {
         }
     }
 
-    async fn response(&self, question: &Question, query: Query) -> Option<DnsResponse> {
-        let _room = self.room.try_acquire().ok()?;
-        for server in &self.servers {
-            let request = request(question, query.clone());
-            let asked = timeout(ONE_SERVER, ask_one(*server, request)).await;
-            if let Ok(Ok(response)) = asked
-                && !FAILED.contains(&response.metadata.response_code)
-            {
-                return Some(response);
-            }
+    async fn response(&self, asked: Asked) -> Option<Arc<DnsResponse>> {
+        let _waits = self.0.waiting.try_acquire().ok()?;
+        self.pending(asked)?.await
+    }
+
+    /// The answer that comes; none: too many are out.
+    fn pending(&self, asked: Asked) -> Option<Pending> {
+        let mut out = self.0.out();
+        if let Some(pending) = out.get(&asked) {
+            return Some(pending.clone());
         }
-        None
+        if out.len() >= OUT {
+            return None;
+        }
+        // A task of its own: whoever gives up waiting, it is found out whether the server
+        // answers.
+        let task = tokio::spawn(self.ask_servers(asked.clone()));
+        let pending = task.map(|ended| ended.ok().flatten()).boxed().shared();
+        out.insert(asked, pending.clone());
+        Some(pending)
+    }
+
+    fn ask_servers(
+        &self,
+        asked: Asked,
+    ) -> impl Future<Output = Option<Arc<DnsResponse>>> + Send + use<> {
+        let (request, is_out) = (asked.request(), IsOut { forwarding: self.0.clone(), asked });
+        async move { is_out.forwarding.servers.ask(&request).await.map(Arc::new) }
     }
 }
 
-/// The question as it is asked of another server: with EDNS where it came with it.
-fn request(question: &Question, query: Query) -> DnsRequest {
-    let mut message = Message::query();
-    message.metadata.recursion_desired = question.recursion_desired;
-    message.metadata.checking_disabled = question.checking_disabled;
-    message.add_query(query);
-    if let Some(dnssec) = question.edns {
-        let mut edns = Edns::new();
-        edns.set_max_payload(UDP_SIZE).set_dnssec_ok(dnssec);
-        message.set_edns(edns);
-    }
-    DnsRequest::new(message, DnsRequestOptions::default())
-}
-
-async fn ask_one(server: SocketAddr, request: DnsRequest) -> Result<DnsResponse, NetError> {
-    // Held to the end: what it runs in the background ends with its last handle.
-    let provider = TokioRuntimeProvider::default();
-    let udp = UdpClientStream::builder(server, provider.clone()).with_timeout(Some(ONE_SERVER));
-    let response = first(&udp.exchange(), request.clone()).await?;
-    if !response.metadata.truncation {
-        return Ok(response);
-    }
-    let tcp = TcpClientStream::exchange(server, None, ONE_SERVER, None, provider.clone()).await?;
-    first(&tcp, request).await
-}
-
-async fn first(
-    exchange: &DnsExchange<TokioRuntimeProvider>,
-    request: DnsRequest,
-) -> Result<DnsResponse, NetError> {
-    match exchange.send(request).next().await {
-        Some(response) => response,
-        None => Err(NetError::from("no answer")),
+impl Forwarding {
+    fn out(&self) -> MutexGuard<'_, HashMap<Asked, Pending>> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether questions from here are passed on: only those from this host and from
-/// private networks, lest strangers have others flooded with answers.
-///
-/// Loopback; RFC 1918, 4193 and 6598; link-local.
-pub(super) fn may_forward(source: IpAddr) -> bool {
-    match source.to_canonical() {
-        IpAddr::V4(address) => {
-            let [first, second, ..] = address.octets();
-            let shared = first == 100 && second & 0xc0 == 64;
-            address.is_loopback() || address.is_private() || address.is_link_local() || shared
-        }
-        IpAddr::V6(address) => {
-            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
-        }
+/// Its drop ends that the question is out.
+struct IsOut {
+    forwarding: Arc<Forwarding>,
+    asked: Asked,
+}
+
+impl Drop for IsOut {
+    fn drop(&mut self) {
+        let ended = self.forwarding.out().remove(&self.asked);
+        // Not while the map is locked: with its last handle a task may end.
+        drop(ended);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Asked {
+    /// This query, in the manner of a question.
+    fn new(question: &Question, query: Query) -> Self {
+        Self {
+            query,
+            recursion_desired: question.recursion_desired,
+            checking_disabled: question.checking_disabled,
+            edns: question.edns,
+        }
+    }
 
-    #[test]
-    fn only_this_host_and_private_networks_are_forwarded_for() {
-        let may = |text: &str| may_forward(text.parse().expect("an address"));
-        for near in [
-            "127.0.0.1",
-            "::1",
-            "10.1.2.3",
-            "172.31.0.1",
-            "192.168.1.1",
-            "169.254.7.7",
-            "100.64.0.1",
-            "100.127.255.255",
-            "fd00::1",
-            "fe80::1",
-            "::ffff:10.1.2.3",
-        ] {
-            assert!(may(near), "{near}");
+    /// As it is asked of another server: with EDNS where it came with it.
+    fn request(&self) -> DnsRequest {
+        let mut message = Message::query();
+        message.metadata.recursion_desired = self.recursion_desired;
+        message.metadata.checking_disabled = self.checking_disabled;
+        message.add_query(self.query.clone());
+        if let Some(dnssec) = self.edns {
+            let mut edns = Edns::new();
+            edns.set_max_payload(UDP_SIZE).set_dnssec_ok(dnssec);
+            message.set_edns(edns);
         }
-        for far in
-            ["8.8.8.8", "172.32.0.1", "100.63.0.1", "100.128.0.1", "2001:db8::1", "::ffff:8.8.8.8"]
-        {
-            assert!(!may(far), "{far}");
-        }
+        DnsRequest::new(message, DnsRequestOptions::default())
     }
 }

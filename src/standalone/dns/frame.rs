@@ -7,10 +7,13 @@ use hickory_proto::op::{
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 
 use super::answer::Answer;
-use super::question::{Question, UDP_SIZE};
+use super::question::{HEADER, Question, UDP_SIZE};
 
 /// The bytes of an OPT record without options (RFC 6891, section 6.1.2).
 const OPT: u16 = 11;
+
+/// The bit in a header's fourth byte that says that recursion is available.
+const RECURSION_AVAILABLE: u8 = 0x80;
 
 /// Where a header counts the additional records.
 const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..12;
@@ -37,7 +40,7 @@ pub(super) fn write(
     says: Says,
     bytes: &mut Vec<u8>,
 ) -> Result<(), ProtoError> {
-    let mut metadata = Metadata::new(question.id, MessageType::Response, OpCode::Query);
+    let mut metadata = Metadata::new(question.id, MessageType::Response, question.operation);
     metadata.response_code = answer.code;
     metadata.authoritative = says.authoritative;
     metadata.truncation = says.truncated;
@@ -74,11 +77,13 @@ pub(super) fn write(
 pub(super) fn write_code(
     id: u16,
     operation: OpCode,
+    recursion_desired: bool,
     code: ResponseCode,
     bytes: &mut Vec<u8>,
 ) -> Result<(), ProtoError> {
     let mut metadata = Metadata::new(id, MessageType::Response, operation);
     metadata.response_code = code;
+    metadata.recursion_desired = recursion_desired;
     bytes.clear();
     Header { metadata, counts: HeaderCounts::default() }.emit(&mut BinEncoder::new(bytes))
 }
@@ -94,5 +99,59 @@ fn add_edns(bytes: &mut Vec<u8>, code: ResponseCode, dnssec: bool) {
         bytes.get_mut(ADDITIONAL_COUNT).and_then(|bytes| <&mut [u8; 2]>::try_from(bytes).ok());
     if let Some(count) = count {
         *count = u16::from_be_bytes(*count).saturating_add(1).to_be_bytes();
+    }
+}
+
+/// Gives another server's answer the number and the letters of the question that it now
+/// answers, and says that recursion is available.
+pub(super) fn readdress(answer: &mut [u8], question: &Question) {
+    if let Some([high, low, _, flags]) = answer.first_chunk_mut::<4>() {
+        [*high, *low] = question.id.to_be_bytes();
+        *flags |= RECURSION_AVAILABLE;
+    }
+    let mut rest = answer.get_mut(HEADER..).unwrap_or_default();
+    for label in question.query.name.iter() {
+        // Behind the byte that says how long it is.
+        let Some((said, behind)) = rest.split_at_mut_checked(1 + label.len()) else { return };
+        match said.split_first_mut() {
+            Some((length, said)) if usize::from(*length) == label.len() => {
+                said.copy_from_slice(label);
+            }
+            _ => return,
+        }
+        rest = behind;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::{Message, Query};
+    use hickory_proto::rr::{Name, RecordType};
+
+    use super::*;
+    use crate::standalone::dns::question::{Packet, Transport};
+
+    fn message(id: u16, name: &str) -> Message {
+        let mut message = Message::query();
+        message.metadata.id = id;
+        message.add_query(Query::query(Name::from_ascii(name).expect("a name"), RecordType::A));
+        message
+    }
+
+    #[test]
+    fn anothers_answer_gets_the_number_and_letters_of_the_question() {
+        let asked = message(7, "wWw.Example.ORG.").to_vec().expect("a packet");
+        let Packet::Question(question) = Packet::read(&asked, Transport::Udp) else {
+            panic!("no question");
+        };
+        let mut answer = message(9, "www.example.org.").to_vec().expect("a packet");
+        readdress(&mut answer, &question);
+        let read = Message::from_vec(&answer).expect("a message");
+        assert_eq!((read.metadata.id, read.metadata.recursion_available), (7, true));
+        assert_eq!(read.queries[0].name.to_ascii(), "wWw.Example.ORG.");
+
+        for length in 0..answer.len() {
+            readdress(&mut answer[..length], &question);
+        }
     }
 }

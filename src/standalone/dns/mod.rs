@@ -5,7 +5,7 @@
 //! `tcp` read and write them; `respond` makes an answer of a packet, for which
 //! `question` reads it and `frame` writes it; `answer` and `chain` find an
 //! answer's records, `lookup` what is published at a name, `domain` the key that a
-//! name stands for. `forward` asks other servers, `limit` keeps strangers small, `turns` turns
+//! name stands for. `forward` asks other servers (`servers`, `exchange`), for those whom `neighbours` knows, `limit` keeps strangers small, `turns` turns
 //! records round, and
 //! `packets` answers without any socket.
 //!
@@ -25,6 +25,12 @@
 //! - PTR of an address that is published gives the names that it is published under,
 //!   100 at most. CoreDNS answers for reverse zones that it is configured for, from
 //!   records of their own.
+//! - An alias is left out beside addresses of its name (RFC 1034, section 3.6.2): a cache
+//!   may follow it for all of the name. CoreDNS tells both.
+//! - Only the domain itself has a SOA record. CoreDNS answers it for all names in it, be
+//!   there such a name or not.
+//! - Until all records have been put at least once, a name or type that is not here is
+//!   SERVFAIL: that it is not there would be kept. CoreDNS has no such time.
 //! - A record is answered once, with the TTL that was met first (RFC 2181, section
 //!   5.2); CoreDNS repeats an alias once a record, and what aliases meet at once an
 //!   alias.
@@ -47,15 +53,18 @@ mod answer;
 mod chain;
 mod counts;
 mod domain;
+mod exchange;
 mod forward;
 mod frame;
 mod limit;
 mod listen;
 mod lookup;
+mod neighbours;
 mod packets;
 mod question;
 mod respond;
 mod server;
+mod servers;
 #[cfg(test)]
 mod skydns_local;
 mod tcp;

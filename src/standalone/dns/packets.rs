@@ -31,11 +31,12 @@ impl DnsPackets {
         log: &Logger,
     ) -> Result<Self, DnsError> {
         let names = Domain::new(&domain, prefix).map_err(|_| DnsError::Domain(domain))?;
+        let counts = Counts::default();
         Ok(Self(Responder::new(
             Names { zone, domain: names },
-            Forwarder::new(Vec::new()),
+            Forwarder::new(Vec::new(), counts.clone(), log.clone()),
             Limit::new(0),
-            Counts::default(),
+            counts,
             log.clone(),
         )))
     }

@@ -24,6 +24,7 @@ pub(super) enum Transport {
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) id: u16,
+    pub(super) operation: OpCode,
     pub(super) query: Query,
     pub(super) recursion_desired: bool,
     pub(super) checking_disabled: bool,
@@ -41,7 +42,7 @@ pub(super) enum Packet {
     /// A question whose answer is this code.
     Refused(Question, ResponseCode),
     /// What only its header can be answered of.
-    Broken { id: u16, operation: OpCode, code: ResponseCode },
+    Broken { id: u16, operation: OpCode, recursion_desired: bool, code: ResponseCode },
     /// What is not to be answered: no message, or itself an answer.
     Nothing,
 }
@@ -56,34 +57,33 @@ impl Packet {
             return Self::Nothing;
         }
         let operation = OpCode::from_u8(flags >> 3 & 0x0f);
-        let broken = |code| Self::Broken { id, operation, code };
-        if operation != OpCode::Query {
-            return broken(ResponseCode::NotImp);
-        }
+        let recursion_desired = flags & 1 != 0;
+        let broken = |code| Self::Broken { id, operation, recursion_desired, code };
+        let code =
+            if operation == OpCode::Query { ResponseCode::FormErr } else { ResponseCode::NotImp };
         // As CoreDNS: one question, at most the SOA record of an IXFR, and EDNS and a
         // signature.
         let [_, _, _, _, q0, q1, a0, a1, n0, n1, d0, d1] = *header;
         let counts = [[q0, q1], [a0, a1], [n0, n1], [d0, d1]].map(u16::from_be_bytes);
         if !matches!(counts, [1, 0..=1, 0..=1, 0..=2]) {
-            return broken(ResponseCode::FormErr);
+            return broken(code);
         }
         match Message::from_vec(bytes) {
             Ok(message) if message.metadata.message_type == MessageType::Query => {
                 Self::sorted(message, transport)
             }
-            _ => broken(ResponseCode::FormErr),
+            _ => broken(code),
         }
     }
 
     fn sorted(mut message: Message, transport: Transport) -> Self {
         let metadata = message.metadata;
         let (id, operation) = (metadata.id, metadata.op_code);
-        let Some(query) = message.queries.pop() else {
-            return Self::Broken { id, operation, code: ResponseCode::FormErr };
-        };
+        let Some(query) = message.queries.pop() else { return Self::Nothing };
         let asked_size = message.edns.as_ref().map_or(PLAIN_SIZE, |edns| edns.max_payload());
         let question = Question {
             id,
+            operation,
             recursion_desired: metadata.recursion_desired,
             checking_disabled: metadata.checking_disabled,
             edns: message.edns.as_ref().map(|edns| edns.flags().dnssec_ok),
@@ -95,6 +95,9 @@ impl Packet {
         };
         if message.edns.is_some_and(|edns| edns.version() > 0) {
             return Self::Refused(question, ResponseCode::BADVERS);
+        }
+        if operation != OpCode::Query {
+            return Self::Refused(question, ResponseCode::NotImp);
         }
         let transfer = matches!(question.query.query_type, RecordType::AXFR | RecordType::IXFR);
         if transfer || question.query.query_class != DNSClass::IN {

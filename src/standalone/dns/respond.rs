@@ -4,15 +4,16 @@ use std::net::IpAddr;
 use std::panic::{self, AssertUnwindSafe};
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{Name, RecordType};
 use slog::{Logger, error};
 
 use super::answer::{Answer, answer, names_of_address};
 use super::counts::Counts;
-use super::forward::{Forwarder, may_forward};
+use super::forward::Forwarder;
 use super::frame::{self, Says};
 use super::limit::{Grant, Limit};
 use super::lookup::Names;
+use super::neighbours::Neighbours;
 use super::question::{Packet, Question, Transport};
 use super::turns::Turns;
 
@@ -39,6 +40,7 @@ pub(super) struct Open {
 pub(super) struct Responder {
     names: Names,
     forwarder: Forwarder,
+    neighbours: Neighbours,
     limit: Limit,
     counts: Counts,
     log: Logger,
@@ -53,7 +55,8 @@ impl Responder {
         counts: Counts,
         log: Logger,
     ) -> Self {
-        Self { names, forwarder, limit, counts, log, turns: Turns::new() }
+        let (neighbours, turns) = (Neighbours::new(), Turns::new());
+        Self { names, forwarder, neighbours, limit, counts, log, turns }
     }
 
     /// Works on a packet; an answer is written in place of what `bytes` holds.
@@ -102,13 +105,13 @@ impl Responder {
         if grant == Grant::Nothing {
             return Reply::Silence;
         }
-        let forwards = self.forwarder.is_there() && may_forward(source);
+        let forwards = self.forwarder.is_there() && self.neighbours.include(source);
         let says = Says { recursion_available: forwards, ..Says::default() };
         match packet {
             Packet::Nothing => Reply::Silence,
-            Packet::Broken { id, operation, code } => {
+            Packet::Broken { id, operation, recursion_desired, code } => {
                 self.counts.count_answer(code);
-                sent(frame::write_code(id, operation, code, bytes))
+                sent(frame::write_code(id, operation, recursion_desired, code, bytes))
             }
             Packet::Question(question) | Packet::Refused(question, _)
                 if grant == Grant::Truncated =>
@@ -161,6 +164,10 @@ impl Responder {
         }
         let network = name.parse_arpa_name().ok()?;
         let address = (network.prefix_len() == network.max_prefix_len()).then(|| network.addr())?;
+        // `00.` is read as `0.`, and is another name.
+        if *name != Name::from(address) {
+            return None;
+        }
         names_of_address(&self.names, name, address)
     }
 
@@ -184,7 +191,8 @@ impl Responder {
         self.write(&question, &known, says, bytes)
     }
 
-    /// Another server's answer as it is, but for the number that this question has.
+    /// Another server's answer as it is, but for the number and the letters that this
+    /// question has, and that it comes from who answers such questions.
     fn pass_on(&self, question: &Question, mut response: Vec<u8>, bytes: &mut Vec<u8>) -> Reply {
         let code = response.get(3).map_or(0, |flags| flags & 0x0f);
         if response.len() > usize::from(question.size) {
@@ -192,8 +200,7 @@ impl Responder {
             let says = Says { truncated: true, recursion_available: true, authoritative: false };
             return self.write(question, &cut, says, bytes);
         }
-        let Some(id) = response.first_chunk_mut::<2>() else { return Reply::Silence };
-        *id = question.id.to_be_bytes();
+        frame::readdress(&mut response, question);
         self.counts.count_answer(ResponseCode::from(0, code));
         *bytes = response;
         Reply::Send

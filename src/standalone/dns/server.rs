@@ -1,7 +1,8 @@
 //! The running server.
 
+use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::forward::Forwarder;
 use super::limit::Limit;
 use super::listen::{self, Bound};
 use super::lookup::Names;
+use super::neighbours::own_addresses;
 use super::respond::Responder;
 use super::tcp;
 use super::udp::UdpPort;
@@ -135,13 +137,15 @@ impl DnsServer {
             .map_err(|_| DnsError::Domain(settings.domain.clone()))?;
         let bound = settings.listen.into_iter().map(listen::bind).collect::<Result<Vec<_>, _>>()?;
         let addresses = bound.iter().map(|bound| bound.address).collect::<Vec<_>>();
-        if let Some(own) = settings.forward.iter().find(|server| is_own(**server, &addresses)) {
+        let own_ips = own_addresses();
+        let is_own = |server: &&SocketAddr| is_own(**server, &addresses, &own_ips);
+        if let Some(own) = settings.forward.iter().find(is_own) {
             return Err(DnsError::ForwardsToItself(*own));
         }
         let counts = Counts::default();
         let responder = Arc::new(Responder::new(
             Names { zone, domain },
-            Forwarder::new(settings.forward),
+            Forwarder::new(settings.forward, counts.clone(), log.clone()),
             Limit::new(settings.rate_limit),
             counts.clone(),
             log.clone(),
@@ -237,10 +241,35 @@ fn answer(
 }
 
 /// Whether a server is this one itself: at one of its addresses, or, where it answers
-/// at all of a host's, at its port on loopback.
-fn is_own(server: SocketAddr, addresses: &[SocketAddr]) -> bool {
+/// at all of a host's, at its port on one of them.
+fn is_own(server: SocketAddr, addresses: &[SocketAddr], own_ips: &HashSet<IpAddr>) -> bool {
+    let ip = server.ip().to_canonical();
     addresses.iter().any(|own| {
-        let everywhere = own.ip().is_unspecified() && server.ip().is_loopback();
-        own.port() == server.port() && (own.ip() == server.ip() || everywhere)
+        let everywhere = own.ip().is_unspecified() && own.is_ipv4() == ip.is_ipv4();
+        let is_here = own.ip() == ip
+            || everywhere && (ip.is_loopback() || ip.is_unspecified() || own_ips.contains(&ip));
+        own.port() == server.port() && is_here
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_answers_everywhere_is_at_each_of_its_hosts_addresses() {
+        let socket = |text: &str| text.parse::<SocketAddr>().expect("an address and a port");
+        let own_ips = ["127.0.0.1", "172.17.0.1", "2001:db8::7"];
+        let own_ips = own_ips.map(|ip| ip.parse().expect("an address")).into();
+        let is_own = |server, own| is_own(socket(server), &[socket(own)], &own_ips);
+        for own in ["127.0.0.9:53", "172.17.0.1:53", "0.0.0.0:53", "[::ffff:172.17.0.1]:53"] {
+            assert!(is_own(own, "0.0.0.0:53"), "{own}");
+        }
+        assert!(is_own("[2001:db8::7]:53", "[::]:53") && is_own("[::1]:53", "[::]:53"));
+        for other in ["172.17.0.1:54", "172.17.0.2:53", "[2001:db8::7]:53"] {
+            assert!(!is_own(other, "0.0.0.0:53"), "{other}");
+        }
+        assert!(is_own("172.17.0.1:53", "172.17.0.1:53"));
+        assert!(!is_own("172.17.0.1:53", "127.0.0.1:53"));
+    }
 }

@@ -284,3 +284,24 @@ fn until_all_records_are_known_what_is_not_here_may_still_come() {
     assert_eq!(asked("httpd", RecordType::AAAA).code, ResponseCode::NoError);
     assert!(is_soa(&asked("httpd", RecordType::AAAA).authorities));
 }
+
+#[test]
+fn only_the_domain_itself_has_a_soa_record() {
+    assert!(is_soa(&asked(TWO, "skydns.local.", RecordType::SOA).answers));
+    for (text, code) in [("nosuch", ResponseCode::NXDomain), ("httpd", ResponseCode::NoError)] {
+        let answer = asked(TWO, text, RecordType::SOA);
+        assert_eq!((answer.code, answer.answers.len()), (code, 0), "{text}");
+        assert!(is_soa(&answer.authorities), "{text}");
+    }
+}
+
+#[test]
+fn an_alias_is_left_out_beside_addresses_of_its_name() {
+    let records = [("httpd/a", r#"{"host":"10.0.0.1"}"#), ("db/x", r#"{"host":"db.example.org"}"#)];
+    let lines = |text, kind| lines(&asked(&records, text, kind).answers);
+    assert_eq!(lines("skydns.local.", RecordType::A), ["skydns.local. 300 A 10.0.0.1"]);
+    // A cache that got the alias for this one could follow it for that one.
+    assert!(lines("skydns.local.", RecordType::AAAA).is_empty());
+    assert!(lines("skydns.local.", RecordType::TXT).is_empty());
+    assert_eq!(lines("db", RecordType::A), ["db.skydns.local. 300 CNAME db.example.org."]);
+}

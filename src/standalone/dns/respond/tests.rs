@@ -12,12 +12,13 @@ const HTTPD: &[(&str, &str)] = &[("httpd", r#"{"host":"10.0.0.1","port":80}"#)];
 
 fn responder_with(records: &[(&str, &str)], forward: &[&str], rate_limit: u32) -> Responder {
     let forward = forward.iter().map(|it| it.parse::<SocketAddr>().expect("an address"));
+    let (counts, log) = (Counts::default(), Logger::root(Discard, slog::o!()));
     Responder::new(
         names(records),
-        Forwarder::new(forward.collect()),
+        Forwarder::new(forward.collect(), counts.clone(), log.clone()),
         Limit::new(rate_limit),
-        Counts::default(),
-        Logger::root(Discard, slog::o!()),
+        counts,
+        log,
     )
 }
 
@@ -108,6 +109,7 @@ fn a_broken_question_is_a_format_error() {
         let answer = read(&bytes);
         assert_eq!(answer.metadata.response_code, ResponseCode::FormErr, "{packet:?}");
         assert_eq!((answer.metadata.id, bytes.len()), (0x1234, 12));
+        assert!(answer.metadata.recursion_desired);
     }
     assert_eq!(counted(&responder).answers, [0, 6, 0, 0, 0, 0, 0, 0]);
 }
@@ -133,9 +135,12 @@ fn other_operations_are_not_implemented() {
     for operation in [OpCode::Status, OpCode::Notify, OpCode::Update] {
         let mut asked = httpd();
         asked.metadata.op_code = operation;
+        asked.set_edns(Edns::new());
         let answer = answered(&responder_with(HTTPD, &[], 0), &asked, Transport::Udp);
         assert_eq!(answer.metadata.response_code, ResponseCode::NotImp, "{operation}");
         assert_eq!(answer.metadata.op_code, operation);
+        assert!(answer.metadata.recursion_desired && answer.edns.is_some());
+        assert_eq!(answer.queries, asked.queries);
     }
 }
 
@@ -157,6 +162,8 @@ fn a_published_address_has_a_name_and_nothing_else() {
     let reverse = name("1.0.0.10.in-addr.arpa.");
     assert_eq!(code(&question(reverse.clone(), RecordType::PTR)), ResponseCode::NoError);
     assert_eq!(code(&question(reverse, RecordType::A)), ResponseCode::Refused);
+    let other = name("01.0.0.10.in-addr.arpa.");
+    assert_eq!(code(&question(other, RecordType::PTR)), ResponseCode::Refused);
     assert_eq!(
         code(&question(name("0.0.10.in-addr.arpa."), RecordType::PTR)),
         ResponseCode::Refused

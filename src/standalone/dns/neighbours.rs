@@ -1,0 +1,131 @@
+//! Whose questions about other domains are passed on.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use network_interface::{NetworkInterface, NetworkInterfaceConfig};
+use tokio::time::Instant;
+
+/// How long it is believed which addresses this host has.
+const BELIEVED: Duration = Duration::from_secs(10);
+
+/// This host and its private networks. Others are not served, lest strangers have third
+/// parties flooded with answers.
+///
+/// A host's own addresses count, whatever they are: what a container asks that shares
+/// the host's network, or by way of another network's gateway, comes from one of them.
+pub(super) struct Neighbours {
+    look: fn() -> HashSet<IpAddr>,
+    own: Mutex<Option<(Instant, HashSet<IpAddr>)>>,
+}
+
+impl Neighbours {
+    /// Those of this host.
+    pub(super) fn new() -> Self {
+        Self::seen_by(own_addresses)
+    }
+
+    fn seen_by(look: fn() -> HashSet<IpAddr>) -> Self {
+        Self { look, own: Mutex::new(None) }
+    }
+
+    /// Whether a question from here is one of theirs.
+    pub(super) fn include(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        is_private(source) || self.is_own(source)
+    }
+
+    fn is_own(&self, source: IpAddr) -> bool {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.as_ref().is_none_or(|(looked, _)| looked.elapsed() >= BELIEVED) {
+            *own = Some((Instant::now(), (self.look)()));
+        }
+        own.as_ref().is_some_and(|(_, addresses)| addresses.contains(&source))
+    }
+}
+
+/// The addresses of this host's interfaces; none where they can't be found out.
+pub(super) fn own_addresses() -> HashSet<IpAddr> {
+    let interfaces = NetworkInterface::show().unwrap_or_default();
+    interfaces.iter().flat_map(|interface| &interface.addr).map(|addr| addr.ip()).collect()
+}
+
+/// Loopback; RFC 1918, 4193 and 6598; link-local.
+fn is_private(source: IpAddr) -> bool {
+    match source {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            let shared = first == 100 && second & 0xc0 == 64;
+            address.is_loopback() || address.is_private() || address.is_link_local() || shared
+        }
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn this_host_and_private_networks_are_neighbours_and_nobody_else_is() {
+        let neighbours =
+            Neighbours::seen_by(|| HashSet::from([ip("203.0.113.7"), ip("2001:db8::7")]));
+        for near in [
+            "127.0.0.1",
+            "::1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "169.254.7.7",
+            "100.64.0.1",
+            "100.127.255.255",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.1.2.3",
+            "203.0.113.7",
+            "::ffff:203.0.113.7",
+            "2001:db8::7",
+        ] {
+            assert!(neighbours.include(ip(near)), "{near}");
+        }
+        for far in [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.63.0.1",
+            "100.128.0.1",
+            "203.0.113.8",
+            "2001:db8::1",
+            "::ffff:8.8.8.8",
+        ] {
+            assert!(!neighbours.include(ip(far)), "{far}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_comes_later_is_known_after_a_while() {
+        static LAST: AtomicU8 = AtomicU8::new(1);
+        let look = || HashSet::from([IpAddr::from([203, 0, 113, LAST.load(Ordering::Relaxed)])]);
+        let neighbours = Neighbours::seen_by(look);
+        assert!(neighbours.include(ip("203.0.113.1")));
+        LAST.store(2, Ordering::Relaxed);
+        assert!(!neighbours.include(ip("203.0.113.2")));
+        tokio::time::advance(BELIEVED).await;
+        assert!(neighbours.include(ip("203.0.113.2")));
+        assert!(!neighbours.include(ip("203.0.113.1")));
+    }
+
+    #[test]
+    fn this_hosts_own_addresses_are_found() {
+        assert!(own_addresses().contains(&ip("127.0.0.1")));
+    }
+}
