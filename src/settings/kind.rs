@@ -103,11 +103,12 @@ impl Kind {
     }
 }
 
-/// A list written as text: `a,b` or, as in a file, `["a", "b"]`.
+/// A list written as text: `a,b` or, as in a file, `["a", "b"]`. `[::1]:53,b` is the
+/// former.
 fn split_list(text: &str) -> Option<Vec<Value>> {
-    let texts: Vec<String> = match text.trim().starts_with('[') {
-        true => serde_json::from_str(text).ok()?,
-        false => text.split(',').map(|item| item.trim().to_owned()).collect(),
+    let texts: Vec<String> = match serde_json::from_str::<Vec<serde_json::Value>>(text) {
+        Ok(items) => serde_json::from_value(items.into()).ok()?,
+        Err(_) => text.split(',').map(|item| item.trim().to_owned()).collect(),
     };
     Some(texts.into_iter().map(|item| Value::new(None, item)).collect())
 }
@@ -219,9 +220,12 @@ mod tests {
         }
         assert_eq!(WORDS.read(&list(&["a", "b"]), Form::Typed), Ok(list(&["a", "b"])));
         assert!(WORDS.read(&text("a"), Form::Typed).is_err());
-        for unfit in ["", "a,,b", "a,a", "[\"a\"", "[1]", "[]"] {
+        for unfit in ["", "a,,b", "a,a", "[1]", "[]"] {
             assert!(WORDS.read(&text(unfit), Form::Text).is_err(), "{unfit}");
         }
+        // What begins as JSON does may be an address.
+        assert_eq!(WORDS.read(&text("[::1]:53"), Form::Text), Ok(list(&["[::1]:53"])));
+        assert_eq!(WORDS.read(&text("[::1]:53,b"), Form::Text), Ok(list(&["[::1]:53", "b"])));
     }
 
     #[test]
