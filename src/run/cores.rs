@@ -121,6 +121,20 @@ impl<'a> Cores<'a> {
         }
     }
 
+    /// Waits until the records of the first listing are written, and has DNS answered as from
+    /// all there are. Can be given up while it waits, and asked for again; never returns where
+    /// there is nothing to do.
+    pub async fn complete_dns(&self) {
+        let (Some(current), Some(standalone)) = (&self.current, self.life.standalone()) else {
+            return std::future::pending().await;
+        };
+        if standalone.is_complete() {
+            return std::future::pending().await;
+        }
+        current.core.caught_up().await;
+        standalone.complete();
+    }
+
     /// Forgets the cores that [`Self::see_off`] has ended.
     pub fn forget_left(&mut self) {
         self.leaving.clear();

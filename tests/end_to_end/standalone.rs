@@ -8,9 +8,10 @@ use std::thread;
 use crate::support::admin::Admin;
 use crate::support::daemon::{ADDRESS, Daemon, Highhock};
 use crate::support::dns::{Reply, dig};
-use crate::support::docker::Container;
+use crate::support::docker::{self, Container};
 use crate::support::etcd::Etcd;
-use crate::support::{eventually, free_port};
+use crate::support::relay::Relay;
+use crate::support::{TempDir, eventually, free_port};
 use crate::{PATIENCE, becomes, key, named, offering, offering_with, record};
 
 /// The exit status where something that can't be done without isn't there.
@@ -105,6 +106,32 @@ fn of_two_containers_the_first_has_the_name_and_the_second_takes_over() {
     is_answered(port, &name, &[&first]);
     first.stop();
     is_answered(port, &name, &[&second]);
+}
+
+#[test]
+fn no_name_is_said_not_to_be_there_before_docker_has_told_of_all() {
+    let (dir, (highhock, port)) = (TempDir::new(), standalone());
+    let socket = dir.0.join("docker.sock");
+    let url = format!("unix://{}", socket.display());
+    let daemon = highhock.flag("--docker-url", &url).start();
+    daemon.says(&["WARNING", "docker does not answer"]);
+    let (name, unknown) = (named("told"), named("unknown"));
+    let container = offering(&name);
+    let status = |name: &str| asked(port, name, "A").unwrap().status;
+    for name in [&name, &unknown] {
+        assert_eq!(status(name), "SERVFAIL");
+    }
+
+    let mut relay = Relay::unix(&socket, docker::place());
+    is_gone(port, &unknown);
+    // It knows that one is not there, so it knows all that are.
+    assert_eq!(ports(port, &name), [container.published("80/tcp")].into());
+    relay.cut();
+    eventually("docker is away again", PATIENCE, || {
+        (daemon.lines_with(&["WARNING", "docker does not answer"]).len() == 2).then_some(())
+    });
+    assert_eq!(status(&unknown), "NXDOMAIN");
+    is_answered(port, &name, &[&container]);
 }
 
 #[test]
