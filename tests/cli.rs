@@ -60,6 +60,7 @@ fn help_tells_each_flag_and_its_default() {
         "records",
         "check",
         "HIGHHOCK_DOCKER__POLLCONTAINER",
+        "--dns-listen 127.0.0.1:53,[::1]:53",
     ] {
         assert!(text.contains(part), "no {part} in:\n{text}");
     }
