@@ -216,6 +216,11 @@ fn standalone_is_told_where_to_answer_and_whom_to_ask() {
     let warnings = |flags: &[_]| load(&with(flags)).unwrap().warnings;
     let listen = "0.0.0.0:53".parse().unwrap();
     assert_eq!(warnings(&open), [Warning::OpenResolver { listen }]);
+    // What is forwarded is not for everybody (src/standalone/dns/forward.rs).
+    let text = Warning::OpenResolver { listen }.to_string();
+    for part in ["0.0.0.0:53", "private", "link-local", "refused"] {
+        assert!(text.contains(part), "no {part} in: {text}");
+    }
     for shut in [&open[1..], &open[..2]] {
         assert_eq!(warnings(shut), []);
     }
