@@ -156,8 +156,14 @@ impl<'a> Cores<'a> {
         notice!(log, "stopping"; "records" => records);
         for stopped in join_all(self.all().map(|one| one.core.stop(withdraw, GRACE))).await {
             if let Stopped::Unfinished(unwritten) = stopped {
-                warn!(log, "stopped before all was written; what is in etcd ends with its TTL";
-                    "unwritten" => count(unwritten));
+                let unwritten = count(unwritten);
+                match settings.store {
+                    StoreKind::Etcd => warn!(log, "stopped before all was written; what is in \
+                        etcd ends with its TTL"; "unwritten" => unwritten),
+                    StoreKind::Standalone => {
+                        warn!(log, "stopped before all was done"; "unwritten" => unwritten);
+                    }
+                }
                 return;
             }
         }
