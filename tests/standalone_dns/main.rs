@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
 
 mod ask;
+mod few_files;
 mod forwarding;
 mod upstream;
 
