@@ -248,6 +248,7 @@ fn serve() {
     for (key, value) in records() {
         zone.put(&RecordKey::from_path(&key), &value, None).unwrap();
     }
+    zone.complete();
     let settings = DnsSettings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         forward: Vec::new(),

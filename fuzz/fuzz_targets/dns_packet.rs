@@ -35,6 +35,7 @@ static ANSWERS: LazyLock<DnsPackets> = LazyLock::new(|| {
     for at in 0..200 {
         put(&format!("many/{at}"), &format!(r#"{{"host":"10.1.0.{at}","port":{}}}"#, 1000 + at));
     }
+    zone.complete();
     let log = slog::Logger::root(slog::Discard, slog::o!());
     let domain = DomainName::parse("skydns.local").expect("a domain");
     DnsPackets::new(domain, "skydns", zone, &log).expect("a short domain")

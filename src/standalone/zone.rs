@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use highhock_actors::RecordKey;
@@ -12,7 +13,13 @@ use super::published::Published;
 
 /// What DNS answers from. A clone is another handle of the same records.
 #[derive(Clone, Debug, Default)]
-pub struct Zone(Arc<RwLock<Records>>);
+pub struct Zone(Arc<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    records: RwLock<Records>,
+    is_complete: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Records {
@@ -24,9 +31,20 @@ struct Records {
 }
 
 impl Zone {
-    /// One without records.
+    /// One without records, of which nobody knows yet which there are to be.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether all records there are have been put at some time. Until then, that one is
+    /// not here says nothing: DNS answers what is here, and SERVFAIL of what is not.
+    pub fn is_complete(&self) -> bool {
+        self.0.is_complete.load(Ordering::Acquire)
+    }
+
+    /// Says that all records there are have been put; it stays so.
+    pub fn complete(&self) {
+        self.0.is_complete.store(true, Ordering::Release);
     }
 
     /// Puts, or replaces, what is at a key; with a lease, it is answered until that
@@ -78,11 +96,11 @@ impl Zone {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Records> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.records.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Records> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.records.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -35,6 +35,7 @@ impl Place {
         let with_ipv6 = ["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"];
         let container = Container::run(&with_ipv6, &[]);
         let zone = Zone::new();
+        zone.complete();
         let server = serve(pid(&container), zone.clone());
         let etc = TempDir::new();
         fs::write(etc.0.join("resolv.conf"), RESOLV_CONF).unwrap();

@@ -79,6 +79,7 @@ impl Pair {
         let etcd = Etcd::start_release(Release::V3_6)?;
         let coredns = CoreDns::start(&CoreDnsOptions::new(DOMAIN, &[etcd.url()]))?;
         let zone = Zone::new();
+        zone.complete();
         let settings = DnsSettings {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             forward: Vec::new(),

@@ -164,6 +164,7 @@ impl Server {
         put("httpd", ADDRESS);
         put("alias", "httpd.skydns.local");
         (0..100).for_each(|at| put(&format!("many/host-{at}"), &format!("10.1.0.{at}")));
+        zone.complete();
         let settings = DnsSettings {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             forward: Vec::new(),

@@ -38,6 +38,7 @@ pub fn zone(records: &[(&str, &str)]) -> Zone {
         let key = RecordKey::from_path(&format!("skydns/local/skydns/{path}"));
         zone.put(&key, value, None).unwrap();
     }
+    zone.complete();
     zone
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
 
 mod ask;
+mod few_files;
 mod forwarding;
 mod upstream;
 
@@ -44,6 +45,11 @@ fn what_is_put_and_taken_away_is_answered_at_once() {
     let asked = question("httpd.skydns.local.", RecordType::A);
     let key = RecordKey::from_path("skydns/local/skydns/httpd");
     let code = |message: Message| message.metadata.response_code;
+    let early = ask_udp(only(&server), &asked);
+    assert!(early.authorities.is_empty(), "a resolver would keep it: {early}");
+    assert_eq!(code(early), ResponseCode::ServFail);
+
+    zone.complete();
     assert_eq!(code(ask_udp(only(&server), &asked)), ResponseCode::NXDomain);
 
     let ends = Ends::at(Instant::now() + Duration::from_secs(3600));

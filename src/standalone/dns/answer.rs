@@ -57,7 +57,19 @@ impl From<NoSuchName> for Empty {
 
 /// Answers a question for a name in the domain. The name is answered in the letters
 /// that it was asked in.
+///
+/// Until all records are known, that none is there is no answer: it would be kept as one.
 pub(super) fn answer(names: &Names, name: &Name, kind: RecordType) -> Answer {
+    // Asked for first: what is put meanwhile may be missing in what is found.
+    let is_complete = names.zone.is_complete();
+    let answer = answer_from_here(names, name, kind);
+    if answer.answers.is_empty() && !is_complete {
+        return Answer { code: ResponseCode::ServFail, ..Answer::default() };
+    }
+    answer
+}
+
+fn answer_from_here(names: &Names, name: &Name, kind: RecordType) -> Answer {
     let mut answer = Answer::default();
     let found = match kind {
         RecordType::A | RecordType::AAAA | RecordType::TXT => {

@@ -4,7 +4,6 @@ use hickory_proto::ProtoError;
 use hickory_proto::op::{
     Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode, emit_message_parts,
 };
-use hickory_proto::rr::{Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 
 use super::answer::Answer;
@@ -95,19 +94,5 @@ fn add_edns(bytes: &mut Vec<u8>, code: ResponseCode, dnssec: bool) {
         bytes.get_mut(ADDITIONAL_COUNT).and_then(|bytes| <&mut [u8; 2]>::try_from(bytes).ok());
     if let Some(count) = count {
         *count = u16::from_be_bytes(*count).saturating_add(1).to_be_bytes();
-    }
-}
-
-/// Puts the addresses or services of an answer in another order for each question,
-/// so that those who take the first don't all take the same. Aliases stay in front,
-/// in their order, as some resolvers want them.
-pub(super) fn rotate(records: &mut [Record], turn: usize) {
-    if records.len() < 2 {
-        return;
-    }
-    records.sort_by_key(|record| record.record_type() != RecordType::CNAME);
-    let aliases = records.partition_point(|record| record.record_type() == RecordType::CNAME);
-    if let Some(others) = records.get_mut(aliases..).filter(|others| !others.is_empty()) {
-        others.rotate_left(turn % others.len());
     }
 }

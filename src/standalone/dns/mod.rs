@@ -5,7 +5,8 @@
 //! `tcp` read and write them; `respond` makes an answer of a packet, for which
 //! `question` reads it and `frame` writes it; `answer` and `chain` find an
 //! answer's records, `lookup` what is published at a name, `domain` the key that a
-//! name stands for. `forward` asks other servers, `limit` keeps strangers small, and
+//! name stands for. `forward` asks other servers, `limit` keeps strangers small, `turns` turns
+//! records round, and
 //! `packets` answers without any socket.
 //!
 //! Messages and the client that forwards are hickory's. Its server is not used, for all that
@@ -58,6 +59,7 @@ mod server;
 #[cfg(test)]
 mod skydns_local;
 mod tcp;
+mod turns;
 mod udp;
 
 pub use counts::{CODES, Counts, DnsCounts};

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
@@ -15,6 +14,7 @@ use super::frame::{self, Says};
 use super::limit::{Grant, Limit};
 use super::lookup::Names;
 use super::question::{Packet, Question, Transport};
+use super::turns::Turns;
 
 /// What is to be done about a packet.
 #[derive(Debug)]
@@ -42,8 +42,7 @@ pub(super) struct Responder {
     limit: Limit,
     counts: Counts,
     log: Logger,
-    /// Counts the questions, so that each begins its answer with another record.
-    turn: AtomicUsize,
+    turns: Turns,
 }
 
 impl Responder {
@@ -54,7 +53,7 @@ impl Responder {
         counts: Counts,
         log: Logger,
     ) -> Self {
-        Self { names, forwarder, limit, counts, log, turn: AtomicUsize::new(0) }
+        Self { names, forwarder, limit, counts, log, turns: Turns::new() }
     }
 
     /// Works on a packet; an answer is written in place of what `bytes` holds.
@@ -146,7 +145,7 @@ impl Responder {
         if forwards && !known.elsewhere.is_empty() {
             return Reply::Ask(Box::new(Open { question, known: Some(known) }));
         }
-        self.turned(&mut known);
+        self.turns.rotate(&question.query, &mut known.answers);
         self.write(&question, &known, Says { authoritative: true, ..says }, bytes)
     }
 
@@ -180,7 +179,7 @@ impl Responder {
             };
         };
         self.forwarder.complete(&question, &mut known).await;
-        self.turned(&mut known);
+        self.turns.rotate(&question.query, &mut known.answers);
         let says = Says { authoritative: true, recursion_available: true, truncated: false };
         self.write(&question, &known, says, bytes)
     }
@@ -198,10 +197,6 @@ impl Responder {
         self.counts.count_answer(ResponseCode::from(0, code));
         *bytes = response;
         Reply::Send
-    }
-
-    fn turned(&self, answer: &mut Answer) {
-        frame::rotate(&mut answer.answers, self.turn.fetch_add(1, Ordering::Relaxed));
     }
 
     fn write(

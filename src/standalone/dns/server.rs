@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use highhock_actors::service::DomainName;
+use rustix::io::Errno;
 use slog::Logger;
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
@@ -77,6 +78,12 @@ pub enum DnsError {
     /// The domain leaves no room for names in it.
     #[error("cannot answer DNS for {0}: the name is too long; set a shorter `skydns.domain`")]
     Domain(DomainName),
+    /// No more files may be opened.
+    #[error(
+        "cannot answer DNS: no more files may be opened: {0}; allow more (systemd: LimitNOFILE=, \
+         else `ulimit -n`)"
+    )]
+    Files(#[source] io::Error),
     /// The system gives no threads.
     #[error("cannot answer DNS: no thread could be started: {0}; look at the limits of the system")]
     Threads(#[source] io::Error),
@@ -85,6 +92,9 @@ pub enum DnsError {
 impl DnsError {
     /// Why an address could not be bound.
     pub(super) fn of_binding(address: SocketAddr, error: io::Error) -> Self {
+        if is_of_files(&error) {
+            return Self::Files(error);
+        }
         match error.kind() {
             io::ErrorKind::AddrInUse => Self::InUse(address),
             io::ErrorKind::PermissionDenied => Self::NotAllowed(address),
@@ -92,6 +102,17 @@ impl DnsError {
             _ => Self::Bind(address, error),
         }
     }
+
+    /// Why the threads that answer could not be had.
+    fn of_threads(error: io::Error) -> Self {
+        if is_of_files(&error) { Self::Files(error) } else { Self::Threads(error) }
+    }
+}
+
+/// Whether it is that this process, or the whole system, has too many files open.
+fn is_of_files(error: &io::Error) -> bool {
+    let (process, system) = (Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error());
+    error.raw_os_error().is_some_and(|code| code == process || code == system)
 }
 
 /// The running server: answers on threads of its own until it is dropped.
@@ -125,20 +146,27 @@ impl DnsServer {
             counts.clone(),
             log.clone(),
         ));
-        let threads = threads();
-        let runtime = runtime(threads).map_err(DnsError::Threads)?;
-        for bound in bound {
-            let address = bound.address;
-            let answering = answer(&runtime, bound, threads, &responder);
-            answering.map_err(|error| DnsError::Bind(address, error))?;
-        }
         let (stop, stopped) = oneshot::channel();
+        let (started, beginning) = mpsc::channel();
+        // The runtime begins and ends there: within another one, where this may be called,
+        // none can end.
         let thread = thread::Builder::new().name("dns".to_owned()).spawn(move || {
-            let _ = runtime.block_on(stopped);
-            runtime.shutdown_timeout(LAST_ANSWERS);
+            match begin(bound, &responder) {
+                Ok(runtime) => {
+                    let _ = started.send(Ok(()));
+                    let _ = runtime.block_on(stopped);
+                    runtime.shutdown_timeout(LAST_ANSWERS);
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
         });
-        let thread = thread.map_err(DnsError::Threads)?;
-        Ok(Self { addresses, counts, stop: Some(stop), thread: Some(thread) })
+        let thread = thread.map_err(DnsError::of_threads)?;
+        let server = Self { addresses, counts, stop: Some(stop), thread: Some(thread) };
+        // A thread that ended without a word has panicked.
+        let silent = || Err(DnsError::Threads(io::Error::other("it ended at once")));
+        beginning.recv().unwrap_or_else(|_| silent()).map(|()| server)
     }
 
     /// Where it answers, with the ports that were found.
@@ -167,6 +195,18 @@ impl Drop for DnsServer {
 fn threads() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     cores.saturating_sub(1).clamp(1, MOST_THREADS)
+}
+
+/// Starts the threads, and answers at all addresses.
+fn begin(bound: Vec<Bound>, responder: &Arc<Responder>) -> Result<Runtime, DnsError> {
+    let threads = threads();
+    let runtime = runtime(threads).map_err(DnsError::of_threads)?;
+    for bound in bound {
+        let address = bound.address;
+        answer(&runtime, bound, threads, responder)
+            .map_err(|error| DnsError::of_binding(address, error))?;
+    }
+    Ok(runtime)
 }
 
 fn runtime(threads: usize) -> io::Result<Runtime> {

@@ -8,8 +8,15 @@ use super::domain::Domain;
 use super::lookup::Names;
 use crate::standalone::zone::Zone;
 
-/// The domain with these records: path below the domain's key, and value.
+/// The domain with these records, and no others: path below the domain's key, and value.
 pub(super) fn names(records: &[(&str, &str)]) -> Names {
+    let names = some_names(records);
+    names.zone.complete();
+    names
+}
+
+/// As [`names`], but there may be others.
+pub(super) fn some_names(records: &[(&str, &str)]) -> Names {
     let zone = Zone::new();
     for (path, value) in records {
         let key = RecordKey::from_path(&format!("skydns/local/skydns/{path}"));

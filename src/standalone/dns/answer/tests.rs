@@ -1,5 +1,5 @@
 use super::*;
-use crate::standalone::dns::skydns_local::{name, names};
+use crate::standalone::dns::skydns_local::{name, names, some_names};
 
 /// What is answered: `owner ttl type data`, one a line, in their order.
 fn lines(records: &[Record]) -> Vec<String> {
@@ -261,4 +261,26 @@ fn an_address_has_the_names_that_it_is_published_under() {
         ],
     );
     assert_eq!(found([10, 0, 0, 9]), None);
+}
+
+#[test]
+fn until_all_records_are_known_what_is_not_here_may_still_come() {
+    let names = some_names(TWO);
+    let asked = |text: &str, kind| answer(&names, &name(text), kind);
+    for (text, kind) in [
+        ("nosuch", RecordType::A),
+        ("nosuch", RecordType::ANY),
+        ("httpd", RecordType::AAAA),
+        ("skydns.local.", RecordType::NS),
+    ] {
+        let failed = Answer { code: ResponseCode::ServFail, ..Answer::default() };
+        assert_eq!(asked(text, kind), failed, "{text} {kind}");
+    }
+    assert_eq!(asked("httpd", RecordType::A).answers.len(), 2);
+    assert_eq!(asked("skydns.local.", RecordType::SOA).answers.len(), 1);
+
+    names.zone.complete();
+    assert_eq!(asked("nosuch", RecordType::A).code, ResponseCode::NXDomain);
+    assert_eq!(asked("httpd", RecordType::AAAA).code, ResponseCode::NoError);
+    assert!(is_soa(&asked("httpd", RecordType::AAAA).authorities));
 }

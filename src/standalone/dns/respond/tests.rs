@@ -226,6 +226,29 @@ fn each_question_begins_its_answer_with_another_record() {
 }
 
 #[test]
+fn round_robin_turns_for_who_asks_for_both_kinds_of_addresses_and_other_names_between() {
+    let records = [
+        ("web/a", r#"{"host":"10.0.0.1"}"#),
+        ("web/b", r#"{"host":"10.0.0.2"}"#),
+        ("web/c", r#"{"host":"fd00::1"}"#),
+        ("web/d", r#"{"host":"fd00::2"}"#),
+        ("four/a", r#"{"host":"10.0.0.1"}"#),
+        ("four/b", r#"{"host":"10.0.0.2"}"#),
+    ];
+    let responder = responder_with(&records, &[], 0);
+    let first = |text: &str, kind| {
+        let answer = answered(&responder, &question(name(text), kind), Transport::Udp);
+        answer.answers.first().map(|record| record.data.to_string())
+    };
+    let asked = [("web", RecordType::A), ("web", RecordType::AAAA), ("four", RecordType::A)];
+    let round = || asked.map(|(text, kind)| first(text, kind));
+    let rounds = [round(), round()];
+    assert!((0..3).all(|at| rounds[0][at] != rounds[1][at]), "{rounds:?}");
+    first("four", RecordType::AAAA);
+    assert_eq!(first("four", RecordType::A), rounds[0][2]);
+}
+
+#[test]
 fn an_alias_stays_in_front_of_what_it_leads_to() {
     let records = [
         ("www", r#"{"host":"web.skydns.local"}"#),
