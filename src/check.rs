@@ -1,7 +1,10 @@
 //! `highhock check`: whether all that the daemon needs is there.
 
+mod forward;
+
 use std::fmt;
 
+use futures_util::future::join_all;
 use highhock_actors::RecordStore;
 use slog::Logger;
 
@@ -12,6 +15,7 @@ use crate::host::{NoHost, Published};
 use crate::settings::{Settings, StoreKind};
 use crate::settle::{NotSettled, ask_engine, ask_store, cluster, dns, docker, etcd_store};
 use crate::standalone::{DnsServer, Zone};
+use forward::forward_verdict;
 
 /// What was looked at, and what came of it.
 #[derive(Debug)]
@@ -32,8 +36,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Looks at Docker, etcd (or where DNS is to be answered without one) and the address, one
-/// after the other.
+/// Looks at Docker, etcd (or where DNS is to be answered without one, and the servers for
+/// other domains) and the address, one after the other.
 pub async fn check(
     settings: &Settings,
     published: &Result<Published, NoHost>,
@@ -48,19 +52,26 @@ pub async fn check(
         (Ok(published), None) => Ok(published.to_string()),
         (Err(none), None) => Err(none.to_string()),
     };
-    vec![
+    let mut verdicts = vec![
         Verdict { subject: "configuration", result: Ok("holds".into()) },
         Verdict { subject: "docker", result: docker_verdict },
-        match settings.store {
-            StoreKind::Etcd => {
-                Verdict { subject: "etcd", result: etcd_verdict(settings, log).await }
-            }
-            StoreKind::Standalone => {
-                Verdict { subject: "dns", result: dns_verdict(settings, log).await }
-            }
-        },
-        Verdict { subject: "address", result: address },
-    ]
+    ];
+    match settings.store {
+        StoreKind::Etcd => {
+            let result = etcd_verdict(settings, log).await;
+            verdicts.push(Verdict { subject: "etcd", result });
+        }
+        StoreKind::Standalone => {
+            let result = dns_verdict(settings, log).await;
+            verdicts.push(Verdict { subject: "dns", result });
+            let servers = settings.dns.forward.iter().copied();
+            let results = join_all(servers.map(forward_verdict)).await;
+            let verdict = |result| Verdict { subject: "dns.forward", result };
+            verdicts.extend(results.into_iter().map(verdict));
+        }
+    }
+    verdicts.push(Verdict { subject: "address", result: address });
+    verdicts
 }
 
 /// What is so of Docker, and why the address can't be used, as the engine shows.
@@ -110,7 +121,7 @@ async fn dns_verdict(settings: &Settings, log: &Logger) -> Result<String, String
     let addresses: Vec<_> = dns.listen.iter().map(ToString::to_string).collect();
     let at = addresses.join(", ");
     let Err(taken) = DnsServer::start(dns, Zone::new(), log) else {
-        return Ok(format!("{at}: free to answer for {domain} at"));
+        return Ok(format!("{at}: free, to answer for {domain}"));
     };
     let running = async { Asker::new(&settings.admin, log)?.get::<Summary>("/status").await };
     match running.await.ok().and_then(|summary| summary.dns) {

@@ -56,8 +56,8 @@ pub enum Command {
     name = "highhock",
     after_help = "Each flag's key can stand in the configuration file, and in an environment \
                   variable: docker.pollContainer is HIGHHOCK_DOCKER__POLLCONTAINER. A flag goes \
-                  before a variable, a variable before the file. Passwords and tokens have no \
-                  flag."
+                  before a variable, a variable before the file. Commas separate the entries of a \
+                  list: --dns-listen 127.0.0.1:53,[::1]:53. Passwords and tokens have no flag."
 )]
 struct Cli {
     #[structopt(subcommand)]

@@ -53,8 +53,9 @@ pub enum Ended {
 }
 
 /// Runs until `shutdown` is ready, then stops in order. Docker and etcd may be away
-/// at the start, and at any time after. A standalone daemon answers DNS from the start on. With each of `reloads` the configuration is read
-/// again, and what can be applied is.
+/// at the start, and at any time after. A standalone daemon answers DNS from the start on, but
+/// says of no name that it is not there before Docker has told of all containers. With each of
+/// `reloads` the configuration is read again, and what can be applied is.
 ///
 /// # Errors
 /// Where it can't go on. That Docker or etcd doesn't answer is no such reason.
@@ -147,6 +148,7 @@ async fn live(
                 }
             }
             () = cores.see_off() => cores.forget_left(),
+            () = cores.complete_dns() => {}
         }
     }
     life.supervisor.stopping();

@@ -22,17 +22,17 @@ pub fn write_table(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     line("highhock", &format_args!("{version}{commit} on {host}, started {up}"))?;
     match &summary.reason {
         None => line("ready", &"yes")?,
-        Some(reason) => line("ready", &format_args!("NO: {}", plain(reason)))?,
+        Some(reason) => line("ready", &format_args!("NO: {}", on_one_line(reason)))?,
     }
     if !summary.reload_refused.is_empty() {
-        let faults = plain(&summary.reload_refused.join("; "));
+        let faults = on_one_line(&summary.reload_refused.join("; "));
         line(
             "settings",
             &format_args!("the last reload was REFUSED, the old ones hold: {faults}"),
         )?;
     }
     if let Some(awaited) = &summary.reload_waits {
-        let text = format!("those read last are not in force yet: {}", plain(awaited));
+        let text = format!("those read last are not in force yet: {}", on_one_line(awaited));
         line("settings", &text)?;
     }
     if let Some(DockerSide { answers, listed, trouble }) = &summary.docker {
@@ -66,7 +66,7 @@ pub fn write_table(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
         let fields = last.fields.iter().map(|(name, value)| format!(", {name}: {value}"));
         let text = format!("{} {}{}", last.level, last.message, fields.collect::<String>());
         let when = ago(&last.at, &summary.now).unwrap_or_default();
-        line("last trouble", &format_args!("{when}: {}", plain(&text)))?;
+        line("last trouble", &format_args!("{when}: {}", on_one_line(&text)))?;
     }
     Ok(())
 }
@@ -79,7 +79,7 @@ fn side(answers: bool, times: &[(&str, Option<String>)], trouble: &Option<String
         }
     }
     match trouble {
-        Some(trouble) => format!("{text}: {}", plain(trouble)),
+        Some(trouble) => format!("{text}: {}", on_one_line(trouble)),
         None => text,
     }
 }
@@ -103,7 +103,7 @@ fn ago(time: &str, now: &str) -> Option<String> {
 
 /// On one line, and with nothing that commands the terminal: some of it comes from
 /// containers.
-fn plain(text: &str) -> String {
+fn on_one_line(text: &str) -> String {
     text.replace(is_command, " ")
 }
 

@@ -60,6 +60,7 @@ fn help_tells_each_flag_and_its_default() {
         "records",
         "check",
         "HIGHHOCK_DOCKER__POLLCONTAINER",
+        "--dns-listen 127.0.0.1:53,[::1]:53",
     ] {
         assert!(text.contains(part), "no {part} in:\n{text}");
     }
@@ -158,6 +159,28 @@ fn all_that_is_wrong_with_dns_is_told_and_no_secret_shown() {
         "store: found \"alone\"; takes etcd or standalone",
     ];
     refused_file("standalone.json", &lines);
+}
+
+#[test]
+fn an_ipv6_address_is_told_by_a_flag_or_a_variable_as_it_is_written() {
+    let alone = ["check", "--standalone", "--docker-url", "unix:///nonexistent/docker.sock"];
+    let holds = |flags: &[&str], environment: &[(&str, &str)]| {
+        let output = highhock(&[&alone, flags].concat(), environment);
+        assert!(output.stdout.starts_with(b"configuration  ok "), "{flags:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // Nobody but root answers at port 1, and nobody does without IPv6: that it is tried
+    // there is enough.
+    for listen in ["[::1]:1", r#"["[::1]:1"]"#] {
+        let text = holds(&["--dns-listen", listen], &[]);
+        assert!(text.contains("[::1]:1: "), "{text}");
+    }
+    holds(&["--dns-listen", "[::1]:1,127.0.0.1:1"], &[]);
+    holds(&["--dns-forward", "[2620:fe::fe]:53"], &[]);
+    holds(&[], &[("HIGHHOCK_DNS__LISTEN", "[::1]:1"), ("HIGHHOCK_DNS__FORWARD", "[2620:fe::fe]")]);
+
+    let text = refused(&["--standalone", "--dns-listen", r#"["[::1]:1""#], &[]);
+    assert!(text.contains("is no address"), "{text}");
 }
 
 #[test]

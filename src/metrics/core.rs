@@ -131,7 +131,7 @@ impl CoreReading {
         families.counter(
             family(
                 "drift_mended",
-                "Records that an audit found not to be in etcd as they should, and mended.",
+                "Records that an audit found not to be in the store as they should, and mended.",
             ),
             counts.drifted,
         )?;
@@ -141,7 +141,7 @@ impl CoreReading {
         )?;
         families.counter(family("records_withdrawn", "Records withdrawn."), counts.withdrawn)?;
         families.histograms(
-            family("event_to_record", "From the moment when an event (or, where none did, a listing) first told of a change to etcd's answer to the write that came of it."),
+            family("event_to_record", "From the moment when an event (or, where none did, a listing) first told of a change to the store's answer to the write that came of it."),
             &OF_RECORDS,
             [(Vec::new(), self.standing.event_to_record)],
         )
@@ -157,7 +157,7 @@ fn encode_records(records: &RecordsStanding, families: &mut Families) -> Result 
         (RecordState::Failed, records.failed),
     ];
     families.gauges(
-        family("records", "Wanted records: in etcd (live), to be written (pending), held by another (standby), not taken by etcd (failed)."),
+        family("records", "Wanted records: in the store (live), to be written (pending), held by another (standby), not taken by the store (failed)."),
         states.map(|(state, count)| (vec![("state", state.as_str())], count as f64)),
     )?;
     let reasons = records.standby.iter();

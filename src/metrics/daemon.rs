@@ -29,7 +29,7 @@ impl Reading {
         self.encode_process(families)?;
         let ready = self.core.as_ref().is_some_and(|core| core.standing.ready().is_ok());
         families.gauge(
-            family("ready", "1 while Docker was listed within three polls and every wanted record is in etcd, stands by or has failed for a reason of its own; else 0. /readyz tells the reason."),
+            family("ready", "1 while Docker was listed within three polls and every wanted record is in the store, stands by or has failed for a reason of its own; else 0. /readyz tells the reason."),
             f64::from(u8::from(ready)),
         )?;
         let reloads = [("ok", self.reloads.ok), ("refused", self.reloads.refused)];

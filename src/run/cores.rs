@@ -121,6 +121,20 @@ impl<'a> Cores<'a> {
         }
     }
 
+    /// Waits until the records of the first listing are written, and has DNS answered as from
+    /// all there are. Can be given up while it waits, and asked for again; never returns where
+    /// there is nothing to do.
+    pub async fn complete_dns(&self) {
+        let (Some(current), Some(standalone)) = (&self.current, self.life.standalone()) else {
+            return std::future::pending().await;
+        };
+        if standalone.is_complete() {
+            return std::future::pending().await;
+        }
+        current.core.caught_up().await;
+        standalone.complete();
+    }
+
     /// Forgets the cores that [`Self::see_off`] has ended.
     pub fn forget_left(&mut self) {
         self.leaving.clear();
@@ -142,8 +156,14 @@ impl<'a> Cores<'a> {
         notice!(log, "stopping"; "records" => records);
         for stopped in join_all(self.all().map(|one| one.core.stop(withdraw, GRACE))).await {
             if let Stopped::Unfinished(unwritten) = stopped {
-                warn!(log, "stopped before all was written; what is in etcd ends with its TTL";
-                    "unwritten" => count(unwritten));
+                let unwritten = count(unwritten);
+                match settings.store {
+                    StoreKind::Etcd => warn!(log, "stopped before all was written; what is in \
+                        etcd ends with its TTL"; "unwritten" => unwritten),
+                    StoreKind::Standalone => {
+                        warn!(log, "stopped before all was done"; "unwritten" => unwritten);
+                    }
+                }
                 return;
             }
         }

@@ -9,6 +9,7 @@ use crate::standalone::{DnsCounts, DnsError, DnsServer, MemoryStore, Zone};
 
 /// The records of a standalone daemon, and the server that answers DNS from them.
 pub(super) struct Standalone {
+    zone: Zone,
     store: MemoryStore,
     server: DnsServer,
 }
@@ -25,13 +26,24 @@ impl Standalone {
         let (dns, zone) = (settle::dns(settings), Zone::new());
         let root = RecordKey::of_domain(&dns.prefix, &dns.domain);
         let store = MemoryStore::new(root, zone.clone());
-        let server = DnsServer::start(dns, zone, log)?;
-        Ok(Some(Self { store, server }))
+        let server = DnsServer::start(dns, zone.clone(), log)?;
+        Ok(Some(Self { zone, store, server }))
     }
 
     /// A client of the records. They stay while cores come and go.
     pub fn store(&self) -> MemoryStore {
         self.store.clone()
+    }
+
+    /// Whether DNS may say that a name is not there.
+    pub fn is_complete(&self) -> bool {
+        self.zone.is_complete()
+    }
+
+    /// All records of this host's containers are there, or were: from now on DNS says of
+    /// other names that they are not.
+    pub fn complete(&self) {
+        self.zone.complete();
     }
 
     /// Where DNS is answered.

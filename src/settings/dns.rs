@@ -2,14 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::admin;
 use super::fault::{Fault, Warning};
 use super::inputs::Inputs;
-use super::security::fault;
-use super::validated::{read, slip};
+use super::security::{fault, is_faulty};
+use super::validated::{parsed, read, slip};
 use super::values::{Rejection, StoreKind};
 
 const LISTEN: &str = "dns.listen";
 const FORWARD: &str = "dns.forward";
+const ADMIN: &str = "admin.listen";
 /// Where DNS is asked, unless something else is said.
 const DNS_PORT: u16 = 53;
 
@@ -25,9 +27,11 @@ pub struct Dns {
 }
 
 /// The keys `dns.*`. What only makes no sense where DNS is answered is no fault elsewhere.
+/// `others` are the faults found so far: an address among them is not known to be another's.
 pub(super) fn dns(
     inputs: &Inputs,
     store: StoreKind,
+    others: &[Fault],
     warnings: &mut Vec<Warning>,
 ) -> Result<Dns, Vec<Fault>> {
     let listen = addresses(inputs, LISTEN, listen)?;
@@ -37,6 +41,9 @@ pub(super) fn dns(
     };
     let rate_limit = read("dns.rateLimit", |path| inputs.number(path))?;
     if store == StoreKind::Standalone {
+        if !is_faulty(LISTEN, others) {
+            check_places(inputs, &listen, others)?;
+        }
         if let Some(own) = forward.iter().find(|one| listen.contains(one)) {
             let what = format!(
                 "{own} stands in {LISTEN} too, so that a question would go round for ever; takes \
@@ -50,6 +57,46 @@ pub(super) fn dns(
         }
     }
     Ok(Dns { listen, forward, rate_limit })
+}
+
+/// Whether each place to answer at is one of its own.
+fn check_places(
+    inputs: &Inputs,
+    listen: &[SocketAddr],
+    others: &[Fault],
+) -> Result<(), Vec<Fault>> {
+    let refused = |what| Err(vec![fault(inputs, LISTEN, what)]);
+    for (index, one) in listen.iter().enumerate() {
+        for other in &listen[index + 1..] {
+            let (inside, outside) = match (is_within(*one, *other), is_within(*other, *one)) {
+                (true, _) => (one, other),
+                (_, true) => (other, one),
+                _ => continue,
+            };
+            return refused(format!(
+                "{inside} is a part of {outside}, which stands there too; takes one of the two"
+            ));
+        }
+    }
+    let state = match is_faulty(ADMIN, others) {
+        true => None,
+        false => parsed(inputs, ADMIN, admin::listen)?,
+    };
+    let overlaps = |one: &&SocketAddr| {
+        state.is_some_and(|state| is_within(**one, state) || is_within(state, **one))
+    };
+    match (listen.iter().find(overlaps), state) {
+        (Some(one), Some(state)) => refused(format!(
+            "{one} and {ADMIN}, {state}, are one place; takes another port in one of the two"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether who answers at `all` answers at `one`, too.
+fn is_within(one: SocketAddr, all: SocketAddr) -> bool {
+    let family = one.is_ipv4() == all.is_ipv4();
+    one == all || (family && all.ip().is_unspecified() && one.port() == all.port())
 }
 
 fn addresses(
@@ -71,6 +118,9 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, Rejection> {
         None => text.parse().ok(),
     };
     match address {
+        Some(address) if is_of_many(address.ip()) => {
+            because(&format!("nobody answers at {}", address.ip()))
+        }
         Some(address) => has_port(address),
         None if text.parse::<IpAddr>().is_ok() => because(&format!("{text:?} has no port")),
         None if text.starts_with(':') => because(&format!("{text:?} names no address")),
@@ -86,10 +136,15 @@ pub(super) fn forward(text: &str) -> Result<SocketAddr, Rejection> {
     let Ok(address) = alone.or_else(|_| text.parse::<SocketAddr>()) else {
         return because(&format!("{text:?} is no address"));
     };
-    if address.ip().is_unspecified() || address.ip().is_multicast() {
+    if address.ip().is_unspecified() || is_of_many(address.ip()) {
         return because(&format!("nobody answers at {}", address.ip()));
     }
     has_port(address)
+}
+
+/// Whether an address is that of many hosts at once.
+fn is_of_many(address: IpAddr) -> bool {
+    address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 fn has_port(address: SocketAddr) -> Result<SocketAddr, Rejection> {
@@ -125,6 +180,9 @@ mod tests {
             ("127.0.0.1:0", "port 0"),
             ("127.0.0.1:65536", "no address"),
             ("dns.example:53", "no address"),
+            ("224.0.0.1:53", "nobody answers at 224.0.0.1"),
+            ("255.255.255.255:53", "nobody answers at 255.255.255.255"),
+            ("[ff02::1]:53", "nobody answers at ff02::1"),
         ] {
             let Err(Rejection::Unfit(Some(said))) = listen(text) else { panic!("{text}") };
             assert!(said.contains(why), "{text}: {said}");
@@ -142,7 +200,16 @@ mod tests {
         ] {
             assert_eq!(forward(text), Ok(address.parse().unwrap()), "{text}");
         }
-        for text in ["", "dns.example", "0.0.0.0", "[::]:53", "224.0.0.251", "9.9.9.9:0", "[9.9"] {
+        for text in [
+            "",
+            "dns.example",
+            "0.0.0.0",
+            "[::]:53",
+            "224.0.0.251",
+            "255.255.255.255",
+            "9.9.9.9:0",
+            "[9.9",
+        ] {
             assert!(matches!(forward(text), Err(Rejection::Unfit(Some(_)))), "{text}");
         }
     }

@@ -121,10 +121,12 @@ pub enum Warning {
         /// The one that stands, in seconds.
         etcd: u32,
     },
-    /// Whoever reaches this address can have any name looked up.
+    /// Others than this host may have other names looked up at this address.
     #[error(
-        "dns.forward is set, and {listen} of dns.listen can be reached from elsewhere: whoever \
-         does has any name looked up; keep strangers off by a firewall, or don't set dns.forward"
+        "dns.forward is set, and {listen} of dns.listen can be reached from elsewhere: names of \
+         other domains are looked up for this host, and for whoever asks from a loopback, \
+         private or link-local address (all others are refused); keep out by a firewall who is \
+         not to have that, or don't set dns.forward"
     )]
     OpenResolver {
         /// The first such address.

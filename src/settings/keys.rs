@@ -209,6 +209,7 @@ pub static KEYS: &[Key] = &[
         Kind::List {
             takes: "a list of env, label, registrator and compose, each at most once",
             check: |text| values::method(text).map(drop),
+            empty: false,
         },
         Is("env,label"),
         "How containers say what they offer; the first to name a service wins",
@@ -257,6 +258,7 @@ pub static KEYS: &[Key] = &[
         Kind::List {
             takes: "a list of addresses with ports, as [\"127.0.0.1:5354\", \"[::1]:5354\"]",
             check: |text| dns::listen(text).map(drop),
+            empty: false,
         },
         Is("127.0.0.1:5354"),
         "Standalone: where DNS is answered, by UDP and TCP",
@@ -266,6 +268,7 @@ pub static KEYS: &[Key] = &[
         Kind::List {
             takes: "a list of DNS servers' addresses, each with a port where that is not 53",
             check: |text| dns::forward(text).map(drop),
+            empty: true,
         },
         WorkedOut("none"),
         "Standalone: who is asked about other domains",

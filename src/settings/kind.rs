@@ -39,12 +39,14 @@ pub enum Kind {
         /// The check.
         check: Check,
     },
-    /// A list of texts that each pass the check, none twice, at least one.
+    /// A list of texts that each pass the check, none twice.
     List {
         /// What the check lets pass, in words.
         takes: &'static str,
         /// The check.
         check: Check,
+        /// Whether no entry at all is a value, too.
+        empty: bool,
     },
 }
 
@@ -94,33 +96,45 @@ impl Kind {
             (Self::Text { check, .. }, ValueKind::String(text), _) => {
                 check(text).map(|()| ValueKind::String(text.clone()))
             }
-            (Self::List { check, .. }, ValueKind::Array(items), _) => read_list(items, *check),
-            (Self::List { check, .. }, ValueKind::String(text), Form::Text) => {
-                read_list(&split_list(text).ok_or(Rejection::Unfit(None))?, *check)
+            (Self::List { check, empty, .. }, ValueKind::Array(items), _) => {
+                match items.is_empty() && !empty {
+                    true => Err(Rejection::Unfit(Some("an empty list".to_owned()))),
+                    false => read_list(items, *check),
+                }
+            }
+            (Self::List { .. }, ValueKind::String(text), Form::Text) => {
+                let items = split_list(text).ok_or(Rejection::Unfit(None))?;
+                self.read(&ValueKind::Array(items), form)
             }
             _ => unfit,
         }
     }
 }
 
-/// A list written as text: `a,b` or, as in a file, `["a", "b"]`.
+/// A list written as text: `a,b` or, as in a file, `["a", "b"]`. `[::1]:53,b` is the
+/// former.
 fn split_list(text: &str) -> Option<Vec<Value>> {
-    let texts: Vec<String> = match text.trim().starts_with('[') {
-        true => serde_json::from_str(text).ok()?,
-        false => text.split(',').map(|item| item.trim().to_owned()).collect(),
+    let texts: Vec<String> = match serde_json::from_str::<Vec<serde_json::Value>>(text) {
+        Ok(items) => serde_json::from_value(items.into()).ok()?,
+        Err(_) => text.split(',').map(|item| item.trim().to_owned()).collect(),
     };
     Some(texts.into_iter().map(|item| Value::new(None, item)).collect())
 }
 
 fn read_list(items: &[Value], check: Check) -> Result<ValueKind, Rejection> {
-    if items.is_empty() {
-        return Err(Rejection::Unfit(Some("an empty list".to_owned())));
-    }
+    let because = |what: String| Err(Rejection::Unfit(Some(what)));
     for (index, item) in items.iter().enumerate() {
-        let ValueKind::String(text) = &item.kind else { return Err(Rejection::Unfit(None)) };
-        check(text)?;
+        let ValueKind::String(text) = &item.kind else {
+            return because(format!("{} is no text", found(&item.kind)));
+        };
+        match check(text) {
+            Err(Rejection::Unfit(None)) => {
+                return because(format!("{} does not fit", found(&item.kind)));
+            }
+            checked => checked?,
+        }
         if items[..index].iter().any(|earlier| earlier.kind == item.kind) {
-            return Err(Rejection::Unfit(Some("an entry stands twice".to_owned())));
+            return because("an entry stands twice".to_owned());
         }
     }
     Ok(ValueKind::Array(items.to_vec()))
@@ -174,6 +188,7 @@ mod tests {
             "never" | "" => Err(Rejection::Unfit(None)),
             _ => Ok(()),
         },
+        empty: false,
     };
 
     fn text(text: &str) -> ValueKind {
@@ -219,14 +234,33 @@ mod tests {
         }
         assert_eq!(WORDS.read(&list(&["a", "b"]), Form::Typed), Ok(list(&["a", "b"])));
         assert!(WORDS.read(&text("a"), Form::Typed).is_err());
-        for unfit in ["", "a,,b", "a,a", "[\"a\"", "[1]", "[]"] {
+        for unfit in ["", "a,,b", "a,a", "[1]", "[]"] {
             assert!(WORDS.read(&text(unfit), Form::Text).is_err(), "{unfit}");
         }
+        // What begins as JSON does may be an address.
+        assert_eq!(WORDS.read(&text("[::1]:53"), Form::Text), Ok(list(&["[::1]:53"])));
+        assert_eq!(WORDS.read(&text("[::1]:53,b"), Form::Text), Ok(list(&["[::1]:53", "b"])));
     }
 
     #[test]
     fn a_list_with_an_entry_that_does_not_fit_does_not_either() {
-        assert_eq!(WORDS.read(&list(&["a", "never"]), Form::Typed), Err(Rejection::Unfit(None)));
+        let unfit = |said: &str| Err(Rejection::Unfit(Some(said.to_owned())));
+        let read = |written: &ValueKind| WORDS.read(written, Form::Typed);
+        assert_eq!(read(&list(&["a", "never"])), unfit("\"never\" does not fit"));
+        let number = ValueKind::Array(vec![Value::new(None, "a"), Value::new(None, 5354_i64)]);
+        assert_eq!(read(&number), unfit("5354 is no text"));
+        let secret = WORDS.read(&list(&["root:hunter2@a", "root:hunter2@a"]), Form::Typed);
+        assert_eq!(secret, unfit("an entry stands twice"));
+    }
+
+    #[test]
+    fn a_list_may_be_empty_only_where_that_says_something() {
+        let Kind::List { takes, check, .. } = WORDS else { panic!("it is a list") };
+        let may_be = Kind::List { takes, check, empty: true };
+        for (written, form) in [(list(&[]), Form::Typed), (text("[]"), Form::Text)] {
+            assert_eq!(may_be.read(&written, form), Ok(list(&[])));
+            assert!(WORDS.read(&written, form).is_err());
+        }
     }
 
     #[test]

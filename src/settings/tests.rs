@@ -211,12 +211,70 @@ fn standalone_is_told_where_to_answer_and_whom_to_ask() {
     assert_eq!(load(&with(&round[1..])).unwrap().settings.store, StoreKind::Etcd);
 
     let open = [alone, ("dns.listen", "0.0.0.0:53"), forward];
+    let nobody = ("dns.forward", "[]");
+    assert_eq!(settings(&with(&[alone, nobody])).dns.forward, []);
     let warnings = |flags: &[_]| load(&with(flags)).unwrap().warnings;
     let listen = "0.0.0.0:53".parse().unwrap();
     assert_eq!(warnings(&open), [Warning::OpenResolver { listen }]);
+    // What is forwarded is not for everybody (src/standalone/dns/forward.rs).
+    let text = Warning::OpenResolver { listen }.to_string();
+    for part in ["0.0.0.0:53", "private", "link-local", "refused"] {
+        assert!(text.contains(part), "no {part} in: {text}");
+    }
     for shut in [&open[1..], &open[..2]] {
         assert_eq!(warnings(shut), []);
     }
+}
+
+#[test]
+fn no_two_of_the_places_to_answer_at_are_one() {
+    let told = |listen: &str, more: &[(&str, &str)]| {
+        let all = [&[("store", "standalone"), ("dns.listen", listen)], more].concat();
+        let flags = all.iter().map(|(path, value)| flag(path, value)).collect();
+        match load(&Sources { flags, ..sources() }) {
+            Ok(_) => String::new(),
+            Err(faults) => faults.to_string(),
+        }
+    };
+    for (listen, inside, outside) in [
+        ("0.0.0.0:53,127.0.0.1:53", "127.0.0.1:53", "0.0.0.0:53"),
+        ("[::1]:53,[::]:53", "[::1]:53", "[::]:53"),
+        ("localhost:53,127.0.0.1:53", "127.0.0.1:53", "127.0.0.1:53"),
+    ] {
+        let text = told(listen, &[]);
+        let fault = format!("dns.listen: {inside} is a part of {outside}, which stands there too");
+        assert!(text.contains(&fault), "{text}");
+    }
+    for listen in ["0.0.0.0:53,127.0.0.1:54", "0.0.0.0:53,[::]:53", "127.0.0.1:53,127.0.0.2:53"] {
+        assert_eq!(told(listen, &[]), "");
+    }
+
+    let seen = ("admin.listen", "127.0.0.1:9465");
+    for listen in ["127.0.0.1:9465", "0.0.0.0:9465"] {
+        let text = told(listen, &[seen]);
+        assert!(
+            text.contains(&format!(
+                "dns.listen: {listen} and admin.listen, 127.0.0.1:9465, are one"
+            )),
+            "{text}"
+        );
+    }
+    assert_eq!(told("127.0.0.1:9465", &[("admin.listen", "")]), "");
+    assert_eq!(told("[::1]:9465", &[seen]), "");
+    // One that can't be read is told alone.
+    let text = told("127.0.0.1:9465", &[("admin.listen", "9465")]);
+    assert!(text.starts_with("1 fault"), "{text}");
+}
+
+#[test]
+fn files_for_etcd_are_no_fault_where_there_is_none() {
+    let with = |more: &[(&str, &str)]| {
+        let all = [&[("etcd.ca", "/etc/ca.pem"), ("etcd.username", "root")], more].concat();
+        let flags = all.iter().map(|(path, value)| flag(path, value)).collect();
+        load(&Sources { flags, ..sources() })
+    };
+    assert_eq!(with(&[]).unwrap_err().0.len(), 2);
+    assert_eq!(with(&[("store", "standalone")]).unwrap().warnings, []);
 }
 
 #[test]

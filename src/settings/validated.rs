@@ -150,12 +150,16 @@ impl Settings {
         others: &[Fault],
         warnings: &mut Vec<Warning>,
     ) -> Result<Self, Vec<Fault>> {
-        let credentials = security::credentials(inputs, others);
-        let members = members(inputs, others);
+        let store = store(inputs)?;
+        let credentials = match security::credentials(inputs, others) {
+            // Nobody is told them.
+            Err(_) if store == StoreKind::Standalone => Ok(None),
+            credentials => credentials,
+        };
+        let members = members(inputs, store, others);
         let engine = engine::engine(inputs, sources, others);
         let addresses = address::addresses(inputs, others);
-        let store = store(inputs)?;
-        let dns = dns::dns(inputs, store, warnings);
+        let dns = dns::dns(inputs, store, others, warnings);
         let admin = admin::admin(inputs, others);
         let (credentials, (urls, tls), engine, (address, host6), dns, admin) =
             match (credentials, members, engine, addresses, dns, admin) {
@@ -237,7 +241,11 @@ fn store(inputs: &Inputs) -> Result<StoreKind, Vec<Fault>> {
 }
 
 /// `etcd.url`, and the files that TLS takes.
-fn members(inputs: &Inputs, others: &[Fault]) -> Result<(Vec<Url>, TlsFiles), Vec<Fault>> {
+fn members(
+    inputs: &Inputs,
+    store: StoreKind,
+    others: &[Fault],
+) -> Result<(Vec<Url>, TlsFiles), Vec<Fault>> {
     let urls = parsed(inputs, "etcd.url", values::etcd_urls)?;
     let files = security::tls_files(inputs, "etcd", others);
     let of_use = match urls.iter().all(|url| url.scheme() == "http") {
@@ -247,6 +255,8 @@ fn members(inputs: &Inputs, others: &[Fault]) -> Result<(Vec<Url>, TlsFiles), Ve
         false => Ok(()),
     };
     match (files, of_use) {
+        // Nobody reads them.
+        (files, _) if store == StoreKind::Standalone => Ok((urls, files.unwrap_or_default())),
         (Ok(files), Ok(())) => Ok((urls, files)),
         (files, of_use) => Err(security::all_faults(files.err(), of_use.err())),
     }

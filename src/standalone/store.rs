@@ -14,7 +14,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::Zone;
 use super::table::Table;
 
-/// A [`RecordStore`] in memory, that does to the letter what etcd's v3 API does. A clone is
+/// A [`RecordStore`] in memory, that does to the letter what etcd's v3 API does, but takes no
+/// value that DNS could not answer. A clone is
 /// another client of the same records. They live as long as one of the clients, and each
 /// change of theirs is told to the [`Zone`] that DNS answers from.
 ///
@@ -111,7 +112,7 @@ impl RecordStore for MemoryStore {
 
 #[cfg(test)]
 mod tests {
-    use highhock_actors::{Guard, Tie};
+    use highhock_actors::{Expected, Guard, StoreErrorKind, Tie};
 
     use super::*;
 
@@ -167,9 +168,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_dns_could_not_answer_is_refused_with_the_reason_and_changes_nothing() {
+        let zone = Zone::new();
+        let store = MemoryStore::new(RecordKey::from_path(ROOT), zone.clone());
+        let lease = LeaseFamily::new(1).lease(1);
+        store.grant(lease, TTL).await.unwrap();
+        put(&store, "there", Some(lease)).await;
+        let there = store.read(vec![key("there")]).await.remove(0).unwrap().unwrap();
+        let holds = Guard::Holds(Expected {
+            value: there.value.clone(),
+            lease: Some(lease),
+            version: Some(there.version),
+        });
+        for (name, guard) in [("there", holds), ("new", Guard::Absent)] {
+            let value: String = r#"{"host":"a..b"}"#.into();
+            let write = Write::Put { key: key(name), value, ttl: TTL, lease: Some(lease), guard };
+            let refused = store.write(vec![write]).await.remove(0).unwrap_err();
+            assert_eq!(refused.kind, StoreErrorKind::Refused);
+            let message = refused.message;
+            assert!(message.starts_with(&format!("putting {}: ", key(name))), "{message}");
+            assert!(message.contains("its host is no name"), "{message}");
+        }
+        assert_eq!(store.read(vec![key("there")]).await.remove(0).unwrap(), Some(there));
+        assert_eq!(store.keys(), [key("there")]);
+        assert!(zone.at(key("there").as_str()).is_some());
+    }
+
+    #[tokio::test]
     async fn a_refresh_is_nothing_to_ask_for() {
         let refresh = Write::Refresh { key: key("a"), value: VALUE.into(), ttl: TTL };
         let refused = store().write(vec![refresh]).await.remove(0).unwrap_err();
-        assert_eq!(refused.kind, highhock_actors::StoreErrorKind::Refused);
+        assert_eq!(refused.kind, StoreErrorKind::Refused);
     }
 }

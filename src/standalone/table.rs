@@ -151,14 +151,28 @@ impl Table {
                 return Err(StoreError::new(StoreErrorKind::LeaseLost, what));
             }
         };
+        if let Err(why) = self.zone.put(&key, &value, ends) {
+            self.answer_again(&key);
+            let what = format!("putting {key}: DNS could not answer that: {why}");
+            return Err(StoreError::new(StoreErrorKind::Refused, what));
+        }
         self.version += 1;
-        // Any text is a value, as in etcd; what is no record is answered to nobody.
-        let _ = self.zone.put(&key, &value, ends);
         let tie = lease.map_or(Tie::None, Tie::Lease);
         let found = Found { value, version: self.version, tie };
         self.records.insert(key.clone(), found.clone());
         self.tell(Change { key, now: Some(found) });
         Ok(())
+    }
+
+    /// Answers what the key holds, after another value was refused.
+    fn answer_again(&self, key: &RecordKey) {
+        let Some(found) = self.records.get(key) else { return };
+        let ends = match found.tie {
+            Tie::Lease(id) => self.leases.get(&id).map(|lease| lease.ends.clone()),
+            Tie::None | Tie::Ttl(_) => None,
+        };
+        // It was answered before.
+        let _ = self.zone.put(key, &found.value, ends);
     }
 
     fn remove(&mut self, key: &RecordKey) {

@@ -66,7 +66,7 @@ fn certificate(error: &CertificateError, files: &TlsFiles, section: &str) -> Str
                 [] => "for no name at all".to_owned(),
                 names => {
                     let names: Vec<_> =
-                        names.iter().take(MOST_NAMES).map(|name| plain(name)).collect();
+                        names.iter().take(MOST_NAMES).map(|name| bare(name)).collect();
                     format!("for {}", names.join(", "))
                 }
             };
@@ -96,7 +96,7 @@ fn certificate(error: &CertificateError, files: &TlsFiles, section: &str) -> Str
 
 /// A name without what a library puts around it, as in `DnsName("etcd.example")`,
 /// and fit for a line.
-fn plain(name: &str) -> String {
+fn bare(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"').replace(char::is_control, "?")
 }

@@ -1,16 +1,17 @@
 //! Without etcd: the records stay in the daemon, which answers DNS itself.
 
 use std::collections::BTreeSet;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::support::admin::Admin;
 use crate::support::daemon::{ADDRESS, Daemon, Highhock};
 use crate::support::dns::{Reply, dig};
-use crate::support::docker::Container;
+use crate::support::docker::{self, Container};
 use crate::support::etcd::Etcd;
-use crate::support::{eventually, free_port};
+use crate::support::relay::Relay;
+use crate::support::{TempDir, eventually, free_port};
 use crate::{PATIENCE, becomes, key, named, offering, offering_with, record};
 
 /// The exit status where something that can't be done without isn't there.
@@ -108,6 +109,32 @@ fn of_two_containers_the_first_has_the_name_and_the_second_takes_over() {
 }
 
 #[test]
+fn no_name_is_said_not_to_be_there_before_docker_has_told_of_all() {
+    let (dir, (highhock, port)) = (TempDir::new(), standalone());
+    let socket = dir.0.join("docker.sock");
+    let url = format!("unix://{}", socket.display());
+    let daemon = highhock.flag("--docker-url", &url).start();
+    daemon.says(&["WARNING", "docker does not answer"]);
+    let (name, unknown) = (named("told"), named("unknown"));
+    let container = offering(&name);
+    let status = |name: &str| asked(port, name, "A").unwrap().status;
+    for name in [&name, &unknown] {
+        assert_eq!(status(name), "SERVFAIL");
+    }
+
+    let mut relay = Relay::unix(&socket, docker::place());
+    is_gone(port, &unknown);
+    // It knows that one is not there, so it knows all that are.
+    assert_eq!(ports(port, &name), [container.published("80/tcp")].into());
+    relay.cut();
+    eventually("docker is away again", PATIENCE, || {
+        (daemon.lines_with(&["WARNING", "docker does not answer"]).len() == 2).then_some(())
+    });
+    assert_eq!(status(&unknown), "NXDOMAIN");
+    is_answered(port, &name, &[&container]);
+}
+
+#[test]
 fn instances_are_answered_together() {
     let (highhock, port) = standalone();
     let _daemon = highhock.flag("--skydns-layout", "instance").start();
@@ -184,8 +211,57 @@ fn without_a_place_to_answer_at_it_does_not_start() {
     // Another test may have it for a moment, to ask from.
     eventually("a place to answer at", PATIENCE, || {
         let text = String::from_utf8(highhock.output(&["check"]).stdout).unwrap();
-        text.contains("free to answer for skydns.local at").then_some(())
+        text.contains(&format!("127.0.0.1:{port}: free, to answer for skydns.local\n"))
+            .then_some(())
     });
+}
+
+/// A DNS server that answers each question with this code, as long as the process lives.
+fn answering(code: u8) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut bytes = [0; 512];
+        while let Ok((length, source)) = socket.recv_from(&mut bytes) {
+            bytes[2] |= 0x80;
+            bytes[3] = bytes[3] & 0xf0 | code;
+            socket.send_to(&bytes[..length], source).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn check_asks_each_server_for_other_domains() {
+    let (well, ill, refuses) = (answering(0), answering(2), answering(5));
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent_at = silent.local_addr().unwrap();
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let checked = |servers: &str| {
+        let (highhock, _) = standalone();
+        let output = highhock.flag("--dns-forward", servers).output(&["check"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let of_servers = text.lines().filter(|line| line.starts_with("dns.forward "));
+        (output.status.code(), of_servers.map(str::to_owned).collect::<Vec<_>>())
+    };
+    let (code, lines) = checked(&format!("{well},{ill}"));
+    assert_eq!(code, Some(0), "{lines:?}");
+    assert_eq!(lines[0], format!("dns.forward    ok      {well}: answers"));
+    assert_eq!(lines[1], format!("dns.forward    ok      {ill}: answers, but with SERVFAIL"));
+
+    let (code, lines) = checked(&format!("{silent_at},{well},{refuses},{nobody}"));
+    assert_eq!(code, Some(UNAVAILABLE), "{lines:?}");
+    let parts = [
+        format!("FAILED  asking {silent_at} for DNS: no answer within "),
+        format!("ok      {well}: answers"),
+        format!("FAILED  asking {refuses} for DNS: it answers REFUSED"),
+        format!("FAILED  asking {nobody} for DNS: Connection refused"),
+    ];
+    assert_eq!(lines.len(), parts.len(), "{lines:?}");
+    for (line, part) in lines.iter().zip(parts) {
+        assert!(line.contains(&part), "no {part} in: {line}");
+        assert!(line.contains(" ok ") || line.ends_with("in dns.forward"), "{line}");
+    }
 }
 
 #[test]
@@ -223,6 +299,11 @@ fn commands_and_endpoints_tell_of_dns_and_not_of_etcd() {
         assert!(metrics.contains(part), "no {part} in:\n{metrics}");
     }
     assert!(!metrics.contains("highhock_etcd_requests"), "{metrics}");
+    // What is named after etcd tells of the store here, whichever.
+    let helps = metrics.lines().filter(|line| line.starts_with("# HELP highhock_"));
+    let of_all = helps.filter(|line| !line.starts_with("# HELP highhock_etcd_"));
+    let telling = of_all.filter(|line| line.contains("etcd")).collect::<Vec<_>>();
+    assert!(telling.iter().all(|line| line.ends_with("(etcd v2).")), "{telling:?}");
     assert!(!metrics.contains("highhock_dns_questions_total{transport=\"udp\"} 0"), "{metrics}");
 
     let records = highhock.output(&["records"]);

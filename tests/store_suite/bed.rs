@@ -173,6 +173,14 @@ impl<'a> Field<'a> {
         self.read(name).await.unwrap().expect("something is there")
     }
 
+    /// A value that the store takes, with this text in it: etcd takes any.
+    pub fn value_with(&self, text: &str) -> String {
+        match self.bed {
+            Bed::Etcd(..) => text.to_owned(),
+            Bed::Memory => serde_json::json!({ "host": "10.77.66.0", "text": text }).to_string(),
+        }
+    }
+
     /// Puts as somebody else would, whatever is there, for so many seconds; for
     /// ever where there is no such number. Gives the lease, in v3.
     pub fn foreign_put(&self, name: &str, value: &str, ttl: Option<u64>) -> Option<LeaseId> {

@@ -13,7 +13,7 @@ pub async fn two_that_want_one_name_never_overwrite_each_other(field: &Field<'_>
     let (ours_on, others_on) = (field.lease(1).await, field.lease(2).await);
     let mut won = [0; 2];
     for round in 0..ROUNDS {
-        let values = ["ours", "others"].map(|whose| format!("{whose} {round}"));
+        let values = ["ours", "others"].map(|whose| field.value_with(&format!("{whose} {round}")));
         let put = |whose: usize, guard| {
             let lease = [ours_on, others_on][whose];
             field.put_value("httpd", &values[whose], lease, guard)
