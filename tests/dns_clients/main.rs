@@ -154,7 +154,9 @@ fn getent_finds_by_name_and_by_address() {
 fn a_container_finds_another_by_its_name() {
     let place = place();
     let page = "the page of the container that was asked";
-    let command = format!("echo '{page}' > /www/index.html; exec httpd -f -p 8080 -h /www");
+    let command = format!(
+        "mkdir /tmp/www; echo '{page}' > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"
+    );
     let web = Container::run(&[], &["sh", "-c", &command]);
     let network = Network::create(&[]);
     network.takes_in(place.container());
