@@ -152,13 +152,14 @@ fn getent_finds_by_name_and_by_address() {
 /// the engine's own resolver, which asks the server.
 #[test]
 fn a_container_finds_another_by_its_name() {
+    // Goes last: it can't while containers are in it.
+    let network = Network::create(&[]);
     let place = place();
     let page = "the page of the container that was asked";
     let command = format!(
         "mkdir /tmp/www; echo '{page}' > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"
     );
     let web = Container::run(&[], &["sh", "-c", &command]);
-    let network = Network::create(&[]);
     network.takes_in(place.container());
     network.takes_in(&web);
     for name in [default_network(), network.name()] {
