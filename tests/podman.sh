@@ -22,7 +22,7 @@ start_podman() {
         stop_podman
         return 0
     fi
-    our_podman system service --time=0 "unix://$podman_folder/podman.sock" \
+    exec_podman system service --time=0 "unix://$podman_folder/podman.sock" \
         </dev/null >"$podman_folder/log" 2>&1 &
     podman_service=$!
     wait_until 30 podman_answers || fail_with_log 'the Podman service did not come up' "$podman_folder/log"
@@ -60,8 +60,11 @@ runtime = "runc"
 EOF
 }
 
-our_podman() {
-    CONTAINERS_CONF=$podman_folder/containers.conf podman --root "$podman_folder/root" \
+our_podman() { (exec_podman "$@"); }
+
+# In place of the shell that it is called in, so that the one who ends that ends Podman.
+exec_podman() {
+    CONTAINERS_CONF=$podman_folder/containers.conf exec podman --root "$podman_folder/root" \
         --runroot "$podman_folder/run" --tmpdir "$podman_folder/tmp" --storage-driver vfs "$@"
 }
 
