@@ -18,54 +18,52 @@ pub enum Store {
     Standalone(MemoryStore),
 }
 
-/// Asks the one that it is.
-macro_rules! either {
-    ($self:ident, $store:ident => $what:expr) => {
-        match $self {
-            Store::Etcd($store) => $what,
-            Store::Standalone($store) => $what,
+/// Has a choice of stores be one: whatever is asked is asked of the one that it is.
+macro_rules! ask_the_one_that_it_is {
+    ($store:ident: $($one:ident),+) => {
+        impl RecordStore for $store {
+            fn upkeep(&self) -> Upkeep {
+                match self { $(Self::$one(store) => store.upkeep(),)+ }
+            }
+
+            async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+                match self { $(Self::$one(store) => store.write(writes).await,)+ }
+            }
+
+            async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
+                match self { $(Self::$one(store) => store.read(keys).await,)+ }
+            }
+
+            async fn probe(&self) -> Result<(), StoreError> {
+                match self { $(Self::$one(store) => store.probe().await,)+ }
+            }
+
+            async fn watch(&self) -> Result<Changes, StoreError> {
+                match self { $(Self::$one(store) => store.watch().await,)+ }
+            }
+
+            async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
+                match self { $(Self::$one(store) => store.leases(family).await,)+ }
+            }
+
+            async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
+                match self { $(Self::$one(store) => store.grant(id, ttl).await,)+ }
+            }
+
+            async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
+                match self { $(Self::$one(store) => store.keep_alive(id).await,)+ }
+            }
+
+            async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
+                match self { $(Self::$one(store) => store.revoke(id).await,)+ }
+            }
+
+            async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
+                match self { $(Self::$one(store) => store.leased(id).await,)+ }
+            }
         }
     };
 }
+pub(crate) use ask_the_one_that_it_is;
 
-impl RecordStore for Store {
-    fn upkeep(&self) -> Upkeep {
-        either!(self, store => store.upkeep())
-    }
-
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-        either!(self, store => store.write(writes).await)
-    }
-
-    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
-        either!(self, store => store.read(keys).await)
-    }
-
-    async fn probe(&self) -> Result<(), StoreError> {
-        either!(self, store => store.probe().await)
-    }
-
-    async fn watch(&self) -> Result<Changes, StoreError> {
-        either!(self, store => store.watch().await)
-    }
-
-    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
-        either!(self, store => store.leases(family).await)
-    }
-
-    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
-        either!(self, store => store.grant(id, ttl).await)
-    }
-
-    async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
-        either!(self, store => store.keep_alive(id).await)
-    }
-
-    async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
-        either!(self, store => store.revoke(id).await)
-    }
-
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
-        either!(self, store => store.leased(id).await)
-    }
-}
+ask_the_one_that_it_is!(Store: Etcd, Standalone);

@@ -8,6 +8,7 @@ use highhock_actors::{
 };
 
 use super::{Api, EtcdV2, EtcdV3};
+use crate::store::ask_the_one_that_it_is;
 
 /// A [`RecordStore`] in etcd.
 pub enum EtcdStore {
@@ -27,54 +28,4 @@ impl EtcdStore {
     }
 }
 
-/// Asks the one that it is.
-macro_rules! either {
-    ($self:ident, $store:ident => $what:expr) => {
-        match $self {
-            EtcdStore::V2($store) => $what,
-            EtcdStore::V3($store) => $what,
-        }
-    };
-}
-
-impl RecordStore for EtcdStore {
-    fn upkeep(&self) -> Upkeep {
-        either!(self, store => store.upkeep())
-    }
-
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-        either!(self, store => store.write(writes).await)
-    }
-
-    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
-        either!(self, store => store.read(keys).await)
-    }
-
-    async fn probe(&self) -> Result<(), StoreError> {
-        either!(self, store => store.probe().await)
-    }
-
-    async fn watch(&self) -> Result<Changes, StoreError> {
-        either!(self, store => store.watch().await)
-    }
-
-    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
-        either!(self, store => store.leases(family).await)
-    }
-
-    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
-        either!(self, store => store.grant(id, ttl).await)
-    }
-
-    async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
-        either!(self, store => store.keep_alive(id).await)
-    }
-
-    async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
-        either!(self, store => store.revoke(id).await)
-    }
-
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
-        either!(self, store => store.leased(id).await)
-    }
-}
+ask_the_one_that_it_is!(EtcdStore: V2, V3);

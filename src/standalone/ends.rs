@@ -34,10 +34,18 @@ impl Ends {
         self.0.nanoseconds.store(nanoseconds, Ordering::Relaxed);
     }
 
+    /// When it ends, as things are.
+    pub fn end(&self) -> Instant {
+        self.0.since + self.after()
+    }
+
     /// How long it still lasts; zero: it has ended.
     pub fn left(&self) -> Duration {
-        let after = Duration::from_nanos(self.0.nanoseconds.load(Ordering::Relaxed));
-        after.saturating_sub(self.0.since.elapsed())
+        self.after().saturating_sub(self.0.since.elapsed())
+    }
+
+    fn after(&self) -> Duration {
+        Duration::from_nanos(self.0.nanoseconds.load(Ordering::Relaxed))
     }
 }
 

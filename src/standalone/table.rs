@@ -10,6 +10,7 @@ use highhock_actors::{
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
+use super::published::Published;
 use super::{Ends, Zone};
 
 /// The records and leases that the clients of one store share. What has come to its end is
@@ -27,8 +28,7 @@ pub(super) struct Table {
 /// A lease that is not over.
 struct Running {
     ttl: Duration,
-    until: Instant,
-    /// The same end, for those who answer from the zone.
+    /// Known to those, too, who answer from the zone.
     ends: Ends,
 }
 
@@ -46,15 +46,14 @@ impl Table {
 
     /// Ends the leases whose time is over, and all that hangs on them.
     pub fn end_what_is_over(&mut self) {
-        let now = Instant::now();
-        let over = self.leases.iter().filter(|(_, lease)| lease.until <= now);
+        let over = self.leases.iter().filter(|(_, lease)| lease.ends.left().is_zero());
         let over = over.map(|(id, _)| *id).collect::<Vec<_>>();
         over.into_iter().for_each(|id| self.revoke(id));
     }
 
     /// When the next lease is over, if it is not kept alive.
     pub fn next_end(&self) -> Option<Instant> {
-        self.leases.values().map(|lease| lease.until).min()
+        self.leases.values().map(|lease| lease.ends.end()).min()
     }
 
     pub fn write(&mut self, write: Write) -> Result<Written, StoreError> {
@@ -110,15 +109,13 @@ impl Table {
         if self.leases.contains_key(&id) {
             return Granted::Existed;
         }
-        let until = Instant::now() + ttl;
-        self.leases.insert(id, Running { ttl, until, ends: Ends::at(until) });
+        self.leases.insert(id, Running { ttl, ends: Ends::at(Instant::now() + ttl) });
         Granted::Fresh
     }
 
     pub fn keep_alive(&mut self, id: LeaseId) -> KeptAlive {
         let Some(lease) = self.leases.get_mut(&id) else { return KeptAlive::Lost };
-        lease.until = Instant::now() + lease.ttl;
-        lease.ends.move_to(lease.until);
+        lease.ends.move_to(Instant::now() + lease.ttl);
         KeptAlive::For(lease.ttl)
     }
 
@@ -151,28 +148,17 @@ impl Table {
                 return Err(StoreError::new(StoreErrorKind::LeaseLost, what));
             }
         };
-        if let Err(why) = self.zone.put(&key, &value, ends) {
-            self.answer_again(&key);
+        let published = Published::read(key.as_str(), &value, ends).map_err(|why| {
             let what = format!("putting {key}: DNS could not answer that: {why}");
-            return Err(StoreError::new(StoreErrorKind::Refused, what));
-        }
+            StoreError::new(StoreErrorKind::Refused, what)
+        })?;
+        self.zone.publish(published);
         self.version += 1;
         let tie = lease.map_or(Tie::None, Tie::Lease);
         let found = Found { value, version: self.version, tie };
         self.records.insert(key.clone(), found.clone());
         self.tell(Change { key, now: Some(found) });
         Ok(())
-    }
-
-    /// Answers what the key holds, after another value was refused.
-    fn answer_again(&self, key: &RecordKey) {
-        let Some(found) = self.records.get(key) else { return };
-        let ends = match found.tie {
-            Tie::Lease(id) => self.leases.get(&id).map(|lease| lease.ends.clone()),
-            Tie::None | Tie::Ttl(_) => None,
-        };
-        // It was answered before.
-        let _ = self.zone.put(key, &found.value, ends);
     }
 
     fn remove(&mut self, key: &RecordKey) {

@@ -56,7 +56,7 @@ impl Zone {
     pub fn put(&self, key: &RecordKey, value: &str, ends: Option<Ends>) -> Result<(), String> {
         match Published::read(key.as_str(), value, ends) {
             Ok(published) => {
-                self.write().put(published);
+                self.publish(published);
                 Ok(())
             }
             Err(reason) => {
@@ -66,6 +66,11 @@ impl Zone {
         }
     }
 
+    /// Puts a record that was read, or replaces what is at its key.
+    pub(super) fn publish(&self, published: Published) {
+        self.write().put(published);
+    }
+
     /// Takes away what is at a key, if anything is.
     pub fn remove(&self, key: &RecordKey) {
         self.write().remove(key.as_str());
@@ -73,17 +78,18 @@ impl Zone {
 
     /// The living records below a key, at any depth, in the order of their keys.
     pub(super) fn below(&self, key: &str) -> Vec<Arc<Published>> {
-        // '0' is the byte that follows '/': all that begins with `key/` lies between.
-        let (first, behind) = (format!("{key}/"), format!("{key}0"));
-        let bounds = (Bound::Excluded(first.as_str()), Bound::Excluded(behind.as_str()));
+        self.read().below(key).cloned().collect()
+    }
+
+    /// Whether a living record is at a key, or below it.
+    pub(super) fn has_at_or_below(&self, key: &str) -> bool {
         let records = self.read();
-        let found = records.by_key.range::<str, _>(bounds).map(|(_, published)| published);
-        found.filter(|published| published.lives()).cloned().collect()
+        records.at(key).is_some() || records.below(key).next().is_some()
     }
 
     /// The living record at a key.
     pub(super) fn at(&self, key: &str) -> Option<Arc<Published>> {
-        self.read().by_key.get(key).filter(|published| published.lives()).cloned()
+        self.read().at(key).cloned()
     }
 
     /// The living records whose host is this address, in the order of their keys, no
@@ -105,6 +111,18 @@ impl Zone {
 }
 
 impl Records {
+    fn at(&self, key: &str) -> Option<&Arc<Published>> {
+        self.by_key.get(key).filter(|published| published.lives())
+    }
+
+    fn below(&self, key: &str) -> impl Iterator<Item = &Arc<Published>> {
+        // '0' is the byte that follows '/': all that begins with `key/` lies between.
+        let (first, behind) = (format!("{key}/"), format!("{key}0"));
+        let bounds = (Bound::Excluded(first.as_str()), Bound::Excluded(behind.as_str()));
+        let found = self.by_key.range::<str, _>(bounds).map(|(_, published)| published);
+        found.filter(|published| published.lives())
+    }
+
     fn put(&mut self, published: Published) {
         self.remove(&published.key);
         let key = published.key.clone();

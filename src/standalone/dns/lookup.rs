@@ -63,7 +63,8 @@ impl Names {
 
     /// Whether there is such a name. The domain's own always is.
     pub(super) fn exists(&self, name: &Name) -> bool {
-        *name == self.domain.apex || self.below_or_at(name, Wanted::Hosts).is_ok()
+        let is_there = |place: Place| self.zone.has_at_or_below(&place.key);
+        *name == self.domain.apex || self.domain.place(name).is_some_and(is_there)
     }
 }
 
