@@ -16,9 +16,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use highhock::standalone::{DnsServer, DnsSettings, Zone};
+use highhock::dns::{DnsServer, DnsSettings};
+use highhock::zone::Zone;
 use highhock_actors::RecordKey;
-use highhock_actors::service::DomainName;
+use highhock_actors::model::service::DomainName;
 
 use support::TempDir;
 use support::dns::{CoreDns, CoreDnsOptions};

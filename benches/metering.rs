@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message};
-use highhock_actors::meter::Meter;
-use highhock_actors::metered::{Metered, MeteredContext};
+use highhock_actors::runtime::metered_context::{Metered, MeteredContext};
+use highhock_actors::runtime::metrics::Meter;
 use rustix::time::{ClockId, clock_gettime};
 
 /// So many messages are in the mailbox at a time: few, as in a daemon's life.

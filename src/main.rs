@@ -7,19 +7,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use highhock::admin::{Asker, Desk, Summary, serve};
-use highhock::check::check;
+use highhock::cli::exit_code;
 use highhock::cli::{self, Command};
+use highhock::commands::check::check;
+use highhock::commands::{actors, explain, records, status};
+use highhock::daemon::signals::Signals;
+use highhock::daemon::systemd::Supervisor;
+use highhock::daemon::{Beginning, Ended, Life, run};
+use highhock::dns::DnsError;
+use highhock::host::metadata::Metadata;
 use highhock::host::{self, NoHost, Published};
+use highhock::logging;
 use highhock::logging::LastLines;
-use highhock::metadata::Metadata;
-use highhock::plain::plain;
-use highhock::run::{Beginning, Ended, Life, run};
+use highhock::resolve::{NotSettled, ask_engine, ask_store, assume_etcd, docker, rules};
 use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
-use highhock::settle::{NotSettled, ask_engine, ask_store, assume_etcd, docker, rules};
-use highhock::signals::Signals;
-use highhock::standalone::DnsError;
-use highhock::systemd::Supervisor;
-use highhock::{exit, explain, logging, mailboxes, records, status};
+use highhock::text::escape::plain;
 use highhock_actors::preview::{Preview, preview};
 use slog::{Logger, o, warn};
 
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
     let sources = invocation.sources(environment.clone());
     let loaded = match settings::load(&sources) {
         Ok(loaded) => loaded,
-        Err(faults) => return fail(exit::CONFIG, &faults),
+        Err(faults) => return fail(exit_code::CONFIG, &faults),
     };
     let Loaded { settings, warnings, effective } = loaded;
     let (log, dial) = logging::logger(settings.log);
@@ -52,7 +54,7 @@ fn main() -> ExitCode {
                 let signals = Signals::catch();
                 let published = match address().await {
                     Ok(published) => published,
-                    Err(none) => return fail(exit::UNAVAILABLE, &none),
+                    Err(none) => return fail(exit_code::UNAVAILABLE, &none),
                 };
                 let supervisor = Supervisor::of(&environment, log.clone());
                 let reread = Arc::new(move || settings::load(&sources));
@@ -90,7 +92,7 @@ fn main() -> ExitCode {
 async fn run_daemon(life: &Rc<Life>, signals: io::Result<Signals>) -> ExitCode {
     let signals = match signals {
         Ok(signals) => signals,
-        Err(error) => return fail(exit::UNAVAILABLE, &format!("catching signals: {error}")),
+        Err(error) => return fail(exit_code::UNAVAILABLE, &format!("catching signals: {error}")),
     };
     let (reloads, asked_to_stop) = signals.split();
     match run(life, reloads, asked_to_stop).await {
@@ -103,9 +105,9 @@ async fn run_daemon(life: &Rc<Life>, signals: io::Result<Signals>) -> ExitCode {
             | Ended::Dns(
                 DnsError::NotAllowed(_) | DnsError::ForwardsToItself(_) | DnsError::Domain(_),
             )),
-        ) => fail(exit::CONFIG, &ended),
-        Err(ended @ (Ended::NotSettled(_) | Ended::Dns(_))) => fail(exit::UNAVAILABLE, &ended),
-        Err(ended @ Ended::Exhausted(_)) => fail(exit::SOFTWARE, &ended),
+        ) => fail(exit_code::CONFIG, &ended),
+        Err(ended @ (Ended::NotSettled(_) | Ended::Dns(_))) => fail(exit_code::UNAVAILABLE, &ended),
+        Err(ended @ Ended::Exhausted(_)) => fail(exit_code::SOFTWARE, &ended),
     }
 }
 
@@ -118,8 +120,8 @@ async fn run_check(
     let text: String = verdicts.iter().map(|verdict| format!("{verdict}\n")).collect();
     match print(&text) {
         Ok(()) if verdicts.iter().all(|verdict| verdict.result.is_ok()) => ExitCode::SUCCESS,
-        Ok(()) => exit::UNAVAILABLE.into(),
-        Err(error) => fail(exit::UNAVAILABLE, &format!("writing to standard output: {error}")),
+        Ok(()) => exit_code::UNAVAILABLE.into(),
+        Err(error) => fail(exit_code::UNAVAILABLE, &format!("writing to standard output: {error}")),
     }
 }
 
@@ -131,11 +133,11 @@ async fn run_records(
 ) -> ExitCode {
     let published = match published {
         Ok(published) => published,
-        Err(none) => return fail(exit::UNAVAILABLE, &none),
+        Err(none) => return fail(exit_code::UNAVAILABLE, &none),
     };
     let docker = match docker(&settings.docker, log) {
         Ok(docker) => docker,
-        Err(unusable) => return fail(exit::CONFIG, &unusable),
+        Err(unusable) => return fail(exit_code::CONFIG, &unusable),
     };
     let store = match ask_store(settings, log).await {
         Ok(store) => store,
@@ -151,16 +153,16 @@ async fn run_records(
     let rules = engine.and_then(|engine| rules(settings, &published, &engine, &store));
     let rules = match rules {
         Ok(rules) => rules,
-        Err(error) => return fail(exit::UNAVAILABLE, &error),
+        Err(error) => return fail(exit_code::UNAVAILABLE, &error),
     };
     let preview = match preview(&docker, &rules).await {
         Ok(preview) => preview,
-        Err(error) => return fail(exit::UNAVAILABLE, &error),
+        Err(error) => return fail(exit_code::UNAVAILABLE, &error),
     };
     let mut text = Vec::new();
     match write(&preview, &mut text).and_then(|()| print_plain(&text)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(exit::UNAVAILABLE, &format!("writing to standard output: {error}")),
+        Err(error) => fail(exit_code::UNAVAILABLE, &format!("writing to standard output: {error}")),
     }
 }
 
@@ -168,7 +170,7 @@ async fn show_status(settings: &Settings, json: bool, log: &Logger) -> ExitCode 
     let asked = async { Asker::new(&settings.admin, log)?.get::<Summary>("/status").await };
     let summary = match asked.await {
         Ok(summary) => summary,
-        Err(none) => return fail(exit::UNAVAILABLE, &none),
+        Err(none) => return fail(exit_code::UNAVAILABLE, &none),
     };
     let mut text = Vec::new();
     let written = match json {
@@ -179,19 +181,19 @@ async fn show_status(settings: &Settings, json: bool, log: &Logger) -> ExitCode 
     };
     match written.and_then(|()| print_plain(&text)) {
         Ok(()) if summary.ready => ExitCode::SUCCESS,
-        Ok(()) => exit::NOT_READY.into(),
-        Err(error) => fail(exit::UNAVAILABLE, &format!("writing to standard output: {error}")),
+        Ok(()) => exit_code::NOT_READY.into(),
+        Err(error) => fail(exit_code::UNAVAILABLE, &format!("writing to standard output: {error}")),
     }
 }
 
 async fn show_actors(settings: &Settings, json: bool, watch: bool, log: &Logger) -> ExitCode {
     let asker = match Asker::new(&settings.admin, log) {
         Ok(asker) => asker,
-        Err(none) => return fail(exit::UNAVAILABLE, &none),
+        Err(none) => return fail(exit_code::UNAVAILABLE, &none),
     };
-    match mailboxes::show(&asker, json, watch, &mut io::stdout()).await {
+    match actors::show(&asker, json, watch, &mut io::stdout()).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(exit::UNAVAILABLE, &error),
+        Err(error) => fail(exit_code::UNAVAILABLE, &error),
     }
 }
 

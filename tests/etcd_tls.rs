@@ -8,8 +8,8 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use highhock::credentials::secret::{Credentials, Password, Secret};
 use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options, UnusableCluster};
-use highhock::secret::{Credentials, Password, Secret};
 use highhock::tls::TlsFiles;
 use highhock_actors::{
     Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Write, Written,

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use highhock::credentials::secret::{Credentials, Password, Secret};
 use highhock::etcd::{Cluster, EtcdV3, EtcdV3Options};
-use highhock::secret::{Credentials, Password, Secret};
 use highhock_actors::{
     Change, Expected, Guard, KeptAlive, LeaseFamily, LeaseId, RecordKey, RecordStore, StoreError,
     StoreErrorKind, Write, Written,

@@ -10,11 +10,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use highhock::daemon::systemd;
+use highhock::daemon::{Beginning, Life, run};
 use highhock::host::{HostSource, Published};
 use highhock::logging;
-use highhock::run::{Beginning, Life, run};
 use highhock::settings::{Environment, Sources, load};
-use highhock::systemd;
 use support::etcd::Etcd;
 use support::supervisor::Supervisor;
 use support::{TempDir, docker, eventually_async};

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use highhock::metadata::Metadata;
+use highhock::host::metadata::Metadata;
 use highhock::settings::{Cloud, Environment};
 use support::canned::{Canned, Reply, Request};
 

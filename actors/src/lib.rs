@@ -11,7 +11,7 @@ pub mod log;
 #[cfg(feature = "planted-bugs")]
 macro_rules! planted {
     ($bug:ident) => {
-        $crate::planted::is($crate::planted::Bug::$bug)
+        $crate::runtime::planted_bugs::is($crate::runtime::planted_bugs::Bug::$bug)
     };
 }
 
@@ -23,47 +23,32 @@ macro_rules! planted {
     };
 }
 
-pub mod backoff;
-pub mod container;
-mod courier;
-mod damper;
-pub mod endpoint;
-pub mod explain;
-pub mod extract;
-mod failures;
-mod hearsay;
-pub mod identity;
-pub mod inserter;
-mod ledger;
-pub mod life;
-pub mod meter;
-pub mod metered;
-pub mod observe;
-#[cfg(feature = "planted-bugs")]
-pub mod planted;
-pub mod poller;
+pub mod container_watcher;
+pub mod core;
+pub mod discovery;
+pub mod docker_poller;
+pub mod etcd_inserter;
+pub mod model;
+pub mod ports;
 pub mod preview;
 pub mod publish;
-pub mod record;
+mod reconciler;
 pub mod registry;
-pub mod seat;
-pub mod service;
-pub mod source;
-pub mod store;
-pub mod watcher;
+pub mod runtime;
+pub mod status;
 
-pub use container::{
+pub use self::core::{Core, CoreSettings, Memory, Stopped};
+pub use model::container::{
     Attachment, Binding, Condition, Container, ContainerId, ContainerRow, EngineTime, Health, Life,
     NetworkMode, Proto,
 };
-pub use ledger::{Counts, RecordReport, RecordState, StandbyReason};
-pub use life::{Core, CoreSettings, Memory, Stopped};
-pub use record::{Host, RecordKey, RecordValue};
-pub use service::{Attributes, Service, ServiceName, Skipped};
-pub use source::{
+pub use model::record::{Host, RecordKey, RecordValue};
+pub use model::service::{Attributes, Service, ServiceName, Skipped};
+pub use ports::container_source::{
     ContainerSource, EngineIdentity, Event, Events, Happening, SourceError, SourceErrorKind,
 };
-pub use store::{
+pub use ports::record_store::{
     Change, Changes, Expected, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId,
     RecordStore, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
 };
+pub use reconciler::{Counts, RecordReport, RecordState, StandbyReason};

@@ -7,16 +7,16 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use slog::{Discard, Logger, o};
 use tokio::time::Instant;
 
-use crate::container::{ContainerId, Life};
-use crate::explain::{Explanation, explain};
-use crate::inserter::Domain;
-use crate::ledger::{Deeds, Ledger, RecordReport, Terms};
-use crate::observe::Chronicle;
+use crate::container_watcher::{Found, inspect};
+use crate::etcd_inserter::Domain;
+use crate::model::container::{ContainerId, Life};
+use crate::model::service::Skipped;
+use crate::ports::container_source::{ContainerSource, SourceError};
+use crate::ports::record_store::Upkeep;
+use crate::publish::explain::{Explanation, explain};
 use crate::publish::{Rules, offer};
-use crate::service::Skipped;
-use crate::source::{ContainerSource, SourceError};
-use crate::store::Upkeep;
-use crate::watcher::{Found, inspect};
+use crate::reconciler::{Deeds, Ledger, RecordReport, Terms};
+use crate::status::Chronicle;
 
 /// How many inspections are under way at a time.
 const INSPECTIONS: usize = 8;

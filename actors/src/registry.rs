@@ -14,22 +14,22 @@ use slog::error;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::container::{ContainerId, ContainerRow};
-use crate::courier::{Courier, earlier};
-use crate::failures::Failures;
-use crate::hearsay::Hearsay;
-use crate::inserter::{Domain, EtcdInserter, Roster};
-use crate::life::{Exhausted, Pulse};
-use crate::meter::Meter;
-use crate::metered::{AbortOnDrop, Metered, MeteredContext};
-use crate::observe::{ChangeKind, RecentChange};
-use crate::source::{ContainerSource, Event, Happening};
-use crate::store::RecordStore;
-use crate::watcher::{
+use crate::container_watcher::{
     ContainerReport, ContainerWatcher, CountRecords, Departed, Departure, HasTold, Look,
     NetworkPath, Report, Retell, WatcherSetup,
 };
+use crate::core::{Exhausted, Pulse};
+use crate::etcd_inserter::{Domain, EtcdInserter, Roster};
+use crate::model::container::{ContainerId, ContainerRow};
+use crate::model::event_history::Hearsay;
+use crate::ports::container_source::{ContainerSource, Event, Happening};
+use crate::ports::record_store::RecordStore;
+use crate::runtime::backoff::Backoff;
+use crate::runtime::failure_window::Failures;
+use crate::runtime::latest_sender::{Courier, earlier};
+use crate::runtime::metered_context::{AbortOnDrop, Metered, MeteredContext};
+use crate::runtime::metrics::Meter;
+use crate::status::{ChangeKind, RecentChange};
 
 static METER: Meter = Meter::new("Registry", 64);
 
@@ -627,31 +627,31 @@ impl<S: ContainerSource, R: RecordStore> Handler<Pulse> for Registry<S, R> {
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::life::Hang> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<crate::core::Hang> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: crate::life::Hang, context: &mut Self::Context) {
+    fn handle(&mut self, _: crate::core::Hang, context: &mut Self::Context) {
         context.wait(std::future::pending().into_actor(self));
     }
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::life::Fall> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<crate::core::Fall> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: crate::life::Fall, _: &mut Self::Context) {
+    fn handle(&mut self, _: crate::core::Fall, _: &mut Self::Context) {
         panic!("a test asked for it");
     }
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::life::FallOfWatcher> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<crate::core::FallOfWatcher> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, fall: crate::life::FallOfWatcher, _: &mut Self::Context) {
+    fn handle(&mut self, fall: crate::core::FallOfWatcher, _: &mut Self::Context) {
         let of_that_name = self.watched.values().filter(|watched| watched.name == fall.0);
         for watcher in of_that_name.filter_map(|watched| watched.watcher.as_ref()) {
-            watcher.do_send(crate::life::Fall);
+            watcher.do_send(crate::core::Fall);
         }
     }
 }

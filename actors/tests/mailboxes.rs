@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fakes::{World, key, pass};
 use highhock_actors::Upkeep;
-use highhock_actors::meter::{MessageReading, MeterReading};
+use highhock_actors::runtime::metrics::{MessageReading, MeterReading};
 
 const SECOND: Duration = Duration::from_secs(1);
 const CONTAINERS: usize = 10;

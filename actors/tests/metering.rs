@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use actix::{Actor, Handler, Message};
-use highhock_actors::meter::Meter;
-use highhock_actors::metered::{Metered, MeteredContext};
+use highhock_actors::runtime::metered_context::{Metered, MeteredContext};
+use highhock_actors::runtime::metrics::Meter;
 
 /// An actor with a meter of its own for each test, since meters belong to types.
 macro_rules! actor {

@@ -8,8 +8,8 @@ mod fakes;
 use std::time::Duration;
 
 use fakes::{Away, Engine, POLL, Store, TTL, World, container, key, pass, settings};
-use highhock_actors::meter::TimingReading;
-use highhock_actors::observe::{ChangeKind, ContainerState, RecordsStanding};
+use highhock_actors::runtime::metrics::TimingReading;
+use highhock_actors::status::{ChangeKind, ContainerState, RecordsStanding};
 use highhock_actors::{CoreSettings, Health, Life, StandbyReason, Upkeep};
 
 on_both_stores! {

@@ -6,9 +6,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
-use highhock::standalone::{DnsPackets, Zone};
+use highhock::dns::DnsPackets;
+use highhock::zone::Zone;
 use highhock_actors::RecordKey;
-use highhock_actors::service::DomainName;
+use highhock_actors::model::service::DomainName;
 use libfuzzer_sys::fuzz_target;
 
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

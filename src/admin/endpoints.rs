@@ -4,20 +4,20 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY};
 use actix_web::web::{self, ServiceConfig, ThinData};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use highhock_actors::life::meters;
-use highhock_actors::observe::Standing;
+use highhock_actors::core::meters;
+use highhock_actors::status::Standing;
 use serde::Serialize;
 use serde_json::json;
 
-use super::desk::{NoAnswer, Window};
-use super::guard::PAGE;
-use super::observe::{Observe, Told};
+use super::auth::PAGE;
+use super::bridge::{NoAnswer, Window};
+use super::daemon_api::{Observe, Told};
 use super::page;
 use super::rows::{ActorRow, ChangeRow, ConfigRow, ContainerRow, RecordRow};
-use super::summary::Summary;
+use super::status::Summary;
 use crate::docker::Docker;
 use crate::metrics::{Format, render};
-use crate::store::Store;
+use crate::record_store::Store;
 
 type Looking = ThinData<Window>;
 

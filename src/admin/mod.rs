@@ -4,23 +4,23 @@
 //! [`Desk`] on theirs, each question with a deadline, so that an actor that hangs is told
 //! of and holds nobody up.
 
+mod auth;
+mod bridge;
 mod client;
-mod desk;
+mod daemon_api;
 mod endpoints;
-mod guard;
-mod hosts;
-mod observe;
+mod host_check;
 mod page;
 mod rows;
 mod server;
-mod summary;
+mod status;
 mod token;
 
+pub use bridge::{Desk, InForce, NoAnswer, Window};
 pub use client::{Asker, NoDaemon};
-pub use desk::{Desk, InForce, NoAnswer, Window};
-pub use hosts::{Hosts, Others};
-pub use observe::{Daemon, Observe, Told};
+pub use daemon_api::{Daemon, Observe, Told};
+pub use host_check::{Hosts, Others};
 pub use rows::{ActorRow, TimingRow};
 pub use server::serve;
-pub use summary::{DnsSide, DockerSide, EtcdSide, LoggedLine, RecordCounts, Summary};
+pub use status::{DnsSide, DockerSide, EtcdSide, LoggedLine, RecordCounts, Summary};
 pub use token::{UnusableToken, check_token};

@@ -2,17 +2,17 @@
 
 use std::time::SystemTime;
 
-use highhock_actors::meter::{MeterReading, TimingReading};
-use highhock_actors::observe::RecentChange;
-use highhock_actors::watcher::ContainerReport;
+use highhock_actors::container_watcher::ContainerReport;
+use highhock_actors::runtime::metrics::{MeterReading, TimingReading};
+use highhock_actors::status::RecentChange;
 use highhock_actors::{RecordReport, StandbyReason};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::moment::rfc3339;
 use crate::settings::EffectiveKey;
+use crate::text::rfc3339::rfc3339;
 
 /// An actor type's mailbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

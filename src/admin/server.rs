@@ -7,15 +7,15 @@ use std::time::Duration;
 use actix_web::middleware::from_fn;
 use actix_web::web::ThinData;
 use actix_web::{App, HttpServer};
-use highhock_actors::backoff::Backoff;
+use highhock_actors::runtime::backoff::Backoff;
 use slog::{Logger, warn};
 
-use super::desk::Window;
+use super::auth::{Guard, guarded};
+use super::bridge::Window;
 use super::endpoints;
-use super::guard::{Guard, guarded};
-use super::hosts::{Hosts, Others};
+use super::host_check::{Hosts, Others};
 use super::token::{Token, UnusableToken};
-use crate::hostname::machine_name;
+use crate::host::name::machine_name;
 use crate::settings::Admin;
 
 /// Between two tries to listen.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use slog::Logger;
 use subtle::ConstantTimeEq;
 
-use crate::secret::{Password, Secret, SecretFile};
+use crate::credentials::secret::{Password, Secret, SecretFile};
 use crate::settings::Admin;
 
 /// The setting that names a file.

@@ -3,18 +3,18 @@
 //! Every question is one try with a time-out; when to ask again is the core's
 //! business. Written after the Docker Engine API's reference.
 
-mod answer;
+mod api_version;
 mod endpoint;
+mod error;
 mod event;
-mod events;
-mod failure;
-mod likeness;
+mod event_stream;
+mod fingerprint;
 mod podman;
-mod question;
+mod request;
+mod response;
 mod signal;
+mod status_text;
 mod transport;
-mod uptime;
-mod version;
 mod wire;
 
 use std::cell::Cell;
@@ -27,11 +27,11 @@ use highhock_actors::{
 };
 use slog::Logger;
 
-pub use endpoint::{BadEndpoint, Endpoint};
-pub use version::{
+pub use api_version::{
     ApiVersion, BadVersion, NEWEST as NEWEST_API, NoCommonVersion, OLDEST as OLDEST_API, Spoken,
     VersionChoice,
 };
+pub use endpoint::{BadEndpoint, Endpoint};
 
 use podman::Podman;
 
@@ -154,7 +154,7 @@ impl Docker {
             text => Some(parse(text)?),
         };
         let spoken = Spoken { oldest, newest: parse(&told.api_version)? };
-        let version = version::choose(self.options.version, spoken)
+        let version = api_version::choose(self.options.version, spoken)
             .map_err(|error| question.refused(&error.to_string()))?;
         let dialect = Dialect { version, is_podman: told.is_podman() };
         debug!(self.log, "docker API version chosen";
@@ -233,7 +233,7 @@ impl ContainerSource for Docker {
             path.push_str(&format!("&since={}", event::timestamp(since)));
         }
         let (path, body) = self.open(&path).await?;
-        Ok(events::follow(self.options.endpoint.clone(), path, body))
+        Ok(event_stream::follow(self.options.endpoint.clone(), path, body))
     }
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {

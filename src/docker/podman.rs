@@ -13,7 +13,7 @@ use highhock_actors::{Container, ContainerId, ContainerRow, NetworkMode, SourceE
 use serde::Deserialize;
 
 use super::wire::{Networks, Row, or_default};
-use super::{Docker, percent_encoded, uptime};
+use super::{Docker, percent_encoded, status_text};
 
 /// Those that a listing of Docker's shows without being asked for.
 const LISTED: &str = r#"{"status":["running","paused"]}"#;
@@ -101,7 +101,7 @@ impl Row {
             // A pause, or a Podman that tells it by itself.
             _ if self.status.contains('(') => return,
             Some("" | "none") => return,
-            Some("starting") => uptime::STARTING,
+            Some("starting") => status_text::STARTING,
             Some(health) => health,
             None => "health unknown",
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use highhock_actors::StoreError;
 use url::{Position, Url};
 
-use crate::secret::Credentials;
+use crate::credentials::secret::Credentials;
 use crate::tls::{TlsFiles, UnusableFile};
 
 /// How long a request may usually take to its answer's end. With one try a

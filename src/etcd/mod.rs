@@ -5,19 +5,17 @@
 //! try again, in which order and what a failure means for a record is the
 //! core's business.
 
+mod api_detection;
 mod batch;
 mod cluster;
-mod detect;
+mod credentials;
 mod http;
-mod login;
 mod store;
-mod text;
-mod token;
 mod v2;
 mod v3;
 
+pub use api_detection::{Api, Detected, NotDetected, detect, domain_in_config};
 pub use cluster::{Cluster, UnusableCluster};
-pub use detect::{Api, Detected, NotDetected, detect, domain_in_config};
 pub use store::EtcdStore;
 pub use v2::{EtcdV2, EtcdV2Options};
 pub use v3::{EtcdV3, EtcdV3Options};

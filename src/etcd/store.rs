@@ -8,7 +8,7 @@ use highhock_actors::{
 };
 
 use super::{Api, EtcdV2, EtcdV3};
-use crate::store::ask_the_one_that_it_is;
+use crate::record_store::ask_the_one_that_it_is;
 
 /// A [`RecordStore`] in etcd.
 pub enum EtcdStore {

@@ -89,9 +89,9 @@ pub fn check_outside_engine_networks(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::published;
-    use super::super::{HostSource, Published6};
     use super::*;
+    use crate::host::tests::published;
+    use crate::host::{HostSource, Published6};
     use crate::settings::Cloud;
 
     fn networks() -> Vec<BridgeSubnet> {

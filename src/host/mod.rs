@@ -1,15 +1,17 @@
 //! Which addresses are published for this host.
 
 mod engine_networks;
+pub mod metadata;
+pub mod name;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use highhock_actors::record::Host;
+use highhock_actors::model::record::Host;
 use network_interface::{Addr, NetworkInterface, NetworkInterfaceConfig};
 
-use crate::metadata::Told;
 use crate::settings::{self, Cloud, Discovery, Environment, Host6, Rejection};
+use metadata::Told;
 
 pub use engine_networks::{BridgeSubnet, ContainersAddress, check_outside_engine_networks};
 
@@ -296,8 +298,8 @@ pub fn interfaces() -> Result<Vec<Interface>, String> {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
-    use highhock_actors::endpoint::AddressOf;
     use highhock_actors::publish::Method;
+    use highhock_actors::publish::endpoint::AddressOf;
 
     use super::*;
 

@@ -5,11 +5,11 @@ use std::fmt::Result;
 use std::time::Duration;
 
 use highhock_actors::RecordState;
-use highhock_actors::meter::{MessageReading, MeterReading, TimingReading};
-use highhock_actors::observe::RecordsStanding;
+use highhock_actors::runtime::metrics::{MessageReading, MeterReading, TimingReading};
+use highhock_actors::status::RecordsStanding;
 
-use super::families::{Families, Labels, family};
-use super::reading::CoreReading;
+use super::snapshot::CoreReading;
+use super::writer::{Families, Labels, family};
 
 /// The buckets of how long a message waits or is handled.
 const OF_MESSAGES: [Duration; 7] = [

@@ -3,9 +3,9 @@
 use std::fmt::Result;
 use std::time::Duration;
 
-use super::families::{Families, family, foreign_family};
-use super::reading::Reading;
-use crate::observed::RequestReading;
+use super::instrumented::RequestReading;
+use super::snapshot::Reading;
+use super::writer::{Families, family, foreign_family};
 
 /// The buckets of a request's duration.
 const SECONDS: [Duration; 8] = [

@@ -2,9 +2,9 @@
 
 use std::fmt::Result;
 
-use super::families::{Families, family};
-use crate::standalone::DnsCounts;
-use crate::standalone::dns::CODES;
+use super::writer::{Families, family};
+use crate::dns::CODES;
+use crate::dns::DnsCounts;
 
 pub(super) fn encode_dns(counts: &DnsCounts, families: &mut Families) -> Result {
     families.counters(

@@ -5,8 +5,8 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
 use super::dns::encode_dns;
-use super::families::Families;
-use super::reading::Reading;
+use super::snapshot::Reading;
+use super::writer::Families;
 
 impl Collector for Reading {
     fn encode(&self, encoder: DescriptorEncoder) -> std::fmt::Result {

@@ -4,14 +4,15 @@ mod core;
 mod daemon;
 mod dns;
 mod encoding;
-mod families;
 mod format;
+pub mod instrumented;
 mod process;
-mod reading;
+mod snapshot;
+mod writer;
 
 pub use format::Format;
 pub use process::Process;
-pub use reading::{Build, CoreReading, Reading};
+pub use snapshot::{Build, CoreReading, Reading};
 
 /// Writes a reading as text.
 pub fn render(reading: Reading, format: Format) -> String {

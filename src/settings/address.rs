@@ -1,13 +1,13 @@
 //! Whose address is published, and whether an IPv6 one as well: what only one of the
 //! layouts has room for.
 
-use highhock_actors::endpoint::AddressOf;
 use highhock_actors::publish::Layout;
+use highhock_actors::publish::endpoint::AddressOf;
 
-use super::fault::Fault;
-use super::inputs::Inputs;
-use super::security::{all_faults, fault, is_faulty};
-use super::validated::{layout, parsed, parsed_if_set};
+use super::error::Fault;
+use super::merged::Inputs;
+use super::tls_and_credentials::{all_faults, fault, is_faulty};
+use super::validate::{layout, parsed, parsed_if_set};
 use super::values::{self, Host6, Rejection};
 
 const ADDRESS: &str = "discovery.address";

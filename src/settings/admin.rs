@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::fault::Fault;
-use super::inputs::Inputs;
-use super::security::{fault, is_faulty};
-use super::validated::{parsed, read};
+use super::error::Fault;
+use super::merged::Inputs;
+use super::tls_and_credentials::{fault, is_faulty};
+use super::validate::{parsed, read};
 use super::values::Rejection;
-use crate::secret::{Password, Secret};
+use crate::credentials::secret::{Password, Secret};
 
 const LISTEN: &str = "admin.listen";
 const TOKEN: &str = "admin.token";

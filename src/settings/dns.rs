@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::admin;
-use super::fault::{Fault, Warning};
-use super::inputs::Inputs;
-use super::security::{fault, is_faulty};
-use super::validated::{parsed, read, slip};
+use super::error::{Fault, Warning};
+use super::merged::Inputs;
+use super::tls_and_credentials::{fault, is_faulty};
+use super::validate::{parsed, read, slip};
 use super::values::{Rejection, StoreKind};
 
 const LISTEN: &str = "dns.listen";

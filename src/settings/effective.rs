@@ -5,11 +5,11 @@ use config::ValueKind;
 use serde_json::Value as Json;
 
 use super::Sources;
-use super::fault::Origin;
-use super::inputs::Inputs;
+use super::error::Origin;
 use super::key::{Fallback, Key};
 use super::keys::KEYS;
-use super::validated::Settings;
+use super::merged::Inputs;
+use super::validate::Settings;
 
 /// What stands for a secret that is set.
 const MASK: &str = "(set, not shown)";

@@ -2,8 +2,8 @@
 
 use config::{Value, ValueKind};
 
-use super::fault::Problem;
-use super::kind::{Form, Kind, found};
+use super::error::Problem;
+use super::value_type::{Form, Kind, found};
 use super::values::Rejection;
 
 /// What stands where a key is set nowhere.

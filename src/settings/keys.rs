@@ -5,8 +5,8 @@
 
 use super::key::Fallback::{Is, WorkedOut};
 use super::key::Key;
-use super::kind::Kind;
 use super::level::LogLevel;
+use super::value_type::Kind;
 use super::values;
 use super::{admin, dns};
 

@@ -6,42 +6,42 @@
 
 mod address;
 mod admin;
-mod change;
 mod dns;
+mod docker_url;
 mod effective;
-mod engine;
 mod environment;
-mod fault;
+mod error;
 mod file;
-mod fragment;
-mod inputs;
 mod key;
 mod keys;
-mod kind;
+mod layer;
 mod level;
-mod security;
-mod validated;
+mod merged;
+mod reload_diff;
+mod tls_and_credentials;
+mod validate;
+mod value_type;
 mod values;
 
 use std::path::{Path, PathBuf};
 
 pub use admin::Admin;
-pub use change::{Changes, Stage, apply};
 pub use dns::Dns;
 pub use effective::{EffectiveKey, Layer};
 pub use environment::Environment;
-pub use fault::{Fault, Faults, Origin, Problem, Warning};
-pub use fragment::Flag;
+pub use error::{Fault, Faults, Origin, Problem, Warning};
 pub use key::{Fallback, Key};
 pub use keys::{KEYS, find};
+pub use layer::Flag;
 pub use level::LogLevel;
-pub use validated::{Discovery, Docker, Etcd, Log, Settings, Skydns};
+pub use reload_diff::{Changes, Stage, apply};
+pub use validate::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 pub(crate) use values::host;
 pub use values::{
     Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection, StoreKind,
 };
 
-use fragment::Fragment;
+use layer::Fragment;
 
 /// The file that is read where the command line names none.
 pub const DEFAULT_FILE: &str = "/etc/highhock.json";
@@ -97,7 +97,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
         Fragment::of_environment(&sources.environment, &mut faults, &mut warnings),
         Fragment::of_flags(&sources.flags, &mut faults),
     ];
-    let merged = inputs::Inputs::merge(layers).map_err(|error| validated::slip("", &error));
+    let merged = merged::Inputs::merge(layers).map_err(|error| validate::slip("", &error));
     let settings = merged.and_then(|inputs| {
         let settings = Settings::validate(&inputs, sources, &faults, &mut warnings)?;
         let effective = effective::effective(&inputs, sources, &settings);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use config::{Map, Value, ValueKind};
-use highhock_actors::endpoint::AddressOf;
+use highhock_actors::publish::endpoint::AddressOf;
 use highhock_actors::publish::{Layout, Method};
 
 use super::*;
-use crate::secret::{Password, Secret};
+use crate::credentials::secret::{Password, Secret};
 use crate::tls::{Identity, TlsFiles};
 
 /// Sources with nothing in them, nothing of this machine included.

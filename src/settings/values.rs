@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
+use highhock_actors::model::record::Host;
+use highhock_actors::model::service::DomainName;
 use highhock_actors::publish::Method;
-use highhock_actors::record::Host;
-use highhock_actors::service::DomainName;
 use url::Url;
 
 /// Why a text is no value of a key.

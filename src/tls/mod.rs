@@ -4,9 +4,9 @@
 //! the files are looked at for each new connection, a failure is told in words
 //! that name the setting to mend, and HTTP/1.1 is what is spoken.
 
-mod failure;
+mod error;
 mod files;
-mod link;
+mod stream;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -22,11 +22,11 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::stamp::Stamp;
+use crate::credentials::file_version::Stamp;
 
-pub use failure::TlsFailure;
+pub use error::TlsFailure;
 pub use files::UnusableFile;
-pub use link::Link;
+pub use stream::Link;
 
 /// How often the files are looked at while no new connection is made.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

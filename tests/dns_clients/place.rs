@@ -7,9 +7,10 @@ use std::os::fd::AsFd;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-use highhock::standalone::{DnsServer, DnsSettings, Zone};
+use highhock::dns::{DnsServer, DnsSettings};
+use highhock::zone::Zone;
 use highhock_actors::RecordKey;
-use highhock_actors::service::DomainName;
+use highhock_actors::model::service::DomainName;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::support::TempDir;

@@ -20,9 +20,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fastrand::Rng;
-use highhock::standalone::{DnsServer, DnsSettings, Ends, Zone};
+use highhock::dns::{DnsServer, DnsSettings};
+use highhock::zone::{Ends, Zone};
 use highhock_actors::RecordKey;
-use highhock_actors::service::DomainName;
+use highhock_actors::model::service::DomainName;
 use tokio::time::Instant;
 
 use compare::{Case, Verdict};

@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use hickory_proto::rr::RecordType;
-use highhock::standalone::{DnsServer, DnsSettings, Zone};
+use highhock::dns::{DnsServer, DnsSettings};
+use highhock::zone::Zone;
 use highhock_actors::RecordKey;
-use highhock_actors::service::DomainName;
+use highhock_actors::model::service::DomainName;
 use tokio::time::Instant;
 
 use support::wire::{Asker, Question, Way, by_tcp};

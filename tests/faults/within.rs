@@ -6,11 +6,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use highhock::admin::{Desk, serve};
+use highhock::daemon::systemd::Supervisor;
+use highhock::daemon::{Beginning, DaemonCore, Life, run};
 use highhock::host::{HostSource, Published};
 use highhock::logging::{self, LastLines};
-use highhock::run::{Beginning, DaemonCore, Life, run};
 use highhock::settings::{Environment, Sources, load};
-use highhock::systemd::Supervisor;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::stage::Stage;

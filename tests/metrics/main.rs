@@ -10,11 +10,11 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use highhock::daemon::Reloads;
+use highhock::metrics::instrumented::Requests;
 use highhock::metrics::{Build, CoreReading, Format, Process, Reading, render};
-use highhock::observed::Requests;
-use highhock::run::Reloads;
-use highhock_actors::meter::{MessageReading, Meter, Timing, TimingReading};
-use highhock_actors::observe::{
+use highhock_actors::runtime::metrics::{MessageReading, Meter, Timing, TimingReading};
+use highhock_actors::status::{
     ContainerState, DockerStanding, RecordsStanding, Standing, StoreStanding,
 };
 use highhock_actors::{Counts, StandbyReason};
@@ -43,7 +43,7 @@ fn reading() -> Reading {
             wait: timing(&[0, 1, 70]),
             handling: timing(&[1, 20_000]),
         };
-        highhock_actors::meter::MeterReading { messages: vec![message], ..meter.read() }
+        highhock_actors::runtime::metrics::MeterReading { messages: vec![message], ..meter.read() }
     });
     let records = RecordsStanding {
         live: 3,

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use highhock_actors::planted::{Bug, plant};
+use highhock_actors::runtime::planted_bugs::{Bug, plant};
 use tokio::time::Instant;
 use world::{Lines, Plan};
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
-use highhock::standalone::{DnsServer, DnsSettings, Zone};
+use highhock::dns::{DnsServer, DnsSettings};
+use highhock::zone::Zone;
 use highhock_actors::RecordKey;
-use highhock_actors::service::DomainName;
+use highhock_actors::model::service::DomainName;
 use slog::Logger;
 
 /// How long an answer may take.

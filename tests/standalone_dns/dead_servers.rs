@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
-use highhock::standalone::DnsServer;
+use highhock::dns::DnsServer;
 use slog::{Drain, Logger, OwnedKVList, Record};
 use tokio::time::Instant;
 
@@ -107,7 +107,7 @@ fn what_is_known_here_does_not_wait_for_what_others_know() {
 fn servers_that_forward_to_each_other_do_not_multiply_a_question() {
     let (one, two) = (free_address(), free_address());
     let server = |listen, forward| {
-        let change = |settings: &mut highhock::standalone::DnsSettings| {
+        let change = |settings: &mut highhock::dns::DnsSettings| {
             (settings.listen, settings.forward) = (vec![listen], vec![forward]);
         };
         server_with(change, zone(&[]))

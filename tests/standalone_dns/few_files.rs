@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::process::Command;
 
-use highhock::standalone::{DnsError, DnsServer};
+use highhock::dns::{DnsError, DnsServer};
 
 use crate::ask;
 

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RecordType;
-use highhock::standalone::DnsServer;
-use highhock_actors::service::DomainName;
+use highhock::dns::DnsServer;
+use highhock_actors::model::service::DomainName;
 use network_interface::{NetworkInterface, NetworkInterfaceConfig};
 
 use crate::ask::{ask_tcp, ask_udp, question, server_with, zone};

@@ -14,7 +14,8 @@ use std::time::Duration;
 use ask::{ask_tcp, ask_udp, packet, question, server, server_with};
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RecordType;
-use highhock::standalone::{DnsError, DnsServer, Ends, Zone};
+use highhock::dns::{DnsError, DnsServer};
+use highhock::zone::{Ends, Zone};
 use highhock_actors::RecordKey;
 use tokio::time::Instant;
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use highhock::etcd::{Api, Cluster, EtcdStore, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
-use highhock::standalone::{MemoryStore, Zone};
-use highhock::store::Store;
+use highhock::memory_store::MemoryStore;
+use highhock::record_store::Store;
+use highhock::zone::Zone;
 use highhock_actors::{
     Expected, Found, Granted, Guard, LeaseFamily, LeaseId, RecordKey, RecordStore, StoreError, Tie,
     Write, Written,

@@ -13,9 +13,9 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use highhock_actors::endpoint::AddressOf;
+use highhock_actors::model::service::DomainName;
+use highhock_actors::publish::endpoint::AddressOf;
 use highhock_actors::publish::{Layout, Method, Rules};
-use highhock_actors::service::DomainName;
 use highhock_actors::{Core, CoreSettings, Host, LeaseFamily, RecordState, Upkeep};
 use slog::{Discard, Drain, Logger, Never, OwnedKVList, Record, o};
 use tokio::time::Instant;

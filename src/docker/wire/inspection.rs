@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use highhock_actors::container::SIGTERM;
+use highhock_actors::model::container::SIGTERM;
 use highhock_actors::{
     Attachment, Binding, Container, ContainerId, EngineTime, Health, Life, NetworkMode, Proto,
 };
@@ -14,9 +14,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Endpoint, HostConfig, host_address, or_default, without_slash};
-use crate::docker::likeness::{BoundPort, Facts, joined};
+use crate::docker::fingerprint::{BoundPort, Facts, joined};
 use crate::docker::signal;
-use crate::docker::uptime;
+use crate::docker::status_text;
 
 /// `GET /containers/<id>/json`.
 #[derive(Debug, Deserialize)]
@@ -194,10 +194,10 @@ fn health(state: Option<&HealthState>) -> Result<Health, Odd> {
 /// What a row has in brackets for this.
 fn note(life: Life, health: Health) -> Option<&'static str> {
     match (life, health) {
-        (Life::Paused, _) => Some(uptime::PAUSED),
-        (Life::Running, Health::Starting) => Some(uptime::STARTING),
-        (Life::Running, Health::Healthy) => Some(uptime::HEALTHY),
-        (Life::Running, Health::Unhealthy) => Some(uptime::UNHEALTHY),
+        (Life::Paused, _) => Some(status_text::PAUSED),
+        (Life::Running, Health::Starting) => Some(status_text::STARTING),
+        (Life::Running, Health::Healthy) => Some(status_text::HEALTHY),
+        (Life::Running, Health::Unhealthy) => Some(status_text::UNHEALTHY),
         _ => None,
     }
 }

@@ -6,8 +6,8 @@ use highhock_actors::{ContainerId, ContainerRow, Life, NetworkMode};
 use serde::Deserialize;
 
 use super::{HostConfig, Networks, host_address, or_default, without_slash};
-use crate::docker::likeness::{BoundPort, Facts, joined};
-use crate::docker::uptime::Status;
+use crate::docker::fingerprint::{BoundPort, Facts, joined};
+use crate::docker::status_text::Status;
 
 /// A row of `GET /containers/json`.
 #[derive(Debug, Deserialize)]

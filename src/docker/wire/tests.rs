@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use highhock_actors::container::SIGTERM;
+use highhock_actors::model::container::SIGTERM;
 use highhock_actors::{Attachment, Container, ContainerRow, EngineTime, Health, Life, NetworkMode};
 use serde_json::{Value, json};
 

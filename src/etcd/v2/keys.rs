@@ -7,8 +7,8 @@ use highhock_actors::{StoreError, StoreErrorKind};
 use url::form_urlencoded::Serializer;
 
 use super::wire::{self, Answer, Unfit};
+use crate::etcd::credentials::Login;
 use crate::etcd::http::{Body, Failure, Http, Member, Opened, Request};
-use crate::etcd::login::Login;
 
 /// The longest value that is handled, in bytes. A delete must carry it in its
 /// URL, where a byte may take three and awc ends at 64 KiB; what could not be

@@ -1,6 +1,6 @@
 //! Records in etcd through its v2 keys API: one request a write, many in flight.
 
-mod directories;
+mod empty_dirs;
 mod keys;
 mod listing;
 mod watch;
@@ -15,14 +15,14 @@ use highhock_actors::{
 };
 use slog::Logger;
 
-use self::directories::Left;
+use self::empty_dirs::Left;
 use self::keys::{Expected, KeysApi, Subject};
 use self::listing::{Listing, Standing};
 use self::wire::Answer;
 use super::batch;
 use super::cluster::{Cluster, UnusableCluster, ask_each_once};
+use super::credentials::Login;
 use super::http::Http;
-use super::login::Login;
 
 /// How many requests of a batch are under way at a time: 32 are nearly six times
 /// as fast as one by one (measured), 128 gain little more.
@@ -103,7 +103,7 @@ impl EtcdV2 {
     /// as good as nothing: it is removed.
     async fn write_over_directory(&self, write: &Write) -> Result<Written, StoreError> {
         let subject = subject_of(write);
-        match directories::remove_if_empty(&self.keys, subject.key).await? {
+        match empty_dirs::remove_if_empty(&self.keys, subject.key).await? {
             Left::Value => Ok(Written::Conflict),
             Left::FullDirectory => Err(self.blocked_by_directory(subject).await),
             Left::Nothing if !is_creation(write) => Ok(Written::Missing),
@@ -222,7 +222,7 @@ impl RecordStore for EtcdV2 {
                 let gone = matches!(outcome, Ok(Written::Done | Written::Missing));
                 (is_delete(write) && gone).then_some(write.key().as_str())
             });
-            directories::prune(&self.keys, &self.prefix, gone, &self.log).await;
+            empty_dirs::prune(&self.keys, &self.prefix, gone, &self.log).await;
         }
         outcomes
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use highhock_actors::{Found, StoreErrorKind, Tie};
 use serde::Deserialize;
 
-use crate::etcd::text::{one_line, quote};
+use crate::text::quote::{one_line, quote};
 
 /// A key with what is there: a value, or a directory's content.
 #[derive(Debug, Default, Deserialize)]

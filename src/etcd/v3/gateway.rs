@@ -9,10 +9,10 @@ use highhock_actors::{StoreError, StoreErrorKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::refusal::{self, Reason, Refusal};
+use super::auth::Authorized;
+use super::error::{self, Reason, Refusal};
 use super::wire::InStream;
 use crate::etcd::http::{Answer, Body, Failure, Http, Member, Opened, Request};
-use crate::etcd::token::Authorized;
 
 /// The gateway of a cluster.
 pub(super) struct Gateway(Authorized);
@@ -85,7 +85,7 @@ impl Gateway {
     ) -> Result<A, CallError> {
         let answer = self.ask(call, message).await?;
         let line = answer.body.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        if let Some(refusal) = refusal::in_stream(line) {
+        if let Some(refusal) = error::in_stream(line) {
             return Err(self.refused(call, answer.member, refusal));
         }
         let InStream { result } = self.read(call, &answer, line)?;
@@ -102,7 +102,7 @@ impl Gateway {
         match self.0.open_stream(request).await {
             Ok(Opened::Stream { chunks, member }) => Ok(Stream { chunks, member }),
             Ok(Opened::Other(answer)) => {
-                let refusal = refusal::read(answer.status, &answer.body);
+                let refusal = error::read(answer.status, &answer.body);
                 Err(self.refused(call, answer.member, refusal))
             }
             Err(failure) => Err(self.failed(call, &failure)),
@@ -147,10 +147,10 @@ impl Gateway {
         let refusal = if (200..300).contains(&answer.status) {
             match serde_json::from_slice(message) {
                 Ok(message) => return Ok(message),
-                Err(error) => refusal::unfit(answer.status, message, &error),
+                Err(error) => error::unfit(answer.status, message, &error),
             }
         } else {
-            refusal::read(answer.status, message)
+            error::read(answer.status, message)
         };
         Err(self.refused(call, answer.member, refusal))
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use highhock_actors::{Granted, KeptAlive, Lease, LeaseFamily, LeaseId, RecordKey, StoreError};
 
+use super::error::Reason;
 use super::gateway::{Call, CallError, Gateway};
-use super::refusal::Reason;
 use super::wire::{
     Acknowledged, GrantAnswer, GrantRequest, Int, KeepAliveAnswer, LeasesAnswer, OfLease,
     TimeToLiveAnswer, TimeToLiveRequest,

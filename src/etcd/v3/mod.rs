@@ -1,10 +1,11 @@
 //! Records in etcd through its v3 API, by the JSON gateway: guarded transactions,
 //! one lease that all records hang on, a watch.
 
-mod chunks;
+pub(crate) mod auth;
+mod batching;
+mod error;
 mod gateway;
 mod lease;
-mod refusal;
 mod txn;
 mod watch;
 mod wire;
@@ -18,15 +19,15 @@ use highhock_actors::{
 };
 use slog::Logger;
 
-use self::chunks::{Item, Limits, Weight};
+use self::batching::{Item, Limits, Weight};
 use self::gateway::{Call, CallError, Gateway};
 use self::txn::{Step, Verdict, all_or_none, apart, below, each_by_itself, groups, path_of};
 use self::wire::{Int, Op, OpDone, Range, RangeFound, Txn, TxnAnswer};
 use super::batch;
 use super::cluster::{Cluster, UnusableCluster, ask_each_once};
+use super::credentials::Login;
 use super::http::Http;
-use super::login::Login;
-use super::token::Authorized;
+use auth::Authorized;
 
 /// Where writes and reads go.
 const TXN: &str = "/v3/kv/txn";
@@ -127,7 +128,7 @@ impl EtcdV3 {
 
     fn out_of_place(&self, doing: &str, what: &str) -> CallError {
         let error = self.gateway.out_of_place(doing, what);
-        CallError { reason: refusal::Reason::Other, error }
+        CallError { reason: error::Reason::Other, error }
     }
 }
 

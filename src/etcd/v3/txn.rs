@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use highhock_actors::{Expected, Guard, LeaseId, RecordKey, Write, Written};
 
-use super::chunks::{Item, Weight};
+use super::batching::{Item, Weight};
 use super::wire::{Compare, DeleteRange, Int, Op, OpDone, Put, Range, Txn, TxnDone};
 
 /// A write as a transaction of its own.

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use futures_util::{StreamExt, stream};
 use highhock_actors::{Change, Changes, Found, RecordKey, StoreError, StoreErrorKind, Tie};
 
+use super::error::{self, Reason, Refusal};
 use super::gateway::{Call, Gateway, Stream};
-use super::refusal::{self, Reason, Refusal};
 use super::txn::{below, path_of};
 use super::wire::{Event, EventKind, InStream, KeyValue, Range, WatchAnswer, WatchRequest};
 use crate::etcd::http::Member;
-use crate::lines::Lines;
+use crate::text::line_splitter::Lines;
 
 const DOING: &str = "watching for changes";
 
@@ -101,11 +101,11 @@ impl Follower {
     }
 
     fn read(&self, line: &[u8]) -> Result<WatchAnswer, StoreError> {
-        if let Some(refusal) = refusal::in_stream(line) {
+        if let Some(refusal) = error::in_stream(line) {
             return Err(self.refused(refusal));
         }
         let InStream { result } = serde_json::from_slice::<InStream<WatchAnswer>>(line)
-            .map_err(|error| self.refused(refusal::unfit(200, line, &error)))?;
+            .map_err(|error| self.refused(error::unfit(200, line, &error)))?;
         if result.compact_revision.0 != 0 {
             let what = "etcd compacted what was still to be told";
             return Err(self.error(StoreErrorKind::Unavailable, what));

@@ -210,7 +210,7 @@ impl Engine {
 
 /// A place between 0 and 1 that hangs on nothing but the event.
 fn random_share(copy: usize, event: &Event) -> f64 {
-    let mixed = highhock_actors::identity::fnv1a(format!("{copy}{event:?}").as_bytes());
+    let mixed = highhock_actors::model::stable_hash::fnv1a(format!("{copy}{event:?}").as_bytes());
     (mixed % 1000) as f64 / 1000.0
 }
 

@@ -1,0 +1,365 @@
+//! What a container's labels say of its services' records beyond host and port:
+//! `highhock.priority` for all of its services, `highhock.<name>.priority` for one.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZeroU32;
+
+use super::digits::read_digits;
+use crate::model::record::Host;
+use crate::model::service::{Attributes, Service, Skipped, check_label, quoted};
+
+/// What all of HighHock's labels begin with.
+const PREFIX: &str = "highhock.";
+
+/// Labels with that beginning that are no attributes.
+const OTHER_LABELS: [&str; 4] = ["discover", "health", "drain", "network"];
+
+/// The longest TTL that a record may ask for, in seconds: a day, as for `etcd.ttl`.
+const TTL_MAX: u32 = 86_400;
+
+/// The longest text, in bytes. DNS would allow more; but a text comes in every
+/// answer about its name, and a huge one would make the store refuse the record.
+const TEXT_MAX: usize = 2048;
+
+/// What labels say of a service, and which of them says what.
+#[derive(Clone, Default)]
+struct Labelled<'a> {
+    attributes: Attributes,
+    /// The whole label by the attribute.
+    labels: BTreeMap<&'a str, &'a str>,
+}
+
+/// What all of a container's labels say.
+#[derive(Default)]
+struct Reading<'a> {
+    for_all: Labelled<'a>,
+    /// By the service's name.
+    for_one: HashMap<String, Labelled<'a>>,
+    skipped: Vec<Skipped>,
+}
+
+/// Gives each service the attributes that the labels name: one for the service
+/// itself wins over one for all. Answers what is malformed; the services are kept
+/// without it.
+pub fn apply(labels: &BTreeMap<String, String>, services: &mut [Service]) -> Vec<Skipped> {
+    let mut reading = read(labels, services);
+    for service in services {
+        let own = reading.for_one.get(service.name.as_str()).cloned().unwrap_or_default();
+        service.attributes = over(own.attributes, &reading.for_all.attributes);
+    }
+    std::mem::take(&mut reading.skipped)
+}
+
+/// For each service, which label says each of its attributes: the label by the
+/// attribute's name.
+pub fn labels_behind(
+    labels: &BTreeMap<String, String>,
+    services: &[Service],
+) -> Vec<BTreeMap<String, String>> {
+    let reading = read(labels, services);
+    let behind = |service: &Service| {
+        let own = reading.for_one.get(service.name.as_str()).map(|own| &own.labels);
+        let weaker_first = reading.for_all.labels.iter().chain(own.into_iter().flatten());
+        weaker_first.map(|(&attribute, &label)| (attribute.to_owned(), label.to_owned())).collect()
+    };
+    services.iter().map(behind).collect()
+}
+
+fn read<'a>(labels: &'a BTreeMap<String, String>, services: &[Service]) -> Reading<'a> {
+    let mut reading = Reading::default();
+    let offered: HashSet<&str> = services.iter().map(|service| service.name.as_str()).collect();
+
+    let ours = labels.iter().filter_map(|(label, value)| {
+        Some((label.as_str(), label.strip_prefix(PREFIX)?, value.as_str()))
+    });
+    for (label, key, value) in ours {
+        if OTHER_LABELS.contains(&key) {
+            continue;
+        }
+        let outcome = match key.rsplit_once('.') {
+            None => reading.for_all.take(key, value, label),
+            Some((name, attribute)) => {
+                let name = name.to_ascii_lowercase();
+                if offered.contains(name.as_str()) {
+                    reading.for_one.entry(name).or_default().take(attribute, value, label)
+                } else {
+                    Err(format!("the container offers no service {}", quoted(&name)))
+                }
+            }
+        };
+        if let Err(reason) = outcome {
+            reading.skipped.push(Skipped::new(&format!("{label}={value}"), reason));
+        }
+    }
+    reading
+}
+
+impl<'a> Labelled<'a> {
+    fn take(&mut self, attribute: &'a str, value: &str, label: &'a str) -> Result<(), String> {
+        set(&mut self.attributes, attribute, value)?;
+        self.labels.insert(attribute, label);
+        Ok(())
+    }
+}
+
+/// The attributes of one service, and where they say nothing, those of all.
+fn over(own: Attributes, all: &Attributes) -> Attributes {
+    Attributes {
+        priority: own.priority.or(all.priority),
+        weight: own.weight.or(all.weight),
+        ttl: own.ttl.or(all.ttl),
+        text: own.text.or_else(|| all.text.clone()),
+        group: own.group.or_else(|| all.group.clone()),
+        host: own.host.or_else(|| all.host.clone()),
+    }
+}
+
+fn set(attributes: &mut Attributes, attribute: &str, value: &str) -> Result<(), String> {
+    match attribute {
+        "priority" => attributes.priority = Some(read_u16(value)?),
+        "weight" => attributes.weight = Some(read_u16(value)?),
+        "ttl" => attributes.ttl = Some(read_ttl(value)?),
+        "text" => attributes.text = Some(read_text(value)?),
+        "group" => attributes.group = Some(read_group(value)?),
+        "host" => attributes.host = Some(Host::parse(value)?),
+        _ => {
+            return Err(format!(
+                "{} is no attribute of a service: `priority`, `weight`, `ttl`, `text`, `group` \
+                 and `host` are",
+                quoted(attribute),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn read_u16(value: &str) -> Result<u16, String> {
+    read_digits(value.trim())
+        .ok_or_else(|| format!("{} is not a whole number from 0 to 65535", quoted(value)))
+}
+
+fn read_ttl(value: &str) -> Result<NonZeroU32, String> {
+    read_digits(value.trim())
+        .filter(|ttl: &NonZeroU32| ttl.get() <= TTL_MAX)
+        .ok_or_else(|| format!("{} is not a number of seconds from 1 to {TTL_MAX}", quoted(value)))
+}
+
+fn read_text(value: &str) -> Result<String, String> {
+    if value.is_empty() {
+        return Err("the text is empty".into());
+    }
+    if value.len() > TEXT_MAX {
+        return Err(format!("the text is {} bytes long: {TEXT_MAX} are allowed", value.len()));
+    }
+    Ok(value.to_owned())
+}
+
+/// A group is compared to the letter by DNS servers, so it keeps its case.
+fn read_group(value: &str) -> Result<String, String> {
+    let group = value.trim();
+    check_label(group).map_err(|reason| format!("a group is one name without dots: {reason}"))?;
+    Ok(group.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use super::*;
+    use crate::model::service::{DomainName, ServiceName};
+
+    fn service(name: &str) -> Service {
+        let domain = DomainName::parse("highhock.local").unwrap();
+        Service {
+            name: ServiceName::parse(name, &domain).unwrap(),
+            port: NonZeroU16::MIN,
+            proto: None,
+            method: "env",
+            attributes: Attributes::default(),
+        }
+    }
+
+    /// The attributes of `httpd` and of `api.httpd`, and what was skipped.
+    fn applied(labels: &[(&str, &str)]) -> (Attributes, Attributes, Vec<Skipped>) {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let mut services = [service("httpd"), service("api.httpd")];
+        let skipped = apply(&labels, &mut services);
+        let [httpd, api] = services;
+        (httpd.attributes, api.attributes, skipped)
+    }
+
+    #[test]
+    fn every_attribute_is_read() {
+        let (httpd, api, skipped) = applied(&[
+            ("highhock.priority", "0"),
+            ("highhock.weight", " 65535 "),
+            ("highhock.ttl", "86400"),
+            ("highhock.text", " two words, v=1 "),
+            ("highhock.group", "Blue_1"),
+            ("highhock.host", "Web.Example.com."),
+        ]);
+        let expected = Attributes {
+            priority: Some(0),
+            weight: Some(65535),
+            ttl: NonZeroU32::new(86_400),
+            text: Some(" two words, v=1 ".into()),
+            group: Some("Blue_1".into()),
+            host: Some(Host::parse("web.example.com").unwrap()),
+        };
+        assert_eq!(skipped, []);
+        assert_eq!(httpd, expected);
+        assert_eq!(api, expected);
+    }
+
+    #[test]
+    fn an_attribute_of_one_service_wins_over_one_of_all() {
+        for (labels, httpd, api) in [
+            (&[][..], None, None),
+            (&[("highhock.priority", "1")], Some(1), Some(1)),
+            (&[("highhock.httpd.priority", "2")], Some(2), None),
+            (&[("highhock.api.httpd.priority", "3")], None, Some(3)),
+            (&[("highhock.API.httpd.priority", "3")], None, Some(3)),
+            (&[("highhock.priority", "1"), ("highhock.api.httpd.priority", "3")], Some(1), Some(3)),
+            (
+                &[
+                    ("highhock.priority", "1"),
+                    ("highhock.httpd.priority", "2"),
+                    ("highhock.api.httpd.priority", "3"),
+                ],
+                Some(2),
+                Some(3),
+            ),
+        ] {
+            let (of_httpd, of_api, skipped) = applied(labels);
+            assert_eq!((of_httpd.priority, of_api.priority), (httpd, api), "{labels:?}");
+            assert_eq!(skipped, [], "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn each_attribute_of_one_service_wins_over_that_of_all() {
+        let own = [
+            ("highhock.httpd.priority", "2"),
+            ("highhock.httpd.weight", "6"),
+            ("highhock.httpd.ttl", "31"),
+            ("highhock.httpd.text", "own"),
+            ("highhock.httpd.group", "own"),
+            ("highhock.httpd.host", "10.0.0.2"),
+        ];
+        let all = [
+            ("highhock.priority", "1"),
+            ("highhock.weight", "5"),
+            ("highhock.ttl", "30"),
+            ("highhock.text", "all"),
+            ("highhock.group", "all"),
+            ("highhock.host", "10.0.0.1"),
+        ];
+        let (own_alone, _, _) = applied(&own);
+        let (_, all_alone, _) = applied(&all);
+        let (httpd, api, skipped) = applied(&[own, all].concat());
+        assert_eq!(skipped, []);
+        assert_eq!(httpd, own_alone);
+        assert_eq!(api, all_alone);
+        assert_ne!(httpd, api);
+    }
+
+    #[test]
+    fn one_attribute_of_a_service_leaves_the_others_to_those_of_all() {
+        let (httpd, api, skipped) = applied(&[
+            ("highhock.priority", "1"),
+            ("highhock.weight", "5"),
+            ("highhock.ttl", "30"),
+            ("highhock.text", "all"),
+            ("highhock.group", "all"),
+            ("highhock.host", "10.0.0.1"),
+            ("highhock.httpd.weight", "9"),
+        ]);
+        assert_eq!(skipped, []);
+        assert_eq!(httpd, Attributes { weight: Some(9), ..api.clone() });
+        assert_eq!(api.weight, Some(5));
+        assert_eq!(api.host, Some(Host::parse("10.0.0.1").unwrap()));
+    }
+
+    #[test]
+    fn each_attribute_is_traced_to_its_label() {
+        let labels = [
+            ("highhock.priority", "1"),
+            ("highhock.weight", "5"),
+            ("highhock.API.httpd.weight", "9"),
+            ("highhock.httpd.ttl", "soon"),
+        ];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let behind = labels_behind(&labels, &[service("httpd"), service("api.httpd")]);
+        let expected = |pairs: [(&str, &str); 2]| {
+            pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+        };
+        let all = ("priority", "highhock.priority");
+        assert_eq!(
+            behind,
+            [
+                expected([all, ("weight", "highhock.weight")]),
+                expected([all, ("weight", "highhock.API.httpd.weight")]),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_malformed_attribute_is_skipped_with_its_reason() {
+        let long_text = "x".repeat(2049);
+        for (key, value, reason) in [
+            ("highhock.priority", "high", "\"high\" is not a whole number from 0 to 65535"),
+            ("highhock.priority", "65536", "from 0 to 65535"),
+            ("highhock.priority", "-1", "from 0 to 65535"),
+            ("highhock.priority", "", "from 0 to 65535"),
+            ("highhock.weight", "1.5", "from 0 to 65535"),
+            ("highhock.weight", "+1", "from 0 to 65535"),
+            ("highhock.ttl", "0", "from 1 to 86400"),
+            ("highhock.ttl", "86401", "from 1 to 86400"),
+            ("highhock.ttl", "60s", "from 1 to 86400"),
+            ("highhock.text", "", "empty"),
+            ("highhock.text", &long_text, "2049 bytes long"),
+            ("highhock.group", "", "a group is one name without dots"),
+            ("highhock.group", "a.b", "a group is one name without dots"),
+            ("highhock.host", "0.0.0.0", "unspecified"),
+            ("highhock.host", "10.0.0.300", "neither an IP address nor a host name"),
+            ("highhock.host", "10.0.0.1:80", "a port"),
+            ("highhock.httpd.priority", "x", "from 0 to 65535"),
+            ("highhock.priorty", "1", "\"priorty\" is no attribute"),
+            ("highhock.Priority", "1", "\"Priority\" is no attribute"),
+            ("highhock.httpd.colour", "red", "\"colour\" is no attribute"),
+            ("highhock.", "1", "\"\" is no attribute"),
+            ("highhock.htpd.priority", "1", "offers no service \"htpd\""),
+            ("highhock..priority", "1", "offers no service \"\""),
+        ] {
+            let (httpd, api, skipped) = applied(&[(key, value)]);
+            assert_eq!(httpd, Attributes::default(), "{key}={value}");
+            assert_eq!(api, Attributes::default(), "{key}={value}");
+            assert_eq!(skipped.len(), 1, "{key}={value}");
+            assert!(format!("{key}={value}").starts_with(skipped[0].entry.trim_end_matches('…')));
+            assert!(skipped[0].reason.contains(reason), "{key}={value}: {}", skipped[0].reason);
+        }
+    }
+
+    #[test]
+    fn a_malformed_attribute_of_a_service_leaves_it_that_of_all() {
+        let (httpd, _, skipped) =
+            applied(&[("highhock.ttl", "30"), ("highhock.httpd.ttl", "soon")]);
+        assert_eq!(httpd.ttl, NonZeroU32::new(30));
+        assert_eq!(skipped.len(), 1);
+    }
+
+    #[test]
+    fn labels_that_are_no_attributes_are_left_alone() {
+        let (httpd, _, skipped) = applied(&[
+            ("highhock.discover", "httpd:80"),
+            ("highhock.health", "ignore"),
+            ("highhock.drain", "ignore"),
+            ("highhock", "1"),
+            ("highhocks.priority", "1"),
+            ("priority", "1"),
+            ("com.docker.compose.service", "web"),
+        ]);
+        assert_eq!(httpd, Attributes::default());
+        assert_eq!(skipped, []);
+    }
+}

@@ -1,0 +1,194 @@
+//! Services by the names that Docker Compose has for them: every published port of a
+//! container that Compose made.
+
+use std::collections::HashSet;
+
+use super::ports::published_ports;
+use super::{Extractor, Findings, Found};
+use crate::model::container::Container;
+use crate::model::service::{Attributes, DomainName, Service, ServiceName, Skipped};
+
+/// The labels that Compose gives its containers, since its version 1.
+const SERVICE: &str = "com.docker.compose.service";
+const PROJECT: &str = "com.docker.compose.project";
+const ONE_OFF: &str = "com.docker.compose.oneoff";
+
+/// Names each published port by the Compose service.
+pub struct Compose {
+    /// Whether the service is put under its project: `<service>.<project>`.
+    pub under_project: bool,
+}
+
+impl Extractor for Compose {
+    fn extract(&self, container: &Container, domain: &DomainName) -> Findings {
+        let mut findings = Findings::default();
+        let ports = published_ports(container);
+        let Some(service) = container.labels.get(SERVICE).filter(|_| !ports.is_empty()) else {
+            return findings;
+        };
+        let entry = format!("{SERVICE}={service}");
+        let below = match self.below(container) {
+            Ok(below) => below,
+            Err(skipped) => {
+                findings.skipped.push(skipped);
+                return findings;
+            }
+        };
+        // One port with two protocols is one port, under one name.
+        let several = ports.iter().map(|(port, _)| port).collect::<HashSet<_>>().len() > 1;
+        for (port, proto) in ports {
+            let name = match several {
+                true => format!("{service}-{port}{below}"),
+                false => format!("{service}{below}"),
+            };
+            match ServiceName::parse(&name, domain) {
+                Ok(name) => findings.found.push(Found {
+                    entry: entry.clone(),
+                    service: Service {
+                        name,
+                        port,
+                        proto: Some(proto),
+                        method: "compose",
+                        attributes: Attributes::default(),
+                    },
+                }),
+                Err(reason) => {
+                    let entry = format!("{name}:{port}/{proto}");
+                    findings.skipped.push(Skipped::new(&entry, reason));
+                }
+            }
+        }
+        findings
+    }
+
+    fn silence(&self, container: &Container) -> &'static str {
+        match container.labels.contains_key(SERVICE) {
+            true => "no port is published",
+            false => "there is no label com.docker.compose.service",
+        }
+    }
+}
+
+impl Compose {
+    /// What stands behind a service's name: nothing, or its project. Or why the container
+    /// is no instance of its service.
+    fn below(&self, container: &Container) -> Result<String, Skipped> {
+        let label = |key: &str| container.labels.get(key).map(String::as_str);
+        if let Some(one_off) = label(ONE_OFF).filter(|value| value.eq_ignore_ascii_case("true")) {
+            let reason = "it was made for one task (`docker compose run`), and whoever asks for \
+                          the service doesn't mean it";
+            return Err(Skipped::new(&format!("{ONE_OFF}={one_off}"), reason));
+        }
+        if !self.under_project {
+            return Ok(String::new());
+        }
+        match label(PROJECT).filter(|project| !project.is_empty()) {
+            Some(project) => Ok(format!(".{project}")),
+            None => {
+                let service = label(SERVICE).unwrap_or_default();
+                let reason = format!(
+                    "services go under their project here (discovery.composeProject), and there \
+                     is no label {PROJECT}"
+                );
+                Err(Skipped::new(&format!("{SERVICE}={service}"), reason))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A container of Compose's with these ports published and these labels.
+    fn extract(ports: &[&str], labels: &[(&str, &str)], under_project: bool) -> Findings {
+        let mut container = Container::sample();
+        for port in ports {
+            container = container.bind(&format!("{port} -> 0.0.0.0:8080"));
+        }
+        for (key, value) in labels {
+            container = container.label(&format!("com.docker.compose.{key}"), value);
+        }
+        let domain = DomainName::parse("highhock.local").unwrap();
+        Compose { under_project }.extract(&container, &domain)
+    }
+
+    const WEB: &[(&str, &str)] = &[("service", "web"), ("project", "shop"), ("oneoff", "False")];
+
+    #[test]
+    fn published_ports_are_named_by_the_service() {
+        for (ports, labels, plain, under_project) in [
+            (&[][..], WEB, &[][..], &[][..]),
+            (&["80/tcp"], WEB, &["web:80/tcp"], &["web.shop:80/tcp"]),
+            (&["53/udp"], WEB, &["web:53/udp"], &["web.shop:53/udp"]),
+            (
+                &["443/tcp", "80/tcp"],
+                WEB,
+                &["web-80:80/tcp", "web-443:443/tcp"],
+                &["web-80.shop:80/tcp", "web-443.shop:443/tcp"],
+            ),
+            // One port with two protocols is one port.
+            (
+                &["53/udp", "53/tcp"],
+                WEB,
+                &["web:53/tcp", "web:53/udp"],
+                &["web.shop:53/tcp", "web.shop:53/udp"],
+            ),
+            (
+                &["53/udp", "53/tcp", "9153/tcp"],
+                WEB,
+                &["web-53:53/tcp", "web-53:53/udp", "web-9153:9153/tcp"],
+                &["web-53.shop:53/tcp", "web-53.shop:53/udp", "web-9153.shop:9153/tcp"],
+            ),
+            (
+                &["80/tcp"],
+                &[("service", "Api.Web_1"), ("project", "my-shop")],
+                &["api.web_1:80/tcp"],
+                &["api.web_1.my-shop:80/tcp"],
+            ),
+            (&["80/tcp"], &[("project", "shop")], &[], &[]),
+            (&["80/tcp"], &[], &[], &[]),
+        ] {
+            for (under, expected) in [(false, plain), (true, under_project)] {
+                let findings = extract(ports, labels, under);
+                let services: Vec<_> =
+                    findings.found.iter().map(|found| found.service.to_string()).collect();
+                assert_eq!(services, expected, "{ports:?} {labels:?}");
+                assert_eq!(findings.skipped, [], "{ports:?} {labels:?}");
+                for found in findings.found {
+                    let service = labels.iter().find(|(key, _)| *key == "service").unwrap().1;
+                    assert_eq!(found.entry, format!("com.docker.compose.service={service}"));
+                    assert_eq!(found.service.method, "compose");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_reason() {
+        for (labels, under_project, entry, reason) in [
+            (
+                &[("service", "web"), ("oneoff", "True")][..],
+                false,
+                "com.docker.compose.oneoff=True",
+                "made for one task",
+            ),
+            (&[("service", "web shop")], false, "web shop:80/tcp", "' ' can't stand in"),
+            (&[("service", "")], false, ":80/tcp", "is empty"),
+            (&[("service", "any")], false, "any:80/tcp", "whatever stands here"),
+            (
+                &[("service", "web")],
+                true,
+                "com.docker.compose.service=web",
+                "there is no label com.docker.compose.project",
+            ),
+            (&[("service", "web"), ("project", "my shop")], true, "web.my shop:80/tcp", "' '"),
+        ] {
+            let findings = extract(&["80/tcp"], labels, under_project);
+            assert_eq!(findings.found, [], "{labels:?}");
+            assert_eq!(findings.skipped.len(), 1, "{labels:?}");
+            assert_eq!(findings.skipped[0].entry, entry);
+            assert!(findings.skipped[0].reason.contains(reason), "{:?}", findings.skipped);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Services from a container's environment: the variables `DISCOVER` and
+//! `DISCOVERY`.
+
+use super::grammar::read_entries;
+use super::{Extractor, Findings};
+use crate::model::container::Container;
+use crate::model::service::DomainName;
+
+/// The variables that are read, in this order.
+const VARIABLES: [&str; 2] = ["DISCOVER", "DISCOVERY"];
+
+/// Reads both variables, where they are set.
+pub struct Env;
+
+impl Extractor for Env {
+    fn extract(&self, container: &Container, domain: &DomainName) -> Findings {
+        let mut findings = Findings::default();
+        for variable in VARIABLES {
+            if let Some(text) = container.env.get(variable) {
+                findings.append(read_entries(variable, text, "env", domain));
+            }
+        }
+        findings
+    }
+
+    fn silence(&self, _: &Container) -> &'static str {
+        "neither DISCOVER nor DISCOVERY is set"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_variables_are_read() {
+        for (variables, services, skipped) in [
+            (&[][..], &[][..], &[][..]),
+            (&[("DISCOVER", "httpd:80")], &["httpd:80"], &[]),
+            (&[("DISCOVERY", "httpd:80,api:81")], &["httpd:80", "api:81"], &[]),
+            (&[("DISCOVERY", "a:1"), ("DISCOVER", "b:2")], &["b:2", "a:1"], &[]),
+            (&[("DISCOVER", ""), ("DISCOVERY", "a:1")], &["a:1"], &["DISCOVER="]),
+            (&[("DISCOVERY", " ")], &[], &["DISCOVERY= "]),
+            (&[("DISCOVER", "a:1,b")], &["a:1"], &["b"]),
+            (&[("discover", "a:1"), ("DISCOVERED", "b:2"), ("PATH", "c:3")], &[], &[]),
+        ] {
+            let container = variables
+                .iter()
+                .fold(Container::sample(), |container, (key, value)| container.env(key, value))
+                .label("highhock.discover", "label:1");
+            let found = Env.extract(&container, &DomainName::parse("highhock.local").unwrap());
+            let names: Vec<_> = found.found.iter().map(|one| one.service.to_string()).collect();
+            assert_eq!(names, services, "{variables:?}");
+            let entries: Vec<_> = found.skipped.iter().map(|s| s.entry.as_str()).collect();
+            assert_eq!(entries, skipped, "{variables:?}");
+            assert!(found.found.iter().all(|one| one.service.method == "env"));
+        }
+    }
+
+    #[test]
+    fn a_reason_names_the_variable() {
+        let container = Container::sample().env("DISCOVERY", "httpd");
+        let found = Env.extract(&container, &DomainName::parse("highhock.local").unwrap());
+        assert!(found.skipped[0].reason.contains("DISCOVERY takes"), "{:?}", found.skipped);
+    }
+}

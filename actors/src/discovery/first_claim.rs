@@ -1,0 +1,41 @@
+//! Who was the first to name a service.
+
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+
+use crate::model::container::Proto;
+use crate::model::service::{Service, ServiceName};
+
+/// The services named so far.
+///
+/// Two entries name the same service where name and port are the same, unless each
+/// gives a protocol and they differ: `named:53/tcp,named:53/udp` are two services,
+/// since an instance of either has a key of its own. An entry without a protocol
+/// stands for whichever is published, so it is the same as any.
+#[derive(Default)]
+pub struct Named(HashMap<(ServiceName, NonZeroU16), Vec<Naming>>);
+
+struct Naming {
+    proto: Option<Proto>,
+    method: &'static str,
+}
+
+impl Named {
+    /// Notes that this service was named.
+    ///
+    /// # Errors
+    /// The method that named it before.
+    pub fn claim(&mut self, service: &Service) -> Result<(), &'static str> {
+        let namings = self.0.entry((service.name.clone(), service.port)).or_default();
+        if let Some(earlier) = namings.iter().find(|earlier| !differ(earlier.proto, service.proto))
+        {
+            return Err(earlier.method);
+        }
+        namings.push(Naming { proto: service.proto, method: service.method });
+        Ok(())
+    }
+}
+
+fn differ(one: Option<Proto>, other: Option<Proto>) -> bool {
+    matches!((one, other), (Some(one), Some(other)) if one != other)
+}

@@ -1,0 +1,153 @@
+//! The grammar of an entry: `name:port[/proto]`, several separated by commas.
+
+use std::num::NonZeroU16;
+
+use super::digits::read_digits;
+use super::{Findings, Found};
+use crate::model::container::Proto;
+use crate::model::service::{Attributes, DomainName, Service, ServiceName, Skipped, quoted};
+
+/// Reads a list of entries. `place` names where it stands (a variable, a label) for
+/// whoever reads a reason. Blanks are ignored, and so are empty entries (a comma at
+/// the end) beside others.
+pub fn read_entries(
+    place: &str,
+    text: &str,
+    method: &'static str,
+    domain: &DomainName,
+) -> Findings {
+    let mut findings = Findings::default();
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    for entry in entries {
+        match read_entry(entry, method, domain) {
+            Ok(service) => {
+                findings.found.push(Found { entry: format!("{place}={entry}"), service });
+            }
+            Err(fault) => findings.skipped.push(Skipped::new(entry, reason(&fault, place))),
+        }
+    }
+    if findings == Findings::default() {
+        let entry = format!("{place}={text}");
+        findings.skipped.push(Skipped::new(&entry, reason("it names no service", place)));
+    }
+    findings
+}
+
+fn reason(fault: &str, place: &str) -> String {
+    format!("{fault}; {place} takes `name:port` or `name:port/proto`, separated by commas")
+}
+
+fn read_entry(entry: &str, method: &'static str, domain: &DomainName) -> Result<Service, String> {
+    let Some((name, port_and_proto)) = entry.split_once(':') else {
+        return Err("there is no port".into());
+    };
+    let (port, proto) = match port_and_proto.split_once('/') {
+        Some((port, proto)) => (port, Some(read_proto(proto.trim())?)),
+        None => (port_and_proto, None),
+    };
+    Ok(Service {
+        name: ServiceName::parse(name.trim(), domain)?,
+        port: read_port(port.trim())?,
+        proto,
+        method,
+        attributes: Attributes::default(),
+    })
+}
+
+fn read_port(port: &str) -> Result<NonZeroU16, String> {
+    read_digits(port)
+        .ok_or_else(|| format!("{} is not a port (a number from 1 to 65535)", quoted(port)))
+}
+
+fn read_proto(proto: &str) -> Result<Proto, String> {
+    proto
+        .parse()
+        .map_err(|()| format!("{} is not a protocol (`tcp`, `udp` or `sctp`)", quoted(proto)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Findings {
+        let domain = DomainName::parse("highhock.local").unwrap();
+        read_entries("DISCOVER", text, "env", &domain)
+    }
+
+    #[test]
+    fn entries_are_read_in_their_order() {
+        for (text, expected) in [
+            ("httpd:80", &["httpd:80"][..]),
+            ("httpd:80,api.httpd:81/tcp", &["httpd:80", "api.httpd:81/tcp"]),
+            ("HTTPD:80/TCP", &["httpd:80/tcp"]),
+            ("a:53/udp,b:1/sctp", &["a:53/udp", "b:1/sctp"]),
+            (" httpd : 80 / tcp\t,\n api:81 ", &["httpd:80/tcp", "api:81"]),
+            ("httpd:80,", &["httpd:80"]),
+            (",, httpd:80, ,api:81", &["httpd:80", "api:81"]),
+            ("a:1,a:65535", &["a:1", "a:65535"]),
+            ("httpd:080", &["httpd:80"]),
+        ] {
+            let findings = read(text);
+            assert_eq!(findings.skipped, [], "{text:?}");
+            let services: Vec<_> =
+                findings.found.iter().map(|found| found.service.to_string()).collect();
+            assert_eq!(services, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_entry_is_skipped_with_its_reason() {
+        for (entry, reason) in [
+            ("httpd", "there is no port"),
+            ("80", "there is no port"),
+            ("httpd/tcp", "there is no port"),
+            ("httpd:", "\"\" is not a port"),
+            (":80", "is empty"),
+            (":", "is empty"),
+            ("httpd:http", "\"http\" is not a port"),
+            ("httpd:0", "\"0\" is not a port"),
+            ("httpd:65536", "\"65536\" is not a port"),
+            ("httpd:-80", "\"-80\" is not a port"),
+            ("httpd:+80", "\"+80\" is not a port"),
+            ("httpd:80:81", "\"80:81\" is not a port"),
+            ("httpd:80 api:81", "\"80 api:81\" is not a port"),
+            ("httpd:80/", "\"\" is not a protocol"),
+            ("httpd:80/http", "\"http\" is not a protocol"),
+            ("httpd:80/tcp/udp", "\"tcp/udp\" is not a protocol"),
+            ("a..b:80", "is empty"),
+            ("ht tpd:80", "' ' can't stand in"),
+            ("\"httpd:80\"", "'\"' can't stand in"),
+            ("any:80", "whatever stands here"),
+            ("*.httpd:80", "whatever stands here"),
+            ("DNS:53", "name servers"),
+        ] {
+            let findings = read(&format!("first:1,{entry},last:9"));
+            let services: Vec<_> =
+                findings.found.iter().map(|found| found.service.to_string()).collect();
+            assert_eq!(services, ["first:1", "last:9"], "{entry:?}");
+            assert_eq!(findings.skipped.len(), 1, "{entry:?}");
+            let skipped = &findings.skipped[0];
+            assert_eq!(skipped.entry, entry);
+            assert!(skipped.reason.contains(reason), "{entry:?}: {}", skipped.reason);
+            assert!(skipped.reason.contains("DISCOVER takes `name:port`"), "{}", skipped.reason);
+        }
+    }
+
+    #[test]
+    fn a_list_without_an_entry_names_no_service() {
+        for text in ["", "  ", ",", " , ,"] {
+            let findings = read(text);
+            assert_eq!(findings.found, []);
+            assert_eq!(findings.skipped.len(), 1, "{text:?}");
+            assert_eq!(findings.skipped[0].entry, format!("DISCOVER={text}"));
+            assert!(findings.skipped[0].reason.contains("names no service"));
+        }
+    }
+
+    #[test]
+    fn what_is_very_long_is_cut_in_entry_and_reason() {
+        let findings = read(&format!("httpd:{}", "9".repeat(100_000)));
+        assert_eq!(findings.skipped[0].entry.chars().count(), 201);
+        assert!(findings.skipped[0].reason.len() < 300, "{}", findings.skipped[0].reason);
+    }
+}

@@ -1,0 +1,59 @@
+//! Services from a container's label `highhock.discover`.
+
+use super::grammar::read_entries;
+use super::{Extractor, Findings};
+use crate::model::container::Container;
+use crate::model::service::DomainName;
+
+const LABEL: &str = "highhock.discover";
+
+/// Reads the label, where it is set.
+pub struct Label;
+
+impl Extractor for Label {
+    fn extract(&self, container: &Container, domain: &DomainName) -> Findings {
+        match container.labels.get(LABEL) {
+            Some(text) => read_entries(LABEL, text, "label", domain),
+            None => Findings::default(),
+        }
+    }
+
+    fn silence(&self, _: &Container) -> &'static str {
+        "there is no label highhock.discover"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_label_is_read() {
+        for (labels, services, skipped) in [
+            (&[][..], &[][..], &[][..]),
+            (&[("highhock.discover", "httpd:80")], &["httpd:80"], &[]),
+            (&[("highhock.discover", "b:2/udp, a:1")], &["b:2/udp", "a:1"], &[]),
+            (&[("highhock.discover", "a:1,b:0")], &["a:1"], &["b:0"]),
+            (&[("highhock.discover", "")], &[], &["highhock.discover="]),
+            (&[("highhock", "a:1"), ("discover", "b:2"), ("DISCOVER", "c:3")], &[], &[]),
+        ] {
+            let container = labels
+                .iter()
+                .fold(Container::sample(), |container, (key, value)| container.label(key, value))
+                .env("DISCOVER", "env:1");
+            let found = Label.extract(&container, &DomainName::parse("highhock.local").unwrap());
+            let names: Vec<_> = found.found.iter().map(|one| one.service.to_string()).collect();
+            assert_eq!(names, services, "{labels:?}");
+            let entries: Vec<_> = found.skipped.iter().map(|s| s.entry.as_str()).collect();
+            assert_eq!(entries, skipped, "{labels:?}");
+            assert!(found.found.iter().all(|one| one.service.method == "label"));
+        }
+    }
+
+    #[test]
+    fn a_reason_names_the_label() {
+        let container = Container::sample().label("highhock.discover", "httpd");
+        let found = Label.extract(&container, &DomainName::parse("highhock.local").unwrap());
+        assert!(found.skipped[0].reason.contains("highhock.discover takes"), "{:?}", found.skipped);
+    }
+}

@@ -1,0 +1,51 @@
+//! The ports that a container has published, for the extractors that name each of them.
+
+use std::num::NonZeroU16;
+
+use crate::model::container::{Container, NetworkMode, Proto};
+
+/// Its published ports, each once, by number, TCP before UDP before SCTP.
+///
+/// In the host's network or another container's nothing is published in the engine's
+/// sense: there, the ports that it exposes stand for them (`EXPOSE` of its image,
+/// `--expose`), as Registrator has it.
+pub fn published_ports(container: &Container) -> Vec<(NonZeroU16, Proto)> {
+    let mut ports: Vec<_> = match &container.network {
+        NetworkMode::Own => {
+            let assigned = container.bindings.iter().filter(|binding| binding.host_port != 0);
+            assigned.map(|binding| (binding.port, binding.proto)).collect()
+        }
+        NetworkMode::Host | NetworkMode::Container(_) => container.exposed.clone(),
+        NetworkMode::None => Vec::new(),
+    };
+    ports.sort_unstable();
+    ports.dedup();
+    ports.into_iter().filter_map(|(port, proto)| Some((NonZeroU16::new(port)?, proto))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_published_port_counts_once() {
+        let own = Container { exposed: vec![(9, Proto::Tcp)], ..Container::sample() }
+            .bind("443/tcp -> 0.0.0.0:8443")
+            .bind("80/udp -> 0.0.0.0:80")
+            .bind("80/tcp -> 0.0.0.0:8080")
+            .bind("80/tcp -> [::]:8080")
+            .bind("81/tcp -> 0.0.0.0:0");
+        let other = || NetworkMode::Container("abc".into());
+        for (network, expected) in [
+            (NetworkMode::Own, &["80/tcp", "80/udp", "443/tcp"][..]),
+            (NetworkMode::Host, &["9/tcp"]),
+            (other(), &["9/tcp"]),
+            (NetworkMode::None, &[]),
+        ] {
+            let ports = published_ports(&Container { network, ..own.clone() });
+            let ports: Vec<_> =
+                ports.iter().map(|(port, proto)| format!("{port}/{proto}")).collect();
+            assert_eq!(ports, expected);
+        }
+    }
+}

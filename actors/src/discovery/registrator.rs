@@ -1,0 +1,298 @@
+//! Services as gliderlabs' Registrator finds them: every published port, named by
+//! `SERVICE_…` variables and labels, or else by the image.
+//!
+//! The rules are those of Registrator 7 (`bridge/bridge.go`, `bridge/util.go`), so that
+//! a host can move over without touching its containers.
+
+use std::num::NonZeroU16;
+
+use super::ports::published_ports;
+use super::{Extractor, Findings, Found};
+use crate::model::container::Container;
+use crate::model::service::{Attributes, DomainName, Service, ServiceName, Skipped, quoted};
+
+/// What Registrator's variables and labels begin with. Case counts here, and not in
+/// what follows.
+const PREFIX: &str = "SERVICE_";
+
+const NAME: &str = "NAME";
+const IGNORE: &str = "IGNORE";
+
+/// Names each published port.
+pub struct Registrator;
+
+impl Extractor for Registrator {
+    fn extract(&self, container: &Container, domain: &DomainName) -> Findings {
+        let ports = published_ports(container);
+        let mut findings = Findings::default();
+        if ports.is_empty() {
+            return findings;
+        }
+        let words = Words::of(container);
+        // Registrator counts 53/tcp and 53/udp as two, and those that are ignored, too.
+        let several = ports.len() > 1;
+        for (port, proto) in ports {
+            if let Some(word) = words.find(IGNORE, port).filter(|word| !word.value.is_empty()) {
+                let skipped = Skipped::new(&word.to_string(), "it asks Registrator to ignore it");
+                // One word may stand for all of the ports.
+                if !findings.skipped.contains(&skipped) {
+                    findings.skipped.push(skipped);
+                }
+                continue;
+            }
+            let (name, entry) = name_of(&words, port, &container.image, several);
+            match ServiceName::parse(&name, domain) {
+                Ok(name) => findings.found.push(Found {
+                    entry,
+                    service: Service {
+                        name,
+                        port,
+                        proto: Some(proto),
+                        method: "registrator",
+                        attributes: Attributes::default(),
+                    },
+                }),
+                Err(reason) => {
+                    let reason = format!(
+                        "{reason}; it is named by {}; SERVICE_NAME or SERVICE_{port}_NAME gives \
+                         another name",
+                        quoted(&entry),
+                    );
+                    findings.skipped.push(Skipped::new(&format!("{name}:{port}/{proto}"), reason));
+                }
+            }
+        }
+        findings
+    }
+
+    fn silence(&self, _: &Container) -> &'static str {
+        "no port is published"
+    }
+}
+
+/// A port's name, and what gives it. One that is given for this very port stands as it
+/// is, any other with the port behind it where there are several. An empty name counts
+/// as given, but names nothing: then the image does.
+fn name_of(words: &Words<'_>, port: NonZeroU16, image: &str, several: bool) -> (String, String) {
+    let given = words.find(NAME, port);
+    let (base, entry) = match given.filter(|word| !word.value.is_empty()) {
+        Some(word) => (word.value.trim(), word.to_string()),
+        None => (base_name(image), format!("image {image}")),
+    };
+    let name = match several && !given.is_some_and(|word| word.of_port) {
+        true => format!("{base}-{port}"),
+        false => base.to_owned(),
+    };
+    (name, entry)
+}
+
+/// `nginx` of `registry.example.com:5000/library/nginx:1.27`. Registrator would leave
+/// a digest behind it, with which it could be no name.
+fn base_name(image: &str) -> &str {
+    let base = image.rsplit('/').next().unwrap_or(image);
+    base.split([':', '@']).next().unwrap_or(base)
+}
+
+/// A container's variables and labels for Registrator, the weakest first: labels come
+/// after variables.
+struct Words<'a>(Vec<(&'a str, &'a str)>);
+
+/// One of them.
+#[derive(Clone, Copy)]
+struct Word<'a> {
+    key: &'a str,
+    value: &'a str,
+    /// Whether it is for one port alone.
+    of_port: bool,
+}
+
+impl std::fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{PREFIX}{}={}", self.key, self.value)
+    }
+}
+
+impl<'a> Words<'a> {
+    fn of(container: &'a Container) -> Self {
+        let all = container.env.iter().chain(&container.labels);
+        Self(
+            all.filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?, value.as_str())))
+                .collect(),
+        )
+    }
+
+    /// What is said for this port, else what is said for all; even if it is empty.
+    fn find(&self, field: &str, port: NonZeroU16) -> Option<Word<'a>> {
+        let last = |wanted: &str, of_port| {
+            let mut newest_first = self.0.iter().rev();
+            let &(key, value) = newest_first.find(|(key, _)| key.eq_ignore_ascii_case(wanted))?;
+            Some(Word { key, value, of_port })
+        };
+        last(&format!("{port}_{field}"), true).or_else(|| last(field, false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::container::{NetworkMode, Proto};
+
+    /// A container with these ports published, and these variables (`KEY=value`) and
+    /// labels (`label KEY=value`).
+    fn container(ports: &[&str], words: &[&str]) -> Container {
+        let mut container = Container::sample();
+        for port in ports {
+            container = container.bind(&format!("{port} -> 0.0.0.0:8080"));
+        }
+        for word in words {
+            let (key, value) = word.trim_start_matches("label ").split_once('=').unwrap();
+            container = match word.starts_with("label ") {
+                true => container.label(key, value),
+                false => container.env(key, value),
+            };
+        }
+        container
+    }
+
+    fn extract(container: &Container) -> Findings {
+        Registrator.extract(container, &DomainName::parse("highhock.local").unwrap())
+    }
+
+    fn services(findings: &Findings) -> Vec<String> {
+        findings.found.iter().map(|found| found.service.to_string()).collect()
+    }
+
+    fn entries(findings: &Findings) -> Vec<&str> {
+        findings.skipped.iter().map(|skipped| skipped.entry.as_str()).collect()
+    }
+
+    const WEB: &[&str] = &["80/tcp"];
+    const TWO: &[&str] = &["443/tcp", "80/tcp"];
+    const DNS: &[&str] = &["53/udp", "53/tcp"];
+
+    #[test]
+    fn published_ports_are_named_as_registrator_does() {
+        for (ports, words, expected) in [
+            (&[][..], &["SERVICE_NAME=web"][..], &[][..]),
+            // The image's name, with the port behind it where there are several.
+            (WEB, &[], &["nginx:80/tcp"]),
+            (TWO, &[], &["nginx-80:80/tcp", "nginx-443:443/tcp"]),
+            (DNS, &[], &["nginx-53:53/tcp", "nginx-53:53/udp"]),
+            (&["53/udp"], &[], &["nginx:53/udp"]),
+            // A name for all, or for one.
+            (WEB, &["SERVICE_NAME=web"], &["web:80/tcp"]),
+            (WEB, &["SERVICE_NAME= Api.Web "], &["api.web:80/tcp"]),
+            (TWO, &["SERVICE_NAME=web"], &["web-80:80/tcp", "web-443:443/tcp"]),
+            (TWO, &["SERVICE_443_NAME=tls"], &["nginx-80:80/tcp", "tls:443/tcp"]),
+            (TWO, &["SERVICE_80_NAME=a", "SERVICE_443_NAME=b"], &["a:80/tcp", "b:443/tcp"]),
+            (TWO, &["SERVICE_80_NAME=a", "SERVICE_443_NAME=a"], &["a:80/tcp", "a:443/tcp"]),
+            (DNS, &["SERVICE_53_NAME=ns"], &["ns:53/tcp", "ns:53/udp"]),
+            (TWO, &["SERVICE_443_NAME=tls", "SERVICE_NAME=web"], &["web-80:80/tcp", "tls:443/tcp"]),
+            // Labels go before variables, but what is for the port before what is for all.
+            (WEB, &["SERVICE_NAME=env", "label SERVICE_NAME=label"], &["label:80/tcp"]),
+            (WEB, &["SERVICE_80_NAME=env", "label SERVICE_80_NAME=label"], &["label:80/tcp"]),
+            (WEB, &["SERVICE_80_NAME=env", "label SERVICE_NAME=label"], &["env:80/tcp"]),
+            // Case counts in the beginning only.
+            (WEB, &["SERVICE_name=web"], &["web:80/tcp"]),
+            (WEB, &["SERVICE_80_Name=web"], &["web:80/tcp"]),
+            (WEB, &["service_NAME=web"], &["nginx:80/tcp"]),
+            // An empty name is given, and names nothing.
+            (WEB, &["SERVICE_NAME="], &["nginx:80/tcp"]),
+            (WEB, &["SERVICE_NAME=env", "label SERVICE_NAME="], &["nginx:80/tcp"]),
+            (TWO, &["SERVICE_NAME="], &["nginx-80:80/tcp", "nginx-443:443/tcp"]),
+            (TWO, &["SERVICE_80_NAME=", "SERVICE_NAME=web"], &["nginx:80/tcp", "web-443:443/tcp"]),
+            // Neither a port's protocol nor leading zeros are known; nor is what Registrator
+            // keeps for other stores.
+            (WEB, &["SERVICE_80_TCP_NAME=a", "SERVICE_080_NAME=b"], &["nginx:80/tcp"]),
+            (WEB, &["SERVICE_81_NAME=a"], &["nginx:80/tcp"]),
+            (WEB, &["SERVICE_TAGS=a,b", "SERVICE_ID=x", "SERVICE_REGION=y"], &["nginx:80/tcp"]),
+            // An empty reason to ignore is none, and lifts one for all.
+            (WEB, &["SERVICE_IGNORE="], &["nginx:80/tcp"]),
+            (WEB, &["SERVICE_IGNORE=1", "SERVICE_80_IGNORE="], &["nginx:80/tcp"]),
+            (WEB, &["SERVICE_IGNORE=1", "label SERVICE_IGNORE="], &["nginx:80/tcp"]),
+        ] {
+            let findings = extract(&container(ports, words));
+            assert_eq!(services(&findings), expected, "{ports:?} {words:?}");
+            assert_eq!(findings.skipped, [], "{ports:?} {words:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_ignored_is() {
+        for (ports, words, kept, skipped) in [
+            (WEB, &["SERVICE_IGNORE=true"][..], &[][..], &["SERVICE_IGNORE=true"][..]),
+            (WEB, &["SERVICE_IGNORE=false"], &[], &["SERVICE_IGNORE=false"]),
+            (WEB, &["label SERVICE_ignore= "], &[], &["SERVICE_ignore= "]),
+            (TWO, &["SERVICE_IGNORE=1", "SERVICE_NAME=web"], &[], &["SERVICE_IGNORE=1"]),
+            // Those that are ignored count among several.
+            (TWO, &["SERVICE_80_IGNORE=1"], &["nginx-443:443/tcp"], &["SERVICE_80_IGNORE=1"]),
+            (
+                TWO,
+                &["SERVICE_IGNORE=1", "SERVICE_80_IGNORE="],
+                &["nginx-80:80/tcp"],
+                &["SERVICE_IGNORE=1"],
+            ),
+            (DNS, &["SERVICE_53_IGNORE=1"], &[], &["SERVICE_53_IGNORE=1"]),
+        ] {
+            let findings = extract(&container(ports, words));
+            assert_eq!(services(&findings), kept, "{ports:?} {words:?}");
+            assert_eq!(entries(&findings), skipped, "{ports:?} {words:?}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_called_by_its_last_part_without_the_tag() {
+        for (image, expected) in [
+            ("nginx", "nginx"),
+            ("nginx:1.27", "nginx"),
+            ("library/nginx", "nginx"),
+            ("registry.example.com:5000/team/web_1:v2", "web_1"),
+            ("registry.example.com:5000/web", "web"),
+            ("nginx@sha256:0123456789abcdef", "nginx"),
+            ("team/nginx:1@sha256:0123456789abcdef", "nginx"),
+        ] {
+            let container = Container { image: image.into(), ..container(WEB, &[]) };
+            assert_eq!(services(&extract(&container)), [format!("{expected}:80/tcp")], "{image}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_name_is_skipped_with_a_reason_and_its_neighbours_kept() {
+        for (words, image, entry, reason) in [
+            (&["SERVICE_80_NAME=my web"][..], "nginx", "my web:80/tcp", "SERVICE_80_NAME=my web"),
+            (&["SERVICE_80_NAME=any"], "nginx", "any:80/tcp", "whatever stands here"),
+            (&["SERVICE_80_NAME=", "SERVICE_443_NAME=tls"], "", ":80/tcp", "\"image \""),
+        ] {
+            let container = Container { image: image.into(), ..container(TWO, words) };
+            let findings = extract(&container);
+            assert_eq!(findings.found.len(), 1, "{words:?}");
+            assert_eq!(entries(&findings), [entry]);
+            let said = &findings.skipped[0].reason;
+            assert!(said.contains(reason) && said.contains("SERVICE_80_NAME gives"), "{said}");
+        }
+    }
+
+    #[test]
+    fn in_the_hosts_network_what_is_exposed_is_published() {
+        let container = Container {
+            network: NetworkMode::Host,
+            exposed: vec![(80, Proto::Tcp), (443, Proto::Tcp)],
+            ..container(&[], &["SERVICE_443_NAME=tls"])
+        };
+        assert_eq!(services(&extract(&container)), ["nginx-80:80/tcp", "tls:443/tcp"]);
+    }
+
+    #[test]
+    fn an_entry_tells_what_gave_the_name() {
+        for (words, expected) in [
+            (&[][..], "image nginx:1.27"),
+            (&["SERVICE_NAME="], "image nginx:1.27"),
+            (&["SERVICE_NAME=web"], "SERVICE_NAME=web"),
+            (&["SERVICE_NAME=web", "label SERVICE_80_name=api"], "SERVICE_80_name=api"),
+        ] {
+            let findings = extract(&container(WEB, words));
+            assert_eq!(findings.found[0].entry, expected);
+            assert_eq!(findings.found[0].service.method, "registrator");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A container's own address and port, in a network of the engine's.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::{Endpoint, Endpoints, proto};
+use crate::model::container::{Attachment, Container, Proto};
+use crate::model::record::Host;
+use crate::model::service::{Service, quoted};
+use crate::publish::Rules;
+
+/// The label by which a container says in which of its networks it is to be found.
+const NETWORK_LABEL: &str = "highhock.network";
+
+/// The networks that engines make by themselves, for containers that name no other:
+/// Docker's, Podman's, and the one of Swarm's published ports.
+const ENGINES_OWN: [&str; 3] = ["bridge", "podman", "ingress"];
+
+/// Where a service can be reached at the container itself, without a published port.
+/// `networks` are those that it is in, perhaps through another container, which says of
+/// itself what is `exposed`.
+///
+/// # Errors
+/// Why nowhere, and what to do.
+pub(super) fn endpoints(
+    container: &Container,
+    networks: &BTreeMap<String, Attachment>,
+    exposed: &[(u16, Proto)],
+    service: &Service,
+    rules: &Rules,
+) -> Result<Endpoints, String> {
+    let attachment = attachment(container, networks)?;
+    let v4 = attachment.address4.map(IpAddr::V4);
+    let v6 = attachment.address6.map(IpAddr::V6);
+    let Some(address) = v4.or(v6) else {
+        return Err("has no address in its network yet".into());
+    };
+    let exposed = container.exposed.iter().chain(exposed);
+    let (port, proto) = (service.port, proto(service, exposed));
+    let first = Endpoint { host: Host::Address(address), port, proto };
+    // Who has IPv6 published of the host wants it of its containers.
+    let address6 = attachment.address6.filter(|_| rules.host6.is_some());
+    Ok(first.beside(address6.map(|address| (address, port))))
+}
+
+/// The network to be found in: the one that the container names; else the first by
+/// name, those of the engine's own last.
+fn attachment<'a>(
+    container: &Container,
+    networks: &'a BTreeMap<String, Attachment>,
+) -> Result<&'a Attachment, String> {
+    let named = container.labels.get(NETWORK_LABEL).map(|name| name.trim());
+    if let Some(name) = named.filter(|name| !name.is_empty()) {
+        return networks.get(name).ok_or_else(|| {
+            format!(
+                "the label {NETWORK_LABEL} names {}, a network that it is not in; it is in {}",
+                quoted(name),
+                listed(networks),
+            )
+        });
+    }
+    let has_address = |one: &Attachment| one.address4.is_some() || one.address6.is_some();
+    networks
+        .iter()
+        .filter(|(_, attachment)| has_address(attachment))
+        .min_by_key(|(name, _)| (ENGINES_OWN.contains(&name.as_str()), *name))
+        .map(|(_, attachment)| attachment)
+        .ok_or_else(|| format!("has no address of its own; it is in {}", listed(networks)))
+}
+
+fn listed(networks: &BTreeMap<String, Attachment>) -> String {
+    match networks.is_empty() {
+        true => "no network".to_owned(),
+        false => networks.keys().map(|name| quoted(name)).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::endpoint::tests::{service, shown};
+
+    /// Reads `net=172.18.0.2` or `net=172.18.0.2,fd00::2` or `net=`.
+    fn networks(attachments: &[&str]) -> BTreeMap<String, Attachment> {
+        let mut networks = BTreeMap::new();
+        for shown in attachments {
+            let (name, addresses) = shown.split_once('=').unwrap();
+            let mut attachment = Attachment::default();
+            for address in addresses.split(',').filter(|address| !address.is_empty()) {
+                match address.parse().unwrap() {
+                    IpAddr::V4(v4) => attachment.address4 = Some(v4),
+                    IpAddr::V6(v6) => attachment.address6 = Some(v6),
+                }
+            }
+            networks.insert(name.to_owned(), attachment);
+        }
+        networks
+    }
+
+    fn found(
+        container: &Container,
+        attachments: &[&str],
+        port: &str,
+        rules: &Rules,
+    ) -> Result<String, String> {
+        let networks = networks(attachments);
+        let found = endpoints(container, &networks, &[(99, Proto::Udp)], &service(port), rules);
+        found.map(|endpoints| shown(&endpoints))
+    }
+
+    #[test]
+    fn the_network_is_the_one_that_is_named_else_the_first_in_a_fixed_order() {
+        for (attachments, named, expected) in [
+            (&["bridge=172.17.0.2"][..], "", "172.17.0.2 80/tcp"),
+            // One that a person made before the engine's own, whatever its name.
+            (&["bridge=172.17.0.2", "web=172.18.0.2"], "", "172.18.0.2 80/tcp"),
+            (&["a=172.18.0.2", "bridge=172.17.0.2"], "", "172.18.0.2 80/tcp"),
+            (&["ingress=10.0.0.2", "web=172.18.0.2"], "", "172.18.0.2 80/tcp"),
+            (&["podman=10.88.0.2", "web=172.18.0.2"], "", "172.18.0.2 80/tcp"),
+            // By name.
+            (&["web=172.18.0.2", "api=172.19.0.2"], "", "172.19.0.2 80/tcp"),
+            (&["web=172.18.0.2", "api=172.19.0.2"], "web", "172.18.0.2 80/tcp"),
+            (&["web=172.18.0.2", "api=172.19.0.2"], " web ", "172.18.0.2 80/tcp"),
+            (&["bridge=172.17.0.2", "web=172.18.0.2"], "bridge", "172.17.0.2 80/tcp"),
+            // One without an address doesn't count.
+            (&["api=", "web=172.18.0.2"], "", "172.18.0.2 80/tcp"),
+            // IPv4 before IPv6, within one network.
+            (&["web=172.18.0.2,fd00::2"], "", "172.18.0.2 80/tcp"),
+            (&["six=fd00::2"], "", "fd00::2 80/tcp"),
+            (&["bridge=172.17.0.2", "six=fd00::2"], "", "fd00::2 80/tcp"),
+            (&["bridge=172.17.0.2", "six=fd00::2"], "bridge", "172.17.0.2 80/tcp"),
+        ] {
+            let container = Container::sample().label("highhock.network", named);
+            let found = found(&container, attachments, "80", &Rules::sample());
+            assert_eq!(found.as_deref(), Ok(expected), "{attachments:?} {named:?}");
+        }
+    }
+
+    #[test]
+    fn without_an_address_there_is_a_reason_that_lists_the_networks() {
+        for (attachments, named, reason) in [
+            (&["web=172.18.0.2", "bridge=172.17.0.2"][..], "wep", "names \"wep\", a network"),
+            (&["web=172.18.0.2", "api=172.17.0.2"], "wep", "it is in \"api\", \"web\""),
+            (&[], "web", "it is in no network"),
+            (&[], "", "has no address of its own; it is in no network"),
+            (&["web="], "", "has no address of its own; it is in \"web\""),
+            (&["web=", "api=172.17.0.2"], "web", "has no address in its network yet"),
+        ] {
+            let container = Container::sample().label("highhock.network", named);
+            let refusal = found(&container, attachments, "80", &Rules::sample()).unwrap_err();
+            assert!(refusal.contains(reason), "{attachments:?} {named:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn the_protocol_is_what_the_container_exposes_where_the_service_says_none() {
+        let exposed = vec![
+            (53, Proto::Udp),
+            (53, Proto::Tcp),
+            (54, Proto::Udp),
+            (55, Proto::Sctp),
+            (56, Proto::Sctp),
+            (56, Proto::Udp),
+        ];
+        let container = Container { exposed, ..Container::sample() };
+        for (port, expected) in [
+            ("53", "53/tcp"),
+            ("53/udp", "53/udp"),
+            ("54", "54/udp"),
+            ("54/tcp", "54/tcp"),
+            ("55", "55/sctp"),
+            ("56", "56/udp"),
+            // Exposed by the container whose network it shares.
+            ("99", "99/udp"),
+            ("80", "80/tcp"),
+        ] {
+            let found = found(&container, &["bridge=172.17.0.2"], port, &Rules::sample());
+            assert_eq!(found, Ok(format!("172.17.0.2 {expected}")), "{port}");
+        }
+    }
+
+    #[test]
+    fn where_ipv6_is_to_be_published_a_container_has_its_own() {
+        let rules = Rules { host6: Some("2001:db8::6".parse().unwrap()), ..Rules::sample() };
+        for (attachments, expected) in [
+            (&["web=172.18.0.2,fd00::2"][..], "172.18.0.2 80/tcp, fd00::2 80/tcp"),
+            (&["web=172.18.0.2"], "172.18.0.2 80/tcp"),
+            (&["web=fd00::2"], "fd00::2 80/tcp"),
+            (&["a=172.18.0.2", "web=fd00::2"], "172.18.0.2 80/tcp"),
+        ] {
+            let found = found(&Container::sample(), attachments, "80", &rules);
+            assert_eq!(found.as_deref(), Ok(expected), "{attachments:?}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The host's side of a published port: which of its bindings stands for it.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
+
+use super::{Endpoint, Endpoints, is_link_local};
+use crate::model::container::{Binding, Proto};
+use crate::model::record::Host;
+use crate::model::service::Service;
+use crate::publish::Rules;
+
+/// A binding whose port the engine has assigned.
+struct Bound {
+    proto: Proto,
+    address: IpAddr,
+    port: NonZeroU16,
+}
+
+impl Bound {
+    /// `None` where the engine has not assigned a port.
+    fn read(binding: &Binding) -> Option<Self> {
+        Some(Self {
+            proto: binding.proto,
+            address: binding.host_address.to_canonical(),
+            port: NonZeroU16::new(binding.host_port)?,
+        })
+    }
+
+    /// The lowest is chosen. The address comes last, so that the order in which the
+    /// engine tells its bindings makes no difference.
+    ///
+    /// Where this host's own address is an IPv6 one, the binding to all IPv6 addresses
+    /// is the one that answers there, at a port that may be another.
+    fn rank(&self, host: &Host) -> (Proto, bool, bool, NonZeroU16, IpAddr) {
+        let one_address = !self.address.is_unspecified();
+        let host_is_ipv6 = matches!(host, Host::Address(address) if address.is_ipv6());
+        let other_family = self.address.is_ipv6() != (host_is_ipv6 && !one_address);
+        (self.proto, one_address, other_family, self.port, self.address)
+    }
+
+    fn can_be_reached(&self) -> bool {
+        !self.address.is_loopback() && !is_link_local(self.address)
+    }
+}
+
+/// Where a service can be reached by these bindings.
+///
+/// # Errors
+/// Why nowhere, and what to do.
+pub(super) fn endpoints(
+    bindings: &[Binding],
+    service: &Service,
+    rules: &Rules,
+) -> Result<Endpoints, String> {
+    let mut bound: Vec<Bound> = bindings
+        .iter()
+        .filter(|binding| binding.port == service.port.get())
+        .filter(|binding| service.proto.is_none_or(|proto| proto == binding.proto))
+        .filter_map(Bound::read)
+        .collect();
+    bound.sort_by_key(|bound| bound.rank(&rules.host));
+
+    let Some(chosen) = bound.iter().find(|bound| bound.can_be_reached()) else {
+        return Err(match bound.first() {
+            Some(first) => why_unreachable(first, service),
+            None => why_not_bound(bindings, service),
+        });
+    };
+    if !chosen.address.is_unspecified() {
+        let host = Host::Address(chosen.address);
+        return Ok(Endpoints::one(Endpoint { host, port: chosen.port, proto: chosen.proto }));
+    }
+    let first = Endpoint { host: rules.host.clone(), port: chosen.port, proto: chosen.proto };
+    let on_all_ipv6 =
+        |bound: &&Bound| bound.proto == chosen.proto && bound.address == Ipv6Addr::UNSPECIFIED;
+    let by_ipv6 = bound.iter().find(on_all_ipv6).zip(rules.host6);
+    Ok(first.beside(by_ipv6.map(|(bound, host6)| (host6, bound.port))))
+}
+
+fn why_unreachable(bound: &Bound, service: &Service) -> String {
+    let kind = if bound.address.is_loopback() { "loopback" } else { "link-local" };
+    format!(
+        "its port {} is published on {} only, a {kind} address that other hosts can't reach; \
+         publish it on all addresses (`-p {}:{}`) or on one of the host's",
+        as_written(service.port, service.proto),
+        SocketAddr::new(bound.address, bound.port.get()),
+        bound.port,
+        as_published(service.port, bound.proto),
+    )
+}
+
+fn why_not_bound(bindings: &[Binding], service: &Service) -> String {
+    let wanted = as_written(service.port, service.proto);
+    let assigned = || bindings.iter().filter(|binding| binding.host_port != 0);
+
+    if let Some(other) = assigned().find(|binding| binding.port == service.port.get()) {
+        return format!(
+            "its port {wanted} is not published, only {}/{} is",
+            other.port, other.proto
+        );
+    }
+    if let Some(outer) = assigned().find(|binding| binding.host_port == service.port.get()) {
+        return format!(
+            "its port {wanted} is not published; {} is the port outside of the container, for {} \
+             inside: write `{}:{}`",
+            outer.host_port, outer.port, service.name, outer.port,
+        );
+    }
+    format!(
+        "its port {wanted} is not published; start the container with `-p {}`, or with a port of \
+         your choice: `-p PORT:{0}`",
+        as_published(service.port, service.proto.unwrap_or(Proto::Tcp)),
+    )
+}
+
+/// `80`, or `80/tcp` where the container says which.
+fn as_written(port: NonZeroU16, proto: Option<Proto>) -> String {
+    proto.map_or_else(|| port.to_string(), |proto| format!("{port}/{proto}"))
+}
+
+/// The container's side of Docker's `-p`, which takes TCP where nothing is said.
+fn as_published(port: NonZeroU16, proto: Proto) -> String {
+    as_written(port, Some(proto).filter(|proto| *proto != Proto::Tcp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::endpoint::tests::{HOST, service, shown};
+
+    fn endpoints(bindings: &[&str], port: &str, rules: &Rules) -> Result<String, String> {
+        let bindings: Vec<_> = bindings.iter().map(|shown| Binding::sample(shown)).collect();
+        super::endpoints(&bindings, &service(port), rules).map(|endpoints| shown(&endpoints))
+    }
+
+    fn endpoint(bindings: &[&str], port: &str) -> Result<String, String> {
+        endpoints(bindings, port, &Rules::sample())
+    }
+
+    #[test]
+    fn one_of_several_bindings_is_chosen() {
+        for (bindings, port, expected) in [
+            // One binding: all addresses are the host's, one is its own.
+            (&["80/tcp -> 0.0.0.0:8080"][..], "80", "10.77.66.0 8080/tcp"),
+            (&["80/tcp -> [::]:8080"], "80", "10.77.66.0 8080/tcp"),
+            (&["80/tcp -> 192.0.2.7:8080"], "80", "192.0.2.7 8080/tcp"),
+            (&["80/tcp -> [2001:db8::7]:8080"], "80", "2001:db8::7 8080/tcp"),
+            (&["80/tcp -> [::ffff:192.0.2.7]:8080"], "80", "192.0.2.7 8080/tcp"),
+            // All addresses before one, whatever the port and family.
+            (&["80/tcp -> 192.0.2.7:80", "80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
+            (&["80/tcp -> 192.0.2.7:80", "80/tcp -> [::]:8080"], "80", "10.77.66.0 8080/tcp"),
+            // IPv4 before IPv6, whatever the port.
+            (&["80/tcp -> [::]:80", "80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
+            (
+                &["80/tcp -> [2001:db8::7]:80", "80/tcp -> 192.0.2.7:8080"],
+                "80",
+                "192.0.2.7 8080/tcp",
+            ),
+            // The lowest port, by number; then the lowest address.
+            (&["80/tcp -> 0.0.0.0:10080", "80/tcp -> 0.0.0.0:9080"], "80", "10.77.66.0 9080/tcp"),
+            (&["80/tcp -> 192.0.2.9:80", "80/tcp -> 192.0.2.7:80"], "80", "192.0.2.7 80/tcp"),
+            // The protocol first.
+            (&["53/udp -> 0.0.0.0:53", "53/tcp -> 0.0.0.0:5353"], "53", "10.77.66.0 5353/tcp"),
+            (&["53/udp -> 0.0.0.0:53", "53/tcp -> 192.0.2.7:53"], "53", "192.0.2.7 53/tcp"),
+            (&["53/sctp -> 0.0.0.0:53", "53/udp -> 0.0.0.0:54"], "53", "10.77.66.0 54/udp"),
+            (&["53/sctp -> 0.0.0.0:53"], "53", "10.77.66.0 53/sctp"),
+            (&["53/tcp -> 0.0.0.0:53", "53/udp -> 0.0.0.0:54"], "53/udp", "10.77.66.0 54/udp"),
+            // What can't be reached or has no port doesn't count.
+            (&["80/tcp -> 127.0.0.1:80", "80/tcp -> 192.0.2.7:81"], "80", "192.0.2.7 81/tcp"),
+            (&["80/tcp -> 169.254.1.1:80", "80/tcp -> 192.0.2.7:81"], "80", "192.0.2.7 81/tcp"),
+            (&["80/tcp -> 0.0.0.0:0", "80/tcp -> 192.0.2.7:81"], "80", "192.0.2.7 81/tcp"),
+            (&["53/tcp -> 127.0.0.1:53", "53/udp -> 0.0.0.0:53"], "53", "10.77.66.0 53/udp"),
+            // Other ports don't count.
+            (&["81/tcp -> 0.0.0.0:80", "80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
+        ] {
+            assert_eq!(endpoint(bindings, port).as_deref(), Ok(expected), "{bindings:?} {port}");
+            let reversed: Vec<_> = bindings.iter().rev().copied().collect();
+            assert_eq!(endpoint(&reversed, port).as_deref(), Ok(expected), "{reversed:?} {port}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_reached_has_a_reason_that_says_what_to_do() {
+        for (bindings, port, reason) in [
+            (&[][..], "80", "port 80 is not published; start the container with `-p 80`"),
+            (&[], "53/udp", "port 53/udp is not published; start the container with `-p 53/udp`"),
+            (&["80/tcp -> 0.0.0.0:0"], "80", "start the container with `-p 80`"),
+            (&["81/tcp -> 0.0.0.0:81"], "80", "`-p PORT:80`"),
+            (&["53/tcp -> 0.0.0.0:53"], "53/udp", "port 53/udp is not published, only 53/tcp is"),
+            (&["80/tcp -> 0.0.0.0:8080"], "8080", "for 80 inside: write `httpd:80`"),
+            (
+                &["80/tcp -> 127.0.0.1:8080"],
+                "80",
+                "published on 127.0.0.1:8080 only, a loopback address that other hosts can't \
+                 reach; publish it on all addresses (`-p 8080:80`)",
+            ),
+            (&["80/tcp -> 127.1.2.3:8080"], "80", "loopback"),
+            (&["80/tcp -> [::1]:8080"], "80", "[::1]:8080 only, a loopback"),
+            (&["53/udp -> 127.0.0.1:54"], "53", "`-p 54:53/udp`"),
+            (&["80/tcp -> [fe80::1]:8080"], "80", "link-local"),
+            (&["80/tcp -> 169.254.1.1:8080"], "80", "link-local"),
+        ] {
+            let refusal = endpoint(bindings, port).unwrap_err();
+            assert!(refusal.contains(reason), "{bindings:?} {port}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_second_address_is_that_of_the_binding_to_all_ipv6_addresses() {
+        let rules = |host: &str| Rules {
+            host: Host::parse(host).unwrap(),
+            host6: Some("2001:db8::6".parse().unwrap()),
+            ..Rules::sample()
+        };
+        for (bindings, port, expected) in [
+            (
+                &["80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:9090"][..],
+                "80",
+                "10.77.66.0 8080/tcp, 2001:db8::6 9090/tcp",
+            ),
+            (&["80/tcp -> [::]:9090"], "80", "10.77.66.0 9090/tcp, 2001:db8::6 9090/tcp"),
+            (
+                &["80/tcp -> 0.0.0.0:1", "80/tcp -> [::]:10000", "80/tcp -> [::]:9000"],
+                "80",
+                "10.77.66.0 1/tcp, 2001:db8::6 9000/tcp",
+            ),
+            // No binding there that says the same of IPv6.
+            (&["80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
+            (&["80/tcp -> 0.0.0.0:80", "80/udp -> [::]:80"], "80", "10.77.66.0 80/tcp"),
+            (&["80/tcp -> 0.0.0.0:80", "80/tcp -> [2001:db8::9]:80"], "80", "10.77.66.0 80/tcp"),
+            // Of one address, it is known who is reached there.
+            (&["80/tcp -> 192.0.2.7:80", "80/tcp -> [2001:db8::9]:80"], "80", "192.0.2.7 80/tcp"),
+        ] {
+            let found = endpoints(bindings, port, &rules(HOST));
+            assert_eq!(found.as_deref(), Ok(expected), "{bindings:?} {port}");
+        }
+        // The first is the very same.
+        let found = endpoints(&["80/tcp -> [::]:80"], "80", &rules("2001:db8::6"));
+        assert_eq!(found.as_deref(), Ok("2001:db8::6 80/tcp"));
+    }
+
+    #[test]
+    fn a_host_with_an_ipv6_address_is_reached_by_the_ipv6_binding() {
+        let rules = Rules { host: Host::parse("2001:db8::5").unwrap(), ..Rules::sample() };
+        for (bindings, expected) in [
+            (&["80/tcp -> 0.0.0.0:80", "80/tcp -> [::]:8080"][..], "2001:db8::5 8080/tcp"),
+            (&["80/tcp -> 0.0.0.0:80"], "2001:db8::5 80/tcp"),
+            (&["80/tcp -> [2001:db8::9]:80", "80/tcp -> 192.0.2.7:81"], "192.0.2.7 81/tcp"),
+        ] {
+            assert_eq!(endpoints(bindings, "80", &rules).as_deref(), Ok(expected), "{bindings:?}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! How the core stands: what answers, since when, and how far all is done.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::container_counts::ContainerState;
+use crate::reconciler::{Counts, StandbyReason};
+use crate::runtime::metrics::TimingReading;
+
+/// How the core stands. All but `records` outlives an actor that falls.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// Towards Docker.
+    pub docker: DockerStanding,
+    /// Towards etcd.
+    pub store: StoreStanding,
+    /// How many containers under watch are in which state, for every state.
+    pub containers: Vec<(ContainerState, usize)>,
+    /// How far the records are; `None` while the inserter doesn't tell: it is being
+    /// rebuilt, or too busy to answer.
+    pub records: Option<RecordsStanding>,
+    /// What happened to records so far.
+    pub counts: Counts,
+    /// From the moment when a change of a container was first told of, to the store's
+    /// answer to the write that came of it.
+    pub event_to_record: TimingReading,
+}
+
+/// How the core stands towards Docker.
+#[derive(Clone, Debug, Default)]
+pub struct DockerStanding {
+    /// The time between two listings that is asked for.
+    pub poll: Duration,
+    /// When a listing was last answered; `None`: not yet.
+    pub listed: Option<Instant>,
+    /// Why the newest listing was not answered, in one line; `None`: it was, or there was
+    /// none yet.
+    pub trouble: Option<String>,
+}
+
+impl DockerStanding {
+    /// Whether Docker answered the last time that it was asked.
+    pub fn answers(&self) -> bool {
+        self.listed.is_some() && self.trouble.is_none()
+    }
+}
+
+/// How the core stands towards etcd.
+#[derive(Clone, Debug, Default)]
+pub struct StoreStanding {
+    /// Since when it answers, or doesn't; `None`: it was not reached yet, nor given up.
+    pub since: Option<Instant>,
+    /// Whether it answers, as far as is known.
+    pub answers: bool,
+    /// Why it does not answer, in one line.
+    pub trouble: Option<String>,
+    /// When it last took a write: a put, a withdrawal, a refresh or a lease's keep-alive.
+    pub written: Option<Instant>,
+    /// When all that it holds was last compared with what should be there.
+    pub audited: Option<Instant>,
+    /// How often it was tried again after it had not answered.
+    pub retries: u64,
+}
+
+/// How far the records are, for every wanted one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordsStanding {
+    /// In the store, by our doing.
+    pub live: usize,
+    /// To be written.
+    pub pending: usize,
+    /// Another holds the key: how many for which reason, for every reason.
+    pub standby: Vec<(StandbyReason, usize)>,
+    /// The store won't take them.
+    pub failed: usize,
+    /// Containers of the newest listing that have not told yet what they want.
+    pub untold: usize,
+    /// How long the lease lives on unless it is kept alive; `None`: there is none.
+    pub lease_remaining: Option<Duration>,
+}

@@ -1,0 +1,157 @@
+//! The bytes of an answer.
+
+use hickory_proto::ProtoError;
+use hickory_proto::op::{
+    Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode, emit_message_parts,
+};
+use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
+
+use super::answer::Answer;
+use super::decode::{HEADER, Question, UDP_SIZE};
+
+/// The bytes of an OPT record without options (RFC 6891, section 6.1.2).
+const OPT: u16 = 11;
+
+/// The bit in a header's fourth byte that says that recursion is available.
+const RECURSION_AVAILABLE: u8 = 0x80;
+
+/// Where a header counts the additional records.
+const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..12;
+
+/// What the header says beside the answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Says {
+    /// It comes from who is responsible for the domain.
+    pub(super) authoritative: bool,
+    /// Questions about other domains are answered to who asked.
+    pub(super) recursion_available: bool,
+    /// It is cut, whatever it holds.
+    pub(super) truncated: bool,
+}
+
+/// Writes the answer to a question in place of what `bytes` holds; what doesn't fit
+/// is left out, and the header says so.
+///
+/// # Errors
+/// A record can't be written.
+pub(super) fn write(
+    question: &Question,
+    answer: &Answer,
+    says: Says,
+    bytes: &mut Vec<u8>,
+) -> Result<(), ProtoError> {
+    let mut metadata = Metadata::new(question.id, MessageType::Response, question.operation);
+    metadata.response_code = answer.code;
+    metadata.authoritative = says.authoritative;
+    metadata.truncation = says.truncated;
+    metadata.recursion_desired = question.recursion_desired;
+    metadata.recursion_available = says.recursion_available;
+    metadata.checking_disabled = question.checking_disabled;
+    bytes.clear();
+    let mut encoder = BinEncoder::new(bytes);
+    let room_for_edns = if question.edns.is_some() { OPT } else { 0 };
+    encoder.set_max_size(question.size.saturating_sub(room_for_edns));
+    emit_message_parts(
+        &metadata,
+        &mut std::iter::once(&question.query),
+        &mut answer.answers.iter(),
+        &mut answer.authorities.iter(),
+        &mut answer.additionals.iter(),
+        None,
+        None,
+        &mut encoder,
+    )?;
+    // Of a record that didn't fit, the beginning is still there.
+    let end = encoder.offset();
+    bytes.truncate(end);
+    if let Some(dnssec) = question.edns {
+        add_edns(bytes, answer.code, dnssec);
+    }
+    Ok(())
+}
+
+/// Writes the answer to what has no question that could be repeated.
+///
+/// # Errors
+/// It can't be written.
+pub(super) fn write_code(
+    id: u16,
+    operation: OpCode,
+    recursion_desired: bool,
+    code: ResponseCode,
+    bytes: &mut Vec<u8>,
+) -> Result<(), ProtoError> {
+    let mut metadata = Metadata::new(id, MessageType::Response, operation);
+    metadata.response_code = code;
+    metadata.recursion_desired = recursion_desired;
+    bytes.clear();
+    Header { metadata, counts: HeaderCounts::default() }.emit(&mut BinEncoder::new(bytes))
+}
+
+/// Adds the OPT record behind the last one, which room was left for: an answer that
+/// is cut has to have it, too (RFC 6891, section 7).
+fn add_edns(bytes: &mut Vec<u8>, code: ResponseCode, dnssec: bool) {
+    let [size_high, size_low] = UDP_SIZE.to_be_bytes();
+    let dnssec = if dnssec { 0x80 } else { 0 };
+    let opt = [0, 0, 41, size_high, size_low, code.high(), 0, dnssec, 0, 0, 0];
+    bytes.extend_from_slice(&opt);
+    let count =
+        bytes.get_mut(ADDITIONAL_COUNT).and_then(|bytes| <&mut [u8; 2]>::try_from(bytes).ok());
+    if let Some(count) = count {
+        *count = u16::from_be_bytes(*count).saturating_add(1).to_be_bytes();
+    }
+}
+
+/// Gives another server's answer the number and the letters of the question that it now
+/// answers, and says that recursion is available.
+pub(super) fn readdress(answer: &mut [u8], question: &Question) {
+    if let Some([high, low, _, flags]) = answer.first_chunk_mut::<4>() {
+        [*high, *low] = question.id.to_be_bytes();
+        *flags |= RECURSION_AVAILABLE;
+    }
+    let mut rest = answer.get_mut(HEADER..).unwrap_or_default();
+    for label in question.query.name.iter() {
+        // Behind the byte that says how long it is.
+        let Some((said, behind)) = rest.split_at_mut_checked(1 + label.len()) else { return };
+        match said.split_first_mut() {
+            Some((length, said)) if usize::from(*length) == label.len() => {
+                said.copy_from_slice(label);
+            }
+            _ => return,
+        }
+        rest = behind;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::{Message, Query};
+    use hickory_proto::rr::{Name, RecordType};
+
+    use super::*;
+    use crate::dns::decode::{Packet, Transport};
+
+    fn message(id: u16, name: &str) -> Message {
+        let mut message = Message::query();
+        message.metadata.id = id;
+        message.add_query(Query::query(Name::from_ascii(name).expect("a name"), RecordType::A));
+        message
+    }
+
+    #[test]
+    fn anothers_answer_gets_the_number_and_letters_of_the_question() {
+        let asked = message(7, "wWw.Example.ORG.").to_vec().expect("a packet");
+        let Packet::Question(question) = Packet::read(&asked, Transport::Udp) else {
+            panic!("no question");
+        };
+        let mut answer = message(9, "www.example.org.").to_vec().expect("a packet");
+        readdress(&mut answer, &question);
+        let read = Message::from_vec(&answer).expect("a message");
+        assert_eq!((read.metadata.id, read.metadata.recursion_available), (7, true));
+        assert_eq!(read.queries[0].name.to_ascii(), "wWw.Example.ORG.");
+
+        for length in 0..answer.len() {
+            readdress(&mut answer[..length], &question);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The running server.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use highhock_actors::model::service::DomainName;
+use rustix::io::Errno;
+use slog::Logger;
+use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use super::client_acl::own_addresses;
+use super::forward::Forwarder;
+use super::lookup::Names;
+use super::rate_limit::Limit;
+use super::responder::Responder;
+use super::sockets::{self, Bound};
+use super::stats::Counts;
+use super::tcp;
+use super::udp::UdpPort;
+use super::zone_names::Domain;
+use crate::zone::Zone;
+
+/// How many threads answer, at most: one host's questions keep no more busy.
+const MOST_THREADS: usize = 4;
+
+/// How long the end waits for answers that are being written.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How DNS is to be answered.
+#[derive(Clone, Debug)]
+pub struct DnsSettings {
+    /// Where to answer, UDP and TCP; port 0: both on one free port.
+    pub listen: Vec<SocketAddr>,
+    /// Whom to ask about other domains, in this order; none: they are refused.
+    pub forward: Vec<SocketAddr>,
+    /// The domain to answer for.
+    pub domain: DomainName,
+    /// The first part of every key.
+    pub prefix: String,
+    /// UDP answers a second to one source network; 0: no limit.
+    pub rate_limit: u32,
+}
+
+/// Why the DNS server could not be started.
+#[derive(Debug, Error)]
+pub enum DnsError {
+    /// Another program answers there.
+    #[error(
+        "cannot answer DNS at {0}: another program does (see `ss -lnup`); end that one, or set \
+         another port in `dns.listen`"
+    )]
+    InUse(SocketAddr),
+    /// The port is reserved for the system.
+    #[error(
+        "cannot answer DNS at {0}: no permission; ports below 1024 need the capability \
+         CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=), or set another port in `dns.listen`"
+    )]
+    NotAllowed(SocketAddr),
+    /// It is no address of this host.
+    #[error(
+        "cannot answer DNS at {0}: this host has no such address (see `ip address`); set one that \
+         it has in `dns.listen`"
+    )]
+    NotHere(SocketAddr),
+    /// The address can't be bound for another reason.
+    #[error("cannot answer DNS at {0}: {1}; set another address in `dns.listen`")]
+    Bind(SocketAddr, #[source] io::Error),
+    /// Questions about other domains would come back.
+    #[error(
+        "cannot forward DNS to {0}: that is where this server itself answers; name another one in \
+         `dns.forward`"
+    )]
+    ForwardsToItself(SocketAddr),
+    /// The domain leaves no room for names in it.
+    #[error("cannot answer DNS for {0}: the name is too long; set a shorter `skydns.domain`")]
+    Domain(DomainName),
+    /// No more files may be opened.
+    #[error(
+        "cannot answer DNS: no more files may be opened: {0}; allow more (systemd: LimitNOFILE=, \
+         else `ulimit -n`)"
+    )]
+    Files(#[source] io::Error),
+    /// The system gives no threads.
+    #[error("cannot answer DNS: no thread could be started: {0}; look at the limits of the system")]
+    Threads(#[source] io::Error),
+}
+
+impl DnsError {
+    /// Why an address could not be bound.
+    pub(super) fn of_binding(address: SocketAddr, error: io::Error) -> Self {
+        if is_of_files(&error) {
+            return Self::Files(error);
+        }
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse(address),
+            io::ErrorKind::PermissionDenied => Self::NotAllowed(address),
+            io::ErrorKind::AddrNotAvailable => Self::NotHere(address),
+            _ => Self::Bind(address, error),
+        }
+    }
+
+    /// Why the threads that answer could not be had.
+    fn of_threads(error: io::Error) -> Self {
+        if is_of_files(&error) { Self::Files(error) } else { Self::Threads(error) }
+    }
+}
+
+/// Whether it is that this process, or the whole system, has too many files open.
+fn is_of_files(error: &io::Error) -> bool {
+    let (process, system) = (Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error());
+    error.raw_os_error().is_some_and(|code| code == process || code == system)
+}
+
+/// The running server: answers on threads of its own until it is dropped.
+#[derive(Debug)]
+pub struct DnsServer {
+    addresses: Vec<SocketAddr>,
+    counts: Counts,
+    /// Its drop ends the thread.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DnsServer {
+    /// Binds all addresses, UDP and TCP, and answers from `zone` until dropped.
+    ///
+    /// # Errors
+    /// Where it can't be started, and what to try.
+    pub fn start(settings: DnsSettings, zone: Zone, log: &Logger) -> Result<Self, DnsError> {
+        let domain = Domain::new(&settings.domain, &settings.prefix)
+            .map_err(|_| DnsError::Domain(settings.domain.clone()))?;
+        let bound =
+            settings.listen.into_iter().map(sockets::bind).collect::<Result<Vec<_>, _>>()?;
+        let addresses = bound.iter().map(|bound| bound.address).collect::<Vec<_>>();
+        let own_ips = own_addresses();
+        let is_own = |server: &&SocketAddr| is_own(**server, &addresses, &own_ips);
+        if let Some(own) = settings.forward.iter().find(is_own) {
+            return Err(DnsError::ForwardsToItself(*own));
+        }
+        let counts = Counts::default();
+        let responder = Arc::new(Responder::new(
+            Names { zone, domain },
+            Forwarder::new(settings.forward, counts.clone(), log.clone()),
+            Limit::new(settings.rate_limit),
+            counts.clone(),
+            log.clone(),
+        ));
+        let (stop, stopped) = oneshot::channel();
+        let (started, beginning) = mpsc::channel();
+        // The runtime begins and ends there: within another one, where this may be called,
+        // none can end.
+        let thread = thread::Builder::new().name("dns".to_owned()).spawn(move || {
+            match begin(bound, &responder) {
+                Ok(runtime) => {
+                    let _ = started.send(Ok(()));
+                    let _ = runtime.block_on(stopped);
+                    runtime.shutdown_timeout(LAST_ANSWERS);
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
+        });
+        let thread = thread.map_err(DnsError::of_threads)?;
+        let server = Self { addresses, counts, stop: Some(stop), thread: Some(thread) };
+        // A thread that ended without a word has panicked.
+        let silent = || Err(DnsError::Threads(io::Error::other("it ended at once")));
+        beginning.recv().unwrap_or_else(|_| silent()).map(|()| server)
+    }
+
+    /// Where it answers, with the ports that were found.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Its running counters.
+    pub fn counts(&self) -> Counts {
+        self.counts.clone()
+    }
+}
+
+impl Drop for DnsServer {
+    /// The addresses are free when it returns.
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One core is left to everybody else: with as many threads as cores, each waits for the
+/// other programs' turns, and the slowest answers take four times as long.
+fn threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    cores.saturating_sub(1).clamp(1, MOST_THREADS)
+}
+
+/// Starts the threads, and answers at all addresses.
+fn begin(bound: Vec<Bound>, responder: &Arc<Responder>) -> Result<Runtime, DnsError> {
+    let threads = threads();
+    let runtime = runtime(threads).map_err(DnsError::of_threads)?;
+    for bound in bound {
+        let address = bound.address;
+        answer(&runtime, bound, threads, responder)
+            .map_err(|error| DnsError::of_binding(address, error))?;
+    }
+    Ok(runtime)
+}
+
+fn runtime(threads: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("dns")
+        .enable_io()
+        .enable_time()
+        .build()
+}
+
+/// Answers at one address: UDP on as many tasks as there are threads, which take
+/// turns at one socket, so that one busy client is served by all.
+fn answer(
+    runtime: &Runtime,
+    bound: Bound,
+    threads: usize,
+    responder: &Arc<Responder>,
+) -> io::Result<()> {
+    let _within = runtime.enter();
+    for _ in 0..threads {
+        let port = UdpPort::new(bound.udp.try_clone()?)?;
+        runtime.spawn(port.answer(responder.clone()));
+    }
+    let listener = tokio::net::TcpListener::from_std(bound.tcp)?;
+    runtime.spawn(tcp::answer(listener, responder.clone()));
+    Ok(())
+}
+
+/// Whether a server is this one itself: at one of its addresses, or, where it answers
+/// at all of a host's, at its port on one of them.
+fn is_own(server: SocketAddr, addresses: &[SocketAddr], own_ips: &HashSet<IpAddr>) -> bool {
+    let ip = server.ip().to_canonical();
+    addresses.iter().any(|own| {
+        let everywhere = own.ip().is_unspecified() && own.is_ipv4() == ip.is_ipv4();
+        let is_here = own.ip() == ip
+            || everywhere && (ip.is_loopback() || ip.is_unspecified() || own_ips.contains(&ip));
+        own.port() == server.port() && is_here
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_answers_everywhere_is_at_each_of_its_hosts_addresses() {
+        let socket = |text: &str| text.parse::<SocketAddr>().expect("an address and a port");
+        let own_ips = ["127.0.0.1", "172.17.0.1", "2001:db8::7"];
+        let own_ips = own_ips.map(|ip| ip.parse().expect("an address")).into();
+        let is_own = |server, own| is_own(socket(server), &[socket(own)], &own_ips);
+        for own in ["127.0.0.9:53", "172.17.0.1:53", "0.0.0.0:53", "[::ffff:172.17.0.1]:53"] {
+            assert!(is_own(own, "0.0.0.0:53"), "{own}");
+        }
+        assert!(is_own("[2001:db8::7]:53", "[::]:53") && is_own("[::1]:53", "[::]:53"));
+        for other in ["172.17.0.1:54", "172.17.0.2:53", "[2001:db8::7]:53"] {
+            assert!(!is_own(other, "0.0.0.0:53"), "{other}");
+        }
+        assert!(is_own("172.17.0.1:53", "172.17.0.1:53"));
+        assert!(!is_own("172.17.0.1:53", "127.0.0.1:53"));
+    }
+}

@@ -1,0 +1,42 @@
+//! One question to one server, and its answer.
+
+use std::net::SocketAddr;
+
+use futures_util::StreamExt;
+use hickory_net::NetError;
+use hickory_net::runtime::TokioRuntimeProvider;
+use hickory_net::tcp::TcpClientStream;
+use hickory_net::udp::UdpClientStream;
+use hickory_net::xfer::{DnsExchange, DnsHandle};
+use hickory_proto::op::{DnsRequest, DnsResponse};
+
+use super::upstreams::ONE_SERVER;
+
+/// Asks by UDP, and again by TCP where the answer is cut.
+///
+/// # Errors
+/// There is no answer.
+pub(super) async fn exchange(
+    server: SocketAddr,
+    request: &DnsRequest,
+) -> Result<DnsResponse, NetError> {
+    // Held to the end: what it runs in the background ends with its last handle.
+    let provider = TokioRuntimeProvider::default();
+    let udp = UdpClientStream::builder(server, provider.clone()).with_timeout(Some(ONE_SERVER));
+    let response = first(&udp.exchange(), request.clone()).await?;
+    if !response.metadata.truncation {
+        return Ok(response);
+    }
+    let tcp = TcpClientStream::exchange(server, None, ONE_SERVER, None, provider.clone()).await?;
+    first(&tcp, request.clone()).await
+}
+
+async fn first(
+    exchange: &DnsExchange<TokioRuntimeProvider>,
+    request: DnsRequest,
+) -> Result<DnsResponse, NetError> {
+    match exchange.send(request).next().await {
+        Some(response) => response,
+        None => Err(NetError::from("no answer")),
+    }
+}

@@ -1,0 +1,214 @@
+//! What etcd itself tells before anything is written: which of its APIs to speak,
+//! and the domain that SkyDNS's configuration there names.
+
+use std::fmt;
+
+use highhock_actors::model::service::DomainName;
+use highhock_actors::{Found, RecordKey, RecordStore, StoreError, StoreErrorKind};
+use serde::Deserialize;
+use slog::{Logger, warn};
+use url::Url;
+
+use super::batch;
+use super::cluster::{Cluster, UnusableCluster};
+use super::{EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
+
+/// How many members are asked at a time.
+const IN_FLIGHT: usize = 8;
+
+/// One of etcd's two APIs, each with keys of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// The keys API, as SkyDNS 2 reads it.
+    V2,
+    /// As CoreDNS reads it.
+    V3,
+}
+
+impl Api {
+    /// As in settings and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V2 => "v2",
+            Self::V3 => "v3",
+        }
+    }
+}
+
+impl fmt::Display for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which API to speak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detected {
+    /// The one to speak.
+    pub api: Api,
+    /// Why it, for the log.
+    pub why: String,
+    /// Whether etcd answers both. To be said, since CoreDNS reads v3 only.
+    pub both: bool,
+}
+
+/// Why it can't be told.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDetected {
+    /// The settings name what can't be a cluster.
+    #[error(transparent)]
+    Cluster(#[from] UnusableCluster),
+    /// etcd did not answer; to be asked again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Asks every member which APIs it answers: v2 if every one that can be reached
+/// answers the v2 keys API, and v3 holds nothing under the prefix; else v3.
+///
+/// # Errors
+/// Where no member can be reached, or those that can, can't tell.
+pub async fn detect(
+    cluster: &Cluster,
+    prefix: &str,
+    log: &Logger,
+) -> Result<Detected, NotDetected> {
+    let v2 = ask_all_for_v2(cluster, prefix, log).await?;
+    let store = v3(cluster, prefix, log)?;
+    let held = match cluster.ask(async || store.holds_anything().await).await {
+        Ok(held) => held,
+        // It is no fault of an etcd with v2 alone that it has no gateway.
+        Err(error) if error.kind == StoreErrorKind::Malformed && v2.without.is_none() => {
+            let why = format!("etcd answers its v2 keys API alone: {error}");
+            return Ok(Detected { api: Api::V2, why, both: false });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match (v2.without, held) {
+        (Some(member), _) => {
+            let why = format!("the member at {member} does not answer the v2 keys API");
+            Detected { api: Api::V3, why, both: false }
+        }
+        (None, Some(key)) => {
+            let why = format!("v3 holds keys under /{prefix} already, such as {key}");
+            Detected { api: Api::V3, why, both: true }
+        }
+        (None, None) => {
+            let why = format!(
+                "every member that can be reached answers the v2 keys API, and v3 holds nothing \
+                 under /{prefix}"
+            );
+            Detected { api: Api::V2, why, both: true }
+        }
+    })
+}
+
+/// What the members say of the v2 keys API.
+struct V2 {
+    /// One that is there and does not answer it.
+    without: Option<Url>,
+}
+
+async fn ask_all_for_v2(cluster: &Cluster, prefix: &str, log: &Logger) -> Result<V2, NotDetected> {
+    let members = cluster.urls.iter().map(|url| {
+        let alone = Cluster { urls: vec![url.clone()], ..cluster.clone() };
+        Ok((url.clone(), v2(&alone, prefix, log)?))
+    });
+    let members = members.collect::<Result<Vec<_>, UnusableCluster>>()?;
+    // Several at a time, and none held back because another is away.
+    let ask = async |(url, store): &(Url, EtcdV2)| Ok((url.clone(), store.answers_v2().await));
+    let describe = |(url, _): &(Url, EtcdV2)| format!("asking {url}");
+    let mut away = None;
+    let mut answered = false;
+    for outcome in batch::run(&members, IN_FLIGHT, describe, ask).await {
+        match outcome? {
+            (_, Ok(true)) => answered = true,
+            (url, Ok(false)) => return Ok(V2 { without: Some(url) }),
+            (_, Err(error)) => away = Some(error),
+        }
+    }
+    match away {
+        Some(error) if !answered => Err(error.into()),
+        _ => Ok(V2 { without: None }),
+    }
+}
+
+/// The domain in SkyDNS's configuration, at `<prefix>/config`, where there is one.
+///
+/// # Errors
+/// Where etcd can't tell.
+pub async fn domain_in_config(
+    api: Api,
+    cluster: &Cluster,
+    prefix: &str,
+    log: &Logger,
+) -> Result<Option<DomainName>, NotDetected> {
+    let key = RecordKey::from_path(&format!("{prefix}/config"));
+    let read = match api {
+        Api::V2 => read_one(cluster, &v2(cluster, prefix, log)?, &key).await,
+        Api::V3 => read_one(cluster, &v3(cluster, prefix, log)?, &key).await,
+    };
+    let found = match read {
+        Ok(found) => found,
+        // Somebody's service may be called `config`.
+        Err(error) if error.kind == StoreErrorKind::Blocked => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(found.and_then(|found| {
+        domain_in(&found.value).unwrap_or_else(|reason| {
+            warn!(log, "the configuration in etcd has no domain that can be used";
+                "key" => key.as_str(), "reason" => reason);
+            None
+        })
+    }))
+}
+
+async fn read_one(
+    cluster: &Cluster,
+    store: &impl RecordStore,
+    key: &RecordKey,
+) -> Result<Option<Found>, StoreError> {
+    let read = async || store.read(vec![key.clone()]).await.pop().unwrap_or(Ok(None));
+    cluster.ask(read).await
+}
+
+fn domain_in(config: &str) -> Result<Option<DomainName>, String> {
+    #[derive(Deserialize)]
+    struct Config {
+        domain: Option<String>,
+    }
+    let config = serde_json::from_str::<Config>(config).map_err(|error| error.to_string())?;
+    match config.domain.filter(|domain| !domain.is_empty()) {
+        Some(domain) => DomainName::parse(&domain).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn v2(cluster: &Cluster, prefix: &str, log: &Logger) -> Result<EtcdV2, UnusableCluster> {
+    let root = RecordKey::from_path(prefix);
+    let options = EtcdV2Options { cluster: cluster.clone(), root, prefix: prefix.to_owned() };
+    EtcdV2::new(options, log.clone())
+}
+
+fn v3(cluster: &Cluster, prefix: &str, log: &Logger) -> Result<EtcdV3, UnusableCluster> {
+    let root = RecordKey::from_path(prefix);
+    EtcdV3::new(EtcdV3Options { cluster: cluster.clone(), root }, log.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_domain_of_skydns() {
+        let domain = |config| domain_in(config).map(|domain| domain.map(|it| it.to_string()));
+        let config = r#"{"dns_addr":"127.0.0.1:5354","domain":"Highhock.local.","ttl":3600}"#;
+        assert_eq!(domain(config), Ok(Some("highhock.local".to_owned())));
+        for none in ["{}", r#"{"domain":""}"#, r#"{"domain":null}"#] {
+            assert_eq!(domain(none), Ok(None), "{none}");
+        }
+        for odd in ["", "[]", r#"{"domain":5}"#, r#"{"domain":"a..b"}"#] {
+            assert!(domain(odd).is_err(), "{odd}");
+        }
+    }
+}

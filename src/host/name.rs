@@ -1,0 +1,68 @@
+//! What this host is called.
+
+use highhock_actors::model::stable_hash::fnv1a;
+
+/// The machine's own name, as the system tells it.
+///
+/// # Errors
+/// Why the system doesn't.
+pub fn machine_name() -> std::io::Result<String> {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned())
+}
+
+/// Makes a host's name fit for a key: its first label, lower case, at most 30
+/// bytes, what no DNS label can have replaced by `-`. A longer one is cut, and
+/// ends in `-` and 6 hexadecimal digits of its hash. A `_` at the beginning is
+/// replaced, too: etcd's v2 API hides a key that begins so from SkyDNS.
+///
+/// Records are found again by this name, so it must never change from version to
+/// version. The hash: 64-bit FNV-1a over the bytes of the lower-cased first label
+/// (before the replacement), its low 24 bits.
+pub fn instance_label(name: &str) -> String {
+    const LONGEST: usize = 30;
+    const CUT: usize = LONGEST - 7;
+    let label = name.trim().split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let fits = |at, c: char| c.is_ascii_alphanumeric() || (c == '_' && at > 0);
+    let fitting = |(at, c)| if fits(at, c) { c } else { '-' };
+    let fit: String = label.chars().enumerate().map(fitting).collect();
+    match fit.len() {
+        0 => "host".to_owned(),
+        1..=LONGEST => fit,
+        _ => format!("{}-{:06x}", &fit[..CUT], fnv1a(label.as_bytes()) & 0xff_ffff),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_a_name() {
+        assert!(!machine_name().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_short_name_stays_as_it_is() {
+        assert_eq!(instance_label("Web-1.example.org"), "web-1");
+        assert_eq!(instance_label("my_host\n"), "my_host");
+        assert_eq!(instance_label("_host"), "-host");
+        assert_eq!(instance_label("büro/2"), "b-ro-2");
+        assert_eq!(instance_label(""), "host");
+        assert_eq!(instance_label(".example.org"), "host");
+        assert_eq!(instance_label(&"a".repeat(30)), "a".repeat(30));
+    }
+
+    // These are written down in people's etcd: a failure here is never mended by
+    // changing the test.
+    #[test]
+    fn a_long_name_is_cut_in_the_same_way_for_ever() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+        let long = instance_label("ip-10-20-30-40-eu-central-1-compute.internal");
+        assert_eq!(long, instance_label("IP-10-20-30-40-eu-central-1-COMPUTE"));
+        assert_eq!(long, "ip-10-20-30-40-eu-centr-b6827b");
+        assert_eq!(long.len(), 30);
+        assert_ne!(long, instance_label("ip-10-20-30-40-eu-central-2-compute"));
+    }
+}

@@ -1,0 +1,339 @@
+//! Where log lines go: to standard error, for people or as JSON, by the names of
+//! the eight levels that operators know.
+
+mod recent;
+mod terminal;
+
+use std::io::{self, IsTerminal, Write};
+use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use slog::{Drain, FnValue, Level, Logger, Never, OwnedKVList, PushFnValue, Record, error, o};
+use slog_term::FullFormat;
+
+use crate::settings::{Log, LogFormat, LogLevel};
+use crate::text::rfc3339::rfc3339;
+pub use recent::{LastLine, LastLines};
+use terminal::Line;
+
+/// A logger to standard error, and what changes it while the program runs.
+pub fn logger(log: Log) -> (Logger, Dial) {
+    let colours = io::stderr().is_terminal();
+    logger_to(Box::new(io::stderr()), log, colours)
+}
+
+/// A logger to somewhere else. Lines are written one at a time, each in one go;
+/// one that can't be written is lost, and nothing else happens.
+pub fn logger_to(out: Box<dyn Write + Send>, log: Log, colours: bool) -> (Logger, Dial) {
+    let out = Arc::new(Out(Mutex::new(out)));
+    let terminal = FullFormat::new(Line { out: Arc::clone(&out), colours })
+        .use_custom_timestamp(|io| write!(io, "{}", now()))
+        .use_custom_header_print(terminal::print_header)
+        .use_original_order()
+        .build();
+    let dial = Dial::default();
+    dial.set(log);
+    (Logger::root(Lines { dial: dial.clone(), terminal, json: JsonLines(out) }, o!()), dial)
+}
+
+/// How much is logged and how a line looks: for all loggers that come of one.
+#[derive(Clone, Default)]
+pub struct Dial(Arc<Turned>);
+
+#[derive(Default)]
+struct Turned {
+    /// The least grave level that passes, as its place among all.
+    threshold: AtomicU8,
+    as_json: AtomicBool,
+}
+
+impl Dial {
+    /// Changes both, from the next line on.
+    pub fn set(&self, log: Log) {
+        self.0.threshold.store(log.level as u8, Relaxed);
+        self.0.as_json.store(log.format == LogFormat::Json, Relaxed);
+    }
+}
+
+/// Logs a panic as one line, in place of the standard hook's many. The panic
+/// goes on as it would have.
+pub fn install_panic_hook(log: Logger) {
+    std::panic::set_hook(Box::new(move |panic: &PanicHookInfo<'_>| {
+        let payload = panic.payload();
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("(no message)");
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!(log, "panicked"; "message" => message, "location" => location);
+    }));
+}
+
+/// The level that a record has for the operator. slog has six; the two above
+/// `Critical` are told apart by a tag: `crit!(log, # "alert", …)` (with
+/// the blank, which the edition wants).
+fn level_of(record: &Record<'_>) -> LogLevel {
+    match (record.level(), record.tag()) {
+        (Level::Critical, "emergency") => LogLevel::Emergency,
+        (Level::Critical, "alert") => LogLevel::Alert,
+        (Level::Critical, _) => LogLevel::Critical,
+        (Level::Error, _) => LogLevel::Error,
+        (Level::Warning, _) => LogLevel::Warning,
+        (Level::Info, _) => LogLevel::Notice,
+        (Level::Debug, _) => LogLevel::Info,
+        (Level::Trace, _) => LogLevel::Debug,
+    }
+}
+
+fn now() -> String {
+    rfc3339(SystemTime::now())
+}
+
+/// Lets pass what is grave enough, and forgets what can't be written.
+struct Lines<T> {
+    dial: Dial,
+    terminal: T,
+    json: JsonLines,
+}
+
+impl<T: Drain> Drain for Lines<T> {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
+        let Turned { threshold, as_json } = &*self.dial.0;
+        if (level_of(record) as u8) < threshold.load(Relaxed) {
+            return Ok(());
+        }
+        if as_json.load(Relaxed) {
+            let _ = self.json.log(record, values);
+        } else {
+            let _ = self.terminal.log(record, values);
+        }
+        Ok(())
+    }
+}
+
+/// Where lines go. The lock is held for the writing only, not while a line is
+/// made: making it runs foreign code, which may panic, which is logged in turn.
+struct Out(Mutex<Box<dyn Write + Send>>);
+
+impl Out {
+    fn write(&self, line: &[u8]) -> io::Result<()> {
+        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(line)?;
+        out.flush()
+    }
+}
+
+/// A JSON object a line: when, how grave, what, then the fields.
+struct JsonLines(Arc<Out>);
+
+impl Drain for JsonLines {
+    type Ok = ();
+    type Err = io::Error;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
+        let mut line = Vec::with_capacity(256);
+        // slog serialises a list's last entry first.
+        slog_json::Json::new(&mut line)
+            .add_key_value(o!(
+                "msg" => PushFnValue(|record: &Record<'_>, to| to.emit(record.msg())),
+                "level" => FnValue(|record: &Record<'_>| level_of(record).name()),
+                "ts" => FnValue(|_: &Record<'_>| now()),
+            ))
+            .build()
+            .log(record, values)?;
+        self.0.write(&line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use time::OffsetDateTime;
+    use time::format_description::well_known::Rfc3339;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Shared {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn with(level: LogLevel, format: LogFormat, colours: bool, act: impl FnOnce(Logger)) -> String {
+        let out = Shared::default();
+        act(logger_to(Box::new(out.clone()), Log { level, format }, colours).0);
+        out.text()
+    }
+
+    fn log_at_every_level(log: &Logger) {
+        debug!(log, "line");
+        info!(log, "line");
+        notice!(log, "line");
+        slog::warn!(log, "line");
+        slog::error!(log, "line");
+        slog::crit!(log, "line");
+        slog::crit!(log, # "alert", "line");
+        slog::crit!(log, # "emergency", "line");
+    }
+
+    #[test]
+    fn each_level_cuts_off_where_its_name_says() {
+        for (index, level) in LogLevel::ALL.into_iter().enumerate() {
+            for format in [LogFormat::Terminal, LogFormat::Json] {
+                let text = with(level, format, false, |log| log_at_every_level(&log));
+                let lines: Vec<_> = text.lines().collect();
+                let expected = &LogLevel::ALL[index..];
+                assert_eq!(lines.len(), expected.len(), "{text}");
+                for (line, level) in lines.iter().zip(expected) {
+                    assert!(line.contains(level.name()), "{line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_for_people_has_time_level_message_and_fields() {
+        let text = with(LogLevel::Debug, LogFormat::Terminal, false, |log| {
+            let log = log.new(o!("actor" => "inserter"));
+            notice!(log, "record put"; "key" => "skydns/local/a", "ttl" => 60);
+        });
+        let (time, rest) = text.split_once(' ').unwrap();
+        OffsetDateTime::parse(time, &Rfc3339).unwrap();
+        assert!(time.ends_with('Z'), "{time}");
+        assert_eq!(rest, "NOTICE    record put, actor: inserter, key: skydns/local/a, ttl: 60\n");
+    }
+
+    #[test]
+    fn a_json_line_has_time_level_message_and_fields() {
+        let text = with(LogLevel::Debug, LogFormat::Json, false, |log| {
+            notice!(log, "record \"put\""; "key" => "skydns/local/a", "ttl" => 60);
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        OffsetDateTime::parse(line["ts"].as_str().unwrap(), &Rfc3339).unwrap();
+        assert_eq!(line["level"], "NOTICE");
+        assert_eq!(line["msg"], "record \"put\"");
+        assert_eq!(line["key"], "skydns/local/a");
+        assert_eq!(line["ttl"], 60);
+        assert!(text.starts_with("{\"ts\":") && text.ends_with("}\n"), "{text}");
+    }
+
+    #[test]
+    fn level_and_format_can_be_changed_for_loggers_that_are_there() {
+        let out = Shared::default();
+        let log = Log { level: LogLevel::Notice, format: LogFormat::Terminal };
+        let (root, dial) = logger_to(Box::new(out.clone()), log, false);
+        let log = root.new(o!("actor" => "inserter"));
+        debug!(log, "first");
+        dial.set(Log { level: LogLevel::Debug, format: LogFormat::Json });
+        debug!(log, "second");
+        dial.set(Log { level: LogLevel::Error, format: LogFormat::Terminal });
+        slog::warn!(log, "third");
+        let text = out.text();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.starts_with('{') && text.contains("second"), "{text}");
+    }
+
+    #[test]
+    fn colours_come_only_where_they_are_wanted() {
+        let line = |colours| {
+            with(LogLevel::Debug, LogFormat::Terminal, colours, |log| {
+                slog::error!(log, "a"; "b" => "c");
+            })
+        };
+        assert!(!line(false).contains('\x1b'));
+        assert!(line(true).contains("\x1b[31mERROR"));
+    }
+
+    #[test]
+    fn a_containers_text_can_neither_forge_a_line_nor_command_the_terminal() {
+        let text = with(LogLevel::Debug, LogFormat::Terminal, false, |log| {
+            slog::warn!(log, "entry skipped"; "entry" => "a\n2026 NOTICE ü\x1b[2J\u{9b}2J");
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.contains(['\x1b', '\u{9b}']) && text.contains('ü'), "{text}");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_lost_and_nothing_else() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+        }
+        for format in [LogFormat::Terminal, LogFormat::Json] {
+            let log = Log { level: LogLevel::Debug, format };
+            log_at_every_level(&logger_to(Box::new(Full), log, false).0);
+        }
+    }
+
+    #[test]
+    fn a_field_that_panics_leaves_the_log_in_order() {
+        struct Panics;
+        impl std::fmt::Display for Panics {
+            fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                panic!("on purpose")
+            }
+        }
+        for format in [LogFormat::Terminal, LogFormat::Json] {
+            let text = with(LogLevel::Debug, format, false, |log| {
+                let panicking = log.clone();
+                let end = std::panic::catch_unwind(move || {
+                    slog::warn!(panicking, "first"; "field" => %Panics);
+                });
+                assert!(end.is_err());
+                slog::warn!(log, "second");
+            });
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(text.contains("second"));
+        }
+    }
+
+    /// Not a test: the child of the next one, since the hook is the whole process's.
+    #[test]
+    #[ignore = "panics on purpose"]
+    fn child_that_panics() {
+        let log = Log { level: LogLevel::Notice, format: LogFormat::Json };
+        install_panic_hook(logger(log).0);
+        let number = 7;
+        panic!("on purpose,\n{number} times");
+    }
+
+    #[test]
+    fn a_panic_is_one_line_at_error() {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "logging::tests::child_that_panics", "--ignored", "--nocapture"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(child.stderr).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| line.contains("on purpose")).collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+        assert_eq!((&line["level"], &line["msg"]), (&"ERROR".into(), &"panicked".into()));
+        assert_eq!(line["message"], "on purpose,\n7 times");
+        assert!(line["location"].as_str().unwrap().contains("logging.rs:"), "{text}");
+        assert!(!child.status.success());
+    }
+}

@@ -1,0 +1,126 @@
+//! Log lines for people.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use slog::{OwnedKVList, Record};
+use slog_term::{Decorator, RecordDecorator, ThreadSafeTimestampFn};
+
+use super::{Out, level_of};
+use crate::settings::LogLevel;
+use crate::text::escape::is_command;
+
+/// What stands before a line's fields.
+pub(super) fn print_header(
+    timestamp: &dyn ThreadSafeTimestampFn<Output = io::Result<()>>,
+    mut line: &mut dyn RecordDecorator,
+    record: &Record<'_>,
+    _: bool,
+) -> io::Result<bool> {
+    line.start_timestamp()?;
+    timestamp(&mut line)?;
+    line.start_whitespace()?;
+    write!(line, " ")?;
+    line.start_level()?;
+    write!(line, "{:<9}", level_of(record).name())?;
+    line.start_whitespace()?;
+    write!(line, " ")?;
+    line.start_msg()?;
+    write!(line, "{}", record.msg())?;
+    Ok(true)
+}
+
+/// Makes lines for people.
+pub(super) struct Line {
+    /// Where they go.
+    pub out: Arc<Out>,
+    /// Whether in colours.
+    pub colours: bool,
+}
+
+impl Decorator for Line {
+    fn with_record<F>(&self, record: &Record<'_>, _: &OwnedKVList, print: F) -> io::Result<()>
+    where
+        F: FnOnce(&mut dyn RecordDecorator) -> io::Result<()>,
+    {
+        let colours = self.colours.then(|| colour(level_of(record)));
+        let mut line = Coloured { text: Vec::with_capacity(256), colours, foreign: false };
+        print(&mut line)?;
+        self.out.write(&line.text)
+    }
+}
+
+/// The ANSI colour of a level.
+fn colour(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "34",
+        LogLevel::Info => "36",
+        LogLevel::Notice => "32",
+        LogLevel::Warning => "33",
+        LogLevel::Error => "31",
+        LogLevel::Critical | LogLevel::Alert | LogLevel::Emergency => "1;31",
+    }
+}
+
+/// One line in the making.
+struct Coloured {
+    text: Vec<u8>,
+    /// The level's colour, where there are colours at all.
+    colours: Option<&'static str>,
+    /// Whether what is written now may have come from a container.
+    foreign: bool,
+}
+
+impl Coloured {
+    fn start(&mut self, code: Option<&str>, foreign: bool) -> io::Result<()> {
+        self.foreign = foreign;
+        match (self.colours, code) {
+            (Some(_), Some(code)) => write!(self.text, "\x1b[{code}m"),
+            (Some(_), None) => write!(self.text, "\x1b[0m"),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+impl Write for Coloured {
+    /// What commands a terminal is escaped where the text may be foreign: a container
+    /// could otherwise forge a line of this log, or hide one.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.foreign {
+            return self.text.write(bytes);
+        }
+        for c in String::from_utf8_lossy(bytes).chars() {
+            match is_command(c) {
+                true => write!(self.text, "{}", c.escape_default())?,
+                false => write!(self.text, "{c}")?,
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl RecordDecorator for Coloured {
+    fn reset(&mut self) -> io::Result<()> {
+        self.start(None, false)
+    }
+
+    fn start_level(&mut self) -> io::Result<()> {
+        self.start(self.colours, false)
+    }
+
+    fn start_msg(&mut self) -> io::Result<()> {
+        self.start(Some("1"), true)
+    }
+
+    fn start_key(&mut self) -> io::Result<()> {
+        self.start(Some("2"), true)
+    }
+
+    fn start_value(&mut self) -> io::Result<()> {
+        self.start(None, true)
+    }
+}

@@ -1,0 +1,156 @@
+//! Writes families of metrics: each a name, what it means, and its values by their labels.
+
+use std::fmt::Result;
+use std::time::{Duration, SystemTime};
+
+use highhock_actors::runtime::metrics::TimingReading;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+/// What stands before a metric's name that is this program's own.
+const PREFIX: &str = "highhock_";
+
+/// A metric's labels: names and values.
+pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+/// Writes families of metrics, one after the other.
+pub(super) struct Families<'a>(DescriptorEncoder<'a>);
+
+/// A family to be written.
+pub(super) struct Family<'a> {
+    name: String,
+    unit: Option<Unit>,
+    help: &'a str,
+}
+
+/// A family of this program's own, of this name. Its help is one line.
+pub(super) fn family<'a>(name: &str, help: &'a str) -> Family<'a> {
+    foreign_family(&format!("{PREFIX}{name}"), help)
+}
+
+/// A family of this whole name.
+pub(super) fn foreign_family<'a>(name: &str, help: &'a str) -> Family<'a> {
+    Family { name: name.to_owned(), unit: None, help }
+}
+
+impl Family<'_> {
+    /// Measured in seconds: the name ends so.
+    pub fn seconds(self) -> Self {
+        Self { unit: Some(Unit::Seconds), ..self }
+    }
+
+    /// Measured in bytes: the name ends so.
+    pub fn bytes(self) -> Self {
+        Self { unit: Some(Unit::Bytes), ..self }
+    }
+}
+
+impl<'a> Families<'a> {
+    pub fn new(encoder: DescriptorEncoder<'a>) -> Self {
+        Self(encoder)
+    }
+
+    /// A gauge of one value; left out where that is not known.
+    pub fn gauge(&mut self, family: Family, value: impl Into<Option<f64>>) -> Result {
+        match value.into() {
+            Some(value) => self.gauges(family, [(Vec::new(), value)]),
+            None => Ok(()),
+        }
+    }
+
+    /// A gauge of a moment, in seconds since 1970; left out where there was none yet.
+    pub fn moment(&mut self, family: Family, moment: Option<SystemTime>) -> Result {
+        let since_1970 = moment.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+        self.gauge(family.seconds(), since_1970.map(|since| since.as_secs_f64()))
+    }
+
+    /// A gauge with a value for each of these labels.
+    pub fn gauges<'l>(
+        &mut self,
+        family: Family,
+        values: impl IntoIterator<Item = (Labels<'l>, f64)>,
+    ) -> Result {
+        let Family { name, unit, help } = family;
+        let mut metric = self.0.encode_descriptor(&name, help, unit.as_ref(), MetricType::Gauge)?;
+        for (labels, value) in values {
+            labelled(&mut metric, &labels, |metric| metric.encode_gauge(&value))?;
+        }
+        Ok(())
+    }
+
+    /// A counter of one value. Its name ends in `_total`, which is added.
+    pub fn counter(&mut self, family: Family, value: impl EncodeCounterValue) -> Result {
+        self.counters(family, [(Vec::new(), value)])
+    }
+
+    /// A counter with a value for each of these labels.
+    pub fn counters<'l, V: EncodeCounterValue>(
+        &mut self,
+        family: Family,
+        values: impl IntoIterator<Item = (Labels<'l>, V)>,
+    ) -> Result {
+        let Family { name, unit, help } = family;
+        let mut metric =
+            self.0.encode_descriptor(&name, help, unit.as_ref(), MetricType::Counter)?;
+        for (labels, value) in values {
+            labelled(&mut metric, &labels, |metric| {
+                metric.encode_counter::<NoLabelSet, V, f64>(&value, None)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A histogram in seconds with a distribution for each of these labels, and a bucket up
+    /// to each of these bounds.
+    pub fn histograms<'l>(
+        &mut self,
+        family: Family,
+        bounds: &[Duration],
+        values: impl IntoIterator<Item = (Labels<'l>, TimingReading)>,
+    ) -> Result {
+        let Family { name, unit, help } = family.seconds();
+        let mut metric =
+            self.0.encode_descriptor(&name, help, unit.as_ref(), MetricType::Histogram)?;
+        for (labels, timing) in values {
+            let buckets = buckets(bounds, &timing);
+            let (sum, count) = (timing.sum.as_secs_f64(), timing.count);
+            labelled(&mut metric, &labels, |metric| {
+                metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Facts that don't change, as labels of a metric that is always 1.
+    pub fn info(&mut self, family: Family, facts: Labels) -> Result {
+        let Family { name, unit, help } = family;
+        let mut metric = self.0.encode_descriptor(&name, help, unit.as_ref(), MetricType::Info)?;
+        metric.encode_info(&facts)
+    }
+}
+
+/// Encodes one value with its labels; without any, there are no empty braces either.
+fn labelled(
+    metric: &mut MetricEncoder,
+    labels: &Labels,
+    encode: impl FnOnce(&mut MetricEncoder) -> Result,
+) -> Result {
+    if labels.is_empty() { encode(metric) } else { encode(&mut metric.encode_family(labels)?) }
+}
+
+/// How many fall between each bound and the one before it.
+fn buckets(bounds: &[Duration], timing: &TimingReading) -> Vec<(f64, u64)> {
+    let mut below = 0;
+    let mut bucket = |bound: f64, at_most: u64| {
+        let within = at_most - below;
+        below = at_most;
+        (bound, within)
+    };
+    let mut buckets: Vec<_> =
+        bounds.iter().map(|at| bucket(at.as_secs_f64(), timing.at_most(*at))).collect();
+    buckets.push(bucket(f64::INFINITY, timing.count));
+    buckets
+}

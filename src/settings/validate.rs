@@ -1,0 +1,348 @@
+//! The settings: validated, complete but for what only the engine, etcd or the
+//! machine's interfaces can tell.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use config::ConfigError;
+use highhock_actors::model::record::Host;
+use highhock_actors::model::service::DomainName;
+use highhock_actors::publish::endpoint::AddressOf;
+use highhock_actors::publish::{Layout, Method};
+use url::Url;
+
+use super::Sources;
+use super::admin::Admin;
+use super::dns::Dns;
+use super::error::{Fault, Origin, Problem, Warning};
+use super::level::LogLevel;
+use super::merged::Inputs;
+use super::values::{
+    self, Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection, StoreKind,
+};
+use super::{address, admin, dns, docker_url, tls_and_credentials};
+use crate::credentials::secret::Credentials;
+use crate::tls::TlsFiles;
+
+/// What the operator wants, in whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where records are kept.
+    pub store: StoreKind,
+    /// How etcd is used, where they are kept in it.
+    pub etcd: Etcd,
+    /// What records look like and where they lie.
+    pub skydns: Skydns,
+    /// The engine.
+    pub docker: Docker,
+    /// What is published of its containers.
+    pub discovery: Discovery,
+    /// How DNS is answered, where records are kept in this process.
+    pub dns: Dns,
+    /// Where state is shown, and to whom.
+    pub admin: Admin,
+    /// What is told of all that.
+    pub log: Log,
+}
+
+/// The keys `etcd.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Etcd {
+    /// The members' client URLs: one at least, `http` or `https` for all, without
+    /// user, path or query.
+    pub urls: Vec<Url>,
+    /// The API to speak.
+    pub api: EtcdApi,
+    /// Whom to trust and who to be where TLS is spoken.
+    pub tls: TlsFiles,
+    /// Who to be, where etcd asks.
+    pub credentials: Option<Credentials>,
+    /// How long a key outlives its last refresh: whole seconds, 5 to 86400.
+    pub ttl: Duration,
+    /// What becomes of the records on a clean stop.
+    pub on_exit: OnExit,
+}
+
+/// The keys `skydns.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skydns {
+    /// The domain that services are put under.
+    pub domain: DomainName,
+    /// Whether the operator named the domain. Where not, a `domain` in SkyDNS's
+    /// own configuration in etcd goes before the default.
+    pub domain_is_set: bool,
+    /// The `ttl` in a record, in seconds, 1 to 86400; `skydns.exactTtl` is applied.
+    pub ttl: NonZeroU32,
+    /// First part of every key; one label.
+    pub prefix: String,
+    /// How keys are laid out.
+    pub layout: Layout,
+    /// What the operator calls this host, to the letter; [`crate::host::name::instance_label`]
+    /// makes it fit for a key. `None`: as the engine calls it, else the machine.
+    pub hostname: Option<String>,
+}
+
+/// The keys `docker.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Docker {
+    /// How the engine is reached.
+    pub url: DockerUrl,
+    /// Whom to trust and who to be where TLS is spoken.
+    pub tls: TlsFiles,
+    /// The API version to speak.
+    pub version: DockerVersion,
+    /// The time between two listings: whole seconds, 1 to 3600.
+    pub poll: Duration,
+    /// The time between two looks of a watcher at its container: whole seconds, 1 to 3600.
+    pub poll_container: Duration,
+    /// Whether the engine's events are followed too.
+    pub events: bool,
+}
+
+/// The keys `discovery.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// What to publish; `None`: to be found out, see [`crate::host`].
+    pub host: Option<Host>,
+    /// The interface whose address is published where nothing else is known.
+    pub interface: String,
+    /// Whose address is published; the container's in [`Layout::Instance`] only.
+    pub address: AddressOf,
+    /// An IPv6 address to publish beside the first; in [`Layout::Instance`] only.
+    pub host6: Option<Host6>,
+    /// The clouds whose metadata service is asked where the interface has none either,
+    /// in this order; empty: nobody is asked.
+    pub metadata: Vec<Cloud>,
+    /// Which extractors run, in which order; one at least, none twice.
+    pub methods: Vec<Method>,
+    /// Whether Compose services are put under their project.
+    pub compose_project: bool,
+    /// Whether a container with a health check must be healthy to be published.
+    pub health: bool,
+    /// How long a container that got its stop signal is left out at the most; `None`: the
+    /// signal is no reason to.
+    pub drain: Option<Duration>,
+}
+
+/// The keys `logLevel` and `logFormat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How grave a line must be to be written.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Etcd {
+    /// The members' URLs as an operator wrote them.
+    pub fn members(&self) -> String {
+        self.urls.iter().map(Url::as_str).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Settings {
+    /// Makes settings of inputs: what is left to check is what concerns several
+    /// keys, and `docker.url`'s default, which others set. `others` are the faults
+    /// that were found before.
+    pub(super) fn validate(
+        inputs: &Inputs,
+        sources: &Sources,
+        others: &[Fault],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, Vec<Fault>> {
+        let store = store(inputs)?;
+        let credentials = match tls_and_credentials::credentials(inputs, others) {
+            // Nobody is told them.
+            Err(_) if store == StoreKind::Standalone => Ok(None),
+            credentials => credentials,
+        };
+        let members = members(inputs, store, others);
+        let engine = docker_url::engine(inputs, sources, others);
+        let addresses = address::addresses(inputs, others);
+        let dns = dns::dns(inputs, store, others, warnings);
+        let admin = admin::admin(inputs, others);
+        let (credentials, (urls, tls), engine, (address, host6), dns, admin) =
+            match (credentials, members, engine, addresses, dns, admin) {
+                (Ok(credentials), Ok(members), Ok(engine), Ok(addresses), Ok(dns), Ok(admin)) => {
+                    (credentials, members, engine, addresses, dns, admin)
+                }
+                (credentials, members, engine, addresses, dns, admin) => {
+                    let faults = [
+                        credentials.err(),
+                        members.err(),
+                        engine.err(),
+                        addresses.err(),
+                        dns.err(),
+                        admin.err(),
+                    ];
+                    return Err(faults.into_iter().flatten().flatten().collect());
+                }
+            };
+        Ok(Self {
+            store,
+            etcd: Etcd {
+                urls,
+                api: parsed(inputs, "etcd.api", |text| match text {
+                    "auto" => Ok(EtcdApi::Auto),
+                    "v2" => Ok(EtcdApi::V2),
+                    "v3" => Ok(EtcdApi::V3),
+                    _ => Err(Rejection::Unfit(None)),
+                })?,
+                tls,
+                credentials,
+                ttl: read("etcd.ttl", |path| inputs.duration(path))?,
+                on_exit: parsed(inputs, "etcd.onExit", |text| match text {
+                    "keep" => Ok(OnExit::Keep),
+                    "remove" => Ok(OnExit::Remove),
+                    _ => Err(Rejection::Unfit(None)),
+                })?,
+            },
+            skydns: skydns(inputs, warnings)?,
+            docker: Docker {
+                url: engine.0,
+                tls: engine.1,
+                version: parsed(inputs, "docker.version", values::docker_version)?,
+                poll: read("docker.poll", |path| inputs.duration(path))?,
+                poll_container: read("docker.pollContainer", |path| inputs.duration(path))?,
+                events: read("docker.events", |path| inputs.truth(path))?,
+            },
+            discovery: Discovery {
+                host: parsed_if_set(inputs, "discovery.host", values::host)?,
+                interface: parsed(inputs, "discovery.interface", values::interface)?,
+                address,
+                host6,
+                metadata: parsed_if_set(inputs, "discovery.metadata", values::clouds)?
+                    .unwrap_or_default(),
+                methods: methods(inputs)?,
+                compose_project: read("discovery.composeProject", |path| inputs.truth(path))?,
+                health: read("discovery.health", |path| inputs.truth(path))?,
+                drain: drain(inputs)?,
+            },
+            dns,
+            admin,
+            log: Log {
+                level: parsed(inputs, "logLevel", str::parse)?,
+                format: parsed(inputs, "logFormat", |text| match text {
+                    "terminal" => Ok(LogFormat::Terminal),
+                    "json" => Ok(LogFormat::Json),
+                    _ => Err(Rejection::Unfit(None)),
+                })?,
+            },
+        })
+    }
+}
+
+fn store(inputs: &Inputs) -> Result<StoreKind, Vec<Fault>> {
+    parsed(inputs, "store", |text| match text {
+        "etcd" => Ok(StoreKind::Etcd),
+        "standalone" => Ok(StoreKind::Standalone),
+        _ => Err(Rejection::Unfit(None)),
+    })
+}
+
+/// `etcd.url`, and the files that TLS takes.
+fn members(
+    inputs: &Inputs,
+    store: StoreKind,
+    others: &[Fault],
+) -> Result<(Vec<Url>, TlsFiles), Vec<Fault>> {
+    let urls = parsed(inputs, "etcd.url", values::etcd_urls)?;
+    let files = tls_and_credentials::tls_files(inputs, "etcd", others);
+    let of_use = match urls.iter().all(|url| url.scheme() == "http") {
+        true => tls_and_credentials::refuse_files(
+            inputs,
+            "etcd",
+            "etcd.url begins with http://, not https://",
+        ),
+        false => Ok(()),
+    };
+    match (files, of_use) {
+        // Nobody reads them.
+        (files, _) if store == StoreKind::Standalone => Ok((urls, files.unwrap_or_default())),
+        (Ok(files), Ok(())) => Ok((urls, files)),
+        (files, of_use) => Err(tls_and_credentials::all_faults(files.err(), of_use.err())),
+    }
+}
+
+fn skydns(inputs: &Inputs, warnings: &mut Vec<Warning>) -> Result<Skydns, Vec<Fault>> {
+    const DEFAULT_DOMAIN: &str = "skydns.local";
+    let domain = parsed_if_set(inputs, "skydns.domain", values::domain)?;
+    let etcd_ttl = read("etcd.ttl", |path| inputs.seconds(path))?;
+    let exact = read("skydns.exactTtl", |path| inputs.truth(path))?;
+    let ttl = match inputs.is_set("skydns.ttl") {
+        true => read("skydns.ttl", |path| inputs.seconds(path))?,
+        false => etcd_ttl,
+    };
+    let ignored = ttl < etcd_ttl && !exact;
+    if ignored {
+        let (skydns, etcd) = (ttl.get(), etcd_ttl.get());
+        warnings.push(Warning::SkydnsTtlIgnored { skydns, etcd });
+    }
+    Ok(Skydns {
+        domain_is_set: domain.is_some(),
+        domain: match domain {
+            Some(domain) => domain,
+            None => values::domain(DEFAULT_DOMAIN)
+                .map_err(|rejection| slip("skydns.domain", &format!("{rejection:?}")))?,
+        },
+        ttl: if ignored { etcd_ttl } else { ttl },
+        prefix: parsed(inputs, "skydns.prefix", values::label)?,
+        layout: layout(inputs)?,
+        hostname: read("skydns.hostname", |path| inputs.text_if_set(path))?,
+    })
+}
+
+/// `skydns.layout`.
+pub(super) fn layout(inputs: &Inputs) -> Result<Layout, Vec<Fault>> {
+    parsed(inputs, "skydns.layout", |text| match text {
+        "flat" => Ok(Layout::Flat),
+        "instance" => Ok(Layout::Instance),
+        _ => Err(Rejection::Unfit(None)),
+    })
+}
+
+fn drain(inputs: &Inputs) -> Result<Option<Duration>, Vec<Fault>> {
+    let longest = read("discovery.drainMax", |path| inputs.duration(path))?;
+    let wanted = read("discovery.drain", |path| inputs.truth(path))?;
+    Ok(wanted.then_some(longest))
+}
+
+fn methods(inputs: &Inputs) -> Result<Vec<Method>, Vec<Fault>> {
+    const KEY: &str = "discovery.methods";
+    let names = read(KEY, |path| inputs.texts(path))?;
+    let method = |name: &String| {
+        values::method(name).map_err(|rejection| slip(KEY, &format!("{rejection:?}")))
+    };
+    names.iter().map(method).collect()
+}
+
+pub(super) fn read<T>(
+    path: &str,
+    get: impl FnOnce(&str) -> Result<T, ConfigError>,
+) -> Result<T, Vec<Fault>> {
+    get(path).map_err(|error| slip(path, &error))
+}
+
+pub(super) fn parsed<T>(
+    inputs: &Inputs,
+    path: &str,
+    parse: impl FnOnce(&str) -> Result<T, Rejection>,
+) -> Result<T, Vec<Fault>> {
+    let text = read(path, |path| inputs.text(path))?;
+    parse(&text).map_err(|rejection| slip(path, &format!("{rejection:?}")))
+}
+
+pub(super) fn parsed_if_set<T>(
+    inputs: &Inputs,
+    path: &str,
+    parse: impl FnOnce(&str) -> Result<T, Rejection>,
+) -> Result<Option<T>, Vec<Fault>> {
+    inputs.is_set(path).then(|| parsed(inputs, path, parse)).transpose()
+}
+
+/// The fault of a value that its own key let pass: a slip of this program. It is
+/// reported like any other, since a panic would help the operator less.
+pub(super) fn slip(path: &str, error: &dyn std::fmt::Display) -> Vec<Fault> {
+    let problem = Problem::File(format!("can't be made sense of: {error}"));
+    vec![Fault { origin: Origin::Default, key: path.to_owned(), problem }]
+}

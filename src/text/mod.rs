@@ -1,0 +1,6 @@
+//! Small text formats: timestamps, escaping, lines.
+
+pub mod escape;
+pub(crate) mod line_splitter;
+pub(crate) mod quote;
+pub(crate) mod rfc3339;

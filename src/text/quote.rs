@@ -1,0 +1,22 @@
+//! Other servers' words, made fit for one line of a log.
+
+/// How much of an answer that isn't etcd's is quoted in an error, in characters.
+const QUOTED: usize = 80;
+
+/// The body's beginning in quotes, or that there is none.
+pub(crate) fn quote(body: &[u8]) -> String {
+    match one_line(&String::from_utf8_lossy(body)) {
+        text if text.is_empty() => "nothing".to_owned(),
+        text => format!("`{text}`"),
+    }
+}
+
+/// The text's beginning, without line breaks and other control characters.
+pub(crate) fn one_line(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}

@@ -1,0 +1,219 @@
+//! What DNS answers from: all records, by key and by address.
+
+pub(crate) mod lease_expiry;
+pub(crate) mod record;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use highhock_actors::RecordKey;
+
+pub use lease_expiry::Ends;
+use record::Published;
+
+/// What DNS answers from. A clone is another handle of the same records.
+#[derive(Clone, Debug, Default)]
+pub struct Zone(Arc<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    records: RwLock<Records>,
+    is_complete: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    /// In the order that etcd lists its keys in, byte by byte: which of several
+    /// records is the first decides a group and a TTL.
+    by_key: BTreeMap<Arc<str>, Arc<Published>>,
+    /// The keys under which an address is published.
+    by_address: HashMap<IpAddr, BTreeSet<Arc<str>>>,
+}
+
+impl Zone {
+    /// One without records, of which nobody knows yet which there are to be.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether all records there are have been put at some time. Until then, that one is
+    /// not here says nothing: DNS answers what is here, and SERVFAIL of what is not.
+    pub fn is_complete(&self) -> bool {
+        self.0.is_complete.load(Ordering::Acquire)
+    }
+
+    /// Says that all records there are have been put; it stays so.
+    pub fn complete(&self) {
+        self.0.is_complete.store(true, Ordering::Release);
+    }
+
+    /// Puts, or replaces, what is at a key; with a lease, it is answered until that
+    /// ends.
+    ///
+    /// # Errors
+    /// Why the value is no record that DNS could answer, in words. Nothing is at the
+    /// key any more, then.
+    pub fn put(&self, key: &RecordKey, value: &str, ends: Option<Ends>) -> Result<(), String> {
+        match Published::read(key.as_str(), value, ends) {
+            Ok(published) => {
+                self.publish(published);
+                Ok(())
+            }
+            Err(reason) => {
+                self.remove(key);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Puts a record that was read, or replaces what is at its key.
+    pub(crate) fn publish(&self, published: Published) {
+        self.write().put(published);
+    }
+
+    /// Takes away what is at a key, if anything is.
+    pub fn remove(&self, key: &RecordKey) {
+        self.write().remove(key.as_str());
+    }
+
+    /// The living records below a key, at any depth, in the order of their keys.
+    pub(crate) fn below(&self, key: &str) -> Vec<Arc<Published>> {
+        self.read().below(key).cloned().collect()
+    }
+
+    /// Whether a living record is at a key, or below it.
+    pub(crate) fn has_at_or_below(&self, key: &str) -> bool {
+        let records = self.read();
+        records.at(key).is_some() || records.below(key).next().is_some()
+    }
+
+    /// The living record at a key.
+    pub(crate) fn at(&self, key: &str) -> Option<Arc<Published>> {
+        self.read().at(key).cloned()
+    }
+
+    /// The living records whose host is this address, in the order of their keys, no
+    /// more than `most`.
+    pub(crate) fn of_address(&self, address: IpAddr, most: usize) -> Vec<Arc<Published>> {
+        let records = self.read();
+        let Some(keys) = records.by_address.get(&address) else { return Vec::new() };
+        let found = keys.iter().filter_map(|key| records.by_key.get(key));
+        found.filter(|published| published.lives()).take(most).cloned().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Records> {
+        self.0.records.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Records> {
+        self.0.records.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Records {
+    fn at(&self, key: &str) -> Option<&Arc<Published>> {
+        self.by_key.get(key).filter(|published| published.lives())
+    }
+
+    fn below(&self, key: &str) -> impl Iterator<Item = &Arc<Published>> {
+        // '0' is the byte that follows '/': all that begins with `key/` lies between.
+        let (first, behind) = (format!("{key}/"), format!("{key}0"));
+        let bounds = (Bound::Excluded(first.as_str()), Bound::Excluded(behind.as_str()));
+        let found = self.by_key.range::<str, _>(bounds).map(|(_, published)| published);
+        found.filter(|published| published.lives())
+    }
+
+    fn put(&mut self, published: Published) {
+        self.remove(&published.key);
+        let key = published.key.clone();
+        if let Some(address) = published.address {
+            self.by_address.entry(address).or_default().insert(key.clone());
+        }
+        self.by_key.insert(key, Arc::new(published));
+    }
+
+    fn remove(&mut self, key: &str) {
+        let Some(removed) = self.by_key.remove(key) else { return };
+        let Some(address) = removed.address else { return };
+        let Some(keys) = self.by_address.get_mut(&address) else { return };
+        keys.remove(key);
+        if keys.is_empty() {
+            self.by_address.remove(&address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn key(path: &str) -> RecordKey {
+        RecordKey::from_path(path)
+    }
+
+    fn zone(records: &[(&str, &str)]) -> Zone {
+        let zone = Zone::new();
+        for (path, host) in records {
+            zone.put(&key(path), &format!(r#"{{"host":"{host}"}}"#), None).expect("a record");
+        }
+        zone
+    }
+
+    fn keys(found: Vec<Arc<Published>>) -> Vec<String> {
+        found.iter().map(|published| published.key.to_string()).collect()
+    }
+
+    #[test]
+    fn below_a_key_is_what_begins_with_it_and_a_slash_in_the_order_of_bytes() {
+        let zone = zone(&[
+            ("p/a", "10.0.0.1"),
+            ("p/a/c", "10.0.0.1"),
+            ("p/a/b/d", "10.0.0.1"),
+            ("p/a-b/c", "10.0.0.1"),
+            ("p/a0", "10.0.0.1"),
+            ("p/ab", "10.0.0.1"),
+        ]);
+        assert_eq!(keys(zone.below("p/a")), ["p/a/b/d", "p/a/c"]);
+        assert_eq!(keys(zone.below("p")), ["p/a", "p/a-b/c", "p/a/b/d", "p/a/c", "p/a0", "p/ab"],);
+    }
+
+    #[test]
+    fn a_record_that_moved_to_another_address_has_left_the_first() {
+        let zone = zone(&[("p/a", "10.0.0.1"), ("p/b", "10.0.0.1"), ("p/a", "10.0.0.2")]);
+        assert_eq!(keys(zone.of_address(IpAddr::from([10, 0, 0, 1]), 9)), ["p/b"]);
+        assert_eq!(keys(zone.of_address(IpAddr::from([10, 0, 0, 2]), 9)), ["p/a"]);
+        zone.remove(&key("p/a"));
+        assert!(zone.of_address(IpAddr::from([10, 0, 0, 2]), 9).is_empty());
+        assert!(!zone.read().by_address.contains_key(&IpAddr::from([10, 0, 0, 2])));
+    }
+
+    #[test]
+    fn a_value_that_is_no_record_leaves_nothing_at_its_key() {
+        let zone = zone(&[("p/a", "10.0.0.1")]);
+        assert!(zone.put(&key("p/a"), "{", None).is_err());
+        assert!(zone.at("p/a").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_on_a_lease_that_has_ended_is_not_there() {
+        let zone = Zone::new();
+        let ends = Ends::at(Instant::now() + Duration::from_secs(5));
+        zone.put(&key("p/a"), r#"{"host":"10.0.0.1"}"#, Some(ends.clone())).expect("a record");
+        assert!(zone.at("p/a").is_some());
+
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(zone.at("p/a").is_none());
+        assert!(zone.below("p").is_empty());
+        assert!(zone.of_address(IpAddr::from([10, 0, 0, 1]), 9).is_empty());
+
+        ends.move_to(Instant::now() + Duration::from_secs(5));
+        assert!(zone.at("p/a").is_some());
+    }
+}
