@@ -11,8 +11,8 @@ use highhock_actors::{
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::zone::Zone;
 use super::table::Table;
+use crate::zone::Zone;
 
 /// A [`RecordStore`] in memory, that does to the letter what etcd's v3 API does, but takes no
 /// value that DNS could not answer. A clone is

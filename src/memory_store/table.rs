@@ -10,8 +10,8 @@ use highhock_actors::{
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use crate::zone::{Ends, Zone};
 use crate::zone::record::Published;
+use crate::zone::{Ends, Zone};
 
 /// The records and leases that the clients of one store share. What has come to its end is
 /// there until [`Table::end_what_is_over`].

@@ -8,9 +8,9 @@
     reason = "a test that can't be set up may panic"
 )]
 
+mod coverage;
+mod determinism;
 mod shrink;
-mod tally;
-mod twice;
 mod workers;
 mod world;
 
@@ -23,7 +23,7 @@ const SEEDS: u64 = 1_000;
 const LONG: u64 = 20_000;
 
 fn main() -> ExitCode {
-    world::falls::quieten();
+    world::panics::quieten();
     let said = |name: &str| std::env::var(name).ok();
     let number = |name: &str| said(name).map(|it| it.parse().expect("a number"));
     if let Some(share) = said(workers::SHARE) {
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         None if said("HIGHHOCK_TEST_LONG").is_some() => (0, LONG),
         None => (0, SEEDS),
     };
-    if let Err(difference) = twice::check(from) {
+    if let Err(difference) = determinism::check(from) {
         println!("{difference}");
         return ExitCode::FAILURE;
     }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use crate::tally::Tally;
+use crate::coverage::Tally;
 use crate::world::{self, Lines, Plan};
 
 /// Tells a process that it is a worker, and which seeds are its own: `from step to`.

@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 
 use highhock::docker::Endpoint;
 
-use super::relay::Place;
-use super::{front, run_id, unique};
+use super::cuttable_proxy::Place;
+use super::{proxy, run_id, unique};
 
 /// The image that is built where `HIGHHOCK_TEST_IMAGE` names no other: a static
 /// busybox.
@@ -181,7 +181,7 @@ impl Container {
     pub fn check_health(&self) {
         if is_podman() {
             let target = format!("/v4.0.0/libpod/containers/{}/healthcheck", self.id);
-            let (status, said) = front::ask(&place(), "GET", &target, "").unwrap();
+            let (status, said) = proxy::ask(&place(), "GET", &target, "").unwrap();
             // 409: the container doesn't run.
             assert!(status == 200, "{target}: {status} {said}");
         }

@@ -14,8 +14,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::form_urlencoded::Serializer;
 
+use super::cuttable_proxy::Place;
 use super::etcd_v3::V3;
-use super::relay::Place;
 use super::tools::tool;
 use super::{eventually, free_port, run_id};
 

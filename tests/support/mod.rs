@@ -4,22 +4,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 pub mod admin;
-pub mod canned;
 pub mod certs;
 pub mod cluster;
 pub mod compose;
+pub mod cuttable_proxy;
 pub mod daemon;
 pub mod dns;
+pub mod dns_wire;
 pub mod docker;
 pub mod etcd;
 pub mod etcd_v3;
-pub mod front;
-pub mod own_engine;
-pub mod relay;
-pub mod supervisor;
-pub mod tls_front;
+pub mod private_engine;
+pub mod proxy;
+pub mod scripted_server;
+pub mod systemd;
+pub mod tls_proxy;
 pub mod tools;
-pub mod wire;
 
 use std::future::Future;
 use std::net::TcpListener;

@@ -258,9 +258,9 @@ mod tests {
     use super::*;
     use crate::credentials::secret::{Credentials, Password};
     use crate::etcd::cluster::Cluster;
-    use crate::support::canned::{self, Canned, Reply};
     use crate::support::certs::{Authority, Like};
     use crate::support::etcd::Etcd;
+    use crate::support::scripted_server::{self, Canned, Reply};
     use crate::support::{TempDir, eventually_async};
     use crate::tls::TlsFiles;
 
@@ -294,7 +294,9 @@ mod tests {
         }
     }
 
-    fn canned(script: impl Fn(&canned::Request) -> Reply + Send + Sync + 'static) -> Canned {
+    fn canned(
+        script: impl Fn(&scripted_server::Request) -> Reply + Send + Sync + 'static,
+    ) -> Canned {
         Canned::tcp(script)
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::container::{Made, Net, id};
-use super::falls;
+use super::panics;
 use super::trace::{count, say};
 
 /// An event that is delayed comes no later than this.
@@ -437,7 +437,7 @@ impl ContainerSource for Engine {
             state.lists += 1;
             if state.strikes(Strike::List) {
                 drop(state);
-                falls::fall("list");
+                panics::fall("list");
             }
         }
         count("listings");
@@ -454,7 +454,7 @@ impl ContainerSource for Engine {
             let mut state = self.0.borrow_mut();
             if state.strikes(Strike::Inspect) {
                 drop(state);
-                falls::fall("inspect");
+                panics::fall("inspect");
             }
             state.inspections += 1;
             state.inspecting += 1;

@@ -13,7 +13,7 @@ use highhock_actors::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::judge::Judge;
+use super::invariants::Judge;
 use super::trace::{count, say};
 
 /// Whose a node is, by who wrote it.

@@ -3,14 +3,14 @@
 pub mod container;
 pub mod docker;
 pub mod etcd;
-pub mod falls;
-pub mod judge;
+pub mod invariants;
+pub mod panics;
 pub mod plan;
 pub mod run;
 pub mod store;
 pub mod trace;
 
-pub use judge::Verdict;
+pub use invariants::Verdict;
 pub use plan::Plan;
 pub use run::run;
 pub use trace::Lines;

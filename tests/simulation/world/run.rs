@@ -19,11 +19,11 @@ use tokio::time::{Instant, sleep_until};
 use super::container::{Made, Net, key_of};
 use super::docker::{Engine, Strike};
 use super::etcd::{self, Bad, Owner};
-use super::judge::{Judge, Verdict};
+use super::invariants::{Judge, Verdict};
 use super::plan::{Conditions, Fall, NAMES, Plan, Recipe, Step, Tie};
 use super::store::{LATEST_WRITE, Store};
 use super::trace::{self, Lines, count, say};
-use super::{HOST, OTHER_HOST, falls};
+use super::{HOST, OTHER_HOST, panics};
 
 /// How often the judge looks, at the least.
 const LOOK: Duration = Duration::from_millis(50);
@@ -52,7 +52,7 @@ pub fn run(plan: &Plan, lines: Lines) -> Outcome {
         || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     actix_rt::System::with_tokio_rt(|| runtime().unwrap()).block_on(async {
         trace::begin(lines);
-        falls::disarm();
+        panics::disarm();
         let mut world = World::new(plan.conditions);
         world.live(plan).await;
         trace::count_many("seconds simulated", world.begun.elapsed().as_secs());
@@ -250,10 +250,10 @@ impl World {
     }
 
     fn see_to_falls(&mut self) {
-        if falls::take_unasked() {
+        if panics::take_unasked() {
             self.judge.borrow_mut().break_promise("no actor falls by itself", "it panicked");
         }
-        let fallen = falls::take_fallen();
+        let fallen = panics::take_fallen();
         if fallen > 0 {
             self.watcher_falls += fallen;
             // A watcher comes back after 4 s, 16 s, a minute; all others within two seconds.
@@ -334,7 +334,7 @@ impl World {
             self.settings(),
             self.engine.for_a_process(),
             store,
-            &falls::logger(process),
+            &panics::logger(process),
         );
         Running { core, process, ttl: self.ttl }
     }
@@ -674,9 +674,9 @@ impl World {
                 Fall::AtWrite => self.etcd.borrow_mut().ails.strike = true,
                 Fall::OfRegistry => {
                     self.engine.0.borrow_mut().ails.strike = Some(Strike::Inspect);
-                    falls::arm_at("a container's watcher panicked");
+                    panics::arm_at("a container's watcher panicked");
                 }
-                Fall::AtLog(actor, lines) => falls::arm(actor, lines),
+                Fall::AtLog(actor, lines) => panics::arm(actor, lines),
             },
             Step::Flood(times) => {
                 let Some(running) = &self.core else { return };
@@ -730,7 +730,7 @@ impl World {
     /// Ends all faults.
     fn calm_down(&mut self) {
         say!("> the faults are over");
-        falls::disarm();
+        panics::disarm();
         {
             let mut state = self.engine.0.borrow_mut();
             state.ails = super::docker::Ails::default();

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::etcd::{Bad, LeaseState, Life, State, found};
-use super::falls;
+use super::panics;
 use super::trace::{count, say};
 
 /// How long an edge waits for a member.
@@ -151,7 +151,7 @@ impl RecordStore for Store {
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
         let strikes = std::mem::take(&mut self.state.borrow_mut().ails.strike);
         if strikes {
-            falls::fall("write");
+            panics::fall("write");
         }
         let judge = Rc::clone(&self.state.borrow().judge);
         for write in &writes {

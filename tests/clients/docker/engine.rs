@@ -1,0 +1,333 @@
+//! Against the real engine.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use highhock::docker::{
+    ApiVersion, DEFAULT_TIMEOUT, Docker, Endpoint, NEWEST_API, OLDEST_API, Subnet, VersionChoice,
+};
+use highhock_actors::{
+    Binding, ContainerRow, ContainerSource, EngineTime, Health, Life, NetworkMode, Proto,
+    SourceErrorKind,
+};
+
+use crate::client;
+use crate::support::cuttable_proxy::Relay;
+use crate::support::docker::{self, Container, Network};
+use crate::support::{TempDir, eventually_async, free_port};
+
+/// For what the engine does within seconds.
+pub const SOON: Duration = Duration::from_secs(30);
+
+pub fn engine() -> Docker {
+    client(docker::endpoint(), VersionChoice::Auto, DEFAULT_TIMEOUT)
+}
+
+async fn row_of(docker: &Docker, container: &Container) -> Option<ContainerRow> {
+    let rows = docker.list().await.unwrap();
+    rows.into_iter().find(|row| row.id.as_str() == container.id())
+}
+
+pub async fn inspect(docker: &Docker, container: &Container) -> highhock_actors::Container {
+    docker.inspect(container.id()).await.unwrap().unwrap()
+}
+
+#[actix_rt::test]
+async fn a_container_is_listed_and_inspected() {
+    let container = Container::run(
+        &["-e", "DISCOVER=httpd:80", "-e", "EMPTY=", "--label", "highhock.discover=x:1/udp"],
+        &[],
+    );
+    let docker = engine();
+    let row = row_of(&docker, &container).await.unwrap();
+    assert_eq!(row.name, container.name());
+    assert_eq!(row.network, NetworkMode::Own);
+    assert!(row.uptime.unwrap() < Duration::from_secs(60));
+
+    let seen = inspect(&docker, &container).await;
+    assert_eq!((seen.id.as_str(), seen.name.as_str()), (container.id(), container.name()));
+    assert_eq!((seen.life, seen.health), (Life::Running, Health::Unchecked));
+    assert_eq!((&*seen.env["DISCOVER"], &*seen.env["EMPTY"]), ("httpd:80", ""));
+    assert_eq!(seen.labels["highhock.discover"], "x:1/udp");
+    assert_eq!(seen.network, NetworkMode::Own);
+    assert_eq!(seen.bindings, []);
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    let age = i128::try_from(now).unwrap() - seen.started.0;
+    assert!((0..60_000_000_000).contains(&age), "started {age} ns ago");
+}
+
+#[actix_rt::test]
+async fn bindings_are_read_as_the_engine_made_them() {
+    let (all, local, udp) = (free_port(), free_port(), free_port());
+    let container = Container::run(
+        &[
+            "-p",
+            &format!("0.0.0.0:{all}:80"),
+            "-p",
+            &format!("127.0.0.1:{local}:81"),
+            "-p",
+            "127.0.0.1::82",
+            "-p",
+            &format!("127.0.0.1:{udp}:53/udp"),
+        ],
+        &[],
+    );
+    let seen = inspect(&engine(), &container).await;
+    let random = docker::docker(&["port", container.id(), "82/tcp"]);
+    let random = random.rsplit_once(':').unwrap().1.parse().unwrap();
+    let binding = |port, proto, address: &str, host_port| Binding {
+        port,
+        proto,
+        host_address: address.parse::<IpAddr>().unwrap(),
+        host_port,
+    };
+    for expected in [
+        binding(80, Proto::Tcp, "0.0.0.0", all),
+        binding(81, Proto::Tcp, "127.0.0.1", local),
+        binding(82, Proto::Tcp, "127.0.0.1", random),
+        binding(53, Proto::Udp, "127.0.0.1", udp),
+    ] {
+        assert!(seen.bindings.contains(&expected), "{expected:?} in {:?}", seen.bindings);
+    }
+    assert_eq!(seen.bindings.len(), 4);
+}
+
+#[actix_rt::test]
+async fn a_random_port_for_all_addresses_is_found() {
+    let container = Container::run(&["-p", "80"], &[]);
+    let seen = inspect(&engine(), &container).await;
+    let port = container.published("80/tcp");
+    let all = "0.0.0.0".parse::<IpAddr>().unwrap();
+    assert!(seen.bindings.iter().any(|it| (it.host_address, it.host_port) == (all, port)));
+}
+
+#[actix_rt::test]
+async fn network_modes_are_told_apart() {
+    let docker = engine();
+    let host = Container::run(&["--network", "host"], &[]);
+    let none = Container::run(&["--network", "none"], &[]);
+    let by_name = Container::run(&["--network", &format!("container:{}", none.name())], &[]);
+    for (container, expected) in [(&host, NetworkMode::Host), (&none, NetworkMode::None)] {
+        // In this order: Podman's rows tell it from the inspection on.
+        assert_eq!(inspect(&docker, container).await.network, expected);
+        assert_eq!(row_of(&docker, container).await.unwrap().network, expected);
+    }
+    let seen = inspect(&docker, &by_name).await;
+    assert_eq!(row_of(&docker, &by_name).await.unwrap().network, seen.network);
+    let NetworkMode::Container(target) = seen.network else { panic!("{:?}", seen.network) };
+    // However the mode names its target, an inspection understands it.
+    let target = docker.inspect(&target).await.unwrap().unwrap();
+    assert_eq!(target.id.as_str(), none.id());
+    let target = docker.inspect(none.name()).await.unwrap().unwrap();
+    assert_eq!(target.id.as_str(), none.id());
+}
+
+#[actix_rt::test]
+async fn a_row_in_anothers_network_shows_nothing_of_the_other() {
+    let docker = engine();
+    let target = Container::run(&["-p", "0:80"], &[]);
+    let guest = Container::run(&["--network", &format!("container:{}", target.id())], &[]);
+    let inspected = inspect(&docker, &guest).await;
+    let before = row_of(&docker, &guest).await.unwrap();
+    assert_eq!(before.likeness, inspected.likeness);
+    target.restart();
+    assert_eq!(row_of(&docker, &guest).await.unwrap().likeness, before.likeness);
+    target.stop();
+    assert_eq!(row_of(&docker, &guest).await.unwrap().likeness, before.likeness);
+}
+
+#[actix_rt::test]
+async fn a_pause_shows_in_the_row_and_in_the_inspection() {
+    let container = Container::run(&[], &[]);
+    let docker = engine();
+    let running = row_of(&docker, &container).await.unwrap();
+    container.does("pause");
+    let paused = row_of(&docker, &container).await.expect("a paused container in the listing");
+    assert_ne!(paused.likeness, running.likeness);
+    assert!(paused.uptime.is_some());
+    assert_eq!(inspect(&docker, &container).await.life, Life::Paused);
+    container.does("unpause");
+    assert_eq!(row_of(&docker, &container).await.unwrap().likeness, running.likeness);
+}
+
+#[actix_rt::test]
+async fn health_shows_in_the_row_and_in_the_inspection() {
+    let container = Container::run(
+        &["--health-cmd", "test -e /tmp/well", "--health-interval", "1s", "--health-retries", "1"],
+        &[],
+    );
+    let docker = engine();
+    let mut rows = Vec::new();
+    assert_eq!(inspect(&docker, &container).await.health, Health::Starting);
+    rows.push(row_of(&docker, &container).await.unwrap());
+    for (health, command) in [(Health::Unhealthy, "true"), (Health::Healthy, "touch /tmp/well")] {
+        container.exec(&["sh", "-c", command]);
+        eventually_async(&format!("{health:?}"), SOON, || async {
+            container.check_health();
+            (inspect(&docker, &container).await.health == health).then_some(())
+        })
+        .await;
+        rows.push(row_of(&docker, &container).await.unwrap());
+    }
+    let likenesses: BTreeSet<_> = rows.iter().map(|row| row.likeness).collect();
+    assert_eq!(likenesses.len(), 3, "starting, unhealthy and healthy look different");
+}
+
+#[actix_rt::test]
+async fn a_restart_with_the_same_ports_makes_the_row_differ() {
+    let port = free_port();
+    let container = Container::run(&["-p", &format!("127.0.0.1:{port}:80")], &[]);
+    let docker = engine();
+    let (before, inspected) =
+        (row_of(&docker, &container).await.unwrap(), inspect(&docker, &container).await);
+    container.restart();
+    let after = row_of(&docker, &container).await.unwrap();
+    assert!(after.differs_from(&before));
+    assert!(inspect(&docker, &container).await.started > inspected.started);
+}
+
+#[actix_rt::test]
+async fn a_quiet_container_never_differs() {
+    let container = Container::run(&["-p", "80", "-p", "81/udp", "--label", "b=1"], &[]);
+    let docker = engine();
+    let first = row_of(&docker, &container).await.unwrap();
+    eventually_async("an uptime of four seconds", SOON, || async {
+        let row = row_of(&docker, &container).await.unwrap();
+        assert!(!row.differs_from(&first), "{row:?} after {first:?}");
+        (row.uptime >= Some(Duration::from_secs(4))).then_some(())
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn a_container_that_ends_leaves_the_listing_and_one_that_is_removed_is_unknown() {
+    let container = Container::run(&[], &[]);
+    let docker = engine();
+    container.stop();
+    assert!(row_of(&docker, &container).await.is_none());
+    assert_eq!(inspect(&docker, &container).await.life, Life::Exited);
+    let id = container.id().to_owned();
+    container.remove();
+    assert!(docker.inspect(&id).await.unwrap().is_none());
+    for unknown in ["highhock-test-unknown", "a/b", "what? #1 %", "ümläut"] {
+        assert!(docker.inspect(unknown).await.unwrap().is_none(), "{unknown}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_container_that_never_ran_was_started_before_1970() {
+    let container = Container::create(&["-p", "80"], &[]);
+    let docker = engine();
+    assert!(row_of(&docker, &container).await.is_none());
+    let seen = inspect(&docker, &container).await;
+    assert_eq!(seen.life, Life::Created);
+    assert!(seen.started < EngineTime(0));
+    // Podman chooses the port as soon as it makes the container.
+    assert!(seen.bindings.is_empty() || docker::is_podman());
+}
+
+#[actix_rt::test]
+async fn the_engine_and_its_networks_are_told() {
+    let network = Network::create(&["--subnet", "10.213.77.0/24", "--gateway", "10.213.77.1"]);
+    let docker = engine();
+    let told = docker.engine().await.unwrap();
+    let info = "{{.Name}} {{.DockerRootDir}} {{.ServerVersion}}";
+    let expected = format!("{} {} {}", told.name, told.root_dir, told.version);
+    assert_eq!(expected, docker::docker(&["info", "--format", info]));
+    // Podman makes one up each time that it is asked.
+    let id = docker::docker(&["info", "--format", "{{.ID}}"]);
+    assert_eq!(told.id, if docker::is_podman() { String::new() } else { id });
+
+    let networks = docker.networks().await.unwrap();
+    let own = networks.iter().find(|it| it.name == network.name()).unwrap();
+    assert_eq!(own.driver, "bridge");
+    let subnet = Subnet { subnet: "10.213.77.0/24".into(), gateway: Some("10.213.77.1".into()) };
+    assert_eq!(own.subnets, [subnet]);
+    let host = networks.iter().find(|it| it.name == "host");
+    let host = host.map(|it| (it.driver.as_str(), it.subnets.len()));
+    // Podman has such a mode, and no such network.
+    assert_eq!(host, (!docker::is_podman()).then_some(("host", 0)));
+}
+
+#[actix_rt::test]
+async fn the_newest_common_version_is_negotiated() {
+    let newest: ApiVersion =
+        docker::docker(&["version", "--format", "{{.Server.APIVersion}}"]).parse().unwrap();
+    assert_eq!(engine().api_version().await.unwrap(), newest.min(NEWEST_API));
+}
+
+#[actix_rt::test]
+async fn the_oldest_version_shows_all_that_is_read() {
+    let oldest: ApiVersion =
+        docker::docker(&["version", "--format", "{{.Server.MinAPIVersion}}"]).parse().unwrap();
+    let oldest = oldest.max(OLDEST_API);
+    let port = free_port();
+    let container = Container::run(
+        &["-e", "DISCOVER=a:80", "--health-cmd", "true", "-p", &format!("127.0.0.1:{port}:80")],
+        &[],
+    );
+    let old = client(docker::endpoint(), VersionChoice::Exactly(oldest), DEFAULT_TIMEOUT);
+    let (one, two) = (inspect(&old, &container).await, inspect(&engine(), &container).await);
+    assert_eq!(old.api_version().await.unwrap(), oldest);
+    assert_eq!((one.env, one.labels, one.started), (two.env, two.labels, two.started));
+    assert_eq!((one.bindings, one.network), (two.bindings, two.network));
+    assert_ne!(one.health, Health::Unchecked);
+    let before = row_of(&old, &container).await.unwrap();
+    container.restart();
+    let after = row_of(&old, &container).await.unwrap();
+    assert_ne!(before.likeness, after.likeness, "the endpoint shows in an old listing, too");
+}
+
+#[actix_rt::test]
+async fn a_version_that_the_engine_lacks_is_refused_in_one_line() {
+    let wanted = ApiVersion { major: 1, minor: 999 };
+    let docker = client(docker::endpoint(), VersionChoice::Exactly(wanted), DEFAULT_TIMEOUT);
+    let error = docker.list().await.unwrap_err();
+    assert_eq!(error.kind, SourceErrorKind::Refused);
+    assert!(error.message.contains("docker.version is 1.999, but the engine speaks"), "{error}");
+    assert_eq!(error.message.lines().count(), 1);
+}
+
+#[actix_rt::test]
+async fn an_engine_is_reached_over_tcp() {
+    let container = Container::run(&[], &[]);
+    let relay = Relay::tcp(docker::place());
+    let endpoint = Endpoint::parse(&format!("tcp://{}", relay.authority())).unwrap();
+    let docker = client(endpoint, VersionChoice::Auto, DEFAULT_TIMEOUT);
+    assert!(row_of(&docker, &container).await.is_some());
+    assert_eq!(inspect(&docker, &container).await.name, container.name());
+}
+
+/// Through outages of the given relay's.
+async fn outages(mut relay: Relay, docker: Docker, expected: &str) {
+    docker.list().await.unwrap();
+    for _ in 0..3 {
+        relay.cut();
+        // The first may still find the old connection, and lose it.
+        let lost = docker.list().await.unwrap_err();
+        let away = docker.list().await.unwrap_err();
+        assert_eq!(lost.kind, SourceErrorKind::Unreachable, "{lost}");
+        assert_eq!(away.kind, SourceErrorKind::Unreachable, "{away}");
+        assert!(away.message.contains(expected), "{away}");
+        relay.mend();
+        docker.list().await.unwrap();
+    }
+}
+
+#[actix_rt::test]
+async fn an_engine_is_back_after_an_outage_at_the_first_try_over_unix() {
+    let folder = TempDir::new();
+    let path = folder.0.join("docker.sock");
+    let relay = Relay::unix(&path, docker::place());
+    let docker = client(Endpoint::Unix(path), VersionChoice::Auto, DEFAULT_TIMEOUT);
+    outages(relay, docker, "there is no such socket").await;
+}
+
+#[actix_rt::test]
+async fn an_engine_is_back_after_an_outage_at_the_first_try_over_tcp() {
+    let relay = Relay::tcp(docker::place());
+    let endpoint = Endpoint::Tcp(relay.authority());
+    let docker = client(endpoint, VersionChoice::Auto, DEFAULT_TIMEOUT);
+    outages(relay, docker, "connection refused").await;
+}

@@ -1,0 +1,29 @@
+//! The Docker edge: against a real engine, and against what real engines don't
+//! do on command. The latter (`canned::`) need no engine.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "../../support/mod.rs"]
+mod support;
+
+mod engine;
+mod events;
+mod fingerprint;
+mod scripted;
+mod scripted_events;
+mod tls;
+
+use std::time::Duration;
+
+use highhock::docker::{Docker, DockerOptions, Endpoint, VersionChoice};
+use highhock::tls::TlsFiles;
+use slog::{Discard, Logger, o};
+
+fn quiet() -> Logger {
+    Logger::root(Discard, o!())
+}
+
+fn client(endpoint: Endpoint, version: VersionChoice, timeout: Duration) -> Docker {
+    let options = DockerOptions { endpoint, version, tls: TlsFiles::default(), timeout };
+    Docker::new(options, quiet()).unwrap()
+}

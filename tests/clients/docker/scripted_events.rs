@@ -1,0 +1,240 @@
+//! Event streams of scripted servers, and of a relay that fails.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use highhock::docker::{DEFAULT_TIMEOUT, Endpoint, VersionChoice};
+use highhock_actors::{ContainerSource, Event, Events, Happening, SourceError, SourceErrorKind};
+use tokio::time::timeout;
+
+use crate::client;
+use crate::scripted::{check, docker, engine, impatient};
+use crate::support::cuttable_proxy::{Place, Relay};
+use crate::support::scripted_server::{Canned, Reply};
+
+/// For what comes at once.
+const SOON: Duration = Duration::from_secs(10);
+/// For what is not to come.
+const A_WHILE: Duration = Duration::from_millis(700);
+
+const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+fn start(id: &str) -> String {
+    format!(
+        r#"{{"Type":"container","Action":"start","Actor":{{"ID":"{id}","Attributes":{{"name":"n"}}}},"time":7}}"#
+    )
+}
+
+fn chunk(bytes: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+/// A stream with these chunks; whether it ends as it should.
+fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, ends: bool) -> Reply {
+    let mut bytes = STREAM_HEAD.as_bytes().to_vec();
+    pieces.into_iter().for_each(|piece| bytes.extend(chunk(piece)));
+    if ends {
+        bytes.extend(b"0\r\n\r\n");
+    }
+    Reply::Raw(bytes)
+}
+
+/// What a stream of this body tells, to its end.
+async fn told(
+    reply: impl Fn() -> Reply + Send + Sync + 'static,
+) -> (Vec<Event>, Option<SourceError>) {
+    let server = engine("1.24", "1.41", move |_| reply());
+    let mut events = docker(&server).events(None).await.unwrap();
+    let mut told = Vec::new();
+    while let Some(event) = timeout(SOON, events.next()).await.unwrap() {
+        match event {
+            Ok(event) => told.push(event),
+            Err(error) => {
+                assert!(events.next().await.is_none(), "an error is the end");
+                return (told, Some(error));
+            }
+        }
+    }
+    (told, None)
+}
+
+fn ids(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.container.as_str()).collect()
+}
+
+#[actix_rt::test]
+async fn events_are_read_wherever_the_pieces_end() {
+    let body = format!(
+        "{}\n{}\r\n\r\n\n{{\"Type\":\"image\"}}\n[]\n{}\n{}",
+        start("one"),
+        start("two"),
+        start("three"),
+        start("cut off")
+    );
+    for size in [1, 2, 7, 100, 10_000] {
+        for ends in [true, false] {
+            let body = body.clone();
+            let reply = move || chunked(body.as_bytes().chunks(size), ends);
+            let (events, error) = told(reply).await;
+            assert_eq!(ids(&events), ["one", "two", "three"], "pieces of {size}");
+            assert!(error.is_none(), "{error:?}");
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn garbage_ends_a_stream_with_an_error() {
+    let garbage = |text: &'static str| {
+        move || {
+            chunked(
+                [
+                    start("one").as_bytes(),
+                    b"\n",
+                    text.as_bytes(),
+                    b"\n",
+                    start("two").as_bytes(),
+                    b"\n",
+                ],
+                true,
+            )
+        }
+    };
+    for text in ["<html>", "{\"Type\":", "{} {}", "\u{1b}[31mred\u{7}"] {
+        let (events, error) = told(garbage(text)).await;
+        assert_eq!(ids(&events), ["one"], "{text:?}");
+        let error = error.unwrap();
+        check(&error, SourceErrorKind::Malformed, "an event is not JSON but");
+        assert!(!error.message.chars().any(char::is_control), "{error}");
+    }
+}
+
+#[actix_rt::test]
+async fn an_event_without_an_end_ends_the_stream_with_an_error() {
+    let piece = vec![b'x'; 64 << 10];
+    let (events, error) = told(move || chunked([&*piece; 17], false)).await;
+    assert!(events.is_empty());
+    check(&error.unwrap(), SourceErrorKind::Malformed, "longer than 1 MiB");
+}
+
+#[actix_rt::test]
+async fn a_stream_that_announced_more_was_cut_off() {
+    let (events, error) = told(|| Reply::CutOff { body: start("one") + "\n{" }).await;
+    assert_eq!(ids(&events), ["one"]);
+    assert!(error.is_none_or(|error| error.kind == SourceErrorKind::Unreachable));
+}
+
+#[actix_rt::test]
+async fn a_stream_is_asked_for_with_its_filters_and_outlives_the_time_out() {
+    let server = engine("1.24", "1.41", |_| Reply::Stall { body: start("one") + "\n" });
+    let mut events = impatient(&server).events(None).await.unwrap();
+    let event = timeout(SOON, events.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!((event.container.as_str(), event.what), ("one", Happening::Started));
+    assert!(timeout(A_WHILE, events.next()).await.is_err(), "nothing more, and no end");
+    let target = &server.requests()[1].target;
+    assert!(
+        target.starts_with("/v1.41/events?filters=%7B%22type%22%3A%5B%22container"),
+        "{target}"
+    );
+}
+
+#[actix_rt::test]
+async fn an_answer_that_is_no_stream_is_classified_as_any_other() {
+    use SourceErrorKind::{Malformed, Refused, Unreachable};
+    for (status, body, kind) in [
+        (404, "nothing here", Malformed),
+        (500, r#"{"message":"no journal"}"#, Unreachable),
+        (403, r#"{"message":"denied by plugin"}"#, Refused),
+    ] {
+        let server = engine("1.24", "1.41", move |_| Reply::status(status, body));
+        let error = docker(&server).events(None).await.map(|_| ()).unwrap_err();
+        check(&error, kind, &format!("answered {status}"));
+    }
+    for reply in [|| Reply::Silence, || Reply::Hangup] {
+        let server = engine("1.24", "1.41", move |_| reply());
+        let error = impatient(&server).events(None).await.map(|_| ()).unwrap_err();
+        check(&error, Unreachable, "/events");
+    }
+}
+
+#[actix_rt::test]
+async fn an_exchanged_engine_is_followed_in_its_new_version() {
+    let refusal =
+        r#"{"message":"client version 1.41 is too new. Maximum supported API version is 1.40"}"#;
+    let answered = Mutex::new(0);
+    let server = engine("1.24", "1.41", move |_| {
+        let mut answered = answered.lock().unwrap();
+        *answered += 1;
+        match *answered {
+            1 => Reply::status(400, refusal),
+            _ => Reply::Stall { body: start("one") + "\n" },
+        }
+    });
+    let mut events = docker(&server).events(None).await.unwrap();
+    assert!(timeout(SOON, events.next()).await.unwrap().unwrap().is_ok());
+}
+
+/// An engine whose one stream tells what is sent here.
+fn scripted() -> (Canned, Sender<String>) {
+    let (sender, receiver) = mpsc::channel::<String>();
+    let receiver = Mutex::new(Some(receiver));
+    let server = engine("1.24", "1.41", move |request| {
+        if !request.target.contains("/events") {
+            return Reply::json("[]");
+        }
+        let Some(lines) = receiver.lock().unwrap().take() else { return Reply::Hangup };
+        Reply::Written(Box::new(move |client| {
+            client.write_all(STREAM_HEAD.as_bytes())?;
+            lines.into_iter().try_for_each(|line| client.write_all(&chunk(line.as_bytes())))
+        }))
+    });
+    (server, sender)
+}
+
+async fn through(relay: &Relay) -> (highhock::docker::Docker, Events) {
+    let endpoint = Endpoint::Tcp(relay.authority());
+    let docker = client(endpoint, VersionChoice::Auto, DEFAULT_TIMEOUT);
+    let events = docker.events(None).await.unwrap();
+    (docker, events)
+}
+
+async fn next(events: &mut Events) -> Option<Result<Event, SourceError>> {
+    timeout(SOON, events.next()).await.expect("an event, or the end")
+}
+
+#[actix_rt::test]
+async fn each_event_comes_through_a_relay_at_once_until_it_is_cut() {
+    let (server, sender) = scripted();
+    let mut relay = Relay::tcp(Place::Tcp(server.authority().parse().unwrap()));
+    let (_docker, mut events) = through(&relay).await;
+    for id in ["one", "two", "three"] {
+        sender.send(start(id) + "\n").unwrap();
+        assert_eq!(next(&mut events).await.unwrap().unwrap().container.as_str(), id);
+    }
+    // Cut off in the middle of one.
+    sender.send(start("four")[..20].to_owned()).unwrap();
+    relay.cut();
+    match next(&mut events).await {
+        None => {}
+        Some(Err(error)) => check(&error, SourceErrorKind::Unreachable, "/events"),
+        Some(Ok(event)) => panic!("{event:?}"),
+    }
+}
+
+#[actix_rt::test]
+async fn a_stream_that_is_silently_dead_tells_nothing_while_questions_are_answered() {
+    let (server, sender) = scripted();
+    let mut relay = Relay::tcp(Place::Tcp(server.authority().parse().unwrap()));
+    let (docker, mut events) = through(&relay).await;
+    sender.send(start("one") + "\n").unwrap();
+    assert!(next(&mut events).await.unwrap().is_ok());
+    relay.fall_silent();
+    sender.send(start("two") + "\n").unwrap();
+    assert!(timeout(A_WHILE, events.next()).await.is_err());
+    // On a connection of its own: a kept one is as silent.
+    let fresh = client(docker.endpoint().clone(), VersionChoice::Auto, DEFAULT_TIMEOUT);
+    assert!(fresh.list().await.unwrap().is_empty());
+    relay.hang_up();
+    assert!(!matches!(next(&mut events).await, Some(Ok(_))));
+}

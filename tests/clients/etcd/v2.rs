@@ -1,0 +1,833 @@
+//! The etcd v2 edge against a real etcd, and against what no real one does on
+//! command.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+
+#[path = "../../support/mod.rs"]
+mod support;
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options};
+use highhock_actors::{
+    Change, Expected, Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Tie, Write,
+    Written,
+};
+use tokio::time::Instant;
+
+use support::etcd::Etcd;
+use support::scripted_server::{Canned, Reply};
+
+const ROOT: &str = "skydns/local/skydns";
+const TTL: Duration = Duration::from_secs(60);
+const VALUE: &str = r#"{"host":"10.77.66.0","port":8080,"ttl":60}"#;
+const OTHER: &str = r#"{"host":"10.77.66.99","port":8080,"ttl":60}"#;
+
+/// As etcd says that a write was carried out.
+const CREATED: &str = r#"{"action":"create","node":{"key":"/a","modifiedIndex":3}}"#;
+
+type Outcome = Result<Written, StoreError>;
+
+fn store_at(url: &str, timeout: Duration) -> EtcdV2 {
+    let cluster = Cluster { timeout, ..Cluster::new(vec![url.parse().unwrap()]) };
+    let options = EtcdV2Options { cluster, root: key_of(ROOT), prefix: "skydns".to_owned() };
+    EtcdV2::new(options, slog::Logger::root(slog::Discard, slog::o!())).unwrap()
+}
+
+fn store(etcd: &Etcd) -> EtcdV2 {
+    store_at(&etcd.url(), Duration::from_secs(10))
+}
+
+fn key_of(path: &str) -> RecordKey {
+    RecordKey::from_path(path)
+}
+
+/// The path of a name in the domain's directory.
+fn path(name: &str) -> String {
+    format!("{ROOT}/{name}")
+}
+
+fn key(name: &str) -> RecordKey {
+    key_of(&path(name))
+}
+
+fn put(name: &str) -> Write {
+    put_value(name, VALUE)
+}
+
+fn put_value(name: &str, value: &str) -> Write {
+    Write::Put { key: key(name), value: value.into(), ttl: TTL, lease: None, guard: Guard::Absent }
+}
+
+fn expect(value: &str) -> Expected {
+    Expected { value: value.into(), lease: None, version: None }
+}
+
+fn swap(name: &str, old: &str, version: Option<u64>) -> Write {
+    let guard = Guard::Holds(Expected { version, ..expect(old) });
+    Write::Put { key: key(name), value: VALUE.into(), ttl: TTL, lease: None, guard }
+}
+
+fn refresh(name: &str) -> Write {
+    Write::Refresh { key: key(name), value: VALUE.into(), ttl: TTL }
+}
+
+fn delete(name: &str) -> Write {
+    delete_value(name, VALUE)
+}
+
+fn delete_value(name: &str, value: &str) -> Write {
+    Write::Delete { key: key(name), expected: expect(value) }
+}
+
+async fn write(store: &EtcdV2, write: Write) -> Outcome {
+    let mut outcomes = store.write(vec![write]).await;
+    assert_eq!(outcomes.len(), 1);
+    outcomes.remove(0)
+}
+
+async fn read(store: &EtcdV2, name: &str) -> Result<Option<Found>, StoreError> {
+    let mut outcomes = store.read(vec![key(name)]).await;
+    assert_eq!(outcomes.len(), 1);
+    outcomes.remove(0)
+}
+
+/// Many names' standings, read by one listing.
+async fn read_many(store: &EtcdV2, names: &[&str]) -> Vec<Result<Option<Found>, StoreError>> {
+    let fillers = (0..10).map(|number| key(&format!("no-such-{number}")));
+    let keys = names.iter().map(|name| key(name)).chain(fillers).collect::<Vec<_>>();
+    let mut outcomes = store.read(keys).await;
+    for filler in outcomes.split_off(names.len()) {
+        assert_eq!(filler.unwrap(), None);
+    }
+    outcomes
+}
+
+/// The error's kind; and sees to it that its message is fit for a log.
+#[track_caller]
+fn kind<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> StoreErrorKind {
+    let error = outcome.unwrap_err();
+    let message = &error.message;
+    assert!(!message.chars().any(char::is_control), "more than a line: {message:?}");
+    assert!(message.len() < 1000, "{message}");
+    error.kind
+}
+
+#[actix_rt::test]
+async fn creates_where_nothing_is() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    assert_eq!(write(&store, put("httpd")).await.unwrap(), Written::Done);
+    let node = etcd.get(&path("httpd")).unwrap();
+    assert_eq!(node.value, VALUE);
+    assert!(matches!(node.ttl, Some(58..=60)), "{node:?}");
+
+    assert_eq!(write(&store, put("httpd")).await.unwrap(), Written::Conflict);
+    assert_eq!(etcd.get(&path("httpd")).unwrap().modified, node.modified);
+}
+
+#[actix_rt::test]
+async fn swaps_by_value_and_by_version() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    assert_eq!(write(&store, swap("httpd", OTHER, None)).await.unwrap(), Written::Missing);
+    etcd.put(&path("httpd"), OTHER, Some(30));
+    let version = read(&store, "httpd").await.unwrap().unwrap().version;
+
+    let wrong_value = swap("httpd", "something else", Some(version));
+    assert_eq!(write(&store, wrong_value).await.unwrap(), Written::Conflict);
+    let wrong_version = swap("httpd", OTHER, Some(version + 1));
+    assert_eq!(write(&store, wrong_version).await.unwrap(), Written::Conflict);
+    assert_eq!(etcd.get(&path("httpd")).unwrap().value, OTHER);
+
+    assert_eq!(write(&store, swap("httpd", OTHER, Some(version))).await.unwrap(), Written::Done);
+    let node = etcd.get(&path("httpd")).unwrap();
+    assert_eq!(node.value, VALUE);
+    assert!(matches!(node.ttl, Some(58..=60)), "{node:?}");
+    assert_eq!(write(&store, swap("httpd", VALUE, None)).await.unwrap(), Written::Done);
+}
+
+#[actix_rt::test]
+async fn refreshes_what_is_ours_and_nothing_else() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), Written::Missing);
+    assert_eq!(etcd.get(&path("httpd")), None);
+
+    etcd.put(&path("httpd"), VALUE, Some(10));
+    let before = etcd.get(&path("httpd")).unwrap();
+    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), Written::Done);
+    let after = etcd.get(&path("httpd")).unwrap();
+    assert_eq!((&after.value, after.created), (&before.value, before.created));
+    assert!(matches!(after.ttl, Some(58..=60)), "{after:?}");
+
+    etcd.put(&path("httpd"), OTHER, Some(10));
+    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), Written::Conflict);
+    let anothers = etcd.get(&path("httpd")).unwrap();
+    assert_eq!(anothers.value, OTHER);
+    assert!(matches!(anothers.ttl, Some(8..=10)), "{anothers:?}");
+
+    etcd.put(&path("httpd"), OTHER, None);
+    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), Written::Conflict);
+    assert_eq!(etcd.get(&path("httpd")).unwrap().ttl, None);
+}
+
+#[actix_rt::test]
+async fn deletes_what_is_ours_and_nothing_else() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    assert_eq!(write(&store, delete("httpd")).await.unwrap(), Written::Missing);
+    etcd.put(&path("httpd"), OTHER, Some(30));
+    assert_eq!(write(&store, delete("httpd")).await.unwrap(), Written::Conflict);
+    assert_eq!(etcd.get(&path("httpd")).unwrap().value, OTHER);
+    etcd.put(&path("httpd"), VALUE, Some(30));
+    assert_eq!(write(&store, delete("httpd")).await.unwrap(), Written::Done);
+    assert_eq!(etcd.get(&path("httpd")), None);
+}
+
+#[actix_rt::test]
+async fn reads_one_by_one_and_by_a_listing_alike() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    etcd.put(&path("mine"), VALUE, Some(30));
+    etcd.put(&path("static"), OTHER, None);
+    etcd.put(&path("deep/down/here"), VALUE, Some(30));
+    etcd.put(&path("_tcp/_http"), VALUE, Some(30));
+    etcd.put(&path("a/_hidden/x"), OTHER, Some(30));
+    etcd.make_directory(&path("empty"));
+
+    let names = [
+        "mine",
+        "static",
+        "deep/down/here",
+        "_tcp/_http",
+        "a/_hidden/x",
+        "empty",
+        "none",
+        "none/x",
+    ];
+    let listed = read_many(&store, &names).await;
+    for (name, listed) in names.iter().zip(listed) {
+        let (single, listed) = (read(&store, name).await.unwrap(), listed.unwrap());
+        assert_eq!(single, listed, "{name}");
+        let node = etcd.get(&path(name)).filter(|node| !node.dir);
+        let found = node.map(|node| (node.value, node.modified, node.ttl.is_none()));
+        assert_eq!(single.map(|it| (it.value, it.version, it.tie == Tie::None)), found, "{name}");
+    }
+
+    for name in ["deep", "deep/down", "mine/below", "static/far/below"] {
+        assert_eq!(kind(read(&store, name).await), StoreErrorKind::Blocked, "{name}");
+        let listed = read_many(&store, &[name]).await.remove(0);
+        assert_eq!(kind(listed), StoreErrorKind::Blocked, "{name}");
+    }
+}
+
+#[actix_rt::test]
+async fn reads_keys_elsewhere_and_a_missing_or_blocked_root() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    let elsewhere = || {
+        let keys = (0..20).map(|number| key_of(&format!("skydns/old/domain/{number}")));
+        keys.collect::<Vec<_>>()
+    };
+    assert!(store.read(elsewhere()).await.into_iter().all(|outcome| outcome.unwrap().is_none()));
+    etcd.put("skydns/old/domain/7", VALUE, None);
+    let found = store.read(elsewhere()).await;
+    assert_eq!(found[7].as_ref().unwrap().as_ref().unwrap().value, VALUE);
+    assert_eq!(found.iter().filter(|outcome| matches!(outcome, Ok(None))).count(), 19);
+
+    etcd.put(ROOT, OTHER, None);
+    let keys = (0..20).map(|number| key(&number.to_string())).collect::<Vec<_>>();
+    for outcome in store.read(keys).await {
+        assert_eq!(kind(outcome), StoreErrorKind::Blocked);
+    }
+}
+
+#[actix_rt::test]
+async fn a_name_above_or_below_another_is_blocked_with_the_reason() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    etcd.put(&path("httpd"), OTHER, None);
+    etcd.put(&path("full/api"), OTHER, None);
+    etcd.put(&path("secret/_hidden"), OTHER, None);
+
+    let below = write(&store, put("httpd/api")).await.unwrap_err();
+    assert_eq!(below.kind, StoreErrorKind::Blocked);
+    assert!(below.message.contains("there is a record at skydns/local/skydns/httpd, above it"));
+    let above = write(&store, put("full")).await.unwrap_err();
+    assert_eq!(above.kind, StoreErrorKind::Blocked);
+    assert!(above.message.contains("such as skydns/local/skydns/full/api"), "{above}");
+    assert!(above.message.contains(&etcd.url()), "{above}");
+
+    for blocked in [put("secret"), swap("full", VALUE, None), refresh("full"), refresh("httpd/api")]
+    {
+        assert_eq!(kind(write(&store, blocked).await), StoreErrorKind::Blocked);
+    }
+    // What is deleted isn't there: just what was wanted.
+    for gone in [delete("full"), delete("httpd/api")] {
+        assert_eq!(write(&store, gone).await.unwrap(), Written::Missing);
+    }
+    assert_eq!(etcd.get(&path("httpd")).unwrap().value, OTHER);
+    assert_eq!(etcd.get(&path("full/api")).unwrap().value, OTHER);
+    assert_eq!(etcd.get(&path("secret/_hidden")).unwrap().value, OTHER);
+}
+
+#[actix_rt::test]
+async fn an_empty_directory_is_as_good_as_nothing() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    etcd.make_directory(&path("httpd"));
+    assert_eq!(write(&store, put("httpd")).await.unwrap(), Written::Done);
+    assert_eq!(etcd.get(&path("httpd")).unwrap().value, VALUE);
+    for gone in [swap("web", VALUE, None), refresh("web")] {
+        etcd.make_directory(&path("web"));
+        assert_eq!(write(&store, gone).await.unwrap(), Written::Missing);
+        assert_eq!(etcd.get(&path("web")), None);
+    }
+
+    // As an expired child leaves it.
+    etcd.put(&path("db/primary"), OTHER, Some(1));
+    thread::sleep(Duration::from_millis(2500));
+    assert!(etcd.get(&path("db")).unwrap().dir);
+    assert_eq!(write(&store, put("db")).await.unwrap(), Written::Done);
+}
+
+#[actix_rt::test]
+async fn a_batch_of_a_thousand_goes_on_past_a_blocked_key() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    etcd.put(&path("s500/api"), OTHER, None);
+    etcd.put(&path("s700"), OTHER, Some(100));
+    let names = (0..1000).map(|number| format!("s{number}")).collect::<Vec<_>>();
+    let outcomes = store.write(names.iter().map(|name| put(name)).collect()).await;
+    assert_eq!(outcomes.len(), 1000);
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        match number {
+            500 => assert_eq!(kind(outcome), StoreErrorKind::Blocked),
+            700 => assert_eq!(outcome.unwrap(), Written::Conflict),
+            _ => assert_eq!(outcome.unwrap(), Written::Done, "{number}"),
+        }
+    }
+    let there = etcd.list(ROOT).into_iter().filter(|node| node.value == VALUE).count();
+    assert_eq!(there, 998);
+
+    let outcomes = store.write(names.iter().map(|name| refresh(name)).collect()).await;
+    assert_eq!(outcomes.iter().filter(|it| matches!(it, Ok(Written::Done))).count(), 998);
+    let outcomes = store.write(names.iter().map(|name| delete(name)).collect()).await;
+    assert_eq!(outcomes.iter().filter(|it| matches!(it, Ok(Written::Done))).count(), 998);
+    let left = etcd.list(ROOT).into_iter().map(|node| node.key).collect::<Vec<_>>();
+    assert_eq!(left, [path("s500"), path("s500/api"), path("s700")]);
+}
+
+#[actix_rt::test]
+async fn removes_the_directories_that_deletes_leave_empty() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    etcd.put(&path("a/b/c/two"), OTHER, None);
+    etcd.put(&path("kept/_hidden"), OTHER, None);
+    let names = ["a/b/c/one", "a/b/d/e/one", "x/y/one", "x/y/two", "kept/one", "top"];
+    for outcome in store.write(names.map(put).to_vec()).await {
+        assert_eq!(outcome.unwrap(), Written::Done);
+    }
+    for outcome in store.write(names.map(delete).to_vec()).await {
+        assert_eq!(outcome.unwrap(), Written::Done);
+    }
+    let left = etcd.list("skydns").into_iter().map(|node| node.key).collect::<Vec<_>>();
+    let expected = ["a", "a/b", "a/b/c", "a/b/c/two", "kept"].map(path);
+    assert_eq!(left, [&["skydns/local".to_owned(), ROOT.to_owned()], &expected[..]].concat());
+    assert_eq!(etcd.get(&path("kept/_hidden")).unwrap().value, OTHER);
+
+    etcd.remove(ROOT);
+    write(&store, put("last/one")).await.unwrap();
+    write(&store, delete("last/one")).await.unwrap();
+    assert!(etcd.get("skydns").unwrap().dir, "the prefix stays");
+    assert_eq!(etcd.list("skydns"), []);
+}
+
+#[actix_rt::test]
+async fn pruning_never_takes_a_record_that_comes_at_that_moment() {
+    let etcd = Arc::new(Etcd::start());
+    let store = store(&etcd);
+    let mut kept_apart = 0;
+    for round in 0..150_u64 {
+        write(&store, put("dir/mine")).await.unwrap();
+        let racer = Arc::clone(&etcd);
+        let racing = thread::spawn(move || {
+            thread::sleep(Duration::from_micros(round * 20 % 1500));
+            racer.put(&path("dir/others"), OTHER, None);
+        });
+        assert_eq!(write(&store, delete("dir/mine")).await.unwrap(), Written::Done);
+        kept_apart += usize::from(racing.is_finished());
+        racing.join().unwrap();
+        let others = etcd.get(&path("dir/others"));
+        assert_eq!(others.expect("the other's record is there").value, OTHER, "round {round}");
+        etcd.remove(&path("dir"));
+    }
+    assert!(kept_apart < 150, "the two never met");
+}
+
+#[actix_rt::test]
+async fn clearing_the_way_never_takes_a_record_that_comes_at_that_moment() {
+    let etcd = Arc::new(Etcd::start());
+    let store = store(&etcd);
+    for round in 0..100_u64 {
+        etcd.make_directory(&path("name"));
+        let racer = Arc::clone(&etcd);
+        let racing = thread::spawn(move || {
+            thread::sleep(Duration::from_micros(round * 20 % 1500));
+            racer.request("PUT", &path("name/below?prevExist=false"), Some("value=o")).0
+        });
+        let outcome = write(&store, put("name")).await;
+        let created = racing.join().unwrap() == 201;
+        match outcome {
+            Ok(Written::Done) => assert!(!created, "round {round}: both can't be"),
+            Err(error) if error.kind == StoreErrorKind::Blocked => assert!(created, "{error}"),
+            // It came between the removal and the put.
+            Ok(Written::Conflict) => assert!(created, "round {round}"),
+            other => panic!("round {round}: {other:?}"),
+        }
+        if created {
+            assert_eq!(etcd.get(&path("name/below")).unwrap().value, "o", "round {round}");
+        }
+        etcd.remove(&path("name"));
+    }
+}
+
+#[actix_rt::test]
+async fn carries_odd_keys_and_values_to_the_letter() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    let long = r#"{"text":"a&b=c;d%20+ %zz \"q\" 'é' 日本 \\ /?#"}"#.repeat(90);
+    assert!(long.len() > 4096);
+    let values =
+        ["&", "%", "+", " ", "a=b&prevExist=true", "\"quoted\"", "日本\u{1f40b}", "\n\t\r", &long];
+    let names = [
+        "plain",
+        "_under",
+        "under_score/_deep",
+        "with:colon",
+        "a b",
+        "50%",
+        "q?x=1",
+        "h#sh",
+        "日本",
+    ];
+    for value in values {
+        for name in names {
+            assert_eq!(
+                write(&store, put_value(name, value)).await.unwrap(),
+                Written::Done,
+                "{name} {value}"
+            );
+            let found = read(&store, name).await.unwrap().unwrap();
+            assert_eq!(found.value, value, "{name}");
+            let refresh = Write::Refresh { key: key(name), value: value.into(), ttl: TTL };
+            assert_eq!(write(&store, refresh).await.unwrap(), Written::Done, "{name} {value}");
+            let swap = Write::Put {
+                key: key(name),
+                value: value.into(),
+                ttl: TTL,
+                lease: None,
+                guard: Guard::Holds(expect(value)),
+            };
+            assert_eq!(write(&store, swap).await.unwrap(), Written::Done, "{name} {value}");
+            let not_quite = delete_value(name, &format!("{value}x"));
+            assert_eq!(write(&store, not_quite).await.unwrap(), Written::Conflict);
+            assert_eq!(
+                write(&store, delete_value(name, value)).await.unwrap(),
+                Written::Done,
+                "{name} {value}"
+            );
+        }
+    }
+    assert_eq!(etcd.list("skydns"), []);
+}
+
+#[actix_rt::test]
+async fn what_it_cannot_say_to_etcd_it_refuses_for_this_key_only() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    etcd.put(&path("empty"), "", None);
+    let version = read(&store, "empty").await.unwrap().unwrap().version;
+    let huge = "&".repeat(20_000);
+    let put_huge = put_value("huge", &huge);
+    let longest = put_value("longest", &"&".repeat(16 << 10));
+    let outcomes = store.write(vec![
+        put("../up"),
+        put("a//b"),
+        swap("empty", "", None),
+        delete_value("empty", ""),
+        put_huge,
+        longest,
+        swap("empty", "", Some(version)),
+        put("fine"),
+    ]);
+    let mut outcomes = outcomes.await;
+    for outcome in outcomes.split_off(5) {
+        assert_eq!(outcome.unwrap(), Written::Done);
+    }
+    for outcome in outcomes {
+        assert_eq!(kind(outcome), StoreErrorKind::Refused);
+    }
+    let delete = delete_value("longest", &"&".repeat(16 << 10));
+    assert_eq!(write(&store, delete).await.unwrap(), Written::Done);
+}
+
+#[actix_rt::test]
+async fn reads_listings_that_are_long_or_deep() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    let long = "x".repeat(8000);
+    let names = (0..400).map(|number| format!("s{number}")).collect::<Vec<_>>();
+    let puts = names.iter().map(|name| put_value(name, &long));
+    assert!(store.write(puts.collect()).await.iter().all(Result::is_ok));
+    let everything = || names.iter().map(|name| key(name)).collect::<Vec<_>>();
+    let holds = |outcome: &Result<Option<Found>, StoreError>| {
+        outcome.as_ref().unwrap().as_ref().unwrap().value == long
+    };
+    assert!(store.read(everything()).await.iter().all(holds));
+
+    // As deep as a domain name can go, and deeper than a JSON parser likes.
+    let deep = vec!["d"; 120].join("/");
+    assert_eq!(write(&store, put(&deep)).await.unwrap(), Written::Done);
+    assert!(store.read(everything()).await.iter().all(holds));
+    assert_eq!(write(&store, delete(&deep)).await.unwrap(), Written::Done);
+    assert!(!etcd.list(ROOT).iter().any(|node| node.dir));
+}
+
+#[actix_rt::test]
+async fn an_etcd_that_is_not_there_is_unavailable() {
+    let mut etcd = Etcd::start();
+    let store = store(&etcd);
+    write(&store, put("httpd")).await.unwrap();
+    etcd.stop();
+    // The connections' end has to be noticed.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(kind(store.probe().await), StoreErrorKind::Unavailable);
+    for outcome in store.write((0..100).map(|n| put(&format!("s{n}"))).collect()).await {
+        assert_eq!(kind(outcome), StoreErrorKind::Unavailable);
+    }
+    let keys = || (0..100).map(|n| key(&format!("s{n}"))).collect::<Vec<_>>();
+    for outcome in store.read(keys()).await {
+        assert_eq!(kind(outcome), StoreErrorKind::Unavailable);
+    }
+    assert_eq!(kind(read(&store, "httpd").await), StoreErrorKind::Unavailable);
+
+    etcd.start_again(true);
+    store.probe().await.unwrap();
+    assert!(store.read(keys()).await.into_iter().all(|outcome| outcome.unwrap().is_none()));
+    assert_eq!(write(&store, put("httpd")).await.unwrap(), Written::Done);
+
+    for url in ["http://no-such-host.invalid:4001", "http://192.0.2.1:4001"] {
+        let store = store_at(url, Duration::from_secs(1));
+        let error = store.probe().await.unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
+        assert!(error.message.contains(url), "{error}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_restart_between_two_requests_costs_nothing_or_leaves_doubt() {
+    let mut etcd = Etcd::start();
+    let store = store(&etcd);
+    let names = (0..64).map(|number| format!("s{number}")).collect::<Vec<_>>();
+    let refreshes = || names.iter().map(|name| refresh(name)).collect::<Vec<_>>();
+    assert!(
+        store.write(names.iter().map(|name| put(name)).collect()).await.iter().all(Result::is_ok)
+    );
+    etcd.kill();
+    etcd.start_again(false);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for outcome in store.write(refreshes()).await {
+        assert_eq!(outcome.unwrap(), Written::Done);
+    }
+    // Without that moment, the old connections may not be known to be dead.
+    etcd.kill();
+    etcd.start_again(false);
+    let mut tries = 0;
+    while store.write(refreshes()).await.iter().any(|outcome| {
+        let outcome = outcome.clone();
+        outcome.is_err() && kind(outcome).is_outage()
+    }) {
+        tries += 1;
+        assert!(tries < 5, "dead connections are used again and again");
+    }
+}
+
+/// Done is done, and "nothing was done" is true: whatever moment etcd dies at.
+#[actix_rt::test]
+async fn killed_in_the_middle_of_a_batch_it_tells_the_truth() {
+    let mut etcd = Etcd::start();
+    let store = store(&etcd);
+    let mut seen = HashSet::new();
+    for round in 0..5_u64 {
+        let names = (0..2000).map(|number| format!("r{round}-{number}")).collect::<Vec<_>>();
+        let pid = etcd.pid().to_string();
+        let killer = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(10 + 17 * round));
+            std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        });
+        let outcomes = store.write(names.iter().map(|name| put(name)).collect()).await;
+        killer.join().unwrap();
+        etcd.kill();
+        etcd.start_again(false);
+        let there = etcd.list(ROOT).into_iter().map(|node| node.key).collect::<HashSet<_>>();
+        for (name, outcome) in names.iter().zip(outcomes) {
+            let is_there = there.contains(&path(name));
+            match outcome {
+                Ok(Written::Done) => assert!(is_there, "{name} was done"),
+                Ok(other) => panic!("{name}: {other:?}"),
+                Err(error) => {
+                    seen.insert(error.kind.as_str());
+                    assert!(error.kind.is_outage(), "{error}");
+                    assert!(!is_there || error.kind.leaves_doubt(), "{name}: {error}");
+                }
+            }
+        }
+        etcd.remove(ROOT);
+    }
+    assert!(seen.contains("unavailable"), "{seen:?}");
+}
+
+#[actix_rt::test]
+async fn a_hung_etcd_leaves_doubt_after_the_time_out() {
+    let etcd = Etcd::start();
+    let store = store_at(&etcd.url(), Duration::from_secs(1));
+    write(&store, put("httpd")).await.unwrap();
+    etcd.pause();
+    let started = Instant::now();
+    let outcomes = store.write((0..100).map(|n| put(&format!("s{n}"))).collect()).await;
+    let took = started.elapsed();
+    assert!((Duration::from_secs(1)..Duration::from_secs(3)).contains(&took), "{took:?}");
+    let kinds = outcomes.into_iter().map(kind).collect::<Vec<_>>();
+    let sent = kinds.iter().filter(|kind| **kind == StoreErrorKind::Unknown).count();
+    let unsent = kinds.iter().filter(|kind| **kind == StoreErrorKind::Unavailable).count();
+    assert_eq!((sent, unsent), (32, 68));
+    assert_eq!(kind(store.probe().await), StoreErrorKind::Unknown);
+    etcd.resume();
+    store.probe().await.unwrap();
+    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), Written::Done);
+}
+
+#[actix_rt::test]
+async fn an_etcd_without_its_v2_api_says_what_to_do() {
+    let etcd = Etcd::start_with(&["--enable-v2=false"]);
+    let store = store(&etcd);
+    let error = store.probe().await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Malformed);
+    assert!(error.message.contains("start it with --enable-v2=true"), "{error}");
+    assert!(error.message.contains(&etcd.url()), "{error}");
+    assert_eq!(kind(write(&store, put("httpd")).await), StoreErrorKind::Malformed);
+    assert_eq!(kind(read(&store, "httpd").await), StoreErrorKind::Malformed);
+    for outcome in store.read((0..20).map(|n| key(&n.to_string())).collect()).await {
+        assert!(kind(outcome).is_outage());
+    }
+}
+
+/// What each call makes of a server that always answers like this.
+async fn kinds_of(reply: impl Fn() -> Reply + Send + Sync + 'static) -> HashSet<&'static str> {
+    let server = Canned::tcp(move |_| reply());
+    let store = store_at(&format!("http://{}", server.authority()), Duration::from_millis(300));
+    let mut kinds = HashSet::new();
+    for request in [put("a"), swap("a", OTHER, Some(1)), refresh("a"), delete("a")] {
+        kinds.insert(kind(write(&store, request).await).as_str());
+    }
+    kinds.insert(kind(read(&store, "a").await).as_str());
+    kinds.insert(kind(store.probe().await).as_str());
+    for outcome in store.read((0..20).map(|n| key(&n.to_string())).collect()).await {
+        assert!(kind(outcome).is_outage());
+    }
+    kinds
+}
+
+#[actix_rt::test]
+async fn what_is_no_etcd_is_malformed() {
+    assert_eq!(kinds_of(Reply::html).await, HashSet::from(["malformed"]));
+    assert_eq!(kinds_of(|| Reply::json("{}")).await, HashSet::from(["malformed"]));
+    assert_eq!(kinds_of(|| Reply::status(302, "")).await, HashSet::from(["malformed"]));
+    let not_found = || Reply::status(404, "404 page not found\n");
+    assert_eq!(kinds_of(not_found).await, HashSet::from(["malformed"]));
+    let docker = || Reply::status(404, r#"{"message":"page not found"}"#);
+    assert_eq!(kinds_of(docker).await, HashSet::from(["malformed"]));
+}
+
+#[actix_rt::test]
+async fn what_breaks_off_or_is_etcds_own_trouble_leaves_doubt() {
+    let half = r#"{"action":"set","node":{"key":"/skydns/lo"#;
+    assert_eq!(
+        kinds_of(move || Reply::CutOff { body: half.into() }).await,
+        HashSet::from(["unknown"])
+    );
+    assert_eq!(
+        kinds_of(|| Reply::CutOff { body: String::new() }).await,
+        HashSet::from(["unknown"])
+    );
+    assert_eq!(kinds_of(|| Reply::Hangup).await, HashSet::from(["unknown"]));
+    assert_eq!(kinds_of(|| Reply::Silence).await, HashSet::from(["unknown"]));
+    let no_leader = r#"{"errorCode":300,"message":"Raft Internal Error","cause":"etcdserver: request timed out","index":0}"#;
+    assert_eq!(kinds_of(move || Reply::status(500, no_leader)).await, HashSet::from(["unknown"]));
+    assert_eq!(kinds_of(|| Reply::status(503, "<html>")).await, HashSet::from(["unknown"]));
+}
+
+#[actix_rt::test]
+async fn a_denied_key_says_nothing_of_others() {
+    let server = Canned::tcp(|request| match request.target.contains("denied") {
+        true => Reply::status(
+            401,
+            r#"{"errorCode":110,"message":"The request requires user authentication","cause":"Insufficient credentials","index":0}"#,
+        ),
+        false => Reply::json(CREATED),
+    });
+    let store = store_at(&format!("http://{}", server.authority()), Duration::from_secs(1));
+    let mut outcomes = store.write(vec![put("denied"), put("fine")]).await;
+    assert_eq!(outcomes.pop().unwrap().unwrap(), Written::Done);
+    assert_eq!(kind(outcomes.pop().unwrap()), StoreErrorKind::Refused);
+}
+
+#[actix_rt::test]
+async fn keeps_connections_alive_and_at_most_32_requests_in_flight() {
+    let connections = Arc::new(Mutex::new(HashSet::new()));
+    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let (seen, high) = (Arc::clone(&connections), Arc::clone(&most));
+    let server = Canned::tcp(move |_| {
+        // The server has a thread a connection.
+        seen.lock().unwrap().insert(thread::current().id());
+        high.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(30));
+        now.fetch_sub(1, Ordering::SeqCst);
+        Reply::json(CREATED)
+    });
+    let store = store_at(&format!("http://{}", server.authority()), Duration::from_secs(10));
+    for _ in 0..2 {
+        let writes = (0..160).map(|number| put(&format!("s{number}"))).collect();
+        assert!(store.write(writes).await.iter().all(Result::is_ok));
+    }
+    assert_eq!(server.requests().len(), 320);
+    // A server busy with other tests may not get to see all 32 at once.
+    let most = most.load(Ordering::SeqCst);
+    assert!((16..=32).contains(&most), "{most} in flight at a time");
+    let connections = connections.lock().unwrap().len();
+    assert!((16..=32).contains(&connections), "{connections} connections");
+}
+
+#[actix_rt::test]
+async fn never_follows_a_redirect() {
+    let elsewhere = Canned::tcp(|_| Reply::json(CREATED));
+    let location = format!("http://{}/v2/keys/skydns", elsewhere.authority());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+            while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let answer = format!(
+                "HTTP/1.1 307 Elsewhere\r\nLocation: {location}\r\nConnection: close\r\n\
+                 Content-Length: 0\r\n\r\n"
+            );
+            // The client may be gone; that is its own business.
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let store = store_at(&url, Duration::from_secs(2));
+    for request in [put("a"), refresh("a"), delete("a")] {
+        assert!(kind(write(&store, request).await).leaves_doubt());
+    }
+    assert_eq!(elsewhere.requests().len(), 0);
+}
+
+#[actix_rt::test]
+async fn reads_many_keys_by_one_request_however_long_the_answer() {
+    let value = "x".repeat(1 << 20);
+    let nodes = (0..5).map(|n| {
+        format!(r#"{{"key":"/{ROOT}/{n}","value":"{value}","modifiedIndex":7,"createdIndex":7}}"#)
+    });
+    let nodes = nodes.collect::<Vec<_>>().join(",");
+    let listing =
+        format!(r#"{{"action":"get","node":{{"key":"/{ROOT}","dir":true,"nodes":[{nodes}]}}}}"#);
+    let server = Canned::tcp(move |_| Reply::json(listing.clone()));
+    let store = store_at(&format!("http://{}", server.authority()), Duration::from_secs(10));
+    let outcomes = store.read((0..20).map(|n| key(&n.to_string())).collect()).await;
+    let found = outcomes.into_iter().filter(|outcome| outcome.as_ref().unwrap().is_some());
+    assert_eq!(found.count(), 5);
+    let targets = server.requests().into_iter().map(|it| it.target).collect::<Vec<_>>();
+    assert_eq!(targets, [format!("/v2/keys/{ROOT}?quorum=true&recursive=true")]);
+}
+
+#[actix_rt::test]
+async fn a_watch_ends_as_soon_as_its_etcd_dies() {
+    let mut etcd = Etcd::start();
+    let mut changes = store(&etcd).watch().await.unwrap();
+    let waiting = actix_rt::spawn(async move {
+        let ended = changes.next().await.unwrap();
+        (kind(ended), changes.next().await.is_none(), Instant::now())
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!waiting.is_finished());
+    let killed = Instant::now();
+    etcd.kill();
+    let (kind, is_over, ended) = waiting.await.unwrap();
+    assert!(kind.is_outage() && is_over);
+    assert!(ended - killed < Duration::from_millis(500), "{:?}", ended - killed);
+}
+
+#[actix_rt::test]
+async fn a_watch_ends_when_all_is_removed_at_once() {
+    for removed in [ROOT, "skydns"] {
+        let etcd = Etcd::start();
+        let store = store(&etcd);
+        write(&store, put("httpd")).await.unwrap();
+        let mut changes = store.watch().await.unwrap();
+        etcd.remove(removed);
+        let error = changes.next().await.unwrap().unwrap_err();
+        assert!(error.message.contains("removed with all that was in it"), "{error}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_watch_tells_of_a_directory_by_its_own_key_and_nothing_of_refreshes() {
+    let etcd = Etcd::start();
+    let store = store(&etcd);
+    write(&store, put("httpd/one")).await.unwrap();
+    let mut changes = store.watch().await.unwrap();
+    assert_eq!(write(&store, refresh("httpd/one")).await.unwrap(), Written::Done);
+    etcd.remove(&path("httpd"));
+    assert_eq!(changes.next().await.unwrap().unwrap(), Change { key: key("httpd"), now: None });
+}
+
+#[actix_rt::test]
+async fn a_watch_that_can_not_know_what_it_missed_ends() {
+    let cleared = r#"{"errorCode":401,"message":"The event in requested index is outdated and cleared","cause":"the requested history has been cleared [9/8]","index":1008}"#;
+    let event = format!(
+        r#"{{"action":"set","node":{{"key":"/{ROOT}/a","value":"x","modifiedIndex":8,"createdIndex":8}}}}"#
+    );
+    let waits = AtomicUsize::new(0);
+    let server = Canned::tcp(move |request| {
+        if !request.target.contains("wait=true") {
+            let missing = r#"{"errorCode":100,"message":"m","cause":"/skydns","index":7}"#;
+            let head = format!(
+                "HTTP/1.1 404 Not Found\r\nX-Etcd-Index: 7\r\nContent-Length: {}\r\n\
+                 Connection: close\r\n\r\n{missing}",
+                missing.len()
+            );
+            return Reply::Raw(head.into_bytes());
+        }
+        match waits.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::json(event.clone()),
+            _ => Reply::status(400, cleared),
+        }
+    });
+    let store = store_at(&format!("http://{}", server.authority()), Duration::from_secs(1));
+    let mut changes = store.watch().await.unwrap();
+    assert_eq!(changes.next().await.unwrap().unwrap().now.unwrap().value, "x");
+    assert!(kind(changes.next().await.unwrap()).is_outage());
+    assert!(changes.next().await.is_none());
+    let waited = server.requests().into_iter().map(|request| request.target);
+    let waited = waited.filter_map(|target| target.split("waitIndex=").nth(1).map(str::to_owned));
+    assert_eq!(waited.collect::<Vec<_>>(), ["8", "9"]);
+}

@@ -1,0 +1,118 @@
+//! `highhock status` and `highhock actors`.
+
+use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::admin::Admin;
+use crate::support::daemon::Highhock;
+use crate::support::etcd::Etcd;
+use crate::support::scripted_server::{Canned, Reply};
+use crate::support::{eventually, free_port};
+use crate::{alone, shown};
+
+const UNAVAILABLE: Option<i32> = Some(69);
+const NOT_READY: Option<i32> = Some(1);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn complained(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn at(highhock: Highhock, admin: Admin) -> Highhock {
+    highhock.flag("--admin-listen", &admin.listen())
+}
+
+#[test]
+fn status_exits_with_0_only_while_the_daemon_is_ready() {
+    let mut etcd = Etcd::start();
+    let highhock = Highhock::new(&etcd.url()).env("HIGHHOCK_ADMIN__TOKEN", "hunter2");
+    let (_daemon, admin) = shown(&highhock);
+    let highhock = at(highhock, admin);
+    let output = eventually("status 0", PATIENCE, || {
+        Some(highhock.output(&["status"])).filter(|output| output.status.code() == Some(0))
+    });
+    let text = said(&output);
+    let line = |subject: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(subject));
+        line.unwrap_or_else(|| panic!("no {subject} in:\n{text}")).trim()
+    };
+    assert_eq!(line("ready"), "yes");
+    assert!(line("docker").starts_with("answers, listed "), "{text}");
+    assert!(line("etcd").starts_with("answers, "), "{text}");
+    assert_eq!(complained(&output), "");
+    let output = highhock.output(&["status", "--json"]);
+    let json: Value = serde_json::from_str(&said(&output)).unwrap();
+    assert_eq!(json["ready"], true);
+
+    etcd.stop();
+    let output = eventually("status 1", PATIENCE, || {
+        Some(highhock.output(&["status"])).filter(|output| output.status.code() == NOT_READY)
+    });
+    assert!(said(&output).contains("ready        NO: etcd does not answer"), "{}", said(&output));
+    // Without the token it is asked in vain.
+    let output = at(Highhock::new(&etcd.url()), admin).output(&["status"]);
+    assert_eq!(output.status.code(), UNAVAILABLE);
+    assert!(complained(&output).contains("wants its token; set admin.token or admin.tokenFile"));
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_told_in_a_line_with_what_to_try() {
+    let port = free_port();
+    let listen = format!("127.0.0.1:{port}");
+    for command in ["status", "actors"] {
+        let output = alone().flag("--admin-listen", &listen).output(&[command]);
+        let text = complained(&output);
+        assert_eq!(output.status.code(), UNAVAILABLE, "{text}");
+        assert!(text.starts_with(&format!("highhock: no highhock answers at http://{listen}/: ")));
+        assert!(text.contains("is it running") && text.lines().count() == 1, "{text}");
+        let output = alone().output(&[command]);
+        assert_eq!(output.status.code(), UNAVAILABLE);
+        assert!(complained(&output).contains("admin.listen is empty"), "{}", complained(&output));
+    }
+    let other = Canned::tcp(|_| Reply::html());
+    let output = alone().flag("--admin-listen", &other.authority()).output(&["status"]);
+    assert_eq!(output.status.code(), UNAVAILABLE);
+    assert!(complained(&output).contains("another program"), "{}", complained(&output));
+}
+
+#[test]
+fn actors_shows_the_mailboxes_once_or_each_second() {
+    let highhock = alone();
+    let (_daemon, admin) = shown(&highhock);
+    admin.get("/healthz");
+    let highhock = at(highhock, admin);
+    let output = highhock.output(&["actors"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", complained(&output));
+    let names = text.lines().map(|line| line.split(' ').next().unwrap()).collect::<Vec<_>>();
+    let actors = ["DockerPoller", "Registry", "ContainerWatcher", "EtcdInserter"];
+    assert_eq!(names[0], "actor");
+    assert_eq!(names[1..], actors);
+    for column in ["depth", "capacity", "high_water", "coalesced", "restarts", "panics"] {
+        assert!(text.lines().next().unwrap().contains(column), "{text}");
+    }
+    let output = highhock.output(&["actors", "--json"]);
+    let rows: Vec<Value> = serde_json::from_str(&said(&output)).unwrap();
+    assert_eq!(rows.len(), 4);
+
+    // It is watched until it ends: after its third answer.
+    let (body, asked) = (admin.get("/actors").body, AtomicUsize::new(0));
+    let ending = Canned::tcp(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+        0..3 => Reply::json(body.clone()),
+        _ => Reply::Hangup,
+    });
+    let highhock = highhock.flag("--admin-listen", &ending.authority());
+    let output = highhock.output(&["actors", "--watch"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), UNAVAILABLE);
+    assert_eq!(text.matches("EtcdInserter").count(), 3, "{text}");
+    assert_eq!(text.matches("handled/s").count(), 2, "{text}");
+    assert!(complained(&output).contains("no highhock answers at"), "{}", complained(&output));
+}

@@ -1,0 +1,121 @@
+//! All that happens to the records in etcd, as a watch tells it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::PATIENCE;
+use crate::fixture::BELOW;
+use crate::support::etcd::Etcd;
+use crate::support::eventually;
+
+/// One thing that happened to one key.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// When it was told; it happened somewhat before.
+    pub at: Instant,
+    pub key: String,
+    /// `None`: it was deleted, or its lease ended.
+    pub value: Option<String>,
+}
+
+/// A watch on all below [`BELOW`], from its start on.
+pub struct Changes {
+    stream: TcpStream,
+    seen: Arc<Mutex<Vec<Change>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Changes {
+    /// Begins to watch.
+    #[track_caller]
+    pub fn watch(etcd: &Etcd) -> Self {
+        let range = json!({ "create_request": {
+            "key": BASE64.encode(BELOW),
+            "range_end": BASE64.encode(format!("{}0", BELOW.trim_end_matches('/'))),
+        } });
+        let range = range.to_string();
+        let mut stream = TcpStream::connect(etcd.address()).unwrap();
+        // HTTP/1.0, as an answer in chunks would have to be put together.
+        let head = format!("POST /v3/watch HTTP/1.0\r\nContent-Length: {}\r\n\r\n", range.len());
+        stream.write_all((head + &range).as_bytes()).unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let created = lines.find(|line| line.as_ref().is_ok_and(|it| it.contains("\"created\"")));
+        assert!(created.is_some(), "etcd begins no watch");
+        let seen = Arc::<Mutex<Vec<Change>>>::default();
+        let into = Arc::clone(&seen);
+        let reader = thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                into.lock().unwrap().extend(changes(&line));
+            }
+        });
+        Self { stream, seen, reader: Some(reader) }
+    }
+
+    /// All that was told so far.
+    pub fn so_far(&self) -> Vec<Change> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Ends it; all that happened until now.
+    #[track_caller]
+    pub fn finish(mut self, etcd: &Etcd) -> Vec<Change> {
+        // What is told of this was preceded by all that happened before.
+        let mark = format!("{BELOW}mark-of-the-watch");
+        etcd.v3().put(&mark, "end", None);
+        let is_mark = |change: &Change| change.key == mark;
+        eventually("the watch has told everything", PATIENCE, || {
+            self.seen.lock().unwrap().iter().any(is_mark).then_some(())
+        });
+        etcd.v3().delete(&mark);
+        self.close();
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        seen.into_iter().filter(|change| !is_mark(change)).collect()
+    }
+
+    fn close(&mut self) {
+        // It may be closed already.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The changes that a line tells of: a JSON object.
+fn changes(line: &str) -> Vec<Change> {
+    let at = Instant::now();
+    let Ok(told) = serde_json::from_str::<Value>(line) else { return Vec::new() };
+    assert_eq!(told["result"]["canceled"], Value::Null, "etcd ended the watch: {line}");
+    let events = told["result"]["events"].as_array().cloned().unwrap_or_default();
+    let change = |event: &Value| Change {
+        at,
+        key: decode(&event["kv"]["key"]),
+        value: (event["type"] != "DELETE").then(|| decode(&event["kv"]["value"])),
+    };
+    events.iter().map(change).collect()
+}
+
+/// What is empty is left out by the gateway.
+fn decode(json: &Value) -> String {
+    let bytes = BASE64.decode(json.as_str().unwrap_or_default()).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+/// The keys that were deleted, once for each time.
+pub fn deleted(changes: &[Change]) -> Vec<&str> {
+    let deletions = changes.iter().filter(|change| change.value.is_none());
+    deletions.map(|change| change.key.as_str()).collect()
+}

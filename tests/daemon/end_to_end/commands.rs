@@ -1,0 +1,195 @@
+//! The commands that end by themselves, and the exit statuses.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::daemon::{ADDRESS, Highhock};
+use crate::support::docker::Container;
+use crate::support::etcd::Etcd;
+use crate::support::free_port;
+use crate::support::scripted_server::{Canned, Reply};
+use crate::{key, named, offering, offering_with, record};
+
+const UNAVAILABLE: Option<i32> = Some(69);
+const CONFIG: Option<i32> = Some(78);
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn complained(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A verdict of `check`: the line about this subject, without the subject.
+#[track_caller]
+fn verdict<'a>(text: &'a str, subject: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(subject));
+    line.unwrap_or_else(|| panic!("no {subject} in:\n{text}")).trim()
+}
+
+#[test]
+fn check_finds_all_that_the_daemon_needs() {
+    let etcd = Etcd::start();
+    let output = Highhock::new(&etcd.url()).output(&["check"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", complained(&output));
+    for subject in ["configuration", "docker", "etcd", "address"] {
+        assert!(verdict(&text, subject).starts_with("ok "), "{text}");
+    }
+    assert!(verdict(&text, "address").contains(ADDRESS), "{text}");
+    assert!(verdict(&text, "etcd").contains(&etcd.url()), "{text}");
+    assert_eq!(etcd.list(""), []);
+}
+
+#[test]
+fn check_says_of_each_thing_what_is_wrong_with_it() {
+    let away = format!("http://127.0.0.1:{}", free_port());
+    let highhock = Highhock::new(&away).flag("--docker-url", "unix:///nonexistent/docker.sock");
+    let highhock = highhock.without("--discovery-host");
+    let output = highhock.flag("--discovery-interface", "nonexistent0").output(&["check"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), UNAVAILABLE, "{text}");
+    assert!(verdict(&text, "configuration").starts_with("ok "), "{text}");
+    for (subject, reason) in [
+        ("docker", "/nonexistent/docker.sock"),
+        ("etcd", &*away),
+        ("address", "found no address to publish"),
+    ] {
+        let verdict = verdict(&text, subject);
+        assert!(verdict.starts_with("FAILED") && verdict.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn records_shows_what_would_be_published_and_writes_nothing() {
+    let etcd = Etcd::start();
+    let (name, unpublished) = (named("preview"), named("unpublished"));
+    let offer = format!("DISCOVER={name}:80,{unpublished}:81");
+    let container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);
+    let second = offering(&name);
+    let ours = record(container.published("80/tcp"));
+    let highhock = Highhock::new(&etcd.url());
+
+    let output = highhock.output(&["records"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", complained(&output));
+    let line = |parts: [&str; 2]| {
+        text.lines().find(|line| parts.iter().all(|part| line.contains(part))).unwrap_or_default()
+    };
+    assert!(line([&key(&name), container.name()]).contains(&ours), "{text}");
+    assert!(line([&key(&name), second.name()]).contains("stands by"), "{text}");
+    assert!(line(["left out", &unpublished]).contains(container.name()), "{text}");
+
+    let output = highhock.output(&["records", "--json"]);
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let row_of = |container: &Container| {
+        rows.iter().find(|row| row["container"] == container.id()).unwrap().clone()
+    };
+    let (first, second) = (row_of(&container), row_of(&second));
+    assert_eq!(first["key"], key(&name));
+    assert_eq!(first["value"], serde_json::from_str::<Value>(&ours).unwrap());
+    assert_eq!((&first["state"], &first["reason"]), (&"pending".into(), &Value::Null));
+    assert_eq!(second["state"], "standby");
+    assert!(second["reason"].as_str().unwrap().contains(container.name()), "{second}");
+    assert_eq!(etcd.list(""), []);
+}
+
+/// A container's owner may not command the terminal of whoever looks at its records.
+#[test]
+fn what_a_container_says_reaches_no_terminal_unescaped() {
+    let name = named("loud");
+    let said = "highhock.text=a\u{9b}31m\u{7f}\u{202e}b";
+    let _container = offering_with(&name, &["--label", "highhock.host=a.example", "--label", said]);
+    let highhock = Highhock::new(&format!("http://127.0.0.1:{}", free_port()));
+    for arguments in [
+        &["records"][..],
+        &["records", "--json"],
+        &["records", "--explain"],
+        &["records", "--explain", "--json"],
+    ] {
+        let text = self::said(&highhock.output(arguments));
+        assert!(text.contains(r"a\u009b31m\u007f\u202eb"), "{arguments:?}: {text:?}");
+        let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(raw), "{arguments:?}: {text:?}");
+    }
+}
+
+#[test]
+fn records_without_an_engine_says_so() {
+    let highhock = Highhock::new("http://127.0.0.1:1");
+    let output =
+        highhock.flag("--docker-url", "unix:///nonexistent/docker.sock").output(&["records"]);
+    assert_eq!(output.status.code(), UNAVAILABLE);
+    assert!(complained(&output).contains("/nonexistent/docker.sock"), "{}", complained(&output));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn without_an_address_it_does_not_start_and_says_which_steps_failed() {
+    let highhock = Highhock::new("http://127.0.0.1:1").without("--discovery-host");
+    let highhock = highhock.flag("--discovery-interface", "nonexistent0");
+    for command in ["run", "records"] {
+        let output = highhock.output(&[command]);
+        let text = complained(&output);
+        assert_eq!(output.status.code(), UNAVAILABLE, "{text}");
+        for step in [
+            "discovery.host: not set",
+            "EXTERNAL_IP: not set",
+            "discovery.interface nonexistent0: no such interface",
+            "discovery.metadata: not set",
+        ] {
+            assert!(text.contains(step), "no {step} in:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn the_address_may_come_from_the_environment_or_the_interface() {
+    let etcd = Etcd::start();
+    let highhock = Highhock::new(&etcd.url()).without("--discovery-host");
+    let output = highhock.clone().env("EXTERNAL_IP", "10.77.66.55").output(&["check"]);
+    assert!(verdict(&said(&output), "address").contains("10.77.66.55 (EXTERNAL_IP)"));
+    // Nobody can reach this host at it.
+    let output = highhock.flag("--discovery-interface", "lo").output(&["check"]);
+    assert!(said(&output).contains("none of its addresses can be reached from elsewhere"));
+    assert_eq!(output.status.code(), UNAVAILABLE);
+}
+
+#[test]
+fn the_address_may_come_from_a_clouds_metadata_service_where_that_is_configured() {
+    let droplet = Canned::tcp(|request| match request.target.as_str() {
+        "/metadata/v1/interfaces/private/0/ipv4/address" => Reply::json("10.77.66.77"),
+        _ => Reply::status(404, ""),
+    });
+    let etcd = Etcd::start();
+    let service = format!("http://{}", droplet.authority());
+    let highhock = Highhock::new(&etcd.url()).env("TEST_METADATA_OF_HIGHHOCK", &service);
+    let highhock = highhock.without("--discovery-host");
+    let highhock = highhock.flag("--discovery-interface", "nonexistent0");
+    assert_eq!(highhock.output(&["check"]).status.code(), UNAVAILABLE);
+    assert_eq!(droplet.connections(), 0);
+
+    let output = highhock.clone().flag("--discovery-metadata", "auto").output(&["check"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", complained(&output));
+    let address = verdict(&text, "address");
+    assert_eq!(address, "ok      10.77.66.77 (metadata service, digitalocean)");
+    assert_eq!(complained(&output), "");
+
+    let output = highhock.flag("--discovery-metadata", "aws").output(&["run"]);
+    let text = complained(&output);
+    assert_eq!(output.status.code(), UNAVAILABLE, "{text}");
+    let step = format!("discovery.metadata aws: {service}: PUT /latest/api/token: gave no token");
+    assert!(text.contains(&step), "{text}");
+}
+
+#[test]
+fn with_a_faulty_configuration_it_does_not_start() {
+    let highhock = Highhock::new("http://127.0.0.1:1").flag("--etcd-ttl", "0");
+    let output = highhock.output(&["run"]);
+    let text = complained(&output);
+    assert_eq!(output.status.code(), CONFIG, "{text}");
+    assert!(text.contains("flag --etcd-ttl: etcd.ttl: found \"0\""), "{text}");
+}

@@ -1,0 +1,336 @@
+//! Without etcd: the records stay in the daemon, which answers DNS itself.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::support::admin::Admin;
+use crate::support::cuttable_proxy::Relay;
+use crate::support::daemon::{ADDRESS, Daemon, Highhock};
+use crate::support::dns::{Reply, dig};
+use crate::support::docker::{self, Container};
+use crate::support::etcd::Etcd;
+use crate::support::{TempDir, eventually, free_port};
+use crate::{PATIENCE, becomes, key, named, offering, offering_with, record};
+
+/// The exit status where something that can't be done without isn't there.
+const UNAVAILABLE: i32 = 69;
+
+fn asked(port: u16, name: &str, kind: &str) -> Option<Reply> {
+    dig(port, &format!("{name}.skydns.local"), kind)
+}
+
+/// The ports that a name leads to, at this host's address.
+fn ports(port: u16, name: &str) -> BTreeSet<u16> {
+    let targets = asked(port, name, "SRV").map(|reply| reply.targets()).unwrap_or_default();
+    targets.into_iter().filter(|target| target.host == ADDRESS).map(|target| target.port).collect()
+}
+
+#[track_caller]
+fn is_answered(port: u16, name: &str, containers: &[&Container]) {
+    let expected: BTreeSet<_> = containers.iter().map(|one| one.published("80/tcp")).collect();
+    let what = format!("{name} at the ports {expected:?}");
+    eventually(&what, PATIENCE, || (ports(port, name) == expected).then_some(()));
+    let reply = asked(port, name, "A").unwrap();
+    assert_eq!((reply.status.as_str(), reply.data("A")), ("NOERROR", [ADDRESS.into()].into()));
+}
+
+#[track_caller]
+fn is_gone(port: u16, name: &str) {
+    let gone = || (asked(port, name, "A")?.status == "NXDOMAIN").then_some(());
+    eventually(&format!("{name} is gone"), PATIENCE, gone);
+}
+
+/// A daemon, and the port that it answers at.
+fn standalone() -> (Highhock, u16) {
+    let port = free_port();
+    (Highhock::standalone(port), port)
+}
+
+/// Waits until nothing is left to be written.
+#[track_caller]
+fn is_ready(daemon: &Daemon, port: u16) {
+    daemon.says(&["NOTICE", "answers dns", &format!("127.0.0.1:{port}"), "skydns.local"]);
+    daemon.says(&["NOTICE", "docker answers"]);
+}
+
+#[test]
+fn a_service_is_answered_for_as_long_as_its_container_runs() {
+    let (highhock, port) = standalone();
+    let mut daemon = highhock.start();
+    let name = named("httpd");
+    let container = offering(&name);
+    is_answered(port, &name, &[&container]);
+    container.stop();
+    is_gone(port, &name);
+    assert_eq!(daemon.lines_with(&["etcd"]).len(), 1, "{}", daemon.log());
+    daemon.says(&["highhock starts", "none: standalone"]);
+    assert_eq!(daemon.ends_on("TERM").0, Some(0));
+    daemon.says(&["NOTICE", "stopped"]);
+    assert_eq!(daemon.lines_with(&["WARN"]), [""; 0]);
+}
+
+#[test]
+fn a_restart_publishes_what_runs_and_nothing_that_ended_meanwhile() {
+    let (highhock, port) = standalone();
+    let mut daemon = highhock.start();
+    let (stays, ends) = (named("stays"), named("ends"));
+    let [container, other] = [&stays, &ends].map(|name| offering(name));
+    is_answered(port, &stays, &[&container]);
+    is_answered(port, &ends, &[&other]);
+    daemon.kill();
+    assert_eq!(asked(port, &stays, "A"), None);
+    other.stop();
+
+    let mut daemon = highhock.start();
+    is_answered(port, &stays, &[&container]);
+    is_gone(port, &ends);
+    assert_eq!(daemon.ends_on("TERM").0, Some(0));
+    let _daemon = highhock.start();
+    is_answered(port, &stays, &[&container]);
+}
+
+#[test]
+fn of_two_containers_the_first_has_the_name_and_the_second_takes_over() {
+    let (highhock, port) = standalone();
+    let _daemon = highhock.start();
+    let name = named("twin");
+    let first = offering(&name);
+    is_answered(port, &name, &[&first]);
+    let second = offering(&name);
+    let third = named("third");
+    let behind = offering(&third);
+    // What came after the second is there, so that was seen.
+    is_answered(port, &third, &[&behind]);
+    is_answered(port, &name, &[&first]);
+    first.stop();
+    is_answered(port, &name, &[&second]);
+}
+
+#[test]
+fn no_name_is_said_not_to_be_there_before_docker_has_told_of_all() {
+    let (dir, (highhock, port)) = (TempDir::new(), standalone());
+    let socket = dir.0.join("docker.sock");
+    let url = format!("unix://{}", socket.display());
+    let daemon = highhock.flag("--docker-url", &url).start();
+    daemon.says(&["WARNING", "docker does not answer"]);
+    let (name, unknown) = (named("told"), named("unknown"));
+    let container = offering(&name);
+    let status = |name: &str| asked(port, name, "A").unwrap().status;
+    for name in [&name, &unknown] {
+        assert_eq!(status(name), "SERVFAIL");
+    }
+
+    let mut relay = Relay::unix(&socket, docker::place());
+    is_gone(port, &unknown);
+    // It knows that one is not there, so it knows all that are.
+    assert_eq!(ports(port, &name), [container.published("80/tcp")].into());
+    relay.cut();
+    eventually("docker is away again", PATIENCE, || {
+        (daemon.lines_with(&["WARNING", "docker does not answer"]).len() == 2).then_some(())
+    });
+    assert_eq!(status(&unknown), "NXDOMAIN");
+    is_answered(port, &name, &[&container]);
+}
+
+#[test]
+fn instances_are_answered_together() {
+    let (highhock, port) = standalone();
+    let _daemon = highhock.flag("--skydns-layout", "instance").start();
+    let name = named("many");
+    let [first, second] = [(); 2].map(|()| offering(&name));
+    is_answered(port, &name, &[&first, &second]);
+    first.stop();
+    is_answered(port, &name, &[&second]);
+}
+
+#[test]
+fn a_reload_takes_no_answer_away() {
+    let (highhock, port) = standalone();
+    let daemon = highhock.start();
+    let name = named("kept");
+    let container = offering(&name);
+    is_answered(port, &name, &[&container]);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let missing = scope.spawn(|| {
+            let (mut missing, mut asked_for) = (0, 0);
+            while !done.load(Ordering::Relaxed) {
+                missing += usize::from(ports(port, &name).is_empty());
+                asked_for += 1;
+            }
+            (missing, asked_for)
+        });
+        let configs = [
+            r#"{"docker": {"poll": 5}, "etcd": {"ttl": 30, "url": "http://10.255.255.1:1/"}}"#,
+            r#"{"etcd": {"ttl": 90}, "skydns": {"ttl": 300}}"#,
+            r#"{"discovery": {"methods": ["label", "env"]}, "etcd": {"onExit": "remove"}}"#,
+            "{}",
+        ];
+        for config in configs.iter().cycle().take(5 * configs.len()) {
+            daemon.reloads(config);
+        }
+        done.store(true, Ordering::Relaxed);
+        let (missing, asked_for) = missing.join().unwrap();
+        assert_eq!(missing, 0, "of {asked_for} answers");
+        assert!(asked_for > configs.len(), "{asked_for} answers");
+    });
+    is_answered(port, &name, &[&container]);
+
+    // What the server was started with stays.
+    daemon.reload(
+        r#"{"dns": {"forward": ["9.9.9.9"], "rateLimit": 9},
+        "skydns": {"domain": "other.local", "prefix": "dns"}}"#,
+    );
+    let kept = daemon.says(&["WARN", "take a restart"]);
+    for key in ["skydns.domain", "skydns.prefix", "dns.forward", "dns.rateLimit"] {
+        assert!(kept.contains(key), "{kept}");
+    }
+    is_answered(port, &name, &[&container]);
+}
+
+#[test]
+fn without_a_place_to_answer_at_it_does_not_start() {
+    let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let highhock = Highhock::standalone(port);
+    let mut daemon = highhock.start();
+    assert_eq!(daemon.ends(), Some(UNAVAILABLE));
+    let last = daemon.log().lines().last().unwrap_or_default().to_owned();
+    let at = format!("highhock: cannot answer DNS at 127.0.0.1:{port}: ");
+    assert!(last.starts_with(&at) && last.contains("dns.listen"), "{last}");
+
+    let output = highhock.output(&["check"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(UNAVAILABLE), "{text}");
+    let verdict = text.lines().find(|line| line.starts_with("dns ")).unwrap();
+    assert!(verdict.contains("FAILED") && verdict.contains("cannot answer"), "{text}");
+    assert!(!text.contains("etcd"), "{text}");
+    drop(holder);
+    // Another test may have it for a moment, to ask from.
+    eventually("a place to answer at", PATIENCE, || {
+        let text = String::from_utf8(highhock.output(&["check"]).stdout).unwrap();
+        text.contains(&format!("127.0.0.1:{port}: free, to answer for skydns.local\n"))
+            .then_some(())
+    });
+}
+
+/// A DNS server that answers each question with this code, as long as the process lives.
+fn answering(code: u8) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut bytes = [0; 512];
+        while let Ok((length, source)) = socket.recv_from(&mut bytes) {
+            bytes[2] |= 0x80;
+            bytes[3] = bytes[3] & 0xf0 | code;
+            socket.send_to(&bytes[..length], source).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn check_asks_each_server_for_other_domains() {
+    let (well, ill, refuses) = (answering(0), answering(2), answering(5));
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent_at = silent.local_addr().unwrap();
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let checked = |servers: &str| {
+        let (highhock, _) = standalone();
+        let output = highhock.flag("--dns-forward", servers).output(&["check"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let of_servers = text.lines().filter(|line| line.starts_with("dns.forward "));
+        (output.status.code(), of_servers.map(str::to_owned).collect::<Vec<_>>())
+    };
+    let (code, lines) = checked(&format!("{well},{ill}"));
+    assert_eq!(code, Some(0), "{lines:?}");
+    assert_eq!(lines[0], format!("dns.forward    ok      {well}: answers"));
+    assert_eq!(lines[1], format!("dns.forward    ok      {ill}: answers, but with SERVFAIL"));
+
+    let (code, lines) = checked(&format!("{silent_at},{well},{refuses},{nobody}"));
+    assert_eq!(code, Some(UNAVAILABLE), "{lines:?}");
+    let parts = [
+        format!("FAILED  asking {silent_at} for DNS: no answer within "),
+        format!("ok      {well}: answers"),
+        format!("FAILED  asking {refuses} for DNS: it answers REFUSED"),
+        format!("FAILED  asking {nobody} for DNS: Connection refused"),
+    ];
+    assert_eq!(lines.len(), parts.len(), "{lines:?}");
+    for (line, part) in lines.iter().zip(parts) {
+        assert!(line.contains(&part), "no {part} in: {line}");
+        assert!(line.contains(" ok ") || line.ends_with("in dns.forward"), "{line}");
+    }
+}
+
+#[test]
+fn commands_and_endpoints_tell_of_dns_and_not_of_etcd() {
+    let (highhock, port) = standalone();
+    let admin = Admin::on_loopback();
+    let highhock = highhock.flag("--admin-listen", &admin.listen());
+    let name = named("told");
+    let container = offering(&name);
+    let daemon = highhock.start();
+    is_ready(&daemon, port);
+    is_answered(port, &name, &[&container]);
+    eventually("it is ready", PATIENCE, || (admin.get("/readyz").status == 200).then_some(()));
+
+    let output = highhock.output(&["status"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let line = format!("dns          answers for skydns.local at 127.0.0.1:{port}\n");
+    assert!(text.contains(&line) && !text.contains("\netcd"), "{text}");
+    let output = highhock.output(&["check"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("the running highhock answers for skydns.local"), "{text}");
+
+    let metrics = admin.get("/metrics").body;
+    for part in [
+        "highhock_dns_questions_total{transport=\"udp\"} ",
+        "highhock_dns_questions_total{transport=\"tcp\"} 0",
+        "highhock_dns_answers_total{rcode=\"NOERROR\"} ",
+        "highhock_dns_forwarded_total 0",
+        "highhock_dns_forward_failures_total 0",
+        "highhock_dns_limited_total 0",
+        "highhock_dns_malformed_total 0",
+        "highhock_ready 1",
+    ] {
+        assert!(metrics.contains(part), "no {part} in:\n{metrics}");
+    }
+    assert!(!metrics.contains("highhock_etcd_requests"), "{metrics}");
+    // What is named after etcd tells of the store here, whichever.
+    let helps = metrics.lines().filter(|line| line.starts_with("# HELP highhock_"));
+    let of_all = helps.filter(|line| !line.starts_with("# HELP highhock_etcd_"));
+    let telling = of_all.filter(|line| line.contains("etcd")).collect::<Vec<_>>();
+    assert!(telling.iter().all(|line| line.ends_with("(etcd v2).")), "{telling:?}");
+    assert!(!metrics.contains("highhock_dns_questions_total{transport=\"udp\"} 0"), "{metrics}");
+
+    let records = highhock.output(&["records"]);
+    assert!(records.status.success() && records.stderr.is_empty(), "{records:?}");
+    assert!(String::from_utf8(records.stdout).unwrap().contains(&key(&name)));
+}
+
+#[test]
+fn the_same_file_moves_to_etcd_with_no_change_to_a_container() {
+    let (port, etcd) = (free_port(), Etcd::start());
+    let config = |store: &str| {
+        format!(
+            r#"{{"store": "{store}", "etcd": {{"url": "{}"}}, "dns": {{"listen": ["127.0.0.1:{port}"]}}}}"#,
+            etcd.url()
+        )
+    };
+    let highhock = Highhock::new("").without("--etcd-url");
+    let name = named("moves");
+    let container = offering_with(&name, &["--label", "highhock.weight=7"]);
+    let mut daemon = highhock.clone().config(&config("standalone")).start();
+    is_answered(port, &name, &[&container]);
+    assert_eq!(etcd.get(&key(&name)), None);
+    assert_eq!(daemon.ends_on("TERM").0, Some(0));
+
+    let _daemon = highhock.config(&config("etcd")).start();
+    let published = container.published("80/tcp");
+    let weighed = record(published).replace(r#","ttl""#, r#","weight":7,"ttl""#);
+    becomes(&etcd, &key(&name), &weighed);
+    assert_eq!(asked(port, &name, "A"), None);
+}

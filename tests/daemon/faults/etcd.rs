@@ -1,0 +1,143 @@
+//! Faults of etcd, and of the way to it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::fixture::{Stage, named};
+use crate::keys::stands;
+use crate::support::TempDir;
+use crate::support::certs::{Authority, Like};
+use crate::support::etcd::Etcd;
+use crate::table::{Case, says};
+
+const READY: &str = "\"ready\":true";
+
+pub fn away(case: &Case) {
+    let (mut etcd, stage) = (Etcd::start(), Stage::new());
+    let (_daemon, admin) = stage.daemon(&etcd.url(), |it| it);
+    case.shows(admin, &[READY]);
+    etcd.stop();
+    let parts = ["etcd does not answer", &etcd.url(), "does etcd run there"];
+    case.shows(admin, &parts);
+    etcd.start_again(false);
+    case.shows(admin, &[READY]);
+}
+
+/// Asks for something that must be done; the answer.
+#[track_caller]
+fn call(etcd: &Etcd, path: &str, body: &Value, token: Option<&str>) -> Value {
+    let (status, said) = etcd.send_json("POST", &format!("/v3/{path}"), &body.to_string(), token);
+    assert_eq!(status, 200, "{path}: {said}");
+    serde_json::from_str(&said).unwrap()
+}
+
+pub fn takes_no_writes(case: &Case) {
+    full(case);
+    read_only(case);
+}
+
+fn full(case: &Case) {
+    let quota = (1 << 19).to_string();
+    let etcd = Etcd::start_with(&["--enable-v2=true", "--quota-backend-bytes", &quota]);
+    let (stage, v3) = (Stage::new(), etcd.v3());
+    let (_daemon, admin) = stage.daemon(&etcd.url(), |it| it);
+    let first = stage.offering(&named("before"), &[], &[]);
+    case.row(admin, "the first is there", stands(&first, "live"));
+
+    let filling = json!({ "key": "anVuaw==", "value": "anVu".repeat(10_000) }).to_string();
+    let fill = || etcd.send_json("POST", "/v3/kv/put", &filling, None).0;
+    assert!((0..100).any(|_| fill() != 200), "etcd is not full");
+    let second = stage.offering(&named("after"), &[], &[]);
+    let row = case.row(admin, "a record that can't be put", stands(&second, "failed"));
+    let cause = ["its database is full", "etcdctl alarm disarm", "--quota-backend-bytes"];
+    assert!(says(&row, "reason", &cause), "{row}");
+    // What is there lives on.
+    case.row(admin, "the first is there still", stands(&first, "live"));
+
+    // As an operator does it.
+    v3.delete("junk");
+    let revision = v3.revision().to_string();
+    call(&etcd, "kv/compaction", &json!({ "revision": revision, "physical": true }), None);
+    call(&etcd, "maintenance/defragment", &json!({}), None);
+    let member = v3.try_status().unwrap().member.to_string();
+    let disarm = json!({ "action": "DEACTIVATE", "memberID": member, "alarm": "NOSPACE" });
+    call(&etcd, "maintenance/alarm", &disarm, None);
+    case.row(admin, "it is put now", stands(&second, "live"));
+}
+
+fn read_only(case: &Case) {
+    let (etcd, stage) = (Etcd::start(), Stage::new());
+    // All that begins with a slash.
+    let right = |kind: &str| {
+        let all = json!({ "permType": kind, "key": "Lw==", "range_end": "MA==" });
+        json!({ "name": "guest", "perm": all })
+    };
+    call(&etcd, "auth/user/add", &json!({ "name": "me", "password": "mine" }), None);
+    call(&etcd, "auth/role/add", &json!({ "name": "guest" }), None);
+    call(&etcd, "auth/role/grant", &right("READ"), None);
+    call(&etcd, "auth/user/grant", &json!({ "user": "me", "role": "guest" }), None);
+    etcd.enable_v3_auth("root's");
+    let (_daemon, admin) = stage.daemon(&etcd.url(), |it| {
+        it.flag("--etcd-username", "me").env("HIGHHOCK_ETCD__PASSWORD", "mine")
+    });
+    let container = stage.offering(&named("refused"), &[], &[]);
+    let row = case.row(admin, "a record that can't be put", stands(&container, "failed"));
+    let cause = ["etcd refuses it", "permission denied", "give this client's user the right"];
+    assert!(says(&row, "reason", &cause), "{row}");
+    let token = token_of_root(&etcd, "root's");
+    call(&etcd, "auth/role/grant", &right("READWRITE"), Some(&token));
+    case.row(admin, "it is put now", stands(&container, "live"));
+}
+
+fn token_of_root(etcd: &Etcd, password: &str) -> String {
+    let root = json!({ "name": "root", "password": password });
+    call(etcd, "auth/authenticate", &root, None)["token"].as_str().unwrap().to_owned()
+}
+
+pub fn wrong_password(case: &Case) {
+    let (etcd, stage, dir) = (Etcd::start(), Stage::new(), TempDir::new());
+    etcd.enable_v3_auth("right");
+    let file = dir.0.join("password");
+    let give = |password: &str| fs::write(&file, password).unwrap();
+    give("wrong");
+    let (_daemon, admin) = stage.daemon(&etcd.url(), |it| {
+        let highhock = it.flag("--etcd-username", "root").flag("--etcd-ttl", "5");
+        highhock.flag("--etcd-password-file", &text(&file))
+    });
+    let cause = ["refuses the user", "root", "with this password", "etcd.passwordFile"];
+    case.shows(admin, &cause);
+    give("right");
+    case.shows(admin, &[READY]);
+
+    // And of a daemon that was well, when somebody changes the password.
+    let new = json!({ "name": "root", "password": "newer" });
+    call(&etcd, "auth/user/changepw", &new, Some(&token_of_root(&etcd, "right")));
+    case.shows(admin, &[&["etcd does not answer"], &cause[..]].concat());
+    give("newer");
+    case.shows(admin, &[READY]);
+}
+
+pub fn expired_certificate(case: &Case) {
+    let (folder, ca, stage) = (TempDir::new(), Authority::new("private"), Stage::new());
+    let issue = |like| ca.issue(&folder.0, "server", like);
+    let mut etcd = Etcd::start_with_tls(&issue(Like::default()), None);
+    let trusted = ca.write(&folder.0.join("ca.pem"));
+    let (_daemon, admin) =
+        stage.daemon(&etcd.tls_url(), |it| it.flag("--etcd-ca", &text(&trusted)));
+    case.shows(admin, &[READY]);
+    let mut starts_with = |like| {
+        etcd.stop();
+        issue(like);
+        etcd.start_again(false);
+    };
+    starts_with(Like { expired: true, ..Like::default() });
+    case.shows(admin, &["etcd does not answer", "certificate has expired on 2021-02-03", "renew"]);
+    starts_with(Like::default());
+    case.shows(admin, &[READY]);
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,60 @@
+//! A daemon that sees the containers of one test alone, and shows its state.
+
+use crate::support::admin::Admin;
+use crate::support::daemon::{Daemon, Highhock};
+use crate::support::docker::{self, Container};
+use crate::support::proxy::Front;
+use crate::support::unique;
+
+/// A service's name that no other test has.
+pub fn named(what: &str) -> String {
+    format!("{what}-{}-{}", std::process::id(), unique())
+}
+
+/// The record's key in etcd's v3 API, in the default domain.
+pub fn key(name: &str) -> String {
+    let labels: Vec<_> = name.split('.').rev().collect();
+    format!("/skydns/local/skydns/{}", labels.join("/"))
+}
+
+/// The engine as the daemon of one test sees it: with the containers of that test alone.
+pub struct Stage {
+    label: String,
+    pub engine: Front,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let label = named("fault");
+        let engine = Front::narrowed(docker::place(), &label);
+        Self { label, engine }
+    }
+
+    /// Where the daemon finds the engine.
+    pub fn docker_url(&self) -> String {
+        format!("tcp://{}", self.engine.authority())
+    }
+
+    /// A daemon on this stage, as `change` would have it.
+    pub fn daemon(
+        &self,
+        etcd_url: &str,
+        change: impl FnOnce(Highhock) -> Highhock,
+    ) -> (Daemon, Admin) {
+        let admin = Admin::on_loopback();
+        let highhock = Highhock::new(etcd_url)
+            .flag("--docker-url", &self.docker_url())
+            .flag("--etcd-api", "v3")
+            .flag("--admin-listen", &admin.listen());
+        (change(highhock).start(), admin)
+    }
+
+    /// A container that offers its port 80 by this name, with these options and this
+    /// command (none: it waits).
+    #[track_caller]
+    pub fn offering(&self, name: &str, options: &[&str], command: &[&str]) -> Container {
+        let offer = format!("DISCOVER={name}:80");
+        let own = ["--label", &self.label, "-e", &offer, "-p", "0:80"];
+        Container::run(&[&own, options].concat(), command)
+    }
+}

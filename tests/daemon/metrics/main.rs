@@ -1,0 +1,231 @@
+//! What is measured, as Prometheus's own tools read it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "../../support/mod.rs"]
+mod support;
+
+mod daemon;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use highhock::daemon::Reloads;
+use highhock::metrics::instrumented::Requests;
+use highhock::metrics::{Build, CoreReading, Format, Process, Reading, render};
+use highhock_actors::runtime::metrics::{MessageReading, Meter, Timing, TimingReading};
+use highhock_actors::status::{
+    ContainerState, DockerStanding, RecordsStanding, Standing, StoreStanding,
+};
+use highhock_actors::{Counts, StandbyReason};
+use tokio::time::Instant;
+
+fn timing(milliseconds: &[u64]) -> TimingReading {
+    let timing = Timing::new();
+    for took in milliseconds {
+        timing.add(Duration::from_millis(*took));
+    }
+    timing.read()
+}
+
+/// A daemon of which everything is known.
+fn reading() -> Reading {
+    let now = Instant::now();
+    static METERS: [Meter; 4] = [
+        Meter::new("DockerPoller", 16),
+        Meter::new("Registry", 64),
+        Meter::new("ContainerWatcher", 16),
+        Meter::new("EtcdInserter", 64),
+    ];
+    let meters = METERS.each_ref().map(|meter| {
+        let message = MessageReading {
+            message: "Poll",
+            wait: timing(&[0, 1, 70]),
+            handling: timing(&[1, 20_000]),
+        };
+        highhock_actors::runtime::metrics::MeterReading { messages: vec![message], ..meter.read() }
+    });
+    let records = RecordsStanding {
+        live: 3,
+        pending: 0,
+        standby: StandbyReason::ALL.map(|reason| (reason, 1)).into(),
+        failed: 1,
+        untold: 0,
+        lease_remaining: Some(Duration::from_millis(41_500)),
+    };
+    let standing = Standing {
+        docker: DockerStanding { poll: Duration::from_secs(10), listed: Some(now), trouble: None },
+        store: StoreStanding {
+            answers: true,
+            written: Some(now),
+            audited: Some(now),
+            ..StoreStanding::default()
+        },
+        containers: ContainerState::ALL.map(|state| (state, 2)).into(),
+        records: Some(records),
+        counts: Counts { put: 7, withdrawn: 3, drifted: 1, ..Counts::default() },
+        event_to_record: timing(&[4, 40, 400]),
+    };
+    Reading {
+        build: Build { version: "1.2.3", commit: "0123abc" },
+        process: Process::now(),
+        docker: Requests::of_docker().read(),
+        etcd: Requests::of_etcd().read(),
+        reloads: Reloads { ok: 2, refused: 1, last_success: Some(SystemTime::now()) },
+        dns: None,
+        core: Some(CoreReading { standing, meters, now: (now, SystemTime::now()) }),
+    }
+}
+
+/// The names with their types, as the text tells them.
+fn types(text: &str) -> Vec<(&str, &str)> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.filter_map(|it| it.split_once(' ')).collect()
+}
+
+/// What a metric's lines say, but for its help.
+fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| line.starts_with(name)).collect()
+}
+
+/// Pipes a text through `promtool check metrics`.
+#[track_caller]
+fn promtool_is_content_with(text: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool (Debian's package prometheus; tests/run installs it)");
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
+    assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+}
+
+#[test]
+fn promtool_is_content_with_every_family() {
+    promtool_is_content_with(&render(reading(), Format::Prometheus));
+}
+
+#[test]
+fn the_names_are_those_that_alerts_and_dashboards_know() {
+    let text = render(reading(), Format::Prometheus);
+    let mut names: Vec<_> = types(&text).into_iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "highhock_actor_instances",
+            "highhock_actor_panics_total",
+            "highhock_actor_restarts_total",
+            "highhock_build_info",
+            "highhock_containers",
+            "highhock_docker_last_poll_timestamp_seconds",
+            "highhock_docker_request_seconds",
+            "highhock_docker_requests_total",
+            "highhock_drift_mended_total",
+            "highhock_etcd_last_audit_timestamp_seconds",
+            "highhock_etcd_last_write_timestamp_seconds",
+            "highhock_etcd_request_seconds",
+            "highhock_etcd_requests_total",
+            "highhock_etcd_retries_total",
+            "highhock_event_to_record_seconds",
+            "highhock_lease_remaining_seconds",
+            "highhock_mailbox_capacity",
+            "highhock_mailbox_depth",
+            "highhock_mailbox_high_water",
+            "highhock_message_handle_seconds",
+            "highhock_message_wait_seconds",
+            "highhock_messages_coalesced_total",
+            "highhock_messages_enqueued_total",
+            "highhock_messages_handled_total",
+            "highhock_messages_refused_total",
+            "highhock_ready",
+            "highhock_records",
+            "highhock_records_put_total",
+            "highhock_records_standby",
+            "highhock_records_withdrawn_total",
+            "highhock_reload_last_success_timestamp_seconds",
+            "highhock_reloads_total",
+            "process_cpu_seconds_total",
+            "process_open_fds",
+            "process_resident_memory_bytes",
+            "process_start_time_seconds",
+        ]
+    );
+}
+
+#[test]
+fn openmetrics_names_the_families() {
+    let text = render(reading(), Format::OpenMetrics);
+    assert!(text.ends_with("\n# EOF\n"));
+    let types = types(&text);
+    assert!(types.iter().all(|(name, _)| !name.ends_with("_total")), "{types:?}");
+    for (name, kind) in [
+        ("highhock_build", "info"),
+        ("highhock_reloads", "counter"),
+        ("process_cpu_seconds", "counter"),
+        ("highhock_lease_remaining_seconds", "gauge"),
+        ("highhock_event_to_record_seconds", "histogram"),
+    ] {
+        assert!(types.contains(&(name, kind)), "{name}: {types:?}");
+        let unit = format!("# UNIT {name} seconds");
+        assert_eq!(text.contains(&unit), name.ends_with("_seconds"), "{name}");
+    }
+}
+
+#[test]
+fn the_figures_are_those_of_the_reading() {
+    let text = render(reading(), Format::Prometheus);
+    for line in [
+        r#"highhock_build_info{version="1.2.3",commit="0123abc"} 1"#,
+        "highhock_ready 1.0",
+        r#"highhock_reloads_total{result="refused"} 1"#,
+        r#"highhock_records{state="standby"} 4.0"#,
+        r#"highhock_records_standby{reason="shadowed"} 1.0"#,
+        r#"highhock_containers{state="crash_looping"} 2.0"#,
+        "highhock_lease_remaining_seconds 41.5",
+        "highhock_records_put_total 7",
+        r#"highhock_docker_requests_total{request="list",result="unreachable"} 0"#,
+        r#"highhock_etcd_requests_total{request="keep_alive",result="lost_lease"} 0"#,
+        r#"highhock_message_wait_seconds_count{actor="Registry",message="Poll"} 3"#,
+        r#"highhock_mailbox_capacity{actor="Registry"} 64.0"#,
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+    }
+    let buckets = lines(&text, "highhock_message_handle_seconds_bucket");
+    let of_registry = buckets.into_iter().filter(|line| line.contains("\"Registry\""));
+    let counts = of_registry.map(|line| line.rsplit(' ').next().unwrap());
+    let counts: Vec<_> = counts.collect();
+    assert_eq!(counts, ["0", "0", "1", "1", "1", "1", "1", "2"], "each holds all that is below");
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    let nothing = Reading { core: None, process: None, ..reading() };
+    let text = render(nothing, Format::Prometheus);
+    assert_eq!(lines(&text, "highhock_ready "), ["highhock_ready 0.0"]);
+    assert!(!text.contains("highhock_records"), "{text}");
+    assert!(!text.contains("process_"), "{text}");
+
+    let mut early = reading();
+    let core = early.core.as_mut().unwrap();
+    core.standing.docker.listed = None;
+    core.standing.records = None;
+    let text = render(early, Format::Prometheus);
+    assert!(!text.contains("highhock_docker_last_poll_timestamp_seconds"), "{text}");
+    assert!(!text.contains("highhock_lease_remaining_seconds"), "{text}");
+    assert_eq!(lines(&text, "highhock_ready "), ["highhock_ready 0.0"]);
+}
+
+#[test]
+fn a_label_can_hold_anything() {
+    let build = Build { version: "1\"2\\3\n4", commit: "" };
+    let text = render(Reading { build, ..reading() }, Format::Prometheus);
+    assert_eq!(
+        lines(&text, "highhock_build_info"),
+        [r#"highhock_build_info{version="1\"2\\3\n4",commit=""} 1"#]
+    );
+}

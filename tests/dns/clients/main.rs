@@ -1,0 +1,181 @@
+//! The standalone server asked by the programs that people have: `dig`, `kdig`, glibc's
+//! resolver through `getent`, and the resolver of a container, each at port 53.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+
+mod network_namespace;
+#[path = "../../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use network_namespace::{Place, address_in};
+use support::docker::{Container, Network, default_network};
+use support::eventually;
+
+/// How long another container may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How many addresses the longest answer has: far more than UDP takes without EDNS.
+const MANY: u8 = 100;
+
+/// A place with records of every sort.
+fn place() -> Place {
+    let place = Place::new();
+    place.put("httpd", r#"{"host":"10.77.66.1","port":8080,"ttl":60}"#);
+    place.put("six", r#"{"host":"fd00::77","port":8080,"ttl":60}"#);
+    place.put("both/a", r#"{"host":"10.77.66.2","port":81,"ttl":60,"priority":5,"weight":1}"#);
+    place.put("both/b", r#"{"host":"fd00::78","port":82,"ttl":60,"priority":5,"weight":3}"#);
+    place.put("alias", r#"{"host":"httpd.skydns.local","port":80,"ttl":60}"#);
+    place.put("told", r#"{"host":"here.skydns.local","text":"as it is","ttl":60}"#);
+    place.put("dns/ns", r#"{"host":"10.77.66.53","ttl":60}"#);
+    for at in 1..=MANY {
+        place.put(
+            &format!("many/{at}"),
+            &format!(r#"{{"host":"10.77.1.{at}","port":80,"ttl":60}}"#),
+        );
+    }
+    place
+}
+
+fn many() -> BTreeSet<String> {
+    (1..=MANY).map(|at| format!("10.77.1.{at}")).collect()
+}
+
+#[test]
+fn dig_gets_every_type() {
+    let place = place();
+    let dig = |arguments: &[&str]| place.run("dig", &[&["+short"], arguments].concat()).sorted();
+    for way in ["+notcp", "+tcp", "+noedns", "+dnssec"] {
+        assert_eq!(dig(&["httpd.skydns.local", "A", way]), ["10.77.66.1"], "{way}");
+    }
+    assert_eq!(dig(&["@::1", "httpd.skydns.local", "A"]), ["10.77.66.1"]);
+    assert_eq!(dig(&["six.skydns.local", "AAAA"]), ["fd00::77"]);
+    assert_eq!(dig(&["six.skydns.local", "A"]), [""; 0]);
+    let pair = ["5 25 81 a.both.skydns.local.", "5 75 82 b.both.skydns.local."];
+    assert_eq!(dig(&["both.skydns.local", "SRV"]), pair);
+    assert_eq!(dig(&["*.both.skydns.local", "SRV"]), pair);
+    assert_eq!(dig(&["alias.skydns.local", "A"]), ["10.77.66.1", "httpd.skydns.local."]);
+    assert_eq!(dig(&["alias.skydns.local", "CNAME"]), ["httpd.skydns.local."]);
+    assert_eq!(dig(&["told.skydns.local", "TXT"]), [r#""as it is""#]);
+    assert_eq!(dig(&["skydns.local", "NS"]), ["ns.dns.skydns.local."]);
+    assert_eq!(dig(&["-x", "10.77.66.1"]), ["httpd.skydns.local."]);
+    assert_eq!(dig(&["-x", "fd00::77"]), ["six.skydns.local."]);
+    assert_eq!(dig(&["httpd.skydns.local", "ANY"]), [r#""RFC8482" """#]);
+    let soa = dig(&["skydns.local", "SOA"]);
+    assert!(soa[0].starts_with("ns.dns.skydns.local. hostmaster.skydns.local. "), "{soa:?}");
+}
+
+#[test]
+fn dig_tells_what_there_is_not() {
+    let place = place();
+    let status = |arguments: &[&str], status: &str| {
+        let said = place.run("dig", arguments);
+        assert!(said.has(&["status: ", status]), "{arguments:?}: {said:?}");
+    };
+    status(&["nobody.skydns.local"], "NXDOMAIN");
+    status(&["six.skydns.local", "A"], "NOERROR");
+    status(&["skydns.local", "A"], "NOERROR");
+    status(&["www.example.com"], "REFUSED");
+    status(&["+opcode=notify", "httpd.skydns.local"], "NOTIMP");
+    status(&["+edns=1", "+noednsnegotiation", "httpd.skydns.local"], "BADVERS");
+    // In the letters that it was asked in.
+    let said = place.run("dig", &["hTTpd.SkyDNS.local"]);
+    assert!(said.has(&["hTTpd.SkyDNS.local.", "60", "A", "10.77.66.1"]), "{said:?}");
+}
+
+#[test]
+fn dig_and_kdig_ask_again_by_tcp_what_udp_cut() {
+    let place = place();
+    for program in ["dig", "kdig"] {
+        for way in ["+noedns", "+bufsize=512", "+bufsize=1232", "+bufsize=4096", "+tcp"] {
+            let said = place.run(program, &["+short", "many.skydns.local", "A", way]);
+            let found: BTreeSet<_> = said
+                .lines
+                .into_iter()
+                .filter(|line| !line.starts_with(';') && !line.is_empty())
+                .collect();
+            assert_eq!(found, many(), "{program} {way}");
+        }
+        let said = place.run(program, &["+noedns", "+ignore", "many.skydns.local", "A"]);
+        let is_cut = |line: &String| {
+            line.to_lowercase().contains("flags:") && line.to_lowercase().contains(" tc")
+        };
+        assert!(said.lines.iter().any(is_cut), "{program}: {said:?}");
+    }
+}
+
+#[test]
+fn kdig_gets_every_type() {
+    let place = place();
+    let kdig = |arguments: &[&str]| place.run("kdig", &[&["+short"], arguments].concat()).sorted();
+    for way in ["+notcp", "+tcp", "+noedns", "+dnssec", "+cookie", "+padding"] {
+        assert_eq!(kdig(&["httpd.skydns.local", "A", way]), ["10.77.66.1"], "{way}");
+    }
+    assert_eq!(kdig(&["six.skydns.local", "AAAA"]), ["fd00::77"]);
+    let pair = ["5 25 81 a.both.skydns.local.", "5 75 82 b.both.skydns.local."];
+    assert_eq!(kdig(&["both.skydns.local", "SRV"]), pair);
+    assert_eq!(kdig(&["told.skydns.local", "TXT"]), [r#""as it is""#]);
+    assert_eq!(kdig(&["-x", "10.77.66.1"]), ["httpd.skydns.local."]);
+    let said = place.run("kdig", &["nobody.skydns.local"]);
+    assert!(said.has(&["status: NXDOMAIN"]), "{said:?}");
+}
+
+/// glibc asks for A and AAAA at once, takes the search list, and goes to TCP.
+#[test]
+fn getent_finds_by_name_and_by_address() {
+    let place = place();
+    let addresses = |database: &str, name: &str| -> BTreeSet<String> {
+        let said = place.run("getent", &[database, name]);
+        let first = |line: &String| line.split_whitespace().next().unwrap().to_owned();
+        said.lines.iter().map(first).collect()
+    };
+    let set =
+        |addresses: &[&str]| addresses.iter().map(|&one| one.to_owned()).collect::<BTreeSet<_>>();
+    for name in ["httpd.skydns.local", "httpd.skydns.local.", "httpd", "alias", "HTTPD"] {
+        assert_eq!(addresses("ahosts", name), set(&["10.77.66.1"]), "{name}");
+        assert_eq!(addresses("hosts", name), set(&["10.77.66.1"]), "{name}");
+    }
+    assert_eq!(addresses("ahosts", "six"), set(&["fd00::77"]));
+    assert_eq!(addresses("ahosts", "both"), set(&["10.77.66.2", "fd00::78"]));
+    assert_eq!(addresses("ahostsv4", "both"), set(&["10.77.66.2"]));
+    assert_eq!(addresses("ahostsv6", "both").len(), 1);
+    assert_eq!(addresses("ahostsv4", "many"), many());
+    let said = place.run("getent", &["hosts", "10.77.66.1"]);
+    assert!(said.has(&["10.77.66.1", "httpd.skydns.local"]), "{said:?}");
+    for name in ["nobody.skydns.local", "www.example.com"] {
+        assert!(!place.run("getent", &["ahosts", name]).succeeded, "{name}");
+    }
+}
+
+/// On the engine's first network a container asks the server itself; on another it asks
+/// the engine's own resolver, which asks the server.
+#[test]
+fn a_container_finds_another_by_its_name() {
+    // Goes last: it can't while containers are in it.
+    let network = Network::create(&[]);
+    let place = place();
+    let page = "the page of the container that was asked";
+    let command = format!(
+        "mkdir /tmp/www; echo '{page}' > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"
+    );
+    let web = Container::run(&[], &["sh", "-c", &command]);
+    network.takes_in(place.container());
+    network.takes_in(&web);
+    for name in [default_network(), network.name()] {
+        let host = address_in(name, &web);
+        place.put("web", &format!(r#"{{"host":"{host}","port":8080,"ttl":60}}"#));
+        let server = address_in(name, place.container()).to_string();
+        let client = Container::run(&["--dns", &server, "--network", name], &[]);
+        let looked_up = client.exec(&["nslookup", "httpd.skydns.local"]);
+        assert!(looked_up.contains("10.77.66.1"), "{name}: {looked_up}");
+        let (succeeded, said) = client.tries(&["nslookup", "nobody.skydns.local"]);
+        assert!(!succeeded && said.contains("NXDOMAIN"), "{name}: {said}");
+        let fetch = ["wget", "-q", "-O-", "http://web.skydns.local:8080/"];
+        let fetched = eventually("the other container's page", PATIENCE, || {
+            let (succeeded, said) = client.tries(&fetch);
+            succeeded.then_some(said)
+        });
+        assert_eq!(fetched, page, "{name}");
+    }
+}

@@ -1,0 +1,282 @@
+//! Malformed packets by the ten thousand, over UDP and TCP: the standalone server answers
+//! what is well made all the while, panics nowhere, and grows by nothing that stays.
+//!
+//! `HIGHHOCK_TEST_SEED=n` repeats a run. With `HIGHHOCK_TEST_LONG` the mutations go on for
+//! that many seconds, or for a minute where it is no number above 1.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+
+mod malformed_cases;
+mod mutate;
+#[path = "../../support/mod.rs"]
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use fastrand::Rng;
+use hickory_proto::rr::RecordType;
+use highhock::dns::{DnsServer, DnsSettings};
+use highhock::zone::Zone;
+use highhock_actors::RecordKey;
+use highhock_actors::model::service::DomainName;
+use tokio::time::Instant;
+
+use support::dns_wire::{Asker, Question, Way, by_tcp};
+
+/// How many mutations there are in the usual run.
+const UDP_PACKETS: usize = 40_000;
+const TCP_CONNECTIONS: usize = 1_500;
+
+/// After so many packets a good question is asked, which also keeps the server's socket
+/// from dropping what was not yet read.
+const BURST: usize = 32;
+
+/// What the process may have grown by when all is over, in bytes.
+const GROWTH: u64 = 48 << 20;
+
+const ADDRESS: &str = "10.0.0.1";
+
+#[test]
+fn what_is_malformed_over_udp_never_stops_it() {
+    let server = Server::start();
+    let nasties = malformed_cases::nasties();
+    // By a socket of its own, as answers to what is spoilt may have any number.
+    let thrower = Asker::new(server.address);
+    let mut asker = Asker::new(server.address);
+    for (what, packet) in &nasties {
+        thrower.send(packet);
+        server.answers_well(&mut asker, what);
+    }
+    let mut rng = seeded();
+    server.grows_by_nothing(|| {
+        for_a_while(UDP_PACKETS / BURST, || {
+            for _ in 0..BURST {
+                thrower.send(&mutate::spoilt(&nasties, &mut rng));
+            }
+            server.answers_well(&mut asker, "spoilt packets");
+        });
+    });
+}
+
+#[test]
+fn what_is_answered_is_an_answer_to_what_was_asked() {
+    let server = Server::start();
+    let asker = Asker::new(server.address);
+    for (what, packet) in malformed_cases::nasties() {
+        let Some(answer) = asker.by_udp(&packet, Duration::from_millis(20)) else { continue };
+        assert!(answer.len() >= 12, "{what}: {answer:02x?}");
+        assert!(packet[2] & 0x80 == 0, "{what}: an answer was answered");
+        assert!(answer[2] & 0x80 != 0, "{what}: what came back is no answer");
+        assert_eq!(answer[2] & 0x78, packet[2] & 0x78, "{what}: another operation");
+        assert!(answer.len() <= packet.len().max(512), "{what}: {} bytes", answer.len());
+    }
+}
+
+#[test]
+fn what_is_malformed_over_tcp_never_stops_it() {
+    let server = Server::start();
+    let nasties = malformed_cases::nasties();
+    let mut asker = Asker::new(server.address);
+    for (what, packet) in &nasties {
+        let _ = by_tcp(server.address, packet, Duration::from_millis(20));
+        server.answers_well(&mut asker, what);
+    }
+    let mut rng = seeded();
+    server.grows_by_nothing(|| {
+        for_a_while(TCP_CONNECTIONS, || {
+            spoil_a_connection(server.address, &nasties, &mut rng);
+            server.answers_well(&mut asker, "spoilt connections");
+        });
+    });
+}
+
+#[test]
+fn connections_that_say_nothing_or_little_keep_nobody_out() {
+    let server = Server::start();
+    let mut asker = Asker::new(server.address);
+    let question = Question::new("httpd.skydns.local", RecordType::A).to_bytes(1);
+    let length = u16::try_from(question.len()).unwrap().to_be_bytes();
+    // Nothing, half of a length, a length alone, a question but for its last byte.
+    let whole = [&length[..], &question].concat();
+    let begun: Vec<_> = (0..400)
+        .filter_map(|at| {
+            let mut stream = TcpStream::connect(server.address).ok()?;
+            stream.write_all(&whole[..[0, 1, 2, whole.len() - 1][at % 4]]).ok()?;
+            Some(stream)
+        })
+        .collect();
+    server.answers_well(&mut asker, "400 connections that wait");
+
+    // One byte a time is slow, and a question all the same.
+    let mut slow = TcpStream::connect(server.address).unwrap();
+    slow.set_nodelay(true).unwrap();
+    for byte in &whole {
+        slow.write_all(&[*byte]).unwrap();
+        server.answers_well(&mut asker, "a slow question");
+    }
+    slow.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut answer = [0; 4];
+    slow.read_exact(&mut answer).expect("an answer to a slow question");
+    assert_eq!(answer[2..], question[..2]);
+    drop(begun);
+}
+
+#[test]
+fn many_questions_in_one_connection_are_all_answered() {
+    let server = Server::start();
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    for id in 0..200_u16 {
+        let question = Question::new("httpd.skydns.local", RecordType::A).to_bytes(id);
+        let length = u16::try_from(question.len()).unwrap().to_be_bytes();
+        stream.write_all(&[&length[..], &question].concat()).unwrap();
+    }
+    let mut seen = [false; 200];
+    for _ in 0..200 {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; u16::from_be_bytes(length).into()];
+        stream.read_exact(&mut answer).unwrap();
+        seen[usize::from(u16::from_be_bytes([answer[0], answer[1]]))] = true;
+    }
+    assert!(seen.into_iter().all(|seen| seen));
+}
+
+/// A server with a few records, one at a time: the growth of one is not the other's.
+struct Server {
+    address: SocketAddr,
+    _server: DnsServer,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Server {
+    fn start() -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        count_panics();
+        let zone = Zone::new();
+        let put = |path: &str, host: &str| {
+            let key = RecordKey::from_path(&format!("skydns/local/skydns/{path}"));
+            zone.put(&key, &format!(r#"{{"host":"{host}","port":80,"ttl":60}}"#), None).unwrap();
+        };
+        put("httpd", ADDRESS);
+        put("alias", "httpd.skydns.local");
+        (0..100).for_each(|at| put(&format!("many/host-{at}"), &format!("10.1.0.{at}")));
+        zone.complete();
+        let settings = DnsSettings {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            forward: Vec::new(),
+            domain: DomainName::parse("skydns.local").unwrap(),
+            prefix: "skydns".to_owned(),
+            rate_limit: 0,
+        };
+        let log = slog::Logger::root(slog::Discard, slog::o!());
+        let server = DnsServer::start(settings, zone, &log).unwrap();
+        Self { address: server.addresses()[0], _server: server, _alone: alone }
+    }
+
+    /// Right, over UDP; and nothing has panicked.
+    #[track_caller]
+    fn answers_well(&self, asker: &mut Asker, after: &str) {
+        let said = asker.try_ask(&Question::new("httpd.skydns.local", RecordType::A));
+        let said = said.unwrap_or_else(|error| panic!("after {after}: {error}"));
+        assert_eq!(said.data("A"), [ADDRESS], "after {after}: {said:?}");
+        assert_eq!(count_panics(), 0, "after {after}");
+    }
+
+    /// Runs this once to get used to it, and once to be measured by.
+    #[track_caller]
+    fn grows_by_nothing(&self, mut work: impl FnMut()) {
+        work();
+        let before = memory();
+        work();
+        let after = memory();
+        let mib = |bytes: u64| bytes >> 20;
+        println!("memory before and after: {} and {} MiB", mib(before), mib(after));
+        assert!(after < before + GROWTH, "from {} to {} MiB", mib(before), mib(after));
+        // TCP, too, at the end.
+        let question =
+            Question { way: Way::Tcp, ..Question::new("httpd.skydns.local", RecordType::A) };
+        assert_eq!(Asker::new(self.address).ask(&question).data("A"), [ADDRESS]);
+    }
+}
+
+/// What this process holds in memory, in bytes.
+fn memory() -> u64 {
+    let stat = procfs::process::Process::myself().unwrap().statm().unwrap();
+    stat.resident * procfs::page_size()
+}
+
+/// How many of the server's threads have panicked since it was first asked.
+fn count_panics() -> usize {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    static HOOK: OnceLock<()> = OnceLock::new();
+    HOOK.get_or_init(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            if thread.name().is_some_and(|name| name.starts_with("dns")) {
+                PANICS.fetch_add(1, Ordering::SeqCst);
+            }
+            usual(panic);
+        }));
+    });
+    PANICS.load(Ordering::SeqCst)
+}
+
+fn seeded() -> Rng {
+    let seed = std::env::var("HIGHHOCK_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(|| Rng::new().u64(..1_000_000_000));
+    println!("HIGHHOCK_TEST_SEED={seed}");
+    Rng::with_seed(seed)
+}
+
+/// Half of the usual number of times, as it is called twice; in the long run until its time is over.
+fn for_a_while(times: usize, mut step: impl FnMut()) {
+    let Ok(long) = std::env::var("HIGHHOCK_TEST_LONG") else {
+        (0..times / 2).for_each(|_| step());
+        return;
+    };
+    let seconds = long.parse().ok().filter(|seconds| *seconds > 1).unwrap_or(60);
+    let end = Instant::now() + Duration::from_secs(seconds) / 2;
+    let mut count = 0_u64;
+    while Instant::now() < end {
+        step();
+        count += 1;
+    }
+    println!("{count} steps in {seconds} s / 2");
+}
+
+/// One connection with packets of which the lengths may lie, and that may end anywhere.
+fn spoil_a_connection(server: SocketAddr, nasties: &[(&str, Vec<u8>)], rng: &mut Rng) {
+    let Ok(mut stream) = TcpStream::connect(server) else { return };
+    let mut bytes = Vec::new();
+    for _ in 0..rng.usize(1..12) {
+        let packet = if rng.bool() {
+            mutate::spoilt(nasties, rng)
+        } else {
+            mutate::question(rng).to_bytes(rng.u16(..))
+        };
+        let length = match rng.u8(..8) {
+            0 => rng.u16(..),
+            1 => 0,
+            2 => u16::MAX,
+            _ => packet.len() as u16,
+        };
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(packet);
+    }
+    bytes.truncate(rng.usize(..=bytes.len()));
+    // It may have been closed already, which is its right.
+    let _ = stream.write_all(&bytes);
+    if rng.bool() {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+    if rng.bool() {
+        let _ = stream.set_read_timeout(Some(Duration::from_millis(2)));
+        let _ = stream.read(&mut [0; 4096]);
+    }
+}
