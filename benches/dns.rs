@@ -19,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use highhock::dns::{DnsServer, DnsSettings};
 use highhock::zone::Zone;
 use highhock_actors::RecordKey;
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 
 use support::TempDir;
 use support::dns::{CoreDns, CoreDnsOptions};

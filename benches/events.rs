@@ -23,9 +23,8 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use futures_util::StreamExt;
 use highhock::docker::{Docker, DockerOptions, Endpoint, VersionChoice};
 use highhock::etcd::{Cluster, EtcdStore, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
-use highhock_actors::model::service::DomainName;
-use highhock_actors::publish::endpoint::AddressOf;
-use highhock_actors::publish::{Layout, Method, Rules};
+use highhock_actors::model::names::DomainName;
+use highhock_actors::model::publish_config::{AddressOf, Layout, Method, Rules};
 use highhock_actors::{
     Changes, Container, ContainerRow, ContainerSource, Core, CoreSettings, EngineIdentity,
     EngineTime, Event, Events, Found, Granted, Happening, Host, KeptAlive, Lease, LeaseFamily,

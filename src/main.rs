@@ -7,8 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use highhock::admin::{Asker, Desk, Summary, serve};
-use highhock::cli::exit_code;
-use highhock::cli::{self, Command};
+use highhock::cli::{self, Command, exit_code};
 use highhock::commands::check::check;
 use highhock::commands::{actors, explain, records, status};
 use highhock::daemon::signals::Signals;

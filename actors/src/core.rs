@@ -4,30 +4,33 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use slog::{Logger, crit, error, o};
+use slog::{Logger, o};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::container_watcher::{ContainerReport, ContainerWatcher, WatcherSetup};
-use crate::docker_poller::{Beliefs, DockerPoller, Poll, PollerSetup};
-use crate::etcd_inserter::{
-    CheckNow, EtcdInserter, Flush, InserterSetup, ReportRecords, ReportStanding, Unsettled,
+use crate::container_watcher::{ContainerWatcher, WatcherSetup};
+use crate::docker_poller::{Beliefs, DockerPoller, PollerSetup};
+use crate::etcd_inserter::{EtcdInserter, InserterSetup};
+use crate::messages::{
+    AllInspected, CheckNow, Flush, InserterRebuilt, Poll, Pulse, ReportContainers, ReportRecords,
+    ReportStanding, Unsettled,
 };
+#[cfg(feature = "test-hooks")]
+use crate::messages::{Dawdle, Fall, FallOfWatcher, Hang};
+use crate::model::event_history::Hearsays;
+use crate::model::publish_config::Rules;
 use crate::ports::container_source::ContainerSource;
 use crate::ports::record_store::{LeaseFamily, RecordStore};
-use crate::publish::Rules;
-use crate::reconciler::{Counts, Deeds, RecordReport, Terms};
-use crate::registry::{AllInspected, Hearsays, InserterRebuilt, Registry, ReportContainers};
+use crate::reconciler::{Deeds, Terms};
+use crate::registry::Registry;
 use crate::runtime::actor_ref::Seat;
-use crate::runtime::backoff::Backoff;
-use crate::runtime::failure_window::Failures;
-use crate::runtime::metered_context::{AbortOnDrop, Metered, MeteredContext};
+use crate::runtime::metered_context::Metered;
 use crate::runtime::metrics::MeterReading;
-use crate::status::{Chronicle, Observer, Question, Questions};
+use crate::runtime::supervisor::{Exhausted, Keeper};
+use crate::status::{
+    Chronicle, ContainerReport, Counts, Observer, Question, Questions, RecordReport,
+};
 
-/// Before a poller, registry or inserter that fell is rebuilt.
-const REBUILD: Backoff =
-    Backoff { first: Duration::from_millis(200), factor: 2, cap: Duration::from_secs(2) };
 /// How many inspections may be under way at a time.
 const INSPECTIONS: usize = 8;
 /// Between two looks whether all is caught up with.
@@ -53,16 +56,6 @@ pub struct CoreSettings {
     pub drain: Option<Duration>,
 }
 
-/// Tells that an actor fails again and again.
-#[derive(Clone)]
-pub struct Exhausted(Rc<watch::Sender<Option<&'static str>>>);
-
-impl Exhausted {
-    pub(crate) fn report(&self, actor: &'static str) {
-        self.0.send_replace(Some(actor));
-    }
-}
-
 /// What outlives an actor, and can outlive a core: what was done to the store, what events
 /// told, which engine is believed, and what was written down for an operator. A core that
 /// follows on another one under the same keys needs it as much as an actor that follows on
@@ -82,35 +75,6 @@ impl Memory {
         Self { chronicle: self.chronicle.of_another_core(), ..Self::default() }
     }
 }
-
-/// Asks for a sign of life.
-#[derive(Clone, Debug, actix::Message)]
-#[rtype(result = "()")]
-pub struct Pulse;
-
-/// Makes an actor fall: for tests of what mends it.
-#[cfg(feature = "test-hooks")]
-#[derive(Clone, Debug, actix::Message)]
-#[rtype(result = "()")]
-pub struct Fall;
-
-/// Makes the watcher of the container of this name fall: for tests of what mends it.
-#[cfg(feature = "test-hooks")]
-#[derive(Clone, Debug, actix::Message)]
-#[rtype(result = "()")]
-pub struct FallOfWatcher(pub String);
-
-/// Makes an actor answer nothing any more: for tests of what notices it.
-#[cfg(feature = "test-hooks")]
-#[derive(Clone, Debug, actix::Message)]
-#[rtype(result = "()")]
-pub struct Hang;
-
-/// Makes an actor take no message for so long: for tests of what shows that.
-#[cfg(feature = "test-hooks")]
-#[derive(Clone, Debug, actix::Message)]
-#[rtype(result = "()")]
-pub struct Dawdle(pub Duration);
 
 /// The running core. Dropping it ends the actors at once; [`Core::stop`] in order.
 pub struct Core<S: ContainerSource, R: RecordStore> {
@@ -151,8 +115,7 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
         let (source, store) = (Rc::new(source), Rc::new(store));
         let poller: Seat<DockerPoller<S, R>> = Seat::default();
         let (registry, inserter) = (Seat::default(), Seat::default());
-        let (exhausted, told) = watch::channel(None);
-        let exhausted = Exhausted(Rc::new(exhausted));
+        let (exhausted, told) = Exhausted::channel();
         let logger = |actor: &'static str| log.new(o!("actor" => actor));
         let chronicle = memory.chronicle.clone();
         chronicle.docker_is_listed_every(settings.poll);
@@ -175,10 +138,11 @@ impl<S: ContainerSource, R: RecordStore> Core<S, R> {
                 log: inserter_log.clone(),
             })
         };
+        let dependencies: Seat<Registry<S, R>> = registry.clone();
         let watchers = Rc::new(WatcherSetup {
             source: Rc::clone(&source),
             inserter: inserter.clone(),
-            registry: registry.clone(),
+            report_dependency: Rc::new(move |dependency| dependencies.tell(dependency)),
             rules: settings.rules,
             look_every: settings.look,
             drain: settings.drain,
@@ -390,54 +354,4 @@ fn observer<S: ContainerSource, R: RecordStore>(
         meters: meters::<S, R>,
         chronicle: chronicle.clone(),
     })
-}
-
-/// Sees to it that a seat is taken: builds an actor, waits for its end, and where it
-/// panicked builds the next.
-struct Keeper(#[expect(dead_code, reason = "it ends the task when dropped")] AbortOnDrop);
-
-impl Keeper {
-    fn start<A: Metered>(
-        seat: Seat<A>,
-        build: impl Fn() -> A + 'static,
-        rebuilt: impl Fn() + 'static,
-        exhausted: &Exhausted,
-        log: &Logger,
-    ) -> Self {
-        let (exhausted, log) = (exhausted.clone(), log.clone());
-        // The first one sits before this returns, so that nobody finds an empty seat.
-        let (address, mut task) = MeteredContext::start(build());
-        seat.fill(address);
-        // An actor that lives is ended with this keeper, be it before the keeper's own task
-        // has begun.
-        let mut actor = AbortOnDrop::new(&task);
-        let keeping = actix_rt::spawn(async move {
-            let meter = A::meter();
-            let mut failures = Failures::default();
-            loop {
-                let ended = task.await;
-                drop(actor);
-                seat.vacate();
-                if !ended.is_err_and(|end| end.is_panic()) {
-                    return;
-                }
-                meter.count_panic();
-                let Some(in_a_row) = failures.add(Instant::now()) else {
-                    crit!(log, "an actor fails again and again"; "actor" => meter.actor);
-                    exhausted.report(meter.actor);
-                    return;
-                };
-                let wait = REBUILD.wait(in_a_row, fastrand::f64());
-                error!(log, "an actor panicked; a fresh one follows"; "actor" => meter.actor,
-                    "failures" => in_a_row, "wait_seconds" => wait.as_secs_f64());
-                tokio::time::sleep(wait).await;
-                meter.count_restart();
-                let (address, next) = MeteredContext::start(build());
-                seat.fill(address);
-                (actor, task) = (AbortOnDrop::new(&next), next);
-                rebuilt();
-            }
-        });
-        Self(AbortOnDrop::new(&keeping))
-    }
 }

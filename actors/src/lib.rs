@@ -28,6 +28,7 @@ pub mod core;
 pub mod discovery;
 pub mod docker_poller;
 pub mod etcd_inserter;
+pub mod messages;
 pub mod model;
 pub mod ports;
 pub mod preview;
@@ -42,13 +43,15 @@ pub use model::container::{
     Attachment, Binding, Condition, Container, ContainerId, ContainerRow, EngineTime, Health, Life,
     NetworkMode, Proto,
 };
+pub use model::event::{Event, Happening};
+pub use model::names::ServiceName;
 pub use model::record::{Host, RecordKey, RecordValue};
-pub use model::service::{Attributes, Service, ServiceName, Skipped};
+pub use model::service::{Attributes, Service, Skipped};
 pub use ports::container_source::{
-    ContainerSource, EngineIdentity, Event, Events, Happening, SourceError, SourceErrorKind,
+    ContainerSource, EngineIdentity, Events, SourceError, SourceErrorKind,
 };
 pub use ports::record_store::{
     Change, Changes, Expected, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId,
     RecordStore, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
 };
-pub use reconciler::{Counts, RecordReport, RecordState, StandbyReason};
+pub use status::{Counts, RecordReport, RecordState, StandbyReason};

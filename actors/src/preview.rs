@@ -8,15 +8,16 @@ use slog::{Discard, Logger, o};
 use tokio::time::Instant;
 
 use crate::container_watcher::{Found, inspect};
-use crate::etcd_inserter::Domain;
+use crate::messages::Domain;
 use crate::model::container::{ContainerId, Life};
+use crate::model::publish_config::Rules;
 use crate::model::service::Skipped;
 use crate::ports::container_source::{ContainerSource, SourceError};
 use crate::ports::record_store::Upkeep;
 use crate::publish::explain::{Explanation, explain};
-use crate::publish::{Rules, offer};
-use crate::reconciler::{Deeds, Ledger, RecordReport, Terms};
-use crate::status::Chronicle;
+use crate::publish::offer;
+use crate::reconciler::{Deeds, Ledger, Terms};
+use crate::status::{Chronicle, RecordReport};
 
 /// How many inspections are under way at a time.
 const INSPECTIONS: usize = 8;

@@ -1,35 +1,37 @@
 //! Registry: owns who watches what, and supervises the watchers.
 
-use std::cell::{LazyCell, RefCell};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Handler, MailboxError, Message, MessageResult,
-    WrapFuture,
+    Actor, ActorFutureExt, Addr, AsyncContext, Handler, MailboxError, MessageResult, WrapFuture,
 };
 use slog::error;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use crate::container_watcher::{
-    ContainerReport, ContainerWatcher, CountRecords, Departed, Departure, HasTold, Look,
-    NetworkPath, Report, Retell, WatcherSetup,
+use crate::container_watcher::{ContainerWatcher, NetworkPath, WatcherSetup};
+use crate::etcd_inserter::EtcdInserter;
+use crate::messages::{
+    AllInspected, ContainerGone, ContainerNamed, ContainerSeen, CountRecords, Departed, Departure,
+    Domain, HasTold, InserterRebuilt, Known, KnownContainer, KnownContainers, Listed, Look, Pulse,
+    Report, ReportContainers, Retell, Roster, SharesNetwork, Weigh, Weight,
 };
-use crate::core::{Exhausted, Pulse};
-use crate::etcd_inserter::{Domain, EtcdInserter, Roster};
 use crate::model::container::{ContainerId, ContainerRow};
-use crate::model::event_history::Hearsay;
-use crate::ports::container_source::{ContainerSource, Event, Happening};
+use crate::model::event::Happening;
+use crate::model::event_history::{Hearsay, Hearsays};
+use crate::ports::container_source::ContainerSource;
 use crate::ports::record_store::RecordStore;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::failure_window::Failures;
 use crate::runtime::latest_sender::{Courier, earlier};
 use crate::runtime::metered_context::{AbortOnDrop, Metered, MeteredContext};
 use crate::runtime::metrics::Meter;
-use crate::status::{ChangeKind, RecentChange};
+use crate::runtime::supervisor::Exhausted;
+use crate::status::{ChangeKind, ContainerReport, RecentChange};
 
 static METER: Meter = Meter::new("Registry", 64);
 
@@ -37,110 +39,6 @@ static METER: Meter = Meter::new("Registry", 64);
 /// what [`Failures`] allows.
 const RESPAWN: Backoff =
     Backoff { first: Duration::from_secs(4), factor: 4, cap: Duration::from_secs(60) };
-
-/// A container is in the newest listing, and its row is new. The answer tells whether an
-/// event had told of a change since the listing before.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "bool")]
-pub struct ContainerSeen {
-    /// The row.
-    pub row: Arc<ContainerRow>,
-}
-
-/// A container is not in the newest listing. The answer tells whether an event had told
-/// of that.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "bool")]
-pub struct ContainerGone {
-    /// Which one.
-    pub container: ContainerId,
-    /// When that listing was asked for: it says nothing of what was inspected later.
-    pub asked: Instant,
-}
-
-/// The registry has heard of every difference to the newest listing.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Listed {
-    /// When that listing was asked for.
-    pub asked: Instant,
-}
-
-/// An event named a container.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct ContainerNamed {
-    /// What it tells.
-    pub event: Event,
-}
-
-/// Tells that a container shares another's network, which a watcher learns by inspecting.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct SharesNetwork {
-    /// Which one.
-    pub container: ContainerId,
-    /// Through whom.
-    pub path: NetworkPath,
-    /// Whether there was a way to it by them.
-    pub is_reached: bool,
-}
-
-/// Asks what the registry knows.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Known")]
-pub struct KnownContainers;
-
-/// What the registry knows.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// Of every container.
-    pub containers: BTreeMap<ContainerId, KnownContainer>,
-    /// Whether it has heard of a listing yet: a new one has not.
-    pub has_heard: bool,
-}
-
-/// What the registry knows of a container.
-#[derive(Clone, Debug)]
-pub struct KnownContainer {
-    /// Its newest row; `None`: only events have named it so far.
-    pub row: Option<Arc<ContainerRow>>,
-    /// Whether an event told since the newest listing that it ended.
-    pub is_down: bool,
-}
-
-/// Asks how many of all records are of these containers.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Weight")]
-pub struct Weigh {
-    /// Which ones.
-    pub containers: Vec<ContainerId>,
-}
-
-/// What containers weigh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weight {
-    /// How many records are to be for them.
-    pub records: usize,
-    /// How many for all.
-    pub of: usize,
-}
-
-/// The inserter is a new one and knows nothing: all is to be told again.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct InserterRebuilt;
-
-/// Asks for what is known of every container.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Vec<ContainerReport>")]
-pub struct ReportContainers;
-
-/// Asks whether Docker was listed, and all that are watched were inspected and have told
-/// the inserter what follows.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "bool")]
-pub struct AllInspected;
 
 /// One container under watch.
 struct Watched<S: ContainerSource, R: RecordStore> {
@@ -203,10 +101,6 @@ impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
         self.tell(since);
     }
 }
-
-/// What events told of the containers that are watched; it outlives the registry that
-/// heard it, as no event is told twice.
-pub(crate) type Hearsays = Rc<RefCell<BTreeMap<ContainerId, Hearsay>>>;
 
 /// Keeps one watcher for every container that runs.
 pub struct Registry<S: ContainerSource, R: RecordStore> {
@@ -627,31 +521,33 @@ impl<S: ContainerSource, R: RecordStore> Handler<Pulse> for Registry<S, R> {
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::core::Hang> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::Hang> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: crate::core::Hang, context: &mut Self::Context) {
+    fn handle(&mut self, _: crate::messages::Hang, context: &mut Self::Context) {
         context.wait(std::future::pending().into_actor(self));
     }
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::core::Fall> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::Fall> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: crate::core::Fall, _: &mut Self::Context) {
+    fn handle(&mut self, _: crate::messages::Fall, _: &mut Self::Context) {
         panic!("a test asked for it");
     }
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::core::FallOfWatcher> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::FallOfWatcher>
+    for Registry<S, R>
+{
     type Result = ();
 
-    fn handle(&mut self, fall: crate::core::FallOfWatcher, _: &mut Self::Context) {
+    fn handle(&mut self, fall: crate::messages::FallOfWatcher, _: &mut Self::Context) {
         let of_that_name = self.watched.values().filter(|watched| watched.name == fall.0);
         for watcher in of_that_name.filter_map(|watched| watched.watcher.as_ref()) {
-            watcher.do_send(crate::core::Fall);
+            watcher.do_send(crate::messages::Fall);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fakes::{
     Away, Engine, Messages, POLL, Store, TTL, World, container, id, key, keys, pass, settings,
 };
-use highhock_actors::publish::Layout;
+use highhock_actors::model::publish_config::Layout;
 use highhock_actors::{Health, Life, NetworkMode, RecordState, Stopped, Upkeep, Write};
 
 on_both_stores! {

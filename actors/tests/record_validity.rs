@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use highhock_actors::model::service::DomainName;
-use highhock_actors::publish::endpoint::{AddressOf, Reach};
-use highhock_actors::publish::{Layout, Method, Rules, WantedRecord, offer};
+use highhock_actors::model::names::DomainName;
+use highhock_actors::model::publish_config::{AddressOf, Layout, Method, Rules};
+use highhock_actors::model::record::WantedRecord;
+use highhock_actors::publish::endpoint::Reach;
+use highhock_actors::publish::offer;
 use highhock_actors::{
     Attachment, Binding, Container, ContainerId, EngineTime, Health, Host, Life, NetworkMode, Proto,
 };

@@ -8,7 +8,7 @@ mod fakes;
 use std::time::Duration;
 
 use fakes::{Away, Engine, POLL, Store, TTL, World, container, key, keys, pass, settings};
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 use highhock_actors::{Core, CoreSettings, Happening, RecordState, Stopped, Upkeep};
 use slog::{Discard, Logger, o};
 

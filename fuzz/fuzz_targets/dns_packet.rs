@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use highhock::dns::DnsPackets;
 use highhock::zone::Zone;
 use highhock_actors::RecordKey;
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 use libfuzzer_sys::fuzz_target;
 
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

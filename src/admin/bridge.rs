@@ -184,7 +184,7 @@ mod tests {
     use std::cell::{Cell, RefCell};
 
     use highhock_actors::RecordReport;
-    use highhock_actors::container_watcher::ContainerReport;
+    use highhock_actors::status::ContainerReport;
     use highhock_actors::status::{RecentChange, Standing};
 
     use super::*;

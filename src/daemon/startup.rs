@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use highhock_actors::publish::Rules;
+use highhock_actors::model::publish_config::Rules;
 use highhock_actors::runtime::backoff::Backoff;
 use highhock_actors::{CoreSettings, RecordStore};
 use slog::{Logger, o, warn};

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 use slog::Logger;
 
 use super::decode::Transport;

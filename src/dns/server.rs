@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 use rustix::io::Errno;
 use slog::Logger;
 use thiserror::Error;

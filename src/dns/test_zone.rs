@@ -2,7 +2,7 @@
 
 use hickory_proto::rr::Name;
 use highhock_actors::RecordKey;
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 
 use super::lookup::Names;
 use super::zone_names::Domain;

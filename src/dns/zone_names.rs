@@ -3,7 +3,7 @@
 use hickory_proto::ProtoError;
 use hickory_proto::rr::Name;
 use highhock_actors::RecordKey;
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 
 /// The labels that stand for any label in a question.
 const WILDCARDS: [&str; 2] = ["*", "any"];

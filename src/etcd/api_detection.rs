@@ -3,15 +3,14 @@
 
 use std::fmt;
 
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 use highhock_actors::{Found, RecordKey, RecordStore, StoreError, StoreErrorKind};
 use serde::Deserialize;
 use slog::{Logger, warn};
 use url::Url;
 
-use super::batch;
 use super::cluster::{Cluster, UnusableCluster};
-use super::{EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
+use super::{EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options, batch};
 
 /// How many members are asked at a time.
 const IN_FLIGHT: usize = 8;

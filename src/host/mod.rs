@@ -298,8 +298,7 @@ pub fn interfaces() -> Result<Vec<Interface>, String> {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
-    use highhock_actors::publish::Method;
-    use highhock_actors::publish::endpoint::AddressOf;
+    use highhock_actors::model::publish_config::{AddressOf, Method};
 
     use super::*;
 

@@ -3,8 +3,7 @@
 use std::fmt::Result;
 
 use super::writer::{Families, family};
-use crate::dns::CODES;
-use crate::dns::DnsCounts;
+use crate::dns::{CODES, DnsCounts};
 
 pub(super) fn encode_dns(counts: &DnsCounts, families: &mut Families) -> Result {
     families.counters(

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use procfs::process;
-use procfs::{CurrentSI, KernelStats, ProcResult, WithCurrentSystemInfo};
+use procfs::{CurrentSI, KernelStats, ProcResult, WithCurrentSystemInfo, process};
 
 /// What this process takes of the machine.
 #[derive(Clone, Copy, Debug)]

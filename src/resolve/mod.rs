@@ -6,13 +6,12 @@ mod store;
 
 use std::io;
 
-use highhock_actors::publish::Rules;
+use highhock_actors::model::publish_config::Rules;
 use highhock_actors::{LeaseFamily, SourceError, StoreError};
 
 use crate::docker::Engine;
 use crate::etcd::{Api, NotDetected, UnusableCluster};
-use crate::host::name;
-use crate::host::{ContainersAddress, Published};
+use crate::host::{ContainersAddress, Published, name};
 use crate::settings::Settings;
 
 pub use docker::{ask_engine, docker};

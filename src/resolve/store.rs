@@ -2,7 +2,7 @@
 //! operator named none.
 
 use highhock_actors::RecordKey;
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 use slog::Logger;
 
 use super::NotSettled;

@@ -1,8 +1,7 @@
 //! Whose address is published, and whether an IPv6 one as well: what only one of the
 //! layouts has room for.
 
-use highhock_actors::publish::Layout;
-use highhock_actors::publish::endpoint::AddressOf;
+use highhock_actors::model::publish_config::{AddressOf, Layout};
 
 use super::error::Fault;
 use super::merged::Inputs;

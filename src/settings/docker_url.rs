@@ -3,13 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Sources;
 use super::error::{Fault, Origin, Problem};
-use super::keys;
 use super::merged::Inputs;
-use super::tls_and_credentials;
 use super::value_type::Form;
 use super::values::{self, DockerUrl, EngineScheme, EngineUrl};
+use super::{Sources, keys, tls_and_credentials};
 use crate::tls::{Identity, TlsFiles};
 
 const URL: &str = "docker.url";

@@ -7,8 +7,7 @@ use super::key::Fallback::{Is, WorkedOut};
 use super::key::Key;
 use super::level::LogLevel;
 use super::value_type::Kind;
-use super::values;
-use super::{admin, dns};
+use super::{admin, dns, values};
 
 /// The variables that set keys start so, in any case.
 pub const VARIABLE_PREFIX: &str = "HIGHHOCK_";

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use config::{Map, Value, ValueKind};
-use highhock_actors::publish::endpoint::AddressOf;
-use highhock_actors::publish::{Layout, Method};
+use highhock_actors::model::publish_config::{AddressOf, Layout, Method};
 
 use super::*;
 use crate::credentials::secret::{Password, Secret};

@@ -5,13 +5,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use config::ConfigError;
+use highhock_actors::model::names::DomainName;
+use highhock_actors::model::publish_config::{AddressOf, Layout, Method};
 use highhock_actors::model::record::Host;
-use highhock_actors::model::service::DomainName;
-use highhock_actors::publish::endpoint::AddressOf;
-use highhock_actors::publish::{Layout, Method};
 use url::Url;
 
-use super::Sources;
 use super::admin::Admin;
 use super::dns::Dns;
 use super::error::{Fault, Origin, Problem, Warning};
@@ -20,7 +18,7 @@ use super::merged::Inputs;
 use super::values::{
     self, Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection, StoreKind,
 };
-use super::{address, admin, dns, docker_url, tls_and_credentials};
+use super::{Sources, address, admin, dns, docker_url, tls_and_credentials};
 use crate::credentials::secret::Credentials;
 use crate::tls::TlsFiles;
 

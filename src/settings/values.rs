@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
+use highhock_actors::model::names::DomainName;
+use highhock_actors::model::publish_config::Method;
 use highhock_actors::model::record::Host;
-use highhock_actors::model::service::DomainName;
-use highhock_actors::publish::Method;
 use url::Url;
 
 /// Why a text is no value of a key.

@@ -1,10 +1,9 @@
 //! A connection to a server: plain, or with TLS over it.
 
-use std::fmt;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::{fmt, io};
 
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};

@@ -11,8 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highhock::daemon::systemd;
-use highhock::daemon::{Beginning, Life, run};
+use highhock::daemon::{Beginning, Life, run, systemd};
 use highhock::host::{HostSource, Published};
 use highhock::logging;
 use highhock::settings::{Environment, Sources, load};

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::Newest;
+use crate::messages::Look;
 use crate::model::container::{Container, ContainerId, ContainerRow};
+use crate::model::network_path::NetworkPath;
 use crate::ports::container_source::{ContainerSource, SourceError};
 use crate::publish::endpoint::Reach;
 
@@ -31,35 +32,18 @@ pub(crate) struct Found {
     pub path: NetworkPath,
 }
 
-/// Through which others a container has its network.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NetworkPath {
-    /// Those that were found, the nearest first.
-    pub through: Vec<ContainerId>,
-    /// The one behind them that was not looked at or not found: its id or its name.
-    pub to: Option<String>,
-}
-
-impl NetworkPath {
-    /// Whether a container of this id and name is on the path.
-    pub fn leads_by(&self, id: &ContainerId, name: Option<&str>) -> bool {
-        let is_it = |target: &String| target == id.as_str() || Some(target.as_str()) == name;
-        self.through.contains(id) || self.to.as_ref().is_some_and(is_it)
-    }
-}
-
 /// Inspects a container once there is a permit. What is told of it while it waits needs
 /// no further inspection, so what is known is taken note of only then.
 pub(super) async fn inspect_in_turn<S: ContainerSource>(
     source: &S,
     turns: &Semaphore,
     id: &ContainerId,
-    newest: Rc<RefCell<Newest>>,
+    newest: Rc<RefCell<Look>>,
 ) -> Inspection {
     // Never closed; if it were, one inspection more would do no harm.
     let _permit = turns.acquire().await;
     let asked = Instant::now();
-    let Newest { row, stirs, .. } = newest.borrow().clone();
+    let Look { row, stirs, .. } = newest.borrow().clone();
     let answer = inspect(source, id).await;
     Inspection { asked, row, stirs, answer }
 }

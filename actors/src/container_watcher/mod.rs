@@ -10,29 +10,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Handler, Message, MessageResult, ResponseFuture,
-    SpawnHandle, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Handler, MessageResult, ResponseFuture, SpawnHandle,
+    WrapFuture,
 };
 use slog::{Logger, o, warn};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::etcd_inserter::{Domain, EtcdInserter};
+use crate::etcd_inserter::EtcdInserter;
+use crate::messages::{
+    CountRecords, Departed, Departure, Domain, HasTold, Look, Report, Retell, SharesNetwork,
+};
 use crate::model::container::{Container, ContainerId, ContainerRow, NetworkMode};
 use crate::model::event_history::{Hearsay, Withdrawal};
-use crate::model::service::{Service, Skipped};
+pub use crate::model::network_path::NetworkPath;
+use crate::model::publish_config::Rules;
+use crate::model::record::WantedRecord;
+use crate::model::service::Skipped;
 use crate::ports::container_source::{ContainerSource, SourceError, SourceErrorKind};
 use crate::ports::record_store::RecordStore;
 use crate::publish::endpoint::Reach;
-use crate::publish::{Offer, Rules, WantedRecord, ignores_drain, offer};
-use crate::registry::{Registry, SharesNetwork};
+use crate::publish::{Offer, ignores_drain, offer};
 use crate::runtime::actor_ref::Seat;
 use crate::runtime::backoff::Backoff;
-use crate::runtime::latest_sender::{Courier, Supersede, earlier};
+use crate::runtime::latest_sender::{Courier, earlier};
 use crate::runtime::metered_context::{Metered, MeteredContext};
 use crate::runtime::metrics::Meter;
-use crate::status::{ChangeKind, Chronicle, ContainerState, Counted, RecentChange};
-pub use inspection::NetworkPath;
+use crate::status::{
+    ChangeKind, Chronicle, ContainerReport, ContainerState, Counted, RecentChange,
+};
 pub(crate) use inspection::{Found, inspect};
 use inspection::{Inspection, inspect_in_turn};
 use restart_limiter::Damper;
@@ -57,8 +63,8 @@ pub struct WatcherSetup<S: ContainerSource, R: RecordStore> {
     pub source: Rc<S>,
     /// Whom to tell.
     pub inserter: Seat<EtcdInserter<R>>,
-    /// Who supervises them, and is to know which of them share a network.
-    pub registry: Seat<Registry<S, R>>,
+    /// Reports to the registry that a container shares another's network.
+    pub report_dependency: Rc<dyn Fn(SharesNetwork)>,
     /// What is the same for all of this host's records.
     pub rules: Rules,
     /// Time between two looks at the container.
@@ -74,101 +80,6 @@ pub struct WatcherSetup<S: ContainerSource, R: RecordStore> {
     pub log: Logger,
 }
 
-/// All that is known from listings and events of the container.
-#[derive(Clone, Debug, Default, Message)]
-#[rtype(result = "()")]
-pub struct Look {
-    /// Its newest row; `None`: only events have named it so far.
-    pub row: Option<Arc<ContainerRow>>,
-    /// What events told of it.
-    pub hearsay: Hearsay,
-    /// How often something was told for which it is to be inspected, whatever its row says.
-    pub stirs: u64,
-    /// When a change that this tells of was first told of; `None`: it tells of none, or of
-    /// one from before this process looked.
-    pub since: Option<Instant>,
-}
-
-impl Supersede for Look {
-    fn supersede(&mut self, older: &Self) {
-        self.since = earlier(self.since, older.since);
-    }
-}
-
-/// What is newest of what a watcher was told.
-type Newest = Look;
-
-/// The container was missing in a listing.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Departure")]
-pub struct Departed {
-    /// When that listing was asked for.
-    pub asked: Instant,
-    /// When it told that, where no event had.
-    pub since: Option<Instant>,
-}
-
-/// What a watcher says to [`Departed`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// What the container offered is withdrawn; the inserter knows.
-    Withdrawn,
-    /// The container was inspected or named by an event after the listing was asked for, or
-    /// is being inspected now: the listing says nothing of it.
-    Overtaken,
-}
-
-/// Tell the inserter again what the container offers.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Retell;
-
-/// Asks how many records the container is to have.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "usize")]
-pub struct CountRecords;
-
-/// Asks whether the container was inspected, and what follows is with the inserter.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "bool")]
-pub struct HasTold;
-
-/// Asks for what the watcher knows.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "ContainerReport")]
-pub struct Report;
-
-/// What is known of a container, for an operator's eyes.
-#[derive(Clone, Debug)]
-pub struct ContainerReport {
-    /// Which.
-    pub id: ContainerId,
-    /// Its name.
-    pub name: String,
-    /// What it is doing.
-    pub state: ContainerState,
-    /// What it offers.
-    pub services: Vec<Service>,
-    /// What was left out, and why.
-    pub skipped: Vec<Skipped>,
-    /// Why the container as a whole is left out for now, or why nothing is known of it.
-    pub withheld: Option<String>,
-}
-
-impl ContainerReport {
-    /// Of a container whose watcher fell, and has no successor yet.
-    pub(crate) fn of_fallen(id: ContainerId, name: String) -> Self {
-        Self {
-            id,
-            name,
-            state: ContainerState::Unknown,
-            services: Vec::new(),
-            skipped: Vec::new(),
-            withheld: Some("its watcher panicked (see the log); a fresh one follows".into()),
-        }
-    }
-}
-
 /// What an inspection told, and what follows from it.
 struct Known {
     asked: Instant,
@@ -181,7 +92,7 @@ pub struct ContainerWatcher<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
     id: ContainerId,
     name: String,
-    newest: Rc<RefCell<Newest>>,
+    newest: Rc<RefCell<Look>>,
     /// The newest row that an inspection accounts for.
     settled_row: Option<Arc<ContainerRow>>,
     /// Whether an inspection was answered since the newest row came.
@@ -368,7 +279,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         if let NetworkMode::Container(_) = &container.network {
             let is_reached = !matches!(reach, Reach::Nowhere(_));
             let container = container.id.clone();
-            self.setup.registry.tell(SharesNetwork { container, path, is_reached });
+            (self.setup.report_dependency)(SharesNetwork { container, path, is_reached });
         }
         if condition.is_some() {
             self.damper.saw_start(container.started, now);
@@ -601,10 +512,10 @@ impl<S: ContainerSource, R: RecordStore> Handler<Report> for ContainerWatcher<S,
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::core::Fall> for ContainerWatcher<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::Fall> for ContainerWatcher<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: crate::core::Fall, _: &mut Self::Context) {
+    fn handle(&mut self, _: crate::messages::Fall, _: &mut Self::Context) {
         panic!("a test asked for it");
     }
 }

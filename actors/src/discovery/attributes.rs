@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 
 use super::digits::read_digits;
+use crate::model::names::{check_label, quoted};
 use crate::model::record::Host;
-use crate::model::service::{Attributes, Service, Skipped, check_label, quoted};
+use crate::model::service::{Attributes, Service, Skipped};
 
 /// What all of HighHock's labels begin with.
 const PREFIX: &str = "highhock.";
@@ -166,7 +167,7 @@ mod tests {
     use std::num::NonZeroU16;
 
     use super::*;
-    use crate::model::service::{DomainName, ServiceName};
+    use crate::model::names::{DomainName, ServiceName};
 
     fn service(name: &str) -> Service {
         let domain = DomainName::parse("highhock.local").unwrap();

@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use super::ports::published_ports;
 use super::{Extractor, Findings, Found};
 use crate::model::container::Container;
-use crate::model::service::{Attributes, DomainName, Service, ServiceName, Skipped};
+use crate::model::names::{DomainName, ServiceName};
+use crate::model::service::{Attributes, Service, Skipped};
 
 /// The labels that Compose gives its containers, since its version 1.
 const SERVICE: &str = "com.docker.compose.service";

@@ -4,7 +4,7 @@
 use super::grammar::read_entries;
 use super::{Extractor, Findings};
 use crate::model::container::Container;
-use crate::model::service::DomainName;
+use crate::model::names::DomainName;
 
 /// The variables that are read, in this order.
 const VARIABLES: [&str; 2] = ["DISCOVER", "DISCOVERY"];

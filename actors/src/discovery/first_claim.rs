@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::num::NonZeroU16;
 
 use crate::model::container::Proto;
-use crate::model::service::{Service, ServiceName};
+use crate::model::names::ServiceName;
+use crate::model::service::Service;
 
 /// The services named so far.
 ///

@@ -5,7 +5,8 @@ use std::num::NonZeroU16;
 use super::digits::read_digits;
 use super::{Findings, Found};
 use crate::model::container::Proto;
-use crate::model::service::{Attributes, DomainName, Service, ServiceName, Skipped, quoted};
+use crate::model::names::{DomainName, ServiceName, quoted};
+use crate::model::service::{Attributes, Service, Skipped};
 
 /// Reads a list of entries. `place` names where it stands (a variable, a label) for
 /// whoever reads a reason. Blanks are ignored, and so are empty entries (a comma at

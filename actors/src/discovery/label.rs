@@ -3,7 +3,7 @@
 use super::grammar::read_entries;
 use super::{Extractor, Findings};
 use crate::model::container::Container;
-use crate::model::service::DomainName;
+use crate::model::names::DomainName;
 
 const LABEL: &str = "highhock.discover";
 

@@ -15,8 +15,9 @@ mod ports;
 mod registrator;
 
 use crate::model::container::Container;
-use crate::model::service::{DomainName, Service, Skipped};
-use crate::publish::{Method, Rules};
+use crate::model::names::DomainName;
+use crate::model::publish_config::{Method, Rules};
+use crate::model::service::{Service, Skipped};
 
 pub(crate) use first_claim::Named;
 

@@ -9,7 +9,8 @@ use std::num::NonZeroU16;
 use super::ports::published_ports;
 use super::{Extractor, Findings, Found};
 use crate::model::container::Container;
-use crate::model::service::{Attributes, DomainName, Service, ServiceName, Skipped, quoted};
+use crate::model::names::{DomainName, ServiceName, quoted};
+use crate::model::service::{Attributes, Service, Skipped};
 
 /// What Registrator's variables and labels begin with. Case counts here, and not in
 /// what follows.

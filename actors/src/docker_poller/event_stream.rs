@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::DockerPoller;
 use super::listing::Surprises;
+use crate::messages::ContainerNamed;
 use crate::model::container::{ContainerId, EngineTime};
 use crate::ports::container_source::{ContainerSource, Events, SourceError, SourceErrorKind};
 use crate::ports::record_store::RecordStore;
-use crate::registry::ContainerNamed;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::metered_context::MeteredContext;
 

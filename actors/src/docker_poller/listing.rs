@@ -8,13 +8,12 @@ use std::sync::Arc;
 use actix::{Addr, MailboxError};
 use tokio::time::Instant;
 
+use crate::messages::{ContainerGone, ContainerSeen, KnownContainers, Listed, Weigh, Weight};
 use crate::model::container::{ContainerId, ContainerRow, EngineTime};
 use crate::ports::container_source::{ContainerSource, EngineIdentity, SourceError};
 use crate::ports::record_store::RecordStore;
 use crate::reconciler::are_most;
-use crate::registry::{
-    ContainerGone, ContainerSeen, KnownContainers, Listed, Registry, Weigh, Weight,
-};
+use crate::registry::Registry;
 use crate::runtime::actor_ref::Seat;
 
 /// What was made of earlier listings; it outlives the poller that made it.

@@ -7,11 +7,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, SpawnHandle, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFuture};
 use slog::{Logger, warn};
 use tokio::time::Instant;
 
-use crate::core::Pulse;
+use crate::messages::{Poll, Pulse};
 use crate::ports::container_source::{ContainerSource, SourceError};
 use crate::ports::record_store::RecordStore;
 use crate::registry::Registry;
@@ -77,11 +77,6 @@ pub(crate) struct PollerSetup<S: ContainerSource, R: RecordStore> {
     /// Where to log.
     pub log: Logger,
 }
-
-/// Asks for a listing now.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Poll;
 
 impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     /// A poller that has listed nothing yet.
@@ -222,10 +217,10 @@ impl<S: ContainerSource, R: RecordStore> Handler<Pulse> for DockerPoller<S, R> {
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::core::Hang> for DockerPoller<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::Hang> for DockerPoller<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: crate::core::Hang, context: &mut Self::Context) {
+    fn handle(&mut self, _: crate::messages::Hang, context: &mut Self::Context) {
         context.wait(std::future::pending().into_actor(self));
     }
 }

@@ -3,30 +3,28 @@
 mod lease;
 mod store_watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Handler, Message, MessageResult, ResponseActFuture,
-    SpawnHandle, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Handler, MessageResult, ResponseActFuture, SpawnHandle,
+    WrapFuture,
 };
 use futures_util::future::join;
 use slog::{Logger, warn};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::core::Pulse;
-use crate::model::container::{ContainerId, EngineTime};
+use crate::messages::{
+    CheckNow, Domain, Flush, Pulse, ReportRecords, ReportStanding, Roster, Unsettled,
+};
 use crate::model::record::RecordKey;
 use crate::ports::record_store::{
     Found, LeaseFamily, LeaseId, RecordStore, StoreError, StoreErrorKind, Upkeep, Written,
 };
-use crate::publish::WantedRecord;
-use crate::reconciler::{Batch, Deeds, Lane, Ledger, PendingWrite, RecordReport, Terms};
+use crate::reconciler::{Batch, Deeds, Lane, Ledger, PendingWrite, Terms};
 use crate::runtime::backoff::Backoff;
-use crate::runtime::latest_sender::{Supersede, earlier};
 use crate::runtime::metered_context::{Metered, MeteredContext};
 use crate::runtime::metrics::Meter;
 use crate::status::{Chronicle, RecordsStanding};
@@ -43,83 +41,6 @@ const PROBE: Backoff =
     Backoff { first: Duration::from_millis(50), factor: 2, cap: Duration::from_millis(500) };
 /// What the store holds is compared with what it should at least this often.
 const AUDIT_AT_LEAST: Duration = Duration::from_secs(60);
-
-/// What should be in DNS for one container: its whole state, each time.
-#[derive(Clone, Debug, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct Domain {
-    /// Which container.
-    pub container: ContainerId,
-    /// Its name.
-    pub name: Arc<str>,
-    /// When it was started: of two that want one key, the earlier holds it.
-    pub started: EngineTime,
-    /// The records, in the container's own order.
-    pub wanted: Arc<[WantedRecord]>,
-    /// When the change that this tells of was first told of by an event or a listing;
-    /// `None`: it tells of none, or of one from before this process looked.
-    pub since: Option<Instant>,
-}
-
-impl Domain {
-    /// Of a container that is to have no record.
-    pub fn nothing(container: ContainerId) -> Self {
-        Self {
-            container,
-            name: Arc::from(""),
-            started: EngineTime(0),
-            wanted: Arc::from(Vec::new()),
-            since: None,
-        }
-    }
-}
-
-impl Supersede for Domain {
-    fn supersede(&mut self, older: &Self) {
-        self.since = earlier(self.since, older.since);
-    }
-}
-
-impl Supersede for Roster {}
-
-/// Which containers there are. What the inserter holds for any other is withdrawn.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Roster {
-    /// All that the registry watches.
-    pub containers: Arc<BTreeSet<ContainerId>>,
-    /// When the listing that they are from was asked for.
-    pub asked: Instant,
-}
-
-/// Asks for an answer once every change is in the store.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Flush {
-    /// Whether all records are to be withdrawn first.
-    pub withdraw: bool,
-}
-
-/// Asks how many changes are not in the store.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "usize")]
-pub struct Unsettled;
-
-/// Have what the store holds looked at now: something happened in which it may have
-/// been lost (the machine slept).
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct CheckNow;
-
-/// Asks for all wanted records and how they stand.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Vec<RecordReport>")]
-pub struct ReportRecords;
-
-/// Asks how many records stand how.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "RecordsStanding")]
-pub struct ReportStanding;
 
 /// Whether the store can be written to, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -588,19 +509,19 @@ impl<R: RecordStore> Handler<Pulse> for EtcdInserter<R> {
 }
 
 #[cfg(feature = "test-hooks")]
-impl<R: RecordStore> Handler<crate::core::Hang> for EtcdInserter<R> {
+impl<R: RecordStore> Handler<crate::messages::Hang> for EtcdInserter<R> {
     type Result = ();
 
-    fn handle(&mut self, _: crate::core::Hang, context: &mut Self::Context) {
+    fn handle(&mut self, _: crate::messages::Hang, context: &mut Self::Context) {
         context.wait(std::future::pending().into_actor(self));
     }
 }
 
 #[cfg(feature = "test-hooks")]
-impl<R: RecordStore> Handler<crate::core::Dawdle> for EtcdInserter<R> {
+impl<R: RecordStore> Handler<crate::messages::Dawdle> for EtcdInserter<R> {
     type Result = ();
 
-    fn handle(&mut self, dawdle: crate::core::Dawdle, context: &mut Self::Context) {
+    fn handle(&mut self, dawdle: crate::messages::Dawdle, context: &mut Self::Context) {
         context.wait(tokio::time::sleep(dawdle.0).into_actor(self));
     }
 }

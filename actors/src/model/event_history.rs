@@ -1,12 +1,14 @@
 //! What events told of a container: grounds to withdraw early, never to publish.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::container::{Container, EngineTime, SIGTERM};
-use crate::ports::container_source::{Event, Happening};
+use super::container::{Container, ContainerId, EngineTime, SIGTERM};
+use super::event::{Event, Happening};
 use crate::status::ContainerState;
 
 /// So long after a container's end was told of, an inspection is made that decides: one
@@ -120,6 +122,10 @@ fn newest(known: &mut Option<Told>, told: Told) {
         *known = Some(told);
     }
 }
+
+/// What events told of the containers that are watched; it outlives the registry that
+/// heard it, as no event is told twice.
+pub(crate) type Hearsays = Rc<RefCell<BTreeMap<ContainerId, Hearsay>>>;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,13 @@
 //! The types that all steps share: containers, services, names, records.
 
 pub mod container;
+pub mod container_state;
+pub mod event;
 pub(crate) mod event_history;
+pub(crate) mod mass_withdrawal;
+pub mod names;
+pub mod network_path;
+pub mod publish_config;
 pub mod record;
 pub mod service;
 pub mod stable_hash;

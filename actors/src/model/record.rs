@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::service::{DomainName, ServiceName, quoted};
+use super::names::{DomainName, ServiceName, quoted};
 
 /// The place of a record in the store, without a leading slash:
 /// `skydns/local/skydns/httpd` for `httpd.skydns.local`.
@@ -193,6 +193,18 @@ pub fn host_in(value: &str) -> Option<String> {
         host: String,
     }
     serde_json::from_str::<HostOnly>(value).ok().map(|record| record.host)
+}
+
+/// A record that should stand for a container's service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedRecord {
+    /// Where.
+    pub key: RecordKey,
+    /// What.
+    pub value: RecordValue,
+    /// Whether `value.host` is an address of this host's or the container's own (not one
+    /// that the container's attributes name): an earlier record of it is known by that.
+    pub own_host: bool,
 }
 
 #[cfg(test)]

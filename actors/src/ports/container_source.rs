@@ -5,7 +5,8 @@ use std::future::Future;
 
 use futures_util::stream::LocalBoxStream;
 
-use crate::model::container::{Container, ContainerId, ContainerRow, EngineTime};
+use crate::model::container::{Container, ContainerRow, EngineTime};
+use crate::model::event::Event;
 
 /// What an engine tells as it happens. It ends only with an error, or where the engine
 /// closes it.
@@ -52,33 +53,6 @@ pub trait ContainerSource: 'static {
 /// Tells one engine from another. Opaque: the core compares it, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineIdentity(pub String);
-
-/// Something that happened to a container, by the engine's word. Such a word may come
-/// late, twice, in another order, or never.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// To which one.
-    pub container: ContainerId,
-    /// Its name, where the engine tells.
-    pub name: Option<String>,
-    /// When, by the engine's clock.
-    pub at: EngineTime,
-    /// What.
-    pub what: Happening,
-}
-
-/// What happened to a container, as far as it concerns what is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Happening {
-    /// It was started.
-    Started,
-    /// Something else about it has changed: paused or not, health, name, networks.
-    Changed,
-    /// It was sent the signal of this number.
-    Signalled(u8),
-    /// It ended, or was removed.
-    Ended,
-}
 
 /// Why a question to the engine has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

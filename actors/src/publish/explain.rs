@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::endpoint::Reach;
-use super::{Method, Rules, WantedRecord, reason_to_withhold, records_for};
+use super::{reason_to_withhold, records_for};
 use crate::discovery::{Named, attributes, extractor};
 use crate::model::container::Container;
+use crate::model::publish_config::{Method, Rules};
+use crate::model::record::WantedRecord;
 use crate::model::service::{Service, Skipped};
 
 /// All that there is to say of one container.
@@ -104,7 +106,8 @@ pub fn explain(container: &Container, reach: &Reach, rules: &Rules) -> Explanati
 mod tests {
     use super::*;
     use crate::model::container::{Life, NetworkMode};
-    use crate::publish::{Layout, offer};
+    use crate::model::publish_config::Layout;
+    use crate::publish::offer;
 
     const ALL: [Method; 4] = [Method::Env, Method::Label, Method::Registrator, Method::Compose];
 

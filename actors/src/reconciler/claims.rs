@@ -5,21 +5,12 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::Ledger;
-use super::entry::{Claim, Entry, Held};
-use super::latency::Told;
-use crate::etcd_inserter::{Domain, Roster};
+use super::entry::{Claim, Entry, Held, Told};
+use crate::messages::{Domain, Roster};
 use crate::model::container::ContainerId;
+use crate::model::mass_withdrawal::are_most;
 use crate::model::record::RecordKey;
 use crate::status::{ChangeKind, RecentChange};
-
-/// From so many records on, a listing that would have more than half of them withdrawn is
-/// confirmed by another.
-const GUARDED_FROM: usize = 10;
-
-/// Whether so many of all records are so many that their withdrawal is to be confirmed.
-pub(crate) fn are_most(records: usize, of: usize) -> bool {
-    of >= GUARDED_FROM && records * 2 > of
-}
 
 impl Ledger {
     /// Takes what a container wants, in place of what it wanted before.
@@ -205,10 +196,11 @@ mod tests {
 
     use super::*;
     use crate::model::container::{Container, EngineTime};
+    use crate::model::publish_config::Rules;
     use crate::model::record::Host;
     use crate::ports::record_store::Upkeep;
     use crate::publish::endpoint::Reach;
-    use crate::publish::{Rules, offer};
+    use crate::publish::offer;
     use crate::reconciler::{Deeds, Lane, Terms};
     use crate::status::Chronicle;
 

@@ -4,11 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::latency::Told;
 use crate::model::container::{ContainerId, EngineTime};
-use crate::model::record::RecordKey;
+use crate::model::record::{RecordKey, WantedRecord};
 use crate::ports::record_store::{LeaseId, Upkeep};
-use crate::publish::WantedRecord;
 use crate::status::{ChangeKind, RecentChange};
 
 /// When a key whose last write may still arrive is read again: after each of these
@@ -238,4 +236,26 @@ pub(super) struct Keeping {
 
 fn sooner(one: Option<Step>, other: Option<Step>) -> Option<Step> {
     [one, other].into_iter().flatten().min_by_key(|step| step.at)
+}
+
+/// When a change was first told of that a write to a key is to carry out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub at: Instant,
+    /// A write was sent for it that may have been carried out, though it was not answered.
+    pub sent: bool,
+}
+
+impl Told {
+    /// Told of at this moment; nothing was sent yet.
+    pub fn at(at: Instant) -> Self {
+        Self { at, sent: false }
+    }
+
+    /// Of two changes that one write carries out, the one that was told of first.
+    pub fn earlier(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let sent = [one, other].into_iter().flatten().any(|told| told.sent);
+        let first = [one, other].into_iter().flatten().min_by_key(|told| told.at)?;
+        Some(Self { sent, ..first })
+    }
 }

@@ -5,28 +5,7 @@ use tokio::time::Instant;
 use super::Ledger;
 use super::entry::{Entry, Held, Lane};
 use crate::model::record::RecordKey;
-
-/// When a change was first told of that a write to a key is to carry out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
-    at: Instant,
-    /// A write was sent for it that may have been carried out, though it was not answered.
-    sent: bool,
-}
-
-impl Told {
-    /// Told of at this moment; nothing was sent yet.
-    pub fn at(at: Instant) -> Self {
-        Self { at, sent: false }
-    }
-
-    /// Of two changes that one write carries out, the one that was told of first.
-    fn earlier(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        let sent = [one, other].into_iter().flatten().any(|told| told.sent);
-        let first = [one, other].into_iter().flatten().min_by_key(|told| told.at)?;
-        Some(Self { sent, ..first })
-    }
-}
+use crate::reconciler::entry::Told;
 
 impl Ledger {
     /// What should be at a key, as JSON.

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::Ledger;
 use super::entry::{Entry, Held};
-use crate::etcd_inserter::{Domain, ReadOutcome};
+use crate::etcd_inserter::ReadOutcome;
+use crate::messages::Domain;
 use crate::model::record::RecordKey;
 use crate::ports::record_store::{Change, Found, LeaseId, Tie, Upkeep};
 

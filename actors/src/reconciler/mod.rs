@@ -12,22 +12,20 @@ mod report;
 mod write_log;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use slog::Logger;
 use tokio::time::Instant;
 
-use crate::etcd_inserter::{Domain, Roster};
+use crate::messages::{Domain, Roster};
 use crate::model::container::ContainerId;
 use crate::model::record::{Host, RecordKey};
 use crate::ports::record_store::{Expected, Guard, LeaseId, Upkeep, Write};
 use crate::status::Chronicle;
 
-pub(crate) use claims::are_most;
+pub(crate) use crate::model::mass_withdrawal::are_most;
 pub(crate) use entry::Lane;
-use entry::{Doubt, Entry, Held, Keeping, Task};
-use latency::Told;
+use entry::{Doubt, Entry, Held, Keeping, Task, Told};
 pub use write_log::Deeds;
 
 /// Refreshes that are due within this part of their interval go along with one that
@@ -84,100 +82,6 @@ pub(crate) struct PendingWrite {
     new_deed: bool,
     /// When what it carries out was first told of.
     told: Option<Told>,
-}
-
-/// What a record is, for an operator's eyes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordState {
-    /// In the store, by our doing.
-    Live,
-    /// To be written.
-    Pending,
-    /// Another holds the key.
-    Standby,
-    /// The store won't take it.
-    Failed,
-}
-
-impl RecordState {
-    /// The state's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Pending => "pending",
-            Self::Standby => "standby",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// Why a record stands by, of few reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum StandbyReason {
-    /// Another writer's record is there, and ends some day.
-    Foreign,
-    /// A record without a lease or TTL is there.
-    Static,
-    /// A name above or below it is in the way: one would hide the other.
-    Shadowed,
-    /// Another container of this host, or another port of the same, has the name.
-    Rival,
-}
-
-impl StandbyReason {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Foreign, Self::Static, Self::Shadowed, Self::Rival];
-
-    /// The name for reports and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Foreign => "foreign",
-            Self::Static => "static",
-            Self::Shadowed => "shadowed",
-            Self::Rival => "rival",
-        }
-    }
-}
-
-/// One wanted record.
-#[derive(Clone, Debug)]
-pub struct RecordReport {
-    /// Where.
-    pub key: RecordKey,
-    /// What, as JSON.
-    pub value: String,
-    /// For which container.
-    pub container: ContainerId,
-    /// That container's name. Not trustworthy: its owner chose it.
-    pub container_name: Arc<str>,
-    /// How it stands.
-    pub state: RecordState,
-    /// Why it stands by, in a word.
-    pub standby: Option<StandbyReason>,
-    /// Why it is not live.
-    pub reason: Option<String>,
-    /// When it was last put or refreshed.
-    pub refreshed: Option<SystemTime>,
-}
-
-/// What happened to records so far, for whom figures tell more than log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Records put, for the first time or anew.
-    pub put: u64,
-    /// Records withdrawn.
-    pub withdrawn: u64,
-    /// Records that an audit, or a change that the store told of, found not to be as
-    /// they were believed to be.
-    pub drifted: u64,
-    /// Writes in doubt that turned up after all, when something else was wanted.
-    pub late: u64,
-    /// Keys on our lease that we don't know: another daemon of our very identity.
-    pub unknown: u64,
-    /// Changes that the store told of and that did not fit.
-    pub surprises: u64,
-    /// Leases that were lost.
-    pub leases_lost: u64,
 }
 
 /// What should be in the store, and what is.

@@ -1,10 +1,10 @@
 //! How the records stand: the ledger's side towards an operator.
 
+use super::Ledger;
 use super::claims::why_second;
 use super::entry::{Claim, Entry, Held};
 use super::outcomes::why_foreign;
-use super::{Ledger, RecordReport, RecordState, StandbyReason};
-use crate::status::RecordsStanding;
+use crate::status::{RecordReport, RecordState, RecordsStanding, StandbyReason};
 
 impl Ledger {
     /// Every wanted record, by its key, and how it stands.

@@ -8,3 +8,4 @@ pub mod metered_context;
 pub mod metrics;
 #[cfg(feature = "planted-bugs")]
 pub mod planted_bugs;
+pub(crate) mod supervisor;

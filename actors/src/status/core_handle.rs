@@ -5,10 +5,9 @@ use std::rc::Rc;
 use super::changes::RecentChange;
 use super::readiness::NotReady;
 use super::recorder::Chronicle;
+use super::reports::{ContainerReport, Counts, RecordReport};
 use super::shared_request::Question;
 use super::snapshot::{RecordsStanding, Standing};
-use crate::container_watcher::ContainerReport;
-use crate::reconciler::{Counts, RecordReport};
 use crate::runtime::metrics::MeterReading;
 
 /// Looks at a running core from outside. A handle: clones look at the same core, and may

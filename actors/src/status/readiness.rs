@@ -113,8 +113,8 @@ fn records_are_ready(records: &RecordsStanding) -> Result<(), NotReady> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconciler::Counts;
     use crate::runtime::metrics::TimingReading;
+    use crate::status::Counts;
 
     const POLL: Duration = Duration::from_secs(10);
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::changes::{RecentChange, RecentChanges};
-use super::container_counts::{ContainerCounts, ContainerState, Counted};
+use super::container_counts::{ContainerCounts, Counted};
+use super::reports::Counts;
 use super::snapshot::{DockerStanding, RecordsStanding, Standing, StoreStanding};
+use crate::model::container_state::ContainerState;
 use crate::ports::container_source::SourceError;
 use crate::ports::record_store::StoreError;
-use crate::reconciler::Counts;
 use crate::runtime::metrics::Timing;
 
 /// What the actors write down for an operator. Nothing that they do depends on it.

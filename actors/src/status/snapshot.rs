@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::container_counts::ContainerState;
-use crate::reconciler::{Counts, StandbyReason};
+use super::reports::{Counts, StandbyReason};
+use crate::model::container_state::ContainerState;
 use crate::runtime::metrics::TimingReading;
 
 /// How the core stands. All but `records` outlives an actor that falls.

@@ -13,9 +13,8 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use highhock_actors::model::service::DomainName;
-use highhock_actors::publish::endpoint::AddressOf;
-use highhock_actors::publish::{Layout, Method, Rules};
+use highhock_actors::model::names::DomainName;
+use highhock_actors::model::publish_config::{AddressOf, Layout, Method, Rules};
 use highhock_actors::{Core, CoreSettings, Host, LeaseFamily, RecordState, Upkeep};
 use slog::{Discard, Drain, Logger, Never, OwnedKVList, Record, o};
 use tokio::time::Instant;

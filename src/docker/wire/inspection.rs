@@ -15,8 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Endpoint, HostConfig, host_address, or_default, without_slash};
 use crate::docker::fingerprint::{BoundPort, Facts, joined};
-use crate::docker::signal;
-use crate::docker::status_text;
+use crate::docker::{signal, status_text};
 
 /// `GET /containers/<id>/json`.
 #[derive(Debug, Deserialize)]

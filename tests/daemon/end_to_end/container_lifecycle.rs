@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::PATIENCE;
 use crate::changes::Changes;
 use crate::fixture::{BELOW, Stage};
-use crate::named;
 use crate::support::daemon::Daemon;
 use crate::support::docker::{Container, docker};
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
+use crate::{PATIENCE, named};
 
 /// As process 1, it ignores all signals that it has no handler for.
 const UNMOVED: [&str; 2] = ["sleep", "100000"];

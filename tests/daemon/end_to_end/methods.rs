@@ -2,13 +2,12 @@
 
 use serde_json::Value;
 
-use crate::PATIENCE;
 use crate::fixture::{BELOW, Records, Stage, becomes_exactly};
-use crate::record;
 use crate::support::compose::Project;
 use crate::support::daemon::Highhock;
 use crate::support::docker::{self, Container};
 use crate::support::etcd::Etcd;
+use crate::{PATIENCE, record};
 
 /// A name, the container that has it, and the container's port behind it.
 type Service<'a> = (&'a str, &'a Container, &'a str);

@@ -10,7 +10,7 @@ use std::thread;
 use highhock::dns::{DnsServer, DnsSettings};
 use highhock::zone::Zone;
 use highhock_actors::RecordKey;
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::support::TempDir;

@@ -23,7 +23,7 @@ use fastrand::Rng;
 use highhock::dns::{DnsServer, DnsSettings};
 use highhock::zone::{Ends, Zone};
 use highhock_actors::RecordKey;
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 use tokio::time::Instant;
 
 use compare::{Case, Verdict};

@@ -21,7 +21,7 @@ use hickory_proto::rr::RecordType;
 use highhock::dns::{DnsServer, DnsSettings};
 use highhock::zone::Zone;
 use highhock_actors::RecordKey;
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 use tokio::time::Instant;
 
 use support::dns_wire::{Asker, Question, Way, by_tcp};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use highhock::dns::DnsServer;
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 use network_interface::{NetworkInterface, NetworkInterfaceConfig};
 
 use crate::query::{ask_tcp, ask_udp, question, server_with, zone};

@@ -9,7 +9,7 @@ use hickory_proto::rr::{Name, RecordType};
 use highhock::dns::{DnsServer, DnsSettings};
 use highhock::zone::Zone;
 use highhock_actors::RecordKey;
-use highhock_actors::model::service::DomainName;
+use highhock_actors::model::names::DomainName;
 use slog::Logger;
 
 /// How long an answer may take.

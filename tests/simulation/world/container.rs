@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use highhock_actors::publish::Layout;
+use highhock_actors::model::publish_config::Layout;
 use highhock_actors::{
     Attachment, Binding, Container, ContainerId, ContainerRow, EngineTime, Health, Life,
     NetworkMode, Proto,

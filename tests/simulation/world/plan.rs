@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use highhock_actors::publish::Layout;
+use highhock_actors::model::publish_config::Layout;
 use highhock_actors::{Health, Upkeep};
 
 use super::docker::Lossy;

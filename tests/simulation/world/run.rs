@@ -8,9 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use highhock_actors::model::service::DomainName;
-use highhock_actors::publish::endpoint::AddressOf;
-use highhock_actors::publish::{Layout, Method, Rules};
+use highhock_actors::model::names::DomainName;
+use highhock_actors::model::publish_config::{AddressOf, Layout, Method, Rules};
 use highhock_actors::{
     Core, CoreSettings, Health, Host, LeaseFamily, Life, RecordKey, Stopped, Upkeep,
 };

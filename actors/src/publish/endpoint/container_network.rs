@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use super::{Endpoint, Endpoints, proto};
 use crate::model::container::{Attachment, Container, Proto};
+use crate::model::names::quoted;
+use crate::model::publish_config::Rules;
 use crate::model::record::Host;
-use crate::model::service::{Service, quoted};
-use crate::publish::Rules;
+use crate::model::service::Service;
 
 /// The label by which a container says in which of its networks it is to be found.
 const NETWORK_LABEL: &str = "highhock.network";

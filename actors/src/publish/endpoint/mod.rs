@@ -7,19 +7,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU16;
 
-use super::Rules;
 use crate::model::container::{Attachment, Binding, Container, ContainerId, NetworkMode, Proto};
+use crate::model::publish_config::{AddressOf, Rules};
 use crate::model::record::Host;
 use crate::model::service::Service;
-
-/// Whose address is published (`discovery.address`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddressOf {
-    /// The host's, with the port that the engine forwards to the container.
-    Host,
-    /// The container's, with its own port.
-    Container,
-}
 
 /// How a container's ports can be reached from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +153,8 @@ fn is_link_local(address: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::model::container::Life;
-    use crate::model::service::{Attributes, DomainName, ServiceName};
+    use crate::model::names::{DomainName, ServiceName};
+    use crate::model::service::Attributes;
 
     /// The address in [`Rules::sample`].
     pub(super) const HOST: &str = "10.77.66.0";

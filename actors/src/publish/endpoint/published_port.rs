@@ -5,9 +5,9 @@ use std::num::NonZeroU16;
 
 use super::{Endpoint, Endpoints, is_link_local};
 use crate::model::container::{Binding, Proto};
+use crate::model::publish_config::Rules;
 use crate::model::record::Host;
 use crate::model::service::Service;
-use crate::publish::Rules;
 
 /// A binding whose port the engine has assigned.
 struct Bound {

@@ -1,0 +1,238 @@
+//! Names that DNS allows: domains, service names, labels.
+
+use std::fmt;
+
+/// The longest label of a name, in bytes (RFC 1035, section 2.3.4).
+const LABEL_MAX: usize = 63;
+
+/// The longest name, in bytes of text without the final dot: what is left of the
+/// 255 bytes that RFC 1035, section 2.3.4, allows on the wire.
+const NAME_MAX: usize = 253;
+
+/// How many characters of what a container says a reason repeats.
+const QUOTE_MAX: usize = 80;
+
+/// A domain name: one or more labels, lower case, without a final dot.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DomainName(String);
+
+/// A service's name before the domain: one or more labels, lower case.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceName(String);
+
+impl DomainName {
+    /// Reads a domain name: labels of letters, digits, `-` and `_`, at most 63 bytes
+    /// each, 253 in all; lower-cased; one final dot is taken off.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        text.split('.').try_for_each(check_label)?;
+        check_name_length(text.len())?;
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+
+    /// The whole name, without a final dot.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its labels, from the left.
+    pub fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('.')
+    }
+}
+
+impl fmt::Display for DomainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for DomainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl ServiceName {
+    /// Reads a service's name, as it stands before `domain`: labels of letters,
+    /// digits, `-` and `_`, at most 63 bytes each, 253 in all with the domain;
+    /// lower-cased. The labels that DNS servers of the SkyDNS kind keep for
+    /// themselves (`*`, `any`, `dns`) are refused.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(text: &str, domain: &DomainName) -> Result<Self, String> {
+        text.split('.').try_for_each(|label| {
+            refuse_reserved_label(label)?;
+            check_label(label)
+        })?;
+        check_name_length(text.len() + ".".len() + domain.as_str().len())?;
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+
+    /// The whole name, without the domain.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its labels, from the left.
+    pub fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('.')
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Checks one label of a name: letters, digits, `-` and `_`, 1 to 63 bytes.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn check_label(label: &str) -> Result<(), String> {
+    if label.is_empty() {
+        return Err("a name, or a part of it between two dots, is empty".into());
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if let Some(odd) = label.chars().find(|&c| !allowed(c)) {
+        return Err(format!(
+            "{odd:?} can't stand in {}: a name is made of letters (a to z), digits, `-` and `_`, \
+             its parts separated by dots",
+            quoted(label),
+        ));
+    }
+    if label.len() > LABEL_MAX {
+        return Err(format!(
+            "{} is {} bytes long: DNS allows {LABEL_MAX} between two dots",
+            quoted(label),
+            label.len(),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the length in bytes of a whole name, without a final dot.
+///
+/// # Errors
+/// That it is too long, in words.
+pub(crate) fn check_name_length(length: usize) -> Result<(), String> {
+    if length <= NAME_MAX {
+        return Ok(());
+    }
+    Err(format!("the whole name, with the domain, is {length} bytes long: DNS allows {NAME_MAX}"))
+}
+
+/// What a container says, quoted for a reason: control characters escaped, and
+/// cut where it is long.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("{:?}", cut(text, QUOTE_MAX))
+}
+
+fn refuse_reserved_label(label: &str) -> Result<(), String> {
+    let keeper = match label.to_ascii_lowercase().as_str() {
+        "*" | "any" => "a DNS server takes it for \"whatever stands here\"",
+        "dns" => "a DNS server keeps its own name servers there",
+        _ => return Ok(()),
+    };
+    Err(format!("the label {} can't be part of a service's name: {keeper}", quoted(label)))
+}
+
+/// The text, at most so many characters of it; an ellipsis shows the cut.
+pub(crate) fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domain() -> DomainName {
+        DomainName::parse("highhock.local").unwrap()
+    }
+
+    #[test]
+    fn names_are_lower_cased_and_keep_their_labels() {
+        for (text, expected) in [
+            ("httpd", "httpd"),
+            ("HTTPd", "httpd"),
+            ("api.httpd", "api.httpd"),
+            ("_sip._udp", "_sip._udp"),
+            ("-", "-"),
+            ("8080", "8080"),
+            ("anything.dnsmasq", "anything.dnsmasq"),
+        ] {
+            assert_eq!(ServiceName::parse(text, &domain()).unwrap().to_string(), expected);
+        }
+        let name = ServiceName::parse("b.a", &domain()).unwrap();
+        assert_eq!(name.labels().rev().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_name_that_dns_cannot_hold_is_refused_with_its_reason() {
+        for (text, reason) in [
+            ("", "empty"),
+            (".", "empty"),
+            ("httpd.", "empty"),
+            (".httpd", "empty"),
+            ("a..b", "empty"),
+            ("ht tpd", "' ' can't stand in"),
+            ("a/b", "'/' can't stand in"),
+            ("a@b", "'@' can't stand in"),
+            ("größe", "'ö' can't stand in"),
+            ("a\nb", "'\\n' can't stand in \"a\\nb\""),
+            ("*", "whatever stands here"),
+            ("api.ANY", "whatever stands here"),
+            ("any.api", "whatever stands here"),
+            ("Dns", "name servers"),
+            ("dns.httpd", "name servers"),
+        ] {
+            let refusal = ServiceName::parse(text, &domain()).unwrap_err();
+            assert!(refusal.contains(reason), "{text:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_label_has_at_most_63_bytes() {
+        assert!(ServiceName::parse(&"a".repeat(63), &domain()).is_ok());
+        let refusal = ServiceName::parse(&"a".repeat(64), &domain()).unwrap_err();
+        assert!(refusal.contains("64 bytes long"), "{refusal}");
+        assert!(DomainName::parse(&"a".repeat(64)).is_err());
+    }
+
+    #[test]
+    fn a_name_has_at_most_253_bytes_with_the_domain() {
+        // 236 bytes, and 15 of the domain with its dot.
+        let short_labels = "a.".repeat(118);
+        assert!(ServiceName::parse(&format!("{short_labels}aa"), &domain()).is_ok());
+        let refusal = ServiceName::parse(&format!("{short_labels}aaa"), &domain()).unwrap_err();
+        assert!(refusal.contains("254 bytes long"), "{refusal}");
+
+        let short_labels = "a.".repeat(126);
+        assert!(DomainName::parse(&format!("{short_labels}a")).is_ok());
+        assert!(DomainName::parse(&format!("{short_labels}aa")).is_err());
+    }
+
+    #[test]
+    fn a_domain_loses_one_final_dot() {
+        assert_eq!(DomainName::parse("HighHock.Local.").unwrap().as_str(), "highhock.local");
+        for text in ["", ".", "highhock.local..", "*.local", "high hock"] {
+            assert!(DomainName::parse(text).is_err(), "{text:?}");
+        }
+        // A provider's domain may well hold what a service's name may not.
+        assert!(DomainName::parse("dns.example.com").is_ok());
+    }
+}
