@@ -11,8 +11,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
-use super::endpoints::refusal;
 use super::host_check::Hosts;
+use super::response::refusal;
 use super::token::{Token, told};
 
 /// Where the status page is: it holds no data, and asks for the token itself.

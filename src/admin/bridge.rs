@@ -8,10 +8,9 @@ use actix_rt::task::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::daemon_api::{Daemon, Observe, Told};
-use super::status::DnsSide;
+use crate::admin::active_config::InForce;
 use crate::logging::LastLines;
 use crate::metrics::Reading;
-use crate::settings::{Admin, EffectiveKey};
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -48,28 +47,6 @@ impl NoAnswer {
             Self::Late { .. } | Self::Mute { .. } => "no_answer",
             Self::NoCore(_) => "not_running",
         }
-    }
-}
-
-/// What of the settings in force is shown, and decides where and to whom.
-#[derive(Clone, Debug)]
-pub struct InForce {
-    /// Where to serve, and whom.
-    pub admin: Admin,
-    /// Every key as it holds.
-    pub effective: Vec<EffectiveKey>,
-    /// The faults for which what was read last is not in force; none: it is.
-    pub refused: Vec<String>,
-    /// Who has to answer before what was read last is in force, and why it does not.
-    pub waits: Option<String>,
-    /// How DNS is answered; `None`: by others, from etcd.
-    pub dns: Option<DnsSide>,
-}
-
-impl InForce {
-    /// With nothing on its way.
-    pub fn new(admin: Admin, effective: Vec<EffectiveKey>) -> Self {
-        Self { admin, effective, refused: Vec::new(), waits: None, dns: None }
     }
 }
 
@@ -184,10 +161,10 @@ mod tests {
     use std::cell::{Cell, RefCell};
 
     use highhock_actors::RecordReport;
-    use highhock_actors::status::ContainerReport;
-    use highhock_actors::status::{RecentChange, Standing};
+    use highhock_actors::status::{ContainerReport, RecentChange, Standing};
 
     use super::*;
+    use crate::settings::Admin;
 
     /// A daemon whose registry hangs and whose inserter is being rebuilt.
     #[derive(Default)]

@@ -3,8 +3,7 @@
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
-use highhock_actors::status::ContainerReport;
-use highhock_actors::status::{RecentChange, Standing};
+use highhock_actors::status::{ContainerReport, RecentChange, Standing};
 use highhock_actors::{ContainerSource, Core, RecordReport, RecordStore};
 
 use crate::metrics::Reading;

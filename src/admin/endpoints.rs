@@ -15,6 +15,7 @@ use super::daemon_api::{Observe, Told};
 use super::page;
 use super::rows::{ActorRow, ChangeRow, ConfigRow, ContainerRow, RecordRow};
 use super::status::Summary;
+use crate::admin::response::{refusal, unavailable};
 use crate::docker::Docker;
 use crate::metrics::{Format, render};
 use crate::record_store::Store;
@@ -35,15 +36,6 @@ pub(super) fn all(config: &mut ServiceConfig) {
         .route("/status", web::to(status))
         .route("/config", web::to(config_shown))
         .default_service(web::to(not_found));
-}
-
-/// A refusal with its reason.
-pub(super) fn refusal(status: StatusCode, reason: &str) -> HttpResponse {
-    HttpResponse::build(status).json(json!({ "reason": reason }))
-}
-
-fn unavailable(why: &NoAnswer) -> HttpResponse {
-    refusal(StatusCode::SERVICE_UNAVAILABLE, &why.to_string())
 }
 
 /// An array of rows, or why there is none.

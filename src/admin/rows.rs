@@ -3,8 +3,7 @@
 use std::time::SystemTime;
 
 use highhock_actors::runtime::metrics::{MeterReading, TimingReading};
-use highhock_actors::status::RecentChange;
-use highhock_actors::status::ContainerReport;
+use highhock_actors::status::{ContainerReport, RecentChange};
 use highhock_actors::{RecordReport, StandbyReason};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

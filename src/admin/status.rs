@@ -7,8 +7,10 @@ use highhock_actors::status::{DockerStanding, RecordsStanding, Standing, StoreSt
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::bridge::{InForce, NoAnswer};
+use super::active_config::InForce;
+use super::bridge::NoAnswer;
 use super::rows::on_the_clock;
+use crate::admin::active_config::DnsSide;
 use crate::host::name::machine_name;
 use crate::logging::LastLine;
 use crate::text::rfc3339::rfc3339;
@@ -82,15 +84,6 @@ pub struct EtcdSide {
     pub written: Option<String>,
     /// When all that it holds was last compared with what should be there.
     pub audited: Option<String>,
-}
-
-/// How DNS is answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DnsSide {
-    /// For which domain.
-    pub domain: String,
-    /// Where, by UDP and TCP.
-    pub addresses: Vec<String>,
 }
 
 /// How many records stand how.

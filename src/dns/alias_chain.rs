@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::answer::{Section, address_record, text_record};
 use super::lookup::{Names, NoSuchName, Wanted};
+use super::resource_record::{Section, address_record, text_record};
 use crate::zone::record::{Published, Sort};
 
 /// How many aliases lead on from one to the next, as in CoreDNS.

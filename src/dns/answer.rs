@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::{CNAME, HINFO, NS, PTR, SOA, SRV};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::alias_chain::{Chain, Elsewhere};
 use super::lookup::{Names, NoSuchName, Wanted};
+use crate::dns::resource_record::{Section, address_record};
 use crate::zone::record::{DEFAULT_TTL, Published, Sort};
 
 /// Seconds that a resolver may keep an answer that there is nothing.
@@ -33,13 +34,6 @@ pub(super) struct Answer {
     pub(super) additionals: Vec<Record>,
     /// What has to be asked of other servers to make the answer whole.
     pub(super) elsewhere: Vec<Elsewhere>,
-}
-
-/// Which of the answer's sections a record belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Section {
-    Answer,
-    Additional,
 }
 
 /// Why there are no records.
@@ -264,21 +258,6 @@ fn authority(names: &Names) -> Record {
     let (server, mailbox) = (domain.name_servers.clone(), domain.hostmaster.clone());
     let soa = SOA::new(server, mailbox, serial, refresh, retry, expire, NEGATIVE_TTL);
     Record::from_rdata(domain.apex.clone(), NEGATIVE_TTL, RData::SOA(soa))
-}
-
-/// An A or AAAA record.
-pub(super) fn address_record(name: &Name, ttl: u32, address: IpAddr) -> Record {
-    let data = match address {
-        IpAddr::V4(address) => RData::A(A(address)),
-        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
-    };
-    Record::from_rdata(name.clone(), ttl, data)
-}
-
-/// A TXT record, the text cut into the strings that DNS allows.
-pub(super) fn text_record(name: &Name, ttl: u32, text: &str) -> Record {
-    let strings = text.as_bytes().chunks(255).collect();
-    Record::from_rdata(name.clone(), ttl, RData::TXT(TXT::from_bytes(strings)))
 }
 
 #[cfg(test)]

@@ -14,8 +14,9 @@ use slog::Logger;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::answer::{Answer, Section};
+use super::answer::Answer;
 use super::decode::{Question, UDP_SIZE};
+use super::resource_record::Section;
 use super::stats::Counts;
 use super::upstreams::Servers;
 

@@ -6,11 +6,11 @@ use highhock_actors::model::names::DomainName;
 use slog::Logger;
 
 use super::decode::Transport;
+use super::error::DnsError;
 use super::forward::Forwarder;
 use super::lookup::Names;
 use super::rate_limit::Limit;
 use super::responder::{Reply, Responder};
-use super::server::DnsError;
 use super::stats::Counts;
 use super::zone_names::Domain;
 use crate::zone::Zone;

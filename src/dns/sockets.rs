@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::server::DnsError;
+use super::error::DnsError;
 
 /// How often another free port is tried, where the kernel's choice for TCP is taken
 /// for UDP.

@@ -1,6 +1,7 @@
 //! One question to one server, and its answer.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use hickory_net::NetError;
@@ -10,7 +11,8 @@ use hickory_net::udp::UdpClientStream;
 use hickory_net::xfer::{DnsExchange, DnsHandle};
 use hickory_proto::op::{DnsRequest, DnsResponse};
 
-use super::upstreams::ONE_SERVER;
+/// How long one server is given, over UDP and TCP together.
+pub(super) const ONE_SERVER: Duration = Duration::from_secs(2);
 
 /// Asks by UDP, and again by TCP where the answer is cut.
 ///

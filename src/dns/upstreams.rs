@@ -12,9 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::stats::Counts;
 use super::upstream_query::exchange;
-
-/// How long one server is given, over UDP and TCP together.
-pub(super) const ONE_SERVER: Duration = Duration::from_secs(2);
+use crate::dns::upstream_query::ONE_SERVER;
 
 /// How long a server that failed is asked last; then one question tries it again.
 const ASKED_LAST: Duration = Duration::from_secs(10);

@@ -4,9 +4,8 @@
 use highhock_actors::model::publish_config::{AddressOf, Layout};
 
 use super::error::Fault;
+use super::lookup::{all_faults, fault, is_faulty, layout, parsed, parsed_if_set};
 use super::merged::Inputs;
-use super::tls_and_credentials::{all_faults, fault, is_faulty};
-use super::validate::{layout, parsed, parsed_if_set};
 use super::values::{self, Host6, Rejection};
 
 const ADDRESS: &str = "discovery.address";

@@ -1,12 +1,11 @@
 //! Where the daemon shows its state, and to whom.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::error::Fault;
+use super::listen_values::admin_listen;
+use super::lookup::{fault, is_faulty, parsed, read};
 use super::merged::Inputs;
-use super::tls_and_credentials::{fault, is_faulty};
-use super::validate::{parsed, read};
-use super::values::Rejection;
 use crate::credentials::secret::{Password, Secret};
 
 const LISTEN: &str = "admin.listen";
@@ -30,7 +29,7 @@ pub struct Admin {
 /// The keys `admin.*`. `others` are the faults found so far: a token among them was at
 /// least meant.
 pub(super) fn admin(inputs: &Inputs, others: &[Fault]) -> Result<Admin, Vec<Fault>> {
-    let listen = parsed(inputs, LISTEN, listen)?;
+    let listen = parsed(inputs, LISTEN, admin_listen)?;
     let allow_remote = read(ALLOW_REMOTE, |path| inputs.truth(path))?;
     let text = |path: &str| read(path, |path| inputs.text_if_set(path));
     let token = match (text(TOKEN)?, text(TOKEN_FILE)?) {
@@ -53,33 +52,4 @@ pub(super) fn admin(inputs: &Inputs, others: &[Fault]) -> Result<Admin, Vec<Faul
         return Err(vec![fault(inputs, LISTEN, what)]);
     }
     Ok(Admin { listen, token, allow_remote })
-}
-
-/// Reads an address with its port; nothing: nowhere.
-pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, Rejection> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let address = match text.strip_prefix("localhost:") {
-        Some(port) => {
-            port.parse().ok().map(|port| (IpAddr::from(Ipv4Addr::LOCALHOST), port).into())
-        }
-        None => text.parse().ok(),
-    };
-    let because = |what: &str| Err(Rejection::Unfit(Some(what.to_owned())));
-    match address {
-        Some(address) if SocketAddr::port(&address) == 0 => because("port 0 is no port to ask at"),
-        Some(address) => Ok(Some(address)),
-        None if text.starts_with(':') => because("it names no address"),
-        None => Err(Rejection::Unfit(None)),
-    }
-}
-
-/// Whether a text can be sent as a bearer token: it stands in a header, on one line.
-pub(super) fn token(text: &str) -> Result<(), Rejection> {
-    match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(()),
-        false => Err(Rejection::Unfit(None)),
-    }
 }

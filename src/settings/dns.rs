@@ -1,19 +1,17 @@
 //! Where DNS is answered, and whom else to ask (`store: standalone` only).
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use super::admin;
 use super::error::{Fault, Warning};
+use super::listen_values::{admin_listen, dns_forward, dns_listen};
+use super::lookup::{fault, is_faulty, parsed, read, slip};
 use super::merged::Inputs;
-use super::tls_and_credentials::{fault, is_faulty};
-use super::validate::{parsed, read, slip};
 use super::values::{Rejection, StoreKind};
 
 const LISTEN: &str = "dns.listen";
 const FORWARD: &str = "dns.forward";
 const ADMIN: &str = "admin.listen";
 /// Where DNS is asked, unless something else is said.
-const DNS_PORT: u16 = 53;
 
 /// The keys `dns.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +32,9 @@ pub(super) fn dns(
     others: &[Fault],
     warnings: &mut Vec<Warning>,
 ) -> Result<Dns, Vec<Fault>> {
-    let listen = addresses(inputs, LISTEN, listen)?;
+    let listen = addresses(inputs, LISTEN, dns_listen)?;
     let forward = match inputs.is_set(FORWARD) {
-        true => addresses(inputs, FORWARD, forward)?,
+        true => addresses(inputs, FORWARD, dns_forward)?,
         false => Vec::new(),
     };
     let rate_limit = read("dns.rateLimit", |path| inputs.number(path))?;
@@ -80,7 +78,7 @@ fn check_places(
     }
     let state = match is_faulty(ADMIN, others) {
         true => None,
-        false => parsed(inputs, ADMIN, admin::listen)?,
+        false => parsed(inputs, ADMIN, admin_listen)?,
     };
     let overlaps = |one: &&SocketAddr| {
         state.is_some_and(|state| is_within(**one, state) || is_within(state, **one))
@@ -108,109 +106,4 @@ fn addresses(
     let parse =
         |text: &String| parse(text).map_err(|rejection| slip(path, &format!("{rejection:?}")));
     texts.iter().map(parse).collect()
-}
-
-/// Reads an address with its port.
-pub(super) fn listen(text: &str) -> Result<SocketAddr, Rejection> {
-    let text = text.trim();
-    let address = match text.strip_prefix("localhost:") {
-        Some(port) => port.parse().ok().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-        None => text.parse().ok(),
-    };
-    match address {
-        Some(address) if is_of_many(address.ip()) => {
-            because(&format!("nobody answers at {}", address.ip()))
-        }
-        Some(address) => has_port(address),
-        None if text.parse::<IpAddr>().is_ok() => because(&format!("{text:?} has no port")),
-        None if text.starts_with(':') => because(&format!("{text:?} names no address")),
-        None => because(&format!("{text:?} is no address")),
-    }
-}
-
-/// Reads the address of a DNS server, with or without a port.
-pub(super) fn forward(text: &str) -> Result<SocketAddr, Rejection> {
-    let text = text.trim();
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let alone = bare.parse::<IpAddr>().map(|address| (address, DNS_PORT).into());
-    let Ok(address) = alone.or_else(|_| text.parse::<SocketAddr>()) else {
-        return because(&format!("{text:?} is no address"));
-    };
-    if address.ip().is_unspecified() || is_of_many(address.ip()) {
-        return because(&format!("nobody answers at {}", address.ip()));
-    }
-    has_port(address)
-}
-
-/// Whether an address is that of many hosts at once.
-fn is_of_many(address: IpAddr) -> bool {
-    address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
-}
-
-fn has_port(address: SocketAddr) -> Result<SocketAddr, Rejection> {
-    match address.port() {
-        0 => because("port 0 is no port to ask at"),
-        _ => Ok(address),
-    }
-}
-
-fn because<T>(what: &str) -> Result<T, Rejection> {
-    Err(Rejection::Unfit(Some(what.to_owned())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_to_listen_at_has_its_port() {
-        for (text, address) in [
-            ("127.0.0.1:5354", "127.0.0.1:5354"),
-            ("localhost:53", "127.0.0.1:53"),
-            (" [::1]:53 ", "[::1]:53"),
-            ("0.0.0.0:53", "0.0.0.0:53"),
-        ] {
-            assert_eq!(listen(text), Ok(address.parse().unwrap()), "{text}");
-        }
-        for (text, why) in [
-            ("", "no address"),
-            (":53", "names no address"),
-            ("127.0.0.1", "has no port"),
-            ("::1", "has no port"),
-            ("127.0.0.1:0", "port 0"),
-            ("127.0.0.1:65536", "no address"),
-            ("dns.example:53", "no address"),
-            ("224.0.0.1:53", "nobody answers at 224.0.0.1"),
-            ("255.255.255.255:53", "nobody answers at 255.255.255.255"),
-            ("[ff02::1]:53", "nobody answers at ff02::1"),
-        ] {
-            let Err(Rejection::Unfit(Some(said))) = listen(text) else { panic!("{text}") };
-            assert!(said.contains(why), "{text}: {said}");
-        }
-    }
-
-    #[test]
-    fn a_server_to_ask_is_asked_at_53_unless_it_says_otherwise() {
-        for (text, address) in [
-            ("9.9.9.9", "9.9.9.9:53"),
-            ("9.9.9.9:5353", "9.9.9.9:5353"),
-            ("2620:fe::fe", "[2620:fe::fe]:53"),
-            ("[2620:fe::fe]", "[2620:fe::fe]:53"),
-            ("[2620:fe::fe]:5353", "[2620:fe::fe]:5353"),
-        ] {
-            assert_eq!(forward(text), Ok(address.parse().unwrap()), "{text}");
-        }
-        for text in [
-            "",
-            "dns.example",
-            "0.0.0.0",
-            "[::]:53",
-            "224.0.0.251",
-            "255.255.255.255",
-            "9.9.9.9:0",
-            "[9.9",
-        ] {
-            assert!(matches!(forward(text), Err(Rejection::Unfit(Some(_)))), "{text}");
-        }
-    }
 }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Fault, Origin, Problem};
 use super::merged::Inputs;
+use super::sources::Sources;
 use super::value_type::Form;
 use super::values::{self, DockerUrl, EngineScheme, EngineUrl};
-use super::{Sources, keys, tls_and_credentials};
+use super::{keys, tls_and_credentials};
 use crate::tls::{Identity, TlsFiles};
 
 const URL: &str = "docker.url";
@@ -24,7 +25,7 @@ pub(super) fn engine(
     let own = tls_and_credentials::tls_files(inputs, "docker", others);
     let (url, own) = match (url, own) {
         (Ok(url), Ok(own)) => (url, own),
-        (url, own) => return Err(tls_and_credentials::all_faults(url.err(), own.err())),
+        (url, own) => return Err(super::lookup::all_faults(url.err(), own.err())),
     };
     let verify = sources.environment.get("DOCKER_TLS_VERIFY").is_some();
     let (scheme, host, port) = match url {
@@ -68,7 +69,7 @@ fn authority(host: &str, port: Option<u16>, usual: u16) -> String {
 }
 
 fn url(inputs: &Inputs, sources: &Sources) -> Result<EngineUrl, Vec<Fault>> {
-    if let Some(url) = super::validate::parsed_if_set(inputs, URL, values::docker_url)? {
+    if let Some(url) = super::lookup::parsed_if_set(inputs, URL, values::docker_url)? {
         return Ok(url);
     }
     let Some(host) = sources.environment.get("DOCKER_HOST") else {
@@ -87,7 +88,7 @@ fn url(inputs: &Inputs, sources: &Sources) -> Result<EngineUrl, Vec<Fault>> {
             Ok(EngineUrl::Net { scheme: EngineScheme::Http, host, port }) => Ok(tcp(&host, port)),
             Ok(url) => Ok(url),
             Err(rejection) => {
-                Err(super::validate::slip(URL, &Problem::File(format!("{rejection:?}"))))
+                Err(super::lookup::slip(URL, &Problem::File(format!("{rejection:?}"))))
             }
         },
     }

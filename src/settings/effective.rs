@@ -4,11 +4,11 @@
 use config::ValueKind;
 use serde_json::Value as Json;
 
-use super::Sources;
 use super::error::Origin;
 use super::key::{Fallback, Key};
 use super::keys::KEYS;
 use super::merged::Inputs;
+use super::sources::Sources;
 use super::validate::Settings;
 
 /// What stands for a secret that is set.

@@ -7,7 +7,7 @@ use super::key::Fallback::{Is, WorkedOut};
 use super::key::Key;
 use super::level::LogLevel;
 use super::value_type::Kind;
-use super::{admin, dns, values};
+use super::{listen_values, values};
 
 /// The variables that set keys start so, in any case.
 pub const VARIABLE_PREFIX: &str = "HIGHHOCK_";
@@ -256,7 +256,7 @@ pub static KEYS: &[Key] = &[
         "dns.listen",
         Kind::List {
             takes: "a list of addresses with ports, as [\"127.0.0.1:5354\", \"[::1]:5354\"]",
-            check: |text| dns::listen(text).map(drop),
+            check: |text| listen_values::dns_listen(text).map(drop),
             empty: false,
         },
         Is("127.0.0.1:5354"),
@@ -266,7 +266,7 @@ pub static KEYS: &[Key] = &[
         "dns.forward",
         Kind::List {
             takes: "a list of DNS servers' addresses, each with a port where that is not 53",
-            check: |text| dns::forward(text).map(drop),
+            check: |text| listen_values::dns_forward(text).map(drop),
             empty: true,
         },
         WorkedOut("none"),
@@ -283,14 +283,14 @@ pub static KEYS: &[Key] = &[
         Kind::Text {
             // Empty is a value here: nowhere.
             takes: "an address with port, as 127.0.0.1:9465 or [::1]:9465, or nothing",
-            check: |text| admin::listen(text).map(drop),
+            check: |text| listen_values::admin_listen(text).map(drop),
         },
         Is("127.0.0.1:9465"),
         "Where metrics, state and the status page are served; empty: nowhere",
     ),
     Key::new(
         "admin.token",
-        Kind::Text { takes: "a token of visible ASCII characters", check: admin::token },
+        Kind::Text { takes: "a token of visible ASCII characters", check: listen_values::token },
         WorkedOut("none"),
         "The bearer token that every question to admin.listen must have",
     )

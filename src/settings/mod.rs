@@ -16,14 +16,17 @@ mod key;
 mod keys;
 mod layer;
 mod level;
+mod listen_values;
+mod lookup;
 mod merged;
 mod reload_diff;
+mod sources;
 mod tls_and_credentials;
 mod validate;
 mod value_type;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use admin::Admin;
 pub use dns::Dns;
@@ -35,6 +38,7 @@ pub use keys::{KEYS, find};
 pub use layer::Flag;
 pub use level::LogLevel;
 pub use reload_diff::{Changes, Stage, apply};
+pub use sources::{DEFAULT_FILE, Sources};
 pub use validate::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 pub(crate) use values::host;
 pub use values::{
@@ -42,35 +46,6 @@ pub use values::{
 };
 
 use layer::Fragment;
-
-/// The file that is read where the command line names none.
-pub const DEFAULT_FILE: &str = "/etc/highhock.json";
-
-/// The socket that Docker engines listen on.
-const DOCKER_SOCKET: &str = "/var/run/docker.sock";
-
-/// Where settings come from.
-#[derive(Clone, Debug)]
-pub struct Sources {
-    /// The file that the operator named; it must exist.
-    pub file: Option<PathBuf>,
-    /// The file that is read where the operator named none; it need not exist.
-    pub default_file: PathBuf,
-    /// What the command line says.
-    pub flags: Vec<Flag>,
-    /// The environment.
-    pub environment: Environment,
-    /// The socket to speak to where nothing names an engine and this exists.
-    pub docker_socket: PathBuf,
-}
-
-impl Sources {
-    /// The sources on this machine, for what the command line says.
-    pub fn new(file: Option<PathBuf>, flags: Vec<Flag>, environment: Environment) -> Self {
-        let default_file = PathBuf::from(DEFAULT_FILE);
-        Self { file, default_file, flags, environment, docker_socket: PathBuf::from(DOCKER_SOCKET) }
-    }
-}
 
 /// A configuration that holds.
 #[derive(Clone, Debug)]
@@ -97,7 +72,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
         Fragment::of_environment(&sources.environment, &mut faults, &mut warnings),
         Fragment::of_flags(&sources.flags, &mut faults),
     ];
-    let merged = merged::Inputs::merge(layers).map_err(|error| validate::slip("", &error));
+    let merged = merged::Inputs::merge(layers).map_err(|error| lookup::slip("", &error));
     let settings = merged.and_then(|inputs| {
         let settings = Settings::validate(&inputs, sources, &faults, &mut warnings)?;
         let effective = effective::effective(&inputs, sources, &settings);

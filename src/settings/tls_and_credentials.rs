@@ -1,10 +1,10 @@
 //! Certificates and credentials: keys that make sense together only.
 
-use super::error::{Fault, Problem};
-use super::keys;
+use super::error::Fault;
+use super::lookup::read;
 use super::merged::Inputs;
-use super::validate::read;
 use crate::credentials::secret::{Credentials, Password, Secret};
+use crate::settings::lookup::{fault, is_faulty};
 use crate::tls::{Identity, TlsFiles};
 
 /// The keys `<section>.ca`, `.cert` and `.key`. `others` are the faults found so
@@ -79,20 +79,4 @@ fn lacking(inputs: &Inputs, path: &str, other: &str, others: &[Fault]) -> Result
             Err(vec![fault(inputs, path, format!("set without {other}; takes both or neither"))])
         }
     }
-}
-
-/// Whether a key is among faults.
-pub(super) fn is_faulty(path: &str, faults: &[Fault]) -> bool {
-    faults.iter().any(|fault| keys::find(&fault.key).is_some_and(|key| key.path == path))
-}
-
-/// The fault of a key whose value doesn't go with another key's.
-pub(super) fn fault(inputs: &Inputs, path: &str, what: String) -> Fault {
-    let (origin, key) = (inputs.origin(path), path.to_owned());
-    Fault { origin, key, problem: Problem::Beside(what) }
-}
-
-/// The faults of two parts that were looked at apart.
-pub(super) fn all_faults(one: Option<Vec<Fault>>, other: Option<Vec<Fault>>) -> Vec<Fault> {
-    one.into_iter().chain(other).flatten().collect()
 }

@@ -4,7 +4,6 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use config::ConfigError;
 use highhock_actors::model::names::DomainName;
 use highhock_actors::model::publish_config::{AddressOf, Layout, Method};
 use highhock_actors::model::record::Host;
@@ -12,14 +11,16 @@ use url::Url;
 
 use super::admin::Admin;
 use super::dns::Dns;
-use super::error::{Fault, Origin, Problem, Warning};
+use super::error::{Fault, Warning};
 use super::level::LogLevel;
 use super::merged::Inputs;
+use super::sources::Sources;
 use super::values::{
     self, Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection, StoreKind,
 };
-use super::{Sources, address, admin, dns, docker_url, tls_and_credentials};
+use super::{address, admin, dns, docker_url, tls_and_credentials};
 use crate::credentials::secret::Credentials;
+use crate::settings::lookup::{layout, parsed, parsed_if_set, read, slip};
 use crate::tls::TlsFiles;
 
 /// What the operator wants, in whole.
@@ -258,7 +259,7 @@ fn members(
         // Nobody reads them.
         (files, _) if store == StoreKind::Standalone => Ok((urls, files.unwrap_or_default())),
         (Ok(files), Ok(())) => Ok((urls, files)),
-        (files, of_use) => Err(tls_and_credentials::all_faults(files.err(), of_use.err())),
+        (files, of_use) => Err(super::lookup::all_faults(files.err(), of_use.err())),
     }
 }
 
@@ -290,15 +291,6 @@ fn skydns(inputs: &Inputs, warnings: &mut Vec<Warning>) -> Result<Skydns, Vec<Fa
     })
 }
 
-/// `skydns.layout`.
-pub(super) fn layout(inputs: &Inputs) -> Result<Layout, Vec<Fault>> {
-    parsed(inputs, "skydns.layout", |text| match text {
-        "flat" => Ok(Layout::Flat),
-        "instance" => Ok(Layout::Instance),
-        _ => Err(Rejection::Unfit(None)),
-    })
-}
-
 fn drain(inputs: &Inputs) -> Result<Option<Duration>, Vec<Fault>> {
     let longest = read("discovery.drainMax", |path| inputs.duration(path))?;
     let wanted = read("discovery.drain", |path| inputs.truth(path))?;
@@ -312,35 +304,4 @@ fn methods(inputs: &Inputs) -> Result<Vec<Method>, Vec<Fault>> {
         values::method(name).map_err(|rejection| slip(KEY, &format!("{rejection:?}")))
     };
     names.iter().map(method).collect()
-}
-
-pub(super) fn read<T>(
-    path: &str,
-    get: impl FnOnce(&str) -> Result<T, ConfigError>,
-) -> Result<T, Vec<Fault>> {
-    get(path).map_err(|error| slip(path, &error))
-}
-
-pub(super) fn parsed<T>(
-    inputs: &Inputs,
-    path: &str,
-    parse: impl FnOnce(&str) -> Result<T, Rejection>,
-) -> Result<T, Vec<Fault>> {
-    let text = read(path, |path| inputs.text(path))?;
-    parse(&text).map_err(|rejection| slip(path, &format!("{rejection:?}")))
-}
-
-pub(super) fn parsed_if_set<T>(
-    inputs: &Inputs,
-    path: &str,
-    parse: impl FnOnce(&str) -> Result<T, Rejection>,
-) -> Result<Option<T>, Vec<Fault>> {
-    inputs.is_set(path).then(|| parsed(inputs, path, parse)).transpose()
-}
-
-/// The fault of a value that its own key let pass: a slip of this program. It is
-/// reported like any other, since a panic would help the operator less.
-pub(super) fn slip(path: &str, error: &dyn std::fmt::Display) -> Vec<Fault> {
-    let problem = Problem::File(format!("can't be made sense of: {error}"));
-    vec![Fault { origin: Origin::Default, key: path.to_owned(), problem }]
 }

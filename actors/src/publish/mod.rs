@@ -248,9 +248,9 @@ mod tests {
     use std::net::Ipv6Addr;
 
     use super::*;
+    use crate::model::container::{Attachment, NetworkMode};
     use crate::model::names::DomainName;
     use crate::model::publish_config::AddressOf;
-    use crate::model::container::{Attachment, NetworkMode};
 
     fn rules() -> Rules {
         Rules::sample()

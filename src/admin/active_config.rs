@@ -1,0 +1,36 @@
+//! The active configuration, as the admin interface shows and obeys it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::settings::{Admin, EffectiveKey};
+
+/// What of the settings in force is shown, and decides where and to whom.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// Where to serve, and whom.
+    pub admin: Admin,
+    /// Every key as it holds.
+    pub effective: Vec<EffectiveKey>,
+    /// The faults for which what was read last is not in force; none: it is.
+    pub refused: Vec<String>,
+    /// Who has to answer before what was read last is in force, and why it does not.
+    pub waits: Option<String>,
+    /// How DNS is answered; `None`: by others, from etcd.
+    pub dns: Option<DnsSide>,
+}
+
+impl InForce {
+    /// With nothing on its way.
+    pub fn new(admin: Admin, effective: Vec<EffectiveKey>) -> Self {
+        Self { admin, effective, refused: Vec::new(), waits: None, dns: None }
+    }
+}
+
+/// How DNS is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsSide {
+    /// For which domain.
+    pub domain: String,
+    /// Where, by UDP and TCP.
+    pub addresses: Vec<String>,
+}
