@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 #
-# What a script needs of the machine that it runs on: packages, a Docker engine,
-# a small image, an end that leaves nothing behind. Sourced by tests/run and
-# deploy/quickstart; defines functions and starts nothing by itself.
+# Functions for scripts that set up a machine: packages, a Docker engine, a small image,
+# and a complete clean-up. Sourced by deploy/quickstart, tests/run, tests/tools/build and
+# .ci/run. Sourcing this file starts nothing.
 
-# A root shell got by plain `su` has no sbin in its path, and there live dockerd,
+# A root shell from plain `su` has no sbin folder in its path, which contains dockerd,
 # iptables and ip.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-# Where rustup puts cargo, for a shell that has not read its profile since.
+# rustup installs cargo here. A shell from before the installation lacks this folder.
 PATH=$PATH:${HOME:-/root}/.cargo/bin
 
 say() { printf '%s\n' "$*"; }
@@ -20,13 +20,13 @@ fail() {
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
-# Milliseconds on the clock; bash alone tells them.
+# The time in milliseconds, from bash alone.
 now_ms() {
     local micros=${EPOCHREALTIME/[.,]/}
     printf '%s' "$((micros / 1000))"
 }
 
-# `1.2 s`, since what `now_ms` said.
+# time_since START: the time since START (from now_ms), such as `1.2 s`.
 time_since() {
     local elapsed=$(($(now_ms) - $1))
     printf '%d.%d s' "$((elapsed / 1000))" "$((elapsed % 1000 / 100))"
@@ -42,11 +42,10 @@ wait_until() {
     done
 }
 
-# Tries a connection, which is the only test for a free port that needs no package.
+# Tests a port by connecting to it, because this test needs no package.
 port_is_taken() { (: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# A port that nobody listens on, from below the range that the kernel gives to
-# outgoing connections.
+# A free port, below the kernel's range for outgoing connections.
 free_port() {
     local port
     while port=$((20000 + RANDOM % 12000)) && port_is_taken "$port"; do :; done
@@ -57,7 +56,7 @@ is_running() { kill -0 "$1" 2>/dev/null; }
 
 has_ended() { ! is_running "$1"; }
 
-# end_process PID SECONDS: asks a child to end, and insists when the time is over.
+# end_process PID SECONDS: terminates a child process, and kills it after the time-out.
 end_process() {
     is_running "$1" || return 0
     kill -TERM "$1" 2>/dev/null || true
@@ -67,7 +66,7 @@ end_process() {
 
 # --- packages ---------------------------------------------------------------
 
-# tool_is_there TOOL: whether the machine has what `packages_of TOOL` would bring.
+# tool_is_there TOOL: succeeds if the packages of `packages_of TOOL` are not needed.
 tool_is_there() {
     case $1 in
     busybox) busybox_is_static ;;
@@ -77,8 +76,8 @@ tool_is_there() {
     esac
 }
 
-# The applets run in an image that holds nothing else, no C library either. A
-# dynamic program names its loader in its first page.
+# The image contains only busybox, without a C library, so busybox must be static. A dynamic
+# program names its loader in its first page.
 busybox_is_static() {
     local path
     path=$(command -v busybox) || return 1
@@ -94,7 +93,7 @@ packages_of() {
     chromedriver) package_or_older chromium-driver chromium-chromedriver ;;
     dig) package_or_older bind9-dnsutils dnsutils ;;
     dnsmasq) say dnsmasq-base ;;
-    # Newer releases keep the client in a package of its own.
+    # Newer releases have a separate package for the client.
     docker) package_or_older docker-cli docker.io ;;
     dockerd) say docker.io ;;
     dpkg-shlibdeps) say dpkg-dev ;;
@@ -117,26 +116,26 @@ purpose_of() {
     case $1 in
     busybox) say 'the image of the sample containers' ;;
     cc) say 'the linker for the Rust build' ;;
-    chromedriver) say 'to drive that browser' ;;
+    chromedriver) say 'to control the browser' ;;
     chromium) say 'the browser for the status page' ;;
     certificates) say 'to trust the servers that cargo downloads from' ;;
-    curl) say 'to ask Docker and etcd over HTTP' ;;
-    dig) say 'to ask for DNS records' ;;
-    dnsmasq) say 'to ask a standalone HighHock as its neighbours do' ;;
+    curl) say 'for HTTP requests to Docker and etcd' ;;
+    dig) say 'for DNS queries' ;;
+    dnsmasq) say 'a resolver that queries a standalone HighHock' ;;
     docker) say 'the Docker client' ;;
-    docker-compose) say 'to make containers as Docker Compose does' ;;
-    dockerd) say 'the Docker engine, as none answers' ;;
-    dpkg-shlibdeps) say 'to make the Debian package' ;;
+    docker-compose) say 'to start containers with Docker Compose' ;;
+    dockerd) say 'the Docker engine, because none is running' ;;
+    dpkg-shlibdeps) say 'to build the Debian package' ;;
     etcd) say 'the store that HighHock writes to' ;;
     etcdctl) say "etcd's health check in the Compose file" ;;
-    fish | zsh) say "to try the completions for $1" ;;
-    ip) say "to find and tidy up the host's network interfaces" ;;
-    kdig) say 'to ask for DNS records as another resolver does' ;;
+    fish | zsh) say "to test the completions for $1" ;;
+    ip) say "to list and clean up network interfaces" ;;
+    kdig) say 'for DNS queries with another resolver' ;;
     iptables) say "for Docker's published ports" ;;
-    podman) say "the other engine that speaks Docker's API" ;;
-    promtool) say 'to read metrics and alerts as Prometheus does' ;;
+    podman) say "the other engine with Docker's API" ;;
+    promtool) say 'to check metrics and alerts' ;;
     runc) say 'to run containers with Podman' ;;
-    systemd-analyze) say 'to check the unit for systemd' ;;
+    systemd-analyze) say 'to check the systemd unit' ;;
     *) say "the command $1" ;;
     esac
 }
@@ -148,18 +147,18 @@ missing_tools() {
     done
 }
 
-# install_missing TOOL...: installs what the machine lacks, and says so first.
+# install_missing TOOL...: announces and installs the packages of missing tools.
 install_missing() {
     local tools
     mapfile -t tools < <(missing_tools "$@")
     [ "${#tools[@]}" -gt 0 ] || return 0
     command -v apt-get >/dev/null ||
-        fail "missing: ${tools[*]}. Only Debian and Ubuntu are set up by this script; install them and start it again."
+        fail "missing: ${tools[*]}. This script installs packages on Debian and Ubuntu only; install them and run it again."
     is_root ||
         fail "missing: ${tools[*]}. Run as root: apt-get install --no-install-recommends $(all_packages "${tools[@]}")"
-    # Before the package names are worked out: a fresh machine knows none.
-    say 'Some packages are missing; asking apt for the newest lists ...'
-    apt_quietly update || say '(some of the lists could not be had; going on with the others)'
+    # Package names depend on the lists, and a fresh machine has no lists.
+    say 'Some packages are missing; updating the package lists ...'
+    apt_quietly update || say '(some lists could not be updated; continuing with the others)'
     announce_packages "${tools[@]}"
     # shellcheck disable=SC2046 # a list of package names, to be split
     apt_quietly install --yes --no-install-recommends $(all_packages "${tools[@]}") ||
@@ -181,14 +180,13 @@ announce_packages() {
     done
     case " $* " in
     *' dockerd '* | *' etcd '* | *' promtool '*)
-        say '  (docker.io, etcd-server and prometheus may start services, as packages do. These stay when'
-        say '  this script is done; under systemd: systemctl disable --now docker.socket docker etcd prometheus.)'
+        say '  (The packages docker.io, etcd-server and prometheus may start services, which keep running after'
+        say '  this script. With systemd: systemctl disable --now docker.socket docker etcd prometheus.)'
         ;;
     esac
 }
 
-# apt's own report is long and of use only when it fails. Another apt that holds the
-# lock is waited for.
+# Shows apt's long report only on failure. Waits if another apt holds the lock.
 apt_quietly() {
     local report
     report=$(DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" 2>&1) && return
@@ -196,7 +194,7 @@ apt_quietly() {
     return 1
 }
 
-# Rust is the one thing that no package of the distribution brings new enough.
+# The distributions' Rust packages are too old.
 require_cargo() {
     command -v cargo >/dev/null || fail 'cargo is missing: install Rust from https://rustup.rs first'
 }
@@ -208,12 +206,12 @@ engine_pid=
 engine_folder=
 engine_lock=
 
-# Whoever runs the docker client and whoever speaks HTTP must mean the same engine: the
-# context of a user's client is something that only the client knows.
+# The docker client and HTTP clients must use the same engine. Only the docker client knows
+# about contexts, so contexts are disabled.
 unset DOCKER_CONTEXT
 usual_engine=unix:///var/run/docker.sock
 
-# An engine can hang half up; a listing of it is all that its client waits for.
+# An engine can hang during its start, so the test is a complete listing.
 engine_answers() {
     command -v docker >/dev/null &&
         DOCKER_HOST=${DOCKER_HOST:-$usual_engine} timeout 10 docker ps --quiet >/dev/null 2>&1
@@ -221,7 +219,7 @@ engine_answers() {
 
 engine_version() { docker version --format '{{.Server.Version}} (API {{.Server.APIVersion}})'; }
 
-# use_engine FOLDER: the engine that answers, or one of our own with its data in the folder.
+# use_engine FOLDER: uses the running engine, or starts one with its data in the folder.
 use_engine() {
     local named=${DOCKER_HOST:-}
     export DOCKER_HOST=${DOCKER_HOST:-$usual_engine}
@@ -229,11 +227,11 @@ use_engine() {
         [ -z "$named" ] || fail "no Docker engine answers at DOCKER_HOST=$named: start it, or unset DOCKER_HOST"
         is_root || fail "no Docker engine answers at $DOCKER_HOST, and only root can start one"
         wait_for_engine_lock
-        # One that was installed a moment ago may still be on its way up.
+        # An engine that was just installed may still be starting.
         ! engine_process >/dev/null || wait_until 30 engine_answers || refuse_second_engine
     fi
     if engine_answers; then
-        say "Docker engine $(engine_version) answers at $DOCKER_HOST: using it."
+        say "Using the Docker engine $(engine_version) at $DOCKER_HOST."
     else
         start_engine "$1"
     fi
@@ -244,7 +242,7 @@ start_engine() {
     engine_folder=$1
     mkdir -p "$engine_folder"
     remember_network
-    say "No Docker engine answers: starting one with its data in $engine_folder ..."
+    say "No Docker engine is running: starting one with its data in $engine_folder ..."
     launch_engine
     export DOCKER_HOST=unix://$engine_folder/docker.sock
     local start
@@ -254,9 +252,9 @@ start_engine() {
     say "Docker engine $(engine_version) is up after $(time_since "$start")."
 }
 
-# With a configuration of its own, as the machine's may name folders and sockets
-# that clash with these. The lock stays with this script: an engine that outlives it
-# must not hold up the next.
+# Uses an empty configuration, because the machine's may name conflicting folders and
+# sockets. The lock is not inherited, so that an engine that outlives this script does not
+# block the next run.
 launch_engine() {
     printf '{}\n' >"$engine_folder/daemon.json"
     dockerd --config-file "$engine_folder/daemon.json" \
@@ -270,27 +268,27 @@ launch_engine() {
 
 engine_is_up_or_dead() { has_ended "$engine_pid" || engine_answers; }
 
-# Docker can't mount these itself, and its own message doesn't say what to do.
+# Docker cannot mount cgroups itself, and its own message names no remedy.
 require_cgroups() {
     [ -e /sys/fs/cgroup/cgroup.controllers ] || [ -d /sys/fs/cgroup/memory ] ||
         fail 'no cgroups are mounted at /sys/fs/cgroup, so no Docker engine can run here. On a machine without an init system: mount -t cgroup2 none /sys/fs/cgroup'
 }
 
-# Two engines in one network namespace tear down each other's bridge, so a second
-# run waits here until the first has put its engine away.
+# Two engines in one network namespace delete each other's bridge, so a second run waits
+# here until the engine of the first run has stopped.
 wait_for_engine_lock() {
     mkdir -p /run/lock
     exec {engine_lock}>/run/lock/highhock-engine.lock
     flock --nonblock "$engine_lock" && return
-    say 'Another run has a Docker engine of its own up; waiting for it to end ...'
-    flock --timeout 3600 "$engine_lock" || fail 'waited an hour for the other run'
+    say 'Another run has started a Docker engine; waiting for its end ...'
+    flock --timeout 3600 "$engine_lock" || fail 'the other run did not end within an hour'
 }
 
 refuse_second_engine() {
-    fail "a dockerd runs here (process $(engine_process)) but does not answer at $DOCKER_HOST; a second one would break its network. Name its socket in DOCKER_HOST, or stop it."
+    fail "a dockerd is running (process $(engine_process)) but does not answer at $DOCKER_HOST; a second engine would break its network. Set DOCKER_HOST to its socket, or stop it."
 }
 
-# The id of a dockerd on this machine, by means that need no package.
+# The process id of a dockerd on this machine, without any package.
 engine_process() {
     local file
     file=$(grep -lxs dockerd /proc/[0-9]*/comm | head -n 1) || true
@@ -309,8 +307,8 @@ stop_engine() {
     flock --unlock "$engine_lock"
 }
 
-# In an engine of our own everything is ours. Gone before the engine is told to end, it
-# ends at once, and leaves no bridge but its first.
+# Removes everything in an engine that this script started. An empty engine stops at once
+# and leaves only its default bridge.
 empty_engine() {
     local ids
     mapfile -t ids < <(docker ps --all --quiet 2>/dev/null)
@@ -318,7 +316,7 @@ empty_engine() {
     docker network prune --force >/dev/null 2>&1 || true
 }
 
-# The last mounted first, as mounts lie upon each other.
+# Unmounts in reverse order, because mounts can be stacked.
 unmount_below() {
     local point
     while read -r _ point _; do
@@ -326,8 +324,8 @@ unmount_below() {
     done < <(tac /proc/mounts)
 }
 
-# An engine leaves its bridge, its packet filter rules and the forwarding that it
-# switched on. What was there before it came is not ours to remove.
+# A stopped engine leaves its bridge, its packet filter rules and IP forwarding behind. State
+# that existed before the engine was started is not removed.
 had_bridge=
 had_rules=
 had_forwarding=
@@ -345,11 +343,11 @@ restore_network() {
     [ "$had_rules" -eq 0 ] || return 0
     remove_engine_rules
     [ "$had_forwarding" -eq 1 ] || printf '0\n' >/proc/sys/net/ipv4/ip_forward || true
-    # An engine that switches forwarding on shuts everybody else out of it.
+    # An engine that enables forwarding sets the policy to DROP.
     [ -z "$had_policy" ] || iptables --policy FORWARD "$had_policy" || true
 }
 
-# Every rule and chain of the engine's has "docker" in it: its chain or its bridge.
+# Every rule and chain of the engine contains "docker": its chain or its bridge.
 remove_engine_rules() {
     local family
     for family in iptables ip6tables; do
@@ -358,8 +356,8 @@ remove_engine_rules() {
     done
 }
 
-# make_image NAME LABEL FOLDER: an image with busybox and its applets, which takes no
-# registry. The label is on every container of it.
+# make_image NAME LABEL FOLDER: builds an image with busybox and its applets, without a
+# registry. Every container of the image has the label.
 make_image() {
     local root=$3 applet
     mkdir -p "$root/bin" "$root/tmp" "$root/etc"
@@ -379,9 +377,9 @@ fail_with_log() {
     exit 1
 }
 
-# on_end FUNCTION: runs it however the script ends, by itself or by a signal.
+# on_end FUNCTION: runs the function when the script exits, also after a signal.
 on_end() {
-    # shellcheck disable=SC2064 # the name of today is meant
+    # shellcheck disable=SC2064 # expands now, intentionally
     trap "$1" EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT

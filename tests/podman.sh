@@ -1,23 +1,23 @@
 # shellcheck shell=bash
 #
-# A Podman of the tests' own, on a socket that speaks Docker's API. Sourced by tests/run,
+# A private Podman for the tests, on a socket with Docker's API. Sourced by tests/run,
 # after deploy/machine.sh.
 
-# Set by start_podman; the service's process is empty where there is none.
+# Set by start_podman. podman_service stays empty if there is no Podman.
 podman_folder=
 podman_service=
 podman_had_rules=
 podman_image=localhost/highhock-test/busybox:1
 
-# start_podman FOLDER: one with all its data in the folder. Where it can't be had, its
-# tests are left out, loudly; CI is to see them.
+# start_podman FOLDER: starts a Podman with all its data in the folder. If this fails, the
+# tests with Podman are skipped with a message, or fail under CI.
 start_podman() {
     podman_folder=$1
     mkdir -p "$podman_folder"
     podman_had_rules=$(iptables-save 2>/dev/null | grep -c NETAVARK || true)
     if ! (prepare_podman) >"$podman_folder/log" 2>&1; then
-        [ "${CI-}" != true ] || fail_with_log 'there is no Podman to test with' "$podman_folder/log"
-        say 'LEFT OUT: the tests with Podman, as it could not be set up:'
+        [ "${CI-}" != true ] || fail_with_log 'cannot set up Podman' "$podman_folder/log"
+        say 'SKIPPED: the tests with Podman, which could not be set up:'
         tail -n 5 "$podman_folder/log" | sed 's/^/  | /'
         stop_podman
         return 0
@@ -25,13 +25,13 @@ start_podman() {
     exec_podman system service --time=0 "unix://$podman_folder/podman.sock" \
         </dev/null >"$podman_folder/log" 2>&1 &
     podman_service=$!
-    wait_until 30 podman_answers || fail_with_log 'the Podman service did not come up' "$podman_folder/log"
-    say "Podman $(our_podman version --format '{{.Client.Version}}') is up."
+    wait_until 30 podman_answers || fail_with_log 'the Podman service did not start' "$podman_folder/log"
+    say "Podman $(our_podman version --format '{{.Client.Version}}') is running."
 }
 
 podman_answers() { DOCKER_HOST=unix://$podman_folder/podman.sock engine_answers; }
 
-# That containers with published ports can run here is seen only by running one.
+# Runs one container, the only proof that containers with published ports work here.
 prepare_podman() {
     is_root || fail 'only root can start one'
     install_missing podman runc
@@ -46,8 +46,8 @@ prepare_podman() {
     our_podman run --rm --publish 127.0.0.1::80 "$podman_image" true
 }
 
-# Fit for a machine without systemd, with old and new cgroups side by side (which Podman's
-# usual crun refuses), or where limits can't be raised.
+# Works on machines without systemd, with both versions of cgroups (which Podman's default
+# crun rejects), or with fixed resource limits.
 configure_podman() {
     cat <<'EOF'
 [containers]
@@ -62,7 +62,7 @@ EOF
 
 our_podman() { (exec_podman "$@"); }
 
-# In place of the shell that it is called in, so that the one who ends that ends Podman.
+# Replaces the calling shell, so that a signal to the shell's process stops Podman.
 exec_podman() {
     CONTAINERS_CONF=$podman_folder/containers.conf exec podman --root "$podman_folder/root" \
         --runroot "$podman_folder/run" --tmpdir "$podman_folder/tmp" --storage-driver vfs "$@"
@@ -87,8 +87,8 @@ stop_podman() {
     [ "$podman_had_rules" -gt 0 ] || remove_podman_rules
 }
 
-# Its containers' rules go with them, and the chains stay. One by one, as another engine
-# may write rules of its own meanwhile.
+# Containers remove their rules, but the chains stay. Deletes chains one by one, because
+# another engine may change rules at the same time.
 remove_podman_rules() {
     local program table
     for program in iptables ip6tables; do

@@ -1,2 +1,2 @@
-# To /usr/share/bash-completion/completions/highhock: read when it is first wanted.
+# Installed as /usr/share/bash-completion/completions/highhock; loaded on first use.
 eval "$(highhock completions bash)"

@@ -1,2 +1,2 @@
-# To /usr/share/fish/vendor_completions.d/highhock.fish: read when it is first wanted.
+# Installed as /usr/share/fish/vendor_completions.d/highhock.fish; loaded on first use.
 highhock completions fish | source
