@@ -22,7 +22,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use futures_util::StreamExt;
 use highhock::docker::{Docker, DockerOptions, Endpoint, VersionChoice};
-use highhock::etcd::{Cluster, EtcdStore, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
+use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
+use highhock::record_store::Store;
 use highhock_actors::model::names::DomainName;
 use highhock_actors::model::publish_config::{AddressOf, Layout, Method, Rules};
 use highhock_actors::{
@@ -243,7 +244,7 @@ impl Drop for InProcess {
     }
 }
 
-fn core(api: Api, url: &str, notes: Notes) -> Core<Noted<Docker>, Noted<EtcdStore>> {
+fn core(api: Api, url: &str, notes: Notes) -> Core<Noted<Docker>, Noted<Store>> {
     let log = Logger::root(Discard, o!());
     let options = DockerOptions {
         endpoint: endpoint(),
@@ -257,10 +258,10 @@ fn core(api: Api, url: &str, notes: Notes) -> Core<Noted<Docker>, Noted<EtcdStor
     let store = match api {
         Api::V2 => {
             let options = EtcdV2Options { cluster, root, prefix: "skydns".to_owned() };
-            EtcdStore::V2(EtcdV2::new(options, log.clone()).unwrap())
+            Store::EtcdV2(EtcdV2::new(options, log.clone()).unwrap())
         }
         Api::V3 => {
-            EtcdStore::V3(EtcdV3::new(EtcdV3Options { cluster, root }, log.clone()).unwrap())
+            Store::EtcdV3(EtcdV3::new(EtcdV3Options { cluster, root }, log.clone()).unwrap())
         }
     };
     let settings = CoreSettings {
@@ -323,7 +324,7 @@ impl ContainerSource for Noted<Docker> {
     }
 }
 
-impl RecordStore for Noted<EtcdStore> {
+impl RecordStore for Noted<Store> {
     fn upkeep(&self) -> Upkeep {
         self.inner.upkeep()
     }

@@ -1,4 +1,4 @@
-//! Where this daemon's records are: in etcd, or in this process.
+//! The store that the settings choose: etcd by one of its APIs, or this process's memory.
 
 use std::time::Duration;
 
@@ -7,63 +7,68 @@ use highhock_actors::{
     StoreError, Upkeep, Write, Written,
 };
 
-use crate::etcd::EtcdStore;
+use crate::etcd::{EtcdV2, EtcdV3};
 use crate::memory_store::MemoryStore;
 
-/// The [`RecordStore`] that the settings name.
+/// The [`RecordStore`] that the settings choose.
 pub enum Store {
-    /// In etcd.
-    Etcd(EtcdStore),
-    /// In this process.
-    Standalone(MemoryStore),
+    /// etcd, by its v2 keys API.
+    EtcdV2(EtcdV2),
+    /// etcd, by its v3 API.
+    EtcdV3(EtcdV3),
+    /// The memory of this process.
+    Memory(MemoryStore),
 }
 
-/// Has a choice of stores be one: whatever is asked is asked of the one that it is.
-macro_rules! ask_the_one_that_it_is {
-    ($store:ident: $($one:ident),+) => {
-        impl RecordStore for $store {
-            fn upkeep(&self) -> Upkeep {
-                match self { $(Self::$one(store) => store.upkeep(),)+ }
-            }
-
-            async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-                match self { $(Self::$one(store) => store.write(writes).await,)+ }
-            }
-
-            async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
-                match self { $(Self::$one(store) => store.read(keys).await,)+ }
-            }
-
-            async fn probe(&self) -> Result<(), StoreError> {
-                match self { $(Self::$one(store) => store.probe().await,)+ }
-            }
-
-            async fn watch(&self) -> Result<Changes, StoreError> {
-                match self { $(Self::$one(store) => store.watch().await,)+ }
-            }
-
-            async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
-                match self { $(Self::$one(store) => store.leases(family).await,)+ }
-            }
-
-            async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
-                match self { $(Self::$one(store) => store.grant(id, ttl).await,)+ }
-            }
-
-            async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
-                match self { $(Self::$one(store) => store.keep_alive(id).await,)+ }
-            }
-
-            async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
-                match self { $(Self::$one(store) => store.revoke(id).await,)+ }
-            }
-
-            async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
-                match self { $(Self::$one(store) => store.leased(id).await,)+ }
-            }
+/// Calls a method on the chosen store.
+macro_rules! delegate {
+    ($self:ident, $store:ident => $call:expr) => {
+        match $self {
+            Store::EtcdV2($store) => $call,
+            Store::EtcdV3($store) => $call,
+            Store::Memory($store) => $call,
         }
     };
 }
-pub(crate) use ask_the_one_that_it_is;
 
-ask_the_one_that_it_is!(Store: Etcd, Standalone);
+impl RecordStore for Store {
+    fn upkeep(&self) -> Upkeep {
+        delegate!(self, store => store.upkeep())
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+        delegate!(self, store => store.write(writes).await)
+    }
+
+    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
+        delegate!(self, store => store.read(keys).await)
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        delegate!(self, store => store.probe().await)
+    }
+
+    async fn watch(&self) -> Result<Changes, StoreError> {
+        delegate!(self, store => store.watch().await)
+    }
+
+    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
+        delegate!(self, store => store.leases(family).await)
+    }
+
+    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
+        delegate!(self, store => store.grant(id, ttl).await)
+    }
+
+    async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
+        delegate!(self, store => store.keep_alive(id).await)
+    }
+
+    async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
+        delegate!(self, store => store.revoke(id).await)
+    }
+
+    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
+        delegate!(self, store => store.leased(id).await)
+    }
+}

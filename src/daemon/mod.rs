@@ -28,7 +28,7 @@ use crate::version;
 use cores::Cores;
 use reload::Reread;
 use startup::{Settled, settle, settle_again};
-pub use state::{Beginning, DaemonCore, Life, Reader, Reloads};
+pub use state::{Beginning, DaemonCore, Life, Reader};
 
 /// A supervisor is told that the daemon has started when its actors run, or after this,
 /// where Docker or etcd keeps it waiting.

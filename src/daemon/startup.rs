@@ -119,11 +119,11 @@ fn open(
     log: &Logger,
 ) -> Result<Store, NotSettled> {
     match (life.standalone(), settled.api()) {
-        (Some(standalone), _) => Ok(Store::Standalone(standalone.store())),
+        (Some(standalone), _) => Ok(Store::Memory(standalone.store())),
         (None, api) => {
             // Without a server of this process's own, etcd was asked.
             let api = api.unwrap_or(Api::V3);
-            Ok(Store::Etcd(etcd_store(settings, api, &settled.domain, log)?))
+            Ok(etcd_store(settings, api, &settled.domain, log)?)
         }
     }
 }

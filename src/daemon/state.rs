@@ -19,8 +19,8 @@ use crate::dns::DnsError;
 use crate::docker::Docker;
 use crate::host::Published;
 use crate::logging::Dial;
-use crate::metrics::Reading;
 use crate::metrics::instrumented::{Observed, Requests};
+use crate::metrics::{Reading, Reloads};
 use crate::record_store::Store;
 use crate::settings::{Changes, EffectiveKey, Faults, Loaded, Settings};
 
@@ -71,17 +71,6 @@ pub struct Life {
     unanswered: RefCell<BTreeMap<&'static str, String>>,
     changed: Notify,
     reloads: Cell<Reloads>,
-}
-
-/// What came of the requests to read the configuration again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reloads {
-    /// Those after which what was read was in force.
-    pub ok: u64,
-    /// Those that changed nothing, because of what was read.
-    pub refused: u64,
-    /// When the last of the first came into force.
-    pub last_success: Option<SystemTime>,
 }
 
 impl Life {

@@ -10,12 +10,10 @@ mod batch;
 mod cluster;
 mod credentials;
 mod http;
-mod store;
 mod v2;
 mod v3;
 
 pub use api_detection::{Api, Detected, NotDetected, detect, domain_in_config};
 pub use cluster::{Cluster, UnusableCluster};
-pub use store::EtcdStore;
 pub use v2::{EtcdV2, EtcdV2Options};
 pub use v3::{EtcdV3, EtcdV3Options};

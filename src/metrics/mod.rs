@@ -7,11 +7,13 @@ mod encoding;
 mod format;
 pub mod instrumented;
 mod process;
+mod reloads;
 mod snapshot;
 mod writer;
 
 pub use format::Format;
 pub use process::Process;
+pub use reloads::Reloads;
 pub use snapshot::{Build, CoreReading, Reading};
 
 /// Writes a reading as text.

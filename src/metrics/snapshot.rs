@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::instrumented::{RequestReading, Requests};
 use super::process::Process;
-use crate::daemon::Reloads;
+use super::reloads::Reloads;
 use crate::dns::DnsCounts;
 use crate::version;
 

@@ -8,9 +8,10 @@ use slog::Logger;
 use super::NotSettled;
 use crate::dns::DnsSettings;
 use crate::etcd::{
-    Api, Cluster, Detected, EtcdStore, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options,
-    UnusableCluster, detect, domain_in_config,
+    Api, Cluster, Detected, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options, UnusableCluster, detect,
+    domain_in_config,
 };
+use crate::record_store::Store;
 use crate::settings::{self, EtcdApi, Settings, StoreKind};
 
 /// Where records are to be kept.
@@ -127,12 +128,12 @@ pub fn etcd_store(
     api: Api,
     domain: &DomainName,
     log: &Logger,
-) -> Result<EtcdStore, UnusableCluster> {
+) -> Result<Store, UnusableCluster> {
     let (cluster, prefix) = (cluster(&settings.etcd), settings.skydns.prefix.clone());
     let root = RecordKey::of_domain(&prefix, domain);
     let log = log.clone();
     Ok(match api {
-        Api::V2 => EtcdStore::V2(EtcdV2::new(EtcdV2Options { cluster, root, prefix }, log)?),
-        Api::V3 => EtcdStore::V3(EtcdV3::new(EtcdV3Options { cluster, root }, log)?),
+        Api::V2 => Store::EtcdV2(EtcdV2::new(EtcdV2Options { cluster, root, prefix }, log)?),
+        Api::V3 => Store::EtcdV3(EtcdV3::new(EtcdV3Options { cluster, root }, log)?),
     })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use highhock::etcd::{Api, Cluster, EtcdStore, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
+use highhock::etcd::{Api, Cluster, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
 use highhock::memory_store::MemoryStore;
 use highhock::record_store::Store;
 use highhock::zone::Zone;
@@ -75,8 +75,8 @@ impl Bed {
     fn store(&self, root: &str) -> Store {
         let root = RecordKey::from_path(root);
         match self {
-            Self::Etcd(api, servers) => Store::Etcd(etcd_store(*api, servers, root)),
-            Self::Memory => Store::Standalone(MemoryStore::new(root, Zone::new())),
+            Self::Etcd(api, servers) => etcd_store(*api, servers, root),
+            Self::Memory => Store::Memory(MemoryStore::new(root, Zone::new())),
         }
     }
 }
@@ -105,8 +105,8 @@ impl<'a> Field<'a> {
     /// Another client in the same domain.
     pub fn another_store(&self) -> Store {
         match &self.store {
-            Store::Etcd(_) => self.bed.store(&self.root),
-            Store::Standalone(memory) => Store::Standalone(memory.clone()),
+            Store::EtcdV2(_) | Store::EtcdV3(_) => self.bed.store(&self.root),
+            Store::Memory(memory) => Store::Memory(memory.clone()),
         }
     }
 
@@ -250,12 +250,14 @@ impl<'a> Field<'a> {
                 let held = servers.one().list(&self.root);
                 held.into_iter().filter(|node| !node.dir).map(|node| node.key).collect()
             }
-            (Bed::Memory, Store::Standalone(memory)) => {
+            (Bed::Memory, Store::Memory(memory)) => {
                 let keys = memory.keys().into_iter().map(|key| key.as_str().to_owned());
                 // Others lie elsewhere: the store holds all of them.
                 keys.filter(|key| key.starts_with(&inside)).collect()
             }
-            (Bed::Memory, Store::Etcd(_)) => unreachable!("it was made in memory"),
+            (Bed::Memory, Store::EtcdV2(_) | Store::EtcdV3(_)) => {
+                unreachable!("it was made in memory")
+            }
         };
         let mut names = keys
             .iter()
@@ -271,16 +273,16 @@ fn at_once<T>(answer: impl Future<Output = T>) -> T {
     answer.now_or_never().expect("an answer at once")
 }
 
-fn etcd_store(api: Api, servers: &Servers, root: RecordKey) -> EtcdStore {
+fn etcd_store(api: Api, servers: &Servers, root: RecordKey) -> Store {
     let log = slog::Logger::root(slog::Discard, slog::o!());
     let urls = servers.urls().split(',').map(|url| url.parse().unwrap()).collect();
     let cluster = Cluster { timeout: PATIENCE, ..Cluster::new(urls) };
     match api {
         Api::V2 => {
             let options = EtcdV2Options { cluster, root, prefix: "skydns".into() };
-            EtcdStore::V2(EtcdV2::new(options, log).unwrap())
+            Store::EtcdV2(EtcdV2::new(options, log).unwrap())
         }
-        Api::V3 => EtcdStore::V3(EtcdV3::new(EtcdV3Options { cluster, root }, log).unwrap()),
+        Api::V3 => Store::EtcdV3(EtcdV3::new(EtcdV3Options { cluster, root }, log).unwrap()),
     }
 }
 

@@ -10,9 +10,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use highhock::daemon::Reloads;
 use highhock::metrics::instrumented::Requests;
-use highhock::metrics::{Build, CoreReading, Format, Process, Reading, render};
+use highhock::metrics::{Build, CoreReading, Format, Process, Reading, Reloads, render};
 use highhock_actors::runtime::metrics::{MessageReading, Meter, Timing, TimingReading};
 use highhock_actors::status::{
     ContainerState, DockerStanding, RecordsStanding, Standing, StoreStanding,
