@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use slog::Logger;
 use subtle::ConstantTimeEq;
 
-use crate::credentials::secret::{Password, Secret, SecretFile};
+use crate::credentials::secret::{Password, Secret};
+use crate::credentials::secret_file::SecretFile;
 use crate::settings::Admin;
 
 /// The setting that names a file.

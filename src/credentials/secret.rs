@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::PathBuf;
 
-pub use super::secret_file::SecretFile;
-
 /// A text that shows itself only where it is asked to.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

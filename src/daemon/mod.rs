@@ -87,7 +87,7 @@ pub async fn run(
     let tell_supervisor = async {
         let _ = tokio::time::timeout(READY_AFTER, life.runs_at_last()).await;
         life.supervisor.ready();
-        systemd::report(&life.supervisor, async || life.status().await).await;
+        systemd_status::report(&life.supervisor, async || life.status().await).await;
     };
     tokio::select! {
         ended = live(life, reloads, shutdown) => ended,

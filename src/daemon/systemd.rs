@@ -9,7 +9,6 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use slog::{Logger, warn};
 
-pub use super::systemd_status::report;
 use crate::settings::Environment;
 
 /// A supervisor that doesn't read must not hold up the daemon.

@@ -4,7 +4,8 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use slog::Logger;
 
 use super::cluster::UnusableCluster;
-use crate::credentials::secret::{Credentials, Password, Secret, SecretFile};
+use crate::credentials::secret::{Credentials, Password, Secret};
+use crate::credentials::secret_file::SecretFile;
 
 /// A user's name and, as it is now, the password.
 pub(super) struct Login {

@@ -1,8 +1,7 @@
 //! A real etcd of the test's own, and a plain look at what it holds.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,11 +10,11 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use highhock::tls::Identity;
 use serde_json::Value;
-use tokio::time::Instant;
 use url::form_urlencoded::Serializer;
 
 use super::cuttable_proxy::Place;
 use super::etcd_v3::V3;
+use super::http_exchange::exchange;
 use super::tools::tool;
 use super::{eventually, free_port, run_id};
 
@@ -476,42 +475,4 @@ fn usual_parent() -> PathBuf {
 fn answers_healthily(port: u16, within: Duration) -> bool {
     let health = exchange(port, within, "GET", "/health", "", "");
     health.is_some_and(|(_, body)| body.contains(r#""health":"true""#))
-}
-
-/// Status and body; `None`: no whole answer in time. HTTP/1.0, so that the body
-/// ends where the connection does. Each of the headers ends its line.
-pub(super) fn exchange(
-    port: u16,
-    timeout: Duration,
-    method: &str,
-    target: &str,
-    headers: &str,
-    body: &str,
-) -> Option<(u16, String)> {
-    let deadline = Instant::now() + timeout;
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut stream = TcpStream::connect_timeout(&address, timeout).ok()?;
-    let length = body.len();
-    let request =
-        format!("{method} {target} HTTP/1.0\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
-    stream.write_all(request.as_bytes()).ok()?;
-    let answer = read_until(&mut stream, deadline)?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
-}
-
-/// All that comes until the other side closes; `None`: it did not by the deadline.
-fn read_until(stream: &mut TcpStream, deadline: Instant) -> Option<String> {
-    let mut answer = Vec::new();
-    let mut buffer = [0; 64 * 1024];
-    loop {
-        let left =
-            deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-        stream.set_read_timeout(Some(left)).ok()?;
-        match stream.read(&mut buffer).ok()? {
-            0 => return String::from_utf8(answer).ok(),
-            count => answer.extend_from_slice(&buffer[..count]),
-        }
-    }
 }

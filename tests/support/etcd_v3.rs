@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use super::etcd::exchange;
+use super::http_exchange::exchange;
 
 /// One member's v3 API. Its methods panic where etcd is away or refuses; those
 /// whose names begin with `try` say so.

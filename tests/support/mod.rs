@@ -14,6 +14,7 @@ pub mod dns_wire;
 pub mod docker;
 pub mod etcd;
 pub mod etcd_v3;
+mod http_exchange;
 pub mod private_engine;
 pub mod proxy;
 pub mod scripted_server;

@@ -23,7 +23,7 @@ use crate::model::record::RecordKey;
 use crate::ports::record_store::{
     Found, LeaseFamily, LeaseId, RecordStore, StoreError, StoreErrorKind, Upkeep, Written,
 };
-use crate::reconciler::{Batch, Deeds, Lane, Ledger, PendingWrite, Terms};
+use crate::reconciler::{Batch, Deeds, Lane, Ledger, PendingWrite, ReadOutcome, Terms};
 use crate::runtime::backoff::Backoff;
 use crate::runtime::metered_context::{Metered, MeteredContext};
 use crate::runtime::metrics::Meter;
@@ -97,8 +97,6 @@ pub struct EtcdInserter<R: RecordStore> {
 }
 
 type WriteOutcome = (PendingWrite, Result<Written, StoreError>);
-/// A key, and what came of reading it.
-pub(crate) type ReadOutcome = (RecordKey, Result<Option<Found>, StoreError>);
 
 impl<R: RecordStore> EtcdInserter<R> {
     /// An inserter that knows of no container.

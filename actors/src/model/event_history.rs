@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::container::{Container, ContainerId, EngineTime, SIGTERM};
+use super::container_state::ContainerState;
 use super::event::{Event, Happening};
-use crate::status::ContainerState;
 
 /// So long after a container's end was told of, an inspection is made that decides: one
 /// that was answered sooner may be older than the end.

@@ -7,8 +7,8 @@ use slog::warn;
 use tokio::time::Instant;
 
 use super::Ledger;
+use super::ReadOutcome;
 use super::entry::{Entry, Held};
-use crate::etcd_inserter::ReadOutcome;
 use crate::messages::Domain;
 use crate::model::record::RecordKey;
 use crate::ports::record_store::{Change, Found, LeaseId, Tie, Upkeep};

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::messages::{Domain, Roster};
 use crate::model::container::ContainerId;
 use crate::model::record::{Host, RecordKey};
-use crate::ports::record_store::{Expected, Guard, LeaseId, Upkeep, Write};
+use crate::ports::record_store::{Expected, Found, Guard, LeaseId, StoreError, Upkeep, Write};
 use crate::status::Chronicle;
 
 pub(crate) use crate::model::mass_withdrawal::are_most;
@@ -56,6 +56,9 @@ impl Terms {
         if planted!(RefreshTooLate) { part } else { part.min(REFRESH_AT_LEAST) }
     }
 }
+
+/// The result of reading one key.
+pub(crate) type ReadOutcome = (RecordKey, Result<Option<Found>, StoreError>);
 
 /// What to send to the store at a time.
 #[derive(Debug, Default)]
