@@ -29,12 +29,12 @@ use support::tools::program;
 const DOMAIN: &str = "skydns.local";
 
 /// Names with one record each, and names with some replicas: a thousand records.
-const ALONE: usize = 500;
-const REPLICATED: usize = 100;
+const SINGLE_RECORDS: usize = 500;
+const REPLICATED_NAMES: usize = 100;
 const REPLICAS: usize = 5;
 
 /// The goals: how many times as good as CoreDNS without its cache, and with it.
-const GOALS: [f64; 2] = [3.0, 1.0];
+const TARGET_RATIOS: [f64; 2] = [3.0, 1.0];
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -62,7 +62,7 @@ fn measure() {
     let ours = Standalone::start();
     let folder = TempDir::new();
     let questions = folder.0.join("questions");
-    fs::write(&questions, questions_text()).unwrap();
+    fs::write(&questions, query_file_text()).unwrap();
 
     let mut rows = [
         Row::new("CoreDNS, no cache", plain.port()),
@@ -84,18 +84,19 @@ fn measure() {
     println!("1,000 records, A and SRV in turns, medians of {rounds} rounds of {seconds} s each:");
     let medians: Vec<_> = rows.iter_mut().map(Row::report).collect();
     let (rate, p99) = medians[2];
-    for ((other_rate, other_p99), (row, goal)) in medians.iter().zip(rows.iter().zip(GOALS)) {
+    for ((other_rate, other_p99), (row, goal)) in medians.iter().zip(rows.iter().zip(TARGET_RATIOS))
+    {
         let (faster, sooner) = (rate / other_rate, other_p99 / p99);
         let met = if faster >= goal && sooner >= goal { "met" } else { "MISSED" };
         println!(
             "HighHock beside {:18} {faster:.2} times the queries a second, p99 {sooner:.2} times as short; goal {goal}: {met}",
-            row.what
+            row.label
         );
     }
 }
 
-fn number(variable: &str, usual: usize) -> usize {
-    std::env::var(variable).map_or(usual, |text| text.parse().unwrap())
+fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
 /// Key and value of each.
@@ -105,18 +106,18 @@ fn records() -> Vec<(String, String)> {
         format!(r#"{{"host":"10.77.{high}.{low}","port":{},"ttl":60}}"#, 30_000 + at)
     };
     let root = "skydns/local/skydns";
-    let alone = (0..ALONE).map(|at| (format!("{root}/s{at}"), value(at)));
-    let replicas = (0..REPLICATED * REPLICAS).map(|at| {
+    let alone = (0..SINGLE_RECORDS).map(|at| (format!("{root}/s{at}"), value(at)));
+    let replicas = (0..REPLICATED_NAMES * REPLICAS).map(|at| {
         let (name, replica) = (at / REPLICAS, at % REPLICAS);
-        (format!("{root}/r{name}/host-{replica:012x}-80"), value(ALONE + at))
+        (format!("{root}/r{name}/host-{replica:012x}-80"), value(SINGLE_RECORDS + at))
     });
     alone.chain(replicas).collect()
 }
 
 /// As dnsperf reads them, a line a question.
-fn questions_text() -> String {
-    let alone = (0..ALONE).map(|at| format!("s{at}.{DOMAIN}"));
-    let replicated = (0..REPLICATED).map(|at| format!("r{at}.{DOMAIN}"));
+fn query_file_text() -> String {
+    let alone = (0..SINGLE_RECORDS).map(|at| format!("s{at}.{DOMAIN}"));
+    let replicated = (0..REPLICATED_NAMES).map(|at| format!("r{at}.{DOMAIN}"));
     let mut names: Vec<_> = alone.chain(replicated).collect();
     fastrand::Rng::with_seed(7).shuffle(&mut names);
     let mut text = String::new();
@@ -144,7 +145,7 @@ fn run(
     verbose: bool,
     folder: &Path,
 ) -> String {
-    let said = folder.join("said");
+    let output_path = folder.join("said");
     let mut command = Command::new(dnsperf);
     command.args(["-s", "127.0.0.1", "-p", &port.to_string(), "-l", &seconds.to_string()]);
     command.args(["-c", "4", "-q", "64"]).arg("-d").arg(questions);
@@ -152,9 +153,10 @@ fn run(
         command.arg("-v");
     }
     // Into a file: a pipe that fills would hold it up.
-    let status = command.stdout(File::create(&said).unwrap()).stderr(Stdio::inherit()).status();
+    let status =
+        command.stdout(File::create(&output_path).unwrap()).stderr(Stdio::inherit()).status();
     assert!(status.unwrap().success(), "dnsperf failed");
-    let text = fs::read_to_string(&said).unwrap();
+    let text = fs::read_to_string(&output_path).unwrap();
     let lost = figure(&text, "Queries lost:");
     assert!(lost < 10.0, "{lost} queries lost: {}", &text[text.len().saturating_sub(2000)..]);
     assert!(text.contains("NOERROR"), "no good answer");
@@ -185,15 +187,15 @@ fn p99(text: &str) -> f64 {
 
 /// A server that is measured.
 struct Row {
-    what: &'static str,
+    label: &'static str,
     port: u16,
     rates: Vec<f64>,
     p99s: Vec<f64>,
 }
 
 impl Row {
-    fn new(what: &'static str, port: u16) -> Self {
-        Self { what, port, rates: Vec::new(), p99s: Vec::new() }
+    fn new(label: &'static str, port: u16) -> Self {
+        Self { label, port, rates: Vec::new(), p99s: Vec::new() }
     }
 
     /// The medians, printed with the worst and the best.
@@ -201,7 +203,7 @@ impl Row {
         let (rate, p99) = (median(&mut self.rates), median(&mut self.p99s));
         println!(
             "{:18} {rate:8.0} queries a second ({:.0} to {:.0})   p99 {p99:6.3} ms ({:.3} to {:.3})",
-            self.what,
+            self.label,
             self.rates[0],
             self.rates[self.rates.len() - 1],
             self.p99s[0],
@@ -249,7 +251,7 @@ fn serve() {
     for (key, value) in records() {
         zone.put(&RecordKey::from_path(&key), &value, None).unwrap();
     }
-    zone.complete();
+    zone.mark_complete();
     let settings = DnsSettings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         forward: Vec::new(),

@@ -15,7 +15,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
-use highhock_actors::{Guard, KeptAlive, LeaseId, RecordKey, RecordStore, Write, Written};
+use highhock_actors::{
+    KeptAlive, LeaseId, Precondition, RecordKey, RecordStore, Write, WriteOutcome,
+};
 use tokio::time::Instant;
 
 use support::etcd::Etcd;
@@ -48,21 +50,24 @@ async fn measure(etcd: &Etcd) {
     let options = EtcdV3Options { cluster, root };
     let v3 = EtcdV3::new(options, slog::Logger::root(slog::Discard, slog::o!())).unwrap();
     v3.grant(LEASE, TTL * 10).await.unwrap();
-    let mut plain = Plain::connect(&etcd.url());
+    let mut plain = UnpooledClient::connect(&etcd.url());
 
     let mut rows = ["v2 put", "v2 refresh", "v3 put", "v3 keep-alive"].map(Row::new);
     let mut kept = [10, 100, RECORDS].map(|records| (records, Vec::new()));
     for round in 0..=ROUNDS {
         let ours = [
-            time_writes(&v2, (0..RECORDS).map(put_of).collect()).await,
-            time_writes(&v2, (0..RECORDS).map(refresh_of).collect()).await,
+            time_writes(&v2, (0..RECORDS).map(put_write).collect()).await,
+            time_writes(&v2, (0..RECORDS).map(refresh_write).collect()).await,
         ];
         etcd.remove(ROOT);
-        let one_by_one =
-            [plain.time(Plain::put_v2), plain.time(Plain::refresh_v2), plain.time(Plain::put_v3)];
+        let one_by_one = [
+            plain.time(UnpooledClient::put_v2),
+            plain.time(UnpooledClient::refresh_v2),
+            plain.time(UnpooledClient::put_v3),
+        ];
         etcd.remove(ROOT);
         etcd.v3().delete_below("/skydns/");
-        let v3_put = time_writes(&v3, (0..RECORDS).map(put_of).collect()).await;
+        let v3_put = time_writes(&v3, (0..RECORDS).map(put_write).collect()).await;
         let v3_kept = time_keep_alives(&v3, 1).await;
         etcd.v3().delete_below("/skydns/");
         // The first round only warms up.
@@ -75,7 +80,7 @@ async fn measure(etcd: &Etcd) {
             rows[3].add(v3_kept, one_by_one[1]);
         }
         for (records, times) in &mut kept {
-            let puts = (0..*records).map(put_of).collect();
+            let puts = (0..*records).map(put_write).collect();
             time_writes(&v3, puts).await;
             times.push(time_keep_alives(&v3, KEEP_ALIVES).await / KEEP_ALIVES as u32);
             etcd.v3().delete_below("/skydns/");
@@ -90,14 +95,14 @@ async fn measure(etcd: &Etcd) {
 
 /// One thing that is measured, beside the plain client.
 struct Row {
-    what: &'static str,
+    label: &'static str,
     ours: Vec<Duration>,
     one_by_one: Vec<Duration>,
 }
 
 impl Row {
-    fn new(what: &'static str) -> Self {
-        Self { what, ours: Vec::new(), one_by_one: Vec::new() }
+    fn new(label: &'static str) -> Self {
+        Self { label, ours: Vec::new(), one_by_one: Vec::new() }
     }
 
     fn add(&mut self, ours: Duration, one_by_one: Duration) {
@@ -110,7 +115,7 @@ impl Row {
         let ratio = plain.as_secs_f64() / ours.as_secs_f64();
         println!(
             "{:14} HighHock {:6.1} ms   one by one {:6.1} ms   {ratio:.1} times as fast",
-            self.what,
+            self.label,
             ms(ours),
             ms(plain)
         );
@@ -126,33 +131,33 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-fn name_of(number: usize) -> String {
+fn record_name(number: usize) -> String {
     format!("{ROOT}/s{number}")
 }
 
-fn key_of(number: usize) -> RecordKey {
-    RecordKey::from_path(&name_of(number))
+fn record_key(number: usize) -> RecordKey {
+    RecordKey::from_path(&record_name(number))
 }
 
-fn put_of(number: usize) -> Write {
+fn put_write(number: usize) -> Write {
     Write::Put {
-        key: key_of(number),
+        key: record_key(number),
         value: VALUE.into(),
         ttl: TTL,
         lease: Some(LEASE),
-        guard: Guard::Absent,
+        precondition: Precondition::Absent,
     }
 }
 
-fn refresh_of(number: usize) -> Write {
-    Write::Refresh { key: key_of(number), value: VALUE.into(), ttl: TTL }
+fn refresh_write(number: usize) -> Write {
+    Write::Refresh { key: record_key(number), value: VALUE.into(), ttl: TTL }
 }
 
 async fn time_writes(store: &impl RecordStore, writes: Vec<Write>) -> Duration {
     let started = Instant::now();
     let outcomes = store.write(writes).await;
     let took = started.elapsed();
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Written::Done))));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(WriteOutcome::Done))));
     took
 }
 
@@ -165,11 +170,11 @@ async fn time_keep_alives(store: &EtcdV3, count: usize) -> Duration {
 }
 
 /// The simplest client that there can be: blocking, one request after the other.
-struct Plain {
+struct UnpooledClient {
     stream: BufReader<TcpStream>,
 }
 
-impl Plain {
+impl UnpooledClient {
     fn connect(url: &str) -> Self {
         let stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -194,12 +199,13 @@ impl Plain {
     }
 
     fn form(&mut self, number: usize, form: &str) {
-        let target = format!("/v2/keys/{}", name_of(number));
+        let target = format!("/v2/keys/{}", record_name(number));
         self.exchange("PUT", &target, "application/x-www-form-urlencoded", form);
     }
 
     fn put_v3(&mut self, number: usize) {
-        let (key, value) = (BASE64.encode(format!("/{}", name_of(number))), BASE64.encode(VALUE));
+        let (key, value) =
+            (BASE64.encode(format!("/{}", record_name(number))), BASE64.encode(VALUE));
         let body =
             format!(r#"{{"key":"{key}","value":"{value}","lease":"{LEASE}"}}"#, LEASE = LEASE.0);
         self.exchange("POST", "/v3/kv/put", "application/json", &body);

@@ -21,15 +21,18 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use futures_util::StreamExt;
-use highhock::docker::{Docker, DockerOptions, Endpoint, VersionChoice};
+use highhock::docker::{DockerClient, DockerOptions, Endpoint, VersionChoice};
 use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options};
 use highhock::record_store::Store;
 use highhock_actors::model::names::DomainName;
-use highhock_actors::model::publish_config::{AddressOf, Layout, Method, Rules};
+use highhock_actors::model::publish_config::{
+    AddressOwner, DiscoveryMethod, KeyLayout, PublishConfig,
+};
 use highhock_actors::{
-    Changes, Container, ContainerRow, ContainerSource, Core, CoreSettings, EngineIdentity,
-    EngineTime, Event, Events, Found, Granted, Happening, Host, KeptAlive, Lease, LeaseFamily,
-    LeaseId, RecordKey, RecordStore, SourceError, StoreError, Upkeep, Write, Written,
+    ChangeStream, Container, ContainerSource, ContainerSummary, Core, CoreSettings, EngineIdentity,
+    EngineTime, Event, EventKind, EventStream, GrantOutcome, Host, KeepAliveMode, KeptAlive, Lease,
+    LeaseId, LeaseNamespace, RecordKey, RecordStore, SourceError, StoreError, StoredRecord, Write,
+    WriteOutcome,
 };
 use slog::{Discard, Logger, o};
 use tokio::time::Instant;
@@ -40,7 +43,7 @@ use support::{eventually, unique};
 
 const CONTAINERS: usize = 50;
 const ADDRESS: &str = "10.77.66.0";
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn main() {
     // cargo gives this flag under `cargo bench` only.
@@ -50,16 +53,16 @@ fn main() {
     }
     // On a disk, as in real life: etcd waits for it before it answers a write.
     let etcd = Etcd::start_in(&std::env::temp_dir(), &["--enable-v2=true"]);
-    let notes = Notes::default();
-    follow_docker(notes.clone());
-    follow_v3(&etcd, notes.clone());
-    follow_v2(&etcd, notes.clone());
+    let timeline = Timeline::default();
+    follow_docker(timeline.clone());
+    follow_v3(&etcd, timeline.clone());
+    follow_v2(&etcd, timeline.clone());
 
     println!("medians (and worst) of {CONTAINERS} containers, in ms:");
     for api in [Api::V3, Api::V2] {
-        let core = InProcess::start(api, &etcd, &notes);
+        let core = InProcess::start(api, &etcd, &timeline);
         println!("HighHock, etcd {api:?}:");
-        measure(&notes, true);
+        measure(&timeline, true);
         drop(core);
     }
     if let Some(program) = std::env::var_os("REGISTRATOR") {
@@ -71,7 +74,7 @@ fn main() {
             .expect("REGISTRATOR can be run");
         std::thread::sleep(Duration::from_secs(2));
         println!("Registrator, etcd V2:");
-        measure(&notes, false);
+        measure(&timeline, false);
         end(&mut registrator);
     } else {
         println!("(REGISTRATOR names no program to compare with)");
@@ -93,13 +96,13 @@ enum Api {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Step {
     /// The engine told the onlooker.
-    Told(Happening),
+    EventReceived(EventKind),
     /// The engine told HighHock.
-    Heard(Happening),
+    Heard(EventKind),
     Inspecting,
     Inspected,
     Writing,
-    Written,
+    WriteOutcome,
     /// A watch on etcd shows the record, or that it is gone.
     Shown,
     Gone,
@@ -107,29 +110,29 @@ enum Step {
 
 /// When steps were seen, by container id or service name.
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<HashMap<(String, Step), Instant>>>);
+struct Timeline(Arc<Mutex<HashMap<(String, Step), Instant>>>);
 
-impl Notes {
+impl Timeline {
     /// Keeps the first time of a step.
-    fn note(&self, of: &str, step: Step) {
-        self.0.lock().unwrap().entry((of.to_owned(), step)).or_insert_with(Instant::now);
+    fn record_step(&self, subject: &str, step: Step) {
+        self.0.lock().unwrap().entry((subject.to_owned(), step)).or_insert_with(Instant::now);
     }
 
-    fn at(&self, of: &str, step: Step) -> Option<Instant> {
-        self.0.lock().unwrap().get(&(of.to_owned(), step)).copied()
+    fn at(&self, subject: &str, step: Step) -> Option<Instant> {
+        self.0.lock().unwrap().get(&(subject.to_owned(), step)).copied()
     }
 
-    fn forget(&self) {
+    fn clear(&self) {
         self.0.lock().unwrap().clear();
     }
 
-    fn wait(&self, of: &str, step: Step) -> Instant {
-        eventually(&format!("{step:?} of {of}"), PATIENCE, || self.at(of, step))
+    fn wait(&self, subject: &str, step: Step) -> Instant {
+        eventually(&format!("{step:?} of {subject}"), TIMEOUT, || self.at(subject, step))
     }
 }
 
 /// Starts, stops and kills containers, one after the other, and prints how long what took.
-fn measure(notes: &Notes, own: bool) {
+fn measure(timeline: &Timeline, is_highhock: bool) {
     let mut start = Rows::default();
     let mut stop = Rows::default();
     let mut die = Rows::default();
@@ -142,36 +145,36 @@ fn measure(notes: &Notes, own: bool) {
         let container = Made::create(&options, &[]);
         let id = container.id().to_owned();
 
-        notes.forget();
-        container.does("start");
-        let shown = notes.wait(&name, Step::Shown);
-        let told = notes.wait(&id, Step::Told(Happening::Started));
-        start.add("event to key", Some(told), Some(shown));
-        if own {
-            notes.wait(&name, Step::Written);
-            let at = |of: &str, step| notes.at(of, step);
-            let heard = at(&id, Step::Heard(Happening::Started));
+        timeline.clear();
+        container.docker_command("start");
+        let shown = timeline.wait(&name, Step::Shown);
+        let received_at = timeline.wait(&id, Step::EventReceived(EventKind::Started));
+        start.add("event to key", Some(received_at), Some(shown));
+        if is_highhock {
+            timeline.wait(&name, Step::WriteOutcome);
+            let at = |subject: &str, step| timeline.at(subject, step);
+            let heard = at(&id, Step::Heard(EventKind::Started));
             let (asked, answered) = (at(&id, Step::Inspecting), at(&id, Step::Inspected));
-            let (writing, written) = (at(&name, Step::Writing), at(&name, Step::Written));
+            let (writing, written) = (at(&name, Step::Writing), at(&name, Step::WriteOutcome));
             start.add("  inspection", asked, answered);
             start.add("  write, answered", writing, written);
             start.add("  write, shown", writing, Some(shown));
             start.add_sum("  our own part", &[(heard, asked), (answered, writing)]);
         }
 
-        notes.forget();
+        timeline.clear();
         let (rows, what) = match number % 2 {
-            0 => (&mut stop, Happening::Signalled(15)),
-            _ => (&mut die, Happening::Ended),
+            0 => (&mut stop, EventKind::Signalled(15)),
+            _ => (&mut die, EventKind::Ended),
         };
         docker(&["kill", "-s", if number % 2 == 0 { "TERM" } else { "KILL" }, &id]);
-        let gone = notes.wait(&name, Step::Gone);
-        let told = notes.wait(&id, Step::Told(what));
-        rows.add("event to gone", Some(told), Some(gone));
-        if own {
-            notes.wait(&name, Step::Written);
-            let heard = notes.at(&id, Step::Heard(what));
-            let writing = notes.at(&name, Step::Writing);
+        let gone = timeline.wait(&name, Step::Gone);
+        let received_at = timeline.wait(&id, Step::EventReceived(what));
+        rows.add("event to gone", Some(received_at), Some(gone));
+        if is_highhock {
+            timeline.wait(&name, Step::WriteOutcome);
+            let heard = timeline.at(&id, Step::Heard(what));
+            let writing = timeline.at(&name, Step::Writing);
             rows.add("  write, shown", writing, Some(gone));
             rows.add("  our own part", heard, writing);
         }
@@ -202,12 +205,12 @@ impl Rows {
         }
     }
 
-    fn print(self, of: &str) {
+    fn print(self, subject: &str) {
         for (what, mut times) in self.0 {
             times.sort();
             let ms = |time: Duration| time.as_secs_f64() * 1e3;
             let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-            println!("  {of:12} {what:20} {:6.2} ({:.2})", ms(median), ms(worst));
+            println!("  {subject:12} {what:20} {:6.2} ({:.2})", ms(median), ms(worst));
         }
     }
 }
@@ -219,17 +222,17 @@ struct InProcess {
 }
 
 impl InProcess {
-    fn start(api: Api, etcd: &Etcd, notes: &Notes) -> Self {
+    fn start(api: Api, etcd: &Etcd, timeline: &Timeline) -> Self {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
-        let (url, notes) = (etcd.url(), notes.clone());
+        let (url, timeline) = (etcd.url(), timeline.clone());
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
-                let core = core(api, &url, notes);
+                let core = core(api, &url, timeline);
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 ready.send(()).unwrap();
                 let _ = stopped.await;
-                core.stop(true, PATIENCE).await;
+                core.stop(true, TIMEOUT).await;
             });
         });
         started.recv().unwrap();
@@ -244,15 +247,19 @@ impl Drop for InProcess {
     }
 }
 
-fn core(api: Api, url: &str, notes: Notes) -> Core<Noted<Docker>, Noted<Store>> {
+fn core(
+    api: Api,
+    url: &str,
+    timeline: Timeline,
+) -> Core<RecordingSource<DockerClient>, RecordingSource<Store>> {
     let log = Logger::root(Discard, o!());
     let options = DockerOptions {
         endpoint: endpoint(),
         version: VersionChoice::Auto,
         tls: highhock::tls::TlsFiles::default(),
-        timeout: PATIENCE,
+        timeout: TIMEOUT,
     };
-    let engine = Docker::new(options, log.clone()).unwrap();
+    let engine = DockerClient::new(options, log.clone()).unwrap();
     let cluster = Cluster::new(vec![url.parse().unwrap()]);
     let root = RecordKey::from_path("skydns/local/skydns");
     let store = match api {
@@ -265,55 +272,57 @@ fn core(api: Api, url: &str, notes: Notes) -> Core<Noted<Docker>, Noted<Store>> 
         }
     };
     let settings = CoreSettings {
-        rules: Rules {
+        publish_config: PublishConfig {
             prefix: "skydns".into(),
             domain: DomainName::parse("skydns.local").unwrap(),
-            layout: Layout::Flat,
+            layout: KeyLayout::Flat,
             hostname: "bench".into(),
-            address: AddressOf::Host,
+            address: AddressOwner::Host,
             host: Host::parse(ADDRESS).unwrap(),
             host6: None,
             ttl: NonZeroU32::new(60).unwrap(),
-            methods: vec![Method::Env],
+            methods: vec![DiscoveryMethod::Env],
             compose_project: false,
             health: true,
             text_beside_name: true,
         },
         ttl: Duration::from_secs(60),
-        family: LeaseFamily::new(77),
-        poll: Duration::from_secs(10),
-        look: Duration::from_secs(10),
+        lease_namespace: LeaseNamespace::from_hash(77),
+        poll_interval: Duration::from_secs(10),
+        recheck_interval: Duration::from_secs(10),
         events: true,
         drain: Some(Duration::from_secs(300)),
     };
-    let (source, store) =
-        (Noted { inner: engine, notes: notes.clone() }, Noted { inner: store, notes });
+    let (source, store) = (
+        RecordingSource { inner: engine, timeline: timeline.clone() },
+        RecordingSource { inner: store, timeline },
+    );
     Core::start(settings, source, store, &log)
 }
 
 /// An edge whose steps are noted.
-struct Noted<T> {
+struct RecordingSource<T> {
     inner: T,
-    notes: Notes,
+    timeline: Timeline,
 }
 
-impl ContainerSource for Noted<Docker> {
-    async fn list(&self) -> Result<Vec<ContainerRow>, SourceError> {
+impl ContainerSource for RecordingSource<DockerClient> {
+    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
         self.inner.list().await
     }
 
     async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {
-        self.notes.note(target, Step::Inspecting);
+        self.timeline.record_step(target, Step::Inspecting);
         let answer = self.inner.inspect(target).await;
-        self.notes.note(target, Step::Inspected);
+        self.timeline.record_step(target, Step::Inspected);
         answer
     }
 
-    async fn events(&self, since: Option<EngineTime>) -> Result<Events, SourceError> {
-        let notes = self.notes.clone();
+    async fn events(&self, since: Option<EngineTime>) -> Result<EventStream, SourceError> {
+        let timeline = self.timeline.clone();
         let noted = move |event: &Result<Event, SourceError>| {
             if let Ok(event) = event {
-                notes.note(event.container.as_str(), Step::Heard(event.what));
+                timeline.record_step(event.container.as_str(), Step::Heard(event.kind));
             }
         };
         Ok(self.inner.events(since).await?.inspect(noted).boxed_local())
@@ -324,21 +333,21 @@ impl ContainerSource for Noted<Docker> {
     }
 }
 
-impl RecordStore for Noted<Store> {
-    fn upkeep(&self) -> Upkeep {
-        self.inner.upkeep()
+impl RecordStore for RecordingSource<Store> {
+    fn keep_alive_mode(&self) -> KeepAliveMode {
+        self.inner.keep_alive_mode()
     }
 
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<WriteOutcome, StoreError>> {
         let names: Vec<_> =
-            writes.iter().map(|write| service_of(write.key().as_str()).to_owned()).collect();
-        names.iter().for_each(|name| self.notes.note(name, Step::Writing));
+            writes.iter().map(|write| service_name(write.key().as_str()).to_owned()).collect();
+        names.iter().for_each(|name| self.timeline.record_step(name, Step::Writing));
         let outcomes = self.inner.write(writes).await;
-        names.iter().for_each(|name| self.notes.note(name, Step::Written));
+        names.iter().for_each(|name| self.timeline.record_step(name, Step::WriteOutcome));
         outcomes
     }
 
-    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
+    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<StoredRecord>, StoreError>> {
         self.inner.read(keys).await
     }
 
@@ -346,15 +355,15 @@ impl RecordStore for Noted<Store> {
         self.inner.probe().await
     }
 
-    async fn watch(&self) -> Result<Changes, StoreError> {
+    async fn watch(&self) -> Result<ChangeStream, StoreError> {
         self.inner.watch().await
     }
 
-    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
-        self.inner.leases(family).await
+    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+        self.inner.leases(namespace).await
     }
 
-    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
+    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
         self.inner.grant(id, ttl).await
     }
 
@@ -366,65 +375,67 @@ impl RecordStore for Noted<Store> {
         self.inner.revoke(id).await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
         self.inner.leased(id).await
     }
 }
 
 /// `skydns/local/skydns/<service>`, with or without an instance below it.
-fn service_of(key: &str) -> &str {
+fn service_name(key: &str) -> &str {
     key.trim_start_matches('/').split('/').nth(3).unwrap_or_default()
 }
 
 /// Notes what the engine tells, by a stream that HighHock has no part in.
-fn follow_docker(notes: Notes) {
+fn follow_docker(timeline: Timeline) {
     let Endpoint::Unix(path) = endpoint() else { panic!("this bench takes an engine's socket") };
     let mut stream = UnixStream::connect(path).unwrap();
     stream.write_all(b"GET /events HTTP/1.0\r\nHost: docker\r\n\r\n").unwrap();
     in_background(BufReader::new(stream), move |line| {
         let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { return };
         let happening = match event["status"].as_str() {
-            Some("start") => Happening::Started,
-            Some("die") => Happening::Ended,
+            Some("start") => EventKind::Started,
+            Some("die") => EventKind::Ended,
             Some("kill") => {
                 let signal = event["Actor"]["Attributes"]["signal"].as_str().unwrap_or_default();
-                Happening::Signalled(signal.parse().unwrap_or(0))
+                EventKind::Signalled(signal.parse().unwrap_or(0))
             }
             _ => return,
         };
-        notes.note(event["id"].as_str().unwrap_or_default(), Step::Told(happening));
+        timeline
+            .record_step(event["id"].as_str().unwrap_or_default(), Step::EventReceived(happening));
     });
 }
 
 /// Notes what a watch on v3 shows.
-fn follow_v3(etcd: &Etcd, notes: Notes) {
+fn follow_v3(etcd: &Etcd, timeline: Timeline) {
     let key = BASE64.encode("/skydns/");
     let end = BASE64.encode("/skydns0");
     let body = format!(r#"{{"create_request":{{"key":"{key}","range_end":"{end}"}}}}"#);
-    let stream = ask(etcd, "POST", "/v3/watch", &body);
+    let stream = open_stream(etcd, "POST", "/v3/watch", &body);
     in_background(stream, move |line| {
-        let Ok(told) = serde_json::from_str::<serde_json::Value>(line) else { return };
-        for event in told["result"]["events"].as_array().into_iter().flatten() {
+        let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else { return };
+        for event in message["result"]["events"].as_array().into_iter().flatten() {
             let key = event["kv"]["key"].as_str().unwrap_or_default();
             let key = String::from_utf8(BASE64.decode(key).unwrap()).unwrap();
             let gone = event["type"] == "DELETE";
-            notes.note(service_of(&key), if gone { Step::Gone } else { Step::Shown });
+            timeline.record_step(service_name(&key), if gone { Step::Gone } else { Step::Shown });
         }
     });
 }
 
 /// Notes what a watch on v2 shows.
-fn follow_v2(etcd: &Etcd, notes: Notes) {
-    let stream = ask(etcd, "GET", "/v2/keys/skydns?wait=true&recursive=true&stream=true", "");
+fn follow_v2(etcd: &Etcd, timeline: Timeline) {
+    let stream =
+        open_stream(etcd, "GET", "/v2/keys/skydns?wait=true&recursive=true&stream=true", "");
     in_background(stream, move |line| {
-        let Ok(told) = serde_json::from_str::<serde_json::Value>(line) else { return };
-        let gone = matches!(told["action"].as_str(), Some("delete" | "compareAndDelete"));
-        let key = told["node"]["key"].as_str().unwrap_or_default();
-        notes.note(service_of(key), if gone { Step::Gone } else { Step::Shown });
+        let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else { return };
+        let gone = matches!(message["action"].as_str(), Some("delete" | "compareAndDelete"));
+        let key = message["node"]["key"].as_str().unwrap_or_default();
+        timeline.record_step(service_name(key), if gone { Step::Gone } else { Step::Shown });
     });
 }
 
-fn ask(etcd: &Etcd, method: &str, target: &str, body: &str) -> BufReader<TcpStream> {
+fn open_stream(etcd: &Etcd, method: &str, target: &str, body: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(etcd.address()).unwrap();
     let length = body.len();
     let head = format!("{method} {target} HTTP/1.1\r\nHost: etcd\r\nContent-Length: {length}\r\n");

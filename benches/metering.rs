@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message};
 use highhock_actors::runtime::metered_context::{Metered, MeteredContext};
-use highhock_actors::runtime::metrics::Meter;
+use highhock_actors::runtime::metrics::MailboxMetrics;
 use rustix::time::{ClockId, clock_gettime};
 
 /// So many messages are in the mailbox at a time: few, as in a daemon's life.
-const BURST: u32 = 16;
+const BURST_MESSAGES: u32 = 16;
 const BURSTS: u32 = 2_000;
 const ROUNDS: usize = 51;
 /// What metering a message may cost at the most.
-const LIMIT: Duration = Duration::from_nanos(200);
+const OVERHEAD_LIMIT: Duration = Duration::from_nanos(200);
 
 /// A message type of its own for each number: the one that is measured takes its place in
 /// the meter after those before it.
@@ -53,17 +53,17 @@ macro_rules! actor {
             /// How long a message takes on the whole, one after the other.
             async fn time<const TYPE: u32>(actor: &Addr<Self>) -> Duration {
                 let before = actor.send(Done).await.unwrap();
-                let started = worked_so_far();
+                let started = total_work_time();
                 for _ in 0..BURSTS {
-                    for _ in 1..BURST {
+                    for _ in 1..BURST_MESSAGES {
                         actor.do_send(Work::<TYPE>);
                     }
                     actor.send(Work::<TYPE>).await.unwrap();
                 }
-                let took = worked_so_far() - started;
+                let took = total_work_time() - started;
                 let worked = actor.send(Done).await.unwrap() - before;
-                assert_eq!(worked, u64::from(BURST * BURSTS));
-                took / (BURST * BURSTS)
+                assert_eq!(worked, u64::from(BURST_MESSAGES * BURSTS));
+                took / (BURST_MESSAGES * BURSTS)
             }
         }
     };
@@ -73,14 +73,14 @@ actor!(Plain, Context);
 actor!(Measured, MeteredContext);
 
 impl Metered for Measured {
-    fn meter() -> &'static Meter {
-        static METER: Meter = Meter::new("Measured", 16);
-        &METER
+    fn mailbox_metrics() -> &'static MailboxMetrics {
+        static MAILBOX_METRICS: MailboxMetrics = MailboxMetrics::new("Measured", 16);
+        &MAILBOX_METRICS
     }
 }
 
 /// What a processor has worked for this thread.
-fn worked_so_far() -> Duration {
+fn total_work_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
@@ -123,9 +123,12 @@ async fn measure() {
             "a metered one of {what:11} type {metered:?}, {cost:?} more, {:.2} times",
             metered.as_secs_f64() / plain.as_secs_f64()
         );
-        assert!(cost < LIMIT, "metering costs {cost:?} a message, and may cost {LIMIT:?}");
+        assert!(
+            cost < OVERHEAD_LIMIT,
+            "metering costs {cost:?} a message, and may cost {OVERHEAD_LIMIT:?}"
+        );
     }
-    println!("(medians of {ROUNDS} rounds of {} messages each)", BURST * BURSTS);
+    println!("(medians of {ROUNDS} rounds of {} messages each)", BURST_MESSAGES * BURSTS);
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -6,71 +6,77 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use highhock::admin::{Asker, Desk, Summary, serve};
+use highhock::admin::{AdminBridge, AdminClient, StatusResponse, serve};
 use highhock::cli::{self, Command, exit_code};
 use highhock::commands::check::check;
 use highhock::commands::{actors, explain, records, status};
 use highhock::daemon::signals::Signals;
-use highhock::daemon::systemd::Supervisor;
-use highhock::daemon::{Beginning, Ended, Life, run};
+use highhock::daemon::systemd::SystemdNotifier;
+use highhock::daemon::{DaemonConfig, DaemonState, RunError, run};
 use highhock::dns::DnsError;
-use highhock::host::metadata::Metadata;
-use highhock::host::{self, NoHost, Published};
+use highhock::host::metadata::MetadataClient;
+use highhock::host::{self, NoPublicAddress, PublicAddress};
 use highhock::logging;
-use highhock::logging::LastLines;
-use highhock::resolve::{NotSettled, ask_engine, ask_store, assume_etcd, docker, rules};
+use highhock::logging::RecentLogs;
+use highhock::resolve::{
+    ResolveError, assume_etcd, docker_client, probe_engine, publish_config, resolve_store,
+};
 use highhock::settings::{self, Cloud, Environment, Loaded, Settings};
-use highhock::text::escape::plain;
+use highhock::text::escape::escape_controls;
 use highhock_actors::preview::{Preview, preview};
 use slog::{Logger, o, warn};
 
 fn main() -> ExitCode {
-    let invocation = match cli::parse(std::env::args_os()) {
-        Ok(invocation) => invocation,
-        Err(answer) => return answer.print().into(),
+    let cli_args = match cli::parse(std::env::args_os()) {
+        Ok(cli_args) => cli_args,
+        Err(exit_output) => return exit_output.print().into(),
     };
-    let environment = Environment::of_process();
-    let sources = invocation.sources(environment.clone());
+    let environment = Environment::from_process();
+    let sources = cli_args.sources(environment.clone());
     let loaded = match settings::load(&sources) {
         Ok(loaded) => loaded,
-        Err(faults) => return fail(exit_code::CONFIG, &faults),
+        Err(errors) => return fail(exit_code::CONFIG, &errors),
     };
     let Loaded { settings, warnings, effective } = loaded;
-    let (log, dial) = logging::logger(settings.log);
-    let lines = LastLines::default();
-    let log = lines.kept_of(&log);
+    let (log, log_control) = logging::logger(settings.log);
+    let recent_logs = RecentLogs::default();
+    let log = recent_logs.tee(&log);
     logging::install_panic_hook(log.clone());
     for warning in &warnings {
         warn!(log, "{}", warning);
     }
     actix_rt::System::new().block_on(async {
-        let asked = async |clouds: &[Cloud]| Metadata::of(&environment).ask(clouds).await;
-        let address =
-            async || host::find(&settings.discovery, &environment, host::interfaces, asked).await;
-        match invocation.command {
+        let metadata = async |clouds: &[Cloud]| {
+            MetadataClient::from_environment(&environment).find_address(clouds).await
+        };
+        let address = async || {
+            host::find_public_address(&settings.discovery, &environment, host::interfaces, metadata)
+                .await
+        };
+        match cli_args.command {
             Command::Run => {
                 // Before anything that may take a while: one that nobody catches ends the program.
                 let signals = Signals::catch();
-                let published = match address().await {
-                    Ok(published) => published,
-                    Err(none) => return fail(exit_code::UNAVAILABLE, &none),
+                let public_address = match address().await {
+                    Ok(public_address) => public_address,
+                    Err(error) => return fail(exit_code::UNAVAILABLE, &error),
                 };
-                let supervisor = Supervisor::of(&environment, log.clone());
-                let reread = Arc::new(move || settings::load(&sources));
-                let beginning = Beginning {
+                let notifier = SystemdNotifier::from_environment(&environment, log.clone());
+                let load_config = Arc::new(move || settings::load(&sources));
+                let config = DaemonConfig {
                     settings,
                     effective,
-                    published,
+                    public_address,
                     log: log.clone(),
-                    dial,
-                    supervisor,
-                    reread,
+                    log_control,
+                    notifier,
+                    load_config,
                 };
-                let life = Rc::new(Life::new(beginning));
-                let desk = Desk::open(life.clone(), life.in_force(), lines);
+                let daemon = Rc::new(DaemonState::new(config));
+                let bridge = AdminBridge::open(daemon.clone(), daemon.active_config(), recent_logs);
                 // It ends with the process.
-                actix_rt::spawn(serve(desk.window(), log.new(o!("edge" => "admin"))));
-                run_daemon(&life, signals).await
+                actix_rt::spawn(serve(bridge.handle(), log.new(o!("edge" => "admin"))));
+                run_daemon(&daemon, signals).await
             }
             Command::Check => run_check(&settings, &address().await, &log).await,
             Command::Records { json, explain } => {
@@ -88,37 +94,39 @@ fn main() -> ExitCode {
     })
 }
 
-async fn run_daemon(life: &Rc<Life>, signals: io::Result<Signals>) -> ExitCode {
+async fn run_daemon(daemon: &Rc<DaemonState>, signals: io::Result<Signals>) -> ExitCode {
     let signals = match signals {
         Ok(signals) => signals,
         Err(error) => return fail(exit_code::UNAVAILABLE, &format!("catching signals: {error}")),
     };
-    let (reloads, asked_to_stop) = signals.split();
-    match run(life, reloads, asked_to_stop).await {
+    let (reloads, shutdown) = signals.split();
+    match run(daemon, reloads, shutdown).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(
-            ended @ (Ended::NotSettled(NotSettled::Cluster(_))
-            | Ended::Docker(_)
-            | Ended::Token(_)
+            error @ (RunError::Resolve(ResolveError::Cluster(_))
+            | RunError::Docker(_)
+            | RunError::Token(_)
             // What no other moment mends.
-            | Ended::Dns(
-                DnsError::NotAllowed(_) | DnsError::ForwardsToItself(_) | DnsError::Domain(_),
+            | RunError::Dns(
+                DnsError::PermissionDenied(_) | DnsError::ForwardsToItself(_) | DnsError::Domain(_),
             )),
-        ) => fail(exit_code::CONFIG, &ended),
-        Err(ended @ (Ended::NotSettled(_) | Ended::Dns(_))) => fail(exit_code::UNAVAILABLE, &ended),
-        Err(ended @ Ended::Exhausted(_)) => fail(exit_code::SOFTWARE, &ended),
+        ) => fail(exit_code::CONFIG, &error),
+        Err(error @ (RunError::Resolve(_) | RunError::Dns(_))) => fail(exit_code::UNAVAILABLE, &error),
+        Err(error @ RunError::Exhausted(_)) => fail(exit_code::SOFTWARE, &error),
     }
 }
 
 async fn run_check(
     settings: &Settings,
-    published: &Result<Published, NoHost>,
+    public_address: &Result<PublicAddress, NoPublicAddress>,
     log: &Logger,
 ) -> ExitCode {
-    let verdicts = check(settings, published, log).await;
-    let text: String = verdicts.iter().map(|verdict| format!("{verdict}\n")).collect();
+    let results = check(settings, public_address, log).await;
+    let text: String = results.iter().map(|check_result| format!("{check_result}\n")).collect();
     match print(&text) {
-        Ok(()) if verdicts.iter().all(|verdict| verdict.result.is_ok()) => ExitCode::SUCCESS,
+        Ok(()) if results.iter().all(|check_result| check_result.result.is_ok()) => {
+            ExitCode::SUCCESS
+        }
         Ok(()) => exit_code::UNAVAILABLE.into(),
         Err(error) => fail(exit_code::UNAVAILABLE, &format!("writing to standard output: {error}")),
     }
@@ -126,19 +134,19 @@ async fn run_check(
 
 async fn run_records(
     settings: &Settings,
-    published: Result<Published, NoHost>,
+    public_address: Result<PublicAddress, NoPublicAddress>,
     write: fn(&Preview, &mut Vec<u8>) -> io::Result<()>,
     log: &Logger,
 ) -> ExitCode {
-    let published = match published {
-        Ok(published) => published,
-        Err(none) => return fail(exit_code::UNAVAILABLE, &none),
+    let public_address = match public_address {
+        Ok(public_address) => public_address,
+        Err(error) => return fail(exit_code::UNAVAILABLE, &error),
     };
-    let docker = match docker(&settings.docker, log) {
+    let docker = match docker_client(&settings.docker, log) {
         Ok(docker) => docker,
-        Err(unusable) => return fail(exit_code::CONFIG, &unusable),
+        Err(error) => return fail(exit_code::CONFIG, &error),
     };
-    let store = match ask_store(settings, log).await {
+    let store = match resolve_store(settings, log).await {
         Ok(store) => store,
         // It may name another domain; what would be published is worth showing without.
         Err(error) => {
@@ -148,8 +156,9 @@ async fn run_records(
             store
         }
     };
-    let engine = ask_engine(&docker, &published).await;
-    let rules = engine.and_then(|engine| rules(settings, &published, &engine, &store));
+    let engine = probe_engine(&docker, &public_address).await;
+    let rules =
+        engine.and_then(|engine| publish_config(settings, &public_address, &engine, &store));
     let rules = match rules {
         Ok(rules) => rules,
         Err(error) => return fail(exit_code::UNAVAILABLE, &error),
@@ -159,38 +168,39 @@ async fn run_records(
         Err(error) => return fail(exit_code::UNAVAILABLE, &error),
     };
     let mut text = Vec::new();
-    match write(&preview, &mut text).and_then(|()| print_plain(&text)) {
+    match write(&preview, &mut text).and_then(|()| print_escaped(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(exit_code::UNAVAILABLE, &format!("writing to standard output: {error}")),
     }
 }
 
 async fn show_status(settings: &Settings, json: bool, log: &Logger) -> ExitCode {
-    let asked = async { Asker::new(&settings.admin, log)?.get::<Summary>("/status").await };
-    let summary = match asked.await {
-        Ok(summary) => summary,
-        Err(none) => return fail(exit_code::UNAVAILABLE, &none),
+    let request =
+        async { AdminClient::new(&settings.admin, log)?.get::<StatusResponse>("/status").await };
+    let status = match request.await {
+        Ok(status) => status,
+        Err(error) => return fail(exit_code::UNAVAILABLE, &error),
     };
     let mut text = Vec::new();
     let written = match json {
-        true => serde_json::to_writer_pretty(&mut text, &summary)
+        true => serde_json::to_writer_pretty(&mut text, &status)
             .map_err(io::Error::from)
             .and_then(|()| writeln!(text)),
-        false => status::write_table(&summary, &mut text),
+        false => status::write_table(&status, &mut text),
     };
-    match written.and_then(|()| print_plain(&text)) {
-        Ok(()) if summary.ready => ExitCode::SUCCESS,
+    match written.and_then(|()| print_escaped(&text)) {
+        Ok(()) if status.ready => ExitCode::SUCCESS,
         Ok(()) => exit_code::NOT_READY.into(),
         Err(error) => fail(exit_code::UNAVAILABLE, &format!("writing to standard output: {error}")),
     }
 }
 
 async fn show_actors(settings: &Settings, json: bool, watch: bool, log: &Logger) -> ExitCode {
-    let asker = match Asker::new(&settings.admin, log) {
-        Ok(asker) => asker,
-        Err(none) => return fail(exit_code::UNAVAILABLE, &none),
+    let client = match AdminClient::new(&settings.admin, log) {
+        Ok(client) => client,
+        Err(error) => return fail(exit_code::UNAVAILABLE, &error),
     };
-    match actors::show(&asker, json, watch, &mut io::stdout()).await {
+    match actors::show(&client, json, watch, &mut io::stdout()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(exit_code::UNAVAILABLE, &error),
     }
@@ -201,8 +211,8 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 /// Some of it comes from containers.
-fn print_plain(text: &[u8]) -> io::Result<()> {
-    print(&plain(&String::from_utf8_lossy(text)))
+fn print_escaped(text: &[u8]) -> io::Result<()> {
+    print(&escape_controls(&String::from_utf8_lossy(text)))
 }
 
 /// Says why the program ends, where nobody may be reading.

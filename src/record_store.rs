@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use highhock_actors::{
-    Changes, Found, Granted, KeptAlive, Lease, LeaseFamily, LeaseId, RecordKey, RecordStore,
-    StoreError, Upkeep, Write, Written,
+    ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
+    RecordKey, RecordStore, StoreError, StoredRecord, Write, WriteOutcome,
 };
 
 use crate::etcd::{EtcdV2, EtcdV3};
@@ -32,15 +32,15 @@ macro_rules! delegate {
 }
 
 impl RecordStore for Store {
-    fn upkeep(&self) -> Upkeep {
-        delegate!(self, store => store.upkeep())
+    fn keep_alive_mode(&self) -> KeepAliveMode {
+        delegate!(self, store => store.keep_alive_mode())
     }
 
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<WriteOutcome, StoreError>> {
         delegate!(self, store => store.write(writes).await)
     }
 
-    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
+    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<StoredRecord>, StoreError>> {
         delegate!(self, store => store.read(keys).await)
     }
 
@@ -48,15 +48,15 @@ impl RecordStore for Store {
         delegate!(self, store => store.probe().await)
     }
 
-    async fn watch(&self) -> Result<Changes, StoreError> {
+    async fn watch(&self) -> Result<ChangeStream, StoreError> {
         delegate!(self, store => store.watch().await)
     }
 
-    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
-        delegate!(self, store => store.leases(family).await)
+    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+        delegate!(self, store => store.leases(namespace).await)
     }
 
-    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
+    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
         delegate!(self, store => store.grant(id, ttl).await)
     }
 
@@ -68,7 +68,7 @@ impl RecordStore for Store {
         delegate!(self, store => store.revoke(id).await)
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
         delegate!(self, store => store.leased(id).await)
     }
 }

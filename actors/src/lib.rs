@@ -11,7 +11,7 @@ pub mod log;
 #[cfg(feature = "planted-bugs")]
 macro_rules! planted {
     ($bug:ident) => {
-        $crate::runtime::planted_bugs::is($crate::runtime::planted_bugs::Bug::$bug)
+        $crate::runtime::planted_bugs::is($crate::runtime::planted_bugs::Mutation::$bug)
     };
 }
 
@@ -38,20 +38,21 @@ pub mod registry;
 pub mod runtime;
 pub mod status;
 
-pub use self::core::{Core, CoreSettings, Memory, Stopped};
+pub use self::core::{CarriedState, Core, CoreSettings, Shutdown};
 pub use model::container::{
-    Attachment, Binding, Condition, Container, ContainerId, ContainerRow, EngineTime, Health, Life,
-    NetworkMode, Proto,
+    Condition, Container, ContainerId, ContainerState, ContainerSummary, EngineTime, Health,
+    NetworkAttachment, NetworkMode, PortBinding, Protocol,
 };
-pub use model::event::{Event, Happening};
+pub use model::event::{Event, EventKind};
 pub use model::names::ServiceName;
 pub use model::record::{Host, RecordKey, RecordValue};
-pub use model::service::{Attributes, Service, Skipped};
+pub use model::service::{Attributes, Service, SkippedEntry};
 pub use ports::container_source::{
-    ContainerSource, EngineIdentity, Events, SourceError, SourceErrorKind,
+    ContainerSource, EngineIdentity, EventStream, SourceError, SourceErrorKind,
 };
 pub use ports::record_store::{
-    Change, Changes, Expected, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId,
-    RecordStore, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
+    Change, ChangeStream, ExpectedValue, Expiry, GrantOutcome, KeepAliveMode, KeptAlive, Lease,
+    LeaseId, LeaseNamespace, Precondition, RecordStore, StoreError, StoreErrorKind, StoredRecord,
+    Write, WriteOutcome,
 };
-pub use status::{Counts, RecordReport, RecordState, StandbyReason};
+pub use status::{RecordCounts, RecordReport, RecordState, StandbyReason};

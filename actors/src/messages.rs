@@ -12,13 +12,13 @@ use std::time::Duration;
 use actix::Message;
 use tokio::time::Instant;
 
-use crate::model::container::{ContainerId, ContainerRow, EngineTime};
+use crate::model::container::{ContainerId, ContainerSummary, EngineTime};
 use crate::model::event::Event;
-use crate::model::event_history::Hearsay;
-use crate::model::network_path::NetworkPath;
-use crate::model::record::WantedRecord;
-use crate::runtime::latest_sender::{Supersede, earlier};
-use crate::status::{ContainerReport, RecordReport, RecordsStanding};
+use crate::model::event_history::EventHistory;
+use crate::model::network_path::NetworkChain;
+use crate::model::record::DesiredRecord;
+use crate::runtime::latest_sender::{Coalesce, earlier};
+use crate::status::{ContainerReport, RecordReport, RecordsStatus};
 
 /// Asks for a listing now.
 #[derive(Clone, Debug, Message)]
@@ -31,7 +31,7 @@ pub struct Poll;
 #[rtype(result = "bool")]
 pub struct ContainerSeen {
     /// The row.
-    pub row: Arc<ContainerRow>,
+    pub summary: Arc<ContainerSummary>,
 }
 
 /// A container is not in the newest listing. The answer tells whether an event had told
@@ -42,21 +42,21 @@ pub struct ContainerGone {
     /// Which one.
     pub container: ContainerId,
     /// When that listing was asked for: it says nothing of what was inspected later.
-    pub asked: Instant,
+    pub requested_at: Instant,
 }
 
 /// The registry has heard of every difference to the newest listing.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Listed {
+pub struct ListingComplete {
     /// When that listing was asked for.
-    pub asked: Instant,
+    pub requested_at: Instant,
 }
 
 /// An event named a container.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct ContainerNamed {
+pub struct ContainerEvent {
     /// What it tells.
     pub event: Event,
 }
@@ -64,116 +64,116 @@ pub struct ContainerNamed {
 /// Tells that a container shares another's network, which a watcher learns by inspecting.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct SharesNetwork {
+pub struct NetworkDependency {
     /// Which one.
     pub container: ContainerId,
     /// Through whom.
-    pub path: NetworkPath,
+    pub chain: NetworkChain,
     /// Whether there was a way to it by them.
-    pub is_reached: bool,
+    pub is_reachable: bool,
 }
 
 /// Asks what the registry knows.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Known")]
-pub struct KnownContainers;
+#[rtype(result = "KnownContainers")]
+pub struct GetKnownContainers;
 
 /// What the registry knows.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct KnownContainers {
     /// Of every container.
     pub containers: BTreeMap<ContainerId, KnownContainer>,
     /// Whether it has heard of a listing yet: a new one has not.
-    pub has_heard: bool,
+    pub has_listing: bool,
 }
 
 /// What the registry knows of a container.
 #[derive(Clone, Debug)]
 pub struct KnownContainer {
     /// Its newest row; `None`: only events have named it so far.
-    pub row: Option<Arc<ContainerRow>>,
+    pub summary: Option<Arc<ContainerSummary>>,
     /// Whether an event told since the newest listing that it ended.
     pub is_down: bool,
 }
 
 /// Asks how many of all records are of these containers.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Weight")]
-pub struct Weigh {
+#[rtype(result = "AffectedRecords")]
+pub struct CountAffectedRecords {
     /// Which ones.
     pub containers: Vec<ContainerId>,
 }
 
 /// What containers weigh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weight {
+pub struct AffectedRecords {
     /// How many records are to be for them.
-    pub records: usize,
+    pub affected: usize,
     /// How many for all.
-    pub of: usize,
+    pub total: usize,
 }
 
 /// The inserter is a new one and knows nothing: all is to be told again.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct InserterRebuilt;
+pub struct InserterRestarted;
 
 /// Asks for what is known of every container.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<ContainerReport>")]
-pub struct ReportContainers;
+pub struct GetContainers;
 
 /// Asks whether Docker was listed, and all that are watched were inspected and have told
 /// the inserter what follows.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "bool")]
-pub struct AllInspected;
+pub struct IsCaughtUp;
 
 /// All that is known from listings and events of the container.
 #[derive(Clone, Debug, Default, Message)]
 #[rtype(result = "()")]
-pub struct Look {
+pub struct Observation {
     /// Its newest row; `None`: only events have named it so far.
-    pub row: Option<Arc<ContainerRow>>,
+    pub summary: Option<Arc<ContainerSummary>>,
     /// What events told of it.
-    pub hearsay: Hearsay,
+    pub history: EventHistory,
     /// How often something was told for which it is to be inspected, whatever its row says.
-    pub stirs: u64,
+    pub refresh_generation: u64,
     /// When a change that this tells of was first told of; `None`: it tells of none, or of
     /// one from before this process looked.
     pub since: Option<Instant>,
 }
 
-impl Supersede for Look {
-    fn supersede(&mut self, older: &Self) {
+impl Coalesce for Observation {
+    fn merge_older(&mut self, older: &Self) {
         self.since = earlier(self.since, older.since);
     }
 }
 
 /// The container was missing in a listing.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Departure")]
-pub struct Departed {
+#[rtype(result = "RemovalOutcome")]
+pub struct ContainerRemoved {
     /// When that listing was asked for.
-    pub asked: Instant,
+    pub requested_at: Instant,
     /// When it told that, where no event had.
     pub since: Option<Instant>,
 }
 
-/// What a watcher says to [`Departed`].
+/// What a watcher says to [`ContainerRemoved`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
+pub enum RemovalOutcome {
     /// What the container offered is withdrawn; the inserter knows.
     Withdrawn,
     /// The container was inspected or named by an event after the listing was asked for, or
     /// is being inspected now: the listing says nothing of it.
-    Overtaken,
+    Superseded,
 }
 
 /// Tell the inserter again what the container offers.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Retell;
+pub struct ResendDesired;
 
 /// Asks how many records the container is to have.
 #[derive(Clone, Debug, Message)]
@@ -183,12 +183,12 @@ pub struct CountRecords;
 /// Asks whether the container was inspected, and what follows is with the inserter.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "bool")]
-pub struct HasTold;
+pub struct IsUpToDate;
 
 /// Asks for what the watcher knows.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "ContainerReport")]
-pub struct Report;
+pub struct GetReport;
 
 /// What should be in DNS for one container: its whole state, each time.
 #[derive(Clone, Debug, PartialEq, Eq, Message)]
@@ -201,7 +201,7 @@ pub struct Domain {
     /// When it was started: of two that want one key, the earlier holds it.
     pub started: EngineTime,
     /// The records, in the container's own order.
-    pub wanted: Arc<[WantedRecord]>,
+    pub desired: Arc<[DesiredRecord]>,
     /// When the change that this tells of was first told of by an event or a listing;
     /// `None`: it tells of none, or of one from before this process looked.
     pub since: Option<Instant>,
@@ -209,33 +209,33 @@ pub struct Domain {
 
 impl Domain {
     /// Of a container that is to have no record.
-    pub fn nothing(container: ContainerId) -> Self {
+    pub fn empty(container: ContainerId) -> Self {
         Self {
             container,
             name: Arc::from(""),
             started: EngineTime(0),
-            wanted: Arc::from(Vec::new()),
+            desired: Arc::from(Vec::new()),
             since: None,
         }
     }
 }
 
-impl Supersede for Domain {
-    fn supersede(&mut self, older: &Self) {
+impl Coalesce for Domain {
+    fn merge_older(&mut self, older: &Self) {
         self.since = earlier(self.since, older.since);
     }
 }
 
-impl Supersede for Roster {}
+impl Coalesce for LiveContainers {}
 
 /// Which containers there are. What the inserter holds for any other is withdrawn.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Roster {
+pub struct LiveContainers {
     /// All that the registry watches.
     pub containers: Arc<BTreeSet<ContainerId>>,
     /// When the listing that they are from was asked for.
-    pub asked: Instant,
+    pub requested_at: Instant,
 }
 
 /// Asks for an answer once every change is in the store.
@@ -249,7 +249,7 @@ pub struct Flush {
 /// Asks how many changes are not in the store.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "usize")]
-pub struct Unsettled;
+pub struct CountPendingWrites;
 
 /// Have what the store holds looked at now: something happened in which it may have
 /// been lost (the machine slept).
@@ -260,38 +260,38 @@ pub struct CheckNow;
 /// Asks for all wanted records and how they stand.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<RecordReport>")]
-pub struct ReportRecords;
+pub struct GetRecords;
 
 /// Asks how many records stand how.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "RecordsStanding")]
-pub struct ReportStanding;
+#[rtype(result = "RecordsStatus")]
+pub struct GetRecordsStatus;
 
 /// Asks for a sign of life.
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]
-pub struct Pulse;
+pub struct Ping;
 
 /// Makes an actor fall: for tests of what mends it.
 #[cfg(feature = "test-hooks")]
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]
-pub struct Fall;
+pub struct InjectPanic;
 
 /// Makes the watcher of the container of this name fall: for tests of what mends it.
 #[cfg(feature = "test-hooks")]
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]
-pub struct FallOfWatcher(pub String);
+pub struct InjectWatcherPanic(pub String);
 
 /// Makes an actor answer nothing any more: for tests of what notices it.
 #[cfg(feature = "test-hooks")]
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]
-pub struct Hang;
+pub struct InjectHang;
 
 /// Makes an actor take no message for so long: for tests of what shows that.
 #[cfg(feature = "test-hooks")]
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]
-pub struct Dawdle(pub Duration);
+pub struct InjectDelay(pub Duration);

@@ -13,147 +13,156 @@ use slog::error;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use crate::container_watcher::{ContainerWatcher, NetworkPath, WatcherSetup};
+use crate::container_watcher::{ContainerWatcher, NetworkChain, WatcherSetup};
 use crate::etcd_inserter::EtcdInserter;
 use crate::messages::{
-    AllInspected, ContainerGone, ContainerNamed, ContainerSeen, CountRecords, Departed, Departure,
-    Domain, HasTold, InserterRebuilt, Known, KnownContainer, KnownContainers, Listed, Look, Pulse,
-    Report, ReportContainers, Retell, Roster, SharesNetwork, Weigh, Weight,
+    AffectedRecords, ContainerEvent, ContainerGone, ContainerRemoved, ContainerSeen,
+    CountAffectedRecords, CountRecords, Domain, GetContainers, GetKnownContainers, GetReport,
+    InserterRestarted, IsCaughtUp, IsUpToDate, KnownContainer, KnownContainers, ListingComplete,
+    LiveContainers, NetworkDependency, Observation, Ping, RemovalOutcome, ResendDesired,
 };
-use crate::model::container::{ContainerId, ContainerRow};
-use crate::model::event::Happening;
-use crate::model::event_history::{Hearsay, Hearsays};
+use crate::model::container::{ContainerId, ContainerSummary};
+use crate::model::event::EventKind;
+use crate::model::event_history::{EventHistories, EventHistory};
 use crate::ports::container_source::ContainerSource;
 use crate::ports::record_store::RecordStore;
 use crate::runtime::backoff::Backoff;
-use crate::runtime::failure_window::Failures;
-use crate::runtime::latest_sender::{Courier, earlier};
+use crate::runtime::failure_window::FailureWindow;
+use crate::runtime::latest_sender::{LatestSender, earlier};
 use crate::runtime::metered_context::{AbortOnDrop, Metered, MeteredContext};
-use crate::runtime::metrics::Meter;
-use crate::runtime::supervisor::Exhausted;
+use crate::runtime::metrics::MailboxMetrics;
+use crate::runtime::supervisor::EscalationHandle;
 use crate::status::{ChangeKind, ContainerReport, RecentChange};
 
-static METER: Meter = Meter::new("Registry", 64);
+static MAILBOX_METRICS: MailboxMetrics = MailboxMetrics::new("Registry", 64);
 
 /// After a watcher's panic. It grows so fast that one container alone never uses up
-/// what [`Failures`] allows.
-const RESPAWN: Backoff =
+/// what [`FailureWindow`] allows.
+const WATCHER_RESTART_BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(4), factor: 4, cap: Duration::from_secs(60) };
 
 /// One container under watch.
-struct Watched<S: ContainerSource, R: RecordStore> {
+struct WatcherEntry<S: ContainerSource, R: RecordStore> {
     name: String,
     /// What is newest of what listings and events told.
-    newest: Look,
+    observation: Observation,
     /// Through whom it has its network, as far as that is known.
-    path: NetworkPath,
+    chain: NetworkChain,
     /// Whether it was reached by way of them when it was last inspected; `None`: it was not
     /// inspected yet, or has a network of its own.
-    is_reached: Option<bool>,
+    is_reachable: Option<bool>,
     /// `None` while the watcher lies fallen and waits for its successor.
     watcher: Option<Addr<ContainerWatcher<S, R>>>,
-    looks: Option<Courier<Look>>,
+    observations: Option<LatestSender<Observation>>,
     task: Option<AbortOnDrop>,
-    failures: Failures,
+    failures: FailureWindow,
     /// A listing lacks it, and its watcher is asked to withdraw what it offered.
-    departing: bool,
+    removing: bool,
     /// Counts what was told, so that a departure can tell whether something came after it.
-    told: u64,
+    updates_sent: u64,
 }
 
-impl<S: ContainerSource, R: RecordStore> Watched<S, R> {
+impl<S: ContainerSource, R: RecordStore> WatcherEntry<S, R> {
     fn new(name: String) -> Self {
         Self {
             name,
-            newest: Look::default(),
-            path: NetworkPath::default(),
-            is_reached: None,
+            observation: Observation::default(),
+            chain: NetworkChain::default(),
+            is_reachable: None,
             watcher: None,
-            looks: None,
+            observations: None,
             task: None,
-            failures: Failures::default(),
-            departing: false,
-            told: 0,
+            failures: FailureWindow::default(),
+            removing: false,
+            updates_sent: 0,
         }
     }
 
     /// Hands the watcher what is newest, first told of at `since`. One that lies fallen gets
     /// it when it is replaced.
-    fn tell(&mut self, since: Option<Instant>) {
-        self.told += 1;
-        match &mut self.looks {
-            Some(looks) => looks.bring(Look { since, ..self.newest.clone() }),
-            None => self.newest.since = earlier(self.newest.since, since),
+    fn push_state(&mut self, since: Option<Instant>) {
+        self.updates_sent += 1;
+        match &mut self.observations {
+            Some(observations) => {
+                observations.send(Observation { since, ..self.observation.clone() })
+            }
+            None => self.observation.since = earlier(self.observation.since, since),
         }
     }
 
-    fn take_row(&mut self, row: Arc<ContainerRow>) {
-        if self.path == NetworkPath::default() {
-            self.path.to = row.network.target();
+    fn set_summary(&mut self, summary: Arc<ContainerSummary>) {
+        if self.chain == NetworkChain::default() {
+            self.chain.target = summary.network.target();
         }
-        self.name.clone_from(&row.name);
-        self.newest.row = Some(row);
+        self.name.clone_from(&summary.name);
+        self.observation.summary = Some(summary);
     }
 
     /// Has the container inspected, whatever its row says.
-    fn stir(&mut self, since: Option<Instant>) {
-        self.newest.stirs += 1;
-        self.tell(since);
+    fn mark_stale(&mut self, since: Option<Instant>) {
+        self.observation.refresh_generation += 1;
+        self.push_state(since);
     }
 }
 
 /// Keeps one watcher for every container that runs.
 pub struct Registry<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
-    watched: BTreeMap<ContainerId, Watched<S, R>>,
-    hearsays: Hearsays,
-    roster_courier: Courier<Roster>,
+    entries: BTreeMap<ContainerId, WatcherEntry<S, R>>,
+    histories: EventHistories,
+    live_containers_sender: LatestSender<LiveContainers>,
     /// Who is watched; `None` since it changed.
-    roster: Option<Arc<BTreeSet<ContainerId>>>,
+    live_containers: Option<Arc<BTreeSet<ContainerId>>>,
     /// When the newest listing was asked for.
-    listed: Option<Instant>,
-    exhausted: Exhausted,
+    last_listing: Option<Instant>,
+    escalation: EscalationHandle,
 }
 
 impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// A registry that knows of no container yet.
     pub(crate) fn new(
         setup: Rc<WatcherSetup<S, R>>,
-        hearsays: Hearsays,
-        exhausted: Exhausted,
+        histories: EventHistories,
+        escalation: EscalationHandle,
     ) -> Self {
         let inserter = setup.inserter.clone();
-        let roster = Courier::new(EtcdInserter::<R>::meter(), move |roster: Roster| {
-            let inserter = inserter.clone();
-            async move { inserter.deliver(roster).await }
-        });
+        let sender = LatestSender::new(
+            EtcdInserter::<R>::mailbox_metrics(),
+            move |live_containers: LiveContainers| {
+                let inserter = inserter.clone();
+                async move { inserter.send_until_handled(live_containers).await }
+            },
+        );
         Self {
             setup,
-            watched: BTreeMap::new(),
-            hearsays,
-            roster_courier: roster,
-            roster: None,
-            listed: None,
-            exhausted,
+            entries: BTreeMap::new(),
+            histories,
+            live_containers_sender: sender,
+            live_containers: None,
+            last_listing: None,
+            escalation,
         }
     }
 
     fn spawn_watcher(&mut self, id: &ContainerId, context: &mut MeteredContext<Self>) {
-        let Some(watched) = self.watched.get_mut(id) else { return };
-        let (setup, newest) = (Rc::clone(&self.setup), watched.newest.clone());
-        watched.newest.since = None;
-        let watcher = ContainerWatcher::new(setup, id.clone(), &watched.name, newest);
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let (setup, observation) = (Rc::clone(&self.setup), entry.observation.clone());
+        entry.observation.since = None;
+        let watcher = ContainerWatcher::new(setup, id.clone(), &entry.name, observation);
         let (address, task) = MeteredContext::start(watcher);
         let receiver = address.clone();
-        watched.looks = Some(Courier::new(ContainerWatcher::<S, R>::meter(), move |look: Look| {
-            let sent = receiver.send(look);
-            // A watcher that fell needs no look: its successor gets the newest row.
-            async move {
-                let _ = sent.await;
-            }
-        }));
-        watched.watcher = Some(address);
-        watched.task = Some(AbortOnDrop::new(&task));
+        entry.observations = Some(LatestSender::new(
+            ContainerWatcher::<S, R>::mailbox_metrics(),
+            move |observation: Observation| {
+                let sent = receiver.send(observation);
+                // A watcher that fell needs no look: its successor gets the newest row.
+                async move {
+                    let _ = sent.await;
+                }
+            },
+        ));
+        entry.watcher = Some(address);
+        entry.task = Some(AbortOnDrop::new(&task));
         let id = id.clone();
         context.spawn(task.into_actor(self).map(move |ended, registry, context| {
             registry.watcher_ended(&id, ended, context);
@@ -169,25 +178,25 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         if !ended.is_err_and(|end| end.is_panic()) {
             return;
         }
-        ContainerWatcher::<S, R>::meter().count_panic();
-        let Some(watched) = self.watched.get_mut(id) else { return };
-        watched.watcher = None;
-        watched.looks = None;
+        ContainerWatcher::<S, R>::mailbox_metrics().count_panic();
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.watcher = None;
+        entry.observations = None;
         if planted!(WatcherNotRespawned) {
             return;
         }
-        let Some(failures) = watched.failures.add(Instant::now()) else {
-            self.exhausted.report("ContainerWatcher");
+        let Some(failures) = entry.failures.record(Instant::now()) else {
+            self.escalation.report("ContainerWatcher");
             return;
         };
-        let wait = RESPAWN.wait(failures, fastrand::f64());
+        let wait = WATCHER_RESTART_BACKOFF.wait(failures, fastrand::f64());
         error!(self.setup.log, "a container's watcher panicked; a fresh one follows";
-            "container" => %id, "name" => &watched.name,
+            "container" => %id, "name" => &entry.name,
             "failures" => failures, "wait_seconds" => wait.as_secs_f64());
         let id = id.clone();
         context.run_later(wait, move |registry, context| {
-            if registry.watched.get(&id).is_some_and(|watched| watched.watcher.is_none()) {
-                ContainerWatcher::<S, R>::meter().count_restart();
+            if registry.entries.get(&id).is_some_and(|entry| entry.watcher.is_none()) {
+                ContainerWatcher::<S, R>::mailbox_metrics().count_restart();
                 registry.spawn_watcher(&id, context);
             }
         });
@@ -195,45 +204,49 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
 
     /// Has the watcher, or in its place the registry itself, withdraw what the
     /// container offered; forgets the container once that has reached the inserter.
-    fn see_off(
+    fn remove_container(
         &mut self,
         id: &ContainerId,
-        asked: Instant,
+        requested_at: Instant,
         since: Option<Instant>,
         context: &mut MeteredContext<Self>,
     ) {
-        let Some(watched) = self.watched.get_mut(id) else { return };
-        let (told, watcher) = (watched.told, watched.watcher.clone());
-        if watcher.is_none() && watched.newest.hearsay.named_after(asked) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let (updates_sent, watcher) = (entry.updates_sent, entry.watcher.clone());
+        if watcher.is_none() && entry.observation.history.has_event_after(requested_at) {
             // Overtaken, as the watcher would say: its successor has a look.
             return;
         }
-        watched.departing = true;
-        let gone = Domain { since, ..Domain::nothing(id.clone()) };
+        entry.removing = true;
+        let gone = Domain { since, ..Domain::empty(id.clone()) };
         let inserter = self.setup.inserter.clone();
-        let departure = async move {
+        let removal = async move {
             match watcher {
-                Some(watcher) => watcher.send(Departed { asked, since }).await,
+                Some(watcher) => watcher.send(ContainerRemoved { requested_at, since }).await,
                 None => {
-                    inserter.deliver(gone).await;
-                    Ok(Departure::Withdrawn)
+                    inserter.send_until_handled(gone).await;
+                    Ok(RemovalOutcome::Withdrawn)
                 }
             }
         };
         let id = id.clone();
-        context.spawn(departure.into_actor(self).map(
-            move |departure: Result<Departure, MailboxError>, registry, _| {
+        context.spawn(removal.into_actor(self).map(
+            move |removal: Result<RemovalOutcome, MailboxError>, registry, _| {
                 // Overtaken, or the watcher fell: the next listing says it again.
-                let withdrawn = matches!(departure, Ok(Departure::Withdrawn));
-                let came_back = registry.watched.get(&id).is_none_or(|now| now.told != told);
+                let withdrawn = matches!(removal, Ok(RemovalOutcome::Withdrawn));
+                let came_back =
+                    registry.entries.get(&id).is_none_or(|now| now.updates_sent != updates_sent);
                 if withdrawn && !came_back {
-                    if let Some(gone) = registry.watched.remove(&id) {
-                        let change = RecentChange::now(ChangeKind::ContainerGone);
-                        registry.setup.chronicle.note(change.of(&id, &gone.name));
+                    if let Some(gone) = registry.entries.remove(&id) {
+                        let change = RecentChange::new(ChangeKind::ContainerGone);
+                        registry
+                            .setup
+                            .recorder
+                            .record_change(change.with_container(&id, &gone.name));
                     }
-                    registry.roster = None;
-                } else if let Some(watched) = registry.watched.get_mut(&id) {
-                    watched.departing = false;
+                    registry.live_containers = None;
+                } else if let Some(entry) = registry.entries.get_mut(&id) {
+                    entry.removing = false;
                 }
             },
         ));
@@ -241,11 +254,11 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
 
     /// A container in another's network shows no change of that other in its own row. It
     /// may be in it by way of a third.
-    fn stir_dependents(&mut self, changed: &ContainerId, since: Option<Instant>) {
-        let name = self.watched.get(changed).map(|watched| watched.name.clone());
-        for watched in self.watched.values_mut() {
-            if !watched.departing && watched.path.leads_by(changed, name.as_deref()) {
-                watched.stir(since);
+    fn refresh_dependents(&mut self, changed: &ContainerId, since: Option<Instant>) {
+        let name = self.entries.get(changed).map(|entry| entry.name.clone());
+        for entry in self.entries.values_mut() {
+            if !entry.removing && entry.chain.contains(changed, name.as_deref()) {
+                entry.mark_stale(since);
             }
         }
     }
@@ -254,68 +267,68 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// have been running for a moment between two listings. So those that were reached by way
     /// of one are looked at again. And so are those for which an inspection did not find one
     /// that is listed: the two contradict each other.
-    fn stir_orphaned_dependents(&mut self) {
-        let all = &self.watched;
+    fn refresh_orphaned_dependents(&mut self) {
+        let all = &self.entries;
         // Hardly ever asked for, and then rather once than once a guest.
         let names: LazyCell<BTreeSet<&str>, _> =
-            LazyCell::new(|| all.values().map(|watched| watched.name.as_str()).collect());
+            LazyCell::new(|| all.values().map(|entry| entry.name.as_str()).collect());
         let is_listed = |target: &String| {
             all.contains_key(&ContainerId::new(target)) || names.contains(target.as_str())
         };
-        let is_orphaned = |watched: &Watched<S, R>| {
-            let NetworkPath { through, to } = &watched.path;
-            match watched.is_reached.filter(|_| !watched.departing) {
-                Some(true) => through.iter().any(|target| !all.contains_key(target)),
-                Some(false) => to.as_ref().is_some_and(is_listed),
+        let is_orphaned = |entry: &WatcherEntry<S, R>| {
+            let NetworkChain { hops, target } = &entry.chain;
+            match entry.is_reachable.filter(|_| !entry.removing) {
+                Some(true) => hops.iter().any(|hop| !all.contains_key(hop)),
+                Some(false) => target.as_ref().is_some_and(is_listed),
                 None => false,
             }
         };
-        let orphaned = all.iter().filter(|(_, watched)| is_orphaned(watched));
+        let orphaned = all.iter().filter(|(_, entry)| is_orphaned(entry));
         for id in orphaned.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            if let Some(watched) = self.watched.get_mut(&id) {
-                watched.stir(None);
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.mark_stale(None);
             }
         }
     }
 
     /// Whether an event named the container since the listing before the newest.
-    fn is_foretold(&self, watched: &Watched<S, R>) -> bool {
-        let hearsay = &watched.newest.hearsay;
-        hearsay.is_down() || self.is_named_since_listing(hearsay)
+    fn was_announced(&self, entry: &WatcherEntry<S, R>) -> bool {
+        let history = &entry.observation.history;
+        history.is_down() || self.has_event_since_listing(history)
     }
 
-    fn is_named_since_listing(&self, hearsay: &Hearsay) -> bool {
-        self.listed.is_none_or(|listed| hearsay.named_after(listed))
+    fn has_event_since_listing(&self, history: &EventHistory) -> bool {
+        self.last_listing.is_none_or(|listed| history.has_event_after(listed))
     }
 
     /// Since when a listing's news are known, where they are: an event that had told of them
     /// said so itself, and what the first listing tells is no change.
-    fn news_since(&self, is_foretold: bool) -> Option<Instant> {
-        (self.listed.is_some() && !is_foretold).then(Instant::now)
+    fn change_time(&self, announced: bool) -> Option<Instant> {
+        (self.last_listing.is_some() && !announced).then(Instant::now)
     }
 
-    fn watch(
+    fn add_container(
         &mut self,
         id: &ContainerId,
-        mut watched: Watched<S, R>,
+        mut entry: WatcherEntry<S, R>,
         context: &mut MeteredContext<Self>,
     ) {
-        if let Some(known) = self.hearsays.borrow().get(id) {
-            watched.newest.hearsay.clone_from(known);
+        if let Some(known) = self.histories.borrow().get(id) {
+            entry.observation.history.clone_from(known);
         }
-        let change = RecentChange::now(ChangeKind::ContainerSeen).of(id, &watched.name);
-        self.setup.chronicle.note(change);
-        self.watched.insert(id.clone(), watched);
-        self.roster = None;
+        let change = RecentChange::new(ChangeKind::ContainerSeen).with_container(id, &entry.name);
+        self.setup.recorder.record_change(change);
+        self.entries.insert(id.clone(), entry);
+        self.live_containers = None;
         self.spawn_watcher(id, context);
     }
 
     /// Tells the inserter who is watched. Before the first listing that would be: nobody.
-    fn tell_roster(&mut self) {
-        let Some(asked) = self.listed else { return };
-        let all = || Arc::new(self.watched.keys().cloned().collect());
-        let containers = Arc::clone(self.roster.get_or_insert_with(all));
-        self.roster_courier.bring(Roster { containers, asked });
+    fn send_live_containers(&mut self) {
+        let Some(requested_at) = self.last_listing else { return };
+        let all = || Arc::new(self.entries.keys().cloned().collect());
+        let containers = Arc::clone(self.live_containers.get_or_insert_with(all));
+        self.live_containers_sender.send(LiveContainers { containers, requested_at });
     }
 }
 
@@ -324,23 +337,23 @@ impl<S: ContainerSource, R: RecordStore> Actor for Registry<S, R> {
 }
 
 impl<S: ContainerSource, R: RecordStore> Metered for Registry<S, R> {
-    fn meter() -> &'static Meter {
-        &METER
+    fn mailbox_metrics() -> &'static MailboxMetrics {
+        &MAILBOX_METRICS
     }
 }
 
-impl<S: ContainerSource, R: RecordStore> Handler<KnownContainers> for Registry<S, R> {
-    type Result = MessageResult<KnownContainers>;
+impl<S: ContainerSource, R: RecordStore> Handler<GetKnownContainers> for Registry<S, R> {
+    type Result = MessageResult<GetKnownContainers>;
 
-    fn handle(&mut self, _: KnownContainers, _: &mut Self::Context) -> Self::Result {
-        let known = self.watched.iter().map(|(id, watched)| {
-            let Look { row, hearsay, .. } = &watched.newest;
+    fn handle(&mut self, _: GetKnownContainers, _: &mut Self::Context) -> Self::Result {
+        let known = self.entries.iter().map(|(id, entry)| {
+            let Observation { summary, history, .. } = &entry.observation;
             // A listing that still had it knows better than an older word of its end.
-            let is_down = hearsay.is_down() && self.is_named_since_listing(hearsay);
-            (id.clone(), KnownContainer { row: row.clone(), is_down })
+            let is_down = history.is_down() && self.has_event_since_listing(history);
+            (id.clone(), KnownContainer { summary: summary.clone(), is_down })
         });
-        let has_heard = self.listed.is_some();
-        MessageResult(Known { containers: known.collect(), has_heard })
+        let has_listing = self.last_listing.is_some();
+        MessageResult(KnownContainers { containers: known.collect(), has_listing })
     }
 }
 
@@ -348,21 +361,21 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerSeen> for Registry<S, 
     type Result = bool;
 
     fn handle(&mut self, message: ContainerSeen, context: &mut Self::Context) -> bool {
-        let row = message.row;
-        let id = row.id.clone();
-        let foretold = self.watched.get(&id).is_some_and(|watched| self.is_foretold(watched));
-        let since = self.news_since(foretold);
-        if let Some(watched) = self.watched.get_mut(&id) {
-            watched.take_row(row);
-            watched.tell(since);
+        let summary = message.summary;
+        let id = summary.id.clone();
+        let announced = self.entries.get(&id).is_some_and(|entry| self.was_announced(entry));
+        let since = self.change_time(announced);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.set_summary(summary);
+            entry.push_state(since);
         } else {
-            let mut watched = Watched::new(row.name.clone());
-            watched.take_row(row);
-            watched.newest.since = since;
-            self.watch(&id, watched, context);
+            let mut entry = WatcherEntry::new(summary.name.clone());
+            entry.set_summary(summary);
+            entry.observation.since = since;
+            self.add_container(&id, entry, context);
         }
-        self.stir_dependents(&id, since);
-        foretold
+        self.refresh_dependents(&id, since);
+        announced
     }
 }
 
@@ -371,121 +384,124 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerGone> for Registry<S, 
 
     fn handle(&mut self, message: ContainerGone, context: &mut Self::Context) -> bool {
         let id = message.container;
-        let foretold = self.watched.get(&id).is_some_and(|watched| self.is_foretold(watched));
-        let since = self.news_since(foretold);
-        self.see_off(&id, message.asked, since, context);
-        self.stir_dependents(&id, since);
-        foretold
+        let announced = self.entries.get(&id).is_some_and(|entry| self.was_announced(entry));
+        let since = self.change_time(announced);
+        self.remove_container(&id, message.requested_at, since, context);
+        self.refresh_dependents(&id, since);
+        announced
     }
 }
 
-impl<S: ContainerSource, R: RecordStore> Handler<ContainerNamed> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<ContainerEvent> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, message: ContainerNamed, context: &mut Self::Context) {
+    fn handle(&mut self, message: ContainerEvent, context: &mut Self::Context) {
         let event = message.event;
         let id = event.container.clone();
         let now = Instant::now();
-        let Some(watched) = self.watched.get_mut(&id) else {
+        let Some(entry) = self.entries.get_mut(&id) else {
             // Of all others the next listing tells, if they run at all. One that is told to
             // stop may be in a listing that is on its way.
-            if matches!(event.what, Happening::Started | Happening::Signalled(_)) {
+            if matches!(event.kind, EventKind::Started | EventKind::Signalled(_)) {
                 let name = event.name.clone().unwrap_or_else(|| id.to_string());
-                self.hearsays.borrow_mut().entry(id.clone()).or_default().note(&event, now);
-                let mut watched = Watched::new(name);
-                watched.newest.since = Some(now);
-                self.watch(&id, watched, context);
+                self.histories.borrow_mut().entry(id.clone()).or_default().record(&event, now);
+                let mut entry = WatcherEntry::new(name);
+                entry.observation.since = Some(now);
+                self.add_container(&id, entry, context);
             }
             return;
         };
-        let was_down = watched.newest.hearsay.is_down();
-        watched.newest.hearsay.note(&event, now);
-        self.hearsays.borrow_mut().insert(id.clone(), watched.newest.hearsay.clone());
-        match event.what {
-            Happening::Started => watched.stir(Some(now)),
+        let was_down = entry.observation.history.is_down();
+        entry.observation.history.record(&event, now);
+        self.histories.borrow_mut().insert(id.clone(), entry.observation.history.clone());
+        match event.kind {
+            EventKind::Started => entry.mark_stale(Some(now)),
             // What changes about one that ended is looked at when it is started again.
-            Happening::Changed if !was_down => watched.stir(Some(now)),
-            _ => watched.tell(Some(now)),
+            EventKind::Changed if !was_down => entry.mark_stale(Some(now)),
+            _ => entry.push_state(Some(now)),
         }
-        if !matches!(event.what, Happening::Signalled(_)) {
-            self.stir_dependents(&id, Some(now));
+        if !matches!(event.kind, EventKind::Signalled(_)) {
+            self.refresh_dependents(&id, Some(now));
         }
     }
 }
 
-impl<S: ContainerSource, R: RecordStore> Handler<SharesNetwork> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<NetworkDependency> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, message: SharesNetwork, _: &mut Self::Context) {
-        if let Some(watched) = self.watched.get_mut(&message.container) {
-            (watched.path, watched.is_reached) = (message.path, Some(message.is_reached));
+    fn handle(&mut self, message: NetworkDependency, _: &mut Self::Context) {
+        if let Some(entry) = self.entries.get_mut(&message.container) {
+            (entry.chain, entry.is_reachable) = (message.chain, Some(message.is_reachable));
         }
     }
 }
 
-impl<S: ContainerSource, R: RecordStore> Handler<Weigh> for Registry<S, R> {
-    type Result = actix::ResponseFuture<Weight>;
+impl<S: ContainerSource, R: RecordStore> Handler<CountAffectedRecords> for Registry<S, R> {
+    type Result = actix::ResponseFuture<AffectedRecords>;
 
-    fn handle(&mut self, message: Weigh, _: &mut Self::Context) -> Self::Result {
-        let weighed: BTreeSet<ContainerId> = message.containers.into_iter().collect();
+    fn handle(&mut self, message: CountAffectedRecords, _: &mut Self::Context) -> Self::Result {
+        let selected: BTreeSet<ContainerId> = message.containers.into_iter().collect();
         let watchers: Vec<_> = self
-            .watched
+            .entries
             .iter()
-            .filter_map(|(id, watched)| Some((weighed.contains(id), watched.watcher.clone()?)))
+            .filter_map(|(id, entry)| Some((selected.contains(id), entry.watcher.clone()?)))
             .collect();
         Box::pin(async move {
-            let mut weight = Weight { records: 0, of: 0 };
-            for (is_weighed, watcher) in watchers {
+            let mut affected = AffectedRecords { affected: 0, total: 0 };
+            for (is_selected, watcher) in watchers {
                 let records = watcher.send(CountRecords).await.unwrap_or(0);
-                weight.of += records;
-                weight.records += if is_weighed { records } else { 0 };
+                affected.total += records;
+                affected.affected += if is_selected { records } else { 0 };
             }
-            weight
+            affected
         })
     }
 }
 
-impl<S: ContainerSource, R: RecordStore> Handler<Listed> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<ListingComplete> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, listed: Listed, _: &mut Self::Context) {
-        self.listed = Some(listed.asked);
-        self.hearsays.borrow_mut().retain(|id, _| self.watched.contains_key(id));
-        self.stir_orphaned_dependents();
-        self.tell_roster();
+    fn handle(&mut self, message: ListingComplete, _: &mut Self::Context) {
+        self.last_listing = Some(message.requested_at);
+        self.histories.borrow_mut().retain(|id, _| self.entries.contains_key(id));
+        self.refresh_orphaned_dependents();
+        self.send_live_containers();
     }
 }
 
-impl<S: ContainerSource, R: RecordStore> Handler<InserterRebuilt> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<InserterRestarted> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: InserterRebuilt, _: &mut Self::Context) {
+    fn handle(&mut self, _: InserterRestarted, _: &mut Self::Context) {
         if planted!(InserterNotToldAgain) {
             return;
         }
-        for watched in self.watched.values() {
-            if let Some(watcher) = &watched.watcher {
-                watcher.do_send(Retell);
+        for entry in self.entries.values() {
+            if let Some(watcher) = &entry.watcher {
+                watcher.do_send(ResendDesired);
             }
         }
-        self.tell_roster();
+        self.send_live_containers();
     }
 }
 
-impl<S: ContainerSource, R: RecordStore> Handler<ReportContainers> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<GetContainers> for Registry<S, R> {
     type Result = actix::ResponseFuture<Vec<ContainerReport>>;
 
-    fn handle(&mut self, _: ReportContainers, _: &mut Self::Context) -> Self::Result {
-        let known = |(id, watched): (&ContainerId, &Watched<S, R>)| {
-            (watched.watcher.clone(), ContainerReport::of_fallen(id.clone(), watched.name.clone()))
+    fn handle(&mut self, _: GetContainers, _: &mut Self::Context) -> Self::Result {
+        let known = |(id, entry): (&ContainerId, &WatcherEntry<S, R>)| {
+            (
+                entry.watcher.clone(),
+                ContainerReport::for_crashed_watcher(id.clone(), entry.name.clone()),
+            )
         };
-        let watched: Vec<_> = self.watched.iter().map(known).collect();
+        let containers: Vec<_> = self.entries.iter().map(known).collect();
         Box::pin(async move {
-            let mut reports = Vec::with_capacity(watched.len());
-            for (watcher, fallen) in watched {
+            let mut reports = Vec::with_capacity(containers.len());
+            for (watcher, crashed) in containers {
                 let report = match watcher {
-                    Some(watcher) => watcher.send(Report).await.unwrap_or(fallen),
-                    None => fallen,
+                    Some(watcher) => watcher.send(GetReport).await.unwrap_or(crashed),
+                    None => crashed,
                 };
                 reports.push(report);
             }
@@ -494,18 +510,17 @@ impl<S: ContainerSource, R: RecordStore> Handler<ReportContainers> for Registry<
     }
 }
 
-impl<S: ContainerSource, R: RecordStore> Handler<AllInspected> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<IsCaughtUp> for Registry<S, R> {
     type Result = actix::ResponseFuture<bool>;
 
-    fn handle(&mut self, _: AllInspected, _: &mut Self::Context) -> Self::Result {
-        let watchers: Vec<_> =
-            self.watched.values().map(|watched| watched.watcher.clone()).collect();
-        let listed = self.listed.is_some();
+    fn handle(&mut self, _: IsCaughtUp, _: &mut Self::Context) -> Self::Result {
+        let watchers: Vec<_> = self.entries.values().map(|entry| entry.watcher.clone()).collect();
+        let listed = self.last_listing.is_some();
         Box::pin(async move {
             for watcher in watchers {
                 // One that lies fallen knows nothing.
                 let Some(watcher) = watcher else { return false };
-                if !watcher.send(HasTold).await.unwrap_or(false) {
+                if !watcher.send(IsUpToDate).await.unwrap_or(false) {
                     return false;
                 }
             }
@@ -514,40 +529,40 @@ impl<S: ContainerSource, R: RecordStore> Handler<AllInspected> for Registry<S, R
     }
 }
 
-impl<S: ContainerSource, R: RecordStore> Handler<Pulse> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<Ping> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: Pulse, _: &mut Self::Context) {}
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::Hang> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::InjectHang> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: crate::messages::Hang, context: &mut Self::Context) {
+    fn handle(&mut self, _: crate::messages::InjectHang, context: &mut Self::Context) {
         context.wait(std::future::pending().into_actor(self));
     }
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::Fall> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::InjectPanic> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: crate::messages::Fall, _: &mut Self::Context) {
+    fn handle(&mut self, _: crate::messages::InjectPanic, _: &mut Self::Context) {
         panic!("a test asked for it");
     }
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::FallOfWatcher>
+impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::InjectWatcherPanic>
     for Registry<S, R>
 {
     type Result = ();
 
-    fn handle(&mut self, fall: crate::messages::FallOfWatcher, _: &mut Self::Context) {
-        let of_that_name = self.watched.values().filter(|watched| watched.name == fall.0);
-        for watcher in of_that_name.filter_map(|watched| watched.watcher.as_ref()) {
-            watcher.do_send(crate::messages::Fall);
+    fn handle(&mut self, request: crate::messages::InjectWatcherPanic, _: &mut Self::Context) {
+        let matching = self.entries.values().filter(|entry| entry.name == request.0);
+        for watcher in matching.filter_map(|entry| entry.watcher.as_ref()) {
+            watcher.do_send(crate::messages::InjectPanic);
         }
     }
 }

@@ -7,8 +7,8 @@ mod fakes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fakes::{Away, Engine, Store, World, container, key, pass, settings};
-use highhock_actors::{CoreSettings, Life, Upkeep};
+use fakes::{Engine, Outage, Store, World, container, key, pass, settings};
+use highhock_actors::{ContainerState, CoreSettings, KeepAliveMode};
 use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,25 +47,29 @@ impl Chaos {
                 format!("port {n} {port}")
             }
             8 => {
-                let life = if self.random.bool() { Life::Paused } else { Life::Running };
-                engine.change_number(n, |one| one.life = life);
-                format!("{n} {life:?}")
+                let state = if self.random.bool() {
+                    ContainerState::Paused
+                } else {
+                    ContainerState::Running
+                };
+                engine.change_number(n, |one| one.state = state);
+                format!("{n} {state:?}")
             }
             9 => {
-                let how = [Away::Refused, Away::Silent, Away::Late][self.random.usize(..3)];
-                store.go_away(how);
+                let how = [Outage::Refused, Outage::Silent, Outage::Late][self.random.usize(..3)];
+                store.fail(how);
                 format!("store {how:?}")
             }
             10..=12 => {
-                store.come_back();
+                store.recover();
                 "store back".into()
             }
             13 => {
-                store.carry_out_late_writes();
+                store.apply_late_writes();
                 "late writes".into()
             }
             14 => {
-                engine.away(self.random.bool());
+                engine.set_unavailable(self.random.bool());
                 "docker away or back".into()
             }
             15 if self.panics_left > 0 => {
@@ -74,7 +78,7 @@ impl Chaos {
                     0 => store.panic_in_next_write(),
                     1 => engine.panic_in_next_list(),
                     2 => engine.panic_in_next_inspection_of(name),
-                    _ => self.world.core.fell_registry(),
+                    _ => self.world.core.inject_registry_panic(),
                 }
                 "panic".into()
             }
@@ -82,9 +86,8 @@ impl Chaos {
                 let ttl = (!self.random.bool()).then(|| SECOND * self.random.u32(5..60));
                 let value = format!(r#"{{"host":"10.0.0.9","port":{}}}"#, self.random.u16(..));
                 let free = !store.keys().iter().any(|other| {
-                    highhock_actors::RecordKey::from_path(other).hides_or_is_hidden_by(
-                        &highhock_actors::RecordKey::from_path(&key_of(name)),
-                    )
+                    highhock_actors::RecordKey::from_path(other)
+                        .overlaps(&highhock_actors::RecordKey::from_path(&key_of(name)))
                 });
                 if free {
                     store.put(&key_of(name), &value, ttl);
@@ -148,7 +151,7 @@ fn key_of(name: &str) -> String {
 fn wanted(engine: &Engine) -> BTreeMap<String, Vec<String>> {
     let mut by_key: BTreeMap<String, Vec<_>> = BTreeMap::new();
     let mut running = engine.containers();
-    running.retain(|one| one.life == Life::Running);
+    running.retain(|one| one.state == ContainerState::Running);
     running.sort_by_key(|one| one.started);
     for one in running {
         let port = one.bindings[0].host_port;
@@ -158,10 +161,10 @@ fn wanted(engine: &Engine) -> BTreeMap<String, Vec<String>> {
     by_key
 }
 
-async fn run(upkeep: Upkeep, seed: u64, ttl: Duration) {
+async fn run(keep_alive_mode: KeepAliveMode, seed: u64, ttl: Duration) {
     let engine = Engine::default();
     let settings = CoreSettings { ttl, ..settings() };
-    let world = World::start_with(settings, engine, Store::new(upkeep));
+    let world = World::start_with(settings, engine, Store::new(keep_alive_mode));
     let mut chaos = Chaos {
         random: fastrand::Rng::with_seed(seed),
         world,
@@ -176,13 +179,13 @@ async fn run(upkeep: Upkeep, seed: u64, ttl: Duration) {
         pass(wait).await;
         chaos.check_others(seed);
     }
-    chaos.world.store.come_back();
-    chaos.world.engine.away(false);
+    chaos.world.store.recover();
+    chaos.world.engine.set_unavailable(false);
     chaos.world.store.slow_by(Duration::ZERO);
     chaos.world.engine.list_takes(Duration::ZERO);
     chaos.world.engine.inspect_takes(Duration::ZERO);
     pass(SECOND).await;
-    chaos.world.store.carry_out_late_writes();
+    chaos.world.store.apply_late_writes();
     // Restarts, rechecks, another's last TTL, a slow retry, an audit.
     pass(SECOND * 60).await;
     let (reads, writes) = (chaos.world.store.reads(), chaos.world.store.writes().len());
@@ -193,9 +196,8 @@ async fn run(upkeep: Upkeep, seed: u64, ttl: Duration) {
     let wanted = wanted(&chaos.world.engine);
     for (key, values) in &wanted {
         let own = highhock_actors::RecordKey::from_path(key);
-        let in_the_way = |other: &String| {
-            highhock_actors::RecordKey::from_path(other).hides_or_is_hidden_by(&own)
-        };
+        let in_the_way =
+            |other: &String| highhock_actors::RecordKey::from_path(other).overlaps(&own);
         if chaos.others.contains_key(key) || there.iter().any(in_the_way) {
             continue;
         }
@@ -220,10 +222,10 @@ on_both_stores! {
     chaos
 }
 
-async fn chaos(upkeep: Upkeep) {
+async fn chaos(keep_alive_mode: KeepAliveMode) {
     let from: u64 = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
     let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(20);
     for seed in from..from + seeds {
-        run(upkeep, seed, SECOND * [5, 15, 60][seed as usize % 3]).await;
+        run(keep_alive_mode, seed, SECOND * [5, 15, 60][seed as usize % 3]).await;
     }
 }

@@ -6,8 +6,8 @@ mod fakes;
 
 use std::time::Duration;
 
-use fakes::{Away, Engine, POLL, Store, TTL, World, container, key, pass, settings};
-use highhock_actors::Upkeep;
+use fakes::{Engine, Outage, POLL, Store, TTL, World, container, key, pass, settings};
+use highhock_actors::KeepAliveMode;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,17 +17,17 @@ fn long_ttl() -> highhock_actors::CoreSettings {
 
 /// A doubt's rechecks must come at their times, not as fast as etcd answers.
 #[actix::test]
-async fn doubt_does_not_spin() {
+async fn uncertain_write_does_not_spin() {
     tokio::time::pause();
     let engine = Engine::default();
-    let world = World::start_with(long_ttl(), engine.clone(), Store::new(Upkeep::Each));
+    let world = World::start_with(long_ttl(), engine.clone(), Store::new(KeepAliveMode::PerRecord));
     engine.run(container("a", 1));
     pass(POLL * 2).await;
     assert_eq!(world.store.len(), 1);
-    world.store.go_away(Away::Silent);
+    world.store.fail(Outage::Silent);
     engine.change("a", |one| one.bindings[0].host_port = 9000);
     pass(POLL * 2).await;
-    world.store.come_back();
+    world.store.recover();
     let before = world.store.reads();
     pass(SECOND * 40).await;
     let reads = world.store.reads() - before;
@@ -36,10 +36,10 @@ async fn doubt_does_not_spin() {
 
 /// Somebody else's dying record must not be read as fast as etcd answers.
 #[actix::test]
-async fn foreign_end_does_not_spin() {
+async fn foreign_record_expiry_does_not_spin() {
     tokio::time::pause();
     let engine = Engine::default();
-    let store = Store::new(Upkeep::Each);
+    let store = Store::new(KeepAliveMode::PerRecord);
     store.put(&key("a"), r#"{"host":"10.0.0.9","port":1}"#, Some(SECOND * 30));
     engine.run(container("a", 1));
     let world = World::start_with(long_ttl(), engine.clone(), store);
@@ -53,7 +53,7 @@ async fn foreign_end_does_not_spin() {
 async fn failing_writes_do_not_spin() {
     tokio::time::pause();
     let engine = Engine::default();
-    let store = Store::new(Upkeep::Each);
+    let store = Store::new(KeepAliveMode::PerRecord);
     engine.run(container("a", 1));
     store.fail_writes(true);
     let world = World::start_with(long_ttl(), engine.clone(), store);
@@ -64,9 +64,9 @@ async fn failing_writes_do_not_spin() {
 
 /// A changed record of ours is another's, also after our inserter fell.
 #[actix::test]
-async fn foreign_stays_foreign_after_panic() {
+async fn foreign_record_stays_foreign_after_panic() {
     tokio::time::pause();
-    let world = World::with_containers(Upkeep::Each, 1).await;
+    let world = World::with_containers(KeepAliveMode::PerRecord, 1).await;
     let theirs = r#"{"host":"10.77.66.0","port":1,"ttl":60}"#;
     let k = key("web-0");
     world.store.put(&k, theirs, Some(SECOND * 600));
@@ -79,9 +79,9 @@ async fn foreign_stays_foreign_after_panic() {
 }
 
 #[actix::test]
-async fn foreign_stays_foreign_after_a_restart_of_the_container() {
+async fn foreign_record_stays_foreign_after_container_restart() {
     tokio::time::pause();
-    let world = World::with_containers(Upkeep::Each, 1).await;
+    let world = World::with_containers(KeepAliveMode::PerRecord, 1).await;
     let theirs = r#"{"host":"10.77.66.0","port":1,"ttl":60}"#;
     let k = key("web-0");
     world.store.put(&k, theirs, Some(SECOND * 600));
@@ -96,17 +96,17 @@ async fn foreign_stays_foreign_after_a_restart_of_the_container() {
 
 /// A doubtful put, its container gone, and a directory where its key was.
 #[actix::test]
-async fn doubt_below_a_directory_does_not_spin() {
+async fn uncertain_write_below_a_directory_does_not_spin() {
     tokio::time::pause();
     let engine = Engine::default();
-    let world = World::start_with(long_ttl(), engine.clone(), Store::new(Upkeep::Each));
+    let world = World::start_with(long_ttl(), engine.clone(), Store::new(KeepAliveMode::PerRecord));
     pass(SECOND).await;
-    world.store.go_away(Away::Silent);
+    world.store.fail(Outage::Silent);
     engine.run(container("a", 1));
     pass(POLL * 2).await;
     engine.remove("a");
     pass(POLL * 2).await;
-    world.store.come_back();
+    world.store.recover();
     world.store.put("skydns/local/skydns/a/b", "x", None);
     pass(SECOND).await;
     let before = world.store.reads();
@@ -117,36 +117,36 @@ async fn doubt_below_a_directory_does_not_spin() {
 
 /// A late put whose inserter fell meanwhile.
 #[actix::test]
-async fn late_put_after_panic() {
+async fn withdraws_late_put_after_panic() {
     tokio::time::pause();
     let engine = Engine::default();
-    let world = World::start_with(long_ttl(), engine.clone(), Store::new(Upkeep::Each));
+    let world = World::start_with(long_ttl(), engine.clone(), Store::new(KeepAliveMode::PerRecord));
     pass(SECOND).await;
-    world.store.go_away(Away::Late);
+    world.store.fail(Outage::Late);
     engine.run(container("a", 1));
     world.until("put is sent", |world| !world.store.writes().is_empty()).await;
     pass(SECOND * 3).await;
     engine.remove("a");
     pass(POLL * 2).await;
-    world.store.come_back();
+    world.store.recover();
     world.store.panic_in_next_write();
     engine.run(container("b", 2));
     pass(POLL * 2).await;
-    world.store.carry_out_late_writes();
+    world.store.apply_late_writes();
     pass(SECOND * 20).await;
     assert_eq!(world.store.get(&key("a")), None);
 }
 
 /// A container that says a great deal of nonsense must not hold up the others.
 #[actix::test]
-async fn nonsense_without_end_holds_up_nothing() {
+async fn malformed_store_responses_block_nothing_else() {
     tokio::time::pause();
     let engine = Engine::default();
     let mut talker = container("talker", 1);
     let nonsense: Vec<String> = (0..100_000).map(|n| format!("{n:06}")).collect();
     talker.env.insert("DISCOVER".into(), nonsense.join(","));
     engine.run(talker);
-    let world = World::start(engine.clone(), Store::new(Upkeep::Each));
+    let world = World::start(engine.clone(), Store::new(KeepAliveMode::PerRecord));
     pass(POLL * 2).await;
     engine.change("talker", |one| one.bindings[0].host_port = 9000);
     let began = std::time::SystemTime::now();

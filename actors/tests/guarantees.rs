@@ -8,41 +8,43 @@ mod fakes;
 use std::time::Duration;
 
 use fakes::{
-    Away, Engine, Messages, POLL, Store, TTL, World, container, id, key, keys, pass, settings,
+    Engine, LogMessages, Outage, POLL, Store, TTL, World, container, id, key, keys, pass, settings,
 };
-use highhock_actors::model::publish_config::Layout;
-use highhock_actors::{Health, Life, NetworkMode, RecordState, Stopped, Upkeep, Write};
+use highhock_actors::model::publish_config::KeyLayout;
+use highhock_actors::{
+    ContainerState, Health, KeepAliveMode, NetworkMode, RecordState, Shutdown, Write,
+};
 
 on_both_stores! {
-    a_record_lives_as_long_as_its_container
-    while_nothing_changes_docker_is_asked_one_question_a_poll
-    a_container_is_inspected_once_in_a_long_while_all_the_same
-    paused_unhealthy_and_dead_containers_are_withdrawn_and_put_back
-    docker_away_is_not_no_containers
-    a_container_that_comes_while_docker_stutters_is_published
-    after_an_outage_a_wiped_store_is_right_within_a_second
-    tries_in_an_outage_back_off_and_send_no_writes
-    a_late_write_never_brings_back_what_was_withdrawn
-    a_late_delete_does_not_take_away_what_is_wanted_again
-    a_late_put_is_recognised_as_ours
-    anothers_record_is_stood_by_and_taken_over_when_it_ends
-    a_static_entry_is_never_touched
-    a_record_that_another_changed_is_anothers
-    a_record_that_was_deleted_is_put_back
-    of_two_containers_with_one_name_the_first_started_holds_it
-    a_name_above_another_stands_by_alone_and_recovers
-    a_refused_key_holds_up_nothing_else
-    in_the_instance_layout_every_container_has_a_key
-    a_container_in_anothers_network_follows_it
-    a_container_follows_a_network_behind_one_that_has_ended
-    an_inspection_that_contradicts_the_listing_is_repeated
-    what_a_look_caught_for_a_moment_does_not_last
-    a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for
-    who_shares_the_network_of_one_that_no_listing_shows_is_looked_at_again
-    a_clean_stop_keeps_or_removes_the_records
-    a_stop_waits_no_longer_than_it_may
-    both_away_at_the_start_is_no_error
-    asked_to_check_it_mends_the_store_at_once
+    record_exists_while_container_runs
+    idle_core_sends_one_docker_request_per_poll
+    reinspects_unchanged_container_rarely
+    withdraws_paused_unhealthy_and_dead_containers
+    docker_outage_keeps_records
+    publishes_container_started_during_docker_failures
+    repairs_wiped_store_within_a_second_after_outage
+    outage_backs_off_without_writes
+    late_write_restores_no_withdrawn_record
+    late_delete_removes_no_desired_record
+    recognises_own_late_put
+    takes_over_foreign_record_after_expiry
+    never_touches_a_static_entry
+    record_changed_by_another_writer_is_foreign
+    restores_a_deleted_record
+    first_started_container_holds_the_name
+    parent_name_is_on_standby_and_recovers
+    rejected_key_blocks_nothing_else
+    instance_layout_has_a_key_per_container
+    follows_shared_network
+    follows_shared_network_behind_ended_container
+    repeats_inspection_that_contradicts_listing
+    momentary_state_is_corrected
+    newer_inspection_overrides_listing
+    reinspects_guest_of_unlisted_container
+    clean_stop_keeps_or_withdraws_records
+    stop_ends_at_its_deadline
+    starts_while_docker_and_store_are_unavailable
+    check_now_repairs_store_at_once
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,10 +53,10 @@ fn value(port: u16) -> String {
     format!(r#"{{"host":"10.77.66.0","port":{port},"ttl":60}}"#)
 }
 
-async fn a_record_lives_as_long_as_its_container(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 1).await;
+async fn record_exists_while_container_runs(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 1).await;
     assert_eq!(world.store.get(&key("web-0")), Some(value(8000)));
-    world.all_the_while(TTL * 10, &keys(0..1)).await;
+    world.assert_present_for(TTL * 10, &keys(0..1)).await;
     world.engine.remove("web-0");
     let took = world.until("it is withdrawn", |world| world.store.len() == 0).await;
     assert!(took <= POLL + SECOND, "{took:?}");
@@ -62,8 +64,8 @@ async fn a_record_lives_as_long_as_its_container(upkeep: Upkeep) {
     assert_eq!(world.store.keys(), [""; 0]);
 }
 
-async fn while_nothing_changes_docker_is_asked_one_question_a_poll(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 500).await;
+async fn idle_core_sends_one_docker_request_per_poll(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 500).await;
     let (lists, inspections) = (world.engine.lists(), world.engine.inspections().len());
     assert_eq!(inspections, 500);
     pass(POLL * 60).await;
@@ -78,9 +80,9 @@ async fn while_nothing_changes_docker_is_asked_one_question_a_poll(upkeep: Upkee
 }
 
 #[actix::test]
-async fn a_quiet_world_is_refreshed_and_not_written_otherwise() {
+async fn idle_core_only_refreshes() {
     tokio::time::pause();
-    let world = World::with_containers(Upkeep::Each, 50).await;
+    let world = World::with_containers(KeepAliveMode::PerRecord, 50).await;
     let before = world.store.writes().len();
     pass(TTL * 4).await;
     let writes = world.store.writes().split_off(before);
@@ -90,98 +92,98 @@ async fn a_quiet_world_is_refreshed_and_not_written_otherwise() {
     assert!((12..=16).contains(&each), "{each} refreshes a record in four TTLs");
 }
 
-async fn a_container_is_inspected_once_in_a_long_while_all_the_same(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 3).await;
+async fn reinspects_unchanged_container_rarely(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 3).await;
     pass(Duration::from_secs(3600)).await;
     let inspections = world.engine.inspections();
     assert!((6..=9).contains(&inspections.len()), "{inspections:?}");
 }
 
-async fn paused_unhealthy_and_dead_containers_are_withdrawn_and_put_back(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 2).await;
+async fn withdraws_paused_unhealthy_and_dead_containers(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 2).await;
     let states: [fn(&mut highhock_actors::Container); 2] =
-        [|one| one.life = Life::Paused, |one| one.health = Health::Unhealthy];
+        [|one| one.state = ContainerState::Paused, |one| one.health = Health::Unhealthy];
     for unfit in states {
         world.engine.change("web-1", unfit);
         let took = world.until("it is withdrawn", |world| world.store.len() == 1).await;
         assert!(took <= POLL + SECOND, "{took:?}");
         world.engine.change("web-1", |one| {
-            (one.life, one.health) = (Life::Running, Health::Healthy);
+            (one.state, one.health) = (ContainerState::Running, Health::Healthy);
         });
         world.until("it is back", |world| world.store.len() == 2).await;
     }
 }
 
 #[actix::test]
-async fn a_reason_is_logged_once_a_container_whatever_becomes_of_it() {
+async fn logs_a_reason_once_per_container() {
     tokio::time::pause();
-    let (engine, messages) = (Engine::default(), Messages::default());
+    let (engine, messages) = (Engine::default(), LogMessages::default());
     let mut unpublished = container("web-0", 0);
     unpublished.env.insert("DISCOVERY".into(), "other:81,my web:80".into());
     engine.run(unpublished);
-    let store = Store::new(Upkeep::Each);
+    let store = Store::new(KeepAliveMode::PerRecord);
     let world = World::start_logged(settings(), engine, store, messages.logger());
     world.until("it is published", |world| world.store.len() == 1).await;
     assert_eq!(messages.count("left out"), 2);
-    world.engine.change("web-0", |one| one.life = Life::Paused);
+    world.engine.change("web-0", |one| one.state = ContainerState::Paused);
     world.until("it is withdrawn", |world| world.store.len() == 0).await;
-    world.engine.change("web-0", |one| one.life = Life::Running);
+    world.engine.change("web-0", |one| one.state = ContainerState::Running);
     world.until("it is back", |world| world.store.len() == 1).await;
     assert_eq!(messages.count("left out"), 2);
 }
 
-async fn docker_away_is_not_no_containers(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 5).await;
-    world.engine.away(true);
+async fn docker_outage_keeps_records(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 5).await;
+    world.engine.set_unavailable(true);
     world.engine.remove("web-4");
-    world.all_the_while(TTL * 20, &keys(0..5)).await;
-    world.engine.away(false);
+    world.assert_present_for(TTL * 20, &keys(0..5)).await;
+    world.engine.set_unavailable(false);
     let took = world.until("what ended is withdrawn", |world| world.store.len() == 4).await;
     assert!(took <= POLL + SECOND, "{took:?}");
-    world.all_the_while(TTL * 2, &keys(0..4)).await;
+    world.assert_present_for(TTL * 2, &keys(0..4)).await;
 }
 
-async fn a_container_that_comes_while_docker_stutters_is_published(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 1).await;
+async fn publishes_container_started_during_docker_failures(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 1).await;
     world.engine.run(container("web-1", 1));
     world.engine.inspect_takes(SECOND);
     world.until("the inspection began", |world| world.engine.inspections().len() > 1).await;
-    world.engine.away(true);
+    world.engine.set_unavailable(true);
     pass(POLL * 3).await;
-    world.engine.away(false);
+    world.engine.set_unavailable(false);
     world.until("it is published", |world| world.store.len() == 2).await;
 }
 
-async fn after_an_outage_a_wiped_store_is_right_within_a_second(upkeep: Upkeep) {
-    for how in [Away::Refused, Away::Silent] {
-        let world = World::with_containers(upkeep, 100).await;
-        world.store.go_away(how);
+async fn repairs_wiped_store_within_a_second_after_outage(keep_alive_mode: KeepAliveMode) {
+    for how in [Outage::Refused, Outage::Silent] {
+        let world = World::with_containers(keep_alive_mode, 100).await;
+        world.store.fail(how);
         pass(TTL * 3).await;
         world.store.wipe();
         world.engine.run(container("new", 200));
         world.engine.remove("web-99");
         pass(POLL * 2).await;
-        world.store.come_back();
+        world.store.recover();
         let took = world.until("all are back", |world| world.store.len() == 100).await;
         assert!(took <= SECOND * 2, "{how:?}: {took:?}");
-        assert!(how == Away::Silent || took <= SECOND, "{how:?}: {took:?}");
+        assert!(how == Outage::Silent || took <= SECOND, "{how:?}: {took:?}");
         assert!(world.store.get(&key("new")).is_some());
         assert_eq!(world.store.get(&key("web-99")), None);
     }
 }
 
-async fn tries_in_an_outage_back_off_and_send_no_writes(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 20).await;
-    world.store.go_away(Away::Refused);
+async fn outage_backs_off_without_writes(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 20).await;
+    world.store.fail(Outage::Refused);
     pass(TTL).await;
     let before = world.store.writes().len();
     pass(TTL * 4).await;
     assert_eq!(world.store.writes().len(), before);
 }
 
-async fn a_late_write_never_brings_back_what_was_withdrawn(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 1).await;
-    world.store.go_away(Away::Late);
+async fn late_write_restores_no_withdrawn_record(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 1).await;
+    world.store.fail(Outage::Late);
     world.engine.run(container("late", 1));
     world.core.poll_now();
     world
@@ -191,50 +193,50 @@ async fn a_late_write_never_brings_back_what_was_withdrawn(upkeep: Upkeep) {
         .await;
     world.engine.remove("late");
     pass(POLL * 2).await;
-    world.store.come_back();
+    world.store.recover();
     pass(SECOND * 3).await;
-    world.store.carry_out_late_writes();
+    world.store.apply_late_writes();
     let took = world.until("it is withdrawn again", |world| world.store.len() == 1).await;
     assert!(took <= SECOND * 5, "{took:?}");
     pass(SECOND * 60).await;
     assert_eq!(world.store.keys(), keys(0..1));
 }
 
-async fn a_late_delete_does_not_take_away_what_is_wanted_again(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 1).await;
-    world.store.go_away(Away::Late);
-    world.engine.change("web-0", |one| one.life = Life::Paused);
+async fn late_delete_removes_no_desired_record(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 1).await;
+    world.store.fail(Outage::Late);
+    world.engine.change("web-0", |one| one.state = ContainerState::Paused);
     world.core.poll_now();
     world
         .until("its delete is under way", |world| {
             world.store.writes().iter().any(|write| matches!(write, Write::Delete { .. }))
         })
         .await;
-    world.engine.change("web-0", |one| one.life = Life::Running);
+    world.engine.change("web-0", |one| one.state = ContainerState::Running);
     pass(SECOND).await;
-    world.store.come_back();
+    world.store.recover();
     pass(POLL + SECOND).await;
-    world.store.carry_out_late_writes();
+    world.store.apply_late_writes();
     world.until("it is there", |world| world.store.len() == 1).await;
-    world.all_the_while(TTL * 2, &keys(0..1)).await;
+    world.assert_present_for(TTL * 2, &keys(0..1)).await;
 }
 
-async fn a_late_put_is_recognised_as_ours(upkeep: Upkeep) {
-    let world = World::start(Engine::default(), Store::new(upkeep));
-    world.store.go_away(Away::Late);
+async fn recognises_own_late_put(keep_alive_mode: KeepAliveMode) {
+    let world = World::start(Engine::default(), Store::new(keep_alive_mode));
+    world.store.fail(Outage::Late);
     world.engine.run(container("web-0", 0));
     pass(POLL * 2).await;
     // Another port while the first put may still arrive.
     world.engine.change("web-0", |one| one.bindings[0].host_port = 9000);
     pass(POLL * 2).await;
-    world.store.carry_out_late_writes();
-    world.store.come_back();
+    world.store.apply_late_writes();
+    world.store.recover();
     let wanted = Some(value(9000));
     world.until("the newest is there", |world| world.store.get(&key("web-0")) == wanted).await;
 }
 
-async fn anothers_record_is_stood_by_and_taken_over_when_it_ends(upkeep: Upkeep) {
-    let (engine, store) = (Engine::default(), Store::new(upkeep));
+async fn takes_over_foreign_record_after_expiry(keep_alive_mode: KeepAliveMode) {
+    let (engine, store) = (Engine::default(), Store::new(keep_alive_mode));
     let other = r#"{"host":"10.77.66.99","port":1,"ttl":60}"#;
     store.put(&key("web-0"), other, Some(SECOND * 40));
     engine.run(container("web-0", 0));
@@ -249,8 +251,8 @@ async fn anothers_record_is_stood_by_and_taken_over_when_it_ends(upkeep: Upkeep)
     assert!(took.await <= SECOND * 12);
 }
 
-async fn a_static_entry_is_never_touched(upkeep: Upkeep) {
-    let (engine, store) = (Engine::default(), Store::new(upkeep));
+async fn never_touches_a_static_entry(keep_alive_mode: KeepAliveMode) {
+    let (engine, store) = (Engine::default(), Store::new(keep_alive_mode));
     // Even one that looks like ours to the letter.
     store.put(&key("web-0"), &value(8000), None);
     engine.run(container("web-0", 0));
@@ -263,22 +265,22 @@ async fn a_static_entry_is_never_touched(upkeep: Upkeep) {
 }
 
 #[actix::test]
-async fn an_earlier_lifes_record_is_adopted_and_mended() {
+async fn adopts_and_repairs_record_of_previous_run() {
     tokio::time::pause();
-    let (engine, store) = (Engine::default(), Store::new(Upkeep::Each));
+    let (engine, store) = (Engine::default(), Store::new(KeepAliveMode::PerRecord));
     store.put(&key("web-0"), &value(8000), Some(SECOND * 4));
     store.put(&key("web-1"), &value(1234), Some(SECOND * 4));
     store.put(&key("gone"), &value(4321), Some(SECOND * 4));
     engine.run(container("web-0", 0));
     engine.run(container("web-1", 1));
     let world = World::start(engine, store);
-    world.all_the_while(SECOND * 30, &keys(0..2)).await;
+    world.assert_present_for(SECOND * 30, &keys(0..2)).await;
     assert_eq!(world.store.get(&key("web-1")), Some(value(8001)));
     assert_eq!(world.store.len(), 2);
 }
 
-async fn a_record_that_another_changed_is_anothers(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 2).await;
+async fn record_changed_by_another_writer_is_foreign(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 2).await;
     world.store.put(&key("web-0"), &value(7777), Some(SECOND * 100));
     pass(SECOND * 90).await;
     assert_eq!(world.store.get(&key("web-0")), Some(value(7777)));
@@ -288,21 +290,21 @@ async fn a_record_that_another_changed_is_anothers(upkeep: Upkeep) {
         .await;
 }
 
-async fn a_record_that_was_deleted_is_put_back(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 2).await;
+async fn restores_a_deleted_record(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 2).await;
     world.store.remove(&key("web-1"));
     let took = world.until("it is back", |world| world.store.len() == 2).await;
     assert!(took <= TTL / 3 + SECOND, "{took:?}");
 }
 
-async fn of_two_containers_with_one_name_the_first_started_holds_it(upkeep: Upkeep) {
+async fn first_started_container_holds_the_name(keep_alive_mode: KeepAliveMode) {
     let engine = Engine::default();
     for n in [1, 2, 3] {
         let mut one = container(&format!("c{n}"), n);
         one.env.insert("DISCOVER".into(), "web-0:80".into());
         engine.run(one);
     }
-    let world = World::start(engine, Store::new(upkeep));
+    let world = World::start(engine, Store::new(keep_alive_mode));
     let held_by =
         |port: u16| move |world: &World| world.store.get(&key("web-0")) == Some(value(port));
     world.until("the first holds it", held_by(8001)).await;
@@ -313,12 +315,12 @@ async fn of_two_containers_with_one_name_the_first_started_holds_it(upkeep: Upke
     world.engine.remove("c1");
     world.until("the second holds it", held_by(8002)).await;
     world.engine.run(container("c1", 4));
-    world.all_the_while(TTL * 2, &keys(0..1)).await;
+    world.assert_present_for(TTL * 2, &keys(0..1)).await;
     assert!(held_by(8002)(&world));
 }
 
-async fn a_name_above_another_stands_by_alone_and_recovers(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 3).await;
+async fn parent_name_is_on_standby_and_recovers(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 3).await;
     let mut child = container("child", 9);
     child.env.insert("DISCOVER".into(), "api.web-0:80".into());
     world.engine.run(child);
@@ -327,15 +329,15 @@ async fn a_name_above_another_stands_by_alone_and_recovers(upkeep: Upkeep) {
     let (state, reason) = world.state_of(&key("web-0/api")).await.unwrap();
     assert_eq!(state, RecordState::Standby);
     assert!(reason.unwrap().contains("in the way"));
-    world.all_the_while(TTL * 2, &keys(0..3)).await;
+    world.assert_present_for(TTL * 2, &keys(0..3)).await;
     world.engine.remove("web-0");
     let took = world.until("it is there", |world| world.store.get(&key("web-0/api")).is_some());
     assert!(took.await <= POLL + SECOND);
 }
 
-async fn a_refused_key_holds_up_nothing_else(upkeep: Upkeep) {
+async fn rejected_key_blocks_nothing_else(keep_alive_mode: KeepAliveMode) {
     let engine = Engine::default();
-    let store = Store::new(upkeep);
+    let store = Store::new(keep_alive_mode);
     store.refuse(Some(&key("web-1")));
     for n in 0..3 {
         engine.run(container(&format!("web-{n}"), n));
@@ -352,22 +354,22 @@ async fn a_refused_key_holds_up_nothing_else(upkeep: Upkeep) {
     world.until("it is there", |world| world.store.len() == 3).await;
 }
 
-async fn in_the_instance_layout_every_container_has_a_key(upkeep: Upkeep) {
+async fn instance_layout_has_a_key_per_container(keep_alive_mode: KeepAliveMode) {
     let mut settings = settings();
-    settings.rules.layout = Layout::Instance;
+    settings.publish_config.layout = KeyLayout::Instance;
     let engine = Engine::default();
     for n in 0..2 {
         let mut one = container(&format!("c{n}"), n);
         one.env.insert("DISCOVER".into(), "web:80".into());
         engine.run(one);
     }
-    let world = World::start_with(settings, engine, Store::new(upkeep));
+    let world = World::start_with(settings, engine, Store::new(keep_alive_mode));
     world.until("both are there", |world| world.store.len() == 2).await;
     assert_eq!(world.store.keys()[0], key("web/node1-000000000000-80"));
 }
 
-async fn a_container_in_anothers_network_follows_it(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 1).await;
+async fn follows_shared_network(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 1).await;
     let mut guest = container("guest", 5);
     guest.bindings.clear();
     guest.network = NetworkMode::Container(id(0));
@@ -384,8 +386,8 @@ async fn a_container_in_anothers_network_follows_it(upkeep: Upkeep) {
 }
 
 /// The one in between need not run for its network to be shared.
-async fn a_container_follows_a_network_behind_one_that_has_ended(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 1).await;
+async fn follows_shared_network_behind_ended_container(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 1).await;
     let guest_of = |name: &str, n: usize, host: usize| {
         let mut guest = container(name, n);
         guest.bindings.clear();
@@ -393,7 +395,7 @@ async fn a_container_follows_a_network_behind_one_that_has_ended(upkeep: Upkeep)
         guest
     };
     let mut between = guest_of("between", 5, 0);
-    between.life = Life::Exited;
+    between.state = ContainerState::Exited;
     world.engine.run(between);
     world.engine.run(guest_of("guest", 6, 5));
     let is_at = |port| move |world: &World| world.store.get(&key("guest")) == Some(value(port));
@@ -403,26 +405,26 @@ async fn a_container_follows_a_network_behind_one_that_has_ended(upkeep: Upkeep)
     assert!(took <= POLL + SECOND, "{took:?}");
 }
 
-async fn an_inspection_that_contradicts_the_listing_is_repeated(upkeep: Upkeep) {
-    let world = World::start(Engine::default(), Store::new(upkeep));
+async fn repeats_inspection_that_contradicts_listing(keep_alive_mode: KeepAliveMode) {
+    let world = World::start(Engine::default(), Store::new(keep_alive_mode));
     // The listing is of before, the inspection of after a restart began: by the time
     // of the next listing the row looks as before.
     world.engine.list_takes(SECOND);
     world.engine.run(container("web-0", 0));
     let lists = world.engine.lists();
     world.until("it is being listed", |world| world.engine.lists() > lists).await;
-    world.engine.change("web-0", |one| one.life = Life::Restarting);
+    world.engine.change("web-0", |one| one.state = ContainerState::Restarting);
     world.until("it was inspected", |world| !world.engine.inspections().is_empty()).await;
-    world.engine.change("web-0", |one| one.life = Life::Running);
+    world.engine.change("web-0", |one| one.state = ContainerState::Running);
     let took = world.until("it is published", |world| world.store.len() == 1).await;
     assert!(took <= POLL * 2 + SECOND, "{took:?}");
 }
 
-async fn what_a_look_caught_for_a_moment_does_not_last(upkeep: Upkeep) {
+async fn momentary_state_is_corrected(keep_alive_mode: KeepAliveMode) {
     let flips: [fn(&mut highhock_actors::Container); 2] =
-        [|one| one.life = Life::Paused, |one| one.health = Health::Unhealthy];
+        [|one| one.state = ContainerState::Paused, |one| one.health = Health::Unhealthy];
     for flip in flips {
-        let world = World::with_containers(upkeep, 1).await;
+        let world = World::with_containers(keep_alive_mode, 1).await;
         // The listing is of before, the inspection of within, and the next listing of
         // after a moment's change: both rows look the same.
         world.engine.list_takes(SECOND);
@@ -432,7 +434,7 @@ async fn what_a_look_caught_for_a_moment_does_not_last(upkeep: Upkeep) {
         world.engine.change("web-0", flip);
         world.until("it was inspected", |world| world.engine.inspections().len() > looks).await;
         world.engine.change("web-0", |one| {
-            (one.life, one.health) = (Life::Running, Health::Unchecked);
+            (one.state, one.health) = (ContainerState::Running, Health::Unchecked);
         });
         world.until("it is withdrawn", |world| world.store.len() == 0).await;
         let took = world.until("it is back", |world| world.store.len() == 1).await;
@@ -440,24 +442,24 @@ async fn what_a_look_caught_for_a_moment_does_not_last(upkeep: Upkeep) {
     }
 }
 
-async fn a_listing_says_nothing_of_what_was_inspected_after_it_was_asked_for(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 2).await;
+async fn newer_inspection_overrides_listing(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 2).await;
     let lists = world.engine.lists();
     world.engine.list_takes(SECOND * 5);
     // In the listing's picture web-1 is missing; meanwhile it was started again, and a
     // look at it (its neighbour's, whose network it shares, say) found it running.
     world.engine.change("web-1", |one| {
-        one.life = Life::Exited;
+        one.state = ContainerState::Exited;
         one.network = NetworkMode::Container(id(0));
     });
     world.until("a listing is under way", |world| world.engine.lists() > lists).await;
-    world.engine.change("web-1", |one| one.life = Life::Running);
+    world.engine.change("web-1", |one| one.state = ContainerState::Running);
     pass(SECOND * 4).await;
-    world.all_the_while(SECOND * 2, &keys(0..1)).await;
+    world.assert_present_for(SECOND * 2, &keys(0..1)).await;
     world.until("all is well", |world| world.store.len() == 2).await;
 }
 
-async fn who_shares_the_network_of_one_that_no_listing_shows_is_looked_at_again(upkeep: Upkeep) {
+async fn reinspects_guest_of_unlisted_container(keep_alive_mode: KeepAliveMode) {
     let engine = Engine::default();
     engine.run(container("web-0", 0));
     let guest = || {
@@ -466,9 +468,9 @@ async fn who_shares_the_network_of_one_that_no_listing_shows_is_looked_at_again(
         guest
     };
     engine.run(guest());
-    let world = World::start(engine, Store::new(upkeep));
+    let world = World::start(engine, Store::new(keep_alive_mode));
     world.until("both are published", |world| world.store.len() == 2).await;
-    world.engine.change("web-0", |one| one.life = Life::Exited);
+    world.engine.change("web-0", |one| one.state = ContainerState::Exited);
     world.until("neither is", |world| world.store.len() == 0).await;
 
     // Its host runs again from after one listing was asked for until before the next.
@@ -476,18 +478,18 @@ async fn who_shares_the_network_of_one_that_no_listing_shows_is_looked_at_again(
     world.engine.list_takes(SECOND);
     world.engine.run(guest());
     world.until("a listing is under way", |world| world.engine.lists() > lists).await;
-    world.engine.change("web-0", |one| one.life = Life::Running);
+    world.engine.change("web-0", |one| one.state = ContainerState::Running);
     world.until("the guest is back", |world| world.store.len() == 1).await;
-    world.engine.change("web-0", |one| one.life = Life::Exited);
+    world.engine.change("web-0", |one| one.state = ContainerState::Exited);
     let took = world.until("the guest is withdrawn", |world| world.store.len() == 0).await;
     assert!(took <= POLL + SECOND * 2, "{took:?}");
 }
 
-async fn a_clean_stop_keeps_or_removes_the_records(upkeep: Upkeep) {
+async fn clean_stop_keeps_or_withdraws_records(keep_alive_mode: KeepAliveMode) {
     for withdraw in [false, true] {
-        let world = World::with_containers(upkeep, 20).await;
+        let world = World::with_containers(keep_alive_mode, 20).await;
         let World { core, store, .. } = world;
-        assert_eq!(core.stop(withdraw, SECOND * 5).await, Stopped::Clean);
+        assert_eq!(core.stop(withdraw, SECOND * 5).await, Shutdown::Clean);
         assert_eq!(store.len(), if withdraw { 0 } else { 20 });
         let writes = store.writes().len();
         pass(TTL * 2).await;
@@ -495,32 +497,32 @@ async fn a_clean_stop_keeps_or_removes_the_records(upkeep: Upkeep) {
     }
 }
 
-async fn a_stop_waits_no_longer_than_it_may(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 3).await;
-    world.store.go_away(Away::Silent);
+async fn stop_ends_at_its_deadline(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 3).await;
+    world.store.fail(Outage::Silent);
     let World { core, .. } = world;
     let started = tokio::time::Instant::now();
-    assert_eq!(core.stop(true, SECOND * 5).await, Stopped::Unfinished(Some(3)));
+    assert_eq!(core.stop(true, SECOND * 5).await, Shutdown::TimedOut(Some(3)));
     let took = started.elapsed();
     assert!(took >= SECOND * 5 && took < SECOND * 5 + SECOND / 10, "{took:?}");
 }
 
-async fn both_away_at_the_start_is_no_error(upkeep: Upkeep) {
-    let (engine, store) = (Engine::default(), Store::new(upkeep));
-    engine.away(true);
-    store.go_away(Away::Refused);
+async fn starts_while_docker_and_store_are_unavailable(keep_alive_mode: KeepAliveMode) {
+    let (engine, store) = (Engine::default(), Store::new(keep_alive_mode));
+    engine.set_unavailable(true);
+    store.fail(Outage::Refused);
     engine.run(container("web-0", 0));
     let world = World::start(engine, store);
     pass(SECOND * 60).await;
-    world.engine.away(false);
+    world.engine.set_unavailable(false);
     pass(SECOND * 60).await;
-    world.store.come_back();
+    world.store.recover();
     let took = world.until("it is published", |world| world.store.len() == 1).await;
     assert!(took <= SECOND, "{took:?}");
 }
 
-async fn asked_to_check_it_mends_the_store_at_once(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 10).await;
+async fn check_now_repairs_store_at_once(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 10).await;
     pass(SECOND).await;
     world.store.wipe();
     world.core.check_now();
@@ -529,7 +531,7 @@ async fn asked_to_check_it_mends_the_store_at_once(upkeep: Upkeep) {
 }
 
 #[actix::test]
-async fn a_preview_writes_nothing_and_tells_who_stands_by() {
+async fn preview_writes_nothing_and_shows_standby() {
     tokio::time::pause();
     let engine = Engine::default();
     for n in [2, 1] {
@@ -537,11 +539,12 @@ async fn a_preview_writes_nothing_and_tells_who_stands_by() {
         one.env.insert("DISCOVER".into(), "web-0:80,bad name:80,api:70000".into());
         engine.run(one);
     }
-    let preview = highhock_actors::preview::preview(&engine, &settings().rules).await.unwrap();
+    let preview =
+        highhock_actors::preview::preview(&engine, &settings().publish_config).await.unwrap();
     let records: Vec<_> =
         preview.records.iter().map(|one| (one.container.as_str().to_owned(), one.state)).collect();
     assert_eq!(records, [(id(1), RecordState::Pending), (id(2), RecordState::Standby)]);
     assert_eq!(preview.containers[0].skipped.len(), 2);
-    engine.away(true);
-    highhock_actors::preview::preview(&engine, &settings().rules).await.unwrap_err();
+    engine.set_unavailable(true);
+    highhock_actors::preview::preview(&engine, &settings().publish_config).await.unwrap_err();
 }

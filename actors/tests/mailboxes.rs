@@ -9,29 +9,29 @@ mod fakes;
 use std::time::Duration;
 
 use fakes::{World, key, pass};
-use highhock_actors::Upkeep;
-use highhock_actors::runtime::metrics::{MessageReading, MeterReading};
+use highhock_actors::KeepAliveMode;
+use highhock_actors::runtime::metrics::{MailboxSnapshot, MessageSnapshot};
 
 const SECOND: Duration = Duration::from_secs(1);
 const CONTAINERS: usize = 10;
 
-fn meter(world: &World, actor: &str) -> MeterReading {
-    world.core.meters().into_iter().find(|meter| meter.actor == actor).unwrap()
+fn meter(world: &World, actor: &str) -> MailboxSnapshot {
+    world.core.mailbox_snapshots().into_iter().find(|meter| meter.actor == actor).unwrap()
 }
 
-fn messages(meter: &MeterReading, name: &str) -> MessageReading {
+fn messages(meter: &MailboxSnapshot, name: &str) -> MessageSnapshot {
     meter.messages.iter().find(|one| one.message == name).unwrap().clone()
 }
 
 #[actix::test]
-async fn a_slow_inserter_and_a_fallen_watcher_show() {
+async fn metrics_show_slow_inserter_and_crashed_watcher() {
     tokio::time::pause();
-    let world = World::with_containers(Upkeep::Lease, CONTAINERS).await;
+    let world = World::with_containers(KeepAliveMode::Lease, CONTAINERS).await;
     let before = meter(&world, "EtcdInserter");
     assert_eq!(before.depth, 0);
     assert!(before.wait.max < SECOND, "{:?}", before.wait);
 
-    world.core.slow_inserter(SECOND * 5);
+    world.core.inject_inserter_delay(SECOND * 5);
     for n in 0..CONTAINERS {
         world.engine.change(&format!("web-{n}"), |one| one.bindings[0].host_port = 9000);
     }
@@ -40,7 +40,7 @@ async fn a_slow_inserter_and_a_fallen_watcher_show() {
     let slow = meter(&world, "EtcdInserter");
     // One of each watcher, and the registry's; another state waits outside.
     assert!((10..=12).contains(&slow.depth), "{slow:?}");
-    assert_eq!(world.core.observer().standing().await.records, None, "no answer in time");
+    assert_eq!(world.core.handle().status().await.records, None, "no answer in time");
 
     let changed = |world: &World| world.store.get(&key("web-9")).unwrap().contains("9000");
     world.until("all is there", changed).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::{Actor, Handler, Message};
 use highhock_actors::runtime::metered_context::{Metered, MeteredContext};
-use highhock_actors::runtime::metrics::Meter;
+use highhock_actors::runtime::metrics::MailboxMetrics;
 
 /// An actor with a meter of its own for each test, since meters belong to types.
 macro_rules! actor {
@@ -14,9 +14,9 @@ macro_rules! actor {
             type Context = MeteredContext<Self>;
         }
         impl Metered for $name {
-            fn meter() -> &'static Meter {
-                static METER: Meter = Meter::new(stringify!($name), 4);
-                &METER
+            fn mailbox_metrics() -> &'static MailboxMetrics {
+                static MAILBOX_METRICS: MailboxMetrics = MailboxMetrics::new(stringify!($name), 4);
+                &MAILBOX_METRICS
             }
         }
         impl Handler<Work> for $name {
@@ -34,27 +34,27 @@ macro_rules! actor {
 struct Work(u32);
 
 #[actix::test]
-async fn counts_what_is_queued_and_what_is_handled() {
+async fn counts_queued_and_handled_messages() {
     actor!(Worker);
     let (worker, task) = MeteredContext::start(Worker);
     for n in 0..3 {
         worker.do_send(Work(n));
     }
-    let queued = Worker::meter().read();
+    let queued = Worker::mailbox_metrics().snapshot();
     assert_eq!((queued.depth, queued.enqueued, queued.handled), (3, 3, 0));
     assert_eq!((queued.instances, queued.capacity), (1, 4));
     assert_eq!(worker.send(Work(41)).await.unwrap(), 42);
-    let handled = Worker::meter().read();
+    let handled = Worker::mailbox_metrics().snapshot();
     assert_eq!((handled.depth, handled.enqueued, handled.handled), (0, 4, 4));
     assert_eq!(handled.high_water, 4);
     assert_eq!((handled.wait.count, handled.handling.count), (4, 4));
     drop(worker);
     task.await.unwrap();
-    assert_eq!(Worker::meter().read().instances, 0);
+    assert_eq!(Worker::mailbox_metrics().snapshot().instances, 0);
 }
 
 #[actix::test]
-async fn stays_right_when_a_panic_drops_the_queue() {
+async fn stays_correct_when_a_panic_drops_the_queue() {
     actor!(Unlucky);
     let (unlucky, task) = MeteredContext::start(Unlucky);
     unlucky.do_send(Work(13));
@@ -62,7 +62,7 @@ async fn stays_right_when_a_panic_drops_the_queue() {
     unlucky.do_send(Work(2));
     assert!(task.await.unwrap_err().is_panic());
     assert!(unlucky.send(Work(3)).await.is_err());
-    let reading = Unlucky::meter().read();
+    let reading = Unlucky::mailbox_metrics().snapshot();
     assert_eq!((reading.depth, reading.handled, reading.instances), (0, 0, 0));
     assert_eq!(reading.high_water, 3);
 }
@@ -75,7 +75,7 @@ async fn times_the_wait_in_the_mailbox() {
     late.do_send(Work(1));
     tokio::time::advance(Duration::from_millis(300)).await;
     late.send(Work(2)).await.unwrap();
-    let wait = Late::meter().read().wait;
+    let wait = Late::mailbox_metrics().snapshot().wait;
     assert_eq!(wait.count, 2);
     assert!(wait.max >= Duration::from_millis(300), "{wait:?}");
     assert!(wait.p99 >= Duration::from_millis(300), "{wait:?}");

@@ -7,16 +7,19 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use highhock_actors::model::names::DomainName;
-use highhock_actors::model::publish_config::{AddressOf, Layout, Method, Rules};
-use highhock_actors::model::record::WantedRecord;
-use highhock_actors::publish::endpoint::Reach;
-use highhock_actors::publish::offer;
+use highhock_actors::model::publish_config::{
+    AddressOwner, DiscoveryMethod, KeyLayout, PublishConfig,
+};
+use highhock_actors::model::record::DesiredRecord;
+use highhock_actors::publish::endpoint::PortAccess;
+use highhock_actors::publish::plan;
 use highhock_actors::{
-    Attachment, Binding, Container, ContainerId, EngineTime, Health, Host, Life, NetworkMode, Proto,
+    Container, ContainerId, ContainerState, EngineTime, Health, Host, NetworkAttachment,
+    NetworkMode, PortBinding, Protocol,
 };
 use serde::Deserialize;
 
-const TRIES: usize = 5_000;
+const ITERATIONS: usize = 5_000;
 
 /// What a label of a name may be made of, and what it may not.
 const LABELS: [&str; 16] = [
@@ -48,7 +51,7 @@ const ATTRIBUTES: [&str; 6] = ["priority", "weight", "ttl", "text", "group", "ho
 /// ranges that DNS has. Nothing else may stand in it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Readable {
+struct SkyDnsValue {
     host: String,
     port: u16,
     #[serde(default, rename = "priority")]
@@ -61,34 +64,39 @@ struct Readable {
 }
 
 #[test]
-fn whatever_a_container_says_dns_servers_can_read_the_records() {
+fn records_of_random_containers_are_valid() {
     let mut random = fastrand::Rng::with_seed(3);
     let mut written = 0;
-    for _ in 0..TRIES {
+    for _ in 0..ITERATIONS {
         let container = container(&mut random);
-        let rules = rules(&mut random);
-        for record in offer(&container, &Reach::of(&container), &rules).wanted {
+        let config = config(&mut random);
+        for record in plan(&container, &PortAccess::from_container(&container), &config).desired {
             written += 1;
-            assert_readable(&record, &rules);
+            assert_valid(&record, &config);
         }
     }
     println!("{written} records");
-    assert!(written > TRIES / 10, "{written} records are too few to tell");
+    assert!(written > ITERATIONS / 10, "{written} records are too few to tell");
 }
 
-fn rules(random: &mut fastrand::Rng) -> Rules {
+fn config(random: &mut fastrand::Rng) -> PublishConfig {
     let host = random.choice(["10.77.66.0", "2001:db8::7", "node1.example.com"]).unwrap();
     let hostname = random.choice(["n".to_owned(), "n".repeat(30)]).unwrap();
-    Rules {
+    PublishConfig {
         prefix: "skydns".into(),
         domain: DomainName::parse("SkyDNS.local").unwrap(),
-        layout: random.choice([Layout::Flat, Layout::Instance]).unwrap(),
+        layout: random.choice([KeyLayout::Flat, KeyLayout::Instance]).unwrap(),
         hostname,
-        address: random.choice([AddressOf::Host, AddressOf::Container]).unwrap(),
+        address: random.choice([AddressOwner::Host, AddressOwner::Container]).unwrap(),
         host: Host::parse(host).unwrap(),
         host6: random.bool().then(|| "2001:db8::6".parse().unwrap()),
         ttl: NonZeroU32::new(60).unwrap(),
-        methods: vec![Method::Env, Method::Label, Method::Registrator, Method::Compose],
+        methods: vec![
+            DiscoveryMethod::Env,
+            DiscoveryMethod::Label,
+            DiscoveryMethod::Registrator,
+            DiscoveryMethod::Compose,
+        ],
         compose_project: random.bool(),
         health: true,
         text_beside_name: false,
@@ -97,19 +105,19 @@ fn rules(random: &mut fastrand::Rng) -> Rules {
 
 fn container(random: &mut fastrand::Rng) -> Container {
     let names: Vec<_> = (0..3).map(|_| name(random)).collect();
-    let entry = |name: &String| format!("{name}:{}", any(random, &PORTS));
+    let entry = |name: &String| format!("{name}:{}", choose(random, &PORTS));
     let entries = names.iter().map(entry).collect::<Vec<_>>().join(",");
     let mut labels = BTreeMap::new();
     for _ in 0..random.usize(..8) {
-        let attribute = any(random, &ATTRIBUTES);
+        let attribute = choose(random, &ATTRIBUTES);
         let value = match attribute {
             "text" if random.u8(..4) == 0 => "x".repeat(random.usize(2047..2050)),
-            "text" => any(random, &TEXTS).to_owned(),
-            "host" => any(random, &HOSTS).to_owned(),
+            "text" => choose(random, &TEXTS).to_owned(),
+            "host" => choose(random, &HOSTS).to_owned(),
             "group" => name(random),
-            _ => any(random, &NUMBERS).to_owned(),
+            _ => choose(random, &NUMBERS).to_owned(),
         };
-        let of_one = format!("highhock.{}.{attribute}", any(random, &[&names[0], &names[1]]));
+        let of_one = format!("highhock.{}.{attribute}", choose(random, &[&names[0], &names[1]]));
         labels.insert(random.choice([format!("highhock.{attribute}"), of_one]).unwrap(), value);
     }
     for said in ["SERVICE_NAME", "SERVICE_81_NAME", "com.docker.compose.service"] {
@@ -117,21 +125,21 @@ fn container(random: &mut fastrand::Rng) -> Container {
     }
     labels.insert("com.docker.compose.project".into(), name(random));
     let image = format!("registry:5000/team/{}:1", name(random));
-    let bound_to = |address: &str, port, proto| Binding {
+    let bound_to = |address: &str, port, proto| PortBinding {
         port,
         proto,
         host_address: address.parse().unwrap(),
         host_port: 8000 + port,
     };
     let binding = |port, proto| bound_to("0.0.0.0", port, proto);
-    let attachment = Attachment {
+    let attachment = NetworkAttachment {
         address4: random.bool().then(|| [172, 18, 0, 2].into()),
         address6: random.bool().then(|| "fd00::2".parse().unwrap()),
     };
     Container {
         id: ContainerId::new(&"0123456789abcdef".repeat(4)),
         name: "web".into(),
-        life: Life::Running,
+        state: ContainerState::Running,
         health: Health::Unchecked,
         started: EngineTime(0),
         restarts: 0,
@@ -140,16 +148,16 @@ fn container(random: &mut fastrand::Rng) -> Container {
         labels,
         network: NetworkMode::Own,
         bindings: vec![
-            binding(80, Proto::Tcp),
-            bound_to("::", 80, Proto::Tcp),
-            binding(81, Proto::Udp),
-            binding(82, Proto::Sctp),
+            binding(80, Protocol::Tcp),
+            bound_to("::", 80, Protocol::Tcp),
+            binding(81, Protocol::Udp),
+            binding(82, Protocol::Sctp),
         ],
         exposed: Vec::new(),
         networks: [("web".to_owned(), attachment)].into(),
         image,
         stop_signal: 15,
-        likeness: 0,
+        fingerprint: 0,
     }
 }
 
@@ -159,18 +167,18 @@ fn name(random: &mut fastrand::Rng) -> String {
     let labels: Vec<_> = (0..count)
         .map(|_| match random.u8(..8) {
             0 => "l".repeat(random.usize(60..66)),
-            _ => any(random, &LABELS).to_owned(),
+            _ => choose(random, &LABELS).to_owned(),
         })
         .collect();
     labels.join(".")
 }
 
-fn any<'a>(random: &mut fastrand::Rng, of: &[&'a str]) -> &'a str {
+fn choose<'a>(random: &mut fastrand::Rng, of: &[&'a str]) -> &'a str {
     of[random.usize(..of.len())]
 }
 
 #[track_caller]
-fn assert_readable(record: &WantedRecord, rules: &Rules) {
+fn assert_valid(record: &DesiredRecord, config: &PublishConfig) {
     let path = record.key.as_str();
     let labels: Vec<_> = path.split('/').skip(1).collect();
     assert_eq!(labels[..2], ["local", "skydns"], "{path}");
@@ -178,15 +186,15 @@ fn assert_readable(record: &WantedRecord, rules: &Rules) {
         assert!(is_label(label) && *label == label.to_lowercase(), "{path}");
         assert!(!matches!(*label, "*" | "any" | "dns"), "{path}");
     }
-    let least = match rules.layout {
-        Layout::Flat => 3,
-        Layout::Instance => 4,
+    let least = match config.layout {
+        KeyLayout::Flat => 3,
+        KeyLayout::Instance => 4,
     };
     let name = labels.iter().rev().copied().collect::<Vec<_>>().join(".");
     assert!(labels.len() >= least && name.len() <= 253, "{path}");
 
     let json = record.value.to_json();
-    let value: Readable = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{json}: {e}"));
+    let value: SkyDnsValue = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{json}: {e}"));
     assert!(value.port >= 1 && (1..=86_400).contains(&value.ttl), "{json}");
     assert!(value.group.as_deref().is_none_or(is_label), "{json}");
     assert!(value.text.as_ref().is_none_or(|text| (1..=2048).contains(&text.len())), "{json}");

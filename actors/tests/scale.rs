@@ -9,33 +9,37 @@ mod fakes;
 use std::time::Duration;
 
 use fakes::{Engine, Store, World, container, key, pass, settings};
-use highhock_actors::{Container, CoreSettings, EngineTime, Life, Upkeep};
+use highhock_actors::{Container, ContainerState, CoreSettings, EngineTime, KeepAliveMode};
 
 const CONTAINERS: usize = 2_000;
 const SECONDS: usize = 60;
-const CHANGES_A_SECOND: usize = 100;
-const MOST_MEMORY: usize = 60 << 20;
+const CHANGES_PER_SECOND: usize = 100;
+const MEMORY_MAX_BYTES: usize = 60 << 20;
 
 /// The most memory that this process ever had resident, in bytes (proc(5), `VmHWM`).
-fn most_resident() -> usize {
+fn peak_resident_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
 }
 
 /// Of the size that a container's environment and labels usually have.
-fn usual(n: usize, at: i128) -> Container {
-    let mut usual = container(&format!("web-{n}"), n);
-    usual.started = EngineTime(at);
+fn typical_container(n: usize, at: i128) -> Container {
+    let mut typical_container = container(&format!("web-{n}"), n);
+    typical_container.started = EngineTime(at);
     for variable in 0..15 {
-        usual.env.insert(format!("VARIABLE_{variable}"), "/usr/local/bin:/usr/bin".repeat(2));
-        usual.labels.insert(format!("org.example.label-{variable}"), "value ".repeat(6));
+        typical_container
+            .env
+            .insert(format!("VARIABLE_{variable}"), "/usr/local/bin:/usr/bin".repeat(2));
+        typical_container
+            .labels
+            .insert(format!("org.example.label-{variable}"), "value ".repeat(6));
     }
-    usual
+    typical_container
 }
 
 #[actix::test]
-async fn two_thousand_containers_under_a_hundred_changes_a_second() {
+async fn handles_2000_containers_with_100_changes_per_second() {
     tokio::time::pause();
     let seed = fastrand::u64(..);
     println!("seed {seed}");
@@ -43,28 +47,28 @@ async fn two_thousand_containers_under_a_hundred_changes_a_second() {
     let engine = Engine::default();
     engine.inspect_takes(Duration::from_millis(2));
     for n in 0..CONTAINERS {
-        engine.run(usual(n, 1_000));
+        engine.run(typical_container(n, 1_000));
     }
     let settings = CoreSettings { events: true, ..settings() };
-    let world = World::start_with(settings, engine, Store::new(Upkeep::Lease));
+    let world = World::start_with(settings, engine, Store::new(KeepAliveMode::Lease));
     world.until("all are published", |world| world.store.len() == CONTAINERS).await;
 
-    for change in 0..SECONDS * CHANGES_A_SECOND {
+    for change in 0..SECONDS * CHANGES_PER_SECOND {
         let n = random.usize(..CONTAINERS);
         let at = 10_000 + change as i128;
-        let lives = world.engine.life_and_port(n).0 == Life::Running;
+        let lives = world.engine.state_and_port(n).0 == ContainerState::Running;
         match (lives, random.u8(..4)) {
-            (false, _) => world.engine.start(n, usual(n, at)),
+            (false, _) => world.engine.start(n, typical_container(n, at)),
             (true, 0) => world.engine.change_port(n, at),
             (true, _) => world.engine.end(n, at),
         }
-        pass(Duration::from_secs(1) / CHANGES_A_SECOND as u32).await;
+        pass(Duration::from_secs(1) / CHANGES_PER_SECOND as u32).await;
     }
 
     let is_right = |world: &World, n: usize| {
         let value = world.store.get(&key(&format!("web-{n}")));
-        match world.engine.life_and_port(n) {
-            (Life::Running, port) => {
+        match world.engine.state_and_port(n) {
+            (ContainerState::Running, port) => {
                 value.is_some_and(|value| value.contains(&format!(r#""port":{port},"#)))
             }
             _ => value.is_none(),
@@ -77,7 +81,7 @@ async fn two_thousand_containers_under_a_hundred_changes_a_second() {
     let listings = world.engine.listings();
     let closest = listings.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
     assert!(closest >= Duration::from_millis(100), "{closest:?}");
-    let resident = most_resident();
+    let resident = peak_resident_bytes();
     println!("resident at most: {} MiB; {} listings", resident >> 20, listings.len());
-    assert!(resident <= MOST_MEMORY, "{} MiB", resident >> 20);
+    assert!(resident <= MEMORY_MAX_BYTES, "{} MiB", resident >> 20);
 }

@@ -7,25 +7,25 @@ mod fakes;
 
 use std::time::Duration;
 
-use fakes::{Away, Engine, POLL, Store, TTL, World, container, key, pass, settings};
-use highhock_actors::runtime::metrics::TimingReading;
-use highhock_actors::status::{ChangeKind, ContainerState, RecordsStanding};
-use highhock_actors::{CoreSettings, Health, Life, StandbyReason, Upkeep};
+use fakes::{Engine, Outage, POLL, Store, TTL, World, container, key, pass, settings};
+use highhock_actors::runtime::metrics::HistogramSnapshot;
+use highhock_actors::status::{ChangeKind, DisplayState, RecordsStatus};
+use highhock_actors::{ContainerState, CoreSettings, Health, KeepAliveMode, StandbyReason};
 
 on_both_stores! {
-    the_way_from_an_event_to_its_record_is_timed
-    where_no_event_told_it_is_timed_from_the_listing
-    of_changes_that_one_write_carries_out_the_oldest_is_timed
-    a_write_whose_answer_was_lost_is_timed_until_it_is_found_carried_out
-    what_no_change_led_to_is_not_timed
-    what_stands_by_is_not_timed
-    a_change_that_changes_no_record_is_not_timed
-    the_reason_against_readiness_is_told
-    what_stands_by_or_is_refused_is_no_reason_against_readiness
-    the_last_changes_are_told
-    changes_outlive_an_inserter_that_falls
-    each_container_is_counted_in_its_state
-    the_store_is_away_until_it_takes_writes
+    records_event_to_record_latency
+    latency_starts_at_listing_without_event
+    latency_starts_at_oldest_change_of_a_write
+    latency_of_unanswered_write_ends_when_confirmed
+    repair_has_no_latency
+    standby_record_has_no_latency
+    change_without_record_change_has_no_latency
+    reports_reason_for_not_ready
+    ready_with_standby_and_rejected_records
+    reports_recent_changes
+    changes_survive_inserter_crash
+    counts_containers_by_state
+    store_is_unavailable_until_it_accepts_writes
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,94 +33,94 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const OTHER: &str = r#"{"host":"10.77.66.99","port":1,"ttl":60}"#;
 
 /// With so many containers, all published, and the event stream open.
-async fn following_world(upkeep: Upkeep, count: usize) -> World {
+async fn world_with_events(keep_alive_mode: KeepAliveMode, count: usize) -> World {
     let engine = Engine::default();
     for n in 0..count {
         engine.run(container(&format!("web-{n}"), n));
     }
     let settings = CoreSettings { events: true, ..settings() };
-    let world = World::start_with(settings, engine, Store::new(upkeep));
+    let world = World::start_with(settings, engine, Store::new(keep_alive_mode));
     world.until("all are published", |world| world.store.len() == count).await;
     pass(SECOND * 2).await;
     world
 }
 
-async fn timed(world: &World) -> TimingReading {
-    world.core.observer().standing().await.event_to_record
+async fn latency(world: &World) -> HistogramSnapshot {
+    world.core.handle().status().await.event_to_record
 }
 
 async fn not_ready(world: &World) -> Option<&'static str> {
-    world.core.observer().ready().await.err().map(|reason| reason.kind())
+    world.core.handle().ready().await.err().map(|reason| reason.kind())
 }
 
-async fn records(world: &World) -> RecordsStanding {
-    world.core.observer().standing().await.records.unwrap()
+async fn records(world: &World) -> RecordsStatus {
+    world.core.handle().status().await.records.unwrap()
 }
 
-async fn the_way_from_an_event_to_its_record_is_timed(upkeep: Upkeep) {
-    let world = following_world(upkeep, 1).await;
-    assert_eq!(timed(&world).await.count, 0, "what ran before the start is no change");
+async fn records_event_to_record_latency(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode, 1).await;
+    assert_eq!(latency(&world).await.count, 0, "what ran before the start is no change");
     world.engine.inspect_takes(MILLISECOND * 300);
     world.engine.start(1, container("web-1", 1));
     world.until("it is published", |world| world.store.len() == 2).await;
     pass(SECOND).await;
-    let put = timed(&world).await;
+    let put = latency(&world).await;
     assert_eq!(put.count, 1);
     assert!(put.max >= MILLISECOND * 300 && put.max < MILLISECOND * 330, "{put:?}");
 
     world.engine.end(1, 9_000);
     world.until("it is withdrawn", |world| world.store.len() == 1).await;
     pass(POLL * 2).await;
-    let withdrawn = timed(&world).await;
+    let withdrawn = latency(&world).await;
     assert_eq!(withdrawn.count, 2, "the listing that agrees adds nothing");
     assert!(withdrawn.sum - put.sum < MILLISECOND * 30, "{withdrawn:?}");
 }
 
-async fn where_no_event_told_it_is_timed_from_the_listing(upkeep: Upkeep) {
-    let world = World::with_containers(upkeep, 1).await;
+async fn latency_starts_at_listing_without_event(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 1).await;
     world.engine.run(container("web-1", 1));
     world.until("it is published", |world| world.store.len() == 2).await;
     pass(SECOND).await;
-    let put = timed(&world).await;
+    let put = latency(&world).await;
     assert_eq!(put.count, 1);
     assert!(put.max < MILLISECOND * 30, "{put:?}");
     world.engine.remove("web-0");
     world.until("it is withdrawn", |world| world.store.len() == 1).await;
     pass(SECOND).await;
-    assert_eq!(timed(&world).await.count, 2);
+    assert_eq!(latency(&world).await.count, 2);
 }
 
-async fn of_changes_that_one_write_carries_out_the_oldest_is_timed(upkeep: Upkeep) {
-    let world = following_world(upkeep, 1).await;
-    world.store.go_away(Away::Refused);
+async fn latency_starts_at_oldest_change_of_a_write(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode, 1).await;
+    world.store.fail(Outage::Refused);
     pass(SECOND).await;
     world.engine.change_port(0, 5_000);
     pass(SECOND * 3).await;
     world.engine.change_port(0, 6_000);
     pass(SECOND * 3).await;
-    world.store.come_back();
+    world.store.recover();
     pass(SECOND * 3).await;
-    let timed = timed(&world).await;
-    assert_eq!(timed.count, 1);
-    assert!(timed.max >= SECOND * 6 && timed.max <= SECOND * 8, "{timed:?}");
+    let latency = latency(&world).await;
+    assert_eq!(latency.count, 1);
+    assert!(latency.max >= SECOND * 6 && latency.max <= SECOND * 8, "{latency:?}");
 }
 
-async fn a_write_whose_answer_was_lost_is_timed_until_it_is_found_carried_out(upkeep: Upkeep) {
-    let world = following_world(upkeep, 1).await;
-    world.store.go_away(Away::Late);
+async fn latency_of_unanswered_write_ends_when_confirmed(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode, 1).await;
+    world.store.fail(Outage::Late);
     world.engine.start(1, container("web-1", 1));
     pass(SECOND * 4).await;
-    world.store.carry_out_late_writes();
-    world.store.come_back();
+    world.store.apply_late_writes();
+    world.store.recover();
     world.until("it is published", |world| world.store.len() == 2).await;
     pass(SECOND * 5).await;
-    let timed = timed(&world).await;
-    assert_eq!(timed.count, 1);
-    assert!(timed.max >= SECOND * 4, "{timed:?}");
+    let latency = latency(&world).await;
+    assert_eq!(latency.count, 1);
+    assert!(latency.max >= SECOND * 4, "{latency:?}");
 }
 
-async fn what_no_change_led_to_is_not_timed(upkeep: Upkeep) {
-    let world = following_world(upkeep, 2).await;
+async fn repair_has_no_latency(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode, 2).await;
     let put = world.core.counts().put;
     world.store.remove(&key("web-0"));
     world.until("it is mended", |world| world.store.len() == 2).await;
@@ -129,11 +129,11 @@ async fn what_no_change_led_to_is_not_timed(upkeep: Upkeep) {
     world.until("it is told again", |world| world.store.len() == 2).await;
     pass(POLL * 2).await;
     assert!(world.core.counts().put >= put + 2, "it was put again");
-    assert_eq!(timed(&world).await.count, 0);
+    assert_eq!(latency(&world).await.count, 0);
 }
 
-async fn what_stands_by_is_not_timed(upkeep: Upkeep) {
-    let world = following_world(upkeep, 1).await;
+async fn standby_record_has_no_latency(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode, 1).await;
     world.store.put(&key("web-1"), OTHER, Some(SECOND * 40));
     world.engine.start(1, container("web-1", 1));
     pass(SECOND).await;
@@ -141,53 +141,53 @@ async fn what_stands_by_is_not_timed(upkeep: Upkeep) {
     let ours = |world: &World| world.store.get(&key("web-1")).is_some_and(|it| it != OTHER);
     world.until("it is taken over", ours).await;
     pass(SECOND).await;
-    assert_eq!(timed(&world).await.count, 0);
+    assert_eq!(latency(&world).await.count, 0);
 }
 
-async fn a_change_that_changes_no_record_is_not_timed(upkeep: Upkeep) {
-    use highhock_actors::Happening::Changed;
-    let world = following_world(upkeep, 1).await;
-    world.engine.tell(0, Changed, 5_000);
+async fn change_without_record_change_has_no_latency(keep_alive_mode: KeepAliveMode) {
+    use highhock_actors::EventKind::Changed;
+    let world = world_with_events(keep_alive_mode, 1).await;
+    world.engine.send_event(0, Changed, 5_000);
     pass(SECOND * 7).await;
     // What comes much later is timed from its own event.
     world.engine.change_port(0, 6_000);
     pass(SECOND).await;
-    let timed = timed(&world).await;
-    assert_eq!(timed.count, 1);
-    assert!(timed.max < MILLISECOND * 30, "{timed:?}");
+    let latency = latency(&world).await;
+    assert_eq!(latency.count, 1);
+    assert!(latency.max < MILLISECOND * 30, "{latency:?}");
 }
 
-async fn the_reason_against_readiness_is_told(upkeep: Upkeep) {
-    let (engine, store) = (Engine::default(), Store::new(upkeep));
+async fn reports_reason_for_not_ready(keep_alive_mode: KeepAliveMode) {
+    let (engine, store) = (Engine::default(), Store::new(keep_alive_mode));
     engine.run(container("web-0", 0));
-    engine.away(true);
+    engine.set_unavailable(true);
     let world = World::start(engine, store);
     pass(SECOND).await;
     assert_eq!(not_ready(&world).await, Some("docker_not_listed"));
-    let reason = world.core.observer().ready().await.unwrap_err().to_string();
+    let reason = world.core.handle().ready().await.unwrap_err().to_string();
     assert!(reason.contains("scripted: away"), "{reason}");
 
     world.engine.inspect_takes(SECOND * 30);
-    world.engine.away(false);
+    world.engine.set_unavailable(false);
     pass(POLL).await;
     assert_eq!(not_ready(&world).await, Some("containers_untold"));
     world.engine.inspect_takes(Duration::ZERO);
     pass(SECOND * 40).await;
     assert_eq!(not_ready(&world).await, None);
 
-    world.store.go_away(Away::Refused);
+    world.store.fail(Outage::Refused);
     pass(SECOND).await;
     assert_eq!(not_ready(&world).await, Some("etcd_away"));
-    world.store.come_back();
+    world.store.recover();
     pass(SECOND).await;
     assert_eq!(not_ready(&world).await, None);
 
-    world.engine.away(true);
+    world.engine.set_unavailable(true);
     pass(POLL * 2).await;
     assert_eq!(not_ready(&world).await, None, "two polls may be missed");
     pass(POLL * 2).await;
     assert_eq!(not_ready(&world).await, Some("docker_silent"));
-    world.engine.away(false);
+    world.engine.set_unavailable(false);
     pass(POLL).await;
     assert_eq!(not_ready(&world).await, None);
 
@@ -197,15 +197,15 @@ async fn the_reason_against_readiness_is_told(upkeep: Upkeep) {
     pass(SECOND / 2).await;
     assert_eq!(not_ready(&world).await, Some("records_pending"));
     world.store.slow_by(Duration::ZERO);
-    world.core.slow_inserter(SECOND * 4);
+    world.core.inject_inserter_delay(SECOND * 4);
     pass(MILLISECOND).await;
     assert_eq!(not_ready(&world).await, Some("no_answer"));
     pass(SECOND * 6).await;
     assert_eq!(not_ready(&world).await, None);
 }
 
-async fn what_stands_by_or_is_refused_is_no_reason_against_readiness(upkeep: Upkeep) {
-    let (engine, store) = (Engine::default(), Store::new(upkeep));
+async fn ready_with_standby_and_rejected_records(keep_alive_mode: KeepAliveMode) {
+    let (engine, store) = (Engine::default(), Store::new(keep_alive_mode));
     store.refuse(Some(&key("web-0")));
     store.put(&key("web-1"), OTHER, None);
     store.put(&key("web-2"), OTHER, Some(TTL * 99));
@@ -220,33 +220,33 @@ async fn what_stands_by_or_is_refused_is_no_reason_against_readiness(upkeep: Upk
     engine.run(child);
     let world = World::start(engine, store);
     pass(POLL).await;
-    let standing = records(&world).await;
-    assert_eq!((standing.live, standing.pending, standing.failed), (1, 0, 1), "{standing:?}");
-    assert_eq!(standing.standby, StandbyReason::ALL.map(|reason| (reason, 1)));
+    let status = records(&world).await;
+    assert_eq!((status.live, status.pending, status.failed), (1, 0, 1), "{status:?}");
+    assert_eq!(status.standby, StandbyReason::ALL.map(|reason| (reason, 1)));
     assert_eq!(not_ready(&world).await, None);
-    let reports = world.core.observer().records().await.unwrap();
+    let reports = world.core.handle().records().await.unwrap();
     let states = |state: &str| reports.iter().filter(|one| one.state.as_str() == state).count();
     assert_eq!(["live", "standby", "failed"].map(states), [1, 4, 1]);
     assert!(reports.iter().all(|one| one.reason.is_some() == (one.state.as_str() != "live")));
 }
 
-async fn the_last_changes_are_told(upkeep: Upkeep) {
-    let world = following_world(upkeep, 1).await;
-    let begun = world.core.observer().changes().len();
+async fn reports_recent_changes(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode, 1).await;
+    let begun = world.core.handle().changes().len();
     world.engine.start(1, container("web-1", 1));
     pass(SECOND).await;
-    world.engine.tell(1, highhock_actors::Happening::Signalled(15), 5_000);
+    world.engine.send_event(1, highhock_actors::EventKind::Signalled(15), 5_000);
     pass(SECOND).await;
     world.engine.end(1, 6_000);
     pass(POLL * 2).await;
-    world.engine.change("web-0", |one| one.life = Life::Paused);
+    world.engine.change("web-0", |one| one.state = ContainerState::Paused);
     pass(POLL * 2).await;
-    let changes = world.core.observer().changes().split_off(begun);
+    let changes = world.core.handle().changes().split_off(begun);
     let told: Vec<_> = changes
         .iter()
         .map(|one| {
             let name = one.container.as_ref().map(|container| container.name.as_str());
-            (one.what, name.unwrap_or_default(), one.key.is_some())
+            (one.kind, name.unwrap_or_default(), one.key.is_some())
         })
         .collect();
     assert_eq!(
@@ -266,9 +266,9 @@ async fn the_last_changes_are_told(upkeep: Upkeep) {
     assert!(changes[6].reason.as_ref().unwrap().contains("paused"));
 }
 
-async fn changes_outlive_an_inserter_that_falls(upkeep: Upkeep) {
-    let world = following_world(upkeep, 1).await;
-    let (changes, counts) = (world.core.observer().changes().len(), world.core.counts());
+async fn changes_survive_inserter_crash(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode, 1).await;
+    let (changes, counts) = (world.core.handle().changes().len(), world.core.counts());
     assert!(changes > 0);
     world.store.panic_in_next_write();
     world.engine.change_port(0, 5_000);
@@ -276,37 +276,37 @@ async fn changes_outlive_an_inserter_that_falls(upkeep: Upkeep) {
         .until("it is put", |world| world.store.get(&key("web-0")).unwrap().contains("8007"))
         .await;
     pass(SECOND).await;
-    assert!(world.core.observer().changes().len() > changes);
+    assert!(world.core.handle().changes().len() > changes);
     assert_eq!(world.core.counts().put, counts.put + 1);
 }
 
-async fn each_container_is_counted_in_its_state(upkeep: Upkeep) {
-    let world = following_world(upkeep, 3).await;
+async fn counts_containers_by_state(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode, 3).await;
     let count = async |state| {
-        let containers = world.core.observer().standing().await.containers;
+        let containers = world.core.handle().status().await.containers;
         containers.into_iter().find(|(other, _)| *other == state).unwrap().1
     };
-    assert_eq!(count(ContainerState::Running).await, 3);
-    world.engine.change("web-0", |one| one.life = Life::Paused);
+    assert_eq!(count(DisplayState::Running).await, 3);
+    world.engine.change("web-0", |one| one.state = ContainerState::Paused);
     world.engine.change("web-1", |one| one.health = Health::Unhealthy);
     pass(POLL * 2).await;
-    assert_eq!(count(ContainerState::Paused).await, 1);
-    assert_eq!(count(ContainerState::Unhealthy).await, 1);
-    assert_eq!(count(ContainerState::Running).await, 1);
+    assert_eq!(count(DisplayState::Paused).await, 1);
+    assert_eq!(count(DisplayState::Unhealthy).await, 1);
+    assert_eq!(count(DisplayState::Running).await, 1);
     world.engine.remove("web-1");
     pass(POLL * 2).await;
-    assert_eq!(count(ContainerState::Unhealthy).await, 0);
-    let reports = world.core.observer().containers().await.unwrap();
+    assert_eq!(count(DisplayState::Unhealthy).await, 0);
+    let reports = world.core.handle().containers().await.unwrap();
     let told: Vec<_> = reports.iter().map(|one| (one.name.as_str(), one.state)).collect();
-    assert_eq!(told, [("web-0", ContainerState::Paused), ("web-2", ContainerState::Running)]);
+    assert_eq!(told, [("web-0", DisplayState::Paused), ("web-2", DisplayState::Running)]);
     assert!(reports[0].withheld.as_ref().unwrap().contains("paused"));
 }
 
-async fn the_store_is_away_until_it_takes_writes(upkeep: Upkeep) {
-    let world = following_world(upkeep, 1).await;
-    let store = async || world.core.observer().standing().await.store;
+async fn store_is_unavailable_until_it_accepts_writes(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode, 1).await;
+    let store = async || world.core.handle().status().await.store;
     let before = store().await;
-    assert!(before.answers && before.written.is_some() && before.audited.is_some());
+    assert!(before.available && before.last_write.is_some() && before.last_audit.is_some());
     assert_eq!(before.retries, 0);
     world.store.fail_writes(true);
     world.engine.change_port(0, 5_000);
@@ -314,13 +314,16 @@ async fn the_store_is_away_until_it_takes_writes(upkeep: Upkeep) {
     pass(SECOND).await;
     for _ in 0..300 {
         pass(MILLISECOND * 10).await;
-        assert!(!store().await.answers, "that it can be read says nothing");
+        assert!(!store().await.available, "that it can be read says nothing");
     }
     let away = store().await;
-    assert!(away.trouble.is_some() && away.retries > 1, "{away:?}");
+    assert!(away.last_error.is_some() && away.retries > 1, "{away:?}");
     world.store.fail_writes(false);
     world.store.slow_by(Duration::ZERO);
     pass(SECOND * 2).await;
     let back = store().await;
-    assert!(back.answers && back.trouble.is_none() && back.written > before.written, "{back:?}");
+    assert!(
+        back.available && back.last_error.is_none() && back.last_write > before.last_write,
+        "{back:?}"
+    );
 }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
-use highhock::dns::DnsPackets;
+use highhock::dns::PacketResponder;
 use highhock::zone::Zone;
 use highhock_actors::RecordKey;
 use highhock_actors::model::names::DomainName;
@@ -26,7 +26,7 @@ const RECORDS: [(&str, &str); 8] = [
     ("dns/ns", r#"{"host":"10.0.0.53"}"#),
 ];
 
-static ANSWERS: LazyLock<DnsPackets> = LazyLock::new(|| {
+static RESPONDER: LazyLock<PacketResponder> = LazyLock::new(|| {
     let zone = Zone::new();
     let put = |path: &str, value: &str| {
         let key = RecordKey::from_path(&format!("skydns/local/skydns/{path}"));
@@ -36,17 +36,17 @@ static ANSWERS: LazyLock<DnsPackets> = LazyLock::new(|| {
     for at in 0..200 {
         put(&format!("many/{at}"), &format!(r#"{{"host":"10.1.0.{at}","port":{}}}"#, 1000 + at));
     }
-    zone.complete();
+    zone.mark_complete();
     let log = slog::Logger::root(slog::Discard, slog::o!());
     let domain = DomainName::parse("skydns.local").expect("a domain");
-    DnsPackets::new(domain, "skydns", zone, &log).expect("a short domain")
+    PacketResponder::new(domain, "skydns", zone, &log).expect("a short domain")
 });
 
 fuzz_target!(|packet: &[u8]| {
-    if let Some(answer) = ANSWERS.answer(packet, SOURCE) {
+    if let Some(response) = RESPONDER.respond_udp(packet, SOURCE) {
         assert!(packet[2] & 0x80 == 0, "an answer was answered");
-        assert!(answer[..2] == packet[..2] && answer[2] & 0x80 != 0, "no answer to this");
-        assert!(answer.len() <= 1232, "{} bytes", answer.len());
+        assert!(response[..2] == packet[..2] && response[2] & 0x80 != 0, "no answer to this");
+        assert!(response.len() <= 1232, "{} bytes", response.len());
     }
-    let _ = ANSWERS.answer_by_tcp(packet, SOURCE);
+    let _ = RESPONDER.respond_tcp(packet, SOURCE);
 });

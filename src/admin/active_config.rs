@@ -6,29 +6,29 @@ use crate::settings::{Admin, EffectiveKey};
 
 /// What of the settings in force is shown, and decides where and to whom.
 #[derive(Clone, Debug)]
-pub struct InForce {
+pub struct ActiveConfig {
     /// Where to serve, and whom.
     pub admin: Admin,
     /// Every key as it holds.
     pub effective: Vec<EffectiveKey>,
     /// The faults for which what was read last is not in force; none: it is.
-    pub refused: Vec<String>,
+    pub reload_errors: Vec<String>,
     /// Who has to answer before what was read last is in force, and why it does not.
-    pub waits: Option<String>,
+    pub reload_waiting_for: Option<String>,
     /// How DNS is answered; `None`: by others, from etcd.
-    pub dns: Option<DnsSide>,
+    pub dns: Option<DnsReport>,
 }
 
-impl InForce {
+impl ActiveConfig {
     /// With nothing on its way.
     pub fn new(admin: Admin, effective: Vec<EffectiveKey>) -> Self {
-        Self { admin, effective, refused: Vec::new(), waits: None, dns: None }
+        Self { admin, effective, reload_errors: Vec::new(), reload_waiting_for: None, dns: None }
     }
 }
 
 /// How DNS is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DnsSide {
+pub struct DnsReport {
     /// For which domain.
     pub domain: String,
     /// Where, by UDP and TCP.

@@ -5,153 +5,155 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use actix_rt::task::JoinHandle;
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::daemon_api::{Daemon, Observe, Told};
-use crate::admin::active_config::InForce;
-use crate::logging::LastLines;
-use crate::metrics::Reading;
+use super::daemon_api::{CoreApi, DaemonApi};
+use crate::admin::active_config::ActiveConfig;
+use crate::logging::RecentLogs;
+use crate::metrics::MetricsSnapshot;
 
 /// How long an answer may take.
-const DEADLINE: Duration = Duration::from_secs(2);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many questions may wait for the actors' thread to take them.
-const WAITING: usize = 64;
+const QUERIES_MAX: usize = 64;
 
 /// A question on its way to the actors' thread.
-type Question = Box<dyn FnOnce(&dyn Daemon) -> Told<()> + Send>;
+type DaemonQuery = Box<dyn FnOnce(&dyn DaemonApi) -> LocalBoxFuture<'static, ()> + Send>;
 
 /// Why there is no answer, in words for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoAnswer {
+pub enum QueryError {
     /// The deadline is over.
-    #[error("{whom} did not answer within {seconds} s", seconds = DEADLINE.as_secs())]
-    Late {
+    #[error("{target} did not answer within {seconds} s", seconds = QUERY_TIMEOUT.as_secs())]
+    Timeout {
         /// Who was asked.
-        whom: &'static str,
+        target: &'static str,
     },
     /// An actor fell and another will take its place, or it has too much else to do.
-    #[error("{whom} does not answer: it is being restarted, or too busy; the log says more")]
-    Mute {
+    #[error("{target} does not answer: it is being restarted, or too busy; the log says more")]
+    Unavailable {
         /// Who was asked.
-        whom: &'static str,
+        target: &'static str,
     },
     /// No core runs at the moment: why.
     #[error("{0}")]
-    NoCore(String),
+    NotRunning(String),
 }
 
-impl NoAnswer {
+impl QueryError {
     /// The reason's name for programs.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Late { .. } | Self::Mute { .. } => "no_answer",
-            Self::NoCore(_) => "not_running",
+            Self::Timeout { .. } | Self::Unavailable { .. } => "no_answer",
+            Self::NotRunning(_) => "not_running",
         }
     }
 }
 
 /// The actors' side: answers on their thread, until it is dropped.
-pub struct Desk {
-    window: Window,
-    answering: JoinHandle<()>,
+pub struct AdminBridge {
+    handle: BridgeHandle,
+    worker: JoinHandle<()>,
 }
 
-impl Desk {
+impl AdminBridge {
     /// Answers questions about this daemon from now on, on the current arbiter.
     pub fn open(
-        daemon: Rc<dyn Daemon>,
-        in_force: watch::Receiver<InForce>,
-        lines: LastLines,
+        daemon: Rc<dyn DaemonApi>,
+        active_config: watch::Receiver<ActiveConfig>,
+        recent_logs: RecentLogs,
     ) -> Self {
-        let (questions, mut asked) = mpsc::channel::<Question>(WAITING);
-        let answering = actix_rt::spawn(async move {
-            while let Some(question) = asked.recv().await {
+        let (queries, mut incoming) = mpsc::channel::<DaemonQuery>(QUERIES_MAX);
+        let worker = actix_rt::spawn(async move {
+            while let Some(query) = incoming.recv().await {
                 // Each by itself: an actor that hangs holds up nobody else's answer.
-                actix_rt::spawn(question(&*daemon));
+                actix_rt::spawn(query(&*daemon));
             }
         });
-        let window = Window { questions, in_force, lines, started: SystemTime::now() };
-        Self { window, answering }
+        let handle =
+            BridgeHandle { queries, active_config, recent_logs, started: SystemTime::now() };
+        Self { handle, worker }
     }
 
     /// The other side, for whoever asks.
-    pub fn window(&self) -> Window {
-        self.window.clone()
+    pub fn handle(&self) -> BridgeHandle {
+        self.handle.clone()
     }
 }
 
-impl Drop for Desk {
+impl Drop for AdminBridge {
     fn drop(&mut self) {
-        self.answering.abort();
+        self.worker.abort();
     }
 }
 
 /// The other side: asks, from whatever thread.
 #[derive(Clone)]
-pub struct Window {
-    questions: mpsc::Sender<Question>,
+pub struct BridgeHandle {
+    queries: mpsc::Sender<DaemonQuery>,
     /// What holds of the settings, and a way to hear of changes.
-    pub in_force: watch::Receiver<InForce>,
+    pub active_config: watch::Receiver<ActiveConfig>,
     /// The log's last warnings and errors.
-    pub lines: LastLines,
+    pub recent_logs: RecentLogs,
     /// When the daemon started.
     pub started: SystemTime,
 }
 
-impl Window {
-    /// Asks the core that runs now. `whom` is the actor that is to answer, for the error.
+impl BridgeHandle {
+    /// Asks the core that runs now. `target` is the actor that is to answer, for the error.
     ///
     /// # Errors
     /// Where there is no answer in time, or no core.
-    pub async fn ask<T: Send + 'static>(
+    pub async fn query<T: Send + 'static>(
         &self,
-        whom: &'static str,
-        question: impl FnOnce(&dyn Observe) -> Told<Option<T>> + Send + 'static,
-    ) -> Result<T, NoAnswer> {
-        let asked = self.ask_daemon(whom, move |daemon| {
-            let told = daemon.core().map(|core| question(&*core));
+        target: &'static str,
+        query: impl FnOnce(&dyn CoreApi) -> LocalBoxFuture<'static, Option<T>> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let result = self.query_daemon(target, move |daemon| {
+            let result = daemon.core().map(|core| query(&*core));
             Box::pin(async move {
-                match told {
-                    Ok(told) => told.await.ok_or(NoAnswer::Mute { whom }),
-                    Err(why) => Err(NoAnswer::NoCore(why)),
+                match result {
+                    Ok(result) => result.await.ok_or(QueryError::Unavailable { target }),
+                    Err(reason) => Err(QueryError::NotRunning(reason)),
                 }
             })
         });
-        asked.await?
+        result.await?
     }
 
     /// Asks for all that is measured, whether or not a core runs.
     ///
     /// # Errors
     /// Where there is no answer in time.
-    pub async fn reading(&self) -> Result<Reading, NoAnswer> {
-        self.ask_daemon("the actors' thread", |daemon| daemon.reading()).await
+    pub async fn metrics_snapshot(&self) -> Result<MetricsSnapshot, QueryError> {
+        self.query_daemon("the actors' thread", |daemon| daemon.metrics_snapshot()).await
     }
 
-    async fn ask_daemon<T: Send + 'static>(
+    async fn query_daemon<T: Send + 'static>(
         &self,
-        whom: &'static str,
-        question: impl FnOnce(&dyn Daemon) -> Told<T> + Send + 'static,
-    ) -> Result<T, NoAnswer> {
+        target: &'static str,
+        query: impl FnOnce(&dyn DaemonApi) -> LocalBoxFuture<'static, T> + Send + 'static,
+    ) -> Result<T, QueryError> {
         let (mut reply, answer) = oneshot::channel();
-        let question: Question = Box::new(move |daemon| {
-            let told = question(daemon);
+        let query: DaemonQuery = Box::new(move |daemon| {
+            let result = query(daemon);
             Box::pin(async move {
                 tokio::select! {
-                    told = told => drop(reply.send(told)),
+                    result = result => drop(reply.send(result)),
                     // Nobody waits any longer.
                     () = reply.closed() => {}
                 }
             })
         });
-        if self.questions.try_send(question).is_err() {
-            return Err(NoAnswer::Late { whom: "the actors' thread" });
+        if self.queries.try_send(query).is_err() {
+            return Err(QueryError::Timeout { target: "the actors' thread" });
         }
-        match tokio::time::timeout(DEADLINE, answer).await {
-            Ok(Ok(told)) => Ok(told),
+        match tokio::time::timeout(QUERY_TIMEOUT, answer).await {
+            Ok(Ok(result)) => Ok(result),
             // The actors' thread has left.
-            Ok(Err(_)) => Err(NoAnswer::NoCore("it is stopping".to_owned())),
-            Err(_) => Err(NoAnswer::Late { whom }),
+            Ok(Err(_)) => Err(QueryError::NotRunning("it is stopping".to_owned())),
+            Err(_) => Err(QueryError::Timeout { target }),
         }
     }
 }
@@ -161,66 +163,66 @@ mod tests {
     use std::cell::{Cell, RefCell};
 
     use highhock_actors::RecordReport;
-    use highhock_actors::status::{ContainerReport, RecentChange, Standing};
+    use highhock_actors::status::{ContainerReport, CoreStatus, RecentChange};
 
     use super::*;
     use crate::settings::Admin;
 
     /// A daemon whose registry hangs and whose inserter is being rebuilt.
     #[derive(Default)]
-    struct Ill {
-        why_no_core: RefCell<Option<String>>,
+    struct StuckDaemon {
+        not_running_reason: RefCell<Option<String>>,
         waiting: Rc<Cell<usize>>,
     }
 
-    struct Waits(Rc<Cell<usize>>);
+    struct WaitGuard(Rc<Cell<usize>>);
 
-    impl Waits {
-        fn one_more(waiting: &Rc<Cell<usize>>) -> Self {
+    impl WaitGuard {
+        fn new(waiting: &Rc<Cell<usize>>) -> Self {
             waiting.set(waiting.get() + 1);
             Self(Rc::clone(waiting))
         }
     }
 
-    impl Drop for Waits {
+    impl Drop for WaitGuard {
         fn drop(&mut self) {
             self.0.set(self.0.get() - 1);
         }
     }
 
-    struct IllCore(Rc<Cell<usize>>);
+    struct StuckCore(Rc<Cell<usize>>);
 
-    impl Daemon for Ill {
-        fn core(&self) -> Result<Rc<dyn Observe>, String> {
-            match self.why_no_core.borrow().clone() {
-                Some(why) => Err(why),
-                None => Ok(Rc::new(IllCore(Rc::clone(&self.waiting)))),
+    impl DaemonApi for StuckDaemon {
+        fn core(&self) -> Result<Rc<dyn CoreApi>, String> {
+            match self.not_running_reason.borrow().clone() {
+                Some(reason) => Err(reason),
+                None => Ok(Rc::new(StuckCore(Rc::clone(&self.waiting)))),
             }
         }
 
-        fn reading(&self) -> Told<Reading> {
+        fn metrics_snapshot(&self) -> LocalBoxFuture<'static, MetricsSnapshot> {
             Box::pin(std::future::pending())
         }
     }
 
-    impl Observe for IllCore {
-        fn answers(&self) -> Told<Option<()>> {
+    impl CoreApi for StuckCore {
+        fn ping_actors(&self) -> LocalBoxFuture<'static, Option<()>> {
             Box::pin(std::future::ready(Some(())))
         }
 
-        fn containers(&self) -> Told<Option<Vec<ContainerReport>>> {
-            let waits = Waits::one_more(&self.0);
+        fn containers(&self) -> LocalBoxFuture<'static, Option<Vec<ContainerReport>>> {
+            let guard = WaitGuard::new(&self.0);
             Box::pin(async move {
-                let _waits = waits;
+                let _guard = guard;
                 std::future::pending().await
             })
         }
 
-        fn records(&self) -> Told<Option<Vec<RecordReport>>> {
+        fn records(&self) -> LocalBoxFuture<'static, Option<Vec<RecordReport>>> {
             Box::pin(std::future::ready(None))
         }
 
-        fn standing(&self) -> Told<Option<Standing>> {
+        fn status(&self) -> LocalBoxFuture<'static, Option<CoreStatus>> {
             Box::pin(std::future::pending())
         }
 
@@ -229,48 +231,52 @@ mod tests {
         }
     }
 
-    fn open(daemon: &Rc<Ill>) -> Desk {
+    fn open(daemon: &Rc<StuckDaemon>) -> AdminBridge {
         let admin = Admin { listen: None, token: None, allow_remote: false };
-        let (_, in_force) = watch::channel(InForce::new(admin, Vec::new()));
-        Desk::open(Rc::clone(daemon) as Rc<dyn Daemon>, in_force, LastLines::default())
+        let (_, active_config) = watch::channel(ActiveConfig::new(admin, Vec::new()));
+        AdminBridge::open(
+            Rc::clone(daemon) as Rc<dyn DaemonApi>,
+            active_config,
+            RecentLogs::default(),
+        )
     }
 
     #[actix_rt::test]
-    async fn an_actor_that_hangs_is_told_of_and_holds_up_nobody() {
+    async fn hanging_actor_times_out_and_blocks_no_query() {
         tokio::time::pause();
-        let ill = Rc::new(Ill::default());
-        let desk = open(&ill);
-        let window = desk.window();
-        let hangs = window.ask("Registry", |core| core.containers());
-        let answers = window.ask("one of the actors", |core| core.answers());
-        let (hung, answered) = futures_util::future::join(hangs, answers).await;
+        let daemon = Rc::new(StuckDaemon::default());
+        let bridge = open(&daemon);
+        let handle = bridge.handle();
+        let stuck_query = handle.query("Registry", |core| core.containers());
+        let answers = handle.query("one of the actors", |core| core.ping_actors());
+        let (hung, answered) = futures_util::future::join(stuck_query, answers).await;
         let hung = hung.unwrap_err();
-        assert_eq!(hung, NoAnswer::Late { whom: "Registry" });
+        assert_eq!(hung, QueryError::Timeout { target: "Registry" });
         assert_eq!(hung.to_string(), "Registry did not answer within 2 s");
         assert_eq!(answered, Ok(()));
         // Nobody waits for the answer any more, and nobody keeps asking.
         tokio::task::yield_now().await;
-        assert_eq!(ill.waiting.get(), 0);
-        let mute = window.ask("EtcdInserter", |core| core.records()).await.unwrap_err();
-        assert_eq!(mute, NoAnswer::Mute { whom: "EtcdInserter" });
+        assert_eq!(daemon.waiting.get(), 0);
+        let unavailable = handle.query("EtcdInserter", |core| core.records()).await.unwrap_err();
+        assert_eq!(unavailable, QueryError::Unavailable { target: "EtcdInserter" });
     }
 
     #[actix_rt::test]
-    async fn where_no_core_runs_the_reason_is_told() {
-        let ill = Rc::new(Ill::default());
-        let desk = open(&ill);
-        ill.why_no_core.replace(Some("waiting for docker (no)".to_owned()));
-        let told = desk.window().ask("Registry", |core| core.containers()).await.unwrap_err();
-        assert_eq!(told, NoAnswer::NoCore("waiting for docker (no)".to_owned()));
+    async fn reports_why_no_core_runs() {
+        let daemon = Rc::new(StuckDaemon::default());
+        let bridge = open(&daemon);
+        daemon.not_running_reason.replace(Some("waiting for docker (no)".to_owned()));
+        let result = bridge.handle().query("Registry", |core| core.containers()).await.unwrap_err();
+        assert_eq!(result, QueryError::NotRunning("waiting for docker (no)".to_owned()));
         // Nor does one that has come since keep the old reason.
-        ill.why_no_core.replace(None);
-        assert_eq!(desk.window().ask("all", |core| core.answers()).await, Ok(()));
+        daemon.not_running_reason.replace(None);
+        assert_eq!(bridge.handle().query("all", |core| core.ping_actors()).await, Ok(()));
     }
 
     #[actix_rt::test]
-    async fn a_daemon_that_has_gone_answers_nothing() {
-        let window = open(&Rc::new(Ill::default())).window();
+    async fn fails_after_the_bridge_is_dropped() {
+        let handle = open(&Rc::new(StuckDaemon::default())).handle();
         tokio::task::yield_now().await;
-        assert!(window.ask("all", |core| core.answers()).await.is_err());
+        assert!(handle.query("all", |core| core.ping_actors()).await.is_err());
     }
 }

@@ -3,65 +3,62 @@
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
-use highhock_actors::status::{ContainerReport, RecentChange, Standing};
+use highhock_actors::status::{ContainerReport, CoreStatus, RecentChange};
 use highhock_actors::{ContainerSource, Core, RecordReport, RecordStore};
 
-use crate::metrics::Reading;
-
-/// What is told of the actors, when they have told it.
-pub type Told<T> = LocalBoxFuture<'static, T>;
+use crate::metrics::MetricsSnapshot;
 
 /// The daemon, on the actors' thread.
-pub trait Daemon {
+pub trait DaemonApi {
     /// The core that runs now.
     ///
     /// # Errors
     /// Why none does, in words for the operator.
-    fn core(&self) -> Result<Rc<dyn Observe>, String>;
+    fn core(&self) -> Result<Rc<dyn CoreApi>, String>;
     /// All that is measured, whether or not a core runs.
-    fn reading(&self) -> Told<Reading>;
+    fn metrics_snapshot(&self) -> LocalBoxFuture<'static, MetricsSnapshot>;
 }
 
 /// A running core, seen from outside. `None`: the actor doesn't tell, as it is being
 /// rebuilt, or too busy.
-pub trait Observe {
+pub trait CoreApi {
     /// Returns when all actors of which there is one have answered.
-    fn answers(&self) -> Told<Option<()>>;
+    fn ping_actors(&self) -> LocalBoxFuture<'static, Option<()>>;
     /// Every container under watch.
-    fn containers(&self) -> Told<Option<Vec<ContainerReport>>>;
+    fn containers(&self) -> LocalBoxFuture<'static, Option<Vec<ContainerReport>>>;
     /// Every wanted record.
-    fn records(&self) -> Told<Option<Vec<RecordReport>>>;
+    fn records(&self) -> LocalBoxFuture<'static, Option<Vec<RecordReport>>>;
     /// How the core stands.
-    fn standing(&self) -> Told<Option<Standing>>;
+    fn status(&self) -> LocalBoxFuture<'static, Option<CoreStatus>>;
     /// The last changes, the oldest first.
     fn changes(&self) -> Vec<RecentChange>;
 }
 
-impl<S: ContainerSource, R: RecordStore> Observe for Rc<Core<S, R>> {
-    fn answers(&self) -> Told<Option<()>> {
+impl<S: ContainerSource, R: RecordStore> CoreApi for Rc<Core<S, R>> {
+    fn ping_actors(&self) -> LocalBoxFuture<'static, Option<()>> {
         let core = Self::clone(self);
         Box::pin(async move {
-            core.pulse().await;
+            core.ping().await;
             Some(())
         })
     }
 
-    fn containers(&self) -> Told<Option<Vec<ContainerReport>>> {
-        let observer = self.observer();
-        Box::pin(async move { observer.containers().await })
+    fn containers(&self) -> LocalBoxFuture<'static, Option<Vec<ContainerReport>>> {
+        let handle = self.handle();
+        Box::pin(async move { handle.containers().await })
     }
 
-    fn records(&self) -> Told<Option<Vec<RecordReport>>> {
-        let observer = self.observer();
-        Box::pin(async move { observer.records().await })
+    fn records(&self) -> LocalBoxFuture<'static, Option<Vec<RecordReport>>> {
+        let handle = self.handle();
+        Box::pin(async move { handle.records().await })
     }
 
-    fn standing(&self) -> Told<Option<Standing>> {
-        let observer = self.observer();
-        Box::pin(async move { Some(observer.standing().await) })
+    fn status(&self) -> LocalBoxFuture<'static, Option<CoreStatus>> {
+        let handle = self.handle();
+        Box::pin(async move { Some(handle.status().await) })
     }
 
     fn changes(&self) -> Vec<RecentChange> {
-        self.observer().changes()
+        self.handle().changes()
     }
 }

@@ -4,28 +4,29 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY};
 use actix_web::web::{self, ServiceConfig, ThinData};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use highhock_actors::core::meters;
-use highhock_actors::status::Standing;
+use futures_util::future::LocalBoxFuture;
+use highhock_actors::core::mailbox_snapshots;
+use highhock_actors::status::CoreStatus;
 use serde::Serialize;
 use serde_json::json;
 
-use super::auth::PAGE;
-use super::bridge::{NoAnswer, Window};
-use super::daemon_api::{Observe, Told};
+use super::auth::PAGE_PATH;
+use super::bridge::{BridgeHandle, QueryError};
+use super::daemon_api::CoreApi;
 use super::page;
 use super::rows::{ActorRow, ChangeRow, ConfigRow, ContainerRow, RecordRow};
-use super::status::Summary;
-use crate::admin::response::{refusal, unavailable};
-use crate::docker::Docker;
+use super::status::StatusResponse;
+use crate::admin::response::{error_response, unavailable};
+use crate::docker::DockerClient;
 use crate::metrics::{Format, render};
 use crate::record_store::Store;
 
-type Looking = ThinData<Window>;
+type BridgeData = ThinData<BridgeHandle>;
 
 /// All paths; what else is asked for is not found.
-pub(super) fn all(config: &mut ServiceConfig) {
+pub(super) fn register_routes(config: &mut ServiceConfig) {
     config
-        .route(PAGE, web::to(status_page))
+        .route(PAGE_PATH, web::to(status_page))
         .route("/healthz", web::to(healthz))
         .route("/readyz", web::to(readyz))
         .route("/metrics", web::to(metrics))
@@ -34,102 +35,109 @@ pub(super) fn all(config: &mut ServiceConfig) {
         .route("/records", web::to(records))
         .route("/changes", web::to(changes))
         .route("/status", web::to(status))
-        .route("/config", web::to(config_shown))
+        .route("/config", web::to(show_config))
         .default_service(web::to(not_found));
 }
 
 /// An array of rows, or why there is none.
-fn rows<R: Serialize, T: Into<R>>(told: Result<Vec<T>, NoAnswer>) -> HttpResponse {
-    match told {
-        Ok(told) => HttpResponse::Ok().json(told.into_iter().map(Into::into).collect::<Vec<R>>()),
-        Err(why) => unavailable(&why),
+fn rows<R: Serialize, T: Into<R>>(result: Result<Vec<T>, QueryError>) -> HttpResponse {
+    match result {
+        Ok(result) => {
+            HttpResponse::Ok().json(result.into_iter().map(Into::into).collect::<Vec<R>>())
+        }
+        Err(error) => unavailable(&error),
     }
 }
 
 async fn status_page() -> impl Responder {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
-        .insert_header((CONTENT_SECURITY_POLICY, page::policy()))
+        .insert_header((CONTENT_SECURITY_POLICY, page::content_security_policy()))
         .body(page::PAGE)
 }
 
-async fn healthz(window: Looking) -> impl Responder {
-    match window.ask("one of the actors", |core| core.answers()).await {
+async fn healthz(bridge: BridgeData) -> impl Responder {
+    match bridge.query("one of the actors", |core| core.ping_actors()).await {
         Ok(()) => HttpResponse::Ok().json(json!({ "healthy": true })),
         // The thread that they will run on answers; a restart would mend nothing.
-        Err(NoAnswer::NoCore(why)) => {
-            HttpResponse::Ok().json(json!({ "healthy": true, "note": why }))
+        Err(QueryError::NotRunning(error)) => {
+            HttpResponse::Ok().json(json!({ "healthy": true, "note": error }))
         }
-        Err(why) => unavailable(&why),
+        Err(error) => unavailable(&error),
     }
 }
 
-async fn readyz(window: Looking) -> impl Responder {
-    let (kind, reason) = match standing(&window).await.as_ref().map(Standing::ready) {
+async fn readyz(bridge: BridgeData) -> impl Responder {
+    let (kind, reason) = match core_status(&bridge).await.as_ref().map(CoreStatus::ready) {
         Ok(Ok(())) => return HttpResponse::Ok().json(json!({ "ready": true })),
-        Ok(Err(not)) => (not.kind(), not.to_string()),
-        Err(why) => (why.kind(), why.to_string()),
+        Ok(Err(not_ready)) => (not_ready.kind(), not_ready.to_string()),
+        Err(error) => (error.kind(), error.to_string()),
     };
     let body = json!({ "ready": false, "kind": kind, "reason": reason });
     HttpResponse::ServiceUnavailable().json(body)
 }
 
-async fn standing(window: &Window) -> Result<Standing, NoAnswer> {
-    window.ask("EtcdInserter", |core| core.standing()).await
+async fn core_status(bridge: &BridgeHandle) -> Result<CoreStatus, QueryError> {
+    bridge.query("EtcdInserter", |core| core.status()).await
 }
 
 /// Always 200: that something is not as it should be is what it tells.
-async fn status(window: Looking) -> impl Responder {
-    let standing = standing(&window).await;
-    let in_force = window.in_force.borrow().clone();
-    web::Json(Summary::of(standing, &in_force, window.lines.read(), window.started))
+async fn status(bridge: BridgeData) -> impl Responder {
+    let status = core_status(&bridge).await;
+    let active_config = bridge.active_config.borrow().clone();
+    web::Json(StatusResponse::new(
+        status,
+        &active_config,
+        bridge.recent_logs.read(),
+        bridge.started,
+    ))
 }
 
 /// In the format that the client prefers. What an actor doesn't tell is left out.
-async fn metrics(request: HttpRequest, window: Looking) -> impl Responder {
+async fn metrics(request: HttpRequest, bridge: BridgeData) -> impl Responder {
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    let format = Format::accepted(accept);
-    match window.reading().await {
-        Ok(reading) => HttpResponse::Ok()
+    let format = Format::negotiate(accept);
+    match bridge.metrics_snapshot().await {
+        Ok(snapshot) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, format.content_type()))
             .insert_header((VARY, "accept"))
-            .body(render(reading, format)),
-        Err(why) => unavailable(&why),
+            .body(render(snapshot, format)),
+        Err(error) => unavailable(&error),
     }
 }
 
 /// Needs no answer of an actor: one that hangs is to be seen here.
 async fn actors() -> impl Responder {
-    let meters = meters::<Docker, Store>();
-    web::Json(meters.into_iter().map(ActorRow::from).collect::<Vec<_>>())
+    let mailboxes = mailbox_snapshots::<DockerClient, Store>();
+    web::Json(mailboxes.into_iter().map(ActorRow::from).collect::<Vec<_>>())
 }
 
-async fn containers(window: Looking) -> impl Responder {
-    rows::<ContainerRow, _>(window.ask("Registry", |core| core.containers()).await)
+async fn containers(bridge: BridgeData) -> impl Responder {
+    rows::<ContainerRow, _>(bridge.query("Registry", |core| core.containers()).await)
 }
 
-async fn records(window: Looking) -> impl Responder {
-    rows::<RecordRow, _>(window.ask("EtcdInserter", |core| core.records()).await)
+async fn records(bridge: BridgeData) -> impl Responder {
+    rows::<RecordRow, _>(bridge.query("EtcdInserter", |core| core.records()).await)
 }
 
-async fn changes(window: Looking) -> impl Responder {
-    let changes = |core: &dyn Observe| -> Told<Option<_>> {
+async fn changes(bridge: BridgeData) -> impl Responder {
+    let changes = |core: &dyn CoreApi| -> LocalBoxFuture<'static, Option<_>> {
         let changes = core.changes();
         Box::pin(async { Some(changes) })
     };
-    rows::<ChangeRow, _>(window.ask("the actors' thread", changes).await)
+    rows::<ChangeRow, _>(bridge.query("the actors' thread", changes).await)
 }
 
-async fn config_shown(window: Looking) -> impl Responder {
-    let in_force = window.in_force.borrow().clone();
-    if in_force.admin.allow_remote {
-        return refusal(StatusCode::FORBIDDEN, "not shown while admin.allowRemote is true");
+async fn show_config(bridge: BridgeData) -> impl Responder {
+    let active_config = bridge.active_config.borrow().clone();
+    if active_config.admin.allow_remote {
+        return error_response(StatusCode::FORBIDDEN, "not shown while admin.allowRemote is true");
     }
-    rows::<ConfigRow, _>(Ok(in_force.effective))
+    rows::<ConfigRow, _>(Ok(active_config.effective))
 }
 
 async fn not_found() -> impl Responder {
-    refusal(
+    error_response(
         StatusCode::NOT_FOUND,
         "there is /, /healthz, /readyz, /status, /metrics, /actors, /containers, /records, \
          /changes, /config",

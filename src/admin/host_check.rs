@@ -8,47 +8,51 @@ use std::net::IpAddr;
 
 /// Which names are answered to, beside this server's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Others {
+pub enum UnknownHosts {
     /// None: the server listens on loopback and asks for no token.
-    Refused,
+    Rejected,
     /// Every address and every name without a dot, as containers call each other:
     /// neither can be a stranger's. The server can be reached from elsewhere and asks
     /// for no token.
     Unspoofable,
     /// All: a token is asked for, and a stranger's page has none.
-    Taken,
+    Accepted,
 }
 
 /// The names of a server.
 #[derive(Clone, Debug)]
-pub struct Hosts {
-    listens: IpAddr,
+pub struct AllowedHosts {
+    listen_ip: IpAddr,
     machine: String,
-    others: Others,
+    unknown_hosts: UnknownHosts,
 }
 
-impl Hosts {
+impl AllowedHosts {
     /// The names of a server that listens at this address, on a machine of this name.
-    pub fn new(listens: IpAddr, machine: &str, others: Others) -> Self {
-        Self { listens, machine: machine.trim_end_matches('.').to_ascii_lowercase(), others }
+    pub fn new(listen_ip: IpAddr, machine: &str, unknown_hosts: UnknownHosts) -> Self {
+        Self {
+            listen_ip,
+            machine: machine.trim_end_matches('.').to_ascii_lowercase(),
+            unknown_hosts,
+        }
     }
 
     /// Whether a `Host` header's value, with or without a port, is answered to.
     pub fn allow(&self, header: &str) -> bool {
-        if self.others == Others::Taken {
+        if self.unknown_hosts == UnknownHosts::Accepted {
             return true;
         }
         let Some(host) = without_port(header.trim()) else { return false };
         if let Ok(address) = host.parse::<IpAddr>() {
-            return address == self.listens
+            return address == self.listen_ip
                 || address.is_loopback()
-                || self.others == Others::Unspoofable;
+                || self.unknown_hosts == UnknownHosts::Unspoofable;
         }
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let first_label = self.machine.split('.').next();
         host == "localhost"
             || (!host.is_empty() && (host == self.machine || Some(&*host) == first_label))
-            || (self.others == Others::Unspoofable && is_bare_name(&host))
+            || (self.unknown_hosts == UnknownHosts::Unspoofable && is_bare_name(&host))
     }
 }
 
@@ -79,8 +83,8 @@ fn is_port(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn hosts(others: Others) -> Hosts {
-        Hosts::new([10, 0, 0, 7].into(), "Web-1.example.org", others)
+    fn hosts(unknown_hosts: UnknownHosts) -> AllowedHosts {
+        AllowedHosts::new([10, 0, 0, 7].into(), "Web-1.example.org", unknown_hosts)
     }
 
     const OWN: [&str; 11] = [
@@ -113,31 +117,33 @@ mod tests {
     ];
 
     #[test]
-    fn its_own_names_are_answered_to_always() {
-        for others in [Others::Refused, Others::Unspoofable, Others::Taken] {
+    fn always_allows_its_own_names() {
+        for unknown_hosts in
+            [UnknownHosts::Rejected, UnknownHosts::Unspoofable, UnknownHosts::Accepted]
+        {
             for name in OWN {
-                assert!(hosts(others).allow(name), "{name} {others:?}");
+                assert!(hosts(unknown_hosts).allow(name), "{name} {unknown_hosts:?}");
             }
         }
     }
 
     #[test]
-    fn others_are_answered_to_as_far_as_no_stranger_can_use_them() {
+    fn allows_unknown_hosts_by_policy() {
         for name in UNSPOOFABLE {
-            assert!(!hosts(Others::Refused).allow(name), "{name}");
-            assert!(hosts(Others::Unspoofable).allow(name), "{name}");
-            assert!(hosts(Others::Taken).allow(name), "{name}");
+            assert!(!hosts(UnknownHosts::Rejected).allow(name), "{name}");
+            assert!(hosts(UnknownHosts::Unspoofable).allow(name), "{name}");
+            assert!(hosts(UnknownHosts::Accepted).allow(name), "{name}");
         }
         for name in FOREIGN {
-            assert!(!hosts(Others::Refused).allow(name), "{name}");
-            assert!(!hosts(Others::Unspoofable).allow(name), "{name}");
-            assert!(hosts(Others::Taken).allow(name), "{name}");
+            assert!(!hosts(UnknownHosts::Rejected).allow(name), "{name}");
+            assert!(!hosts(UnknownHosts::Unspoofable).allow(name), "{name}");
+            assert!(hosts(UnknownHosts::Accepted).allow(name), "{name}");
         }
     }
 
     #[test]
-    fn a_machine_without_a_name_is_called_by_none() {
-        let hosts = Hosts::new([127, 0, 0, 1].into(), "", Others::Refused);
+    fn rejects_empty_host_without_a_machine_name() {
+        let hosts = AllowedHosts::new([127, 0, 0, 1].into(), "", UnknownHosts::Rejected);
         assert!(!hosts.allow("") && !hosts.allow(".") && hosts.allow("localhost"));
     }
 }

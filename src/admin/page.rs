@@ -10,10 +10,10 @@ pub(super) const PAGE: &str = include_str!("page.html");
 
 /// Its Content-Security-Policy: only the very script and style in it, and questions to
 /// where it came from.
-pub(super) fn policy() -> &'static str {
+pub(super) fn content_security_policy() -> &'static str {
     static POLICY: OnceLock<String> = OnceLock::new();
     POLICY.get_or_init(|| {
-        let (script, style) = (hash_of("script"), hash_of("style"));
+        let (script, style) = (csp_hash("script"), csp_hash("style"));
         format!(
             "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; \
              img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -22,10 +22,10 @@ pub(super) fn policy() -> &'static str {
 }
 
 /// The hash of the page's one element of this name.
-fn hash_of(element: &str) -> String {
+fn csp_hash(element: &str) -> String {
     let (start, end) = (format!("<{element}>"), format!("</{element}>"));
-    let behind = PAGE.split_once(&start).map_or("", |(_, behind)| behind);
-    let text = behind.split_once(&end).map_or("", |(text, _)| text);
+    let after_start = PAGE.split_once(&start).map_or("", |(_, after_start)| after_start);
+    let text = after_start.split_once(&end).map_or("", |(text, _)| text);
     format!("'sha256-{}'", BASE64_STANDARD.encode(digest(&SHA256, text.as_bytes())))
 }
 
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_has_one_script_and_one_style_and_loads_nothing() {
+    fn page_has_one_script_one_style_and_no_external_resource() {
         for element in ["script", "style"] {
             assert_eq!(PAGE.matches(&format!("<{element}")).count(), 1);
             assert_eq!(PAGE.matches(&format!("<{element}>")).count(), 1);
@@ -46,9 +46,9 @@ mod tests {
     }
 
     #[test]
-    fn its_policy_names_both() {
+    fn policy_hashes_script_and_style() {
         let empty = BASE64_STANDARD.encode(digest(&SHA256, b""));
-        assert_eq!(policy().matches("'sha256-").count(), 2);
-        assert!(!policy().contains(&empty));
+        assert_eq!(content_security_policy().matches("'sha256-").count(), 2);
+        assert!(!content_security_policy().contains(&empty));
     }
 }

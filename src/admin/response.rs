@@ -4,13 +4,13 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde_json::json;
 
-use super::bridge::NoAnswer;
+use super::bridge::QueryError;
 
 /// A refusal with its reason.
-pub(super) fn refusal(status: StatusCode, reason: &str) -> HttpResponse {
+pub(super) fn error_response(status: StatusCode, reason: &str) -> HttpResponse {
     HttpResponse::build(status).json(json!({ "reason": reason }))
 }
 
-pub(super) fn unavailable(why: &NoAnswer) -> HttpResponse {
-    refusal(StatusCode::SERVICE_UNAVAILABLE, &why.to_string())
+pub(super) fn unavailable(error: &QueryError) -> HttpResponse {
+    error_response(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
 }

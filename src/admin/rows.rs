@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use highhock_actors::runtime::metrics::{MeterReading, TimingReading};
+use highhock_actors::runtime::metrics::{HistogramSnapshot, MailboxSnapshot};
 use highhock_actors::status::{ContainerReport, RecentChange};
 use highhock_actors::{RecordReport, StandbyReason};
 use serde::{Deserialize, Serialize};
@@ -59,8 +59,8 @@ pub struct TimingRow {
     pub max: f64,
 }
 
-impl From<MeterReading> for ActorRow {
-    fn from(meter: MeterReading) -> Self {
+impl From<MailboxSnapshot> for ActorRow {
+    fn from(meter: MailboxSnapshot) -> Self {
         Self {
             actor: meter.actor.to_owned(),
             instances: meter.instances,
@@ -79,8 +79,8 @@ impl From<MeterReading> for ActorRow {
     }
 }
 
-impl From<TimingReading> for TimingRow {
-    fn from(timing: TimingReading) -> Self {
+impl From<HistogramSnapshot> for TimingRow {
+    fn from(timing: HistogramSnapshot) -> Self {
         Self {
             count: timing.count,
             sum: timing.sum.as_secs_f64(),
@@ -172,13 +172,13 @@ impl From<RecordReport> for RecordRow {
 pub(super) struct ChangeRow {
     at: String,
     what: &'static str,
-    container: Option<ChangedRow>,
+    container: Option<ChangedContainerRow>,
     key: Option<String>,
     reason: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
-struct ChangedRow {
+struct ChangedContainerRow {
     id: String,
     name: String,
 }
@@ -187,10 +187,10 @@ impl From<RecentChange> for ChangeRow {
     fn from(change: RecentChange) -> Self {
         let container = change
             .container
-            .map(|one| ChangedRow { id: one.id.as_str().to_owned(), name: one.name });
+            .map(|one| ChangedContainerRow { id: one.id.as_str().to_owned(), name: one.name });
         Self {
-            at: rfc3339(on_the_clock(change.at)),
-            what: change.what.as_str(),
+            at: rfc3339(wall_clock_time(change.at)),
+            what: change.kind.as_str(),
             container,
             key: change.key.map(|key| key.as_str().to_owned()),
             reason: change.reason,
@@ -219,7 +219,7 @@ impl From<EffectiveKey> for ConfigRow {
 }
 
 /// What the clock showed at a moment of the past.
-pub(super) fn on_the_clock(then: Instant) -> SystemTime {
+pub(super) fn wall_clock_time(instant: Instant) -> SystemTime {
     let now = SystemTime::now();
-    now.checked_sub(then.elapsed()).unwrap_or(now)
+    now.checked_sub(instant.elapsed()).unwrap_or(now)
 }

@@ -10,47 +10,47 @@ use actix_web::{App, HttpServer};
 use highhock_actors::runtime::backoff::Backoff;
 use slog::{Logger, warn};
 
-use super::auth::{Guard, guarded};
-use super::bridge::Window;
+use super::auth::{AccessPolicy, check_access};
+use super::bridge::BridgeHandle;
 use super::endpoints;
-use super::host_check::{Hosts, Others};
-use super::token::{Token, UnusableToken};
+use super::host_check::{AllowedHosts, UnknownHosts};
+use super::token::{Token, TokenError};
 use crate::host::name::machine_name;
 use crate::settings::Admin;
 
 /// Between two tries to listen.
-const RETRY: Backoff =
+const RETRY_BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(1), factor: 2, cap: Duration::from_secs(30) };
 /// How many may be connected at a time.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS_MAX: usize = 64;
 /// How long a connection may be idle between two questions.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a question may take to arrive.
-const SLOWEST_QUESTION: Duration = Duration::from_secs(5);
+const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why nothing is shown for now.
 #[derive(Debug, thiserror::Error)]
-enum NotServing {
+enum ServeError {
     #[error(
         "listening at {address}: {error}; is another program listening there? set admin.listen"
     )]
     Listen { address: SocketAddr, error: std::io::Error },
     #[error(transparent)]
-    Token(#[from] UnusableToken),
+    Token(#[from] TokenError),
     #[error("the server ended: {0}")]
-    Ended(String),
+    Stopped(String),
 }
 
 /// Serves where the settings say, and elsewhere when they change. What keeps it from that
 /// is logged, and tried again: records come first.
-pub async fn serve(window: Window, log: Logger) {
-    let mut seen = window.in_force.clone();
+pub async fn serve(bridge: BridgeHandle, log: Logger) {
+    let mut active_config = bridge.active_config.clone();
     loop {
-        let admin = seen.borrow_and_update().admin.clone();
+        let admin = active_config.borrow_and_update().admin.clone();
         let changed = async {
             // Other settings than these may change.
-            while seen.changed().await.is_ok() {
-                if seen.borrow_and_update().admin != admin {
+            while active_config.changed().await.is_ok() {
+                if active_config.borrow_and_update().admin != admin {
                     return;
                 }
             }
@@ -58,7 +58,7 @@ pub async fn serve(window: Window, log: Logger) {
         };
         match admin.listen {
             Some(address) => {
-                let stop = serve_until(address, &admin, &window, &log, changed);
+                let stop = serve_until(address, &admin, &bridge, &log, changed);
                 stop.await;
             }
             None => changed.await,
@@ -69,21 +69,21 @@ pub async fn serve(window: Window, log: Logger) {
 async fn serve_until(
     address: SocketAddr,
     admin: &Admin,
-    window: &Window,
+    bridge: &BridgeHandle,
     log: &Logger,
     end: impl Future<Output = ()>,
 ) {
     tokio::pin!(end);
     let mut failures = 0;
     loop {
-        let error = match start(address, admin, window, log) {
+        let error = match start(address, admin, bridge, log) {
             Ok(server) => {
                 let handle = server.handle();
-                let mut serving = actix_rt::spawn(server);
+                let mut running = actix_rt::spawn(server);
                 notice!(log, "state is shown over http"; "address" => address.to_string());
                 failures = 0;
                 tokio::select! {
-                    ended = &mut serving => NotServing::Ended(format!("{ended:?}")),
+                    ended = &mut running => ServeError::Stopped(format!("{ended:?}")),
                     () = &mut end => {
                         handle.stop(false).await;
                         return;
@@ -100,7 +100,7 @@ async fn serve_until(
                 "tries" => failures);
         }
         tokio::select! {
-            () = tokio::time::sleep(RETRY.wait(failures, fastrand::f64())) => {}
+            () = tokio::time::sleep(RETRY_BACKOFF.wait(failures, fastrand::f64())) => {}
             () = &mut end => return,
         }
     }
@@ -109,43 +109,43 @@ async fn serve_until(
 fn start(
     address: SocketAddr,
     admin: &Admin,
-    window: &Window,
+    bridge: &BridgeHandle,
     log: &Logger,
-) -> Result<actix_web::dev::Server, NotServing> {
+) -> Result<actix_web::dev::Server, ServeError> {
     // Read here already, so that a file that can't be read is told.
-    Token::of(admin, log)?;
-    let listen = |error| NotServing::Listen { address, error };
+    Token::load(admin, log)?;
+    let listen = |error| ServeError::Listen { address, error };
     let listener = TcpListener::bind(address).map_err(listen)?;
-    let (admin, window, log) = (admin.clone(), window.clone(), log.clone());
+    let (admin, bridge, log) = (admin.clone(), bridge.clone(), log.clone());
     // One thread is plenty for an operator's questions.
     let server = HttpServer::new(move || {
-        let guard = Rc::new(guard(address, &admin, &log));
+        let policy = Rc::new(access_policy(address, &admin, &log));
         App::new()
-            .app_data(ThinData(guard))
-            .app_data(ThinData(window.clone()))
-            .wrap(from_fn(guarded))
-            .configure(endpoints::all)
+            .app_data(ThinData(policy))
+            .app_data(ThinData(bridge.clone()))
+            .wrap(from_fn(check_access))
+            .configure(endpoints::register_routes)
     });
     let server = server
         .workers(1)
         .disable_signals()
-        .max_connections(CONNECTIONS)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(SLOWEST_QUESTION)
+        .max_connections(CONNECTIONS_MAX)
+        .keep_alive(KEEP_ALIVE_TIMEOUT)
+        .client_request_timeout(REQUEST_READ_TIMEOUT)
         .shutdown_timeout(1)
         .listen(listener)
         .map_err(listen)?;
     Ok(server.run())
 }
 
-fn guard(address: SocketAddr, admin: &Admin, log: &Logger) -> Guard {
+fn access_policy(address: SocketAddr, admin: &Admin, log: &Logger) -> AccessPolicy {
     // It was read a moment ago. Where that does not hold any more, nobody is let in.
-    let token = Token::of(admin, log).unwrap_or_else(|_| Some(Token::lost()));
-    let others = match (&token, address.ip().is_loopback()) {
-        (Some(_), _) => Others::Taken,
-        (None, false) => Others::Unspoofable,
-        (None, true) => Others::Refused,
+    let token = Token::load(admin, log).unwrap_or_else(|_| Some(Token::unmatchable()));
+    let unknown_hosts = match (&token, address.ip().is_loopback()) {
+        (Some(_), _) => UnknownHosts::Accepted,
+        (None, false) => UnknownHosts::Unspoofable,
+        (None, true) => UnknownHosts::Rejected,
     };
     let machine = machine_name().unwrap_or_default();
-    Guard { hosts: Hosts::new(address.ip(), &machine, others), token }
+    AccessPolicy { hosts: AllowedHosts::new(address.ip(), &machine, unknown_hosts), token }
 }

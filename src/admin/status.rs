@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use highhock_actors::status::{DockerStanding, RecordsStanding, Standing, StoreStanding};
+use highhock_actors::status::{CoreStatus, RecordsStatus, SourceStatus, StoreStatus};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::active_config::InForce;
-use super::bridge::NoAnswer;
-use super::rows::on_the_clock;
-use crate::admin::active_config::DnsSide;
+use super::active_config::ActiveConfig;
+use super::bridge::QueryError;
+use super::rows::wall_clock_time;
+use crate::admin::active_config::DnsReport;
 use crate::host::name::machine_name;
-use crate::logging::LastLine;
+use crate::logging::LogEntry;
 use crate::text::rfc3339::rfc3339;
 use crate::version;
 
 /// How it goes with the daemon. Times are as RFC 3339 has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct StatusResponse {
     /// The program's version.
     pub version: String,
     /// The commit that it was built from, where that is known.
@@ -44,12 +44,12 @@ pub struct Summary {
     #[serde(default)]
     pub reload_waits: Option<String>,
     /// Towards Docker; none as long as no actors run.
-    pub docker: Option<DockerSide>,
+    pub docker: Option<DockerReport>,
     /// Towards etcd; none as long as no actors run, and where there is no etcd.
-    pub etcd: Option<EtcdSide>,
+    pub etcd: Option<EtcdReport>,
     /// How DNS is answered, where this daemon does.
     #[serde(default)]
-    pub dns: Option<DnsSide>,
+    pub dns: Option<DnsReport>,
     /// How long the lease of the records lives on unless it is kept alive.
     pub lease_remaining_seconds: Option<f64>,
     /// How many containers are in which state; states with none are left out.
@@ -57,12 +57,12 @@ pub struct Summary {
     /// How many records stand how; none while that is not known.
     pub records: Option<RecordCounts>,
     /// The log's last warnings and errors, the oldest first.
-    pub errors: Vec<LoggedLine>,
+    pub errors: Vec<LogRow>,
 }
 
 /// How it stands towards Docker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DockerSide {
+pub struct DockerReport {
     /// Whether it answered the last time.
     pub answers: bool,
     /// When its containers were last listed.
@@ -73,7 +73,7 @@ pub struct DockerSide {
 
 /// How it stands towards etcd.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EtcdSide {
+pub struct EtcdReport {
     /// Whether it answers, as far as is known.
     pub answers: bool,
     /// Since when it does, or doesn't.
@@ -101,7 +101,7 @@ pub struct RecordCounts {
 
 /// A line of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoggedLine {
+pub struct LogRow {
     /// When it was logged.
     pub at: String,
     /// How grave it is, as `WARNING`.
@@ -112,22 +112,22 @@ pub struct LoggedLine {
     pub fields: BTreeMap<String, String>,
 }
 
-impl Summary {
+impl StatusResponse {
     /// Of how the core stands.
-    pub(super) fn of(
-        standing: Result<Standing, NoAnswer>,
-        in_force: &InForce,
-        lines: Vec<LastLine>,
+    pub(super) fn new(
+        status: Result<CoreStatus, QueryError>,
+        active_config: &ActiveConfig,
+        recent_logs: Vec<LogEntry>,
         started: SystemTime,
     ) -> Self {
-        let (kind, reason) = match standing.as_ref().map(Standing::ready) {
+        let (kind, reason) = match status.as_ref().map(CoreStatus::ready) {
             Ok(Ok(())) => (None, None),
-            Ok(Err(not)) => (Some(not.kind()), Some(not.to_string())),
-            Err(why) => (Some(why.kind()), Some(why.to_string())),
+            Ok(Err(not_ready)) => (Some(not_ready.kind()), Some(not_ready.to_string())),
+            Err(error) => (Some(error.kind()), Some(error.to_string())),
         };
-        let standing = standing.ok();
-        let records = standing.as_ref().and_then(|standing| standing.records.as_ref());
-        let containers = standing.iter().flat_map(|standing| &standing.containers);
+        let status = status.ok();
+        let records = status.as_ref().and_then(|status| status.records.as_ref());
+        let containers = status.iter().flat_map(|status| &status.containers);
         let containers = containers.filter(|(_, count)| *count > 0);
         Self {
             version: version::VERSION.to_owned(),
@@ -138,64 +138,64 @@ impl Summary {
             ready: reason.is_none(),
             kind: kind.map(str::to_owned),
             reason,
-            reload_refused: in_force.refused.clone(),
-            reload_waits: in_force.waits.clone(),
+            reload_refused: active_config.reload_errors.clone(),
+            reload_waits: active_config.reload_waiting_for.clone(),
             lease_remaining_seconds: records
                 .and_then(|records| records.lease_remaining)
                 .map(|remaining: Duration| remaining.as_secs_f64()),
             records: records.map(RecordCounts::from),
             containers: containers.map(|(state, count)| (state.as_str().into(), *count)).collect(),
-            docker: standing.as_ref().map(|standing| DockerSide::from(&standing.docker)),
-            etcd: match (&standing, &in_force.dns) {
-                (Some(standing), None) => Some(EtcdSide::from(&standing.store)),
+            docker: status.as_ref().map(|status| DockerReport::from(&status.docker)),
+            etcd: match (&status, &active_config.dns) {
+                (Some(status), None) => Some(EtcdReport::from(&status.store)),
                 _ => None,
             },
-            dns: in_force.dns.clone(),
-            errors: lines.into_iter().map(LoggedLine::from).collect(),
+            dns: active_config.dns.clone(),
+            errors: recent_logs.into_iter().map(LogRow::from).collect(),
         }
     }
 }
 
-fn time(moment: Option<Instant>) -> Option<String> {
-    moment.map(|moment| rfc3339(on_the_clock(moment)))
+fn time(instant: Option<Instant>) -> Option<String> {
+    instant.map(|instant| rfc3339(wall_clock_time(instant)))
 }
 
-impl From<&DockerStanding> for DockerSide {
-    fn from(docker: &DockerStanding) -> Self {
+impl From<&SourceStatus> for DockerReport {
+    fn from(docker: &SourceStatus) -> Self {
         Self {
-            answers: docker.answers(),
-            listed: time(docker.listed),
-            trouble: docker.trouble.clone(),
+            answers: docker.is_available(),
+            listed: time(docker.last_listing),
+            trouble: docker.last_error.clone(),
         }
     }
 }
 
-impl From<&StoreStanding> for EtcdSide {
-    fn from(store: &StoreStanding) -> Self {
+impl From<&StoreStatus> for EtcdReport {
+    fn from(store: &StoreStatus) -> Self {
         Self {
-            answers: store.answers,
+            answers: store.available,
             since: time(store.since),
-            trouble: store.trouble.clone(),
-            written: time(store.written),
-            audited: time(store.audited),
+            trouble: store.last_error.clone(),
+            written: time(store.last_write),
+            audited: time(store.last_audit),
         }
     }
 }
 
-impl From<&RecordsStanding> for RecordCounts {
-    fn from(records: &RecordsStanding) -> Self {
+impl From<&RecordsStatus> for RecordCounts {
+    fn from(records: &RecordsStatus) -> Self {
         let standby = records.standby.iter().map(|(_, count)| count).sum();
         Self { live: records.live, pending: records.pending, standby, failed: records.failed }
     }
 }
 
-impl From<LastLine> for LoggedLine {
-    fn from(line: LastLine) -> Self {
+impl From<LogEntry> for LogRow {
+    fn from(entry: LogEntry) -> Self {
         Self {
-            at: rfc3339(line.at),
-            level: line.level.name().to_owned(),
-            message: line.message,
-            fields: line.fields.into_iter().collect(),
+            at: rfc3339(entry.at),
+            level: entry.level.name().to_owned(),
+            message: entry.message,
+            fields: entry.fields.into_iter().collect(),
         }
     }
 }

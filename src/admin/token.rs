@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use slog::Logger;
 use subtle::ConstantTimeEq;
 
-use crate::credentials::secret::{Password, Secret};
+use crate::credentials::secret::{Secret, SecretSource};
 use crate::credentials::secret_file::SecretFile;
 use crate::settings::Admin;
 
@@ -14,7 +14,7 @@ const SETTING: &str = "admin.tokenFile";
 
 /// A token that can't be asked for, in words for the operator.
 #[derive(Debug, thiserror::Error)]
-pub enum UnusableToken {
+pub enum TokenError {
     /// Its file can't be read.
     #[error("admin.tokenFile: {}: can't be read: {error}", path.display())]
     File {
@@ -30,7 +30,7 @@ pub enum UnusableToken {
 
 /// Where the token is.
 pub(super) enum Token {
-    Given(Secret),
+    Inline(Secret),
     File(Box<SecretFile>),
 }
 
@@ -39,39 +39,39 @@ impl Token {
     ///
     /// # Errors
     /// Where its file holds none.
-    pub(super) fn of(admin: &Admin, log: &Logger) -> Result<Option<Self>, UnusableToken> {
+    pub(super) fn load(admin: &Admin, log: &Logger) -> Result<Option<Self>, TokenError> {
         let path = match &admin.token {
             None => return Ok(None),
-            Some(Password::Given(secret)) => return Ok(Some(Self::Given(secret.clone()))),
-            Some(Password::File(path)) => path,
+            Some(SecretSource::Inline(secret)) => return Ok(Some(Self::Inline(secret.clone()))),
+            Some(SecretSource::File(path)) => path,
         };
         let file = SecretFile::new(path, SETTING, log.clone())
-            .map_err(|error| UnusableToken::File { path: path.clone(), error })?;
+            .map_err(|error| TokenError::File { path: path.clone(), error })?;
         match is_token(file.current().reveal()) {
             true => Ok(Some(Self::File(Box::new(file)))),
-            false => Err(UnusableToken::Empty(path.clone())),
+            false => Err(TokenError::Empty(path.clone())),
         }
     }
 
     /// One that nobody has.
-    pub(super) fn lost() -> Self {
-        Self::Given(Secret::new(""))
+    pub(super) fn unmatchable() -> Self {
+        Self::Inline(Secret::new(""))
     }
 
     /// The token as it is now.
     pub(super) fn current(&self) -> Secret {
         match self {
-            Self::Given(secret) => secret.clone(),
+            Self::Inline(secret) => secret.clone(),
             Self::File(file) => file.current(),
         }
     }
 
     /// Whether this is the token. How long the answer takes tells nothing of how much of
     /// it is right.
-    pub(super) fn is(&self, told: &str) -> bool {
+    pub(super) fn matches(&self, presented: &str) -> bool {
         let token = self.current();
         // A file that was emptied lets nobody in.
-        is_token(token.reveal()) && token.reveal().as_bytes().ct_eq(told.as_bytes()).into()
+        is_token(token.reveal()) && token.reveal().as_bytes().ct_eq(presented.as_bytes()).into()
     }
 }
 
@@ -79,8 +79,8 @@ impl Token {
 ///
 /// # Errors
 /// Where it can't.
-pub fn check_token(admin: &Admin, log: &Logger) -> Result<(), UnusableToken> {
-    Token::of(admin, log).map(drop)
+pub fn check_token(admin: &Admin, log: &Logger) -> Result<(), TokenError> {
+    Token::load(admin, log).map(drop)
 }
 
 fn is_token(text: &str) -> bool {
@@ -88,7 +88,7 @@ fn is_token(text: &str) -> bool {
 }
 
 /// The token as it was told in an `Authorization` header.
-pub(super) fn told(header: &str) -> Option<&str> {
+pub(super) fn bearer_token(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
@@ -101,48 +101,48 @@ mod tests {
         Logger::root(slog::Discard, slog::o!())
     }
 
-    fn admin(token: Option<Password>) -> Admin {
+    fn admin(token: Option<SecretSource>) -> Admin {
         Admin { listen: None, token, allow_remote: false }
     }
 
     #[test]
-    fn only_the_whole_token_is_the_token() {
-        let given = admin(Some(Password::Given(Secret::new("hunter2"))));
-        let token = Token::of(&given, &log()).unwrap().unwrap();
-        assert!(token.is("hunter2"));
+    fn accepts_only_the_exact_token() {
+        let with_token = admin(Some(SecretSource::Inline(Secret::new("hunter2"))));
+        let token = Token::load(&with_token, &log()).unwrap().unwrap();
+        assert!(token.matches("hunter2"));
         for other in ["", "hunter", "hunter22", "Hunter2", "hunter3"] {
-            assert!(!token.is(other), "{other}");
+            assert!(!token.matches(other), "{other}");
         }
-        assert!(Token::of(&admin(None), &log()).unwrap().is_none());
+        assert!(Token::load(&admin(None), &log()).unwrap().is_none());
     }
 
     #[actix_rt::test]
-    async fn a_file_is_read_without_its_lines_end_and_must_hold_something() {
+    async fn reads_token_file_and_rejects_empty_ones() {
         tokio::time::pause();
         let path = std::env::temp_dir().join(format!("highhock-token-{}", std::process::id()));
-        let named = admin(Some(Password::File(path.clone())));
-        let missing = Token::of(&named, &log()).err().unwrap().to_string();
+        let named = admin(Some(SecretSource::File(path.clone())));
+        let missing = Token::load(&named, &log()).err().unwrap().to_string();
         assert!(missing.starts_with("admin.tokenFile: /") && missing.contains("can't be read"));
         for nothing in ["", "\n", "two words\n"] {
             std::fs::write(&path, nothing).unwrap();
-            let empty = Token::of(&named, &log()).err().unwrap().to_string();
+            let empty = Token::load(&named, &log()).err().unwrap().to_string();
             assert!(empty.contains("holds no token") && !empty.contains("two words"), "{empty}");
         }
         std::fs::write(&path, "hunter2\n").unwrap();
-        let token = Token::of(&named, &log()).unwrap().unwrap();
-        assert!(token.is("hunter2"));
+        let token = Token::load(&named, &log()).unwrap().unwrap();
+        assert!(token.matches("hunter2"));
         std::fs::write(&path, "").unwrap();
         tokio::time::advance(std::time::Duration::from_secs(2)).await;
-        assert!(!token.is("") && !token.is("hunter2"));
+        assert!(!token.matches("") && !token.matches("hunter2"));
         std::fs::remove_file(&path).unwrap();
     }
 
     #[test]
-    fn a_token_is_told_as_a_bearers() {
-        assert_eq!(told("Bearer hunter2"), Some("hunter2"));
-        assert_eq!(told("bearer  hunter2"), Some("hunter2"));
+    fn parses_bearer_authorization() {
+        assert_eq!(bearer_token("Bearer hunter2"), Some("hunter2"));
+        assert_eq!(bearer_token("bearer  hunter2"), Some("hunter2"));
         for header in ["hunter2", "Basic hunter2", "Bearer", ""] {
-            assert_eq!(told(header), None, "{header}");
+            assert_eq!(bearer_token(header), None, "{header}");
         }
     }
 }

@@ -3,23 +3,23 @@
 use structopt::clap::{App, Arg, ArgMatches, Shell, SubCommand};
 
 /// The command that asks for it.
-const NAME: &str = "completions";
-const SHELL: &str = "shell";
+const SUBCOMMAND: &str = "completions";
+const SHELL_ARGUMENT: &str = "shell";
 
 /// The command, for the others to stand beside.
 pub(super) fn command<'a>() -> App<'a, 'a> {
-    let shell = Arg::with_name(SHELL)
+    let shell = Arg::with_name(SHELL_ARGUMENT)
         .required(true)
         .possible_values(&["bash", "zsh", "fish"])
         .help("The shell that is to read it");
-    SubCommand::with_name(NAME)
+    SubCommand::with_name(SUBCOMMAND)
         .about("Prints what a shell needs to complete this command line")
         .arg(shell)
 }
 
 /// The shell that the command line asks for.
-pub(super) fn asked_for(matches: &ArgMatches<'_>) -> Option<Shell> {
-    let shell = matches.subcommand_matches(NAME)?.value_of(SHELL)?;
+pub(super) fn requested_shell(matches: &ArgMatches<'_>) -> Option<Shell> {
+    let shell = matches.subcommand_matches(SUBCOMMAND)?.value_of(SHELL_ARGUMENT)?;
     shell.parse().ok()
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use structopt::StructOpt;
 use structopt::clap::{App, AppSettings, Arg, ArgMatches, ErrorKind};
 
-use crate::settings::{Environment, Fallback, Flag, KEYS, Key, Sources, find};
+use crate::settings::{DefaultValue, Environment, Flag, KEYS, Key, Sources, find};
 use crate::version;
 
 /// The name of the argument, and of the flag, for the configuration file.
@@ -59,14 +59,14 @@ pub enum Command {
                   before a variable, a variable before the file. Commas separate the entries of a \
                   list: --dns-listen 127.0.0.1:53,[::1]:53. Passwords and tokens have no flag."
 )]
-struct Cli {
+struct Arguments {
     #[structopt(subcommand)]
     command: Option<Command>,
 }
 
 /// What the command line says.
 #[derive(Clone, Debug)]
-pub struct Invocation {
+pub struct Cli {
     /// What to do.
     pub command: Command,
     /// The configuration file that it names.
@@ -75,7 +75,7 @@ pub struct Invocation {
     pub flags: Vec<Flag>,
 }
 
-impl Invocation {
+impl Cli {
     /// Where the settings come from, for this command line.
     pub fn sources(&self, environment: Environment) -> Sources {
         Sources::new(self.file.clone(), self.flags.clone(), environment)
@@ -85,12 +85,12 @@ impl Invocation {
 /// A command line that asks for help, the version or a shell's completions, or makes no
 /// sense.
 #[derive(Debug)]
-pub struct Answer {
+pub struct CliExit {
     text: String,
     is_error: bool,
 }
 
-impl Answer {
+impl CliExit {
     /// Prints it to where it belongs, and gives the program's exit status.
     pub fn print(&self) -> u8 {
         if self.is_error {
@@ -115,25 +115,25 @@ impl Answer {
 ///
 /// # Errors
 /// What is to be printed instead of a run.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Answer> {
-    let texts: Vec<_> = KEYS.iter().filter(|key| !key.secret).map(FlagText::of).collect();
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, CliExit> {
+    let texts: Vec<_> = KEYS.iter().filter(|key| !key.secret).map(FlagText::new).collect();
     let version = version::with_commit();
-    let answer = |error| answer_to(error, &texts);
-    let matches = app(&texts, &version).get_matches_from_safe(arguments).map_err(answer)?;
-    if let Some(shell) = completions::asked_for(&matches) {
+    let exit_output = |error| exit_for(error, &texts);
+    let matches = app(&texts, &version).get_matches_from_safe(arguments).map_err(exit_output)?;
+    if let Some(shell) = completions::requested_shell(&matches) {
         let text = completions::script(app(&texts, &version), shell);
-        return Err(Answer { text, is_error: false });
+        return Err(CliExit { text, is_error: false });
     }
     // A flag before the subcommand is handed down to it; one behind it is only there.
     let innermost = matches.subcommand().1.unwrap_or(&matches);
-    Ok(Invocation {
-        command: Cli::from_clap(&matches).command.unwrap_or_default(),
+    Ok(Cli {
+        command: Arguments::from_clap(&matches).command.unwrap_or_default(),
         file: innermost.value_of_os(CONFIG).map(PathBuf::from),
         flags: flags(innermost, &texts),
     })
 }
 
-fn answer_to(error: structopt::clap::Error, texts: &[FlagText]) -> Answer {
+fn exit_for(error: structopt::clap::Error, texts: &[FlagText]) -> CliExit {
     // The version is printed by clap itself, all but the end of its line.
     let is_error = !matches!(error.kind, ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed);
     let unknown = error.info.into_iter().flatten().next().unwrap_or_default();
@@ -146,7 +146,7 @@ fn answer_to(error: structopt::clap::Error, texts: &[FlagText]) -> Answer {
         }
         _ => error.message,
     };
-    Answer { text, is_error }
+    CliExit { text, is_error }
 }
 
 /// What clap wants to borrow for a key's flag.
@@ -158,9 +158,9 @@ struct FlagText {
 }
 
 impl FlagText {
-    fn of(key: &'static Key) -> Self {
-        let default = match key.fallback {
-            Fallback::Is(value) | Fallback::WorkedOut(value) => value,
+    fn new(key: &'static Key) -> Self {
+        let default = match key.default {
+            DefaultValue::Fixed(value) | DefaultValue::Derived(value) => value,
         };
         let help = format!("{} [default: {default}]", key.doc);
         Self { key, flag: key.flag(), alias: key.alias_flag(), help }
@@ -181,7 +181,7 @@ fn app<'a>(texts: &'a [FlagText], version: &'a str) -> App<'a, 'a> {
         let arg = text.alias.iter().fold(arg, |arg, alias| arg.visible_alias(alias.as_str()));
         text.key.short.iter().fold(arg, |arg, letter| arg.short(letter))
     });
-    Cli::clap()
+    Arguments::clap()
         // Said here, since the derive would take the subcommands' doc comment for it.
         .about("Keeps DNS records for the services of this host's Docker containers, in etcd or standalone")
         .version(version)
@@ -214,17 +214,17 @@ fn flags(matches: &ArgMatches<'_>, texts: &[FlagText]) -> Vec<Flag> {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Invocation, Answer> {
+    fn parse(line: &str) -> Result<Cli, CliExit> {
         super::parse(line.split_whitespace().map(OsString::from))
     }
 
-    fn flag(invocation: &Invocation, path: &str) -> Option<String> {
-        let mut of_key = invocation.flags.iter().filter(|flag| flag.key.path == path);
-        of_key.next().map(|flag| flag.value.to_str().unwrap().to_owned())
+    fn flag(cli: &Cli, path: &str) -> Option<String> {
+        let mut matching = cli.flags.iter().filter(|flag| flag.key.path == path);
+        matching.next().map(|flag| flag.value.to_str().unwrap().to_owned())
     }
 
     #[test]
-    fn without_a_command_it_runs() {
+    fn parses_commands_and_runs_by_default() {
         for (line, command) in [
             ("highhock", Command::Run),
             ("highhock run", Command::Run),
@@ -239,14 +239,14 @@ mod tests {
             ("highhock actors --watch --json", Command::Actors { json: true, watch: true }),
             ("highhock records --json --explain", Command::Records { json: true, explain: true }),
         ] {
-            let invocation = parse(line).unwrap();
-            assert_eq!(invocation.command, command, "{line}");
-            assert!(invocation.flags.is_empty() && invocation.file.is_none(), "{line}");
+            let cli = parse(line).unwrap();
+            assert_eq!(cli.command, command, "{line}");
+            assert!(cli.flags.is_empty() && cli.file.is_none(), "{line}");
         }
     }
 
     #[test]
-    fn every_key_but_the_secrets_has_a_flag_on_either_side_of_the_command() {
+    fn every_key_except_secrets_has_a_flag() {
         for key in KEYS {
             let flag_name = key.flag();
             for line in [
@@ -255,9 +255,9 @@ mod tests {
                 format!("highhock --{flag_name} value"),
             ] {
                 match parse(&line) {
-                    Ok(invocation) => {
-                        assert_eq!(flag(&invocation, key.path).unwrap(), "value", "{line}");
-                        assert_eq!(invocation.flags.len(), 1, "{line}");
+                    Ok(cli) => {
+                        assert_eq!(flag(&cli, key.path).unwrap(), "value", "{line}");
+                        assert_eq!(cli.flags.len(), 1, "{line}");
                         assert!(!key.secret, "{line}");
                     }
                     Err(_) => assert!(key.secret, "{line}"),
@@ -267,10 +267,9 @@ mod tests {
     }
 
     #[test]
-    fn short_forms_and_aliases_stand_for_their_keys() {
-        let invocation =
-            parse("highhock -e etcd -c file check -d docker -p 5 -i eth1 -l DEBUG").unwrap();
-        assert_eq!(invocation.file, Some(PathBuf::from("file")));
+    fn resolves_short_flags_and_aliases() {
+        let cli = parse("highhock -e etcd -c file check -d docker -p 5 -i eth1 -l DEBUG").unwrap();
+        assert_eq!(cli.file, Some(PathBuf::from("file")));
         for (path, value) in [
             ("etcd.url", "etcd"),
             ("docker.url", "docker"),
@@ -278,35 +277,35 @@ mod tests {
             ("discovery.interface", "eth1"),
             ("logLevel", "DEBUG"),
         ] {
-            assert_eq!(flag(&invocation, path).unwrap(), value);
+            assert_eq!(flag(&cli, path).unwrap(), value);
         }
-        let invocation = parse("highhock --public-host 10.0.0.1").unwrap();
-        assert_eq!(flag(&invocation, "discovery.host").unwrap(), "10.0.0.1");
+        let cli = parse("highhock --public-host 10.0.0.1").unwrap();
+        assert_eq!(flag(&cli, "discovery.host").unwrap(), "10.0.0.1");
     }
 
     #[test]
-    fn a_flag_behind_the_command_goes_before_one_in_front_of_it() {
-        let invocation = parse("highhock -l DEBUG check -l ERROR").unwrap();
-        assert_eq!(flag(&invocation, "logLevel").unwrap(), "ERROR");
+    fn flag_after_the_command_takes_precedence() {
+        let cli = parse("highhock -l DEBUG check -l ERROR").unwrap();
+        assert_eq!(flag(&cli, "logLevel").unwrap(), "ERROR");
     }
 
     #[test]
-    fn standalone_is_a_way_to_say_store() {
+    fn standalone_flag_sets_store() {
         for line in ["highhock --standalone", "highhock run --standalone"] {
-            let invocation = parse(line).unwrap();
-            assert_eq!(flag(&invocation, "store").unwrap(), "standalone", "{line}");
-            assert_eq!(invocation.flags[0].name, "--standalone");
+            let cli = parse(line).unwrap();
+            assert_eq!(flag(&cli, "store").unwrap(), "standalone", "{line}");
+            assert_eq!(cli.flags[0].name, "--standalone");
         }
     }
 
     #[test]
-    fn a_negative_number_is_a_value() {
-        let invocation = parse("highhock --docker-poll -5").unwrap();
-        assert_eq!(flag(&invocation, "docker.poll").unwrap(), "-5");
+    fn accepts_negative_numbers_as_values() {
+        let cli = parse("highhock --docker-poll -5").unwrap();
+        assert_eq!(flag(&cli, "docker.poll").unwrap(), "-5");
     }
 
     #[test]
-    fn what_is_not_understood_is_an_error_and_help_is_none() {
+    fn unknown_arguments_are_errors_and_help_is_not() {
         for line in
             ["highhock --nonsense", "highhock nonsense", "highhock --etcd-url", "highhock check x"]
         {
@@ -318,8 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn a_password_on_the_command_line_is_not_repeated() {
-        let answer = parse("highhock --etcd-password=hunter2").unwrap_err();
-        assert!(answer.is_error && !answer.text.contains("hunter2"), "{}", answer.text);
+    fn does_not_echo_a_password_flag() {
+        let exit_output = parse("highhock --etcd-password=hunter2").unwrap_err();
+        assert!(
+            exit_output.is_error && !exit_output.text.contains("hunter2"),
+            "{}",
+            exit_output.text
+        );
     }
 }

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::admin::{ActorRow, Asker, NoDaemon, TimingRow};
+use crate::admin::{ActorRow, AdminClient, ClientError, TimingRow};
 
 /// Between two looks at a daemon that is watched.
-const EVERY: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// Puts a terminal's cursor home and clears what is below.
-const CLEAR: &str = "\x1b[H\x1b[J";
+const CLEAR_SCREEN: &str = "\x1b[H\x1b[J";
 
 /// Why the mailboxes can't be shown.
 #[derive(Debug, thiserror::Error)]
-pub enum NotShown {
+pub enum ShowError {
     /// No daemon tells of them.
     #[error(transparent)]
-    NoDaemon(#[from] NoDaemon),
+    Client(#[from] ClientError),
     /// Nobody reads them.
     #[error("writing to standard output: {0}")]
     Output(#[from] io::Error),
@@ -29,37 +29,38 @@ pub enum NotShown {
 /// # Errors
 /// Where they can't be shown, or not any longer.
 pub async fn show<W: Write + IsTerminal>(
-    asker: &Asker,
+    client: &AdminClient,
     json: bool,
     watch: bool,
     out: &mut W,
-) -> Result<(), NotShown> {
-    let clears = watch && !json && out.is_terminal();
+) -> Result<(), ShowError> {
+    let clear_screen = watch && !json && out.is_terminal();
     let mut before: Option<(Vec<ActorRow>, Instant)> = None;
     loop {
-        let asked = Instant::now();
-        let rows: Vec<ActorRow> = asker.get("/actors").await?;
+        let requested_at = Instant::now();
+        let rows: Vec<ActorRow> = client.get("/actors").await?;
         // In one go, so that a terminal doesn't flicker.
         let mut text = Vec::new();
         if json {
             serde_json::to_writer(&mut text, &rows).map_err(io::Error::from)?;
             writeln!(text)?;
         } else {
-            if clears {
-                text.extend_from_slice(CLEAR.as_bytes());
+            if clear_screen {
+                text.extend_from_slice(CLEAR_SCREEN.as_bytes());
             } else if before.is_some() {
                 writeln!(text)?;
             }
-            let then = before.as_ref().map(|(rows, then)| (rows.as_slice(), asked - *then));
-            write_table(&rows, then, &mut text)?;
+            let previous =
+                before.as_ref().map(|(rows, previous)| (rows.as_slice(), requested_at - *previous));
+            write_table(&rows, previous, &mut text)?;
         }
         out.write_all(&text)?;
         out.flush()?;
         if !watch {
             return Ok(());
         }
-        before = Some((rows, asked));
-        tokio::time::sleep_until(asked + EVERY).await;
+        before = Some((rows, requested_at));
+        tokio::time::sleep_until(requested_at + REFRESH_INTERVAL).await;
     }
 }
 
@@ -97,10 +98,10 @@ pub fn write_table(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let cells = rows.iter().map(|row| {
-        let then = before.and_then(|(rows, since)| {
-            Some((rows.iter().find(|then| then.actor == row.actor)?, since))
+        let previous = before.and_then(|(rows, since)| {
+            Some((rows.iter().find(|previous| previous.actor == row.actor)?, since))
         });
-        cells(row, then)
+        cells(row, previous)
     });
     let header = COLUMNS.map(str::to_owned);
     let table: Vec<_> = std::iter::once(header).chain(cells).collect();
@@ -120,11 +121,11 @@ pub fn write_table(
     Ok(())
 }
 
-fn cells(row: &ActorRow, then: Option<(&ActorRow, Duration)>) -> [String; COLUMNS.len()] {
-    let rate = |now: u64, count: fn(&ActorRow) -> u64| match then {
+fn cells(row: &ActorRow, previous: Option<(&ActorRow, Duration)>) -> [String; COLUMNS.len()] {
+    let rate = |now: u64, count: fn(&ActorRow) -> u64| match previous {
         // Where a fresh daemon counts from nothing, there is no rate to tell.
-        Some((then, since)) if now >= count(then) && !since.is_zero() => {
-            let change = u32::try_from(now - count(then)).unwrap_or(u32::MAX);
+        Some((previous, since)) if now >= count(previous) && !since.is_zero() => {
+            let change = u32::try_from(now - count(previous)).unwrap_or(u32::MAX);
             format!("{:.1}", f64::from(change) / since.as_secs_f64())
         }
         _ => "-".to_owned(),
@@ -145,17 +146,17 @@ fn cells(row: &ActorRow, then: Option<(&ActorRow, Duration)>) -> [String; COLUMN
         row.refused.to_string(),
         row.restarts.to_string(),
         row.panics.to_string(),
-        time(wait50),
-        time(wait99),
-        time(wait_max),
-        time(p50),
-        time(p99),
-        time(max),
+        format_seconds(wait50),
+        format_seconds(wait99),
+        format_seconds(wait_max),
+        format_seconds(p50),
+        format_seconds(p99),
+        format_seconds(max),
     ]
 }
 
 /// A number of seconds, to two or three digits.
-fn time(seconds: f64) -> String {
+fn format_seconds(seconds: f64) -> String {
     match seconds {
         0.0 => "0".to_owned(),
         _ if seconds < 1e-3 => format!("{:.0} µs", seconds * 1e6),
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_has_a_row_per_actor_and_no_rates_at_first() {
+    fn first_table_has_no_rates() {
         let lines = lines(&[row("Registry", 10), row("EtcdInserter", 0)], None);
         assert_eq!(lines.len(), 3);
         assert!(!lines[0].contains(&"handled/s".to_owned()), "{lines:?}");
@@ -214,10 +215,10 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_by_the_second_and_none_across_a_restart() {
-        let (then, now) = ([row("Registry", 10)], [row("Registry", 25)]);
+    fn rates_are_per_second_and_omitted_across_a_restart() {
+        let (previous, now) = ([row("Registry", 10)], [row("Registry", 25)]);
         let since = Duration::from_secs(2);
-        assert_eq!(lines(&now, Some((&then, since)))[1][7..9], ["7.5", "7.5"]);
-        assert_eq!(lines(&then, Some((&now, since)))[1][7..9], ["-", "-"]);
+        assert_eq!(lines(&now, Some((&previous, since)))[1][7..9], ["7.5", "7.5"]);
+        assert_eq!(lines(&previous, Some((&now, since)))[1][7..9], ["-", "-"]);
     }
 }

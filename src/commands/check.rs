@@ -6,26 +6,29 @@ use futures_util::future::join_all;
 use highhock_actors::RecordStore;
 use slog::Logger;
 
-use super::check_forward::forward_verdict;
-use crate::admin::{Asker, Summary};
+use super::check_forward::check_forwarder;
+use crate::admin::{AdminClient, StatusResponse};
 use crate::dns::DnsServer;
-use crate::docker::{Docker, Engine};
+use crate::docker::{DockerClient, EngineInfo};
 use crate::etcd::Api;
-use crate::host::{NoHost, Published};
-use crate::resolve::{NotSettled, ask_engine, ask_store, cluster, dns, docker, etcd_store};
+use crate::host::{NoPublicAddress, PublicAddress};
+use crate::resolve::{
+    ResolveError, dns_settings, docker_client, etcd_cluster, etcd_store, probe_engine,
+    resolve_store,
+};
 use crate::settings::{Settings, StoreKind};
 use crate::zone::Zone;
 
 /// What was looked at, and what came of it.
 #[derive(Debug)]
-pub struct Verdict {
+pub struct CheckResult {
     /// What was looked at.
     pub subject: &'static str,
     /// What holds, or why it doesn't.
     pub result: Result<String, String>,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for CheckResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (word, text) = match &self.result {
             Ok(text) => ("ok", text),
@@ -39,65 +42,65 @@ impl fmt::Display for Verdict {
 /// other domains) and the address, one after the other.
 pub async fn check(
     settings: &Settings,
-    published: &Result<Published, NoHost>,
+    public_address: &Result<PublicAddress, NoPublicAddress>,
     log: &Logger,
-) -> Vec<Verdict> {
-    let (docker_verdict, address_refused) = match docker(&settings.docker, log) {
-        Ok(docker) => docker_verdict(&docker, published).await,
-        Err(unusable) => (Err(unusable.to_string()), None),
+) -> Vec<CheckResult> {
+    let (docker_result, address_error) = match docker_client(&settings.docker, log) {
+        Ok(docker) => check_docker(&docker, public_address).await,
+        Err(error) => (Err(error.to_string()), None),
     };
-    let address = match (published, address_refused) {
-        (_, Some(refused)) => Err(refused),
-        (Ok(published), None) => Ok(published.to_string()),
-        (Err(none), None) => Err(none.to_string()),
+    let address = match (public_address, address_error) {
+        (_, Some(error)) => Err(error),
+        (Ok(public_address), None) => Ok(public_address.to_string()),
+        (Err(error), None) => Err(error.to_string()),
     };
-    let mut verdicts = vec![
-        Verdict { subject: "configuration", result: Ok("holds".into()) },
-        Verdict { subject: "docker", result: docker_verdict },
+    let mut results = vec![
+        CheckResult { subject: "configuration", result: Ok("holds".into()) },
+        CheckResult { subject: "docker", result: docker_result },
     ];
     match settings.store {
         StoreKind::Etcd => {
-            let result = etcd_verdict(settings, log).await;
-            verdicts.push(Verdict { subject: "etcd", result });
+            let result = check_etcd(settings, log).await;
+            results.push(CheckResult { subject: "etcd", result });
         }
         StoreKind::Standalone => {
-            let result = dns_verdict(settings, log).await;
-            verdicts.push(Verdict { subject: "dns", result });
+            let result = check_dns(settings, log).await;
+            results.push(CheckResult { subject: "dns", result });
             let servers = settings.dns.forward.iter().copied();
-            let results = join_all(servers.map(forward_verdict)).await;
-            let verdict = |result| Verdict { subject: "dns.forward", result };
-            verdicts.extend(results.into_iter().map(verdict));
+            let forwarder_results = join_all(servers.map(check_forwarder)).await;
+            let check_result = |result| CheckResult { subject: "dns.forward", result };
+            results.extend(forwarder_results.into_iter().map(check_result));
         }
     }
-    verdicts.push(Verdict { subject: "address", result: address });
-    verdicts
+    results.push(CheckResult { subject: "address", result: address });
+    results
 }
 
 /// What is so of Docker, and why the address can't be used, as the engine shows.
-async fn docker_verdict(
-    docker: &Docker,
-    published: &Result<Published, NoHost>,
+async fn check_docker(
+    docker: &DockerClient,
+    public_address: &Result<PublicAddress, NoPublicAddress>,
 ) -> (Result<String, String>, Option<String>) {
-    let asked = match published {
-        Ok(published) => ask_engine(docker, published).await,
-        Err(_) => docker.engine().await.map_err(NotSettled::Docker),
+    let engine = match public_address {
+        Ok(public_address) => probe_engine(docker, public_address).await,
+        Err(_) => docker.engine().await.map_err(ResolveError::Docker),
     };
     let endpoint = docker.endpoint();
-    match asked {
-        Ok(Engine { version, api, name, .. }) => {
+    match engine {
+        Ok(EngineInfo { version, api, name, .. }) => {
             (Ok(format!("{endpoint}: engine {version}, API {api}, on host {name:?}")), None)
         }
-        Err(NotSettled::Docker(error)) => (Err(error.to_string()), None),
+        Err(ResolveError::Docker(error)) => (Err(error.to_string()), None),
         Err(error) => (Ok(endpoint.to_string()), Some(error.to_string())),
     }
 }
 
-async fn etcd_verdict(settings: &Settings, log: &Logger) -> Result<String, String> {
-    let settled = ask_store(settings, log).await.map_err(|error| error.to_string())?;
-    let Some(etcd) = &settled.etcd else { return Ok("not used".into()) };
-    let store = etcd_store(settings, etcd.api, &settled.domain, log);
+async fn check_etcd(settings: &Settings, log: &Logger) -> Result<String, String> {
+    let resolved = resolve_store(settings, log).await.map_err(|error| error.to_string())?;
+    let Some(etcd) = &resolved.etcd else { return Ok("not used".into()) };
+    let store = etcd_store(settings, etcd.api, &resolved.domain, log);
     let store = store.map_err(|error| error.to_string())?;
-    let probed = cluster(&settings.etcd).ask(async || store.probe().await).await;
+    let probed = etcd_cluster(&settings.etcd).try_members(async || store.probe().await).await;
     probed.map_err(|error| error.to_string())?;
     let reads = match etcd.api {
         Api::V2 => " (CoreDNS reads v3 only)",
@@ -107,26 +110,27 @@ async fn etcd_verdict(settings: &Settings, log: &Logger) -> Result<String, Strin
         "{}: answers its {} API{reads}; spoken to because {}; domain {} ({})",
         settings.etcd.members(),
         etcd.api.as_str(),
-        etcd.why,
-        settled.domain,
-        settled.domain_from
+        etcd.reason,
+        resolved.domain,
+        resolved.domain_source
     ))
 }
 
 /// Whether DNS can be answered where it is to be: it is, for a moment, from no records.
 /// A daemon that runs with these settings answers there already.
-async fn dns_verdict(settings: &Settings, log: &Logger) -> Result<String, String> {
-    let (dns, domain) = (dns(settings), settings.skydns.domain.as_str());
+async fn check_dns(settings: &Settings, log: &Logger) -> Result<String, String> {
+    let (dns, domain) = (dns_settings(settings), settings.skydns.domain.as_str());
     let addresses: Vec<_> = dns.listen.iter().map(ToString::to_string).collect();
     let at = addresses.join(", ");
-    let Err(taken) = DnsServer::start(dns, Zone::new(), log) else {
+    let Err(bind_error) = DnsServer::start(dns, Zone::new(), log) else {
         return Ok(format!("{at}: free, to answer for {domain}"));
     };
-    let running = async { Asker::new(&settings.admin, log)?.get::<Summary>("/status").await };
-    match running.await.ok().and_then(|summary| summary.dns) {
+    let running =
+        async { AdminClient::new(&settings.admin, log)?.get::<StatusResponse>("/status").await };
+    match running.await.ok().and_then(|status| status.dns) {
         Some(running) if running.domain == domain && running.addresses == addresses => {
             Ok(format!("{at}: the running highhock answers for {domain}"))
         }
-        _ => Err(taken.to_string()),
+        _ => Err(bind_error.to_string()),
     }
 }

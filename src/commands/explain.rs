@@ -4,58 +4,58 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use highhock_actors::preview::{Preview, PreviewedContainer};
+use highhock_actors::preview::{Preview, PreviewContainer};
 use highhock_actors::publish::explain::{ExplainedService, MethodFindings, NamedService};
-use highhock_actors::{RecordReport, Skipped};
+use highhock_actors::{RecordReport, SkippedEntry};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// The widest that a column is made for the sake of its neighbours, in characters.
-const WIDEST: usize = 48;
+const COLUMN_WIDTH_MAX: usize = 48;
 
 /// A container, as `--json` shows it.
 #[derive(Serialize)]
-struct ContainerRow<'a> {
+struct ContainerJson<'a> {
     id: &'a str,
     name: &'a str,
     state: &'static str,
     reason: Option<&'a str>,
-    methods: Vec<MethodRow<'a>>,
-    services: Vec<ServiceRow<'a>>,
-    skipped: Vec<SkippedRow<'a>>,
+    methods: Vec<MethodJson<'a>>,
+    services: Vec<ServiceJson<'a>>,
+    skipped: Vec<SkippedJson<'a>>,
 }
 
 /// What an extractor said.
 #[derive(Serialize)]
-struct MethodRow<'a> {
+struct MethodJson<'a> {
     method: &'static str,
-    named: Vec<NamedRow<'a>>,
-    skipped: Vec<SkippedRow<'a>>,
-    silence: Option<&'static str>,
+    named: Vec<NamedJson<'a>>,
+    skipped: Vec<SkippedJson<'a>>,
+    none_reason: Option<&'static str>,
 }
 
 /// A service that it named.
 #[derive(Serialize)]
-struct NamedRow<'a> {
+struct NamedJson<'a> {
     entry: &'a str,
     service: String,
-    named_before_by: Option<&'static str>,
+    claimed_by: Option<&'static str>,
 }
 
 /// What became of a service.
 #[derive(Serialize)]
-struct ServiceRow<'a> {
+struct ServiceJson<'a> {
     name: &'a str,
     port: u16,
     proto: Option<&'static str>,
     method: &'static str,
     labels: &'a BTreeMap<String, String>,
-    records: Vec<RecordRow<'a>>,
-    skipped: Vec<SkippedRow<'a>>,
+    records: Vec<RecordJson<'a>>,
+    skipped: Vec<SkippedJson<'a>>,
 }
 
 #[derive(Serialize)]
-struct RecordRow<'a> {
+struct RecordJson<'a> {
     key: &'a str,
     value: Box<RawValue>,
     state: &'static str,
@@ -63,7 +63,7 @@ struct RecordRow<'a> {
 }
 
 #[derive(Serialize)]
-struct SkippedRow<'a> {
+struct SkippedJson<'a> {
     entry: &'a str,
     reason: &'a str,
 }
@@ -74,52 +74,52 @@ struct SkippedRow<'a> {
 /// Where `out` can't be written to.
 pub fn write_json(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
     let rows: Result<Vec<_>, _> =
-        preview.containers.iter().map(|container| container_row(container, preview)).collect();
+        preview.containers.iter().map(|container| container_json(container, preview)).collect();
     serde_json::to_writer_pretty(&mut *out, &rows?)?;
     writeln!(out)
 }
 
-fn container_row<'a>(
-    container: &'a PreviewedContainer,
+fn container_json<'a>(
+    container: &'a PreviewContainer,
     preview: &'a Preview,
-) -> serde_json::Result<ContainerRow<'a>> {
+) -> serde_json::Result<ContainerJson<'a>> {
     let explanation = &container.explanation;
-    let mut reports = Reports::of(container, preview);
-    let services = explanation.services.iter().map(|one| service_row(one, &mut reports));
-    Ok(ContainerRow {
+    let mut reports = ContainerReports::new(container, preview);
+    let services = explanation.services.iter().map(|one| service_json(one, &mut reports));
+    Ok(ContainerJson {
         id: container.id.as_str(),
         name: &container.name,
-        state: container.life.as_str(),
+        state: container.state.as_str(),
         reason: container.withheld.as_deref(),
-        methods: explanation.methods.iter().map(method_row).collect(),
+        methods: explanation.methods.iter().map(method_json).collect(),
         services: services.collect::<Result<_, _>>()?,
-        skipped: skipped_rows(&explanation.skipped),
+        skipped: skipped_json(&explanation.skipped),
     })
 }
 
-fn method_row(findings: &MethodFindings) -> MethodRow<'_> {
-    MethodRow {
+fn method_json(findings: &MethodFindings) -> MethodJson<'_> {
+    MethodJson {
         method: findings.method.as_str(),
-        named: findings.named.iter().map(named_row).collect(),
-        skipped: skipped_rows(&findings.skipped),
-        silence: findings.silence,
+        named: findings.named.iter().map(named_json).collect(),
+        skipped: skipped_json(&findings.skipped),
+        none_reason: findings.none_reason,
     }
 }
 
-fn named_row(named: &NamedService) -> NamedRow<'_> {
-    NamedRow {
+fn named_json(named: &NamedService) -> NamedJson<'_> {
+    NamedJson {
         entry: &named.entry,
         service: named.service.to_string(),
-        named_before_by: named.named_before_by,
+        claimed_by: named.claimed_by,
     }
 }
 
-fn service_row<'a>(
+fn service_json<'a>(
     explained: &'a ExplainedService,
-    reports: &mut Reports<'a>,
-) -> serde_json::Result<ServiceRow<'a>> {
+    reports: &mut ContainerReports<'a>,
+) -> serde_json::Result<ServiceJson<'a>> {
     let row = |report: &'a RecordReport| {
-        Ok(RecordRow {
+        Ok(RecordJson {
             key: report.key.as_str(),
             value: RawValue::from_string(report.value.clone())?,
             state: report.state.as_str(),
@@ -127,19 +127,19 @@ fn service_row<'a>(
         })
     };
     let service = &explained.service;
-    Ok(ServiceRow {
+    Ok(ServiceJson {
         name: service.name.as_str(),
         port: service.port.get(),
         proto: service.proto.map(|proto| proto.as_str()),
         method: service.method,
         labels: &explained.labels,
-        records: reports.of_next(explained).into_iter().map(row).collect::<Result<_, _>>()?,
-        skipped: skipped_rows(&explained.skipped),
+        records: reports.take_for(explained).into_iter().map(row).collect::<Result<_, _>>()?,
+        skipped: skipped_json(&explained.skipped),
     })
 }
 
-fn skipped_rows(skipped: &[Skipped]) -> Vec<SkippedRow<'_>> {
-    skipped.iter().map(|one| SkippedRow { entry: &one.entry, reason: &one.reason }).collect()
+fn skipped_json(skipped: &[SkippedEntry]) -> Vec<SkippedJson<'_>> {
+    skipped.iter().map(|one| SkippedJson { entry: &one.entry, reason: &one.reason }).collect()
 }
 
 /// Writes it for people: a block per container, what was said first, then what came
@@ -149,11 +149,13 @@ fn skipped_rows(skipped: &[Skipped]) -> Vec<SkippedRow<'_>> {
 /// Where `out` can't be written to.
 pub fn write_table(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
     for container in &preview.containers {
-        writeln!(out, "{} ({}), {}", container.name, container.id, container.life.as_str())?;
+        writeln!(out, "{} ({}), {}", container.name, container.id, container.state.as_str())?;
         if let Some(reason) = &container.withheld {
             writeln!(out, "  nothing of it is published: it {reason}")?;
         }
-        for (title, lines) in [("says", said(container)), ("gives", outcomes(container, preview))] {
+        for (title, lines) in
+            [("says", declared_lines(container)), ("gives", result_lines(container, preview))]
+        {
             if !lines.is_empty() {
                 writeln!(out, "  {title}")?;
                 write_columns(&lines, out)?;
@@ -168,39 +170,39 @@ pub fn write_table(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What each extractor said: method, entry, and what that means.
-fn said(container: &PreviewedContainer) -> Vec<[String; 3]> {
+fn declared_lines(container: &PreviewContainer) -> Vec<[String; 3]> {
     let mut lines = Vec::new();
-    for of_method in &container.explanation.methods {
-        let method = of_method.method.as_str().to_owned();
-        for named in &of_method.named {
-            let outcome = match named.named_before_by {
+    for findings in &container.explanation.methods {
+        let method = findings.method.as_str().to_owned();
+        for named in &findings.named {
+            let outcome = match named.claimed_by {
                 Some(before) => format!("{}, dropped: {before} named it before", named.service),
                 None => named.service.to_string(),
             };
             lines.push([method.clone(), quoted(&named.entry), format!("-> {outcome}")]);
         }
-        for skipped in &of_method.skipped {
-            lines.push([method.clone(), quoted(&skipped.entry), left_out(&skipped.reason)]);
+        for skipped in &findings.skipped {
+            lines.push([method.clone(), quoted(&skipped.entry), skipped_text(&skipped.reason)]);
         }
-        if let Some(silence) = of_method.silence {
-            lines.push([method, format!("nothing: {silence}"), String::new()]);
+        if let Some(none_reason) = findings.none_reason {
+            lines.push([method, format!("nothing: {none_reason}"), String::new()]);
         }
     }
     for skipped in &container.explanation.skipped {
         let entry = quoted(&skipped.entry);
-        lines.push(["attributes".to_owned(), entry, left_out(&skipped.reason)]);
+        lines.push(["attributes".to_owned(), entry, skipped_text(&skipped.reason)]);
     }
     lines
 }
 
 /// What came of each service that stayed: the service, its key or what was left out, and
 /// its value or why.
-fn outcomes(container: &PreviewedContainer, preview: &Preview) -> Vec<[String; 3]> {
+fn result_lines(container: &PreviewContainer, preview: &Preview) -> Vec<[String; 3]> {
     let mut lines = Vec::new();
-    let mut reports = Reports::of(container, preview);
+    let mut reports = ContainerReports::new(container, preview);
     for explained in &container.explanation.services {
         let service = explained.service.to_string();
-        for report in reports.of_next(explained) {
+        for report in reports.take_for(explained) {
             let mut value = report.value.clone();
             if let Some(reason) = &report.reason {
                 value.push_str(&format!("  {}: {reason}", report.state.as_str()));
@@ -215,7 +217,7 @@ fn outcomes(container: &PreviewedContainer, preview: &Preview) -> Vec<[String; 3
             lines.push([service.clone(), "attributes".to_owned(), labels]);
         }
         for skipped in &explained.skipped {
-            let reason = left_out(&skipped.reason);
+            let reason = skipped_text(&skipped.reason);
             lines.push(match skipped.entry == service {
                 true => [service.clone(), reason, String::new()],
                 false => [service.clone(), quoted(&skipped.entry), reason],
@@ -225,7 +227,7 @@ fn outcomes(container: &PreviewedContainer, preview: &Preview) -> Vec<[String; 3
     lines
 }
 
-fn left_out(reason: &str) -> String {
+fn skipped_text(reason: &str) -> String {
     format!("left out: {reason}")
 }
 
@@ -240,7 +242,7 @@ fn write_columns(lines: &[[String; 3]], out: &mut impl Write) -> io::Result<()> 
         // What has nothing to its right needs no room.
         let with_neighbour = lines.iter().filter(|line| !line[column + 1].is_empty());
         let widths = with_neighbour.map(|line| line[column].chars().count());
-        widths.filter(|width| *width <= WIDEST).max().unwrap_or(0)
+        widths.filter(|width| *width <= COLUMN_WIDTH_MAX).max().unwrap_or(0)
     };
     let (first, second) = (width(0), width(1));
     for line in lines {
@@ -252,22 +254,22 @@ fn write_columns(lines: &[[String; 3]], out: &mut impl Write) -> io::Result<()> 
 
 /// A container's records as they stand, each to be asked for once, in the order of its
 /// services: of several at one key, the one that is wanted first stands first.
-struct Reports<'a>(Vec<&'a RecordReport>);
+struct ContainerReports<'a>(Vec<&'a RecordReport>);
 
-impl<'a> Reports<'a> {
-    fn of(container: &PreviewedContainer, preview: &'a Preview) -> Self {
+impl<'a> ContainerReports<'a> {
+    fn new(container: &PreviewContainer, preview: &'a Preview) -> Self {
         let all = preview.records.iter();
         Self(all.filter(|report| report.container == container.id).collect())
     }
 
     /// Those of the next service.
-    fn of_next(&mut self, service: &ExplainedService) -> Vec<&'a RecordReport> {
-        let mut taken = Vec::new();
+    fn take_for(&mut self, service: &ExplainedService) -> Vec<&'a RecordReport> {
+        let mut reports = Vec::new();
         for wanted in &service.records {
             if let Some(place) = self.0.iter().position(|report| report.key == wanted.key) {
-                taken.push(self.0.remove(place));
+                reports.push(self.0.remove(place));
             }
         }
-        taken
+        reports
     }
 }

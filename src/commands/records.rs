@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 /// One record, as `--json` shows it.
 #[derive(Serialize)]
-struct Row<'a> {
+struct PreviewRow<'a> {
     key: &'a str,
     value: Box<RawValue>,
     container: &'a str,
@@ -27,8 +27,8 @@ pub fn write_json(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-fn row(record: &RecordReport) -> serde_json::Result<Row<'_>> {
-    Ok(Row {
+fn row(record: &RecordReport) -> serde_json::Result<PreviewRow<'_>> {
+    Ok(PreviewRow {
         key: record.key.as_str(),
         value: RawValue::from_string(record.value.clone())?,
         container: record.container.as_str(),
@@ -42,14 +42,14 @@ fn row(record: &RecordReport) -> serde_json::Result<Row<'_>> {
 /// # Errors
 /// Where `out` can't be written to.
 pub fn write_table(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
-    let name_of = |record: &RecordReport| {
+    let container_name = |record: &RecordReport| {
         let container = preview.containers.iter().find(|one| one.id == record.container);
         container.map_or_else(String::new, |container| container.name.clone())
     };
     let width = preview.records.iter().map(|record| record.key.as_str().len()).max().unwrap_or(0);
     for record in &preview.records {
         let key = record.key.as_str();
-        write!(out, "{key:<width$}  {}  {}", record.value, name_of(record))?;
+        write!(out, "{key:<width$}  {}  {}", record.value, container_name(record))?;
         if record.state == RecordState::Standby {
             write!(out, "  stands by: {}", record.reason.as_deref().unwrap_or_default())?;
         }

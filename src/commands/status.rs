@@ -6,51 +6,51 @@ use std::io::{self, Write};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::admin::{DnsSide, DockerSide, EtcdSide, Summary};
-use crate::text::escape::is_command;
+use crate::admin::{DnsReport, DockerReport, EtcdReport, StatusResponse};
+use crate::text::escape::is_terminal_control;
 
 /// Writes it, a line a subject.
 ///
 /// # Errors
 /// Where `out` can't be written to.
-pub fn write_table(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
-    let since = |time: &Option<String>| time.as_deref().and_then(|time| ago(time, &summary.now));
+pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<()> {
+    let since = |time: &Option<String>| time.as_deref().and_then(|time| ago(time, &status.now));
     let mut line = |subject: &str, text: &dyn Display| writeln!(out, "{subject:<12} {text}");
-    let up = ago(&summary.started, &summary.now).unwrap_or_default();
-    let commit = summary.commit.iter().map(|commit| format!(" ({commit})")).collect::<String>();
-    let Summary { version, host, .. } = summary;
+    let up = ago(&status.started, &status.now).unwrap_or_default();
+    let commit = status.commit.iter().map(|commit| format!(" ({commit})")).collect::<String>();
+    let StatusResponse { version, host, .. } = status;
     line("highhock", &format_args!("{version}{commit} on {host}, started {up}"))?;
-    match &summary.reason {
+    match &status.reason {
         None => line("ready", &"yes")?,
-        Some(reason) => line("ready", &format_args!("NO: {}", on_one_line(reason)))?,
+        Some(reason) => line("ready", &format_args!("NO: {}", single_line(reason)))?,
     }
-    if !summary.reload_refused.is_empty() {
-        let faults = on_one_line(&summary.reload_refused.join("; "));
+    if !status.reload_refused.is_empty() {
+        let faults = single_line(&status.reload_refused.join("; "));
         line(
             "settings",
             &format_args!("the last reload was REFUSED, the old ones hold: {faults}"),
         )?;
     }
-    if let Some(awaited) = &summary.reload_waits {
-        let text = format!("those read last are not in force yet: {}", on_one_line(awaited));
+    if let Some(waiting_for) = &status.reload_waits {
+        let text = format!("those read last are not in force yet: {}", single_line(waiting_for));
         line("settings", &text)?;
     }
-    if let Some(DockerSide { answers, listed, trouble }) = &summary.docker {
-        line("docker", &side(*answers, &[("listed", since(listed))], trouble))?;
+    if let Some(DockerReport { answers, listed, trouble }) = &status.docker {
+        line("docker", &report_text(*answers, &[("listed", since(listed))], trouble))?;
     }
-    if let Some(EtcdSide { answers, trouble, written, audited, .. }) = &summary.etcd {
+    if let Some(EtcdReport { answers, trouble, written, audited, .. }) = &status.etcd {
         let times = [("written", since(written)), ("audited", since(audited))];
-        line("etcd", &side(*answers, &times, trouble))?;
+        line("etcd", &report_text(*answers, &times, trouble))?;
     }
-    if let Some(DnsSide { domain, addresses }) = &summary.dns {
+    if let Some(DnsReport { domain, addresses }) = &status.dns {
         line("dns", &format_args!("answers for {domain} at {}", addresses.join(", ")))?;
     }
-    if let Some(left) = summary.lease_remaining_seconds {
+    if let Some(left) = status.lease_remaining_seconds {
         line("lease", &format_args!("{left:.0} s left"))?;
     }
-    let states = summary.containers.iter().map(|(state, count)| (state.as_str(), *count));
+    let states = status.containers.iter().map(|(state, count)| (state.as_str(), *count));
     line("containers", &counts(states))?;
-    match &summary.records {
+    match &status.records {
         Some(records) => {
             let states = [
                 ("live", records.live),
@@ -62,24 +62,28 @@ pub fn write_table(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
         }
         None => line("records", &"not known")?,
     }
-    if let Some(last) = summary.errors.last() {
+    if let Some(last) = status.errors.last() {
         let fields = last.fields.iter().map(|(name, value)| format!(", {name}: {value}"));
         let text = format!("{} {}{}", last.level, last.message, fields.collect::<String>());
-        let when = ago(&last.at, &summary.now).unwrap_or_default();
-        line("last trouble", &format_args!("{when}: {}", on_one_line(&text)))?;
+        let when = ago(&last.at, &status.now).unwrap_or_default();
+        line("last trouble", &format_args!("{when}: {}", single_line(&text)))?;
     }
     Ok(())
 }
 
-fn side(answers: bool, times: &[(&str, Option<String>)], trouble: &Option<String>) -> String {
+fn report_text(
+    answers: bool,
+    times: &[(&str, Option<String>)],
+    trouble: &Option<String>,
+) -> String {
     let mut text = if answers { "answers" } else { "does NOT answer" }.to_owned();
-    for (what, when) in times {
+    for (label, when) in times {
         if let Some(when) = when {
-            text += &format!(", {what} {when}");
+            text += &format!(", {label} {when}");
         }
     }
     match trouble {
-        Some(trouble) => format!("{text}: {}", on_one_line(trouble)),
+        Some(trouble) => format!("{text}: {}", single_line(trouble)),
         None => text,
     }
 }
@@ -103,8 +107,8 @@ fn ago(time: &str, now: &str) -> Option<String> {
 
 /// On one line, and with nothing that commands the terminal: some of it comes from
 /// containers.
-fn on_one_line(text: &str) -> String {
-    text.replace(is_command, " ")
+fn single_line(text: &str) -> String {
+    text.replace(is_terminal_control, " ")
 }
 
 #[cfg(test)]
@@ -112,10 +116,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::admin::{LoggedLine, RecordCounts};
+    use crate::admin::{LogRow, RecordCounts};
 
-    fn summary() -> Summary {
-        Summary {
+    fn status() -> StatusResponse {
+        StatusResponse {
             version: "0.1.0".into(),
             commit: None,
             host: "web-1".into(),
@@ -126,12 +130,12 @@ mod tests {
             reason: None,
             reload_refused: Vec::new(),
             reload_waits: None,
-            docker: Some(DockerSide {
+            docker: Some(DockerReport {
                 answers: true,
                 listed: Some("2026-01-01T09:59:57.5Z".into()),
                 trouble: None,
             }),
-            etcd: Some(EtcdSide {
+            etcd: Some(EtcdReport {
                 answers: true,
                 since: None,
                 trouble: None,
@@ -146,16 +150,16 @@ mod tests {
         }
     }
 
-    fn table(summary: &Summary) -> String {
+    fn table(status: &StatusResponse) -> String {
         let mut out = Vec::new();
-        write_table(summary, &mut out).unwrap();
+        write_table(status, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn a_daemon_that_is_well_takes_a_line_a_subject() {
+    fn healthy_daemon_has_one_line_per_subject() {
         assert_eq!(
-            table(&summary()),
+            table(&status()),
             "highhock     0.1.0 on web-1, started 2 h ago\n\
              ready        yes\n\
              docker       answers, listed 2 s ago\n\
@@ -167,32 +171,32 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_answers_dns_itself_says_so_in_place_of_etcd() {
+    fn standalone_daemon_shows_dns_instead_of_etcd() {
         let addresses = vec!["127.0.0.1:5354".into(), "[::1]:5354".into()];
-        let dns = Some(DnsSide { domain: "skydns.local".into(), addresses });
-        let text = table(&Summary { etcd: None, dns, ..summary() });
+        let dns = Some(DnsReport { domain: "skydns.local".into(), addresses });
+        let text = table(&StatusResponse { etcd: None, dns, ..status() });
         let line = "\ndns          answers for skydns.local at 127.0.0.1:5354, [::1]:5354\n";
         assert!(text.contains(line) && !text.contains("etcd"), "{text}");
     }
 
     #[test]
-    fn what_is_wrong_is_told_in_full_and_commands_no_terminal() {
-        let mut ill = summary();
-        ill.ready = false;
-        ill.reason = Some("etcd does not answer: \x1b[2Jrefused\n".into());
-        ill.reload_refused = vec!["etcd.ttl is 1".into(), "a\tb".into()];
-        ill.reload_waits = Some("etcd: timed out".into());
-        ill.records = None;
-        ill.docker = None;
-        ill.containers.clear();
+    fn shows_all_problems_without_control_characters() {
+        let mut failing = status();
+        failing.ready = false;
+        failing.reason = Some("etcd does not answer: \x1b[2Jrefused\n".into());
+        failing.reload_refused = vec!["etcd.ttl is 1".into(), "a\tb".into()];
+        failing.reload_waits = Some("etcd: timed out".into());
+        failing.records = None;
+        failing.docker = None;
+        failing.containers.clear();
         let fields = BTreeMap::from([("error".into(), "a\tb".into())]);
-        ill.errors = vec![LoggedLine {
+        failing.errors = vec![LogRow {
             at: "2026-01-01T09:58:00Z".into(),
             level: "WARNING".into(),
             message: "etcd does not answer".into(),
             fields,
         }];
-        let text = table(&ill);
+        let text = table(&failing);
         assert!(text.contains("ready        NO: etcd does not answer:  [2Jrefused"), "{text}");
         let refused =
             "settings     the last reload was REFUSED, the old ones hold: etcd.ttl is 1; a b\n";

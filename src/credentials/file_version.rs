@@ -7,16 +7,16 @@ use std::path::Path;
 /// What tells one state of a file from another, without a look into it. Equal for
 /// as long as the file is neither written to nor replaced, nor removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp(Option<[i128; 5]>);
+pub struct FileVersion(Option<[i128; 5]>);
 
-impl Stamp {
+impl FileVersion {
     /// The state of the file that the path leads to now, through links.
-    pub fn of(path: &Path) -> Self {
-        Self(std::fs::metadata(path).ok().as_ref().map(numbers))
+    pub fn read(path: &Path) -> Self {
+        Self(std::fs::metadata(path).ok().as_ref().map(version_fields))
     }
 }
 
-fn numbers(file: &Metadata) -> [i128; 5] {
+fn version_fields(file: &Metadata) -> [i128; 5] {
     [
         file.dev().into(),
         file.ino().into(),

@@ -37,14 +37,14 @@ pub struct Credentials {
     /// The user's name.
     pub username: String,
     /// Where the password is.
-    pub password: Password,
+    pub password: SecretSource,
 }
 
 /// Where a password is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Password {
+pub enum SecretSource {
     /// Here.
-    Given(Secret),
+    Inline(Secret),
     /// In this file, but for a line's end after it. Read again when the file
     /// has changed.
     File(PathBuf),
@@ -55,10 +55,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_shows_nothing_of_itself() {
+    fn debug_and_display_hide_the_secret() {
         let credentials = Credentials {
             username: "root".to_owned(),
-            password: Password::Given(Secret::new("hunter2")),
+            password: SecretSource::Inline(Secret::new("hunter2")),
         };
         let shown = format!("{credentials:?} {:#?} {}", credentials, Secret::new("hunter2"));
         assert!(!shown.contains("hunter") && !shown.contains('7'), "{shown}");

@@ -19,36 +19,36 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
 use slog::{Logger, error, o};
 
-use crate::admin::{UnusableToken, check_token};
+use crate::admin::{TokenError, check_token};
 use crate::dns::DnsError;
-use crate::resolve::{NotSettled, check_files, docker};
-use crate::settings::{Changes, Loaded, Stage, StoreKind};
-use crate::tls::UnusableFile;
+use crate::resolve::{ResolveError, check_files, docker_client};
+use crate::settings::{ConfigDiff, Loaded, Stage, StoreKind};
+use crate::tls::TlsFileError;
 use crate::version;
 use cores::Cores;
-use reload::Reread;
-use startup::{Settled, settle, settle_again};
-pub use state::{Beginning, DaemonCore, Life, Reader};
+use reload::ReloadAction;
+use startup::{ResolvedConfig, resolve, resolve_reload};
+pub use state::{ConfigLoader, DaemonConfig, DaemonCore, DaemonState};
 
 /// A supervisor is told that the daemon has started when its actors run, or after this,
 /// where Docker or etcd keeps it waiting.
-const READY_AFTER: Duration = Duration::from_secs(1);
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the daemon ended by itself.
 #[derive(Debug, thiserror::Error)]
-pub enum Ended {
+pub enum RunError {
     /// It can't work out what to publish, or where.
     #[error(transparent)]
-    NotSettled(#[from] NotSettled),
+    Resolve(#[from] ResolveError),
     /// The settings name a file for TLS with Docker that can't be used.
     #[error(transparent)]
-    Docker(#[from] UnusableFile),
+    Docker(#[from] TlsFileError),
     /// DNS can't be answered as the settings say.
     #[error(transparent)]
     Dns(#[from] DnsError),
     /// The settings name a file for the token of `admin.listen` that can't be used.
     #[error(transparent)]
-    Token(#[from] UnusableToken),
+    Token(#[from] TokenError),
     /// An actor fails again and again.
     #[error("{0} failed five times in a minute: see the log for its panics, and report them")]
     Exhausted(&'static str),
@@ -62,105 +62,105 @@ pub enum Ended {
 /// # Errors
 /// Where it can't go on. That Docker or etcd doesn't answer is no such reason.
 pub async fn run(
-    life: &Rc<Life>,
+    daemon: &Rc<DaemonState>,
     reloads: impl Stream<Item = ()>,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), Ended> {
-    let log = &life.log;
-    let settings = life.settings();
-    check(life)?;
+) -> Result<(), RunError> {
+    let log = &daemon.log;
+    let settings = daemon.settings();
+    check(daemon)?;
     let etcd = match settings.store {
         StoreKind::Etcd => settings.etcd.members(),
         StoreKind::Standalone => "none: standalone".into(),
     };
     notice!(log, "highhock starts"; "version" => version::with_commit(),
-        "publishes" => life.published.to_string(),
-        "docker" => docker(&settings.docker, log)?.endpoint().to_string(), "etcd" => etcd);
-    life.answer_dns()?;
-    let woken = |slept: Duration| {
-        notice!(log, "the machine slept; looking at {} now", settings.store.whom_to_ask();
+        "publishes" => daemon.public_address.to_string(),
+        "docker" => docker_client(&settings.docker, log)?.endpoint().to_string(), "etcd" => etcd);
+    daemon.start_dns()?;
+    let on_resume = |slept: Duration| {
+        notice!(log, "the machine slept; looking at {} now", settings.store.dependencies();
             "seconds" => slept.as_secs());
-        if let Some(core) = life.core() {
+        if let Some(core) = daemon.core() {
             core.check_now();
         }
     };
-    let tell_supervisor = async {
-        let _ = tokio::time::timeout(READY_AFTER, life.runs_at_last()).await;
-        life.supervisor.ready();
-        systemd_status::report(&life.supervisor, async || life.status().await).await;
+    let report_to_systemd = async {
+        let _ = tokio::time::timeout(READY_TIMEOUT, daemon.core_started()).await;
+        daemon.notifier.ready();
+        systemd_status::report(&daemon.notifier, async || daemon.status_line().await).await;
     };
     tokio::select! {
-        ended = live(life, reloads, shutdown) => ended,
-        () = suspend::notice_sleep(suspend::slept_so_far, woken) => Ok(()),
-        () = tell_supervisor => Ok(()),
+        result = run_loop(daemon, reloads, shutdown) => result,
+        () = suspend::watch_suspends(suspend::total_suspended, on_resume) => Ok(()),
+        () = report_to_systemd => Ok(()),
     }
 }
 
 /// Whether all files that the settings name can be used: an operator should hear of that
 /// at once.
-fn check(life: &Life) -> Result<(), Ended> {
+fn check(daemon: &DaemonState) -> Result<(), RunError> {
     let quiet = Logger::root(slog::Discard, o!());
-    docker(&life.settings().docker, &quiet)?;
-    check_token(&life.settings().admin, &quiet)?;
-    Ok(check_files(&life.settings(), &quiet).map_err(NotSettled::from)?)
+    docker_client(&daemon.settings().docker, &quiet)?;
+    check_token(&daemon.settings().admin, &quiet)?;
+    Ok(check_files(&daemon.settings(), &quiet).map_err(ResolveError::from)?)
 }
 
 /// Settings on their way to be in force.
-struct Coming<'a> {
-    settled: LocalBoxFuture<'a, Result<Settled, Ended>>,
+struct PendingReload<'a> {
+    resolved: LocalBoxFuture<'a, Result<ResolvedConfig, RunError>>,
     /// What they change; `None` for the first ones.
-    changes: Option<Changes>,
+    diff: Option<ConfigDiff>,
 }
 
-async fn live(
-    life: &Life,
+async fn run_loop(
+    daemon: &DaemonState,
     reloads: impl Stream<Item = ()>,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), Ended> {
+) -> Result<(), RunError> {
     tokio::pin!(reloads, shutdown);
-    let mut cores = Cores::new(life);
-    let first = settle(life, life.settings()).boxed_local();
-    let mut coming = Some(Coming { settled: first, changes: None });
+    let mut cores = Cores::new(daemon);
+    let first = resolve(daemon, daemon.settings()).boxed_local();
+    let mut pending = Some(PendingReload { resolved: first, diff: None });
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            actor = cores.exhausted() => return Err(Ended::Exhausted(actor)),
+            actor = cores.exhausted() => return Err(RunError::Exhausted(actor)),
             Some(()) = reloads.next() => {
-                life.supervisor.reloading();
+                daemon.notifier.reloading();
                 let loaded = tokio::select! {
-                    loaded = reload::load(life) => loaded,
+                    loaded = reload::load(daemon) => loaded,
                     () = &mut shutdown => break,
                 };
-                reload(life, loaded, &cores, &mut coming);
-                life.supervisor.ready();
+                reload(daemon, loaded, &cores, &mut pending);
+                daemon.notifier.ready();
             }
-            settled = arrived(&mut coming) => {
-                let changes = coming.take().and_then(|coming| coming.changes);
-                match settled {
-                    Ok(settled) => {
-                        cores.succeed(settled).await;
-                        changes.iter().for_each(|changes| reload::tell_applied(life, changes));
+            resolved = next_ready(&mut pending) => {
+                let diff = pending.take().and_then(|pending| pending.diff);
+                match resolved {
+                    Ok(resolved) => {
+                        cores.hand_over(resolved).await;
+                        diff.iter().for_each(|diff| reload::log_applied(daemon, diff));
                     }
-                    Err(error) if cores.told().is_none() => return Err(error),
+                    Err(error) if cores.probe_results().is_none() => return Err(error),
                     Err(error) => {
-                        error!(life.log, "the configuration can't be applied; the old one stays \
+                        error!(daemon.log, "the configuration can't be applied; the old one stays \
                             in force"; "error" => %error);
-                        life.reload_refused(vec![error.to_string()]);
+                        daemon.reload_rejected(vec![error.to_string()]);
                     }
                 }
             }
-            () = cores.see_off() => cores.forget_left(),
+            () = cores.withdraw_old() => cores.forget_drained(),
             () = cores.complete_dns() => {}
         }
     }
-    life.supervisor.stopping();
-    cores.stop(&life.settings()).await;
+    daemon.notifier.stopping();
+    cores.stop(&daemon.settings()).await;
     Ok(())
 }
 
-async fn arrived(coming: &mut Option<Coming<'_>>) -> Result<Settled, Ended> {
-    match coming {
-        Some(coming) => coming.settled.as_mut().await,
+async fn next_ready(pending: &mut Option<PendingReload<'_>>) -> Result<ResolvedConfig, RunError> {
+    match pending {
+        Some(pending) => pending.resolved.as_mut().await,
         None => std::future::pending().await,
     }
 }
@@ -168,34 +168,35 @@ async fn arrived(coming: &mut Option<Coming<'_>>) -> Result<Settled, Ended> {
 /// Takes the configuration that was read again. What was on its way before is overtaken by
 /// what follows from that.
 fn reload<'a>(
-    life: &'a Life,
+    daemon: &'a DaemonState,
     loaded: Result<Loaded, Vec<String>>,
     cores: &Cores<'_>,
-    coming: &mut Option<Coming<'a>>,
+    pending: &mut Option<PendingReload<'a>>,
 ) {
-    let stage = if cores.told().is_some() { Stage::Running } else { Stage::Waiting };
-    match (reload::reread(life, loaded, stage), cores.told()) {
-        (Reread::Refused, _) => {}
+    let stage = if cores.probe_results().is_some() { Stage::Running } else { Stage::Waiting };
+    match (reload::apply_reload(daemon, loaded, stage), cores.probe_results()) {
+        (ReloadAction::Rejected, _) => {}
         // Nothing else than what runs, or is waited for, is wanted any more.
-        (Reread::Nothing, Some(_)) => {
-            life.waits_for_nobody();
-            *coming = None;
+        (ReloadAction::None, Some(_)) => {
+            daemon.clear_waiting();
+            *pending = None;
         }
         // What is on its way would bring the settings of before with it.
-        (Reread::Nothing, None) => {
-            let settled = settle(life, life.settings()).boxed_local();
-            *coming = Some(Coming { settled, changes: None });
+        (ReloadAction::None, None) => {
+            let resolved = resolve(daemon, daemon.settings()).boxed_local();
+            *pending = Some(PendingReload { resolved, diff: None });
         }
-        (Reread::Core(settings, changes), Some(told)) => {
-            let etcd_is_new = changes.concern_etcd();
-            let settled = settle_again(life, settings, told.clone(), etcd_is_new).boxed_local();
-            *coming = Some(Coming { settled, changes: Some(changes) });
+        (ReloadAction::RestartCore(settings, diff), Some(probe_results)) => {
+            let etcd_changed = diff.affects_etcd();
+            let resolved =
+                resolve_reload(daemon, settings, probe_results.clone(), etcd_changed).boxed_local();
+            *pending = Some(PendingReload { resolved, diff: Some(diff) });
         }
-        (Reread::Core(settings, changes), None) => {
-            life.put_in_force(settings);
-            reload::tell_applied(life, &changes);
-            let settled = settle(life, life.settings()).boxed_local();
-            *coming = Some(Coming { settled, changes: None });
+        (ReloadAction::RestartCore(settings, diff), None) => {
+            daemon.activate(settings);
+            reload::log_applied(daemon, &diff);
+            let resolved = resolve(daemon, daemon.settings()).boxed_local();
+            *pending = Some(PendingReload { resolved, diff: None });
         }
     }
 }

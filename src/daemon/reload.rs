@@ -8,81 +8,85 @@ use std::time::Duration;
 use slog::{error, o, warn};
 use tokio::sync::oneshot;
 
-use super::Life;
+use super::DaemonState;
 use crate::admin::check_token;
-use crate::resolve::{check_files, docker};
-use crate::settings::{Changes, Loaded, Settings, Stage, apply};
+use crate::resolve::{check_files, docker_client};
+use crate::settings::{ConfigDiff, Loaded, Settings, Stage, diff_settings};
 
 /// What is to be done after the configuration was read again.
-pub(super) enum Reread {
+pub(super) enum ReloadAction {
     /// Nothing: what was read can't be used.
-    Refused,
+    Rejected,
     /// Nothing more.
-    Nothing,
+    None,
     /// Another core is to follow, with these settings.
-    Core(Rc<Settings>, Changes),
+    RestartCore(Rc<Settings>, ConfigDiff),
 }
 
 /// How long it may take to read it.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads the configuration, apart from the actors: a file can keep its reader waiting for
 /// ever (a pipe, a mount that hangs), and the records must be kept alive meanwhile.
 ///
 /// # Errors
 /// Its faults, for an operator.
-pub(super) async fn load(life: &Life) -> Result<Loaded, Vec<String>> {
+pub(super) async fn load(daemon: &DaemonState) -> Result<Loaded, Vec<String>> {
     let (done, loaded) = oneshot::channel();
-    let reread = Arc::clone(&life.reread);
+    let load_config = Arc::clone(&daemon.load_config);
     // A thread of its own: the runtime would wait for one of its own when it ends.
     thread::spawn(move || {
-        let _ = done.send(reread());
+        let _ = done.send(load_config());
     });
-    match tokio::time::timeout(PATIENCE, loaded).await {
+    match tokio::time::timeout(LOAD_TIMEOUT, loaded).await {
         Ok(Ok(Ok(loaded))) => Ok(loaded),
-        Ok(Ok(Err(faults))) => Err(faults.0.iter().map(ToString::to_string).collect()),
+        Ok(Ok(Err(errors))) => Err(errors.0.iter().map(ToString::to_string).collect()),
         Ok(Err(_)) => Err(vec!["reading it failed; see the log for the panic".to_owned()]),
         Err(_) => Err(vec![format!(
-            "reading it takes longer than {PATIENCE:?}; is its file a pipe, or on a mount that \
+            "reading it takes longer than {LOAD_TIMEOUT:?}; is its file a pipe, or on a mount that \
              hangs?"
         )]),
     }
 }
 
 /// Takes what was read. What concerns no record is applied at once.
-pub(super) fn reread(life: &Life, loaded: Result<Loaded, Vec<String>>, stage: Stage) -> Reread {
-    let (settings, changes) = match loaded.and_then(|loaded| check(life, loaded, stage)) {
+pub(super) fn apply_reload(
+    daemon: &DaemonState,
+    loaded: Result<Loaded, Vec<String>>,
+    stage: Stage,
+) -> ReloadAction {
+    let (settings, diff) = match loaded.and_then(|loaded| check(daemon, loaded, stage)) {
         Ok(read) => read,
-        Err(faults) => {
-            for fault in &faults {
-                error!(life.log, "the configuration has a fault"; "fault" => fault);
+        Err(errors) => {
+            for error in &errors {
+                error!(daemon.log, "the configuration has a fault"; "fault" => error);
             }
-            error!(life.log, "the configuration is not applied; the old one stays in force");
-            life.reload_refused(faults);
-            return Reread::Refused;
+            error!(daemon.log, "the configuration is not applied; the old one stays in force");
+            daemon.reload_rejected(errors);
+            return ReloadAction::Rejected;
         }
     };
-    if !changes.kept.is_empty() {
-        warn!(life.log, "changes that take a restart of highhock are left out until then";
-            "keys" => changes.kept.join(", "));
+    if !diff.needs_restart.is_empty() {
+        warn!(daemon.log, "changes that take a restart of highhock are left out until then";
+            "keys" => diff.needs_restart.join(", "));
     }
     // At once, as what follows is logged, too.
-    life.dial.set(settings.log);
-    if changes.concern_records() {
-        return Reread::Core(Rc::new(settings), changes);
+    daemon.log_control.set(settings.log);
+    if diff.affects_records() {
+        return ReloadAction::RestartCore(Rc::new(settings), diff);
     }
-    life.put_in_force(Rc::new(settings));
-    tell_applied(life, &changes);
-    Reread::Nothing
+    daemon.activate(Rc::new(settings));
+    log_applied(daemon, &diff);
+    ReloadAction::None
 }
 
 /// Tells that what was read last is in force.
-pub(super) fn tell_applied(life: &Life, changes: &Changes) {
-    life.reload_applied();
-    match changes.applied.is_empty() {
-        true => notice!(life.log, "the configuration was read again; there is nothing to apply"),
-        false => notice!(life.log, "the configuration was read again and is applied";
-            "changed" => changes.applied.join(", ")),
+pub(super) fn log_applied(daemon: &DaemonState, diff: &ConfigDiff) {
+    daemon.reload_applied();
+    match diff.applied.is_empty() {
+        true => notice!(daemon.log, "the configuration was read again; there is nothing to apply"),
+        false => notice!(daemon.log, "the configuration was read again and is applied";
+            "changed" => diff.applied.join(", ")),
     }
 }
 
@@ -90,21 +94,25 @@ pub(super) fn tell_applied(life: &Life, changes: &Changes) {
 ///
 /// # Errors
 /// Its faults, where it can't be.
-fn check(life: &Life, loaded: Loaded, stage: Stage) -> Result<(Settings, Changes), Vec<String>> {
+fn check(
+    daemon: &DaemonState,
+    loaded: Loaded,
+    stage: Stage,
+) -> Result<(Settings, ConfigDiff), Vec<String>> {
     let Loaded { settings, warnings, effective } = loaded;
     for warning in &warnings {
-        warn!(life.log, "{}", warning);
+        warn!(daemon.log, "{}", warning);
     }
-    let (settings, changes) = apply(&life.settings(), settings, stage);
+    let (settings, diff) = diff_settings(&daemon.settings(), settings, stage);
     // Said by those who use them later, and not here.
     let quiet = slog::Logger::root(slog::Discard, o!());
-    let docker = docker(&settings.docker, &quiet).err().map(|error| error.to_string());
+    let docker = docker_client(&settings.docker, &quiet).err().map(|error| error.to_string());
     let etcd = check_files(&settings, &quiet).err().map(|error| error.to_string());
     let token = check_token(&settings.admin, &quiet).err().map(|error| error.to_string());
-    let faults: Vec<_> = docker.into_iter().chain(etcd).chain(token).collect();
-    if faults.is_empty() {
-        life.has_read(&changes, effective);
-        return Ok((settings, changes));
+    let errors: Vec<_> = docker.into_iter().chain(etcd).chain(token).collect();
+    if errors.is_empty() {
+        daemon.stage_config(&diff, effective);
+        return Ok((settings, diff));
     }
-    Err(faults)
+    Err(errors)
 }

@@ -33,12 +33,12 @@ impl Signals {
             hangup.recv().await;
             Some(((), hangup))
         });
-        let asked_to_stop = async move {
+        let shutdown = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
         };
-        (hangups, asked_to_stop)
+        (hangups, shutdown)
     }
 }

@@ -3,7 +3,7 @@
 use highhock_actors::RecordKey;
 use slog::Logger;
 
-use crate::dns::{DnsCounts, DnsError, DnsServer};
+use crate::dns::{DnsError, DnsServer, DnsStatsSnapshot};
 use crate::memory_store::MemoryStore;
 use crate::resolve;
 use crate::settings::{Settings, StoreKind};
@@ -25,8 +25,8 @@ impl Standalone {
         if settings.store == StoreKind::Etcd {
             return Ok(None);
         }
-        let (dns, zone) = (resolve::dns(settings), Zone::new());
-        let root = RecordKey::of_domain(&dns.prefix, &dns.domain);
+        let (dns, zone) = (resolve::dns_settings(settings), Zone::new());
+        let root = RecordKey::domain_directory(&dns.prefix, &dns.domain);
         let store = MemoryStore::new(root, zone.clone());
         let server = DnsServer::start(dns, zone.clone(), log)?;
         Ok(Some(Self { zone, store, server }))
@@ -45,7 +45,7 @@ impl Standalone {
     /// All records of this host's containers are there, or were: from now on DNS says of
     /// other names that they are not.
     pub fn complete(&self) {
-        self.zone.complete();
+        self.zone.mark_complete();
     }
 
     /// Where DNS is answered.
@@ -54,7 +54,7 @@ impl Standalone {
     }
 
     /// What the server has counted.
-    pub fn counts(&self) -> DnsCounts {
-        self.server.counts().read()
+    pub fn counts(&self) -> DnsStatsSnapshot {
+        self.server.stats().read()
     }
 }

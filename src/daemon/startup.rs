@@ -4,49 +4,50 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use highhock_actors::model::publish_config::Rules;
+use highhock_actors::model::publish_config::PublishConfig;
 use highhock_actors::runtime::backoff::Backoff;
 use highhock_actors::{CoreSettings, RecordStore};
 use slog::{Logger, o, warn};
 
-use super::{Ended, Life};
-use crate::docker::{Docker, Engine};
-use crate::etcd::{Api, Detected};
+use super::{DaemonState, RunError};
+use crate::docker::{DockerClient, EngineInfo};
+use crate::etcd::{Api, ApiChoice};
 use crate::record_store::Store;
 use crate::resolve::{
-    NotSettled, SettledStore, ask_engine, ask_store, docker, etcd_store, lease_family, rules,
+    ResolveError, ResolvedStore, docker_client, etcd_store, lease_namespace, probe_engine,
+    publish_config, resolve_store,
 };
 use crate::settings::Settings;
 
 /// Between two questions to a Docker or an etcd that is away.
-const RETRY: Backoff =
+const RETRY_BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(250), factor: 2, cap: Duration::from_secs(1) };
 
 /// What Docker and etcd have told, and need not tell again.
 #[derive(Clone)]
-pub(super) struct Told {
-    pub engine: Engine,
-    pub store: SettledStore,
+pub(super) struct ProbeResults {
+    pub engine: EngineInfo,
+    pub store: ResolvedStore,
 }
 
 /// All that a core takes.
-pub(super) struct Settled {
+pub(super) struct ResolvedConfig {
     pub settings: Rc<Settings>,
-    pub told: Told,
-    pub rules: Rules,
-    pub docker: Docker,
+    pub probe_results: ProbeResults,
+    pub rules: PublishConfig,
+    pub docker: DockerClient,
     pub store: Store,
 }
 
-impl Settled {
+impl ResolvedConfig {
     pub fn core_settings(&self) -> CoreSettings {
         let settings = &self.settings;
         CoreSettings {
-            family: lease_family(&self.rules, &self.told.engine),
-            rules: self.rules.clone(),
+            lease_namespace: lease_namespace(&self.rules, &self.probe_results.engine),
+            publish_config: self.rules.clone(),
             ttl: settings.etcd.ttl,
-            poll: settings.docker.poll,
-            look: settings.docker.poll_container,
+            poll_interval: settings.docker.poll,
+            recheck_interval: settings.docker.poll_container,
             events: settings.docker.events,
             drain: settings.discovery.drain,
         }
@@ -54,117 +55,131 @@ impl Settled {
 }
 
 /// Asks Docker and etcd for all that the settings leave open.
-pub(super) async fn settle(life: &Life, settings: Rc<Settings>) -> Result<Settled, Ended> {
-    let log = &life.log;
-    life.waits_for_nobody();
-    let docker = docker(&settings.docker, &log.new(o!("edge" => "docker")))?;
+pub(super) async fn resolve(
+    daemon: &DaemonState,
+    settings: Rc<Settings>,
+) -> Result<ResolvedConfig, RunError> {
+    let log = &daemon.log;
+    daemon.clear_waiting();
+    let docker = docker_client(&settings.docker, &log.new(o!("edge" => "docker")))?;
     let etcd_log = log.new(o!("edge" => "etcd"));
     let (engine, store) = tokio::try_join!(
-        at_last("docker", life, async || ask_engine(&docker, &life.published).await),
-        at_last("etcd", life, async || ask_store(&settings, &etcd_log).await),
+        retry_until_ok("docker", daemon, async || probe_engine(&docker, &daemon.public_address)
+            .await),
+        retry_until_ok("etcd", daemon, async || resolve_store(&settings, &etcd_log).await),
     )?;
-    let told = Told { engine, store };
-    let settled = complete(life, settings, told, docker)?;
-    let engine = &settled.told.engine;
+    let probe_results = ProbeResults { engine, store };
+    let resolved = finish(daemon, settings, probe_results, docker)?;
+    let engine = &resolved.probe_results.engine;
     notice!(log, "docker answers"; "engine" => &engine.version,
-        "api" => engine.api.to_string(), "hostname" => &settled.rules.hostname);
-    tell_of_etcd(life, &settled.told.store);
-    Ok(settled)
+        "api" => engine.api.to_string(), "hostname" => &resolved.rules.hostname);
+    log_etcd(daemon, &resolved.probe_results.store);
+    Ok(resolved)
 }
 
 /// As [`settle`], where a core runs already: the engine is known. Where etcd is reached
 /// in another way than before, the new way must work first, so that a slip in the settings
 /// costs no record.
-pub(super) async fn settle_again(
-    life: &Life,
+pub(super) async fn resolve_reload(
+    daemon: &DaemonState,
     settings: Rc<Settings>,
-    told: Told,
-    etcd_is_new: bool,
-) -> Result<Settled, Ended> {
-    let log = &life.log;
-    life.waits_for_nobody();
-    let docker = docker(&settings.docker, &log.new(o!("edge" => "docker")))?;
-    if !etcd_is_new {
-        return complete(life, settings, told, docker);
+    probe_results: ProbeResults,
+    etcd_changed: bool,
+) -> Result<ResolvedConfig, RunError> {
+    let log = &daemon.log;
+    daemon.clear_waiting();
+    let docker = docker_client(&settings.docker, &log.new(o!("edge" => "docker")))?;
+    if !etcd_changed {
+        return finish(daemon, settings, probe_results, docker);
     }
     let etcd_log = log.new(o!("edge" => "etcd"));
-    let store = at_last("etcd", life, async || {
-        let store = ask_store(&settings, &etcd_log).await?;
-        let probed = open(life, &settings, &store, &etcd_log)?.probe().await;
-        probed.map(|()| store).map_err(NotSettled::Etcd)
+    let store = retry_until_ok("etcd", daemon, async || {
+        let store = resolve_store(&settings, &etcd_log).await?;
+        let probed = open_store(daemon, &settings, &store, &etcd_log)?.probe().await;
+        probed.map(|()| store).map_err(ResolveError::Etcd)
     });
-    let told = Told { store: store.await?, ..told };
-    let settled = complete(life, settings, told, docker)?;
-    tell_of_etcd(life, &settled.told.store);
-    Ok(settled)
+    let probe_results = ProbeResults { store: store.await?, ..probe_results };
+    let resolved = finish(daemon, settings, probe_results, docker)?;
+    log_etcd(daemon, &resolved.probe_results.store);
+    Ok(resolved)
 }
 
-fn complete(
-    life: &Life,
+fn finish(
+    daemon: &DaemonState,
     settings: Rc<Settings>,
-    told: Told,
-    docker: Docker,
-) -> Result<Settled, Ended> {
-    let rules = rules(&settings, &life.published, &told.engine, &told.store)?;
-    let store = open(life, &settings, &told.store, &life.log.new(o!("edge" => "etcd")))?;
-    Ok(Settled { settings, told, rules, docker, store })
+    probe_results: ProbeResults,
+    docker: DockerClient,
+) -> Result<ResolvedConfig, RunError> {
+    let rules = publish_config(
+        &settings,
+        &daemon.public_address,
+        &probe_results.engine,
+        &probe_results.store,
+    )?;
+    let store =
+        open_store(daemon, &settings, &probe_results.store, &daemon.log.new(o!("edge" => "etcd")))?;
+    Ok(ResolvedConfig { settings, probe_results, rules, docker, store })
 }
 
 /// The store for what was settled: the one of the whole life, where the records stay in this
 /// process.
-fn open(
-    life: &Life,
+fn open_store(
+    daemon: &DaemonState,
     settings: &Settings,
-    settled: &SettledStore,
+    resolved: &ResolvedStore,
     log: &Logger,
-) -> Result<Store, NotSettled> {
-    match (life.standalone(), settled.api()) {
+) -> Result<Store, ResolveError> {
+    match (daemon.standalone(), resolved.api()) {
         (Some(standalone), _) => Ok(Store::Memory(standalone.store())),
         (None, api) => {
             // Without a server of this process's own, etcd was asked.
             let api = api.unwrap_or(Api::V3);
-            Ok(etcd_store(settings, api, &settled.domain, log)?)
+            Ok(etcd_store(settings, api, &resolved.domain, log)?)
         }
     }
 }
 
 /// That DNS is answered here is told by who begins it.
-fn tell_of_etcd(life: &Life, store: &SettledStore) {
-    let SettledStore { etcd: Some(Detected { api, why, both }), domain, domain_from } = store
+fn log_etcd(daemon: &DaemonState, store: &ResolvedStore) {
+    let ResolvedStore {
+        etcd: Some(ApiChoice { api, reason, has_both_apis }),
+        domain,
+        domain_source,
+    } = store
     else {
         return;
     };
-    notice!(life.log, "etcd is spoken to"; "api" => api.as_str(), "because" => why,
-        "domain" => domain.to_string(), "domain_from" => domain_from);
-    if *both {
-        notice!(life.log, "etcd answers both of its APIs, and CoreDNS reads v3 only; \
+    notice!(daemon.log, "etcd is spoken to"; "api" => api.as_str(), "because" => reason,
+        "domain" => domain.to_string(), "domain_from" => domain_source);
+    if *has_both_apis {
+        notice!(daemon.log, "etcd answers both of its APIs, and CoreDNS reads v3 only; \
             set etcd.api to choose"; "chosen" => api.as_str());
     }
 }
 
 /// Asks until there is an answer, or a reason to give up.
-async fn at_last<T>(
-    whom: &'static str,
-    life: &Life,
-    ask: impl AsyncFn() -> Result<T, NotSettled>,
-) -> Result<T, NotSettled> {
+async fn retry_until_ok<T>(
+    target: &'static str,
+    daemon: &DaemonState,
+    probe: impl AsyncFn() -> Result<T, ResolveError>,
+) -> Result<T, ResolveError> {
     let mut failures = 0;
     loop {
-        let error = match ask().await {
-            Err(error) if error.passes() => error,
-            settled => {
-                life.answers(whom);
-                return settled;
+        let error = match probe().await {
+            Err(error) if error.is_transient() => error,
+            resolved => {
+                daemon.mark_available(target);
+                return resolved;
             }
         };
         failures += 1;
         if failures == 1 {
-            warn!(life.log, "{} does not answer; waiting for it", whom; "error" => %error);
+            warn!(daemon.log, "{} does not answer; waiting for it", target; "error" => %error);
         } else {
-            info!(life.log, "{} still does not answer", whom;
+            info!(daemon.log, "{} still does not answer", target;
                 "error" => %error, "tries" => failures);
         }
-        life.does_not_answer(whom, error.to_string());
-        tokio::time::sleep(RETRY.wait(failures, fastrand::f64())).await;
+        daemon.mark_unavailable(target, error.to_string());
+        tokio::time::sleep(RETRY_BACKOFF.wait(failures, fastrand::f64())).await;
     }
 }

@@ -2,69 +2,73 @@
 
 use std::collections::BTreeMap;
 
-use highhock_actors::status::{RecordsStanding, Standing};
+use highhock_actors::status::{CoreStatus, RecordsStatus};
 
 use crate::settings::StoreKind;
 
 /// No reason is shown longer than this: the line is one of a list of services.
-const LONGEST_REASON: usize = 160;
+const REASON_CHARS_MAX: usize = 160;
 
-/// `unanswered`: who does not answer the first questions. `standing`: of the core, where one
+/// `unavailable`: who does not answer the first questions. `status`: of the core, where one
 /// runs.
-pub(super) fn status(
-    unanswered: &BTreeMap<&'static str, String>,
-    standing: Option<&Standing>,
+pub(super) fn status_line(
+    unavailable: &BTreeMap<&'static str, String>,
+    status: Option<&CoreStatus>,
     store: StoreKind,
 ) -> String {
-    let Some(standing) = standing else { return waiting(unanswered, store, cut) };
+    let Some(status) = status else { return waiting(unavailable, store, truncated) };
     let mut parts = Vec::new();
-    for (whom, trouble) in [("docker", &standing.docker.trouble), ("etcd", &standing.store.trouble)]
+    for (target, trouble) in
+        [("docker", &status.docker.last_error), ("etcd", &status.store.last_error)]
     {
-        if let Some(why) = trouble {
-            parts.push(format!("{whom} does not answer ({})", cut(why)));
+        if let Some(reason) = trouble {
+            parts.push(format!("{target} does not answer ({})", truncated(reason)));
         }
     }
-    if !unanswered.is_empty() {
-        let waits = named(unanswered, cut);
+    if !unavailable.is_empty() {
+        let waits = list_targets(unavailable, truncated);
         parts.push(format!("the settings read last wait for {waits}"));
     }
-    parts.extend(standing.records.as_ref().map(count));
+    parts.extend(status.records.as_ref().map(count));
     parts.join("; ")
 }
 
-/// The same, where no core runs, with the reasons as `shown`.
+/// The same, where no core runs, with the reasons as `format`.
 pub(super) fn waiting(
-    unanswered: &BTreeMap<&'static str, String>,
+    unavailable: &BTreeMap<&'static str, String>,
     store: StoreKind,
-    shown: impl Fn(&str) -> String,
+    format: impl Fn(&str) -> String,
 ) -> String {
-    match unanswered.is_empty() {
-        true => format!("asking {}", store.whom_to_ask()),
-        false => format!("waiting for {}", named(unanswered, shown)),
+    match unavailable.is_empty() {
+        true => format!("asking {}", store.dependencies()),
+        false => format!("waiting for {}", list_targets(unavailable, format)),
     }
 }
 
-fn named(unanswered: &BTreeMap<&'static str, String>, shown: impl Fn(&str) -> String) -> String {
-    let waits = unanswered.iter().map(|(whom, why)| format!("{whom} ({})", shown(why)));
+fn list_targets(
+    unavailable: &BTreeMap<&'static str, String>,
+    format: impl Fn(&str) -> String,
+) -> String {
+    let waits = unavailable.iter().map(|(target, reason)| format!("{target} ({})", format(reason)));
     waits.collect::<Vec<_>>().join(" and ")
 }
 
-fn count(records: &RecordsStanding) -> String {
+fn count(records: &RecordsStatus) -> String {
     let plural = if records.live == 1 { "" } else { "s" };
     let mut text = format!("{} record{plural} live", records.live);
     let standby = records.standby.iter().map(|(_, count)| count).sum();
-    for (count, what) in
+    for (count, state) in
         [(records.pending, "to be written"), (standby, "on standby"), (records.failed, "failed")]
     {
         if count > 0 {
-            text += &format!(", {count} {what}");
+            text += &format!(", {count} {state}");
         }
     }
     text
 }
 
-fn cut(reason: &str) -> String {
-    match reason.char_indices().nth(LONGEST_REASON) {
+fn truncated(reason: &str) -> String {
+    match reason.char_indices().nth(REASON_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &reason[..end]),
         None => reason.to_owned(),
     }
@@ -73,46 +77,50 @@ fn cut(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use highhock_actors::StandbyReason;
-    use highhock_actors::status::{DockerStanding, StoreStanding};
+    use highhock_actors::status::{SourceStatus, StoreStatus};
 
     use super::*;
 
     /// Of a core with one live record and two that stand by.
-    fn standing(docker: Option<String>, store: Option<String>) -> Standing {
-        Standing {
-            docker: DockerStanding { trouble: docker, ..DockerStanding::default() },
-            store: StoreStanding { trouble: store, ..StoreStanding::default() },
-            records: Some(RecordsStanding {
+    fn status(docker: Option<String>, store: Option<String>) -> CoreStatus {
+        CoreStatus {
+            docker: SourceStatus { last_error: docker, ..SourceStatus::default() },
+            store: StoreStatus { last_error: store, ..StoreStatus::default() },
+            records: Some(RecordsStatus {
                 live: 1,
                 standby: StandbyReason::ALL[..2].iter().map(|reason| (*reason, 1)).collect(),
-                ..RecordsStanding::default()
+                ..RecordsStatus::default()
             }),
-            ..Standing::default()
+            ..CoreStatus::default()
         }
     }
 
     #[test]
-    fn it_says_what_is_missing_before_what_there_is() {
-        const WELL: &str = "1 record live, 2 on standby";
+    fn lists_problems_before_record_counts() {
+        const HEALTHY: &str = "1 record live, 2 on standby";
         let none = BTreeMap::new();
-        let away = BTreeMap::from([("etcd", "refused".to_owned())]);
+        let etcd_waits = BTreeMap::from([("etcd", "refused".to_owned())]);
         let both = BTreeMap::from([("etcd", "refused".to_owned()), ("docker", "no".to_owned())]);
-        let well = standing(None, None);
-        let blind = standing(Some("no".into()), None);
-        let mute = standing(None, Some("x".repeat(500)));
-        let fallen = Standing { records: None, ..blind.clone() };
-        let cut_off = "x".repeat(LONGEST_REASON);
-        for (unanswered, standing, line) in [
+        let healthy = status(None, None);
+        let docker_down = status(Some("no".into()), None);
+        let etcd_down = status(None, Some("x".repeat(500)));
+        let no_records = CoreStatus { records: None, ..docker_down.clone() };
+        let long_reason = "x".repeat(REASON_CHARS_MAX);
+        for (unavailable, status, line) in [
             (&none, None, "asking docker and etcd".to_owned()),
             (&both, None, "waiting for docker (no) and etcd (refused)".to_owned()),
-            (&none, Some(&well), WELL.to_owned()),
-            (&none, Some(&blind), format!("docker does not answer (no); {WELL}")),
-            (&none, Some(&mute), format!("etcd does not answer ({cut_off}…); {WELL}")),
-            (&none, Some(&fallen), "docker does not answer (no)".to_owned()),
-            (&away, Some(&well), format!("the settings read last wait for etcd (refused); {WELL}")),
+            (&none, Some(&healthy), HEALTHY.to_owned()),
+            (&none, Some(&docker_down), format!("docker does not answer (no); {HEALTHY}")),
+            (&none, Some(&etcd_down), format!("etcd does not answer ({long_reason}…); {HEALTHY}")),
+            (&none, Some(&no_records), "docker does not answer (no)".to_owned()),
+            (
+                &etcd_waits,
+                Some(&healthy),
+                format!("the settings read last wait for etcd (refused); {HEALTHY}"),
+            ),
         ] {
-            assert_eq!(status(unanswered, standing, StoreKind::Etcd), line);
+            assert_eq!(status_line(unavailable, status, StoreKind::Etcd), line);
         }
-        assert_eq!(status(&none, None, StoreKind::Standalone), "asking docker");
+        assert_eq!(status_line(&none, None, StoreKind::Standalone), "asking docker");
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 /// How often the clocks are compared.
-const EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The clocks are read one after the other; less than this between them is no sleep.
-const SLEPT: Duration = Duration::from_millis(500);
+const SUSPEND_MIN: Duration = Duration::from_millis(500);
 
 /// How long the machine has slept since it was started: what the boot clock counts
 /// and the monotonic clock does not (clock_gettime(2)).
-pub fn slept_so_far() -> Duration {
+pub fn total_suspended() -> Duration {
     let read = |clock| {
         let time = clock_gettime(clock);
         // Neither clock starts before 0.
@@ -22,15 +22,15 @@ pub fn slept_so_far() -> Duration {
     read(ClockId::Boottime).saturating_sub(read(ClockId::Monotonic))
 }
 
-/// Calls `woken` with the length of every sleep, soon after its end. Never returns.
-pub async fn notice_sleep(slept_so_far: impl Fn() -> Duration, woken: impl Fn(Duration)) {
-    let mut before = slept_so_far();
+/// Calls `on_resume` with the length of every sleep, soon after its end. Never returns.
+pub async fn watch_suspends(total_suspended: impl Fn() -> Duration, on_resume: impl Fn(Duration)) {
+    let mut before = total_suspended();
     loop {
-        tokio::time::sleep(EVERY).await;
-        let now = slept_so_far();
+        tokio::time::sleep(CHECK_INTERVAL).await;
+        let now = total_suspended();
         let slept = now.saturating_sub(before);
-        if slept >= SLEPT {
-            woken(slept);
+        if slept >= SUSPEND_MIN {
+            on_resume(slept);
         }
         before = now;
     }
@@ -43,27 +43,27 @@ mod tests {
     use super::*;
 
     #[actix_rt::test]
-    async fn tells_of_each_sleep_once() {
+    async fn reports_each_suspend_once() {
         tokio::time::pause();
-        let (clock, told) = (Cell::new(Duration::from_secs(7)), RefCell::new(Vec::new()));
-        let noticing = notice_sleep(|| clock.get(), |slept| told.borrow_mut().push(slept));
-        let living = async {
-            tokio::time::sleep(EVERY * 3).await;
+        let (clock, reported) = (Cell::new(Duration::from_secs(7)), RefCell::new(Vec::new()));
+        let watching = watch_suspends(|| clock.get(), |slept| reported.borrow_mut().push(slept));
+        let machine = async {
+            tokio::time::sleep(CHECK_INTERVAL * 3).await;
             clock.set(Duration::from_secs(97));
-            tokio::time::sleep(EVERY * 3).await;
+            tokio::time::sleep(CHECK_INTERVAL * 3).await;
             clock.set(clock.get() + Duration::from_millis(1));
-            tokio::time::sleep(EVERY * 3).await;
+            tokio::time::sleep(CHECK_INTERVAL * 3).await;
         };
         tokio::select! {
-            () = noticing => {}
-            () = living => {}
+            () = watching => {}
+            () = machine => {}
         }
-        assert_eq!(*told.borrow(), [Duration::from_secs(90)]);
+        assert_eq!(*reported.borrow(), [Duration::from_secs(90)]);
     }
 
     #[test]
     fn reads_the_real_clocks() {
-        let (first, second) = (slept_so_far(), slept_so_far());
-        assert!(second.abs_diff(first) < SLEPT, "{first:?} {second:?}");
+        let (first, second) = (total_suspended(), total_suspended());
+        assert!(second.abs_diff(first) < SUSPEND_MIN, "{first:?} {second:?}");
     }
 }

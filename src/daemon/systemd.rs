@@ -12,20 +12,20 @@ use slog::{Logger, warn};
 use crate::settings::Environment;
 
 /// A supervisor that doesn't read must not hold up the daemon.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The process's supervisor, where it wants to be told.
-pub struct Supervisor {
+pub struct SystemdNotifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
     log: Logger,
 }
 
-impl Supervisor {
+impl SystemdNotifier {
     /// The one that the environment names: `NOTIFY_SOCKET`, a path or (with `@`) an abstract
     /// name; `WATCHDOG_USEC` and `WATCHDOG_PID`, after how long without a sign of life it
     /// ends this process. What can't be used is warned of, and nobody is told.
-    pub fn of(environment: &Environment, log: Logger) -> Self {
+    pub fn from_environment(environment: &Environment, log: Logger) -> Self {
         let socket = environment.get("NOTIFY_SOCKET").and_then(|name| match open(&name) {
             Ok(socket) => Some(socket),
             Err(error) => {
@@ -43,62 +43,63 @@ impl Supervisor {
     }
 
     /// Whether there is one that reads.
-    pub fn is_there(&self) -> bool {
+    pub fn is_active(&self) -> bool {
         self.socket.is_some()
     }
 
     /// The daemon has started, or has done with a reload.
     pub fn ready(&self) {
-        self.tell("READY=1");
+        self.notify("READY=1");
     }
 
     /// The configuration is about to be read again; [`Self::ready`] follows.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let microseconds = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
+        self.notify(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
     }
 
     /// The daemon is about to end.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=stopping");
+        self.notify("STOPPING=1\nSTATUS=stopping");
     }
 
     /// How it goes, in a line.
     pub fn status(&self, line: &str) {
         // A second line would be another message.
-        self.tell(&format!("STATUS={}", line.replace('\n', " ")));
+        self.notify(&format!("STATUS={}", line.replace('\n', " ")));
     }
 
     /// The daemon lives.
     pub fn alive(&self) {
-        self.tell("WATCHDOG=1");
+        self.notify("WATCHDOG=1");
     }
 
-    fn tell(&self, message: &str) {
-        let Some((socket, supervisor)) = &self.socket else { return };
-        if let Err(error) = socket.send_to_addr(message.as_bytes(), supervisor) {
+    fn notify(&self, message: &str) {
+        let Some((socket, address)) = &self.socket else { return };
+        if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
             info!(self.log, "the supervisor was not told"; "error" => %error);
         }
     }
 }
 
 fn open(name: &str) -> io::Result<(UnixDatagram, SocketAddr)> {
-    let supervisor = match name.strip_prefix('@') {
+    let address = match name.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None if name.starts_with('/') => SocketAddr::from_pathname(name)?,
         None => {
-            let what = "takes the path of a Unix socket, or @ and an abstract name";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+            let reason = "takes the path of a Unix socket, or @ and an abstract name";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
     };
     let socket = UnixDatagram::unbound()?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    Ok((socket, supervisor))
+    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+    Ok((socket, address))
 }
 
 fn watchdog(environment: &Environment) -> Option<Duration> {
     let number = |name| environment.get(name).and_then(|text| text.parse::<u64>().ok());
-    let is_mine = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-    number("WATCHDOG_USEC").filter(|limit| is_mine && *limit > 0).map(Duration::from_micros)
+    let is_this_process =
+        number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|limit| is_this_process && *limit > 0).map(Duration::from_micros)
 }

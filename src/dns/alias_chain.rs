@@ -6,20 +6,20 @@ use std::sync::Arc;
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::lookup::{Names, NoSuchName, Wanted};
+use super::lookup::{NameIndex, NoSuchName, RecordFilter};
 use super::resource_record::{Section, address_record, text_record};
-use crate::zone::record::{Published, Sort};
+use crate::zone::record::{DnsRecord, RecordKind};
 
 /// How many aliases lead on from one to the next, as in CoreDNS.
-const LONGEST: usize = 10;
+const CHAIN_LENGTH_MAX: usize = 10;
 
 /// How many aliases are followed for one question in all: records that name each
 /// other could keep it busy for ever.
-const FOLLOWED: usize = 1000;
+const ALIASES_FOLLOWED_MAX: usize = 1000;
 
 /// A name that other servers know.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Elsewhere {
+pub(super) struct ExternalName {
     pub(super) name: Name,
     pub(super) kind: RecordType,
     /// Where its records belong.
@@ -27,53 +27,55 @@ pub(super) struct Elsewhere {
 }
 
 /// The lookup of one kind of record, through aliases.
-pub(super) struct Chain<'a> {
-    names: &'a Names,
+pub(super) struct AliasChain<'a> {
+    names: &'a NameIndex,
     kind: RecordType,
     section: Section,
     /// The aliases that led here.
-    behind: Vec<Name>,
+    visited: Vec<Name>,
     followed: usize,
     /// The names that were met outside the domain.
-    pub(super) elsewhere: Vec<Elsewhere>,
+    pub(super) external_names: Vec<ExternalName>,
 }
 
-impl<'a> Chain<'a> {
+impl<'a> AliasChain<'a> {
     /// For records of this kind (A, AAAA or TXT), in this section of the answer.
-    pub(super) fn new(names: &'a Names, kind: RecordType, section: Section) -> Self {
-        Self { names, kind, section, behind: Vec::new(), followed: 0, elsewhere: Vec::new() }
+    pub(super) fn new(names: &'a NameIndex, kind: RecordType, section: Section) -> Self {
+        Self { names, kind, section, visited: Vec::new(), followed: 0, external_names: Vec::new() }
     }
 
     /// The records of this name: aliases, each with what it leads to. One that leads
     /// to nothing is left out.
     pub(super) fn follow(&mut self, name: &Name) -> Result<Vec<Record>, NoSuchName> {
         let found = match self.kind {
-            RecordType::TXT => self.names.below_or_at(name, Wanted::Texts)?,
-            _ => self.names.for_addresses(name)?,
+            RecordType::TXT => self.names.lookup(name, RecordFilter::Texts)?,
+            _ => self.names.lookup_addresses(name)?,
         };
         // No alias goes beside addresses (RFC 1034, section 3.6.2): a cache may follow it
         // for all of the name, and lose them.
         let has_addresses = match self.kind {
             // The domain's own name has its texts from elsewhere than its addresses.
-            RecordType::TXT => self.names.for_addresses(name).is_ok_and(|it| has_address(&it)),
+            RecordType::TXT => self.names.lookup_addresses(name).is_ok_and(|it| has_address(&it)),
             _ => has_address(&found),
         };
         let mut records = Vec::with_capacity(found.len());
         let (mut addresses, mut texts, mut aliases) =
             (HashSet::new(), HashSet::new(), HashSet::new());
-        for published in &found {
-            match published.sort() {
-                Sort::Address(address)
-                    if self.asks_for(address.is_ipv4()) && addresses.insert(address) =>
+        for dns_record in &found {
+            match dns_record.kind() {
+                RecordKind::Address(address)
+                    if self.wants(address.is_ipv4()) && addresses.insert(address) =>
                 {
-                    records.push(address_record(name, published.ttl(), address));
+                    records.push(address_record(name, dns_record.ttl(), address));
                 }
-                Sort::Text if self.kind == RecordType::TXT && texts.insert(&published.text) => {
-                    records.push(text_record(name, published.ttl(), &published.text));
+                RecordKind::Text
+                    if self.kind == RecordType::TXT && texts.insert(&dns_record.text) =>
+                {
+                    records.push(text_record(name, dns_record.ttl(), &dns_record.text));
                 }
-                Sort::Alias(alias) if !has_addresses && aliases.insert(alias) => {
-                    let ttl = published.ttl();
-                    records.append(&mut self.through(name, ttl, alias));
+                RecordKind::Alias(alias) if !has_addresses && aliases.insert(alias) => {
+                    let ttl = dns_record.ttl();
+                    records.append(&mut self.follow_alias(name, ttl, alias));
                 }
                 _ => {}
             }
@@ -82,35 +84,38 @@ impl<'a> Chain<'a> {
     }
 
     /// An alias and what it leads to.
-    fn through(&mut self, name: &Name, ttl: u32, alias: &Name) -> Vec<Record> {
+    fn follow_alias(&mut self, name: &Name, ttl: u32, alias: &Name) -> Vec<Record> {
         // What is at or below the name itself would lead back to it.
-        if name.zone_of(alias) || self.behind.len() > LONGEST || self.behind.contains(alias) {
+        if name.zone_of(alias)
+            || self.visited.len() > CHAIN_LENGTH_MAX
+            || self.visited.contains(alias)
+        {
             return Vec::new();
         }
         self.followed += 1;
-        if self.followed > FOLLOWED {
+        if self.followed > ALIASES_FOLLOWED_MAX {
             return Vec::new();
         }
         let record = Record::from_rdata(name.clone(), ttl, RData::CNAME(CNAME(alias.clone())));
-        if !self.names.domain.holds(alias) {
+        if !self.names.domain.contains(alias) {
             let (name, kind, section) = (alias.clone(), self.kind, self.section);
-            self.elsewhere.push(Elsewhere { name, kind, section });
+            self.external_names.push(ExternalName { name, kind, section });
             return vec![record];
         }
-        self.behind.push(alias.clone());
-        let led_to = self.follow(alias).unwrap_or_default();
-        self.behind.pop();
-        if led_to.is_empty() {
+        self.visited.push(alias.clone());
+        let target_records = self.follow(alias).unwrap_or_default();
+        self.visited.pop();
+        if target_records.is_empty() {
             return Vec::new();
         }
-        std::iter::once(record).chain(led_to).collect()
+        std::iter::once(record).chain(target_records).collect()
     }
 
-    fn asks_for(&self, is_ipv4: bool) -> bool {
+    fn wants(&self, is_ipv4: bool) -> bool {
         self.kind == if is_ipv4 { RecordType::A } else { RecordType::AAAA }
     }
 }
 
-fn has_address(found: &[Arc<Published>]) -> bool {
-    found.iter().any(|published| matches!(published.sort(), Sort::Address(_)))
+fn has_address(found: &[Arc<DnsRecord>]) -> bool {
+    found.iter().any(|dns_record| matches!(dns_record.kind(), RecordKind::Address(_)))
 }

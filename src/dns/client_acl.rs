@@ -9,40 +9,40 @@ use network_interface::{NetworkInterface, NetworkInterfaceConfig};
 use tokio::time::Instant;
 
 /// How long it is believed which addresses this host has.
-const BELIEVED: Duration = Duration::from_secs(10);
+const OWN_ADDRESSES_TTL: Duration = Duration::from_secs(10);
 
 /// This host and its private networks. Others are not served, lest strangers have third
 /// parties flooded with answers.
 ///
 /// A host's own addresses count, whatever they are: what a container asks that shares
 /// the host's network, or by way of another network's gateway, comes from one of them.
-pub(super) struct Neighbours {
-    look: fn() -> HashSet<IpAddr>,
-    own: Mutex<Option<(Instant, HashSet<IpAddr>)>>,
+pub(super) struct ClientAcl {
+    lookup: fn() -> HashSet<IpAddr>,
+    cached: Mutex<Option<(Instant, HashSet<IpAddr>)>>,
 }
 
-impl Neighbours {
+impl ClientAcl {
     /// Those of this host.
     pub(super) fn new() -> Self {
-        Self::seen_by(own_addresses)
+        Self::with_lookup(own_addresses)
     }
 
-    fn seen_by(look: fn() -> HashSet<IpAddr>) -> Self {
-        Self { look, own: Mutex::new(None) }
+    fn with_lookup(lookup: fn() -> HashSet<IpAddr>) -> Self {
+        Self { lookup, cached: Mutex::new(None) }
     }
 
     /// Whether a question from here is one of theirs.
-    pub(super) fn include(&self, source: IpAddr) -> bool {
+    pub(super) fn allows(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
         is_private(source) || self.is_own(source)
     }
 
     fn is_own(&self, source: IpAddr) -> bool {
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        if own.as_ref().is_none_or(|(looked, _)| looked.elapsed() >= BELIEVED) {
-            *own = Some((Instant::now(), (self.look)()));
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.as_ref().is_none_or(|(looked_up, _)| looked_up.elapsed() >= OWN_ADDRESSES_TTL) {
+            *cached = Some((Instant::now(), (self.lookup)()));
         }
-        own.as_ref().is_some_and(|(_, addresses)| addresses.contains(&source))
+        cached.as_ref().is_some_and(|(_, addresses)| addresses.contains(&source))
     }
 }
 
@@ -77,10 +77,10 @@ mod tests {
     }
 
     #[test]
-    fn this_host_and_private_networks_are_neighbours_and_nobody_else_is() {
-        let neighbours =
-            Neighbours::seen_by(|| HashSet::from([ip("203.0.113.7"), ip("2001:db8::7")]));
-        for near in [
+    fn allows_private_and_own_addresses_only() {
+        let client_acl =
+            ClientAcl::with_lookup(|| HashSet::from([ip("203.0.113.7"), ip("2001:db8::7")]));
+        for allowed in [
             "127.0.0.1",
             "::1",
             "10.1.2.3",
@@ -96,9 +96,9 @@ mod tests {
             "::ffff:203.0.113.7",
             "2001:db8::7",
         ] {
-            assert!(neighbours.include(ip(near)), "{near}");
+            assert!(client_acl.allows(ip(allowed)), "{allowed}");
         }
-        for far in [
+        for denied in [
             "8.8.8.8",
             "172.32.0.1",
             "100.63.0.1",
@@ -107,25 +107,25 @@ mod tests {
             "2001:db8::1",
             "::ffff:8.8.8.8",
         ] {
-            assert!(!neighbours.include(ip(far)), "{far}");
+            assert!(!client_acl.allows(ip(denied)), "{denied}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_comes_later_is_known_after_a_while() {
+    async fn own_addresses_are_refreshed() {
         static LAST: AtomicU8 = AtomicU8::new(1);
-        let look = || HashSet::from([IpAddr::from([203, 0, 113, LAST.load(Ordering::Relaxed)])]);
-        let neighbours = Neighbours::seen_by(look);
-        assert!(neighbours.include(ip("203.0.113.1")));
+        let lookup = || HashSet::from([IpAddr::from([203, 0, 113, LAST.load(Ordering::Relaxed)])]);
+        let client_acl = ClientAcl::with_lookup(lookup);
+        assert!(client_acl.allows(ip("203.0.113.1")));
         LAST.store(2, Ordering::Relaxed);
-        assert!(!neighbours.include(ip("203.0.113.2")));
-        tokio::time::advance(BELIEVED).await;
-        assert!(neighbours.include(ip("203.0.113.2")));
-        assert!(!neighbours.include(ip("203.0.113.1")));
+        assert!(!client_acl.allows(ip("203.0.113.2")));
+        tokio::time::advance(OWN_ADDRESSES_TTL).await;
+        assert!(client_acl.allows(ip("203.0.113.2")));
+        assert!(!client_acl.allows(ip("203.0.113.1")));
     }
 
     #[test]
-    fn this_hosts_own_addresses_are_found() {
+    fn finds_own_addresses() {
         assert!(own_addresses().contains(&ip("127.0.0.1")));
     }
 }

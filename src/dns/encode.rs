@@ -6,21 +6,21 @@ use hickory_proto::op::{
 };
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 
-use super::answer::Answer;
-use super::decode::{HEADER, Question, UDP_SIZE};
+use super::answer::Response;
+use super::decode::{ClientQuery, HEADER_BYTES, UDP_BYTES_MAX};
 
 /// The bytes of an OPT record without options (RFC 6891, section 6.1.2).
-const OPT: u16 = 11;
+const OPT_RECORD_BYTES: u16 = 11;
 
 /// The bit in a header's fourth byte that says that recursion is available.
 const RECURSION_AVAILABLE: u8 = 0x80;
 
 /// Where a header counts the additional records.
-const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..12;
+const ADDITIONAL_COUNT_RANGE: std::ops::Range<usize> = 10..12;
 
 /// What the header says beside the answer.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Says {
+pub(super) struct ResponseFlags {
     /// It comes from who is responsible for the domain.
     pub(super) authoritative: bool,
     /// Questions about other domains are answered to who asked.
@@ -34,29 +34,30 @@ pub(super) struct Says {
 ///
 /// # Errors
 /// A record can't be written.
-pub(super) fn write(
-    question: &Question,
-    answer: &Answer,
-    says: Says,
+pub(super) fn encode(
+    client_query: &ClientQuery,
+    response: &Response,
+    flags: ResponseFlags,
     bytes: &mut Vec<u8>,
 ) -> Result<(), ProtoError> {
-    let mut metadata = Metadata::new(question.id, MessageType::Response, question.operation);
-    metadata.response_code = answer.code;
-    metadata.authoritative = says.authoritative;
-    metadata.truncation = says.truncated;
-    metadata.recursion_desired = question.recursion_desired;
-    metadata.recursion_available = says.recursion_available;
-    metadata.checking_disabled = question.checking_disabled;
+    let mut metadata =
+        Metadata::new(client_query.id, MessageType::Response, client_query.operation);
+    metadata.response_code = response.code;
+    metadata.authoritative = flags.authoritative;
+    metadata.truncation = flags.truncated;
+    metadata.recursion_desired = client_query.recursion_desired;
+    metadata.recursion_available = flags.recursion_available;
+    metadata.checking_disabled = client_query.checking_disabled;
     bytes.clear();
     let mut encoder = BinEncoder::new(bytes);
-    let room_for_edns = if question.edns.is_some() { OPT } else { 0 };
-    encoder.set_max_size(question.size.saturating_sub(room_for_edns));
+    let room_for_edns = if client_query.edns.is_some() { OPT_RECORD_BYTES } else { 0 };
+    encoder.set_max_size(client_query.size.saturating_sub(room_for_edns));
     emit_message_parts(
         &metadata,
-        &mut std::iter::once(&question.query),
-        &mut answer.answers.iter(),
-        &mut answer.authorities.iter(),
-        &mut answer.additionals.iter(),
+        &mut std::iter::once(&client_query.question),
+        &mut response.answers.iter(),
+        &mut response.authorities.iter(),
+        &mut response.additionals.iter(),
         None,
         None,
         &mut encoder,
@@ -64,8 +65,8 @@ pub(super) fn write(
     // Of a record that didn't fit, the beginning is still there.
     let end = encoder.offset();
     bytes.truncate(end);
-    if let Some(dnssec) = question.edns {
-        add_edns(bytes, answer.code, dnssec);
+    if let Some(dnssec) = client_query.edns {
+        add_edns(bytes, response.code, dnssec);
     }
     Ok(())
 }
@@ -74,7 +75,7 @@ pub(super) fn write(
 ///
 /// # Errors
 /// It can't be written.
-pub(super) fn write_code(
+pub(super) fn encode_code(
     id: u16,
     operation: OpCode,
     recursion_desired: bool,
@@ -91,12 +92,13 @@ pub(super) fn write_code(
 /// Adds the OPT record behind the last one, which room was left for: an answer that
 /// is cut has to have it, too (RFC 6891, section 7).
 fn add_edns(bytes: &mut Vec<u8>, code: ResponseCode, dnssec: bool) {
-    let [size_high, size_low] = UDP_SIZE.to_be_bytes();
+    let [size_high, size_low] = UDP_BYTES_MAX.to_be_bytes();
     let dnssec = if dnssec { 0x80 } else { 0 };
     let opt = [0, 0, 41, size_high, size_low, code.high(), 0, dnssec, 0, 0, 0];
     bytes.extend_from_slice(&opt);
-    let count =
-        bytes.get_mut(ADDITIONAL_COUNT).and_then(|bytes| <&mut [u8; 2]>::try_from(bytes).ok());
+    let count = bytes
+        .get_mut(ADDITIONAL_COUNT_RANGE)
+        .and_then(|bytes| <&mut [u8; 2]>::try_from(bytes).ok());
     if let Some(count) = count {
         *count = u16::from_be_bytes(*count).saturating_add(1).to_be_bytes();
     }
@@ -104,22 +106,24 @@ fn add_edns(bytes: &mut Vec<u8>, code: ResponseCode, dnssec: bool) {
 
 /// Gives another server's answer the number and the letters of the question that it now
 /// answers, and says that recursion is available.
-pub(super) fn readdress(answer: &mut [u8], question: &Question) {
-    if let Some([high, low, _, flags]) = answer.first_chunk_mut::<4>() {
-        [*high, *low] = question.id.to_be_bytes();
+pub(super) fn rewrite_for_client(response: &mut [u8], client_query: &ClientQuery) {
+    if let Some([high, low, _, flags]) = response.first_chunk_mut::<4>() {
+        [*high, *low] = client_query.id.to_be_bytes();
         *flags |= RECURSION_AVAILABLE;
     }
-    let mut rest = answer.get_mut(HEADER..).unwrap_or_default();
-    for label in question.query.name.iter() {
+    let mut rest = response.get_mut(HEADER_BYTES..).unwrap_or_default();
+    for label in client_query.question.name.iter() {
         // Behind the byte that says how long it is.
-        let Some((said, behind)) = rest.split_at_mut_checked(1 + label.len()) else { return };
-        match said.split_first_mut() {
-            Some((length, said)) if usize::from(*length) == label.len() => {
-                said.copy_from_slice(label);
+        let Some((label_bytes, remainder)) = rest.split_at_mut_checked(1 + label.len()) else {
+            return;
+        };
+        match label_bytes.split_first_mut() {
+            Some((length, label_bytes)) if usize::from(*length) == label.len() => {
+                label_bytes.copy_from_slice(label);
             }
             _ => return,
         }
-        rest = behind;
+        rest = remainder;
     }
 }
 
@@ -139,19 +143,19 @@ mod tests {
     }
 
     #[test]
-    fn anothers_answer_gets_the_number_and_letters_of_the_question() {
-        let asked = message(7, "wWw.Example.ORG.").to_vec().expect("a packet");
-        let Packet::Question(question) = Packet::read(&asked, Transport::Udp) else {
+    fn forwarded_responses_get_the_id_and_case_of_the_query() {
+        let packet = message(7, "wWw.Example.ORG.").to_vec().expect("a packet");
+        let Packet::Query(client_query) = Packet::read(&packet, Transport::Udp) else {
             panic!("no question");
         };
-        let mut answer = message(9, "www.example.org.").to_vec().expect("a packet");
-        readdress(&mut answer, &question);
-        let read = Message::from_vec(&answer).expect("a message");
+        let mut response = message(9, "www.example.org.").to_vec().expect("a packet");
+        rewrite_for_client(&mut response, &client_query);
+        let read = Message::from_vec(&response).expect("a message");
         assert_eq!((read.metadata.id, read.metadata.recursion_available), (7, true));
         assert_eq!(read.queries[0].name.to_ascii(), "wWw.Example.ORG.");
 
-        for length in 0..answer.len() {
-            readdress(&mut answer[..length], &question);
+        for length in 0..response.len() {
+            rewrite_for_client(&mut response[..length], &client_query);
         }
     }
 }

@@ -21,13 +21,13 @@ pub enum DnsError {
         "cannot answer DNS at {0}: no permission; ports below 1024 need the capability \
          CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=), or set another port in `dns.listen`"
     )]
-    NotAllowed(SocketAddr),
+    PermissionDenied(SocketAddr),
     /// It is no address of this host.
     #[error(
         "cannot answer DNS at {0}: this host has no such address (see `ip address`); set one that \
          it has in `dns.listen`"
     )]
-    NotHere(SocketAddr),
+    AddressNotAvailable(SocketAddr),
     /// The address can't be bound for another reason.
     #[error("cannot answer DNS at {0}: {1}; set another address in `dns.listen`")]
     Bind(SocketAddr, #[source] io::Error),
@@ -45,7 +45,7 @@ pub enum DnsError {
         "cannot answer DNS: no more files may be opened: {0}; allow more (systemd: LimitNOFILE=, \
          else `ulimit -n`)"
     )]
-    Files(#[source] io::Error),
+    FileLimit(#[source] io::Error),
     /// The system gives no threads.
     #[error("cannot answer DNS: no thread could be started: {0}; look at the limits of the system")]
     Threads(#[source] io::Error),
@@ -53,26 +53,26 @@ pub enum DnsError {
 
 impl DnsError {
     /// Why an address could not be bound.
-    pub(super) fn of_binding(address: SocketAddr, error: io::Error) -> Self {
-        if is_of_files(&error) {
-            return Self::Files(error);
+    pub(super) fn from_bind(address: SocketAddr, error: io::Error) -> Self {
+        if is_file_limit(&error) {
+            return Self::FileLimit(error);
         }
         match error.kind() {
             io::ErrorKind::AddrInUse => Self::InUse(address),
-            io::ErrorKind::PermissionDenied => Self::NotAllowed(address),
-            io::ErrorKind::AddrNotAvailable => Self::NotHere(address),
+            io::ErrorKind::PermissionDenied => Self::PermissionDenied(address),
+            io::ErrorKind::AddrNotAvailable => Self::AddressNotAvailable(address),
             _ => Self::Bind(address, error),
         }
     }
 
     /// Why the threads that answer could not be had.
-    pub(super) fn of_threads(error: io::Error) -> Self {
-        if is_of_files(&error) { Self::Files(error) } else { Self::Threads(error) }
+    pub(super) fn from_spawn(error: io::Error) -> Self {
+        if is_file_limit(&error) { Self::FileLimit(error) } else { Self::Threads(error) }
     }
 }
 
 /// Whether it is that this process, or the whole system, has too many files open.
-fn is_of_files(error: &io::Error) -> bool {
+fn is_file_limit(error: &io::Error) -> bool {
     let (process, system) = (Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error());
     error.raw_os_error().is_some_and(|code| code == process || code == system)
 }

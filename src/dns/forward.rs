@@ -14,40 +14,40 @@ use slog::Logger;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::answer::Answer;
-use super::decode::{Question, UDP_SIZE};
+use super::answer::Response;
+use super::decode::{ClientQuery, UDP_BYTES_MAX};
 use super::resource_record::Section;
-use super::stats::Counts;
-use super::upstreams::Servers;
+use super::stats::DnsStats;
+use super::upstreams::Upstreams;
 
 /// How many different questions are out at a time; those beyond fail at once.
-const OUT: usize = 256;
+const IN_FLIGHT_MAX: usize = 256;
 
 /// How many wait for their answers, those who ask the same included; those beyond fail
 /// at once.
-const WAITING: usize = 1024;
+const WAITERS_MAX: usize = 1024;
 
 /// How many names outside the domain are asked for to make one answer whole.
-const NAMES: usize = 8;
+const EXTERNAL_NAMES_MAX: usize = 8;
 
 /// How long an answer from the domain waits for what others know: it is useful without.
-const FOR_OWN: Duration = Duration::from_millis(500);
+const EXTERNAL_NAME_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The servers that know other domains. A clone is another handle of the same ones.
 #[derive(Clone)]
-pub(super) struct Forwarder(Arc<Forwarding>);
+pub(super) struct Forwarder(Arc<ForwarderInner>);
 
-struct Forwarding {
-    servers: Servers,
-    waiting: Semaphore,
+struct ForwarderInner {
+    upstreams: Upstreams,
+    waiters: Semaphore,
     /// What is being asked. Who asks the same waits for the same answer: a question that
     /// comes back, as two servers may forward to each other, goes out no second time.
-    out: Mutex<HashMap<Asked, Pending>>,
+    in_flight: Mutex<HashMap<UpstreamQuery, Pending>>,
 }
 
 /// A question as far as its answer depends on it; letters' case does not count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Asked {
+struct UpstreamQuery {
     query: Query,
     recursion_desired: bool,
     checking_disabled: bool,
@@ -58,111 +58,119 @@ type Pending = Shared<BoxFuture<'static, Option<Arc<DnsResponse>>>>;
 
 impl Forwarder {
     /// To these, in this order.
-    pub(super) fn new(servers: Vec<SocketAddr>, counts: Counts, log: Logger) -> Self {
-        Self(Arc::new(Forwarding {
-            servers: Servers::new(servers, counts, log),
-            waiting: Semaphore::new(WAITING),
-            out: Mutex::default(),
+    pub(super) fn new(upstreams: Vec<SocketAddr>, stats: DnsStats, log: Logger) -> Self {
+        Self(Arc::new(ForwarderInner {
+            upstreams: Upstreams::new(upstreams, stats, log),
+            waiters: Semaphore::new(WAITERS_MAX),
+            in_flight: Mutex::default(),
         }))
     }
 
     /// Whether there is any.
-    pub(super) fn is_there(&self) -> bool {
-        !self.0.servers.is_empty()
+    pub(super) fn is_configured(&self) -> bool {
+        !self.0.upstreams.is_empty()
     }
 
     /// The bytes of the first server's answer that answers; none: all failed. The letters
     /// of its question may be another's.
-    pub(super) async fn ask(&self, question: &Question) -> Option<Vec<u8>> {
-        let response = self.response(Asked::new(question, question.query.clone())).await?;
+    pub(super) async fn forward(&self, client_query: &ClientQuery) -> Option<Vec<u8>> {
+        let response =
+            self.response(UpstreamQuery::new(client_query, client_query.question.clone())).await?;
         Some(response.as_buffer().to_vec())
     }
 
     /// Adds what other servers say about the names that are missing. What none of
     /// them tells in time stays out, as it does where there are no such servers.
-    pub(super) async fn complete(&self, question: &Question, answer: &mut Answer) {
-        let missing = answer.elsewhere.iter().take(NAMES).map(async |elsewhere| {
-            let query = Query::query(elsewhere.name.clone(), elsewhere.kind);
-            let response = self.response(Asked::new(question, query));
-            let response = timeout(FOR_OWN, response).await.ok().flatten();
-            response.map_or_else(Vec::new, |response| response.answers.clone())
-        });
+    pub(super) async fn resolve_external(
+        &self,
+        client_query: &ClientQuery,
+        response: &mut Response,
+    ) {
+        let missing =
+            response.external_names.iter().take(EXTERNAL_NAMES_MAX).map(async |external| {
+                let query = Query::query(external.name.clone(), external.kind);
+                let response = self.response(UpstreamQuery::new(client_query, query));
+                let response = timeout(EXTERNAL_NAME_TIMEOUT, response).await.ok().flatten();
+                response.map_or_else(Vec::new, |response| response.answers.clone())
+            });
         let found = join_all(missing).await;
-        for (elsewhere, records) in answer.elsewhere.iter().zip(found) {
-            let known = match elsewhere.section {
-                Section::Answer => &mut answer.answers,
-                Section::Additional => &mut answer.additionals,
+        for (external, records) in response.external_names.iter().zip(found) {
+            let known = match external.section {
+                Section::Answer => &mut response.answers,
+                Section::Additional => &mut response.additionals,
             };
             for record in records {
                 // The aliases on the way come once with the IPv4 addresses, and again
                 // with the IPv6 ones.
-                let again = record.record_type() == RecordType::CNAME && known.contains(&record);
-                if !again {
+                let is_repeated_alias =
+                    record.record_type() == RecordType::CNAME && known.contains(&record);
+                if !is_repeated_alias {
                     known.push(record);
                 }
             }
         }
     }
 
-    async fn response(&self, asked: Asked) -> Option<Arc<DnsResponse>> {
-        let _waits = self.0.waiting.try_acquire().ok()?;
-        self.pending(asked)?.await
+    async fn response(&self, upstream_query: UpstreamQuery) -> Option<Arc<DnsResponse>> {
+        let _permit = self.0.waiters.try_acquire().ok()?;
+        self.pending(upstream_query)?.await
     }
 
     /// The answer that comes; none: too many are out.
-    fn pending(&self, asked: Asked) -> Option<Pending> {
-        let mut out = self.0.out();
-        if let Some(pending) = out.get(&asked) {
+    fn pending(&self, upstream_query: UpstreamQuery) -> Option<Pending> {
+        let mut in_flight = self.0.in_flight();
+        if let Some(pending) = in_flight.get(&upstream_query) {
             return Some(pending.clone());
         }
-        if out.len() >= OUT {
+        if in_flight.len() >= IN_FLIGHT_MAX {
             return None;
         }
         // A task of its own: whoever gives up waiting, it is found out whether the server
         // answers.
-        let task = tokio::spawn(self.ask_servers(asked.clone()));
-        let pending = task.map(|ended| ended.ok().flatten()).boxed().shared();
-        out.insert(asked, pending.clone());
+        let task = tokio::spawn(self.query_upstreams(upstream_query.clone()));
+        let pending = task.map(|finished| finished.ok().flatten()).boxed().shared();
+        in_flight.insert(upstream_query, pending.clone());
         Some(pending)
     }
 
-    fn ask_servers(
+    fn query_upstreams(
         &self,
-        asked: Asked,
+        upstream_query: UpstreamQuery,
     ) -> impl Future<Output = Option<Arc<DnsResponse>>> + Send + use<> {
-        let (request, is_out) = (asked.request(), IsOut { forwarding: self.0.clone(), asked });
-        async move { is_out.forwarding.servers.ask(&request).await.map(Arc::new) }
+        let (request, guard) =
+            (upstream_query.request(), InFlightGuard { forwarder: self.0.clone(), upstream_query });
+        async move { guard.forwarder.upstreams.query(&request).await.map(Arc::new) }
     }
 }
 
-impl Forwarding {
-    fn out(&self) -> MutexGuard<'_, HashMap<Asked, Pending>> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+impl ForwarderInner {
+    fn in_flight(&self) -> MutexGuard<'_, HashMap<UpstreamQuery, Pending>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Its drop ends that the question is out.
-struct IsOut {
-    forwarding: Arc<Forwarding>,
-    asked: Asked,
+struct InFlightGuard {
+    forwarder: Arc<ForwarderInner>,
+    upstream_query: UpstreamQuery,
 }
 
-impl Drop for IsOut {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        let ended = self.forwarding.out().remove(&self.asked);
+        let finished = self.forwarder.in_flight().remove(&self.upstream_query);
         // Not while the map is locked: with its last handle a task may end.
-        drop(ended);
+        drop(finished);
     }
 }
 
-impl Asked {
+impl UpstreamQuery {
     /// This query, in the manner of a question.
-    fn new(question: &Question, query: Query) -> Self {
+    fn new(client_query: &ClientQuery, query: Query) -> Self {
         Self {
             query,
-            recursion_desired: question.recursion_desired,
-            checking_disabled: question.checking_disabled,
-            edns: question.edns,
+            recursion_desired: client_query.recursion_desired,
+            checking_disabled: client_query.checking_disabled,
+            edns: client_query.edns,
         }
     }
 
@@ -174,7 +182,7 @@ impl Asked {
         message.add_query(self.query.clone());
         if let Some(dnssec) = self.edns {
             let mut edns = Edns::new();
-            edns.set_max_payload(UDP_SIZE).set_dnssec_ok(dnssec);
+            edns.set_max_payload(UDP_BYTES_MAX).set_dnssec_ok(dnssec);
             message.set_edns(edns);
         }
         DnsRequest::new(message, DnsRequestOptions::default())

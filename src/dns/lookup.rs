@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use hickory_proto::rr::Name;
 
-use super::zone_names::{Domain, Place};
+use super::zone_names::{KeyPattern, ZoneNames};
 use crate::zone::Zone;
-use crate::zone::record::Published;
+use crate::zone::record::DnsRecord;
 
 /// Nothing is at a name, and nothing below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) struct NoSuchName;
 
 /// What a lookup is after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum RecordFilter {
     /// Records with a host.
     Hosts,
     /// Those, and records with nothing but a text.
@@ -23,64 +23,69 @@ pub(super) enum Wanted {
 
 /// Where names are looked up.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct NameIndex {
     pub(super) zone: Zone,
-    pub(super) domain: Domain,
+    pub(super) domain: ZoneNames,
 }
 
-impl Names {
+impl NameIndex {
     /// The records below a name, at any depth; where there is none, the one at the
     /// name itself. Only those of the group that holds there.
-    pub(super) fn below_or_at(
+    pub(super) fn lookup(
         &self,
         name: &Name,
-        wanted: Wanted,
-    ) -> Result<Vec<Arc<Published>>, NoSuchName> {
-        let place = self.domain.place(name).ok_or(NoSuchName)?;
-        let mut found = self.zone.below(&place.key);
+        filter: RecordFilter,
+    ) -> Result<Vec<Arc<DnsRecord>>, NoSuchName> {
+        let key_pattern = self.domain.key_pattern(name).ok_or(NoSuchName)?;
+        let mut found = self.zone.below(&key_pattern.key);
         if found.is_empty() {
-            found.extend(self.zone.at(&place.key));
+            found.extend(self.zone.get(&key_pattern.key));
         }
-        chosen(found, &place, wanted)
+        select(found, &key_pattern, filter)
     }
 
     /// The record at a name, none of those below it.
-    pub(super) fn at(&self, name: &Name) -> Result<Vec<Arc<Published>>, NoSuchName> {
-        let place = self.domain.place(name).ok_or(NoSuchName)?;
-        chosen(self.zone.at(&place.key).into_iter().collect(), &place, Wanted::Hosts)
+    pub(super) fn lookup_exact(&self, name: &Name) -> Result<Vec<Arc<DnsRecord>>, NoSuchName> {
+        let key_pattern = self.domain.key_pattern(name).ok_or(NoSuchName)?;
+        select(
+            self.zone.get(&key_pattern.key).into_iter().collect(),
+            &key_pattern,
+            RecordFilter::Hosts,
+        )
     }
 
-    /// As [`Self::below_or_at`], for a question for addresses: the domain's own name
+    /// As [`Self::lookup`], for a question for addresses: the domain's own name
     /// has those published at `apex.dns` in it, where there are any.
-    pub(super) fn for_addresses(&self, name: &Name) -> Result<Vec<Arc<Published>>, NoSuchName> {
+    pub(super) fn lookup_addresses(&self, name: &Name) -> Result<Vec<Arc<DnsRecord>>, NoSuchName> {
         if *name == self.domain.apex
-            && let Ok(found) = self.below_or_at(&self.domain.apex_records, Wanted::Hosts)
+            && let Ok(found) = self.lookup(&self.domain.apex_records, RecordFilter::Hosts)
         {
             return Ok(found);
         }
-        self.below_or_at(name, Wanted::Hosts)
+        self.lookup(name, RecordFilter::Hosts)
     }
 
     /// Whether there is such a name. The domain's own always is.
     pub(super) fn exists(&self, name: &Name) -> bool {
-        let is_there = |place: Place| self.zone.has_at_or_below(&place.key);
-        *name == self.domain.apex || self.domain.place(name).is_some_and(is_there)
+        let is_there = |key_pattern: KeyPattern| self.zone.has_at_or_below(&key_pattern.key);
+        *name == self.domain.apex || self.domain.key_pattern(name).is_some_and(is_there)
     }
 }
 
-fn chosen(
-    mut found: Vec<Arc<Published>>,
-    place: &Place,
-    wanted: Wanted,
-) -> Result<Vec<Arc<Published>>, NoSuchName> {
+fn select(
+    mut found: Vec<Arc<DnsRecord>>,
+    key_pattern: &KeyPattern,
+    filter: RecordFilter,
+) -> Result<Vec<Arc<DnsRecord>>, NoSuchName> {
     if found.is_empty() {
         return Err(NoSuchName);
     }
-    found.retain(|published| {
-        let answers = published.has_host() || wanted == Wanted::Texts && !published.text.is_empty();
-        answers && place.admits(&published.key)
+    found.retain(|dns_record| {
+        let answers =
+            dns_record.has_host() || filter == RecordFilter::Texts && !dns_record.text.is_empty();
+        answers && key_pattern.matches(&dns_record.key)
     });
-    Ok(of_the_group(found))
+    Ok(filter_by_group(found))
 }
 
 /// The records with the group of the shortest key, and those without a group. Where
@@ -88,33 +93,33 @@ fn chosen(
 ///
 /// A shorter key without a group ends the search for the shortest, and those behind
 /// it never disagree: so CoreDNS counts.
-fn of_the_group(found: Vec<Arc<Published>>) -> Vec<Arc<Published>> {
+fn filter_by_group(found: Vec<Arc<DnsRecord>>) -> Vec<Arc<DnsRecord>> {
     let Some(first) = found.first() else { return found };
-    let depth = |published: &Published| published.key.matches('/').count();
+    let depth = |dns_record: &DnsRecord| dns_record.key.matches('/').count();
     let (mut group, mut shortest) = (first.group.as_str(), depth(first));
-    let mut counted = 0;
-    for published in &found {
-        counted += 1;
-        if depth(published) >= shortest {
+    let mut examined = 0;
+    for dns_record in &found {
+        examined += 1;
+        if depth(dns_record) >= shortest {
             continue;
         }
-        if published.group.is_empty() {
+        if dns_record.group.is_empty() {
             break;
         }
-        (group, shortest) = (published.group.as_str(), depth(published));
+        (group, shortest) = (dns_record.group.as_str(), depth(dns_record));
     }
     if group.is_empty() {
         return found;
     }
-    let disagrees = |published: &Arc<Published>| {
-        depth(published) == shortest && !published.group.is_empty() && published.group != group
+    let disagrees = |dns_record: &Arc<DnsRecord>| {
+        depth(dns_record) == shortest && !dns_record.group.is_empty() && dns_record.group != group
     };
-    if found.iter().take(counted).any(disagrees) {
+    if found.iter().take(examined).any(disagrees) {
         return found;
     }
-    let holds =
-        |published: &&Arc<Published>| published.group.is_empty() || published.group == group;
-    found.iter().filter(holds).cloned().collect()
+    let is_in_group =
+        |dns_record: &&Arc<DnsRecord>| dns_record.group.is_empty() || dns_record.group == group;
+    found.iter().filter(is_in_group).cloned().collect()
 }
 
 #[cfg(test)]
@@ -123,36 +128,36 @@ mod tests {
     use crate::dns::test_zone::{self, name};
 
     /// Records by their path, with their group.
-    fn names(records: &[(&str, &str)]) -> Names {
-        let valued = records
+    fn names(records: &[(&str, &str)]) -> NameIndex {
+        let values = records
             .iter()
             .map(|(path, group)| (*path, format!(r#"{{"host":"10.0.0.1","group":"{group}"}}"#)));
-        let valued = valued.collect::<Vec<_>>();
-        let records = valued.iter().map(|(path, value)| (*path, value.as_str()));
+        let values = values.collect::<Vec<_>>();
+        let records = values.iter().map(|(path, value)| (*path, value.as_str()));
         test_zone::names(&records.collect::<Vec<_>>())
     }
 
-    fn found(names: &Names, text: &str) -> Vec<String> {
-        let found = names.below_or_at(&name(text), Wanted::Hosts).expect("a name that is there");
+    fn found(names: &NameIndex, text: &str) -> Vec<String> {
+        let found = names.lookup(&name(text), RecordFilter::Hosts).expect("a name that is there");
         let short = |key: &str| key.replace("skydns/local/skydns/", "");
-        found.iter().map(|published| short(&published.key)).collect()
+        found.iter().map(|dns_record| short(&dns_record.key)).collect()
     }
 
     #[test]
-    fn a_name_is_answered_from_all_that_is_below_it_at_any_depth() {
+    fn lookup_finds_records_at_any_depth() {
         let names = names(&[("httpd/a", ""), ("httpd/b/c", ""), ("httpdx/a", "")]);
         assert_eq!(found(&names, "httpd"), ["httpd/a", "httpd/b/c"]);
         assert_eq!(found(&names, "b.httpd"), ["httpd/b/c"]);
     }
 
     #[test]
-    fn a_record_with_others_below_it_is_hidden_by_them() {
+    fn child_records_hide_their_parent() {
         let names = names(&[("httpd", ""), ("httpd/a", "")]);
         assert_eq!(found(&names, "httpd"), ["httpd/a"]);
     }
 
     #[test]
-    fn a_wildcard_stands_for_exactly_one_label() {
+    fn wildcards_match_exactly_one_label() {
         let names = names(&[("httpd/a/x", ""), ("httpd/b/x", ""), ("httpd/b/y", "")]);
         assert_eq!(found(&names, "x.*.httpd"), ["httpd/a/x", "httpd/b/x"]);
         assert_eq!(found(&names, "any.httpd"), ["httpd/a/x", "httpd/b/x", "httpd/b/y"]);
@@ -160,28 +165,28 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_nothing_at_or_below_it_is_no_name() {
+    fn names_without_records_do_not_exist() {
         let names = names(&[("httpd/a", "")]);
-        let look = |text| names.below_or_at(&name(text), Wanted::Hosts).map(|found| found.len());
-        assert_eq!(look("http"), Err(NoSuchName));
-        assert_eq!(look("x.a.httpd"), Err(NoSuchName));
-        assert_eq!(look("*.http"), Err(NoSuchName));
+        let count = |text| names.lookup(&name(text), RecordFilter::Hosts).map(|found| found.len());
+        assert_eq!(count("http"), Err(NoSuchName));
+        assert_eq!(count("x.a.httpd"), Err(NoSuchName));
+        assert_eq!(count("*.http"), Err(NoSuchName));
     }
 
     #[test]
-    fn the_group_of_the_shortest_key_holds_and_those_without_one_always_do() {
+    fn the_group_of_the_shortest_key_applies() {
         let names = names(&[("d/a", "g1"), ("d/s/b", "g2"), ("d/s/c", "g1"), ("d/s/d", "")]);
         assert_eq!(found(&names, "d"), ["d/a", "d/s/c", "d/s/d"]);
     }
 
     #[test]
-    fn shortest_keys_that_disagree_make_no_group() {
+    fn conflicting_shortest_keys_disable_groups() {
         let names = names(&[("d/a", "g1"), ("d/b", "g2"), ("d/s/c", "g1")]);
         assert_eq!(found(&names, "d"), ["d/a", "d/b", "d/s/c"]);
     }
 
     #[test]
-    fn a_group_on_a_shorter_key_that_comes_later_holds() {
+    fn a_later_shorter_key_sets_the_group() {
         let names = names(&[("d/a/x", "g1"), ("d/b", "g2")]);
         assert_eq!(found(&names, "d"), ["d/b"]);
     }

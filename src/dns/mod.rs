@@ -74,6 +74,6 @@ mod upstreams;
 mod zone_names;
 
 pub use error::DnsError;
-pub use fuzz_entry::DnsPackets;
+pub use fuzz_entry::PacketResponder;
 pub use server::{DnsServer, DnsSettings};
-pub use stats::{CODES, Counts, DnsCounts};
+pub use stats::{DnsStats, DnsStatsSnapshot, RESPONSE_CODES};

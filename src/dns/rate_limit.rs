@@ -13,66 +13,66 @@ use tokio::time::Instant;
 
 /// How many networks are told apart, more or less: two that meet in one count, by
 /// chance, share a limit. It bounds the memory, whoever asks.
-const COUNTS: usize = 1 << 14;
+const BUCKETS: usize = 1 << 14;
 
 /// What a question is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Grant {
+pub(super) enum Decision {
     /// The whole answer.
-    Answer,
+    Allow,
     /// An empty, truncated one.
-    Truncated,
+    Truncate,
     /// None.
-    Nothing,
+    Drop,
 }
 
 /// The counts of all networks.
-pub(super) struct Limit {
+pub(super) struct RateLimiter {
     /// Answers a second; 0: no limit.
-    a_second: u32,
+    per_second: u32,
     since: Instant,
     /// Unknown to the outside, so that nobody can choose whom to share a count with.
     hasher: RandomState,
     /// The second that is counted (upper half), and the questions in it (lower half).
-    counts: Box<[AtomicU64]>,
+    buckets: Box<[AtomicU64]>,
 }
 
-impl Limit {
+impl RateLimiter {
     /// So many answers a second; 0: no limit.
-    pub(super) fn new(a_second: u32) -> Self {
-        let counts = if a_second == 0 { 0 } else { COUNTS };
+    pub(super) fn new(per_second: u32) -> Self {
+        let buckets = if per_second == 0 { 0 } else { BUCKETS };
         Self {
-            a_second,
+            per_second,
             since: Instant::now(),
             hasher: RandomState::new(),
-            counts: (0..counts).map(|_| AtomicU64::new(0)).collect(),
+            buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
     /// What a question from here is given, now. It is counted.
-    pub(super) fn grant(&self, source: IpAddr) -> Grant {
-        if self.a_second == 0 || source.is_loopback() {
-            return Grant::Answer;
+    pub(super) fn decide(&self, source: IpAddr) -> Decision {
+        if self.per_second == 0 || source.is_loopback() {
+            return Decision::Allow;
         }
-        self.grant_in(self.since.elapsed().as_secs(), source)
+        self.decide_at(self.since.elapsed().as_secs(), source)
     }
 
-    fn grant_in(&self, second: u64, source: IpAddr) -> Grant {
+    fn decide_at(&self, second: u64, source: IpAddr) -> Decision {
         let hash = self.hasher.hash_one(network(source));
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
-        let index = hash as usize % COUNTS;
-        let Some(count) = self.counts.get(index) else { return Grant::Answer };
+        let index = hash as usize % BUCKETS;
+        let Some(count) = self.buckets.get(index) else { return Decision::Allow };
         let second = second << 32;
         let next = |counted: u64| {
             let same_second = counted & !u64::from(u32::MAX) == second;
             Some(if same_second { counted.saturating_add(1) } else { second | 1 })
         };
         let before = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        let questions = before.ok().and_then(next).unwrap_or_default() & u64::from(u32::MAX);
-        match questions.checked_sub(u64::from(self.a_second) + 1) {
-            None => Grant::Answer,
-            Some(over) if over % 2 == 0 => Grant::Truncated,
-            Some(_) => Grant::Nothing,
+        let queries = before.ok().and_then(next).unwrap_or_default() & u64::from(u32::MAX);
+        match queries.checked_sub(u64::from(self.per_second) + 1) {
+            None => Decision::Allow,
+            Some(over) if over % 2 == 0 => Decision::Truncate,
+            Some(_) => Decision::Drop,
         }
     }
 }
@@ -90,31 +90,36 @@ fn network(source: IpAddr) -> u128 {
 mod tests {
     use super::*;
 
-    fn granted(limit: &Limit, second: u64, source: &str, questions: usize) -> Vec<Grant> {
+    fn decisions(
+        limiter: &RateLimiter,
+        second: u64,
+        source: &str,
+        queries: usize,
+    ) -> Vec<Decision> {
         let source = source.parse().expect("an address");
-        (0..questions).map(|_| limit.grant_in(second, source)).collect()
+        (0..queries).map(|_| limiter.decide_at(second, source)).collect()
     }
 
     #[test]
-    fn over_the_limit_every_second_answer_is_truncated_and_the_others_are_dropped() {
-        use Grant::{Answer, Nothing, Truncated};
-        let limit = Limit::new(2);
-        let expected = [Answer, Answer, Truncated, Nothing, Truncated, Nothing];
-        assert_eq!(granted(&limit, 7, "192.0.2.1", 6), expected);
+    fn above_the_limit_responses_are_truncated_or_dropped() {
+        use Decision::{Allow, Drop, Truncate};
+        let limiter = RateLimiter::new(2);
+        let expected = [Allow, Allow, Truncate, Drop, Truncate, Drop];
+        assert_eq!(decisions(&limiter, 7, "192.0.2.1", 6), expected);
     }
 
     #[test]
-    fn a_new_second_begins_with_nothing_counted() {
-        let limit = Limit::new(1);
-        assert_eq!(granted(&limit, 7, "192.0.2.1", 2), [Grant::Answer, Grant::Truncated]);
-        assert_eq!(granted(&limit, 8, "192.0.2.1", 1), [Grant::Answer]);
+    fn counters_reset_every_second() {
+        let limiter = RateLimiter::new(1);
+        assert_eq!(decisions(&limiter, 7, "192.0.2.1", 2), [Decision::Allow, Decision::Truncate]);
+        assert_eq!(decisions(&limiter, 8, "192.0.2.1", 1), [Decision::Allow]);
     }
 
     #[test]
-    fn the_addresses_of_a_network_are_counted_together_and_networks_apart() {
-        let limit = Limit::new(1);
-        assert_eq!(granted(&limit, 1, "192.0.2.1", 1), [Grant::Answer]);
-        assert_eq!(granted(&limit, 1, "192.0.2.200", 1), [Grant::Truncated]);
+    fn counts_per_network() {
+        let limiter = RateLimiter::new(1);
+        assert_eq!(decisions(&limiter, 1, "192.0.2.1", 1), [Decision::Allow]);
+        assert_eq!(decisions(&limiter, 1, "192.0.2.200", 1), [Decision::Truncate]);
         assert_eq!(network_of("2001:db8:1:200::1"), network_of("2001:db8:1:2ff::9"));
         assert_ne!(network_of("2001:db8:1:200::1"), network_of("2001:db8:1:300::1"));
         assert_ne!(network_of("192.0.2.1"), network_of("192.0.3.1"));
@@ -122,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn loopback_has_no_limit_and_neither_has_a_limit_of_0() {
+    fn loopback_and_zero_are_unlimited() {
         let source = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let limit = Limit::new(1);
-        assert!((0..9).all(|_| limit.grant(source("127.0.0.1")) == Grant::Answer));
-        assert!((0..9).all(|_| limit.grant(source("::1")) == Grant::Answer));
-        assert!(!(0..9).all(|_| limit.grant(source("192.0.2.1")) == Grant::Answer));
-        let none = Limit::new(0);
-        assert!((0..9).all(|_| none.grant(source("192.0.2.1")) == Grant::Answer));
+        let limiter = RateLimiter::new(1);
+        assert!((0..9).all(|_| limiter.decide(source("127.0.0.1")) == Decision::Allow));
+        assert!((0..9).all(|_| limiter.decide(source("::1")) == Decision::Allow));
+        assert!(!(0..9).all(|_| limiter.decide(source("192.0.2.1")) == Decision::Allow));
+        let none = RateLimiter::new(0);
+        assert!((0..9).all(|_| none.decide(source("192.0.2.1")) == Decision::Allow));
     }
 
     fn network_of(source: &str) -> u128 {

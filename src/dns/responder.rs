@@ -7,15 +7,15 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
 use slog::{Logger, error};
 
-use super::answer::{Answer, answer, names_of_address};
-use super::client_acl::Neighbours;
-use super::decode::{Packet, Question, Transport};
-use super::encode::{self, Says};
+use super::answer::{Response, build_response, reverse_response};
+use super::client_acl::ClientAcl;
+use super::decode::{ClientQuery, Packet, Transport};
+use super::encode::{self, ResponseFlags};
 use super::forward::Forwarder;
-use super::lookup::Names;
-use super::rate_limit::{Grant, Limit};
-use super::round_robin::Turns;
-use super::stats::Counts;
+use super::lookup::NameIndex;
+use super::rate_limit::{Decision, RateLimiter};
+use super::round_robin::RoundRobin;
+use super::stats::DnsStats;
 
 /// What is to be done about a packet.
 #[derive(Debug)]
@@ -23,40 +23,40 @@ pub(super) enum Reply {
     /// Send what was written.
     Send,
     /// Ask other servers first.
-    Ask(Box<Open>),
+    Forward(Box<PendingReply>),
     /// Send nothing.
-    Silence,
+    Drop,
 }
 
 /// A question that other servers must be asked about.
 #[derive(Debug)]
-pub(super) struct Open {
-    question: Question,
+pub(super) struct PendingReply {
+    client_query: ClientQuery,
     /// What is known of the answer; none: nothing is, it lies outside the domain.
-    known: Option<Answer>,
+    local: Option<Response>,
 }
 
 /// Answers packets, wherever they come from.
 pub(super) struct Responder {
-    names: Names,
+    names: NameIndex,
     forwarder: Forwarder,
-    neighbours: Neighbours,
-    limit: Limit,
-    counts: Counts,
+    client_acl: ClientAcl,
+    limiter: RateLimiter,
+    stats: DnsStats,
     log: Logger,
-    turns: Turns,
+    round_robin: RoundRobin,
 }
 
 impl Responder {
     pub(super) fn new(
-        names: Names,
+        names: NameIndex,
         forwarder: Forwarder,
-        limit: Limit,
-        counts: Counts,
+        limiter: RateLimiter,
+        stats: DnsStats,
         log: Logger,
     ) -> Self {
-        let (neighbours, turns) = (Neighbours::new(), Turns::new());
-        Self { names, forwarder, neighbours, limit, counts, log, turns }
+        let (client_acl, round_robin) = (ClientAcl::new(), RoundRobin::new());
+        Self { names, forwarder, client_acl, limiter, stats, log, round_robin }
     }
 
     /// Works on a packet; an answer is written in place of what `bytes` holds.
@@ -70,16 +70,16 @@ impl Responder {
         transport: Transport,
         bytes: &mut Vec<u8>,
     ) -> Reply {
-        let work = || self.respond_to(packet, source, transport, bytes);
+        let work = || self.decode_and_respond(packet, source, transport, bytes);
         panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
             error!(self.log, "a packet made the DNS server panic";
                 "source" => %source, "bytes" => packet.len());
-            self.counts.count(|counters| &counters.dropped);
-            Reply::Silence
+            self.stats.count(|counters| &counters.dropped);
+            Reply::Drop
         })
     }
 
-    fn respond_to(
+    fn decode_and_respond(
         &self,
         packet: &[u8],
         source: IpAddr,
@@ -87,77 +87,79 @@ impl Responder {
         bytes: &mut Vec<u8>,
     ) -> Reply {
         let packet = Packet::read(packet, transport);
-        if matches!(packet, Packet::Nothing) {
-            self.counts.count(|counters| &counters.dropped);
-            return Reply::Silence;
+        if matches!(packet, Packet::Ignored) {
+            self.stats.count(|counters| &counters.dropped);
+            return Reply::Drop;
         }
-        self.counts.count(|counters| match transport {
-            Transport::Udp => &counters.questions_udp,
-            Transport::Tcp => &counters.questions_tcp,
+        self.stats.count(|counters| match transport {
+            Transport::Udp => &counters.queries_udp,
+            Transport::Tcp => &counters.queries_tcp,
         });
-        let grant = match transport {
-            Transport::Udp => self.limit.grant(source),
-            Transport::Tcp => Grant::Answer,
+        let decision = match transport {
+            Transport::Udp => self.limiter.decide(source),
+            Transport::Tcp => Decision::Allow,
         };
-        if grant != Grant::Answer {
-            self.counts.count(|counters| &counters.limited);
+        if decision != Decision::Allow {
+            self.stats.count(|counters| &counters.rate_limited);
         }
-        if grant == Grant::Nothing {
-            return Reply::Silence;
+        if decision == Decision::Drop {
+            return Reply::Drop;
         }
-        let forwards = self.forwarder.is_there() && self.neighbours.include(source);
-        let says = Says { recursion_available: forwards, ..Says::default() };
+        let may_forward = self.forwarder.is_configured() && self.client_acl.allows(source);
+        let flags = ResponseFlags { recursion_available: may_forward, ..ResponseFlags::default() };
         match packet {
-            Packet::Nothing => Reply::Silence,
-            Packet::Broken { id, operation, recursion_desired, code } => {
-                self.counts.count_answer(code);
-                sent(encode::write_code(id, operation, recursion_desired, code, bytes))
+            Packet::Ignored => Reply::Drop,
+            Packet::Malformed { id, operation, recursion_desired, code } => {
+                self.stats.count_response(code);
+                reply_if_encoded(encode::encode_code(id, operation, recursion_desired, code, bytes))
             }
-            Packet::Question(question) | Packet::Refused(question, _)
-                if grant == Grant::Truncated =>
+            Packet::Query(client_query) | Packet::Rejected(client_query, _)
+                if decision == Decision::Truncate =>
             {
-                let says = Says { truncated: true, ..says };
-                self.write(&question, &Answer::default(), says, bytes)
+                let flags = ResponseFlags { truncated: true, ..flags };
+                self.write(&client_query, &Response::default(), flags, bytes)
             }
-            Packet::Refused(question, code) => {
-                let answer = Answer { code, ..Answer::default() };
-                self.write(&question, &answer, says, bytes)
+            Packet::Rejected(client_query, code) => {
+                let response = Response { code, ..Response::default() };
+                self.write(&client_query, &response, flags, bytes)
             }
-            Packet::Question(question) => self.answer(question, source, forwards, bytes),
+            Packet::Query(client_query) => {
+                self.respond_to_query(client_query, source, may_forward, bytes)
+            }
         }
     }
 
-    fn answer(
+    fn respond_to_query(
         &self,
-        question: Question,
+        client_query: ClientQuery,
         source: IpAddr,
-        forwards: bool,
+        may_forward: bool,
         bytes: &mut Vec<u8>,
     ) -> Reply {
         debug!(self.log, "asked by DNS";
-            "name" => %question.query.name, "type" => %question.query.query_type,
+            "name" => %client_query.question.name, "type" => %client_query.question.query_type,
             "source" => %source);
-        let says = Says { recursion_available: forwards, ..Says::default() };
-        let Some(mut known) = self.known(&question) else {
-            if forwards {
-                return Reply::Ask(Box::new(Open { question, known: None }));
+        let flags = ResponseFlags { recursion_available: may_forward, ..ResponseFlags::default() };
+        let Some(mut local) = self.local_response(&client_query) else {
+            if may_forward {
+                return Reply::Forward(Box::new(PendingReply { client_query, local: None }));
             }
-            let refused = Answer { code: ResponseCode::Refused, ..Answer::default() };
-            return self.write(&question, &refused, says, bytes);
+            let refused = Response { code: ResponseCode::Refused, ..Response::default() };
+            return self.write(&client_query, &refused, flags, bytes);
         };
-        if forwards && !known.elsewhere.is_empty() {
-            return Reply::Ask(Box::new(Open { question, known: Some(known) }));
+        if may_forward && !local.external_names.is_empty() {
+            return Reply::Forward(Box::new(PendingReply { client_query, local: Some(local) }));
         }
-        self.turns.rotate(&question.query, &mut known.answers);
-        self.write(&question, &known, Says { authoritative: true, ..says }, bytes)
+        self.round_robin.rotate(&client_query.question, &mut local.answers);
+        self.write(&client_query, &local, ResponseFlags { authoritative: true, ..flags }, bytes)
     }
 
     /// What the records say; none: the name is not theirs to answer for.
-    fn known(&self, question: &Question) -> Option<Answer> {
-        let name = &question.query.name;
-        let kind = question.query.query_type;
-        if self.names.domain.holds(name) {
-            return Some(answer(&self.names, name, kind));
+    fn local_response(&self, client_query: &ClientQuery) -> Option<Response> {
+        let name = &client_query.question.name;
+        let kind = client_query.question.query_type;
+        if self.names.domain.contains(name) {
+            return Some(build_response(&self.names, name, kind));
         }
         if kind != RecordType::PTR {
             return None;
@@ -168,61 +170,69 @@ impl Responder {
         if *name != Name::from(address) {
             return None;
         }
-        names_of_address(&self.names, name, address)
+        reverse_response(&self.names, name, address)
     }
 
     /// Asks other servers for what is missing, and writes the answer.
-    pub(super) async fn close(&self, open: Open, bytes: &mut Vec<u8>) -> Reply {
-        let Open { question, known } = open;
-        self.counts.count(|counters| &counters.forwarded);
-        let Some(mut known) = known else {
-            return match self.forwarder.ask(&question).await {
-                Some(response) => self.pass_on(&question, response, bytes),
+    pub(super) async fn finish(&self, pending: PendingReply, bytes: &mut Vec<u8>) -> Reply {
+        let PendingReply { client_query, local } = pending;
+        self.stats.count(|counters| &counters.forwarded);
+        let Some(mut local) = local else {
+            return match self.forwarder.forward(&client_query).await {
+                Some(response) => self.relay(&client_query, response, bytes),
                 None => {
-                    let failed = Answer { code: ResponseCode::ServFail, ..Answer::default() };
-                    let says = Says { recursion_available: true, ..Says::default() };
-                    self.write(&question, &failed, says, bytes)
+                    let failed = Response { code: ResponseCode::ServFail, ..Response::default() };
+                    let flags =
+                        ResponseFlags { recursion_available: true, ..ResponseFlags::default() };
+                    self.write(&client_query, &failed, flags, bytes)
                 }
             };
         };
-        self.forwarder.complete(&question, &mut known).await;
-        self.turns.rotate(&question.query, &mut known.answers);
-        let says = Says { authoritative: true, recursion_available: true, truncated: false };
-        self.write(&question, &known, says, bytes)
+        self.forwarder.resolve_external(&client_query, &mut local).await;
+        self.round_robin.rotate(&client_query.question, &mut local.answers);
+        let flags =
+            ResponseFlags { authoritative: true, recursion_available: true, truncated: false };
+        self.write(&client_query, &local, flags, bytes)
     }
 
     /// Another server's answer as it is, but for the number and the letters that this
     /// question has, and that it comes from who answers such questions.
-    fn pass_on(&self, question: &Question, mut response: Vec<u8>, bytes: &mut Vec<u8>) -> Reply {
+    fn relay(
+        &self,
+        client_query: &ClientQuery,
+        mut response: Vec<u8>,
+        bytes: &mut Vec<u8>,
+    ) -> Reply {
         let code = response.get(3).map_or(0, |flags| flags & 0x0f);
-        if response.len() > usize::from(question.size) {
-            let cut = Answer { code: ResponseCode::from(0, code), ..Answer::default() };
-            let says = Says { truncated: true, recursion_available: true, authoritative: false };
-            return self.write(question, &cut, says, bytes);
+        if response.len() > usize::from(client_query.size) {
+            let truncated = Response { code: ResponseCode::from(0, code), ..Response::default() };
+            let flags =
+                ResponseFlags { truncated: true, recursion_available: true, authoritative: false };
+            return self.write(client_query, &truncated, flags, bytes);
         }
-        encode::readdress(&mut response, question);
-        self.counts.count_answer(ResponseCode::from(0, code));
+        encode::rewrite_for_client(&mut response, client_query);
+        self.stats.count_response(ResponseCode::from(0, code));
         *bytes = response;
         Reply::Send
     }
 
     fn write(
         &self,
-        question: &Question,
-        answer: &Answer,
-        says: Says,
+        client_query: &ClientQuery,
+        response: &Response,
+        flags: ResponseFlags,
         bytes: &mut Vec<u8>,
     ) -> Reply {
-        self.counts.count_answer(answer.code);
-        sent(encode::write(question, answer, says, bytes))
+        self.stats.count_response(response.code);
+        reply_if_encoded(encode::encode(client_query, response, flags, bytes))
     }
 }
 
 /// What can't be written is no answer: the client asks again, or gives up.
-fn sent<E>(written: Result<(), E>) -> Reply {
+fn reply_if_encoded<E>(written: Result<(), E>) -> Reply {
     match written {
         Ok(()) => Reply::Send,
-        Err(_) => Reply::Silence,
+        Err(_) => Reply::Drop,
     }
 }
 

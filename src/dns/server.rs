@@ -14,22 +14,22 @@ use tokio::sync::oneshot;
 
 use super::client_acl::own_addresses;
 use super::forward::Forwarder;
-use super::lookup::Names;
-use super::rate_limit::Limit;
+use super::lookup::NameIndex;
+use super::rate_limit::RateLimiter;
 use super::responder::Responder;
-use super::sockets::{self, Bound};
-use super::stats::Counts;
+use super::sockets::{self, BoundSockets};
+use super::stats::DnsStats;
 use super::tcp;
-use super::udp::UdpPort;
-use super::zone_names::Domain;
+use super::udp::UdpServer;
+use super::zone_names::ZoneNames;
 use crate::dns::error::DnsError;
 use crate::zone::Zone;
 
 /// How many threads answer, at most: one host's questions keep no more busy.
-const MOST_THREADS: usize = 4;
+const THREADS_MAX: usize = 4;
 
 /// How long the end waits for answers that are being written.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How DNS is to be answered.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub struct DnsSettings {
 #[derive(Debug)]
 pub struct DnsServer {
     addresses: Vec<SocketAddr>,
-    counts: Counts,
+    stats: DnsStats,
     /// Its drop ends the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -62,7 +62,7 @@ impl DnsServer {
     /// # Errors
     /// Where it can't be started, and what to try.
     pub fn start(settings: DnsSettings, zone: Zone, log: &Logger) -> Result<Self, DnsError> {
-        let domain = Domain::new(&settings.domain, &settings.prefix)
+        let domain = ZoneNames::new(&settings.domain, &settings.prefix)
             .map_err(|_| DnsError::Domain(settings.domain.clone()))?;
         let bound =
             settings.listen.into_iter().map(sockets::bind).collect::<Result<Vec<_>, _>>()?;
@@ -72,35 +72,36 @@ impl DnsServer {
         if let Some(own) = settings.forward.iter().find(is_own) {
             return Err(DnsError::ForwardsToItself(*own));
         }
-        let counts = Counts::default();
+        let stats = DnsStats::default();
         let responder = Arc::new(Responder::new(
-            Names { zone, domain },
-            Forwarder::new(settings.forward, counts.clone(), log.clone()),
-            Limit::new(settings.rate_limit),
-            counts.clone(),
+            NameIndex { zone, domain },
+            Forwarder::new(settings.forward, stats.clone(), log.clone()),
+            RateLimiter::new(settings.rate_limit),
+            stats.clone(),
             log.clone(),
         ));
         let (stop, stopped) = oneshot::channel();
-        let (started, beginning) = mpsc::channel();
+        let (started, startup) = mpsc::channel();
         // The runtime begins and ends there: within another one, where this may be called,
         // none can end.
-        let thread = thread::Builder::new().name("dns".to_owned()).spawn(move || {
-            match begin(bound, &responder) {
-                Ok(runtime) => {
-                    let _ = started.send(Ok(()));
-                    let _ = runtime.block_on(stopped);
-                    runtime.shutdown_timeout(LAST_ANSWERS);
+        let thread =
+            thread::Builder::new().name("dns".to_owned()).spawn(move || {
+                match start_runtime(bound, &responder) {
+                    Ok(runtime) => {
+                        let _ = started.send(Ok(()));
+                        let _ = runtime.block_on(stopped);
+                        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                    }
                 }
-                Err(error) => {
-                    let _ = started.send(Err(error));
-                }
-            }
-        });
-        let thread = thread.map_err(DnsError::of_threads)?;
-        let server = Self { addresses, counts, stop: Some(stop), thread: Some(thread) };
+            });
+        let thread = thread.map_err(DnsError::from_spawn)?;
+        let server = Self { addresses, stats, stop: Some(stop), thread: Some(thread) };
         // A thread that ended without a word has panicked.
-        let silent = || Err(DnsError::Threads(io::Error::other("it ended at once")));
-        beginning.recv().unwrap_or_else(|_| silent()).map(|()| server)
+        let no_start = || Err(DnsError::Threads(io::Error::other("it ended at once")));
+        startup.recv().unwrap_or_else(|_| no_start()).map(|()| server)
     }
 
     /// Where it answers, with the ports that were found.
@@ -109,8 +110,8 @@ impl DnsServer {
     }
 
     /// Its running counters.
-    pub fn counts(&self) -> Counts {
-        self.counts.clone()
+    pub fn stats(&self) -> DnsStats {
+        self.stats.clone()
     }
 }
 
@@ -128,17 +129,20 @@ impl Drop for DnsServer {
 /// other programs' turns, and the slowest answers take four times as long.
 fn threads() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    cores.saturating_sub(1).clamp(1, MOST_THREADS)
+    cores.saturating_sub(1).clamp(1, THREADS_MAX)
 }
 
 /// Starts the threads, and answers at all addresses.
-fn begin(bound: Vec<Bound>, responder: &Arc<Responder>) -> Result<Runtime, DnsError> {
+fn start_runtime(
+    bound: Vec<BoundSockets>,
+    responder: &Arc<Responder>,
+) -> Result<Runtime, DnsError> {
     let threads = threads();
-    let runtime = runtime(threads).map_err(DnsError::of_threads)?;
+    let runtime = runtime(threads).map_err(DnsError::from_spawn)?;
     for bound in bound {
         let address = bound.address;
-        answer(&runtime, bound, threads, responder)
-            .map_err(|error| DnsError::of_binding(address, error))?;
+        serve(&runtime, bound, threads, responder)
+            .map_err(|error| DnsError::from_bind(address, error))?;
     }
     Ok(runtime)
 }
@@ -154,19 +158,19 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
 
 /// Answers at one address: UDP on as many tasks as there are threads, which take
 /// turns at one socket, so that one busy client is served by all.
-fn answer(
+fn serve(
     runtime: &Runtime,
-    bound: Bound,
+    bound: BoundSockets,
     threads: usize,
     responder: &Arc<Responder>,
 ) -> io::Result<()> {
     let _within = runtime.enter();
     for _ in 0..threads {
-        let port = UdpPort::new(bound.udp.try_clone()?)?;
-        runtime.spawn(port.answer(responder.clone()));
+        let udp_server = UdpServer::new(bound.udp.try_clone()?)?;
+        runtime.spawn(udp_server.serve(responder.clone()));
     }
     let listener = tokio::net::TcpListener::from_std(bound.tcp)?;
-    runtime.spawn(tcp::answer(listener, responder.clone()));
+    runtime.spawn(tcp::serve(listener, responder.clone()));
     Ok(())
 }
 
@@ -175,10 +179,10 @@ fn answer(
 fn is_own(server: SocketAddr, addresses: &[SocketAddr], own_ips: &HashSet<IpAddr>) -> bool {
     let ip = server.ip().to_canonical();
     addresses.iter().any(|own| {
-        let everywhere = own.ip().is_unspecified() && own.is_ipv4() == ip.is_ipv4();
-        let is_here = own.ip() == ip
-            || everywhere && (ip.is_loopback() || ip.is_unspecified() || own_ips.contains(&ip));
-        own.port() == server.port() && is_here
+        let is_wildcard = own.ip().is_unspecified() && own.is_ipv4() == ip.is_ipv4();
+        let is_same_host = own.ip() == ip
+            || is_wildcard && (ip.is_loopback() || ip.is_unspecified() || own_ips.contains(&ip));
+        own.port() == server.port() && is_same_host
     })
 }
 
@@ -187,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_answers_everywhere_is_at_each_of_its_hosts_addresses() {
+    fn wildcard_addresses_cover_every_local_address() {
         let socket = |text: &str| text.parse::<SocketAddr>().expect("an address and a port");
         let own_ips = ["127.0.0.1", "172.17.0.1", "2001:db8::7"];
         let own_ips = own_ips.map(|ip| ip.parse().expect("an address")).into();

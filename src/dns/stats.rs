@@ -6,62 +6,62 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hickory_proto::op::ResponseCode;
 
 /// The names of the answers' codes that are counted one by one, in the order of
-/// [`DnsCounts::answers`].
-pub const CODES: [&str; 8] =
+/// [`DnsStatsSnapshot::responses`].
+pub const RESPONSE_CODES: [&str; 8] =
     ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "BADVERS", "other"];
 
 /// What the DNS server has counted since it was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DnsCounts {
+pub struct DnsStatsSnapshot {
     /// Questions that came over UDP.
-    pub questions_udp: u64,
+    pub queries_udp: u64,
     /// Questions that came over TCP.
-    pub questions_tcp: u64,
-    /// Answers by their code, in the order of [`CODES`].
-    pub answers: [u64; CODES.len()],
+    pub queries_tcp: u64,
+    /// Answers by their code, in the order of [`RESPONSE_CODES`].
+    pub responses: [u64; RESPONSE_CODES.len()],
     /// Questions passed on to the servers of `dns.forward`.
     pub forwarded: u64,
     /// How often a server of `dns.forward` gave no answer.
     pub forward_failures: u64,
     /// Questions of networks over their limit: answered empty and truncated, or
     /// dropped.
-    pub limited: u64,
+    pub rate_limited: u64,
     /// Packets that were no questions, and dropped without an answer.
     pub dropped: u64,
 }
 
 /// The running counters. A clone is another handle of the same ones.
 #[derive(Clone, Debug, Default)]
-pub struct Counts(Arc<Counters>);
+pub struct DnsStats(Arc<DnsCounters>);
 
 #[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) questions_udp: AtomicU64,
-    pub(super) questions_tcp: AtomicU64,
-    pub(super) answers: [AtomicU64; CODES.len()],
+pub(super) struct DnsCounters {
+    pub(super) queries_udp: AtomicU64,
+    pub(super) queries_tcp: AtomicU64,
+    pub(super) responses: [AtomicU64; RESPONSE_CODES.len()],
     pub(super) forwarded: AtomicU64,
     pub(super) forward_failures: AtomicU64,
-    pub(super) limited: AtomicU64,
+    pub(super) rate_limited: AtomicU64,
     pub(super) dropped: AtomicU64,
 }
 
-impl Counts {
+impl DnsStats {
     /// What they stand at.
-    pub fn read(&self) -> DnsCounts {
+    pub fn read(&self) -> DnsStatsSnapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        DnsCounts {
-            questions_udp: read(&self.0.questions_udp),
-            questions_tcp: read(&self.0.questions_tcp),
-            answers: self.0.answers.each_ref().map(read),
+        DnsStatsSnapshot {
+            queries_udp: read(&self.0.queries_udp),
+            queries_tcp: read(&self.0.queries_tcp),
+            responses: self.0.responses.each_ref().map(read),
             forwarded: read(&self.0.forwarded),
             forward_failures: read(&self.0.forward_failures),
-            limited: read(&self.0.limited),
+            rate_limited: read(&self.0.rate_limited),
             dropped: read(&self.0.dropped),
         }
     }
 
     /// Counts an answer with this code.
-    pub(super) fn count_answer(&self, code: ResponseCode) {
+    pub(super) fn count_response(&self, code: ResponseCode) {
         let index = match code {
             ResponseCode::NoError => 0,
             ResponseCode::FormErr => 1,
@@ -72,13 +72,13 @@ impl Counts {
             ResponseCode::BADVERS | ResponseCode::BADSIG => 6,
             _ => 7,
         };
-        if let Some(counter) = self.0.answers.get(index) {
+        if let Some(counter) = self.0.responses.get(index) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Counts one up.
-    pub(super) fn count(&self, which: impl FnOnce(&Counters) -> &AtomicU64) {
-        which(&self.0).fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count(&self, select: impl FnOnce(&DnsCounters) -> &AtomicU64) {
+        select(&self.0).fetch_add(1, Ordering::Relaxed);
     }
 }

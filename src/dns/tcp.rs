@@ -16,72 +16,72 @@ use super::responder::{Reply, Responder};
 
 /// How many connections are open at a time. For one beyond, that which is open longest
 /// is closed: most end after one question, and those that wait keep nobody out.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS_MAX: usize = 256;
 
 /// How long a connection may take for its next question, whole, or to take an
 /// answer.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The bytes of the longest question that is read: no real one is half as long.
-const LONGEST: usize = 4096;
+const MESSAGE_BYTES_MAX: usize = 4096;
 
 /// How long accepting waits after it failed (no more files, say).
-const AFTER_FAILURE: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Answers all connections that come, until it is dropped.
-pub(super) async fn answer(listener: TcpListener, responder: Arc<Responder>) {
-    let mut open = VecDeque::<AbortHandle>::with_capacity(CONNECTIONS);
+pub(super) async fn serve(listener: TcpListener, responder: Arc<Responder>) {
+    let mut connections = VecDeque::<AbortHandle>::with_capacity(CONNECTIONS_MAX);
     loop {
         let Ok((stream, source)) = listener.accept().await else {
-            tokio::time::sleep(AFTER_FAILURE).await;
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
-        if open.len() == CONNECTIONS {
-            open.retain(|connection| !connection.is_finished());
+        if connections.len() == CONNECTIONS_MAX {
+            connections.retain(|connection| !connection.is_finished());
         }
-        if open.len() == CONNECTIONS
-            && let Some(longest) = open.pop_front()
+        if connections.len() == CONNECTIONS_MAX
+            && let Some(oldest) = connections.pop_front()
         {
-            longest.abort();
+            oldest.abort();
         }
         let responder = responder.clone();
         let connection = tokio::spawn(async move {
             // How a connection ends is its client's affair.
-            let _ = converse(stream, source, &responder).await;
+            let _ = serve_connection(stream, source, &responder).await;
         });
-        open.push_back(connection.abort_handle());
+        connections.push_back(connection.abort_handle());
     }
 }
 
 /// Answers one connection's questions in their order.
-async fn converse(
+async fn serve_connection(
     mut stream: TcpStream,
     source: SocketAddr,
     responder: &Responder,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut question = Vec::new();
-    let (mut answer, mut framed) = (Vec::new(), Vec::new());
+    let mut query = Vec::new();
+    let (mut response, mut framed) = (Vec::new(), Vec::new());
     loop {
-        timeout(IDLE, read(&mut stream, &mut question)).await??;
-        let reply = responder.respond(&question, source.ip(), Transport::Tcp, &mut answer);
+        timeout(IDLE_TIMEOUT, read(&mut stream, &mut query)).await??;
+        let reply = responder.respond(&query, source.ip(), Transport::Tcp, &mut response);
         let reply = match reply {
-            Reply::Ask(open) => responder.close(*open, &mut answer).await,
+            Reply::Forward(pending) => responder.finish(*pending, &mut response).await,
             reply => reply,
         };
         let Reply::Send = reply else { return Ok(()) };
-        let Ok(length) = u16::try_from(answer.len()) else { return Ok(()) };
+        let Ok(length) = u16::try_from(response.len()) else { return Ok(()) };
         framed.clear();
         framed.extend_from_slice(&length.to_be_bytes());
-        framed.extend_from_slice(&answer);
-        timeout(IDLE, stream.write_all(&framed)).await??;
+        framed.extend_from_slice(&response);
+        timeout(IDLE_TIMEOUT, stream.write_all(&framed)).await??;
     }
 }
 
 /// Reads a message behind its length (RFC 1035, section 4.2.2).
 async fn read(stream: &mut TcpStream, message: &mut Vec<u8>) -> io::Result<()> {
     let length = usize::from(stream.read_u16().await?);
-    if length > LONGEST {
+    if length > MESSAGE_BYTES_MAX {
         return Err(io::ErrorKind::InvalidData.into());
     }
     message.resize(length, 0);

@@ -4,26 +4,26 @@ use hickory_proto::rr::Name;
 use highhock_actors::RecordKey;
 use highhock_actors::model::names::DomainName;
 
-use super::lookup::Names;
-use super::zone_names::Domain;
+use super::lookup::NameIndex;
+use super::zone_names::ZoneNames;
 use crate::zone::Zone;
 
 /// The domain with these records, and no others: path below the domain's key, and value.
-pub(super) fn names(records: &[(&str, &str)]) -> Names {
-    let names = some_names(records);
-    names.zone.complete();
+pub(super) fn names(records: &[(&str, &str)]) -> NameIndex {
+    let names = incomplete_names(records);
+    names.zone.mark_complete();
     names
 }
 
 /// As [`names`], but there may be others.
-pub(super) fn some_names(records: &[(&str, &str)]) -> Names {
+pub(super) fn incomplete_names(records: &[(&str, &str)]) -> NameIndex {
     let zone = Zone::new();
     for (path, value) in records {
         let key = RecordKey::from_path(&format!("skydns/local/skydns/{path}"));
         zone.put(&key, value, None).expect("a record");
     }
     let name = DomainName::parse("skydns.local").expect("a domain");
-    Names { zone, domain: Domain::new(&name, "skydns").expect("a domain") }
+    NameIndex { zone, domain: ZoneNames::new(&name, "skydns").expect("a domain") }
 }
 
 /// A name; without a final dot, one in the domain.

@@ -14,10 +14,10 @@ use super::responder::{Reply, Responder};
 
 /// The bytes that the kernel may hand over in one piece: datagrams of one sender,
 /// joined.
-const PIECE: usize = 1 << 16;
+const BUFFER_BYTES: usize = 1 << 16;
 
 /// How long reading waits after it failed, so that it doesn't keep a core busy.
-const AFTER_FAILURE: Duration = Duration::from_millis(10);
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// A socket that knows to which of its host's addresses a question was sent: the
 /// answer must come from there, or the client doesn't take it.
@@ -25,12 +25,12 @@ const AFTER_FAILURE: Duration = Duration::from_millis(10);
 /// And that reads many datagrams with one call into the kernel, which is what most of
 /// a question's time goes into.
 #[derive(Debug)]
-pub(super) struct UdpPort {
+pub(super) struct UdpServer {
     socket: UdpSocket,
     state: UdpSocketState,
 }
 
-impl UdpPort {
+impl UdpServer {
     /// Takes a bound socket, within a runtime.
     ///
     /// # Errors
@@ -41,21 +41,21 @@ impl UdpPort {
     }
 
     /// Answers all that comes, until it is dropped.
-    pub(super) async fn answer(self, responder: Arc<Responder>) {
-        let port = Arc::new(self);
-        let mut storage = vec![0; PIECE * BATCH_SIZE];
-        let mut pieces = storage.chunks_mut(PIECE).map(IoSliceMut::new).collect::<Vec<_>>();
-        let mut came = [RecvMeta::default(); BATCH_SIZE];
-        let mut answer = Vec::with_capacity(1 << 11);
+    pub(super) async fn serve(self, responder: Arc<Responder>) {
+        let server = Arc::new(self);
+        let mut storage = vec![0; BUFFER_BYTES * BATCH_SIZE];
+        let mut buffers = storage.chunks_mut(BUFFER_BYTES).map(IoSliceMut::new).collect::<Vec<_>>();
+        let mut meta = [RecvMeta::default(); BATCH_SIZE];
+        let mut response = Vec::with_capacity(1 << 11);
         loop {
-            let Ok(count) = port.read(&mut pieces, &mut came).await else {
-                tokio::time::sleep(AFTER_FAILURE).await;
+            let Ok(count) = server.read(&mut buffers, &mut meta).await else {
+                tokio::time::sleep(RETRY_DELAY).await;
                 continue;
             };
-            for (piece, came) in pieces.iter().zip(&came).take(count) {
-                let bytes = piece.get(..came.len).unwrap_or_default();
-                for packet in bytes.chunks(came.stride.max(1)) {
-                    port.answer_one(&responder, packet, came, &mut answer).await;
+            for (buffer, meta) in buffers.iter().zip(&meta).take(count) {
+                let bytes = buffer.get(..meta.len).unwrap_or_default();
+                for packet in bytes.chunks(meta.stride.max(1)) {
+                    server.respond_one(&responder, packet, meta, &mut response).await;
                 }
             }
         }
@@ -63,34 +63,34 @@ impl UdpPort {
 
     async fn read(
         &self,
-        pieces: &mut [IoSliceMut<'_>],
-        came: &mut [RecvMeta],
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
     ) -> io::Result<usize> {
-        let read = || self.state.recv((&self.socket).into(), pieces, came);
+        let read = || self.state.recv((&self.socket).into(), buffers, meta);
         self.socket.async_io(Interest::READABLE, read).await
     }
 
-    async fn answer_one(
+    async fn respond_one(
         self: &Arc<Self>,
         responder: &Arc<Responder>,
         packet: &[u8],
-        came: &RecvMeta,
-        answer: &mut Vec<u8>,
+        meta: &RecvMeta,
+        response: &mut Vec<u8>,
     ) {
-        let (to, from) = (came.addr, came.dst_ip);
+        let (to, from) = (meta.addr, meta.dst_ip);
         // No answer ever goes to port 0, and asking there is a forger's play.
         if to.port() == 0 {
             return;
         }
-        match responder.respond(packet, to.ip(), Transport::Udp, answer) {
-            Reply::Send => self.send(answer, to, from).await,
-            Reply::Silence => {}
-            Reply::Ask(open) => {
-                let (port, responder) = (self.clone(), responder.clone());
+        match responder.respond(packet, to.ip(), Transport::Udp, response) {
+            Reply::Send => self.send(response, to, from).await,
+            Reply::Drop => {}
+            Reply::Forward(pending) => {
+                let (server, responder) = (self.clone(), responder.clone());
                 tokio::spawn(async move {
-                    let mut answer = Vec::new();
-                    if let Reply::Send = responder.close(*open, &mut answer).await {
-                        port.send(&answer, to, from).await;
+                    let mut response = Vec::new();
+                    if let Reply::Send = responder.finish(*pending, &mut response).await {
+                        server.send(&response, to, from).await;
                     }
                 });
             }

@@ -12,28 +12,30 @@ use hickory_net::xfer::{DnsExchange, DnsHandle};
 use hickory_proto::op::{DnsRequest, DnsResponse};
 
 /// How long one server is given, over UDP and TCP together.
-pub(super) const ONE_SERVER: Duration = Duration::from_secs(2);
+pub(super) const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks by UDP, and again by TCP where the answer is cut.
 ///
 /// # Errors
 /// There is no answer.
 pub(super) async fn exchange(
-    server: SocketAddr,
+    upstream: SocketAddr,
     request: &DnsRequest,
 ) -> Result<DnsResponse, NetError> {
     // Held to the end: what it runs in the background ends with its last handle.
     let provider = TokioRuntimeProvider::default();
-    let udp = UdpClientStream::builder(server, provider.clone()).with_timeout(Some(ONE_SERVER));
-    let response = first(&udp.exchange(), request.clone()).await?;
+    let udp =
+        UdpClientStream::builder(upstream, provider.clone()).with_timeout(Some(UPSTREAM_TIMEOUT));
+    let response = first_response(&udp.exchange(), request.clone()).await?;
     if !response.metadata.truncation {
         return Ok(response);
     }
-    let tcp = TcpClientStream::exchange(server, None, ONE_SERVER, None, provider.clone()).await?;
-    first(&tcp, request.clone()).await
+    let tcp =
+        TcpClientStream::exchange(upstream, None, UPSTREAM_TIMEOUT, None, provider.clone()).await?;
+    first_response(&tcp, request.clone()).await
 }
 
-async fn first(
+async fn first_response(
     exchange: &DnsExchange<TokioRuntimeProvider>,
     request: DnsRequest,
 ) -> Result<DnsResponse, NetError> {

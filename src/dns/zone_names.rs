@@ -10,7 +10,7 @@ const WILDCARDS: [&str; 2] = ["*", "any"];
 
 /// The domain that is answered for.
 #[derive(Debug)]
-pub(super) struct Domain {
+pub(super) struct ZoneNames {
     /// Its name, lower case.
     pub(super) apex: Name,
     /// Where the addresses of the domain's own name are published.
@@ -25,7 +25,7 @@ pub(super) struct Domain {
 
 /// The place among the keys that a name stands for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct KeyPattern {
     /// The key, up to the first wildcard.
     pub(super) key: String,
     /// From the first wildcard on: the labels that must follow it, a wildcard being
@@ -33,7 +33,7 @@ pub(super) struct Place {
     pub(super) pattern: Vec<Option<String>>,
 }
 
-impl Domain {
+impl ZoneNames {
     /// The domain as the settings name it.
     ///
     /// # Errors
@@ -49,40 +49,40 @@ impl Domain {
             apex_records: below(&["apex", "dns"])?,
             name_servers: below(&["ns", "dns"])?,
             hostmaster: below(&["hostmaster"])?,
-            key: RecordKey::of_domain(prefix, name).as_str().to_owned(),
+            key: RecordKey::domain_directory(prefix, name).as_str().to_owned(),
         })
     }
 
     /// Whether the name is the domain's or below it.
-    pub(super) fn holds(&self, name: &Name) -> bool {
+    pub(super) fn contains(&self, name: &Name) -> bool {
         self.apex.zone_of(name)
     }
 
     /// What a name of this domain stands for, letters' case aside; none for a name
     /// that no key can spell.
-    pub(super) fn place(&self, name: &Name) -> Option<Place> {
-        let mut place = Place { key: self.key.clone(), pattern: Vec::new() };
+    pub(super) fn key_pattern(&self, name: &Name) -> Option<KeyPattern> {
+        let mut key_pattern = KeyPattern { key: self.key.clone(), pattern: Vec::new() };
         for label in name.iter().rev().skip(self.apex.iter().len()) {
             let label = std::str::from_utf8(label).ok()?.to_ascii_lowercase();
             if label.contains('/') {
                 return None;
             }
             if WILDCARDS.contains(&label.as_str()) {
-                place.pattern.push(None);
-            } else if place.pattern.is_empty() {
-                place.key.push('/');
-                place.key.push_str(&label);
+                key_pattern.pattern.push(None);
+            } else if key_pattern.pattern.is_empty() {
+                key_pattern.key.push('/');
+                key_pattern.key.push_str(&label);
             } else {
-                place.pattern.push(Some(label));
+                key_pattern.pattern.push(Some(label));
             }
         }
-        Some(place)
+        Some(key_pattern)
     }
 }
 
-impl Place {
-    /// Whether a key at or below [`Place::key`] has what the wildcards ask for.
-    pub(super) fn admits(&self, key: &str) -> bool {
+impl KeyPattern {
+    /// Whether a key at or below [`KeyPattern::key`] has what the wildcards ask for.
+    pub(super) fn matches(&self, key: &str) -> bool {
         if self.pattern.is_empty() {
             return true;
         }
@@ -99,51 +99,51 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn domain() -> Domain {
+    fn domain() -> ZoneNames {
         let name = DomainName::parse("skydns.local").expect("a domain");
-        Domain::new(&name, "skydns").expect("a domain")
+        ZoneNames::new(&name, "skydns").expect("a domain")
     }
 
-    fn place(name: &str) -> Place {
-        domain().place(&Name::from_ascii(name).expect("a name")).expect("a place")
-    }
-
-    #[test]
-    fn a_name_stands_for_its_labels_reversed_below_the_domains_key() {
-        assert_eq!(place("api.httpd.skydns.local.").key, "skydns/local/skydns/httpd/api");
-        assert_eq!(place("API.Httpd.SKYDNS.local.").key, "skydns/local/skydns/httpd/api");
-        assert_eq!(place("skydns.local.").key, "skydns/local/skydns");
+    fn key_pattern(name: &str) -> KeyPattern {
+        domain().key_pattern(&Name::from_ascii(name).expect("a name")).expect("a place")
     }
 
     #[test]
-    fn a_wildcard_ends_the_key_and_begins_the_pattern() {
+    fn maps_names_to_reversed_keys_below_the_domain() {
+        assert_eq!(key_pattern("api.httpd.skydns.local.").key, "skydns/local/skydns/httpd/api");
+        assert_eq!(key_pattern("API.Httpd.SKYDNS.local.").key, "skydns/local/skydns/httpd/api");
+        assert_eq!(key_pattern("skydns.local.").key, "skydns/local/skydns");
+    }
+
+    #[test]
+    fn wildcards_end_the_key_and_start_the_pattern() {
         for name in ["a.*.httpd.skydns.local.", "a.any.httpd.skydns.local."] {
-            let place = place(name);
-            assert_eq!(place.key, "skydns/local/skydns/httpd");
-            assert!(place.admits("skydns/local/skydns/httpd/x/a"));
-            assert!(place.admits("skydns/local/skydns/httpd/x/a/deeper"));
-            assert!(!place.admits("skydns/local/skydns/httpd/x/b"));
-            assert!(!place.admits("skydns/local/skydns/httpd/x"));
-            assert!(!place.admits("skydns/local/skydns/httpd"));
+            let key_pattern = key_pattern(name);
+            assert_eq!(key_pattern.key, "skydns/local/skydns/httpd");
+            assert!(key_pattern.matches("skydns/local/skydns/httpd/x/a"));
+            assert!(key_pattern.matches("skydns/local/skydns/httpd/x/a/deeper"));
+            assert!(!key_pattern.matches("skydns/local/skydns/httpd/x/b"));
+            assert!(!key_pattern.matches("skydns/local/skydns/httpd/x"));
+            assert!(!key_pattern.matches("skydns/local/skydns/httpd"));
         }
     }
 
     #[test]
-    fn what_no_key_can_spell_stands_for_none() {
+    fn names_without_a_key_have_no_pattern() {
         let labels = |first: &'static [u8]| [first, b"skydns", b"local"];
         for first in [b"a/b".as_slice(), b"\xff\xfe"] {
             let name = Name::from_labels(labels(first)).expect("a name");
-            assert_eq!(domain().place(&name), None);
+            assert_eq!(domain().key_pattern(&name), None);
         }
     }
 
     #[test]
-    fn the_domain_holds_its_own_name_and_those_below() {
+    fn contains_the_apex_and_names_below_it() {
         let name = |text| Name::from_ascii(text).expect("a name");
-        assert!(domain().holds(&name("SKYDNS.local.")));
-        assert!(domain().holds(&name("a.skydns.local.")));
-        assert!(!domain().holds(&name("xskydns.local.")));
-        assert!(!domain().holds(&name("local.")));
-        assert!(!domain().holds(&name(".")));
+        assert!(domain().contains(&name("SKYDNS.local.")));
+        assert!(domain().contains(&name("a.skydns.local.")));
+        assert!(!domain().contains(&name("xskydns.local.")));
+        assert!(!domain().contains(&name("local.")));
+        assert!(!domain().contains(&name(".")));
     }
 }

@@ -61,14 +61,14 @@ pub enum VersionChoice {
 
 /// What an engine speaks (`GET /version`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spoken {
+pub struct SupportedVersions {
     /// `MinAPIVersion`; engines before API 1.25 don't tell it.
     pub oldest: Option<ApiVersion>,
     /// `ApiVersion`.
     pub newest: ApiVersion,
 }
 
-impl fmt::Display for Spoken {
+impl fmt::Display for SupportedVersions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.oldest {
             Some(oldest) if oldest != self.newest => write!(f, "{oldest} to {}", self.newest),
@@ -86,19 +86,19 @@ pub enum NoCommonVersion {
         "the engine is too new: it speaks Docker API {0}, this HighHock {OLDEST} to {NEWEST}; \
          use a newer HighHock"
     )]
-    EngineTooNew(Spoken),
+    EngineTooNew(SupportedVersions),
     /// Its newest version is older than our oldest.
     #[error(
         "the engine is too old: it speaks Docker API {0}, HighHock needs {OLDEST} or newer; \
          upgrade Docker to 1.12 or newer"
     )]
-    EngineTooOld(Spoken),
+    EngineTooOld(SupportedVersions),
     /// The operator's choice is none of the engine's.
     #[error(
         "docker.version is {0}, but the engine speaks Docker API {1}; set it to \"auto\" or to \
          one of these"
     )]
-    ChoiceNotSpoken(ApiVersion, Spoken),
+    ChoiceNotSupported(ApiVersion, SupportedVersions),
     /// The operator's choice doesn't show what HighHock must read.
     #[error(
         "docker.version is {0}, but HighHock needs Docker API {OLDEST} or newer; set it to \"auto\""
@@ -106,30 +106,35 @@ pub enum NoCommonVersion {
     ChoiceTooOld(ApiVersion),
 }
 
-/// The version to speak with an engine that speaks `spoken`.
+/// The version to speak with an engine that speaks `supported`.
 ///
 /// A choice of the operator's that is newer than [`NEWEST`] is followed: new
 /// versions rarely change what is read here, and who writes a number means it.
 ///
 /// # Errors
 /// Where there is none; the error's text is for the operator.
-pub fn choose(choice: VersionChoice, spoken: Spoken) -> Result<ApiVersion, NoCommonVersion> {
+pub fn choose(
+    choice: VersionChoice,
+    supported: SupportedVersions,
+) -> Result<ApiVersion, NoCommonVersion> {
     match choice {
-        VersionChoice::Exactly(wanted) if wanted < OLDEST => {
-            Err(NoCommonVersion::ChoiceTooOld(wanted))
+        VersionChoice::Exactly(chosen) if chosen < OLDEST => {
+            Err(NoCommonVersion::ChoiceTooOld(chosen))
         }
-        VersionChoice::Exactly(wanted) => {
-            let too_old = spoken.oldest.is_some_and(|oldest| wanted < oldest);
-            if too_old || wanted > spoken.newest {
-                return Err(NoCommonVersion::ChoiceNotSpoken(wanted, spoken));
+        VersionChoice::Exactly(chosen) => {
+            let too_old = supported.oldest.is_some_and(|oldest| chosen < oldest);
+            if too_old || chosen > supported.newest {
+                return Err(NoCommonVersion::ChoiceNotSupported(chosen, supported));
             }
-            Ok(wanted)
+            Ok(chosen)
         }
-        VersionChoice::Auto if spoken.newest < OLDEST => Err(NoCommonVersion::EngineTooOld(spoken)),
-        VersionChoice::Auto if spoken.oldest.is_some_and(|oldest| oldest > NEWEST) => {
-            Err(NoCommonVersion::EngineTooNew(spoken))
+        VersionChoice::Auto if supported.newest < OLDEST => {
+            Err(NoCommonVersion::EngineTooOld(supported))
         }
-        VersionChoice::Auto => Ok(spoken.newest.min(NEWEST)),
+        VersionChoice::Auto if supported.oldest.is_some_and(|oldest| oldest > NEWEST) => {
+            Err(NoCommonVersion::EngineTooNew(supported))
+        }
+        VersionChoice::Auto => Ok(supported.newest.min(NEWEST)),
     }
 }
 
@@ -141,12 +146,12 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn spoken(oldest: &str, newest: &str) -> Spoken {
-        Spoken { oldest: Some(version(oldest)), newest: version(newest) }
+    fn supported(oldest: &str, newest: &str) -> SupportedVersions {
+        SupportedVersions { oldest: Some(version(oldest)), newest: version(newest) }
     }
 
     #[test]
-    fn versions_are_read_with_and_without_v_and_ordered_as_numbers() {
+    fn parses_versions_and_orders_them_as_numbers() {
         assert_eq!(version("1.41"), ApiVersion { major: 1, minor: 41 });
         assert_eq!(version("v1.41"), version("1.41"));
         assert!(version("1.9") < version("1.10"));
@@ -155,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_is_refused() {
+    fn rejects_what_is_no_version() {
         for text in ["", "v", "1", "1.", ".1", "1.x", "1.41.0", "1.-4", "+1.4", "vv1.4", "1.99999"]
         {
             assert!(text.parse::<ApiVersion>().is_err(), "{text:?}");
@@ -163,33 +168,39 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_common_version_is_spoken() {
+    fn chooses_the_newest_common_version() {
         for (engine, expected) in [
-            (spoken("1.12", "1.41"), "1.41"),
-            (spoken("1.12", "1.24"), "1.24"),
-            (spoken("1.44", "1.99"), &*NEWEST.to_string()),
-            (Spoken { oldest: None, newest: version("1.24") }, "1.24"),
+            (supported("1.12", "1.41"), "1.41"),
+            (supported("1.12", "1.24"), "1.24"),
+            (supported("1.44", "1.99"), &*NEWEST.to_string()),
+            (SupportedVersions { oldest: None, newest: version("1.24") }, "1.24"),
         ] {
             assert_eq!(choose(VersionChoice::Auto, engine), Ok(version(expected)), "{engine}");
         }
     }
 
     #[test]
-    fn an_engine_with_no_common_version_is_named_too_new_or_too_old() {
-        let new = choose(VersionChoice::Auto, spoken("1.60", "1.70")).unwrap_err().to_string();
+    fn reports_engines_that_are_too_new_or_too_old() {
+        let new = choose(VersionChoice::Auto, supported("1.60", "1.70")).unwrap_err().to_string();
         assert!(new.contains("too new") && new.contains("1.60 to 1.70"), "{new}");
-        let old = choose(VersionChoice::Auto, spoken("1.12", "1.23")).unwrap_err().to_string();
+        let old = choose(VersionChoice::Auto, supported("1.12", "1.23")).unwrap_err().to_string();
         assert!(old.contains("too old") && old.contains("1.12 to 1.23"), "{old}");
     }
 
     #[test]
-    fn a_choice_of_the_operator_must_be_spoken_by_the_engine() {
-        let engine = spoken("1.25", "1.70");
+    fn configured_version_must_be_supported_by_the_engine() {
+        let engine = supported("1.25", "1.70");
         let exactly = |text| choose(VersionChoice::Exactly(version(text)), engine);
         assert_eq!(exactly("1.25"), Ok(version("1.25")));
         assert_eq!(exactly("1.70"), Ok(version("1.70")));
-        assert_eq!(exactly("1.24"), Err(NoCommonVersion::ChoiceNotSpoken(version("1.24"), engine)));
-        assert_eq!(exactly("1.71"), Err(NoCommonVersion::ChoiceNotSpoken(version("1.71"), engine)));
+        assert_eq!(
+            exactly("1.24"),
+            Err(NoCommonVersion::ChoiceNotSupported(version("1.24"), engine))
+        );
+        assert_eq!(
+            exactly("1.71"),
+            Err(NoCommonVersion::ChoiceNotSupported(version("1.71"), engine))
+        );
         assert_eq!(exactly("1.16"), Err(NoCommonVersion::ChoiceTooOld(version("1.16"))));
         let text = exactly("1.71").unwrap_err().to_string();
         assert!(text.contains("1.71") && text.contains("1.25 to 1.70"), "{text}");

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_of_engines_are_read() {
+    fn parses_engine_urls() {
         for (url, expected) in [
             ("unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
             ("tcp://127.0.0.1:2376", "tcp://127.0.0.1:2376"),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_engine_is_refused() {
+    fn rejects_urls_of_no_engine() {
         for (url, expected) in [
             ("", BadEndpoint::Scheme),
             ("/var/run/docker.sock", BadEndpoint::Scheme),

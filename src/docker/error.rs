@@ -8,22 +8,22 @@ use awc::error::{ConnectError, PayloadError, SendRequestError};
 use highhock_actors::{SourceError, SourceErrorKind};
 
 use super::endpoint::Endpoint;
-use crate::tls::TlsFailure;
+use crate::tls::TlsError;
 
 /// How much of somebody else's text is quoted, in characters.
-const QUOTE: usize = 200;
+const QUOTE_CHARS_MAX: usize = 200;
 
 /// What was asked of whom: the first half of every message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Question<'a> {
+pub(super) struct RequestContext<'a> {
     pub endpoint: &'a Endpoint,
     /// The path as it was sent.
     pub path: &'a str,
 }
 
-impl Question<'_> {
+impl RequestContext<'_> {
     /// An error about this question; `outcome` says what came and what to try.
-    pub fn failed(&self, kind: SourceErrorKind, outcome: &str) -> SourceError {
+    pub fn error(&self, kind: SourceErrorKind, outcome: &str) -> SourceError {
         SourceError::new(
             kind,
             format_args!("Docker at {}, GET {}: {outcome}", self.endpoint, self.path),
@@ -31,38 +31,38 @@ impl Question<'_> {
     }
 
     pub fn unreachable(&self, outcome: &str) -> SourceError {
-        self.failed(SourceErrorKind::Unreachable, outcome)
+        self.error(SourceErrorKind::Unreachable, outcome)
     }
 
     pub fn refused(&self, outcome: &str) -> SourceError {
-        self.failed(SourceErrorKind::Refused, outcome)
+        self.error(SourceErrorKind::Refused, outcome)
     }
 
     pub fn malformed(&self, outcome: &str) -> SourceError {
-        self.failed(SourceErrorKind::Malformed, outcome)
+        self.error(SourceErrorKind::Malformed, outcome)
     }
 
     /// No whole answer in time.
-    pub fn timed_out(&self, timeout: Duration) -> SourceError {
+    pub fn timeout_error(&self, timeout: Duration) -> SourceError {
         self.unreachable(&format!(
             "no answer within {timeout:?}; is the engine overloaded or hung?"
         ))
     }
 
     /// No answer's head.
-    pub fn not_sent(&self, error: &SendRequestError) -> SourceError {
+    pub fn send_error(&self, error: &SendRequestError) -> SourceError {
         match error {
-            SendRequestError::Connect(ConnectError::Io(error)) => self.not_connected(error),
+            SendRequestError::Connect(ConnectError::Io(error)) => self.connect_error(error),
             SendRequestError::Connect(ConnectError::Disconnected) => self.unreachable(
                 "the connection was closed without an answer; is Docker starting or stopping?",
             ),
             SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => {
                 self.unreachable("connecting took too long; is the engine overloaded or hung?")
             }
-            SendRequestError::Send(error) => self.lost(error),
+            SendRequestError::Send(error) => self.connection_lost(error),
             // Bytes that are no HTTP, or a connection that was lost among them.
             SendRequestError::Response(error) => match error.source() {
-                Some(cause) if cause.is::<io::Error>() => self.lost(cause),
+                Some(cause) if cause.is::<io::Error>() => self.connection_lost(cause),
                 _ => self.malformed(&format!(
                     "the answer is not HTTP ({}); is this a TLS port, or not Docker's?",
                     one_line(&error.to_string())
@@ -72,15 +72,15 @@ impl Question<'_> {
         }
     }
 
-    fn lost(&self, error: &(dyn Error + 'static)) -> SourceError {
-        if let Some(failure) = error.downcast_ref().and_then(TlsFailure::within) {
+    fn connection_lost(&self, error: &(dyn Error + 'static)) -> SourceError {
+        if let Some(failure) = error.downcast_ref().and_then(TlsError::find_in) {
             return self.unreachable(&failure.to_string());
         }
         self.unreachable(&format!("the connection was lost: {}", one_line(&error.to_string())))
     }
 
-    fn not_connected(&self, error: &io::Error) -> SourceError {
-        if let Some(failure) = TlsFailure::within(error) {
+    fn connect_error(&self, error: &io::Error) -> SourceError {
+        if let Some(failure) = TlsError::find_in(error) {
             return self.unreachable(&failure.to_string());
         }
         let unix = matches!(self.endpoint, Endpoint::Unix(_));
@@ -101,22 +101,22 @@ impl Question<'_> {
     }
 
     /// A head, but no whole body.
-    pub fn not_read(&self, error: &PayloadError, limit: usize) -> SourceError {
+    pub fn read_error(&self, error: &PayloadError, limit: usize) -> SourceError {
         match error {
             PayloadError::Overflow => {
                 self.malformed(&format!("the answer is longer than {} MiB", limit >> 20))
             }
-            PayloadError::Io(error) => self.lost(error),
+            PayloadError::Io(error) => self.connection_lost(error),
             error => self.malformed(&format!(
                 "the answer's body can't be read: {}",
-                one_line(&chain(error))
+                one_line(&error_chain(error))
             )),
         }
     }
 }
 
 /// An error with its causes.
-fn chain(error: &dyn Error) -> String {
+fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -136,11 +136,11 @@ pub(super) fn one_line(text: &str) -> String {
             line.push(' ');
         }
         line.push_str(word);
-        if line.len() > QUOTE * char::MAX.len_utf8() {
+        if line.len() > QUOTE_CHARS_MAX * char::MAX.len_utf8() {
             break;
         }
     }
-    match line.char_indices().nth(QUOTE) {
+    match line.char_indices().nth(QUOTE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -152,12 +152,12 @@ mod tests {
 
     fn connect(kind: io::ErrorKind, url: &str) -> SourceError {
         let endpoint = Endpoint::parse(url).unwrap();
-        let question = Question { endpoint: &endpoint, path: "/version" };
-        question.not_sent(&SendRequestError::Connect(ConnectError::Io(kind.into())))
+        let context = RequestContext { endpoint: &endpoint, path: "/version" };
+        context.send_error(&SendRequestError::Connect(ConnectError::Io(kind.into())))
     }
 
     #[test]
-    fn failures_to_connect_are_classified_and_say_what_to_try() {
+    fn connect_errors_are_classified_with_a_remedy() {
         use SourceErrorKind::{Refused, Unreachable};
         use io::ErrorKind::{ConnectionRefused, HostUnreachable, NotFound, PermissionDenied};
         let (unix, tcp) = ("unix:///run/d.sock", "tcp://127.0.0.1:1");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_say_is_cut_to_one_sane_line() {
+    fn one_line_cuts_and_cleans_text() {
         assert_eq!(one_line(" a\r\n\tb\u{7}\u{1b}[31m  c "), "a b [31m c");
         assert_eq!(one_line(&"é".repeat(200)), "é".repeat(200));
         assert_eq!(one_line(&"é".repeat(201)), format!("{}…", "é".repeat(200)));

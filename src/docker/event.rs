@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use highhock_actors::{ContainerId, EngineTime, Event, Happening};
+use highhock_actors::{ContainerId, EngineTime, Event, EventKind};
 use serde::Deserialize;
 
 use super::signal;
@@ -11,7 +11,7 @@ use super::wire::{or_default, without_slash};
 
 /// What is asked for: the types and actions that are read below. `died` and `remove` are
 /// Podman's words, in which it writes or filters what Docker calls `die` and `destroy`.
-pub(super) const FILTERS: &str = r#"{"type":["container","network"],"event":["start","die","died","destroy","remove","kill","pause","unpause","rename","update","health_status","connect","disconnect"]}"#;
+pub(super) const EVENT_FILTERS: &str = r#"{"type":["container","network"],"event":["start","die","died","destroy","remove","kill","pause","unpause","rename","update","health_status","connect","disconnect"]}"#;
 
 /// An object of the stream.
 #[derive(Debug, Deserialize)]
@@ -44,9 +44,9 @@ struct Actor {
 /// # Errors
 /// Where it is no JSON. JSON of another form is skipped: a newer engine may have more to
 /// tell than is known here.
-pub(super) fn read(line: &[u8]) -> Result<Option<Event>, serde_json::Error> {
+pub(super) fn parse(line: &[u8]) -> Result<Option<Event>, serde_json::Error> {
     match serde_json::from_slice::<Message>(line) {
-        Ok(message) => Ok(message.event()),
+        Ok(message) => Ok(message.into_event()),
         Err(error) if error.is_data() => Ok(None),
         Err(error) => Err(error),
     }
@@ -59,14 +59,14 @@ pub(super) fn timestamp(at: EngineTime) -> String {
 }
 
 impl Message {
-    fn event(self) -> Option<Event> {
+    fn into_event(self) -> Option<Event> {
         let attribute = |name: &str| self.actor.attributes.get(name);
         let (container, name, what) = match &*self.kind {
-            "container" => (&self.actor.id, attribute("name"), self.of_container()?),
+            "container" => (&self.actor.id, attribute("name"), self.container_event_kind()?),
             "network" if matches!(&*self.action, "connect" | "disconnect") => {
                 // Docker's actor is the network, Podman's the container.
                 let container = attribute("container").unwrap_or(&self.actor.id);
-                (container, None, Happening::Changed)
+                (container, None, EventKind::Changed)
             }
             _ => return None,
         };
@@ -78,26 +78,26 @@ impl Message {
             container: ContainerId::new(container),
             name: name.map(|name| without_slash(name).to_owned()),
             at: EngineTime(at),
-            what,
+            kind: what,
         })
     }
 
-    fn of_container(&self) -> Option<Happening> {
+    fn container_event_kind(&self) -> Option<EventKind> {
         // Docker writes what came of a check behind it: `health_status: healthy`.
         let action = self.action.split(':').next().unwrap_or_default();
         Some(match action {
-            "start" => Happening::Started,
-            "die" | "died" | "destroy" | "remove" => Happening::Ended,
-            "kill" => self.signalled(),
-            "pause" | "unpause" | "rename" | "update" | "health_status" => Happening::Changed,
+            "start" => EventKind::Started,
+            "die" | "died" | "destroy" | "remove" => EventKind::Ended,
+            "kill" => self.signal_event_kind(),
+            "pause" | "unpause" | "rename" | "update" | "health_status" => EventKind::Changed,
             _ => return None,
         })
     }
 
     /// Podman doesn't tell which signal: only an inspection shows then what came of it.
-    fn signalled(&self) -> Happening {
+    fn signal_event_kind(&self) -> EventKind {
         let number = self.actor.attributes.get("signal").and_then(|text| signal::number(text));
-        number.map_or(Happening::Changed, Happening::Signalled)
+        number.map_or(EventKind::Changed, EventKind::Signalled)
     }
 }
 
@@ -109,12 +109,12 @@ mod tests {
 
     const ID: &str = "f00dfeed0123456789abcdef0123456789abcdef0123456789abcdef01234567";
 
-    fn read_json(value: &Value) -> Option<Event> {
-        read(value.to_string().as_bytes()).unwrap()
+    fn parse_json(value: &Value) -> Option<Event> {
+        parse(value.to_string().as_bytes()).unwrap()
     }
 
     /// As Docker 20.10 writes it.
-    fn of_container(action: &str, attributes: Value) -> Value {
+    fn container_event(action: &str, attributes: Value) -> Value {
         let mut actor = json!({"ID": ID, "Attributes": {"image": "httpd:1", "name": "web"}});
         for (key, value) in attributes.as_object().unwrap() {
             actor["Attributes"][key] = value.clone();
@@ -125,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_is_read() {
-        use Happening::{Changed, Ended, Signalled, Started};
+    fn parses_container_events() {
+        use EventKind::{Changed, Ended, Signalled, Started};
         for (action, attributes, expected) in [
             ("start", json!({}), Started),
             ("die", json!({"exitCode": "137"}), Ended),
@@ -144,15 +144,15 @@ mod tests {
             ("health_status: healthy", json!({}), Changed),
             ("health_status", json!({}), Changed),
         ] {
-            let event = read_json(&of_container(action, attributes)).unwrap();
-            assert_eq!(event.what, expected, "{action}");
+            let event = parse_json(&container_event(action, attributes)).unwrap();
+            assert_eq!(event.kind, expected, "{action}");
             assert_eq!((event.container.as_str(), event.name.as_deref()), (ID, Some("web")));
             assert_eq!(event.at, EngineTime(1_795_410_344_731_360_091));
         }
     }
 
     #[test]
-    fn a_network_event_names_the_container() {
+    fn network_event_names_the_container() {
         let event = |attributes: Value, id: &str| {
             json!({"Type": "network", "Action": "connect", "time": 7,
                 "Actor": {"ID": id, "Attributes": attributes}})
@@ -160,19 +160,19 @@ mod tests {
         let docker = event(json!({"container": ID, "name": "bridge", "type": "bridge"}), "net");
         let podman = event(json!({"name": "web", "podId": ""}), ID);
         for message in [docker, podman] {
-            let event = read_json(&message).unwrap();
+            let event = parse_json(&message).unwrap();
             assert_eq!((event.container.as_str(), event.name), (ID, None));
-            assert_eq!((event.at, event.what), (EngineTime(7_000_000_000), Happening::Changed));
+            assert_eq!((event.at, event.kind), (EngineTime(7_000_000_000), EventKind::Changed));
         }
     }
 
     #[test]
-    fn what_is_not_understood_is_skipped() {
+    fn skips_unknown_messages() {
         for message in [
-            of_container("exec_start: sh", json!({})),
-            of_container("create", json!({})),
-            of_container("", json!({})),
-            of_container("health_status_of_mind", json!({})),
+            container_event("exec_start: sh", json!({})),
+            container_event("create", json!({})),
+            container_event("", json!({})),
+            container_event("health_status_of_mind", json!({})),
             json!({"Type": "network", "Action": "destroy", "Actor": {"ID": "net"}}),
             json!({"Type": "image", "Action": "pull", "Actor": {"ID": ID}}),
             json!({"Type": "container", "Action": "start", "Actor": {"ID": ""}}),
@@ -183,26 +183,26 @@ mod tests {
             json!([]),
             json!("start"),
         ] {
-            assert_eq!(read_json(&message), None, "{message}");
+            assert_eq!(parse_json(&message), None, "{message}");
         }
     }
 
     #[test]
-    fn a_moment_is_written_as_the_query_takes_it() {
+    fn formats_timestamps_for_the_query() {
         assert_eq!(timestamp(EngineTime(1_795_410_344_031_360_091)), "1795410344.031360091");
         assert_eq!(timestamp(EngineTime(7_000_000_000)), "7.000000000");
     }
 
     #[test]
-    fn what_is_no_json_is_an_error() {
+    fn rejects_what_is_not_json() {
         for line in ["", "hello", "{\"Type\":\"container\"", "<html>", "{} {}", "\u{0}"] {
-            assert!(read(line.as_bytes()).is_err(), "{line:?}");
+            assert!(parse(line.as_bytes()).is_err(), "{line:?}");
         }
     }
 
     #[test]
-    fn the_filters_are_json() {
-        let filters: BTreeMap<String, Vec<String>> = serde_json::from_str(FILTERS).unwrap();
+    fn event_filters_are_json() {
+        let filters: BTreeMap<String, Vec<String>> = serde_json::from_str(EVENT_FILTERS).unwrap();
         assert_eq!(filters["type"], ["container", "network"]);
     }
 }

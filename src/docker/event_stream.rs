@@ -4,28 +4,28 @@ use awc::error::PayloadError;
 use bytes::Bytes;
 use futures_util::stream::{self, LocalBoxStream};
 use futures_util::{Stream, StreamExt};
-use highhock_actors::{Event, Events, SourceError};
+use highhock_actors::{Event, EventStream, SourceError};
 
 use super::endpoint::Endpoint;
-use super::error::{Question, one_line};
+use super::error::{RequestContext, one_line};
 use super::event;
-use crate::text::line_splitter::Lines;
+use crate::text::line_splitter::LineSplitter;
 
 /// The longest event that is read, in bytes: one has some 500, and a container's labels.
-const LONGEST_EVENT: usize = 1 << 20;
+const EVENT_BYTES_MAX: usize = 1 << 20;
 
 /// The events in the body of an answer to `path`.
-pub(super) fn follow(
+pub(super) fn read_events(
     endpoint: Endpoint,
     path: String,
     body: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
-) -> Events {
-    let lines = Lines::up_to(LONGEST_EVENT);
-    let follower = Follower { endpoint, path, body: body.boxed_local(), lines };
-    let events = stream::unfold(Some(follower), async |follower| {
-        let mut follower = follower?;
-        match follower.next().await.transpose()? {
-            Ok(event) => Some((Ok(event), Some(follower))),
+) -> EventStream {
+    let lines = LineSplitter::with_max_length(EVENT_BYTES_MAX);
+    let reader = EventReader { endpoint, path, body: body.boxed_local(), lines };
+    let events = stream::unfold(Some(reader), async |reader| {
+        let mut reader = reader?;
+        match reader.next().await.transpose()? {
+            Ok(event) => Some((Ok(event), Some(reader))),
             Err(error) => Some((Err(error), None)),
         }
     });
@@ -33,14 +33,14 @@ pub(super) fn follow(
 }
 
 /// One stream, on its way from bytes to events.
-struct Follower {
+struct EventReader {
     endpoint: Endpoint,
     path: String,
     body: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
-    lines: Lines,
+    lines: LineSplitter,
 }
 
-impl Follower {
+impl EventReader {
     /// The next event; `None` where the engine has closed the stream.
     async fn next(&mut self) -> Result<Option<Event>, SourceError> {
         loop {
@@ -50,13 +50,13 @@ impl Follower {
                 }
             }
             match self.body.next().await {
-                Some(Ok(bytes)) if self.lines.take(&bytes) => {}
+                Some(Ok(bytes)) if self.lines.push(&bytes) => {}
                 Some(Ok(_)) => {
-                    let limit = LONGEST_EVENT >> 20;
-                    let what = format!("an event is longer than {limit} MiB; is this Docker?");
-                    return Err(self.question().malformed(&what));
+                    let limit = EVENT_BYTES_MAX >> 20;
+                    let reason = format!("an event is longer than {limit} MiB; is this Docker?");
+                    return Err(self.request_context().malformed(&reason));
                 }
-                Some(Err(error)) => return Err(self.broken(&error)),
+                Some(Err(error)) => return Err(self.stream_error(&error)),
                 // What has no end was cut off.
                 None => return Ok(None),
             }
@@ -64,22 +64,24 @@ impl Follower {
     }
 
     fn read(&self, line: &[u8]) -> Result<Option<Event>, SourceError> {
-        event::read(line).map_err(|_| {
+        event::parse(line).map_err(|_| {
             let beginning = String::from_utf8_lossy(&line[..line.len().min(1024)]);
             let quote = one_line(&beginning);
-            self.question()
+            self.request_context()
                 .malformed(&format!("an event is not JSON but {quote:?}; is this Docker?"))
         })
     }
 
-    fn broken(&self, error: &PayloadError) -> SourceError {
+    fn stream_error(&self, error: &PayloadError) -> SourceError {
         match error {
-            PayloadError::Incomplete(_) => self.question().unreachable("the stream was cut off"),
-            error => self.question().not_read(error, LONGEST_EVENT),
+            PayloadError::Incomplete(_) => {
+                self.request_context().unreachable("the stream was cut off")
+            }
+            error => self.request_context().read_error(error, EVENT_BYTES_MAX),
         }
     }
 
-    fn question(&self) -> Question<'_> {
-        Question { endpoint: &self.endpoint, path: &self.path }
+    fn request_context(&self) -> RequestContext<'_> {
+        RequestContext { endpoint: &self.endpoint, path: &self.path }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
-use super::wire::Endpoint;
+use super::wire::EndpointSettings;
 
 /// The facts that both tell.
 ///
@@ -14,7 +14,7 @@ use super::wire::Endpoint;
 /// an inspection has more of them; other containers' links to it, which only rows have;
 /// its network mode, which stays what it is for all of a container's life.
 #[derive(Hash)]
-pub(super) struct Facts<'a> {
+pub(super) struct FingerprintInput<'a> {
     pub id: &'a str,
     /// Without Docker's leading slash.
     pub name: &'a str,
@@ -22,15 +22,15 @@ pub(super) struct Facts<'a> {
     pub state: &'a str,
     /// What stands in brackets in a row's `Status`: of health, or of a pause.
     pub note: Option<&'a str>,
-    pub ports: BTreeSet<BoundPort<'a>>,
+    pub ports: BTreeSet<PortMapping<'a>>,
     pub labels: &'a BTreeMap<String, String>,
     /// The networks that it is in, by name.
-    pub networks: BTreeMap<&'a str, &'a Endpoint>,
+    pub networks: BTreeMap<&'a str, &'a EndpointSettings>,
 }
 
 /// A port of the container's that the engine forwards to it.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct BoundPort<'a> {
+pub(super) struct PortMapping<'a> {
     /// The text itself, where it is no address.
     pub host_address: Result<IpAddr, &'a str>,
     pub host_port: u16,
@@ -38,9 +38,9 @@ pub(super) struct BoundPort<'a> {
     pub proto: &'a str,
 }
 
-impl Facts<'_> {
+impl FingerprintInput<'_> {
     /// The same number for the same facts, within one process.
-    pub fn likeness(&self) -> u64 {
+    pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
         hasher.finish()
@@ -48,7 +48,10 @@ impl Facts<'_> {
 }
 
 /// The networks that it is in, without those that it is about to leave.
-pub(super) fn joined(networks: &BTreeMap<String, Option<Endpoint>>) -> BTreeMap<&str, &Endpoint> {
-    let joined = networks.iter().filter_map(|(name, place)| Some((&**name, place.as_ref()?)));
-    joined.collect()
+pub(super) fn joined_networks(
+    networks: &BTreeMap<String, Option<EndpointSettings>>,
+) -> BTreeMap<&str, &EndpointSettings> {
+    let joined_networks =
+        networks.iter().filter_map(|(name, attachment)| Some((&**name, attachment.as_ref()?)));
+    joined_networks.collect()
 }

@@ -23,19 +23,20 @@ use std::time::Duration;
 
 use awc::Client;
 use highhock_actors::{
-    Container, ContainerRow, ContainerSource, EngineIdentity, EngineTime, Events, SourceError,
+    Container, ContainerSource, ContainerSummary, EngineIdentity, EngineTime, EventStream,
+    SourceError,
 };
 use slog::Logger;
 
 pub use api_version::{
-    ApiVersion, BadVersion, NEWEST as NEWEST_API, NoCommonVersion, OLDEST as OLDEST_API, Spoken,
-    VersionChoice,
+    ApiVersion, BadVersion, NEWEST as NEWEST_API, NoCommonVersion, OLDEST as OLDEST_API,
+    SupportedVersions, VersionChoice,
 };
 pub use endpoint::{BadEndpoint, Endpoint};
 
 use podman::Podman;
 
-use crate::tls::{Tls, TlsFiles, UnusableFile};
+use crate::tls::{Tls, TlsFileError, TlsFiles};
 
 /// How long an engine may take for a whole answer, by default. A busy engine
 /// takes its time, and nothing but a later notice is lost by waiting.
@@ -55,11 +56,11 @@ pub struct DockerOptions {
 }
 
 /// A client of one Docker engine. It belongs to one arbiter's thread.
-pub struct Docker {
+pub struct DockerClient {
     options: DockerOptions,
     http: Client,
     /// What was negotiated, until something hints at another engine there.
-    spoken: Cell<Option<Dialect>>,
+    negotiated: Cell<Option<ApiDialect>>,
     /// What only inspections tell of Podman's containers.
     podman: Podman,
     log: Logger,
@@ -67,14 +68,14 @@ pub struct Docker {
 
 /// How an engine is spoken to.
 #[derive(Clone, Copy, Debug)]
-struct Dialect {
+struct ApiDialect {
     version: ApiVersion,
     is_podman: bool,
 }
 
 /// The engine itself (`GET /info`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Engine {
+pub struct EngineInfo {
     /// Its identity; empty for Podman, which has none. Two engines of one host may share
     /// it, and differ in `root_dir`.
     pub id: String,
@@ -108,12 +109,12 @@ pub struct Subnet {
     pub gateway: Option<String>,
 }
 
-impl Docker {
+impl DockerClient {
     /// A client; nothing is asked yet.
     ///
     /// # Errors
     /// Where a file for TLS can't be used.
-    pub fn new(options: DockerOptions, log: Logger) -> Result<Self, UnusableFile> {
+    pub fn new(options: DockerOptions, log: Logger) -> Result<Self, TlsFileError> {
         let tls = match &options.endpoint {
             Endpoint::Tls(_) => {
                 Some(Rc::new(Tls::new(options.tls.clone(), "docker", log.clone())?))
@@ -121,7 +122,7 @@ impl Docker {
             Endpoint::Unix(_) | Endpoint::Tcp(_) => None,
         };
         let http = transport::client(&options.endpoint, tls, options.timeout);
-        Ok(Self { options, http, spoken: Cell::new(None), podman: Podman::default(), log })
+        Ok(Self { options, http, negotiated: Cell::new(None), podman: Podman::default(), log })
     }
 
     /// Where the engine is looked for.
@@ -138,29 +139,29 @@ impl Docker {
         Ok(self.dialect().await?.version)
     }
 
-    async fn dialect(&self) -> Result<Dialect, SourceError> {
-        if let Some(dialect) = self.spoken.get() {
+    async fn dialect(&self) -> Result<ApiDialect, SourceError> {
+        if let Some(dialect) = self.negotiated.get() {
             return Ok(dialect);
         }
         let path = "/version";
-        let question = self.question(path);
-        let answer = self.get(path).await?;
-        let told: wire::Version = answer.json(question, "the version")?;
+        let context = self.request_context(path);
+        let response = self.get(path).await?;
+        let version_info: wire::VersionResponse = response.json(context, "the version")?;
         let parse = |text: &str| {
-            text.parse::<ApiVersion>().map_err(|error| question.malformed(&error.to_string()))
+            text.parse::<ApiVersion>().map_err(|error| context.malformed(&error.to_string()))
         };
-        let oldest = match told.min_api_version.as_str() {
+        let oldest = match version_info.min_api_version.as_str() {
             "" => None,
             text => Some(parse(text)?),
         };
-        let spoken = Spoken { oldest, newest: parse(&told.api_version)? };
-        let version = api_version::choose(self.options.version, spoken)
-            .map_err(|error| question.refused(&error.to_string()))?;
-        let dialect = Dialect { version, is_podman: told.is_podman() };
+        let supported = SupportedVersions { oldest, newest: parse(&version_info.api_version)? };
+        let version = api_version::choose(self.options.version, supported)
+            .map_err(|error| context.refused(&error.to_string()))?;
+        let dialect = ApiDialect { version, is_podman: version_info.is_podman() };
         debug!(self.log, "docker API version chosen";
-            "chosen" => %version, "engine" => %spoken, "podman" => dialect.is_podman,
+            "chosen" => %version, "engine" => %supported, "podman" => dialect.is_podman,
             "endpoint" => %self.options.endpoint);
-        self.spoken.set(Some(dialect));
+        self.negotiated.set(Some(dialect));
         Ok(dialect)
     }
 
@@ -168,25 +169,26 @@ impl Docker {
     ///
     /// # Errors
     /// Where the engine doesn't answer, or not with that.
-    pub async fn engine(&self) -> Result<Engine, SourceError> {
-        let asked = self.ask("/info").await?;
-        let info: wire::Info = asked.answer.json(self.question(&asked.path), "the state")?;
-        Ok(Engine {
+    pub async fn engine(&self) -> Result<EngineInfo, SourceError> {
+        let reply = self.request("/info").await?;
+        let info: wire::InfoResponse =
+            reply.response.json(self.request_context(&reply.path), "the state")?;
+        Ok(EngineInfo {
             // Podman makes one up for each answer.
-            id: if asked.dialect.is_podman { String::new() } else { info.id },
+            id: if reply.dialect.is_podman { String::new() } else { info.id },
             name: info.name,
             root_dir: info.docker_root_dir,
             version: info.server_version,
-            api: asked.dialect.version,
+            api: reply.dialect.version,
         })
     }
 
     /// The rows of a listing.
-    async fn rows(&self, path: &str) -> Result<Vec<wire::Row>, SourceError> {
-        let asked = self.ask(path).await?;
+    async fn rows(&self, path: &str) -> Result<Vec<wire::ListingRow>, SourceError> {
+        let reply = self.request(path).await?;
         // One row that can't be read spoils the listing: leaving it out would
         // say that its container is gone.
-        asked.answer.json(self.question(&asked.path), "the listing of containers")
+        reply.response.json(self.request_context(&reply.path), "the listing of containers")
     }
 
     /// The engine's networks, in any order.
@@ -194,46 +196,46 @@ impl Docker {
     /// # Errors
     /// Where the engine doesn't answer, or not with that.
     pub async fn networks(&self) -> Result<Vec<EngineNetwork>, SourceError> {
-        let asked = self.ask("/networks").await?;
-        let networks: Vec<wire::Network> =
-            asked.answer.json(self.question(&asked.path), "the networks")?;
+        let reply = self.request("/networks").await?;
+        let networks: Vec<wire::NetworkResource> =
+            reply.response.json(self.request_context(&reply.path), "the networks")?;
         Ok(networks.into_iter().map(EngineNetwork::from).collect())
     }
 }
 
-impl ContainerSource for Docker {
-    async fn list(&self) -> Result<Vec<ContainerRow>, SourceError> {
+impl ContainerSource for DockerClient {
+    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
         if self.dialect().await?.is_podman {
             return self.list_podman().await;
         }
         let rows = self.rows("/containers/json").await?;
-        Ok(rows.into_iter().map(ContainerRow::from).collect())
+        Ok(rows.into_iter().map(ContainerSummary::from).collect())
     }
 
     async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {
-        let asked = self.ask(&format!("/containers/{}/json", percent_encoded(target))).await?;
-        if asked.answer.no_such_container(target) {
+        let reply = self.request(&format!("/containers/{}/json", percent_encoded(target))).await?;
+        if reply.response.is_no_such_container(target) {
             return Ok(None);
         }
-        let question = self.question(&asked.path);
-        let inspection: wire::Inspection = asked.answer.json(question, "a container")?;
+        let context = self.request_context(&reply.path);
+        let inspection: wire::Inspection = reply.response.json(context, "a container")?;
         let container = Container::try_from(inspection)
-            .map_err(|odd| question.malformed(&format!("no Docker engine answers so: {odd}")))?;
-        if asked.dialect.is_podman {
-            self.podman.inspected(&container);
+            .map_err(|field| context.malformed(&format!("no Docker engine answers so: {field}")))?;
+        if reply.dialect.is_podman {
+            self.podman.record_inspection(&container);
         }
         Ok(Some(container))
     }
 
-    async fn events(&self, since: Option<EngineTime>) -> Result<Events, SourceError> {
-        let known = self.dialect().await?;
-        let mut path = format!("/events?filters={}", percent_encoded(event::FILTERS));
+    async fn events(&self, since: Option<EngineTime>) -> Result<EventStream, SourceError> {
+        let dialect = self.dialect().await?;
+        let mut path = format!("/events?filters={}", percent_encoded(event::EVENT_FILTERS));
         // Podman would read all of its log for that, and has no signals in it.
-        if let Some(since) = since.filter(|_| !known.is_podman) {
+        if let Some(since) = since.filter(|_| !dialect.is_podman) {
             path.push_str(&format!("&since={}", event::timestamp(since)));
         }
         let (path, body) = self.open(&path).await?;
-        Ok(event_stream::follow(self.options.endpoint.clone(), path, body))
+        Ok(event_stream::read_events(self.options.endpoint.clone(), path, body))
     }
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {
@@ -257,8 +259,8 @@ fn percent_encoded(segment: &str) -> String {
     encoded
 }
 
-impl From<wire::Network> for EngineNetwork {
-    fn from(network: wire::Network) -> Self {
+impl From<wire::NetworkResource> for EngineNetwork {
+    fn from(network: wire::NetworkResource) -> Self {
         let configured = network.ipam.config.into_iter().filter(|it| !it.subnet.is_empty());
         let subnets = configured.map(|it| Subnet {
             subnet: it.subnet,
@@ -273,7 +275,7 @@ mod tests {
     use super::percent_encoded;
 
     #[test]
-    fn a_target_stays_one_segment_of_the_path() {
+    fn percent_encoding_keeps_one_path_segment() {
         assert_eq!(percent_encoded("web-1.a_b~"), "web-1.a_b~");
         assert_eq!(percent_encoded("a/../b?c#d%é "), "a%2F..%2Fb%3Fc%23d%25%C3%A9%20");
     }

@@ -9,22 +9,22 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-use highhock_actors::{Container, ContainerId, ContainerRow, NetworkMode, SourceError};
+use highhock_actors::{Container, ContainerId, ContainerSummary, NetworkMode, SourceError};
 use serde::Deserialize;
 
-use super::wire::{Networks, Row, or_default};
-use super::{Docker, percent_encoded, status_text};
+use super::wire::{ListingRow, SummaryNetworkSettings, or_default};
+use super::{DockerClient, percent_encoded, status_text};
 
 /// Those that a listing of Docker's shows without being asked for.
-const LISTED: &str = r#"{"status":["running","paused"]}"#;
+const LIST_FILTERS: &str = r#"{"status":["running","paused"]}"#;
 
 /// In the oldest version that every Podman of today speaks.
-const OWN_LISTING: &str = "/v4.0.0/libpod/containers/json";
+const LIBPOD_LIST_PATH: &str = "/v4.0.0/libpod/containers/json";
 
 /// A row of Podman's own listing.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct OwnRow {
+struct PodmanRow {
     id: String,
     /// The health; empty where there is no health check.
     #[serde(default, deserialize_with = "or_default")]
@@ -34,69 +34,69 @@ struct OwnRow {
 /// What is remembered of Podman's containers.
 #[derive(Default)]
 pub(super) struct Podman {
-    modes: RefCell<HashMap<ContainerId, NetworkMode>>,
+    network_modes: RefCell<HashMap<ContainerId, NetworkMode>>,
 }
 
 impl Podman {
-    pub fn inspected(&self, container: &Container) {
-        self.modes.borrow_mut().insert(container.id.clone(), container.network.clone());
+    pub fn record_inspection(&self, container: &Container) {
+        self.network_modes.borrow_mut().insert(container.id.clone(), container.network.clone());
     }
 
     /// Those that were inspected so far.
-    fn known(&self) -> HashSet<ContainerId> {
-        self.modes.borrow().keys().cloned().collect()
+    fn known_ids(&self) -> HashSet<ContainerId> {
+        self.network_modes.borrow().keys().cloned().collect()
     }
 
     fn shares_network(&self, id: &str) -> bool {
-        let modes = self.modes.borrow();
-        matches!(modes.get(&ContainerId::new(id)), Some(NetworkMode::Container(_)))
+        let network_modes = self.network_modes.borrow();
+        matches!(network_modes.get(&ContainerId::new(id)), Some(NetworkMode::Container(_)))
     }
 
     /// Adds the modes that are known to a whole listing. Forgets what is not in it and
     /// was known before it was asked for.
-    fn complete(&self, rows: &mut [ContainerRow], before: &HashSet<ContainerId>) {
+    fn fill_network_modes(&self, rows: &mut [ContainerSummary], ids_before: &HashSet<ContainerId>) {
         let listed: HashSet<_> = rows.iter().map(|row| row.id.clone()).collect();
-        let mut modes = self.modes.borrow_mut();
-        modes.retain(|id, _| listed.contains(id) || !before.contains(id));
+        let mut network_modes = self.network_modes.borrow_mut();
+        network_modes.retain(|id, _| listed.contains(id) || !ids_before.contains(id));
         for row in rows {
-            if let Some(mode) = modes.get(&row.id) {
+            if let Some(mode) = network_modes.get(&row.id) {
                 row.network.clone_from(mode);
             }
         }
     }
 }
 
-impl Docker {
-    pub(super) async fn list_podman(&self) -> Result<Vec<ContainerRow>, SourceError> {
-        let path = format!("/containers/json?filters={}", percent_encoded(LISTED));
-        let known = self.podman.known();
+impl DockerClient {
+    pub(super) async fn list_podman(&self) -> Result<Vec<ContainerSummary>, SourceError> {
+        let path = format!("/containers/json?filters={}", percent_encoded(LIST_FILTERS));
+        let known_ids = self.podman.known_ids();
         // One after the other, so that one kept connection serves both.
         let rows = self.rows(&path).await?;
-        let healths = self.healths().await?;
+        let health_by_id = self.health_by_id().await?;
         let rows = rows.into_iter().map(|mut row| {
-            row.note_health(healths.get(&row.id).map(String::as_str));
+            row.append_health(health_by_id.get(&row.id).map(String::as_str));
             if self.podman.shares_network(&row.id) {
-                row.network_settings = Networks::default();
+                row.network_settings = SummaryNetworkSettings::default();
             }
-            ContainerRow::from(row)
+            ContainerSummary::from(row)
         });
         let mut rows: Vec<_> = rows.collect();
-        self.podman.complete(&mut rows, &known);
+        self.podman.fill_network_modes(&mut rows, &known_ids);
         Ok(rows)
     }
 
     /// The health of each running container, by its id.
-    async fn healths(&self) -> Result<HashMap<String, String>, SourceError> {
-        let answer = self.get(OWN_LISTING).await?;
-        let question = self.question(OWN_LISTING);
-        let rows: Vec<OwnRow> = answer.json(question, "a listing of Podman's own")?;
+    async fn health_by_id(&self) -> Result<HashMap<String, String>, SourceError> {
+        let response = self.get(LIBPOD_LIST_PATH).await?;
+        let context = self.request_context(LIBPOD_LIST_PATH);
+        let rows: Vec<PodmanRow> = response.json(context, "a listing of Podman's own")?;
         Ok(rows.into_iter().map(|row| (row.id, row.status)).collect())
     }
 }
 
-impl Row {
+impl ListingRow {
     /// Adds the health to the status, as Docker does. `None`: it isn't known.
-    fn note_health(&mut self, health: Option<&str>) {
+    fn append_health(&mut self, health: Option<&str>) {
         let note = match health {
             // A pause, or a Podman that tells it by itself.
             _ if self.status.contains('(') => return,
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     /// A row as Podman 4.3 gives it.
-    fn row(id: &str, status: &str) -> Row {
+    fn row(id: &str, status: &str) -> ListingRow {
         serde_json::from_value(json!({
             "Id": id, "Names": ["/web"], "State": "running", "Status": status, "Labels": {},
             "Ports": [{"PrivatePort": 81, "PublicPort": 28082, "Type": "tcp"}],
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn health_is_added_where_the_row_lacks_it() {
+    fn appends_health_to_rows_without_it() {
         let running = |health| Some(Condition::Running(health));
         for (status, health, expected) in [
             ("Up 2 seconds", Some(""), running(Health::Unchecked)),
@@ -141,27 +141,27 @@ mod tests {
             ("Up 2 seconds (Paused)", None, Some(Condition::Paused)),
         ] {
             let mut row = row("a", status);
-            row.note_health(health);
-            let row = ContainerRow::from(row);
+            row.append_health(health);
+            let row = ContainerSummary::from(row);
             assert_eq!(row.condition, expected, "{status} {health:?}");
             assert_eq!(row.uptime, Some(std::time::Duration::from_secs(2)));
         }
     }
 
     #[test]
-    fn a_mode_is_known_from_the_inspection_on_and_forgotten_with_the_container() {
+    fn remembers_network_modes_while_listed() {
         let podman = Podman::default();
-        let list = |ids: &[&str], before: &HashSet<ContainerId>| {
-            let mut rows: Vec<ContainerRow> =
+        let list = |ids: &[&str], ids_before: &HashSet<ContainerId>| {
+            let mut rows: Vec<ContainerSummary> =
                 ids.iter().map(|id| row(id, "Up 2 seconds").into()).collect();
-            podman.complete(&mut rows, before);
+            podman.fill_network_modes(&mut rows, ids_before);
             rows.into_iter().map(|row| row.network).collect::<Vec<_>>()
         };
-        podman.modes.borrow_mut().insert(ContainerId::new("a"), NetworkMode::Host);
+        podman.network_modes.borrow_mut().insert(ContainerId::new("a"), NetworkMode::Host);
         assert_eq!(list(&["b"], &HashSet::new()), [NetworkMode::Own]);
-        let known = podman.known();
-        assert_eq!(list(&["a", "b"], &known), [NetworkMode::Host, NetworkMode::Own]);
-        assert_eq!(list(&["b"], &known), [NetworkMode::Own]);
-        assert_eq!(list(&["a"], &known), [NetworkMode::Own]);
+        let known_ids = podman.known_ids();
+        assert_eq!(list(&["a", "b"], &known_ids), [NetworkMode::Host, NetworkMode::Own]);
+        assert_eq!(list(&["b"], &known_ids), [NetworkMode::Own]);
+        assert_eq!(list(&["a"], &known_ids), [NetworkMode::Own]);
     }
 }

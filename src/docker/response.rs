@@ -5,11 +5,11 @@ use highhock_actors::{SourceError, SourceErrorKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::error::{Question, one_line};
+use super::error::{RequestContext, one_line};
 
 /// A whole answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ApiResponse {
     pub status: StatusCode,
     /// The `Content-Type`, or nothing.
     pub content_type: String,
@@ -24,7 +24,7 @@ struct ErrorResponse {
     message: String,
 }
 
-impl Answer {
+impl ApiResponse {
     /// What the engine says for itself, where the body is one of its errors.
     fn message(&self) -> Option<String> {
         serde_json::from_slice::<ErrorResponse>(&self.body).ok().map(|body| body.message)
@@ -32,7 +32,7 @@ impl Answer {
 
     /// Whether the engine refuses the API version that was asked in, as it does
     /// after an upgrade or a downgrade ("client version 1.24 is too old. …").
-    pub fn refuses_version(&self) -> bool {
+    pub fn rejects_version(&self) -> bool {
         self.status == StatusCode::BAD_REQUEST
             && self.message().is_some_and(|message| message.contains("client version"))
     }
@@ -40,7 +40,7 @@ impl Answer {
     /// Whether an engine says that it has no such container. Another sort of 404,
     /// such as a web server's, says nothing about containers. Podman says so with a 500
     /// of one that is removed while it is inspected.
-    pub fn no_such_container(&self, target: &str) -> bool {
+    pub fn is_no_such_container(&self, target: &str) -> bool {
         let Some(message) = self.message() else { return false };
         match self.status {
             StatusCode::NOT_FOUND => message.to_ascii_lowercase().contains("no such container"),
@@ -51,26 +51,26 @@ impl Answer {
         }
     }
 
-    /// The body, as JSON of this form; `what` names it in the error.
+    /// The body, as JSON of this form; `expected` names it in the error.
     ///
     /// # Errors
     /// Where the status is no success, or the body something else.
     pub fn json<T: DeserializeOwned>(
         &self,
-        question: Question<'_>,
-        what: &str,
+        context: RequestContext<'_>,
+        expected: &str,
     ) -> Result<T, SourceError> {
         if !self.status.is_success() {
-            return Err(self.failure(question));
+            return Err(self.to_error(context));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
             let error_text = one_line(&error.to_string());
-            question.malformed(&match error.classify() {
+            context.malformed(&match error.classify() {
                 serde_json::error::Category::Eof => {
                     format!("the answer broke off after {} bytes ({error_text})", self.body.len())
                 }
                 serde_json::error::Category::Data => {
-                    format!("the answer is not {what} of a Docker engine: {error_text}")
+                    format!("the answer is not {expected} of a Docker engine: {error_text}")
                 }
                 _ => format!("the answer is not JSON but {}; is this Docker?", self.excerpt()),
             })
@@ -78,28 +78,28 @@ impl Answer {
     }
 
     /// What an answer means whose status is not one of success.
-    pub fn failure(&self, question: Question<'_>) -> SourceError {
+    pub fn to_error(&self, context: RequestContext<'_>) -> SourceError {
         let status = self.status;
         let body = String::from_utf8_lossy(&self.body);
         if body.contains("HTTP request to an HTTPS server") {
-            return question
+            return context
                 .refused("the engine wants TLS on this port; write https:// in docker.url");
         }
         if status.is_redirection() {
             let target = one_line(&self.location);
-            return question.malformed(&format!(
+            return context.malformed(&format!(
                 "answered {status}, a redirect to {target:?}, which no Docker engine does"
             ));
         }
-        let said = self.message().map_or_else(|| self.excerpt(), |text| one_line(&text));
-        question.failed(kind_of(status), &format!("answered {status}: {said}"))
+        let detail = self.message().map_or_else(|| self.excerpt(), |text| one_line(&text));
+        context.error(error_kind(status), &format!("answered {status}: {detail}"))
     }
 
     /// The body's beginning and its type, to recognise the speaker by.
     fn excerpt(&self) -> String {
         // Enough for a quote, however the bytes decode.
-        let beginning = &self.body[..self.body.len().min(1024)];
-        let text = one_line(&String::from_utf8_lossy(beginning));
+        let start = &self.body[..self.body.len().min(1024)];
+        let text = one_line(&String::from_utf8_lossy(start));
         match (self.content_type.is_empty(), text.is_empty()) {
             (_, true) => "nothing".into(),
             (true, false) => format!("{text:?}"),
@@ -108,7 +108,7 @@ impl Answer {
     }
 }
 
-fn kind_of(status: StatusCode) -> SourceErrorKind {
+fn error_kind(status: StatusCode) -> SourceErrorKind {
     match status {
         StatusCode::BAD_REQUEST
         | StatusCode::UNAUTHORIZED
@@ -126,8 +126,8 @@ mod tests {
     use super::*;
     use crate::docker::endpoint::Endpoint;
 
-    fn answer(status: u16, content_type: &str, body: &str) -> Answer {
-        Answer {
+    fn response(status: u16, content_type: &str, body: &str) -> ApiResponse {
+        ApiResponse {
             status: StatusCode::from_u16(status).unwrap(),
             content_type: content_type.into(),
             location: "http://elsewhere/".into(),
@@ -135,58 +135,62 @@ mod tests {
         }
     }
 
-    fn error(answer: &Answer) -> SourceError {
+    fn error(response: &ApiResponse) -> SourceError {
         let endpoint = Endpoint::Tcp("127.0.0.1:1".into());
-        let question = Question { endpoint: &endpoint, path: "/x" };
-        let error = answer.json::<Vec<String>>(question, "a listing").unwrap_err();
+        let context = RequestContext { endpoint: &endpoint, path: "/x" };
+        let error = response.json::<Vec<String>>(context, "a listing").unwrap_err();
         assert!(!error.message.contains('\n'), "{error}");
         error
     }
 
     #[test]
-    fn failures_are_classified_and_quote_the_engine() {
+    fn errors_are_classified_and_quote_the_engine() {
         use SourceErrorKind::{Malformed, Refused, Unreachable};
         let json = "application/json";
-        for (answer, kind, text) in [
-            (answer(500, json, r#"{"message":"disk\nfull"}"#), Unreachable, ": disk full"),
-            (answer(502, "text/html", "<html>"), Unreachable, "502 Bad Gateway: text/html"),
-            (answer(429, "", ""), Unreachable, "429 Too Many Requests: nothing"),
-            (answer(403, json, r#"{"message":"plugin says no"}"#), Refused, "plugin says no"),
-            (answer(401, "", "who?"), Refused, "who?"),
+        for (response, kind, text) in [
+            (response(500, json, r#"{"message":"disk\nfull"}"#), Unreachable, ": disk full"),
+            (response(502, "text/html", "<html>"), Unreachable, "502 Bad Gateway: text/html"),
+            (response(429, "", ""), Unreachable, "429 Too Many Requests: nothing"),
+            (response(403, json, r#"{"message":"plugin says no"}"#), Refused, "plugin says no"),
+            (response(401, "", "who?"), Refused, "who?"),
             (
-                answer(400, "", "Client sent an HTTP request to an HTTPS server.\n"),
+                response(400, "", "Client sent an HTTP request to an HTTPS server.\n"),
                 Refused,
                 "wants TLS",
             ),
-            (answer(301, "", ""), Malformed, "a redirect to \"http://elsewhere/\""),
-            (answer(404, json, r#"{"message":"page not found"}"#), Malformed, "page not found"),
+            (response(301, "", ""), Malformed, "a redirect to \"http://elsewhere/\""),
+            (response(404, json, r#"{"message":"page not found"}"#), Malformed, "page not found"),
             (
-                answer(200, "text/html", "<!DOCTYPE html>"),
+                response(200, "text/html", "<!DOCTYPE html>"),
                 Malformed,
                 "not JSON but text/html: \"<!",
             ),
-            (answer(200, json, "[\"a\", \"b"), Malformed, "broke off after 8 bytes"),
-            (answer(200, json, ""), Malformed, "broke off after 0 bytes"),
-            (answer(200, json, r#"{"message":"hi"}"#), Malformed, "not a listing of a Docker"),
-            (answer(204, "", ""), Malformed, "broke off after 0 bytes"),
+            (response(200, json, "[\"a\", \"b"), Malformed, "broke off after 8 bytes"),
+            (response(200, json, ""), Malformed, "broke off after 0 bytes"),
+            (response(200, json, r#"{"message":"hi"}"#), Malformed, "not a listing of a Docker"),
+            (response(204, "", ""), Malformed, "broke off after 0 bytes"),
         ] {
-            let error = error(&answer);
+            let error = error(&response);
             assert_eq!(error.kind, kind, "{error}");
             assert!(error.message.contains(text), "{error}");
         }
     }
 
     #[test]
-    fn only_an_engine_can_say_that_there_is_no_such_container() {
-        let says = |status, body: &str| answer(status, "", body).no_such_container("abc");
-        assert!(says(404, r#"{"message":"No such container: abc"}"#));
-        assert!(says(404, r#"{"message":"no container with name \"a\": no such container"}"#));
+    fn missing_container_needs_an_engine_message() {
+        let is_missing =
+            |status, body: &str| response(status, "", body).is_no_such_container("abc");
+        assert!(is_missing(404, r#"{"message":"No such container: abc"}"#));
+        assert!(is_missing(
+            404,
+            r#"{"message":"no container with name \"a\": no such container"}"#
+        ));
         // Podman 4.3, of a container and of another that it needs.
         let gone = r#"{"message":"container abc does not exist in database: no such container"}"#;
-        assert!(says(500, gone));
-        assert!(!says(500, &gone.replace("abc", "def")));
-        assert!(!says(404, r#"{"message":"page not found"}"#));
-        assert!(!says(404, "<html>No such container</html>"));
-        assert!(!says(500, r#"{"message":"No such container: abc"}"#));
+        assert!(is_missing(500, gone));
+        assert!(!is_missing(500, &gone.replace("abc", "def")));
+        assert!(!is_missing(404, r#"{"message":"page not found"}"#));
+        assert!(!is_missing(404, "<html>No such container</html>"));
+        assert!(!is_missing(500, r#"{"message":"No such container: abc"}"#));
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn number(text: &str) -> Option<u8> {
         name => name,
     };
     match NAMES.iter().position(|it| *it == name) {
-        Some(place) => u8::try_from(place + 1).ok(),
+        Some(position) => u8::try_from(position + 1).ok(),
         None => real_time(name),
     }
 }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_are_read_as_engines_and_people_write_them() {
+    fn parses_names_numbers_and_real_time_signals() {
         for (text, expected) in [
             ("SIGTERM", 15),
             ("TERM", 15),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_signal_has_no_number() {
+    fn rejects_what_is_no_signal() {
         for text in [
             "",
             " ",

@@ -20,7 +20,7 @@ pub(super) const UNHEALTHY: &str = "unhealthy";
 
 /// A row's `Status`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct StatusText {
     /// The least time that the wording stands for; `None` where the text doesn't
     /// speak of a running container, or not in words known here.
     pub uptime: Option<Duration>,
@@ -28,7 +28,7 @@ pub struct Status {
     pub note: Option<String>,
 }
 
-impl Status {
+impl StatusText {
     /// Reads `Up 5 minutes (healthy)` and its like.
     ///
     /// The engine writes the time by `units.HumanDuration` of docker/go-units;
@@ -41,12 +41,12 @@ impl Status {
             }
             None => (text, None),
         };
-        let uptime = words.strip_prefix("Up ").and_then(seconds).map(Duration::from_secs);
+        let uptime = words.strip_prefix("Up ").and_then(parse_seconds).map(Duration::from_secs);
         Self { uptime, note }
     }
 }
 
-impl Status {
+impl StatusText {
     /// What the container is doing; `None` where that isn't told in words known here.
     pub fn condition(&self) -> Option<Condition> {
         self.uptime?;
@@ -62,7 +62,7 @@ impl Status {
 }
 
 /// Seconds of a human duration.
-fn seconds(words: &str) -> Option<u64> {
+fn parse_seconds(words: &str) -> Option<u64> {
     match words.trim() {
         "Less than a second" => return Some(0),
         "About a minute" => return Some(MINUTE),
@@ -91,8 +91,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_what_the_container_is_doing() {
-        let condition = |text| Status::parse(text).condition();
+    fn reads_the_condition() {
+        let condition = |text| StatusText::parse(text).condition();
         assert_eq!(condition("Up 5 minutes"), Some(Condition::Running(Health::Unchecked)));
         assert_eq!(condition("Up 5 minutes (healthy)"), Some(Condition::Running(Health::Healthy)));
         assert_eq!(
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wording_of_the_engine_is_read() {
+    fn parses_every_wording_of_the_engine() {
         for (text, expected, note) in [
             ("Up Less than a second", 0, None),
             ("Up 1 second", 1, None),
@@ -124,14 +124,14 @@ mod tests {
             ("Up 5 months", 150 * 86_400, None),
             ("Up 2 years", 730 * 86_400, None),
         ] {
-            let status = Status::parse(text);
+            let status = StatusText::parse(text);
             assert_eq!(status.uptime, Some(Duration::from_secs(expected)), "{text}");
             assert_eq!(status.note.as_deref(), note, "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_uptime_reads_as_none() {
+    fn text_without_uptime_is_none() {
         for (text, note) in [
             ("", None),
             ("Up", None),
@@ -144,8 +144,8 @@ mod tests {
             ("Created", None),
             ("Up (", Some("")),
         ] {
-            let expected = Status { uptime: None, note: note.map(str::to_owned) };
-            assert_eq!(Status::parse(text), expected, "{text:?}");
+            let expected = StatusText { uptime: None, note: note.map(str::to_owned) };
+            assert_eq!(StatusText::parse(text), expected, "{text:?}");
         }
     }
 
@@ -169,13 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn a_growing_uptime_never_reads_as_a_smaller_one() {
+    fn parsed_uptime_never_decreases() {
         let mut last = Duration::ZERO;
         // Each second of the first three hours, then each minute of four years.
         let moments = (0..3 * HOUR).chain((3 * HOUR..4 * YEAR).step_by(60));
         for moment in moments {
             let text = format!("Up {}", human_duration(moment));
-            let read = Status::parse(&text).uptime;
+            let read = StatusText::parse(&text).uptime;
             assert!(read >= Some(last), "{text} at {moment} s: {read:?} after {last:?}");
             last = read.unwrap();
         }

@@ -16,9 +16,9 @@ pub(super) async fn run<I, T>(
     job: impl AsyncFn(&I) -> Result<T, StoreError>,
 ) -> Vec<Result<T, StoreError>> {
     let outage: RefCell<Option<StoreError>> = RefCell::new(None);
-    let one = async |item: &I| {
+    let run_one = async |item: &I| {
         if let Some(first) = outage.borrow().as_ref() {
-            return Err(not_sent(&describe(item), first));
+            return Err(not_sent_error(&describe(item), first));
         }
         let outcome = job(item).await;
         if let Err(error) = &outcome
@@ -29,20 +29,20 @@ pub(super) async fn run<I, T>(
         outcome
     };
     let mut outcomes = stream::iter(items.iter().enumerate())
-        .map(|(place, item)| {
-            let one = &one;
-            async move { (place, one(item).await) }
+        .map(|(index, item)| {
+            let run_one = &run_one;
+            async move { (index, run_one(item).await) }
         })
         .buffer_unordered(in_flight)
         .collect::<Vec<_>>()
         .await;
-    outcomes.sort_unstable_by_key(|(place, _)| *place);
+    outcomes.sort_unstable_by_key(|(index, _)| *index);
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 /// The error for what was held back after an outage.
-pub(super) fn not_sent(what: &str, because_of: &StoreError) -> StoreError {
-    let message = format!("{what}: not sent, because of {because_of}");
+pub(super) fn not_sent_error(description: &str, cause: &StoreError) -> StoreError {
+    let message = format!("{description}: not sent, because of {cause}");
     StoreError::new(StoreErrorKind::Unavailable, message)
 }
 
@@ -53,27 +53,27 @@ mod tests {
 
     use super::*;
 
-    const IN_FLIGHT: usize = 32;
+    const REQUESTS_IN_FLIGHT_MAX: usize = 32;
 
     #[actix_rt::test]
-    async fn answers_in_order_whatever_finishes_first() {
+    async fn keeps_the_order_of_the_items() {
         let items = (0..100_u64).collect::<Vec<_>>();
-        let answers = run(&items, IN_FLIGHT, u64::to_string, async |item| {
+        let outcomes = run(&items, REQUESTS_IN_FLIGHT_MAX, u64::to_string, async |item| {
             tokio::time::sleep(Duration::from_millis(100 - item)).await;
             Ok(*item)
         })
         .await;
-        let answers = answers.into_iter().map(Result::unwrap).collect::<Vec<_>>();
-        assert_eq!(answers, items);
+        let outcomes = outcomes.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+        assert_eq!(outcomes, items);
     }
 
     #[actix_rt::test]
-    async fn starts_nothing_more_after_an_outage() {
+    async fn sends_nothing_after_an_outage() {
         let items = (0..100_u64).collect::<Vec<_>>();
         let started = Cell::new(0);
-        let answers = run(
+        let outcomes = run(
             &items,
-            IN_FLIGHT,
+            REQUESTS_IN_FLIGHT_MAX,
             |item| format!("item {item}"),
             async |item| {
                 started.set(started.get() + 1);
@@ -88,10 +88,10 @@ mod tests {
         .await;
         // Those under way with the failing one, and at most as many that took
         // the places of those that were done before it.
-        assert!(started.get() < 2 * IN_FLIGHT, "{} started", started.get());
-        assert_eq!(answers[3].as_ref().unwrap_err().kind, StoreErrorKind::Refused);
-        assert_eq!(answers[7].as_ref().unwrap_err().kind, StoreErrorKind::Unknown);
-        let last = answers[99].as_ref().unwrap_err();
+        assert!(started.get() < 2 * REQUESTS_IN_FLIGHT_MAX, "{} started", started.get());
+        assert_eq!(outcomes[3].as_ref().unwrap_err().kind, StoreErrorKind::Refused);
+        assert_eq!(outcomes[7].as_ref().unwrap_err().kind, StoreErrorKind::Unknown);
+        let last = outcomes[99].as_ref().unwrap_err();
         assert_eq!(last.kind, StoreErrorKind::Unavailable);
         assert_eq!(last.message, "item 99: not sent, because of etcd went away");
     }

@@ -8,12 +8,12 @@ use highhock_actors::StoreError;
 use url::{Position, Url};
 
 use crate::credentials::secret::Credentials;
-use crate::tls::{TlsFiles, UnusableFile};
+use crate::tls::{TlsFileError, TlsFiles};
 
 /// How long a request may usually take to its answer's end. With one try a
 /// request and another member for the next, writes go on some two seconds after
 /// a leader's death; a longer time makes that longer, and gains nothing.
-pub(super) const USUAL_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An etcd cluster: where its members are, whom to trust and who to be there.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster without files and credentials, with the usual time-out.
     pub fn new(urls: Vec<Url>) -> Self {
-        Self { urls, tls: TlsFiles::default(), credentials: None, timeout: USUAL_LIMIT }
+        Self { urls, tls: TlsFiles::default(), credentials: None, timeout: DEFAULT_TIMEOUT }
     }
 
     /// Asks what a store that was just made for this cluster can tell, each member
@@ -41,11 +41,11 @@ impl Cluster {
     ///
     /// # Errors
     /// Where no member answers, or one says more than that it is away.
-    pub async fn ask<T>(
+    pub async fn try_members<T>(
         &self,
-        question: impl AsyncFn() -> Result<T, StoreError>,
+        request: impl AsyncFn() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        ask_each_once(self.urls.len(), question).await
+        try_each_member(self.urls.len(), request).await
     }
 
     /// Whether TLS is spoken to it.
@@ -54,35 +54,35 @@ impl Cluster {
     }
 
     /// Whether the URLs are such as can be used.
-    pub(super) fn check(&self) -> Result<(), UnusableCluster> {
-        let Some(first) = self.urls.first() else { return Err(UnusableCluster::NoMember) };
+    pub(super) fn check(&self) -> Result<(), ClusterError> {
+        let Some(first) = self.urls.first() else { return Err(ClusterError::NoMember) };
         self.urls.iter().try_for_each(check)?;
         match self.urls.iter().all(|url| url.scheme() == first.scheme()) {
             true => Ok(()),
-            false => Err(UnusableCluster::SchemesDiffer),
+            false => Err(ClusterError::SchemesDiffer),
         }
     }
 }
 
 /// Asks again after an outage, which turns a store to the next member, until each of so
 /// many members was asked.
-pub(super) async fn ask_each_once<T>(
+pub(super) async fn try_each_member<T>(
     members: usize,
-    question: impl AsyncFn() -> Result<T, StoreError>,
+    request: impl AsyncFn() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let mut answer = question().await;
+    let mut result = request().await;
     for _ in 1..members {
-        match &answer {
-            Err(error) if error.kind.is_outage() => answer = question().await,
+        match &result {
+            Err(error) if error.kind.is_outage() => result = request().await,
             _ => break,
         }
     }
-    answer
+    result
 }
 
 /// Why a cluster can't be spoken to as the settings say.
 #[derive(Debug, thiserror::Error)]
-pub enum UnusableCluster {
+pub enum ClusterError {
     /// No URL.
     #[error("etcd.url names no member")]
     NoMember,
@@ -100,7 +100,7 @@ pub enum UnusableCluster {
     Path(String),
     /// A PEM file can't be used.
     #[error(transparent)]
-    Tls(#[from] UnusableFile),
+    Tls(#[from] TlsFileError),
     /// The password's file can't be read.
     #[error("etcd.passwordFile: {}: can't be read: {error}", path.display())]
     PasswordFile {
@@ -111,16 +111,16 @@ pub enum UnusableCluster {
     },
 }
 
-fn check(url: &Url) -> Result<(), UnusableCluster> {
+fn check(url: &Url) -> Result<(), ClusterError> {
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(UnusableCluster::Scheme(url.scheme().to_owned()));
+        return Err(ClusterError::Scheme(url.scheme().to_owned()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(UnusableCluster::Credentials);
+        return Err(ClusterError::Credentials);
     }
-    let behind = &url[Position::BeforePath..];
-    if !matches!(behind, "" | "/") {
-        return Err(UnusableCluster::Path(behind.to_owned()));
+    let path_and_query = &url[Position::BeforePath..];
+    if !matches!(path_and_query, "" | "/") {
+        return Err(ClusterError::Path(path_and_query.to_owned()));
     }
     Ok(())
 }
@@ -133,39 +133,42 @@ mod tests {
 
     use super::*;
 
-    fn verdict(urls: &str) -> Result<(), String> {
+    fn check_urls(urls: &str) -> Result<(), String> {
         let urls = urls.split(',').map(|url| url.parse().unwrap()).collect();
         Cluster::new(urls).check().map_err(|error| error.to_string())
     }
 
     #[actix_rt::test]
-    async fn asks_each_member_once_at_most() {
+    async fn tries_each_member_at_most_once() {
         let cluster = Cluster::new(["http://a", "http://b"].map(|it| it.parse().unwrap()).into());
-        let away = || StoreError::new(StoreErrorKind::Unavailable, "away");
+        let unavailable = || StoreError::new(StoreErrorKind::Unavailable, "away");
         let refused = || StoreError::new(StoreErrorKind::Refused, "no");
-        for (mut answers, asked, good) in [
+        for (mut answers, expected_requests, good) in [
             (vec![Ok(1), Ok(2)], 1, true),
-            (vec![Err(away()), Ok(2)], 2, true),
-            (vec![Err(away()), Err(away()), Ok(3)], 2, false),
+            (vec![Err(unavailable()), Ok(2)], 2, true),
+            (vec![Err(unavailable()), Err(unavailable()), Ok(3)], 2, false),
             (vec![Err(refused()), Ok(2)], 1, false),
         ] {
             answers.reverse();
             let answers = RefCell::new(answers);
             let before = answers.borrow().len();
-            let answer = cluster.ask(async || answers.borrow_mut().pop().unwrap()).await;
-            assert_eq!((before - answers.borrow().len(), answer.is_ok()), (asked, good));
+            let result = cluster.try_members(async || answers.borrow_mut().pop().unwrap()).await;
+            assert_eq!(
+                (before - answers.borrow().len(), result.is_ok()),
+                (expected_requests, good)
+            );
         }
     }
 
     #[test]
-    fn takes_scheme_host_and_port_only() {
+    fn accepts_only_scheme_host_and_port() {
         for good in [
             "http://127.0.0.1:4001/",
             "http://[::1]:4001",
             "https://etcd.example",
             "http://a,http://b",
         ] {
-            assert_eq!(verdict(good), Ok(()), "{good}");
+            assert_eq!(check_urls(good), Ok(()), "{good}");
         }
         for (bad, part) in [
             ("ftp://etcd:4001", "not ftp://"),
@@ -174,7 +177,7 @@ mod tests {
             ("http://etcd:4001/?a=b", "it goes on with /?a=b"),
             ("http://a,https://b", "all with https://"),
         ] {
-            let error = verdict(bad).unwrap_err();
+            let error = check_urls(bad).unwrap_err();
             assert!(error.contains(part) && !error.contains("secret"), "{error}");
         }
     }

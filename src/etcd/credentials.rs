@@ -3,34 +3,34 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use slog::Logger;
 
-use super::cluster::UnusableCluster;
-use crate::credentials::secret::{Credentials, Password, Secret};
+use super::cluster::ClusterError;
+use crate::credentials::secret::{Credentials, Secret, SecretSource};
 use crate::credentials::secret_file::SecretFile;
 
 /// A user's name and, as it is now, the password.
-pub(super) struct Login {
+pub(super) struct LoadedCredentials {
     username: String,
-    password: Source,
+    password: PasswordSource,
 }
 
 /// Where the password is.
-enum Source {
-    Given(Secret),
+enum PasswordSource {
+    Inline(Secret),
     File(Box<SecretFile>),
 }
 
-impl Login {
+impl LoadedCredentials {
     /// Reads the password where it is in a file.
     ///
     /// # Errors
     /// Where the file can't be read.
-    pub(super) fn new(credentials: &Credentials, log: Logger) -> Result<Self, UnusableCluster> {
+    pub(super) fn new(credentials: &Credentials, log: Logger) -> Result<Self, ClusterError> {
         let password = match &credentials.password {
-            Password::Given(secret) => Source::Given(secret.clone()),
-            Password::File(path) => {
+            SecretSource::Inline(secret) => PasswordSource::Inline(secret.clone()),
+            SecretSource::File(path) => {
                 let file = SecretFile::new(path, "etcd.passwordFile", log)
-                    .map_err(|error| UnusableCluster::PasswordFile { path: path.clone(), error })?;
-                Source::File(Box::new(file))
+                    .map_err(|error| ClusterError::PasswordFile { path: path.clone(), error })?;
+                PasswordSource::File(Box::new(file))
             }
         };
         Ok(Self { username: credentials.username.clone(), password })
@@ -44,13 +44,13 @@ impl Login {
     /// The password as it is now.
     pub(super) fn password(&self) -> Secret {
         match &self.password {
-            Source::Given(secret) => secret.clone(),
-            Source::File(file) => file.current(),
+            PasswordSource::Inline(secret) => secret.clone(),
+            PasswordSource::File(file) => file.current(),
         }
     }
 
     /// The value of a header for basic authentication.
-    pub(super) fn basic(&self) -> Secret {
+    pub(super) fn basic_auth(&self) -> Secret {
         let plain = format!("{}:{}", self.username, self.password().reveal());
         Secret::new(format!("Basic {}", BASE64_STANDARD.encode(plain)))
     }
@@ -60,20 +60,20 @@ impl Login {
 mod tests {
     use super::*;
 
-    fn login(password: Password) -> Result<Login, UnusableCluster> {
+    fn credentials(password: SecretSource) -> Result<LoadedCredentials, ClusterError> {
         let credentials = Credentials { username: "Aladdin".to_owned(), password };
-        Login::new(&credentials, Logger::root(slog::Discard, slog::o!()))
+        LoadedCredentials::new(&credentials, Logger::root(slog::Discard, slog::o!()))
     }
 
     #[test]
-    fn basic_authentication_is_as_in_its_rfc() {
-        let login = login(Password::Given(Secret::new("open sesame"))).unwrap();
-        assert_eq!(login.basic().reveal(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    fn encodes_basic_authentication() {
+        let credentials = credentials(SecretSource::Inline(Secret::new("open sesame"))).unwrap();
+        assert_eq!(credentials.basic_auth().reveal(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_told_by_its_setting() {
-        let error = login(Password::File("/nonexistent/password".into())).err().unwrap();
+    fn missing_password_file_names_its_setting() {
+        let error = credentials(SecretSource::File("/nonexistent/password".into())).err().unwrap();
         assert!(error.to_string().starts_with("etcd.passwordFile: /nonexistent/password: "));
     }
 }

@@ -13,7 +13,7 @@ mod http;
 mod v2;
 mod v3;
 
-pub use api_detection::{Api, Detected, NotDetected, detect, domain_in_config};
-pub use cluster::{Cluster, UnusableCluster};
+pub use api_detection::{Api, ApiChoice, DetectError, configured_domain, detect};
+pub use cluster::{Cluster, ClusterError};
 pub use v2::{EtcdV2, EtcdV2Options};
 pub use v3::{EtcdV3, EtcdV3Options};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Detected, Published};
+use super::{DetectedAddress, PublicAddress};
 
 /// The addresses that the engine gives out to the containers of a bridge network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl BridgeSubnet {
     /// Whether an address in it is a container's, not the host's own. Where the
     /// engine tells no gateway, the host has the first address (of IPv6, the one behind
     /// that which stands for any router).
-    fn holds_container(&self, address: IpAddr) -> bool {
+    fn has_container_address(&self, address: IpAddr) -> bool {
         let first = match self.subnet {
             IpNet::V4(subnet) => subnet.hosts().next().map(IpAddr::V4),
             IpNet::V6(subnet) => subnet.hosts().nth(1).map(IpAddr::V6),
@@ -50,7 +50,7 @@ impl BridgeSubnet {
      ({subnet}): HighHock seems to run in a container, and nobody elsewhere reaches that \
      address; run it with --network host, or set {setting} to the host's own address"
 )]
-pub struct ContainersAddress {
+pub struct EngineNetworkAddress {
     /// The address.
     pub address: IpAddr,
     /// The interface that it was found on.
@@ -70,12 +70,12 @@ pub struct ContainersAddress {
 /// # Errors
 /// The address is one of a container.
 pub fn check_outside_engine_networks(
-    published: &Published,
+    public_address: &PublicAddress,
     subnets: &[BridgeSubnet],
-) -> Result<(), ContainersAddress> {
-    for Detected { address, interface, setting } in published.detected() {
-        if let Some(inside) = subnets.iter().find(|subnet| subnet.holds_container(address)) {
-            return Err(ContainersAddress {
+) -> Result<(), EngineNetworkAddress> {
+    for DetectedAddress { address, interface, setting } in public_address.detected() {
+        if let Some(inside) = subnets.iter().find(|subnet| subnet.has_container_address(address)) {
+            return Err(EngineNetworkAddress {
                 address,
                 interface: interface.to_owned(),
                 setting,
@@ -90,8 +90,8 @@ pub fn check_outside_engine_networks(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::tests::published;
-    use crate::host::{HostSource, Published6};
+    use crate::host::tests::public_address;
+    use crate::host::{AddressSource, PublicIpv6};
     use crate::settings::Cloud;
 
     fn networks() -> Vec<BridgeSubnet> {
@@ -103,12 +103,12 @@ mod tests {
         ]
     }
 
-    fn detected(text: &str) -> Published {
-        published(text, HostSource::Interface("eth0".to_owned()))
+    fn detected(text: &str) -> PublicAddress {
+        public_address(text, AddressSource::Interface("eth0".to_owned()))
     }
 
     #[test]
-    fn a_detected_address_of_a_container_is_refused_with_what_to_do() {
+    fn rejects_detected_container_address_with_remedy() {
         for inside in ["172.17.0.3", "fd00::9", "10.9.0.77", "fd09::2"] {
             let refused = check_outside_engine_networks(&detected(inside), &networks());
             let text = refused.unwrap_err().to_string();
@@ -119,35 +119,35 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_own_address_is_fine_and_so_is_a_given_one() {
+    fn accepts_host_address_and_configured_address() {
         for fine in ["10.77.66.0", "172.17.0.1", "fd00::1", "fd01::9", "10.9.0.1", "fd09::1"] {
             assert_eq!(check_outside_engine_networks(&detected(fine), &networks()), Ok(()));
         }
         for source in
-            [HostSource::Setting, HostSource::ExternalIp, HostSource::Metadata(Cloud::Aws)]
+            [AddressSource::Setting, AddressSource::ExternalIp, AddressSource::Metadata(Cloud::Aws)]
         {
-            let given = published("172.17.0.3", source);
+            let given = public_address("172.17.0.3", source);
             assert_eq!(check_outside_engine_networks(&given, &networks()), Ok(()));
         }
     }
 
     #[test]
-    fn only_a_bridge_with_a_subnet_can_hold_our_address_by_mistake() {
+    fn parses_only_bridge_networks_with_a_subnet() {
         assert_eq!(BridgeSubnet::parse("host", "host", "", None), None);
         assert_eq!(BridgeSubnet::parse("odd", "bridge", "172.17.0.0", None), None);
         assert_eq!(BridgeSubnet::parse("lan", "macvlan", "10.77.66.0/24", None), None);
     }
 
     #[test]
-    fn a_detected_second_address_of_a_container_is_refused_as_well() {
-        let beside = |address: &str, interface: Option<&str>| Published {
-            host6: Some(Published6 {
+    fn rejects_detected_container_ipv6_address() {
+        let beside = |address: &str, interface: Option<&str>| PublicAddress {
+            host6: Some(PublicIpv6 {
                 address: address.parse().unwrap(),
                 interface: interface.map(str::to_owned),
             }),
-            ..published("10.0.0.1", HostSource::Setting)
+            ..public_address("10.0.0.1", AddressSource::Setting)
         };
-        let check = |published| check_outside_engine_networks(&published, &networks());
+        let check = |public_address| check_outside_engine_networks(&public_address, &networks());
         let refused = check(beside("fd00::9", Some("eth0"))).unwrap_err().to_string();
         assert!(refused.contains("fd00::9 of interface eth0"), "{refused}");
         assert!(refused.contains("discovery.host6"), "{refused}");

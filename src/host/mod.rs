@@ -10,28 +10,28 @@ use std::net::{IpAddr, Ipv6Addr};
 use highhock_actors::model::record::Host;
 use network_interface::{Addr, NetworkInterface, NetworkInterfaceConfig};
 
-use crate::settings::{self, Cloud, Discovery, Environment, Host6, Rejection};
-use metadata::Told;
+use crate::settings::{self, Cloud, Discovery, Environment, Host6, ValueError};
+use metadata::MetadataAddress;
 
-pub use engine_networks::{BridgeSubnet, ContainersAddress, check_outside_engine_networks};
+pub use engine_networks::{BridgeSubnet, EngineNetworkAddress, check_outside_engine_networks};
 
 /// The variable that names the address where `discovery.host` doesn't.
 const EXTERNAL_IP: &str = "EXTERNAL_IP";
 
 /// What to publish, and how it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
+pub struct PublicAddress {
     /// What records point to.
     pub host: Host,
     /// How it is known.
-    pub source: HostSource,
+    pub source: AddressSource,
     /// The IPv6 address beside it, where one is to be published.
-    pub host6: Option<Published6>,
+    pub host6: Option<PublicIpv6>,
 }
 
 /// An IPv6 address to publish beside the first, and how it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published6 {
+pub struct PublicIpv6 {
     /// The address.
     pub address: Ipv6Addr,
     /// The interface that it was found on; `None`: `discovery.host6` says so.
@@ -40,7 +40,7 @@ pub struct Published6 {
 
 /// An address that was found on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Detected<'a> {
+pub struct DetectedAddress<'a> {
     /// The address.
     pub address: IpAddr,
     /// The interface.
@@ -49,33 +49,33 @@ pub struct Detected<'a> {
     pub setting: &'static str,
 }
 
-impl Published {
+impl PublicAddress {
     /// What of it was found on an interface, and may not be what the operator meant.
-    pub fn detected(&self) -> impl Iterator<Item = Detected<'_>> {
+    pub fn detected(&self) -> impl Iterator<Item = DetectedAddress<'_>> {
         let first = match (&self.host, &self.source) {
-            (Host::Address(address), HostSource::Interface(interface)) => {
-                Some(Detected { address: *address, interface, setting: "discovery.host" })
+            (Host::Address(address), AddressSource::Interface(interface)) => {
+                Some(DetectedAddress { address: *address, interface, setting: "discovery.host" })
             }
             _ => None,
         };
         let second = self.host6.as_ref().and_then(|host6| {
             let (address, setting) = (host6.address.into(), "discovery.host6");
-            Some(Detected { address, interface: host6.interface.as_deref()?, setting })
+            Some(DetectedAddress { address, interface: host6.interface.as_deref()?, setting })
         });
         first.into_iter().chain(second)
     }
 }
 
 /// `10.77.66.0 (interface eth0), 2001:db8::7 (discovery.host6)`.
-impl fmt::Display for Published {
+impl fmt::Display for PublicAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.host, self.source)?;
         match &self.host6 {
             None => Ok(()),
-            Some(Published6 { address, interface: None }) => {
+            Some(PublicIpv6 { address, interface: None }) => {
                 write!(f, ", {address} (discovery.host6)")
             }
-            Some(Published6 { address, interface: Some(interface) }) => {
+            Some(PublicIpv6 { address, interface: Some(interface) }) => {
                 write!(f, ", {address} (interface {interface})")
             }
         }
@@ -84,7 +84,7 @@ impl fmt::Display for Published {
 
 /// How it is known what to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostSource {
+pub enum AddressSource {
     /// `discovery.host` says so.
     Setting,
     /// `EXTERNAL_IP` says so.
@@ -95,7 +95,7 @@ pub enum HostSource {
     Metadata(Cloud),
 }
 
-impl fmt::Display for HostSource {
+impl fmt::Display for AddressSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Setting => f.write_str("discovery.host"),
@@ -117,18 +117,18 @@ pub struct Interface {
 
 /// No address to publish was found: the program exits with EX_UNAVAILABLE.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoHost {
+pub struct NoPublicAddress {
     /// Each step that was tried, and why it failed.
     pub steps: Vec<(String, String)>,
     /// Whether there is a first address, and none for `discovery.host6`.
-    pub lacks_second: bool,
+    pub lacks_ipv6: bool,
 }
 
-impl std::error::Error for NoHost {}
+impl std::error::Error for NoPublicAddress {}
 
-impl fmt::Display for NoHost {
+impl fmt::Display for NoPublicAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, advice) = match self.lacks_second {
+        let (kind, advice) = match self.lacks_ipv6 {
             false => (
                 "address",
                 "set discovery.host to the host's address, or discovery.interface to the \
@@ -140,7 +140,7 @@ impl fmt::Display for NoHost {
                  discovery.interface to the interface that has one",
             ),
         };
-        write!(f, "found no {what} to publish:")?;
+        write!(f, "found no {kind} to publish:")?;
         self.steps.iter().try_for_each(|(step, reason)| write!(f, "\n  {step}: {reason}"))?;
         write!(f, "\n{advice}")
     }
@@ -155,101 +155,106 @@ impl fmt::Display for NoHost {
 /// # Errors
 /// No step answers; or `EXTERNAL_IP` is set to what can't be published: to go on
 /// to the interface then would publish what its author didn't mean.
-pub async fn find(
+pub async fn find_public_address(
     discovery: &Discovery,
     environment: &Environment,
     interfaces: impl Fn() -> Result<Vec<Interface>, String>,
-    metadata: impl AsyncFnOnce(&[Cloud]) -> Result<Told, Vec<(Cloud, String)>>,
-) -> Result<Published, NoHost> {
-    let (host, source) = find_first(discovery, environment, &interfaces, metadata).await?;
+    metadata: impl AsyncFnOnce(&[Cloud]) -> Result<MetadataAddress, Vec<(Cloud, String)>>,
+) -> Result<PublicAddress, NoPublicAddress> {
+    let (host, source) = find_host(discovery, environment, &interfaces, metadata).await?;
     let host6 = match discovery.host6 {
         None => None,
-        Some(Host6::Address(address)) => Some(Published6 { address, interface: None }),
-        Some(Host6::Auto) => Some(find_second(&discovery.interface, &interfaces)?),
+        Some(Host6::Address(address)) => Some(PublicIpv6 { address, interface: None }),
+        Some(Host6::Auto) => Some(find_ipv6(&discovery.interface, &interfaces)?),
     };
-    Ok(Published { host, source, host6 })
+    Ok(PublicAddress { host, source, host6 })
 }
 
-async fn find_first(
+async fn find_host(
     discovery: &Discovery,
     environment: &Environment,
     interfaces: impl Fn() -> Result<Vec<Interface>, String>,
-    metadata: impl AsyncFnOnce(&[Cloud]) -> Result<Told, Vec<(Cloud, String)>>,
-) -> Result<(Host, HostSource), NoHost> {
+    metadata: impl AsyncFnOnce(&[Cloud]) -> Result<MetadataAddress, Vec<(Cloud, String)>>,
+) -> Result<(Host, AddressSource), NoPublicAddress> {
     let mut steps = Vec::new();
     let mut failed = |step: &str, reason: String| steps.push((step.to_owned(), reason));
     if let Some(host) = discovery.host.clone() {
-        return Ok((host, HostSource::Setting));
+        return Ok((host, AddressSource::Setting));
     }
     failed("discovery.host", "not set".to_owned());
     if let Some(text) = environment.get(EXTERNAL_IP) {
         match settings::host(text.trim()) {
-            Ok(host) => return Ok((host, HostSource::ExternalIp)),
-            Err(rejection) => {
-                let detail = match rejection {
-                    Rejection::Unfit(Some(detail)) => detail,
+            Ok(host) => return Ok((host, AddressSource::ExternalIp)),
+            Err(error) => {
+                let detail = match error {
+                    ValueError::Invalid(Some(detail)) => detail,
                     _ => "neither an address nor a host name".to_owned(),
                 };
                 failed(EXTERNAL_IP, format!("{text:?}: {detail}"));
-                return Err(NoHost { steps, lacks_second: false });
+                return Err(NoPublicAddress { steps, lacks_ipv6: false });
             }
         }
     }
     failed(EXTERNAL_IP, "not set".to_owned());
     let name = &discovery.interface;
-    match interfaces().and_then(|all| address_of(name, &all)) {
+    match interfaces().and_then(|all| interface_address(name, &all)) {
         Ok(address) => {
-            return Ok((Host::Address(address), HostSource::Interface(name.clone())));
+            return Ok((Host::Address(address), AddressSource::Interface(name.clone())));
         }
         Err(reason) => failed(&format!("discovery.interface {name}"), reason),
     }
     if discovery.metadata.is_empty() {
         failed("discovery.metadata", "not set".to_owned());
-        return Err(NoHost { steps, lacks_second: false });
+        return Err(NoPublicAddress { steps, lacks_ipv6: false });
     }
     match metadata(&discovery.metadata).await {
-        Ok(Told { cloud, address }) => Ok((Host::Address(address), HostSource::Metadata(cloud))),
+        Ok(MetadataAddress { cloud, address }) => {
+            Ok((Host::Address(address), AddressSource::Metadata(cloud)))
+        }
         Err(reasons) => {
             for (cloud, reason) in reasons {
                 failed(&format!("discovery.metadata {}", cloud.as_str()), reason);
             }
-            Err(NoHost { steps, lacks_second: false })
+            Err(NoPublicAddress { steps, lacks_ipv6: false })
         }
     }
 }
 
-fn find_second(
+fn find_ipv6(
     name: &str,
     interfaces: impl Fn() -> Result<Vec<Interface>, String>,
-) -> Result<Published6, NoHost> {
-    match interfaces().and_then(|all| ipv6_of(name, &all)) {
-        Ok(address) => Ok(Published6 { address, interface: Some(name.to_owned()) }),
+) -> Result<PublicIpv6, NoPublicAddress> {
+    match interfaces().and_then(|all| interface_ipv6(name, &all)) {
+        Ok(address) => Ok(PublicIpv6 { address, interface: Some(name.to_owned()) }),
         Err(reason) => {
             let step = format!("discovery.host6 auto, discovery.interface {name}");
-            Err(NoHost { steps: vec![(step, reason)], lacks_second: true })
+            Err(NoPublicAddress { steps: vec![(step, reason)], lacks_ipv6: true })
         }
     }
 }
 
-fn address_of(name: &str, interfaces: &[Interface]) -> Result<IpAddr, String> {
-    let addresses = addresses_of(name, interfaces)?;
+fn interface_address(name: &str, interfaces: &[Interface]) -> Result<IpAddr, String> {
+    let addresses = interface_addresses(name, interfaces)?;
     let first = |usable: fn(&IpAddr) -> bool| addresses.iter().copied().find(usable);
     first(|address| address.is_ipv4() && is_usable(address))
         .or_else(|| first(is_usable))
-        .ok_or_else(|| none_usable("", addresses))
+        .ok_or_else(|| no_usable_address("", addresses))
 }
 
-fn ipv6_of(name: &str, interfaces: &[Interface]) -> Result<Ipv6Addr, String> {
-    let addresses = addresses_of(name, interfaces)?;
+fn interface_ipv6(name: &str, interfaces: &[Interface]) -> Result<Ipv6Addr, String> {
+    let addresses = interface_addresses(name, interfaces)?;
     let usable = addresses.iter().filter(|address| is_usable(address));
     let first = usable.into_iter().find_map(|address| match address {
         IpAddr::V6(address) => Some(*address),
         IpAddr::V4(_) => None,
     });
-    first.ok_or_else(|| none_usable(" is an IPv6 one that", addresses))
+    first.ok_or_else(|| no_usable_address(" is an IPv6 one that", addresses))
 }
 
-fn addresses_of<'a>(name: &str, interfaces: &'a [Interface]) -> Result<&'a [IpAddr], String> {
+fn interface_addresses<'a>(
+    name: &str,
+    interfaces: &'a [Interface],
+) -> Result<&'a [IpAddr], String> {
     match interfaces.iter().find(|interface| interface.name == name) {
         Some(interface) => Ok(&interface.addresses),
         None => {
@@ -259,7 +264,7 @@ fn addresses_of<'a>(name: &str, interfaces: &'a [Interface]) -> Result<&'a [IpAd
     }
 }
 
-fn none_usable(kind: &str, addresses: &[IpAddr]) -> String {
+fn no_usable_address(kind: &str, addresses: &[IpAddr]) -> String {
     match addresses {
         [] => "it has no address".to_owned(),
         _ => {
@@ -298,7 +303,7 @@ pub fn interfaces() -> Result<Vec<Interface>, String> {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
-    use highhock_actors::model::publish_config::{AddressOf, Method};
+    use highhock_actors::model::publish_config::{AddressOwner, DiscoveryMethod};
 
     use super::*;
 
@@ -311,9 +316,9 @@ mod tests {
         Discovery {
             host: host.map(|host| settings::host(host).unwrap()),
             interface: interface.to_owned(),
-            address: AddressOf::Host,
+            address: AddressOwner::Host,
             host6: None,
-            methods: vec![Method::Env],
+            methods: vec![DiscoveryMethod::Env],
             compose_project: false,
             health: true,
             drain: None,
@@ -335,14 +340,17 @@ mod tests {
         ])
     }
 
-    fn found(discovery: &Discovery, external_ip: Option<&str>) -> Result<Published, NoHost> {
+    fn found(
+        discovery: &Discovery,
+        external_ip: Option<&str>,
+    ) -> Result<PublicAddress, NoPublicAddress> {
         let environment = external_ip.map(|ip| (EXTERNAL_IP, ip)).into_iter().collect();
-        let asked = async |_: &[Cloud]| unreachable!("the metadata service was asked");
-        block_on(find(discovery, &environment, machine, asked))
+        let metadata = async |_: &[Cloud]| unreachable!("the metadata service was asked");
+        block_on(find_public_address(discovery, &environment, machine, metadata))
     }
 
-    pub(super) fn published(host: &str, source: HostSource) -> Published {
-        Published { host: address(host), source, host6: None }
+    pub(super) fn public_address(host: &str, source: AddressSource) -> PublicAddress {
+        PublicAddress { host: address(host), source, host6: None }
     }
 
     fn address(text: &str) -> Host {
@@ -350,26 +358,26 @@ mod tests {
     }
 
     #[test]
-    fn the_first_step_that_answers_decides() {
+    fn first_successful_step_wins() {
         let both = found(&discovery(Some("10.0.0.1"), "eth0"), Some("10.0.0.2")).unwrap();
-        assert_eq!(both, published("10.0.0.1", HostSource::Setting));
+        assert_eq!(both, public_address("10.0.0.1", AddressSource::Setting));
         let external = found(&discovery(None, "eth0"), Some(" 10.0.0.2\n")).unwrap();
-        assert_eq!(external, published("10.0.0.2", HostSource::ExternalIp));
+        assert_eq!(external, public_address("10.0.0.2", AddressSource::ExternalIp));
         let detected = found(&discovery(None, "eth0"), Some("")).unwrap();
         assert_eq!(detected.host, address("10.77.66.0"));
-        assert_eq!(detected.source, HostSource::Interface("eth0".to_owned()));
+        assert_eq!(detected.source, AddressSource::Interface("eth0".to_owned()));
     }
 
     #[test]
-    fn the_interfaces_are_not_asked_for_what_is_given() {
+    fn skips_interfaces_when_host_is_set() {
         let (given, environment) = (discovery(Some("10.0.0.1"), "eth0"), Environment::default());
-        let asked = async |_: &[Cloud]| unreachable!();
-        let found = find(&given, &environment, || unreachable!(), asked);
+        let metadata = async |_: &[Cloud]| unreachable!();
+        let found = find_public_address(&given, &environment, || unreachable!(), metadata);
         assert!(block_on(found).is_ok());
     }
 
     #[test]
-    fn a_host_name_may_be_published() {
+    fn accepts_a_host_name() {
         let named = found(&discovery(Some("www.example.org"), "eth0"), None).unwrap();
         assert!(matches!(named.host, Host::Name(_)));
         let named = found(&discovery(None, "eth0"), Some("www.example.org")).unwrap();
@@ -377,15 +385,15 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_will_do_where_there_is_no_usable_ipv4() {
+    fn falls_back_to_ipv6() {
         assert_eq!(found(&discovery(None, "six"), None).unwrap().host, address("2001:db8::8"));
     }
 
     #[test]
-    fn an_ipv6_address_may_stand_beside_the_first() {
+    fn finds_an_additional_ipv6_address() {
         let six = |host6: Option<Host6>, interface: &str| {
             let discovery = Discovery { host6, ..discovery(Some("10.0.0.1"), interface) };
-            found(&discovery, None).map(|published| published.to_string())
+            found(&discovery, None).map(|public_address| public_address.to_string())
         };
         let given = Some(Host6::Address("2001:db8::6".parse().unwrap()));
         for (host6, interface, expected) in [
@@ -414,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_answer_each_step_tells_why() {
+    fn reports_why_each_step_failed() {
         for (interface, reason) in [
             ("eth9", "no such interface; there are: lo, eth0, six, four, down"),
             ("lo", "none of its addresses can be reached from elsewhere: 127.0.0.1, ::1"),
@@ -426,32 +434,37 @@ mod tests {
             assert!(error.contains(&line), "{error}");
         }
         let failing = || Err("the system is out of order".to_owned());
-        let asked = async |_: &[Cloud]| unreachable!();
+        let metadata = async |_: &[Cloud]| unreachable!();
         let (none, environment) = (discovery(None, "eth0"), Environment::default());
-        let error = block_on(find(&none, &environment, failing, asked)).unwrap_err();
+        let error =
+            block_on(find_public_address(&none, &environment, failing, metadata)).unwrap_err();
         assert!(error.to_string().contains("the system is out of order"));
         assert!(error.to_string().contains("\n  discovery.metadata: not set\n"));
     }
 
     #[test]
-    fn the_metadata_service_is_asked_last_and_for_the_clouds_that_are_set() {
+    fn queries_metadata_last_for_configured_clouds() {
         let clouds = [Cloud::Aws, Cloud::DigitalOcean];
         let mut discovery = discovery(None, "eth9");
         discovery.metadata = clouds.to_vec();
         let environment = Environment::default();
         let address = [10, 0, 0, 9].into();
-        let tells = async |asked: &[Cloud]| {
-            assert_eq!(asked, clouds);
-            Ok(Told { cloud: Cloud::DigitalOcean, address })
+        let metadata = async |queried: &[Cloud]| {
+            assert_eq!(queried, clouds);
+            Ok(MetadataAddress { cloud: Cloud::DigitalOcean, address })
         };
-        let told = block_on(find(&discovery, &environment, machine, tells)).unwrap();
-        let source = HostSource::Metadata(Cloud::DigitalOcean);
-        assert_eq!(told, published("10.0.0.9", source));
-        assert_eq!(told.source.to_string(), "metadata service, digitalocean");
+        let result =
+            block_on(find_public_address(&discovery, &environment, machine, metadata)).unwrap();
+        let source = AddressSource::Metadata(Cloud::DigitalOcean);
+        assert_eq!(result, public_address("10.0.0.9", source));
+        assert_eq!(result.source.to_string(), "metadata service, digitalocean");
 
-        let silent =
-            async |asked: &[Cloud]| Err(asked.iter().map(|&it| (it, "silent".into())).collect());
-        let none = block_on(find(&discovery, &environment, machine, silent)).unwrap_err();
+        let failing_metadata = async |queried: &[Cloud]| {
+            Err(queried.iter().map(|&it| (it, "silent".into())).collect())
+        };
+        let none =
+            block_on(find_public_address(&discovery, &environment, machine, failing_metadata))
+                .unwrap_err();
         let steps: Vec<_> = none.steps.iter().map(|(step, _)| step.as_str()).collect();
         let clouds = ["discovery.metadata aws", "discovery.metadata digitalocean"];
         assert_eq!(steps[2..], [&["discovery.interface eth9"], &clouds[..]].concat());
@@ -461,15 +474,15 @@ mod tests {
     }
 
     #[test]
-    fn an_external_ip_that_makes_no_sense_is_not_passed_over() {
-        for unfit in ["10.0.0.300", "0.0.0.0"] {
-            let error = found(&discovery(None, "eth0"), Some(unfit)).unwrap_err().to_string();
-            assert!(error.contains(&format!("EXTERNAL_IP: {unfit:?}")), "{error}");
+    fn rejects_invalid_external_ip() {
+        for invalid in ["10.0.0.300", "0.0.0.0"] {
+            let error = found(&discovery(None, "eth0"), Some(invalid)).unwrap_err().to_string();
+            assert!(error.contains(&format!("EXTERNAL_IP: {invalid:?}")), "{error}");
         }
     }
 
     #[test]
-    fn this_machine_has_interfaces() {
+    fn lists_interfaces_of_this_machine() {
         let interfaces = interfaces().unwrap();
         assert!(interfaces.iter().any(|one| one.addresses.iter().any(IpAddr::is_loopback)));
     }

@@ -19,16 +19,16 @@ pub fn machine_name() -> std::io::Result<String> {
 /// version. The hash: 64-bit FNV-1a over the bytes of the lower-cased first label
 /// (before the replacement), its low 24 bits.
 pub fn instance_label(name: &str) -> String {
-    const LONGEST: usize = 30;
-    const CUT: usize = LONGEST - 7;
+    const LABEL_LENGTH_MAX: usize = 30;
+    const STEM_LENGTH: usize = LABEL_LENGTH_MAX - 7;
     let label = name.trim().split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let fits = |at, c: char| c.is_ascii_alphanumeric() || (c == '_' && at > 0);
-    let fitting = |(at, c)| if fits(at, c) { c } else { '-' };
-    let fit: String = label.chars().enumerate().map(fitting).collect();
-    match fit.len() {
+    let is_allowed = |at, c: char| c.is_ascii_alphanumeric() || (c == '_' && at > 0);
+    let sanitize = |(at, c)| if is_allowed(at, c) { c } else { '-' };
+    let sanitized: String = label.chars().enumerate().map(sanitize).collect();
+    match sanitized.len() {
         0 => "host".to_owned(),
-        1..=LONGEST => fit,
-        _ => format!("{}-{:06x}", &fit[..CUT], fnv1a(label.as_bytes()) & 0xff_ffff),
+        1..=LABEL_LENGTH_MAX => sanitized,
+        _ => format!("{}-{:06x}", &sanitized[..STEM_LENGTH], fnv1a(label.as_bytes()) & 0xff_ffff),
     }
 }
 
@@ -37,12 +37,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_has_a_name() {
+    fn reads_the_name_of_this_machine() {
         assert!(!machine_name().unwrap().is_empty());
     }
 
     #[test]
-    fn a_short_name_stays_as_it_is() {
+    fn keeps_short_names() {
         assert_eq!(instance_label("Web-1.example.org"), "web-1");
         assert_eq!(instance_label("my_host\n"), "my_host");
         assert_eq!(instance_label("_host"), "-host");
@@ -55,7 +55,7 @@ mod tests {
     // These are written down in people's etcd: a failure here is never mended by
     // changing the test.
     #[test]
-    fn a_long_name_is_cut_in_the_same_way_for_ever() {
+    fn shortens_long_names_deterministically() {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);

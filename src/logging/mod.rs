@@ -15,41 +15,47 @@ use slog_term::FullFormat;
 
 use crate::settings::{Log, LogFormat, LogLevel};
 use crate::text::rfc3339::rfc3339;
-pub use recent::{LastLine, LastLines};
-use terminal::Line;
+pub use recent::{LogEntry, RecentLogs};
+use terminal::TerminalDecorator;
 
 /// A logger to standard error, and what changes it while the program runs.
-pub fn logger(log: Log) -> (Logger, Dial) {
+pub fn logger(log: Log) -> (Logger, LogControl) {
     let colours = io::stderr().is_terminal();
     logger_to(Box::new(io::stderr()), log, colours)
 }
 
 /// A logger to somewhere else. Lines are written one at a time, each in one go;
 /// one that can't be written is lost, and nothing else happens.
-pub fn logger_to(out: Box<dyn Write + Send>, log: Log, colours: bool) -> (Logger, Dial) {
-    let out = Arc::new(Out(Mutex::new(out)));
-    let terminal = FullFormat::new(Line { out: Arc::clone(&out), colours })
+pub fn logger_to(out: Box<dyn Write + Send>, log: Log, colours: bool) -> (Logger, LogControl) {
+    let out = Arc::new(Output(Mutex::new(out)));
+    let terminal = FullFormat::new(TerminalDecorator { out: Arc::clone(&out), colours })
         .use_custom_timestamp(|io| write!(io, "{}", now()))
         .use_custom_header_print(terminal::print_header)
         .use_original_order()
         .build();
-    let dial = Dial::default();
-    dial.set(log);
-    (Logger::root(Lines { dial: dial.clone(), terminal, json: JsonLines(out) }, o!()), dial)
+    let log_control = LogControl::default();
+    log_control.set(log);
+    (
+        Logger::root(
+            LogDrain { log_control: log_control.clone(), terminal, json: JsonDrain(out) },
+            o!(),
+        ),
+        log_control,
+    )
 }
 
 /// How much is logged and how a line looks: for all loggers that come of one.
 #[derive(Clone, Default)]
-pub struct Dial(Arc<Turned>);
+pub struct LogControl(Arc<LogState>);
 
 #[derive(Default)]
-struct Turned {
+struct LogState {
     /// The least grave level that passes, as its place among all.
     threshold: AtomicU8,
     as_json: AtomicBool,
 }
 
-impl Dial {
+impl LogControl {
     /// Changes both, from the next line on.
     pub fn set(&self, log: Log) {
         self.0.threshold.store(log.level as u8, Relaxed);
@@ -75,7 +81,7 @@ pub fn install_panic_hook(log: Logger) {
 /// The level that a record has for the operator. slog has six; the two above
 /// `Critical` are told apart by a tag: `crit!(log, # "alert", …)` (with
 /// the blank, which the edition wants).
-fn level_of(record: &Record<'_>) -> LogLevel {
+fn log_level(record: &Record<'_>) -> LogLevel {
     match (record.level(), record.tag()) {
         (Level::Critical, "emergency") => LogLevel::Emergency,
         (Level::Critical, "alert") => LogLevel::Alert,
@@ -93,19 +99,19 @@ fn now() -> String {
 }
 
 /// Lets pass what is grave enough, and forgets what can't be written.
-struct Lines<T> {
-    dial: Dial,
+struct LogDrain<T> {
+    log_control: LogControl,
     terminal: T,
-    json: JsonLines,
+    json: JsonDrain,
 }
 
-impl<T: Drain> Drain for Lines<T> {
+impl<T: Drain> Drain for LogDrain<T> {
     type Ok = ();
     type Err = Never;
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
-        let Turned { threshold, as_json } = &*self.dial.0;
-        if (level_of(record) as u8) < threshold.load(Relaxed) {
+        let LogState { threshold, as_json } = &*self.log_control.0;
+        if (log_level(record) as u8) < threshold.load(Relaxed) {
             return Ok(());
         }
         if as_json.load(Relaxed) {
@@ -119,9 +125,9 @@ impl<T: Drain> Drain for Lines<T> {
 
 /// Where lines go. The lock is held for the writing only, not while a line is
 /// made: making it runs foreign code, which may panic, which is logged in turn.
-struct Out(Mutex<Box<dyn Write + Send>>);
+struct Output(Mutex<Box<dyn Write + Send>>);
 
-impl Out {
+impl Output {
     fn write(&self, line: &[u8]) -> io::Result<()> {
         let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         out.write_all(line)?;
@@ -130,9 +136,9 @@ impl Out {
 }
 
 /// A JSON object a line: when, how grave, what, then the fields.
-struct JsonLines(Arc<Out>);
+struct JsonDrain(Arc<Output>);
 
-impl Drain for JsonLines {
+impl Drain for JsonDrain {
     type Ok = ();
     type Err = io::Error;
 
@@ -142,7 +148,7 @@ impl Drain for JsonLines {
         slog_json::Json::new(&mut line)
             .add_key_value(o!(
                 "msg" => PushFnValue(|record: &Record<'_>, to| to.emit(record.msg())),
-                "level" => FnValue(|record: &Record<'_>| level_of(record).name()),
+                "level" => FnValue(|record: &Record<'_>| log_level(record).name()),
                 "ts" => FnValue(|_: &Record<'_>| now()),
             ))
             .build()
@@ -178,7 +184,12 @@ mod tests {
         }
     }
 
-    fn with(level: LogLevel, format: LogFormat, colours: bool, act: impl FnOnce(Logger)) -> String {
+    fn logged(
+        level: LogLevel,
+        format: LogFormat,
+        colours: bool,
+        act: impl FnOnce(Logger),
+    ) -> String {
         let out = Shared::default();
         act(logger_to(Box::new(out.clone()), Log { level, format }, colours).0);
         out.text()
@@ -196,10 +207,10 @@ mod tests {
     }
 
     #[test]
-    fn each_level_cuts_off_where_its_name_says() {
+    fn each_level_filters_lower_levels() {
         for (index, level) in LogLevel::ALL.into_iter().enumerate() {
             for format in [LogFormat::Terminal, LogFormat::Json] {
-                let text = with(level, format, false, |log| log_at_every_level(&log));
+                let text = logged(level, format, false, |log| log_at_every_level(&log));
                 let lines: Vec<_> = text.lines().collect();
                 let expected = &LogLevel::ALL[index..];
                 assert_eq!(lines.len(), expected.len(), "{text}");
@@ -211,8 +222,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_people_has_time_level_message_and_fields() {
-        let text = with(LogLevel::Debug, LogFormat::Terminal, false, |log| {
+    fn terminal_line_has_time_level_message_and_fields() {
+        let text = logged(LogLevel::Debug, LogFormat::Terminal, false, |log| {
             let log = log.new(o!("actor" => "inserter"));
             notice!(log, "record put"; "key" => "skydns/local/a", "ttl" => 60);
         });
@@ -223,8 +234,8 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_has_time_level_message_and_fields() {
-        let text = with(LogLevel::Debug, LogFormat::Json, false, |log| {
+    fn json_line_has_time_level_message_and_fields() {
+        let text = logged(LogLevel::Debug, LogFormat::Json, false, |log| {
             notice!(log, "record \"put\""; "key" => "skydns/local/a", "ttl" => 60);
         });
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -237,15 +248,15 @@ mod tests {
     }
 
     #[test]
-    fn level_and_format_can_be_changed_for_loggers_that_are_there() {
+    fn level_and_format_change_for_existing_loggers() {
         let out = Shared::default();
         let log = Log { level: LogLevel::Notice, format: LogFormat::Terminal };
-        let (root, dial) = logger_to(Box::new(out.clone()), log, false);
+        let (root, log_control) = logger_to(Box::new(out.clone()), log, false);
         let log = root.new(o!("actor" => "inserter"));
         debug!(log, "first");
-        dial.set(Log { level: LogLevel::Debug, format: LogFormat::Json });
+        log_control.set(Log { level: LogLevel::Debug, format: LogFormat::Json });
         debug!(log, "second");
-        dial.set(Log { level: LogLevel::Error, format: LogFormat::Terminal });
+        log_control.set(Log { level: LogLevel::Error, format: LogFormat::Terminal });
         slog::warn!(log, "third");
         let text = out.text();
         assert_eq!(text.lines().count(), 1, "{text}");
@@ -253,9 +264,9 @@ mod tests {
     }
 
     #[test]
-    fn colours_come_only_where_they_are_wanted() {
+    fn uses_colours_only_if_enabled() {
         let line = |colours| {
-            with(LogLevel::Debug, LogFormat::Terminal, colours, |log| {
+            logged(LogLevel::Debug, LogFormat::Terminal, colours, |log| {
                 slog::error!(log, "a"; "b" => "c");
             })
         };
@@ -264,8 +275,8 @@ mod tests {
     }
 
     #[test]
-    fn a_containers_text_can_neither_forge_a_line_nor_command_the_terminal() {
-        let text = with(LogLevel::Debug, LogFormat::Terminal, false, |log| {
+    fn escapes_control_characters_in_field_values() {
+        let text = logged(LogLevel::Debug, LogFormat::Terminal, false, |log| {
             slog::warn!(log, "entry skipped"; "entry" => "a\n2026 NOTICE ü\x1b[2J\u{9b}2J");
         });
         assert_eq!(text.lines().count(), 1, "{text}");
@@ -273,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_cannot_be_written_is_lost_and_nothing_else() {
+    fn ignores_write_errors() {
         struct Full;
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -290,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_panics_leaves_the_log_in_order() {
+    fn survives_a_panic_while_formatting_a_field() {
         struct Panics;
         impl std::fmt::Display for Panics {
             fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -298,7 +309,7 @@ mod tests {
             }
         }
         for format in [LogFormat::Terminal, LogFormat::Json] {
-            let text = with(LogLevel::Debug, format, false, |log| {
+            let text = logged(LogLevel::Debug, format, false, |log| {
                 let panicking = log.clone();
                 let end = std::panic::catch_unwind(move || {
                     slog::warn!(panicking, "first"; "field" => %Panics);
@@ -322,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_one_line_at_error() {
+    fn logs_a_panic_as_one_error_line() {
         let child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "logging::tests::child_that_panics", "--ignored", "--nocapture"])
             .output()

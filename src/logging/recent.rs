@@ -7,17 +7,17 @@ use std::time::SystemTime;
 
 use slog::{Drain, Duplicate, KV, Key, Logger, Never, OwnedKVList, Record, Serializer, o};
 
-use super::level_of;
+use super::log_level;
 use crate::settings::LogLevel;
 
 /// How many lines are kept.
-const KEPT: usize = 50;
+const ENTRIES_MAX: usize = 50;
 /// The longest text of a field that is kept, in characters.
-const LONGEST: usize = 1000;
+const TEXT_CHARS_MAX: usize = 1000;
 
 /// A line of the log, in its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastLine {
+pub struct LogEntry {
     /// When it was logged.
     pub at: SystemTime,
     /// How grave it is.
@@ -30,26 +30,26 @@ pub struct LastLine {
 
 /// The last lines at WARNING and graver, the newest last. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct LastLines(Arc<Mutex<VecDeque<LastLine>>>);
+pub struct RecentLogs(Arc<Mutex<VecDeque<LogEntry>>>);
 
-impl LastLines {
+impl RecentLogs {
     /// All of them, the oldest first.
-    pub fn read(&self) -> Vec<LastLine> {
+    pub fn read(&self) -> Vec<LogEntry> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// A logger that logs as this one does and keeps the last lines besides.
-    pub fn kept_of(&self, log: &Logger) -> Logger {
+    pub fn tee(&self, log: &Logger) -> Logger {
         Logger::root(Duplicate(log.clone(), self.clone()).ignore_res(), o!())
     }
 }
 
-impl Drain for LastLines {
+impl Drain for RecentLogs {
     type Ok = ();
     type Err = Never;
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
-        let level = level_of(record);
+        let level = log_level(record);
         if level < LogLevel::Warning {
             return Ok(());
         }
@@ -57,13 +57,13 @@ impl Drain for LastLines {
         let mut fields = Fields(Vec::new());
         let _ = values.serialize(record, &mut fields);
         let _ = record.kv().serialize(record, &mut fields);
-        let message = cut(record.msg().to_string());
-        let line = LastLine { at: SystemTime::now(), level, message, fields: fields.0 };
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == KEPT {
-            lines.pop_front();
+        let message = truncated(record.msg().to_string());
+        let entry = LogEntry { at: SystemTime::now(), level, message, fields: fields.0 };
+        let mut logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if logs.len() == ENTRIES_MAX {
+            logs.pop_front();
         }
-        lines.push_back(line);
+        logs.push_back(entry);
         Ok(())
     }
 }
@@ -72,13 +72,13 @@ struct Fields(Vec<(String, String)>);
 
 impl Serializer for Fields {
     fn emit_arguments(&mut self, key: Key, value: &fmt::Arguments<'_>) -> slog::Result {
-        self.0.push((key.to_owned(), cut(value.to_string())));
+        self.0.push((key.to_owned(), truncated(value.to_string())));
         Ok(())
     }
 }
 
-fn cut(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+fn truncated(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(TEXT_CHARS_MAX) {
         text.truncate(end);
         text.push('…');
     }
@@ -90,34 +90,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_warnings_and_errors_are_kept_and_nothing_else() {
-        let lines = LastLines::default();
-        let log = lines.kept_of(&Logger::root(slog::Discard, o!("actor" => "Registry")));
+    fn keeps_the_latest_warnings_and_errors() {
+        let logs = RecentLogs::default();
+        let log = logs.tee(&Logger::root(slog::Discard, o!("actor" => "Registry")));
         notice!(log, "record put");
         slog::warn!(log, "docker does not answer"; "tries" => 3, "error" => %"refused");
-        let kept = lines.read();
-        assert_eq!(kept.len(), 1);
+        let entries = logs.read();
+        assert_eq!(entries.len(), 1);
         assert_eq!(
-            (kept[0].level, kept[0].message.as_str()),
+            (entries[0].level, entries[0].message.as_str()),
             (LogLevel::Warning, "docker does not answer")
         );
-        let mut fields = kept[0].fields.clone();
+        let mut fields = entries[0].fields.clone();
         fields.sort();
         let expected = [("error", "refused"), ("tries", "3")];
         assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        for number in 0..2 * KEPT {
+        for number in 0..2 * ENTRIES_MAX {
             slog::error!(log, "failed"; "number" => number);
         }
-        let kept = lines.read();
-        assert_eq!(kept.len(), KEPT);
-        assert_eq!(kept[KEPT - 1].fields[0].1, (2 * KEPT - 1).to_string());
+        let entries = logs.read();
+        assert_eq!(entries.len(), ENTRIES_MAX);
+        assert_eq!(entries[ENTRIES_MAX - 1].fields[0].1, (2 * ENTRIES_MAX - 1).to_string());
     }
 
     #[test]
-    fn a_long_text_is_cut_at_a_character() {
-        let text = cut("ü".repeat(LONGEST + 1));
-        assert_eq!(text.chars().count(), LONGEST + 1);
+    fn truncates_long_text_at_a_character() {
+        let text = truncated("ü".repeat(TEXT_CHARS_MAX + 1));
+        assert_eq!(text.chars().count(), TEXT_CHARS_MAX + 1);
         assert!(text.ends_with("ü…"));
-        assert_eq!(cut("short".to_owned()), "short");
+        assert_eq!(truncated("short".to_owned()), "short");
     }
 }

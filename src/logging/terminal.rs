@@ -6,9 +6,9 @@ use std::sync::Arc;
 use slog::{OwnedKVList, Record};
 use slog_term::{Decorator, RecordDecorator, ThreadSafeTimestampFn};
 
-use super::{Out, level_of};
+use super::{Output, log_level};
 use crate::settings::LogLevel;
-use crate::text::escape::is_command;
+use crate::text::escape::is_terminal_control;
 
 /// What stands before a line's fields.
 pub(super) fn print_header(
@@ -22,7 +22,7 @@ pub(super) fn print_header(
     line.start_whitespace()?;
     write!(line, " ")?;
     line.start_level()?;
-    write!(line, "{:<9}", level_of(record).name())?;
+    write!(line, "{:<9}", log_level(record).name())?;
     line.start_whitespace()?;
     write!(line, " ")?;
     line.start_msg()?;
@@ -31,20 +31,20 @@ pub(super) fn print_header(
 }
 
 /// Makes lines for people.
-pub(super) struct Line {
+pub(super) struct TerminalDecorator {
     /// Where they go.
-    pub out: Arc<Out>,
+    pub out: Arc<Output>,
     /// Whether in colours.
     pub colours: bool,
 }
 
-impl Decorator for Line {
+impl Decorator for TerminalDecorator {
     fn with_record<F>(&self, record: &Record<'_>, _: &OwnedKVList, print: F) -> io::Result<()>
     where
         F: FnOnce(&mut dyn RecordDecorator) -> io::Result<()>,
     {
-        let colours = self.colours.then(|| colour(level_of(record)));
-        let mut line = Coloured { text: Vec::with_capacity(256), colours, foreign: false };
+        let colours = self.colours.then(|| colour(log_level(record)));
+        let mut line = TerminalLine { text: Vec::with_capacity(256), colours, untrusted: false };
         print(&mut line)?;
         self.out.write(&line.text)
     }
@@ -63,17 +63,17 @@ fn colour(level: LogLevel) -> &'static str {
 }
 
 /// One line in the making.
-struct Coloured {
+struct TerminalLine {
     text: Vec<u8>,
     /// The level's colour, where there are colours at all.
     colours: Option<&'static str>,
     /// Whether what is written now may have come from a container.
-    foreign: bool,
+    untrusted: bool,
 }
 
-impl Coloured {
-    fn start(&mut self, code: Option<&str>, foreign: bool) -> io::Result<()> {
-        self.foreign = foreign;
+impl TerminalLine {
+    fn start(&mut self, code: Option<&str>, untrusted: bool) -> io::Result<()> {
+        self.untrusted = untrusted;
         match (self.colours, code) {
             (Some(_), Some(code)) => write!(self.text, "\x1b[{code}m"),
             (Some(_), None) => write!(self.text, "\x1b[0m"),
@@ -82,15 +82,15 @@ impl Coloured {
     }
 }
 
-impl Write for Coloured {
+impl Write for TerminalLine {
     /// What commands a terminal is escaped where the text may be foreign: a container
     /// could otherwise forge a line of this log, or hide one.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.foreign {
+        if !self.untrusted {
             return self.text.write(bytes);
         }
         for c in String::from_utf8_lossy(bytes).chars() {
-            match is_command(c) {
+            match is_terminal_control(c) {
                 true => write!(self.text, "{}", c.escape_default())?,
                 false => write!(self.text, "{c}")?,
             }
@@ -103,7 +103,7 @@ impl Write for Coloured {
     }
 }
 
-impl RecordDecorator for Coloured {
+impl RecordDecorator for TerminalLine {
     fn reset(&mut self) -> io::Result<()> {
         self.start(None, false)
     }

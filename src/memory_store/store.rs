@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use highhock_actors::{
-    Change, Changes, Found, Granted, KeptAlive, Lease, LeaseFamily, LeaseId, RecordKey,
-    RecordStore, StoreError, Upkeep, Write, Written,
+    Change, ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
+    RecordKey, RecordStore, StoreError, StoredRecord, Write, WriteOutcome,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::table::Table;
+use super::table::StoreTable;
 use crate::zone::Zone;
 
 /// A [`RecordStore`] in memory, that does to the letter what etcd's v3 API does, but takes no
@@ -21,32 +21,32 @@ use crate::zone::Zone;
 ///
 /// It belongs to the thread that it was made in.
 #[derive(Clone)]
-pub struct MemoryStore(Rc<RefCell<Table>>);
+pub struct MemoryStore(Rc<RefCell<StoreTable>>);
 
 impl MemoryStore {
     /// An empty store. `root`: the directory of the domain, for instance
     /// `skydns/local/skydns`; what is watched, and what records stand in.
     pub fn new(root: RecordKey, zone: Zone) -> Self {
-        Self(Rc::new(RefCell::new(Table::new(root, zone))))
+        Self(Rc::new(RefCell::new(StoreTable::new(root, zone))))
     }
 
     /// The keys of all that it holds, in their order.
     pub fn keys(&self) -> Vec<RecordKey> {
-        self.now(|table| table.keys())
+        self.with_table(|table| table.keys())
     }
 
     /// Looks at the table as it is now: without what has come to its end.
-    fn now<T>(&self, look: impl FnOnce(&mut Table) -> T) -> T {
+    fn with_table<T>(&self, access: impl FnOnce(&mut StoreTable) -> T) -> T {
         let mut table = self.0.borrow_mut();
-        table.end_what_is_over();
-        look(&mut table)
+        table.expire_leases();
+        access(&mut table)
     }
 
     /// Waits for the next change: a write's, or the end of a lease.
     async fn next(&self, changes: &mut UnboundedReceiver<Change>) -> Option<Change> {
         loop {
-            let end = self.now(|table| table.next_end());
-            let over = async {
+            let end = self.with_table(|table| table.next_expiry());
+            let expired = async {
                 match end {
                     Some(end) => tokio::time::sleep_until(end).await,
                     None => std::future::pending().await,
@@ -56,63 +56,64 @@ impl MemoryStore {
                 // What was told before a lease's end comes before it.
                 biased;
                 change = changes.recv() => return change,
-                () = over => {}
+                () = expired => {}
             }
         }
     }
 }
 
 impl RecordStore for MemoryStore {
-    fn upkeep(&self) -> Upkeep {
-        Upkeep::Lease
+    fn keep_alive_mode(&self) -> KeepAliveMode {
+        KeepAliveMode::Lease
     }
 
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-        self.now(|table| writes.into_iter().map(|write| table.write(write)).collect())
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<WriteOutcome, StoreError>> {
+        self.with_table(|table| writes.into_iter().map(|write| table.write(write)).collect())
     }
 
-    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
-        self.now(|table| keys.iter().map(|key| Ok(table.read(key))).collect())
+    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<StoredRecord>, StoreError>> {
+        self.with_table(|table| keys.iter().map(|key| Ok(table.read(key))).collect())
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn watch(&self) -> Result<Changes, StoreError> {
-        let changes = self.now(Table::watch);
-        let following = stream::unfold((self.clone(), changes), async |(store, mut changes)| {
-            let change = store.next(&mut changes).await?;
-            Some((Ok(change), (store, changes)))
-        });
-        Ok(following.boxed_local())
+    async fn watch(&self) -> Result<ChangeStream, StoreError> {
+        let changes = self.with_table(StoreTable::watch);
+        let stream_of_changes =
+            stream::unfold((self.clone(), changes), async |(store, mut changes)| {
+                let change = store.next(&mut changes).await?;
+                Some((Ok(change), (store, changes)))
+            });
+        Ok(stream_of_changes.boxed_local())
     }
 
-    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
-        Ok(self.now(|table| table.leases(family)))
+    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+        Ok(self.with_table(|table| table.leases(namespace)))
     }
 
-    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
-        Ok(self.now(|table| table.grant(id, ttl)))
+    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
+        Ok(self.with_table(|table| table.grant(id, ttl)))
     }
 
     async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
-        Ok(self.now(|table| table.keep_alive(id)))
+        Ok(self.with_table(|table| table.keep_alive(id)))
     }
 
     async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
-        self.now(|table| table.revoke(id));
+        self.with_table(|table| table.revoke(id));
         Ok(())
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
-        Ok(self.now(|table| table.leased(id)))
+    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+        Ok(self.with_table(|table| table.leased(id)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use highhock_actors::{Expected, Guard, StoreErrorKind, Tie};
+    use highhock_actors::{ExpectedValue, Expiry, Precondition, StoreErrorKind};
 
     use super::*;
 
@@ -134,15 +135,15 @@ mod tests {
             value: VALUE.into(),
             ttl: TTL,
             lease,
-            guard: Guard::Absent,
+            precondition: Precondition::Absent,
         };
-        assert_eq!(store.write(vec![write]).await.remove(0).unwrap(), Written::Done);
+        assert_eq!(store.write(vec![write]).await.remove(0).unwrap(), WriteOutcome::Done);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_ends_with_its_time_and_takes_along_what_hangs_on_it() {
+    async fn expired_leases_remove_their_records() {
         let store = store();
-        let [brief, kept] = [1, 2].map(|number| LeaseFamily::new(1).lease(number));
+        let [brief, kept] = [1, 2].map(|number| LeaseNamespace::from_hash(1).lease(number));
         for lease in [brief, kept] {
             store.grant(lease, TTL).await.unwrap();
         }
@@ -164,40 +165,41 @@ mod tests {
         let gone = changes.next().await.unwrap().unwrap();
         assert_eq!(gone, Change { key: key("kept"), now: None });
         let left = store.read(vec![key("static")]).await.remove(0).unwrap();
-        assert_eq!(left.unwrap().tie, Tie::None);
+        assert_eq!(left.unwrap().expiry, Expiry::Never);
     }
 
     #[tokio::test]
-    async fn what_dns_could_not_answer_is_refused_with_the_reason_and_changes_nothing() {
+    async fn rejects_invalid_records_and_changes_nothing() {
         let zone = Zone::new();
         let store = MemoryStore::new(RecordKey::from_path(ROOT), zone.clone());
-        let lease = LeaseFamily::new(1).lease(1);
+        let lease = LeaseNamespace::from_hash(1).lease(1);
         store.grant(lease, TTL).await.unwrap();
         put(&store, "there", Some(lease)).await;
-        let there = store.read(vec![key("there")]).await.remove(0).unwrap().unwrap();
-        let holds = Guard::Holds(Expected {
-            value: there.value.clone(),
+        let existing = store.read(vec![key("there")]).await.remove(0).unwrap().unwrap();
+        let equals = Precondition::Equals(ExpectedValue {
+            value: existing.value.clone(),
             lease: Some(lease),
-            version: Some(there.version),
+            version: Some(existing.version),
         });
-        for (name, guard) in [("there", holds), ("new", Guard::Absent)] {
+        for (name, precondition) in [("there", equals), ("new", Precondition::Absent)] {
             let value: String = r#"{"host":"a..b"}"#.into();
-            let write = Write::Put { key: key(name), value, ttl: TTL, lease: Some(lease), guard };
-            let refused = store.write(vec![write]).await.remove(0).unwrap_err();
-            assert_eq!(refused.kind, StoreErrorKind::Refused);
-            let message = refused.message;
+            let write =
+                Write::Put { key: key(name), value, ttl: TTL, lease: Some(lease), precondition };
+            let error = store.write(vec![write]).await.remove(0).unwrap_err();
+            assert_eq!(error.kind, StoreErrorKind::Refused);
+            let message = error.message;
             assert!(message.starts_with(&format!("putting {}: ", key(name))), "{message}");
             assert!(message.contains("its host is no name"), "{message}");
         }
-        assert_eq!(store.read(vec![key("there")]).await.remove(0).unwrap(), Some(there));
+        assert_eq!(store.read(vec![key("there")]).await.remove(0).unwrap(), Some(existing));
         assert_eq!(store.keys(), [key("there")]);
-        assert!(zone.at(key("there").as_str()).is_some());
+        assert!(zone.get(key("there").as_str()).is_some());
     }
 
     #[tokio::test]
-    async fn a_refresh_is_nothing_to_ask_for() {
+    async fn rejects_refreshes() {
         let refresh = Write::Refresh { key: key("a"), value: VALUE.into(), ttl: TTL };
-        let refused = store().write(vec![refresh]).await.remove(0).unwrap_err();
-        assert_eq!(refused.kind, StoreErrorKind::Refused);
+        let error = store().write(vec![refresh]).await.remove(0).unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::Refused);
     }
 }

@@ -4,35 +4,35 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use highhock_actors::{
-    Change, Expected, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId, RecordKey,
-    StoreError, StoreErrorKind, Tie, Write, Written,
+    Change, ExpectedValue, Expiry, GrantOutcome, KeptAlive, Lease, LeaseId, LeaseNamespace,
+    Precondition, RecordKey, StoreError, StoreErrorKind, StoredRecord, Write, WriteOutcome,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use crate::zone::record::Published;
-use crate::zone::{Ends, Zone};
+use crate::zone::record::DnsRecord;
+use crate::zone::{LeaseExpiry, Zone};
 
 /// The records and leases that the clients of one store share. What has come to its end is
-/// there until [`Table::end_what_is_over`].
-pub(super) struct Table {
+/// there until [`StoreTable::expire_leases`].
+pub(super) struct StoreTable {
     root: RecordKey,
     zone: Zone,
-    records: BTreeMap<RecordKey, Found>,
-    leases: BTreeMap<LeaseId, Running>,
+    records: BTreeMap<RecordKey, StoredRecord>,
+    leases: BTreeMap<LeaseId, ActiveLease>,
     /// Of the last write.
     version: u64,
     watchers: Vec<UnboundedSender<Change>>,
 }
 
 /// A lease that is not over.
-struct Running {
+struct ActiveLease {
     ttl: Duration,
     /// Known to those, too, who answer from the zone.
-    ends: Ends,
+    expiry: LeaseExpiry,
 }
 
-impl Table {
+impl StoreTable {
     pub fn new(root: RecordKey, zone: Zone) -> Self {
         Self {
             root,
@@ -45,35 +45,35 @@ impl Table {
     }
 
     /// Ends the leases whose time is over, and all that hangs on them.
-    pub fn end_what_is_over(&mut self) {
-        let over = self.leases.iter().filter(|(_, lease)| lease.ends.left().is_zero());
-        let over = over.map(|(id, _)| *id).collect::<Vec<_>>();
-        over.into_iter().for_each(|id| self.revoke(id));
+    pub fn expire_leases(&mut self) {
+        let expired = self.leases.iter().filter(|(_, lease)| lease.expiry.remaining().is_zero());
+        let expired = expired.map(|(id, _)| *id).collect::<Vec<_>>();
+        expired.into_iter().for_each(|id| self.revoke(id));
     }
 
     /// When the next lease is over, if it is not kept alive.
-    pub fn next_end(&self) -> Option<Instant> {
-        self.leases.values().map(|lease| lease.ends.end()).min()
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.leases.values().map(|lease| lease.expiry.instant()).min()
     }
 
-    pub fn write(&mut self, write: Write) -> Result<Written, StoreError> {
+    pub fn write(&mut self, write: Write) -> Result<WriteOutcome, StoreError> {
         match write {
-            Write::Put { key, value, lease, guard, .. } => {
-                let there = self.records.get(&key);
-                match (guard, there) {
-                    (Guard::Absent, Some(_)) => return Ok(Written::Conflict),
-                    (Guard::Absent, None) => self.check_free(&key)?,
-                    (Guard::Holds(expected), there) => {
-                        if let Some(otherwise) = differs(&expected, there) {
-                            return Ok(otherwise);
+            Write::Put { key, value, lease, precondition, .. } => {
+                let existing = self.records.get(&key);
+                match (precondition, existing) {
+                    (Precondition::Absent, Some(_)) => return Ok(WriteOutcome::Conflict),
+                    (Precondition::Absent, None) => self.check_free(&key)?,
+                    (Precondition::Equals(expected), existing) => {
+                        if let Some(outcome) = mismatch(&expected, existing) {
+                            return Ok(outcome);
                         }
                     }
                 }
                 self.put(key, value, lease)?;
             }
             Write::Delete { key, expected } => {
-                if let Some(otherwise) = differs(&expected, self.records.get(&key)) {
-                    return Ok(otherwise);
+                if let Some(outcome) = mismatch(&expected, self.records.get(&key)) {
+                    return Ok(outcome);
                 }
                 self.remove(&key);
             }
@@ -82,10 +82,10 @@ impl Table {
                 return Err(StoreError::new(StoreErrorKind::Refused, what));
             }
         }
-        Ok(Written::Done)
+        Ok(WriteOutcome::Done)
     }
 
-    pub fn read(&self, key: &RecordKey) -> Option<Found> {
+    pub fn read(&self, key: &RecordKey) -> Option<StoredRecord> {
         self.records.get(key).cloned()
     }
 
@@ -100,39 +100,39 @@ impl Table {
         changes
     }
 
-    pub fn leases(&self, family: LeaseFamily) -> Vec<Lease> {
-        let of_family = self.leases.iter().filter(|(id, _)| family.has(**id));
-        of_family.map(|(id, lease)| Lease { id: *id, ttl: lease.ttl }).collect()
+    pub fn leases(&self, namespace: LeaseNamespace) -> Vec<Lease> {
+        let leases = self.leases.iter().filter(|(id, _)| namespace.contains(**id));
+        leases.map(|(id, lease)| Lease { id: *id, ttl: lease.ttl }).collect()
     }
 
-    pub fn grant(&mut self, id: LeaseId, ttl: Duration) -> Granted {
+    pub fn grant(&mut self, id: LeaseId, ttl: Duration) -> GrantOutcome {
         if self.leases.contains_key(&id) {
-            return Granted::Existed;
+            return GrantOutcome::Existed;
         }
-        self.leases.insert(id, Running { ttl, ends: Ends::at(Instant::now() + ttl) });
-        Granted::Fresh
+        self.leases.insert(id, ActiveLease { ttl, expiry: LeaseExpiry::at(Instant::now() + ttl) });
+        GrantOutcome::Fresh
     }
 
     pub fn keep_alive(&mut self, id: LeaseId) -> KeptAlive {
         let Some(lease) = self.leases.get_mut(&id) else { return KeptAlive::Lost };
-        lease.ends.move_to(Instant::now() + lease.ttl);
+        lease.expiry.set(Instant::now() + lease.ttl);
         KeptAlive::For(lease.ttl)
     }
 
     pub fn revoke(&mut self, id: LeaseId) {
         self.leases.remove(&id);
-        let on_it = self.on(id).map(|(key, _)| key.clone()).collect::<Vec<_>>();
-        on_it.iter().for_each(|key| self.remove(key));
+        let keys = self.records_of(id).map(|(key, _)| key.clone()).collect::<Vec<_>>();
+        keys.iter().for_each(|key| self.remove(key));
     }
 
     /// What hangs on a lease below the root.
-    pub fn leased(&self, id: LeaseId) -> Vec<(RecordKey, Found)> {
-        let inside = self.on(id).filter(|(key, _)| key.is_below(&self.root));
-        inside.map(|(key, found)| (key.clone(), found.clone())).collect()
+    pub fn leased(&self, id: LeaseId) -> Vec<(RecordKey, StoredRecord)> {
+        let records = self.records_of(id).filter(|(key, _)| key.is_below(&self.root));
+        records.map(|(key, found)| (key.clone(), found.clone())).collect()
     }
 
-    fn on(&self, id: LeaseId) -> impl Iterator<Item = (&RecordKey, &Found)> {
-        self.records.iter().filter(move |(_, found)| found.tie == Tie::Lease(id))
+    fn records_of(&self, id: LeaseId) -> impl Iterator<Item = (&RecordKey, &StoredRecord)> {
+        self.records.iter().filter(move |(_, found)| found.expiry == Expiry::Lease(id))
     }
 
     fn put(
@@ -141,23 +141,23 @@ impl Table {
         value: String,
         lease: Option<LeaseId>,
     ) -> Result<(), StoreError> {
-        let ends = match lease.map(|id| self.leases.get(&id).ok_or(id)).transpose() {
-            Ok(lease) => lease.map(|lease| lease.ends.clone()),
+        let expiry = match lease.map(|id| self.leases.get(&id).ok_or(id)).transpose() {
+            Ok(lease) => lease.map(|lease| lease.expiry.clone()),
             Err(id) => {
                 let what = format!("putting {key}: there is no lease {id} (any more)");
                 return Err(StoreError::new(StoreErrorKind::LeaseLost, what));
             }
         };
-        let published = Published::read(key.as_str(), &value, ends).map_err(|why| {
+        let dns_record = DnsRecord::parse(key.as_str(), &value, expiry).map_err(|why| {
             let what = format!("putting {key}: DNS could not answer that: {why}");
             StoreError::new(StoreErrorKind::Refused, what)
         })?;
-        self.zone.publish(published);
+        self.zone.publish(dns_record);
         self.version += 1;
-        let tie = lease.map_or(Tie::None, Tie::Lease);
-        let found = Found { value, version: self.version, tie };
+        let expiry = lease.map_or(Expiry::Never, Expiry::Lease);
+        let found = StoredRecord { value, version: self.version, expiry };
         self.records.insert(key.clone(), found.clone());
-        self.tell(Change { key, now: Some(found) });
+        self.notify(Change { key, now: Some(found) });
         Ok(())
     }
 
@@ -165,10 +165,10 @@ impl Table {
         self.version += 1;
         self.zone.remove(key);
         self.records.remove(key);
-        self.tell(Change { key: key.clone(), now: None });
+        self.notify(Change { key: key.clone(), now: None });
     }
 
-    fn tell(&mut self, change: Change) {
+    fn notify(&mut self, change: Change) {
         if change.key.is_below(&self.root) {
             self.watchers.retain(|watcher| watcher.send(change.clone()).is_ok());
         }
@@ -176,7 +176,7 @@ impl Table {
 
     /// Whether no name stands above or below this one, so that one would hide the other.
     fn check_free(&self, key: &RecordKey) -> Result<(), StoreError> {
-        let there = if let Some(with) = self.first_below(key) {
+        let existing = if let Some(with) = self.first_below(key) {
             format!("there are records below it, such as {with}")
         } else if let Some(at) = self.first_above(key) {
             format!("there is a record at {at}, above it")
@@ -184,7 +184,7 @@ impl Table {
             return Ok(());
         };
         let what = format!(
-            "putting {key}: {there}, and DNS servers show either a name or names below it; \
+            "putting {key}: {existing}, and DNS servers show either a name or names below it; \
              rename one of the services"
         );
         Err(StoreError::new(StoreErrorKind::Blocked, what))
@@ -206,10 +206,10 @@ impl Table {
 }
 
 /// What is to be answered where something else is there than expected.
-fn differs(expected: &Expected, there: Option<&Found>) -> Option<Written> {
-    let Some(found) = there else { return Some(Written::Missing) };
-    let as_expected = found.value == expected.value
-        && expected.lease.is_none_or(|lease| found.tie == Tie::Lease(lease))
+fn mismatch(expected: &ExpectedValue, existing: Option<&StoredRecord>) -> Option<WriteOutcome> {
+    let Some(found) = existing else { return Some(WriteOutcome::Missing) };
+    let matches = found.value == expected.value
+        && expected.lease.is_none_or(|lease| found.expiry == Expiry::Lease(lease))
         && expected.version.is_none_or(|version| found.version == version);
-    (!as_expected).then_some(Written::Conflict)
+    (!matches).then_some(WriteOutcome::Conflict)
 }

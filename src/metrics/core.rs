@@ -5,14 +5,14 @@ use std::fmt::Result;
 use std::time::Duration;
 
 use highhock_actors::RecordState;
-use highhock_actors::runtime::metrics::{MessageReading, MeterReading, TimingReading};
-use highhock_actors::status::RecordsStanding;
+use highhock_actors::runtime::metrics::{HistogramSnapshot, MailboxSnapshot, MessageSnapshot};
+use highhock_actors::status::RecordsStatus;
 
-use super::snapshot::CoreReading;
-use super::writer::{Families, Labels, family};
+use super::snapshot::CoreSnapshot;
+use super::writer::{Labels, MetricWriter, family};
 
 /// The buckets of how long a message waits or is handled.
-const OF_MESSAGES: [Duration; 7] = [
+const MESSAGE_BUCKETS: [Duration; 7] = [
     Duration::from_micros(10),
     Duration::from_micros(100),
     Duration::from_millis(1),
@@ -23,7 +23,7 @@ const OF_MESSAGES: [Duration; 7] = [
 ];
 
 /// The buckets of the way from an event to its record.
-const OF_RECORDS: [Duration; 14] = [
+const RECORD_BUCKETS: [Duration; 14] = [
     Duration::from_millis(1),
     Duration::from_millis(2),
     Duration::from_millis(5),
@@ -40,115 +40,115 @@ const OF_RECORDS: [Duration; 14] = [
     Duration::from_secs(50),
 ];
 
-impl CoreReading {
-    pub(super) fn encode(&self, families: &mut Families) -> Result {
-        self.encode_mailboxes(families)?;
-        self.encode_messages(families)?;
-        self.encode_containers(families)?;
-        if let Some(records) = &self.standing.records {
-            encode_records(records, families)?;
+impl CoreSnapshot {
+    pub(super) fn encode(&self, writer: &mut MetricWriter) -> Result {
+        self.encode_mailboxes(writer)?;
+        self.encode_messages(writer)?;
+        self.encode_containers(writer)?;
+        if let Some(records) = &self.status.records {
+            encode_records(records, writer)?;
         }
-        self.encode_docker_and_etcd(families)?;
-        self.encode_counts(families)
+        self.encode_docker_and_etcd(writer)?;
+        self.encode_counts(writer)
     }
 
-    fn encode_mailboxes(&self, families: &mut Families) -> Result {
-        let by_actor = |figure: fn(&MeterReading) -> u64| {
-            self.meters.iter().map(move |meter| (actor(meter), figure(meter)))
+    fn encode_mailboxes(&self, writer: &mut MetricWriter) -> Result {
+        let by_actor = |read: fn(&MailboxSnapshot) -> u64| {
+            self.meters.iter().map(move |meter| (actor(meter), read(meter)))
         };
-        for (name, help, figure) in GAUGES {
-            let values = by_actor(*figure).map(|(labels, value)| (labels, value as f64));
-            families.gauges(family(name, help), values)?;
+        for (name, help, read) in MAILBOX_GAUGES {
+            let values = by_actor(*read).map(|(labels, value)| (labels, value as f64));
+            writer.gauges(family(name, help), values)?;
         }
-        for (name, help, figure) in COUNTERS {
-            families.counters(family(name, help), by_actor(*figure))?;
+        for (name, help, read) in MAILBOX_COUNTERS {
+            writer.counters(family(name, help), by_actor(*read))?;
         }
         Ok(())
     }
 
-    fn encode_messages(&self, families: &mut Families) -> Result {
-        let by_message = |timing: fn(&MessageReading) -> TimingReading| {
+    fn encode_messages(&self, writer: &mut MetricWriter) -> Result {
+        let by_message = |timing: fn(&MessageSnapshot) -> HistogramSnapshot| {
             self.meters.iter().flat_map(move |meter| {
                 let labels =
-                    |one: &MessageReading| [actor(meter), vec![("message", one.message)]].concat();
+                    |one: &MessageSnapshot| [actor(meter), vec![("message", one.message)]].concat();
                 meter.messages.iter().map(move |one| (labels(one), timing(one)))
             })
         };
-        families.histograms(
+        writer.histograms(
             family(
                 "message_wait",
                 "How long messages waited in their mailbox, by actor and message type.",
             ),
-            &OF_MESSAGES,
+            &MESSAGE_BUCKETS,
             by_message(|one| one.wait),
         )?;
-        families.histograms(
+        writer.histograms(
             family(
                 "message_handle",
                 "How long messages took to be handled, by actor and message type.",
             ),
-            &OF_MESSAGES,
+            &MESSAGE_BUCKETS,
             by_message(|one| one.handling),
         )
     }
 
-    fn encode_containers(&self, families: &mut Families) -> Result {
-        let states = self.standing.containers.iter();
-        families.gauges(
+    fn encode_containers(&self, writer: &mut MetricWriter) -> Result {
+        let states = self.status.containers.iter();
+        writer.gauges(
             family("containers", "Containers under watch, by what they are doing."),
             states.map(|(state, count)| (vec![("state", state.as_str())], *count as f64)),
         )
     }
 
-    fn encode_docker_and_etcd(&self, families: &mut Families) -> Result {
-        let (docker, store) = (&self.standing.docker, &self.standing.store);
-        families.moment(
+    fn encode_docker_and_etcd(&self, writer: &mut MetricWriter) -> Result {
+        let (docker, store) = (&self.status.docker, &self.status.store);
+        writer.timestamp(
             family(
                 "docker_last_poll_timestamp",
                 "When Docker last answered a listing of its containers.",
             ),
-            self.on_the_wall(docker.listed),
+            self.wall_clock_time(docker.last_listing),
         )?;
-        families.moment(
+        writer.timestamp(
             family("etcd_last_write_timestamp", "When etcd last took a write: a put, a withdrawal, a refresh or the lease's keep-alive."),
-            self.on_the_wall(store.written),
+            self.wall_clock_time(store.last_write),
         )?;
-        families.moment(
+        writer.timestamp(
             family(
                 "etcd_last_audit_timestamp",
                 "When all that etcd holds was last compared with what should be there.",
             ),
-            self.on_the_wall(store.audited),
+            self.wall_clock_time(store.last_audit),
         )?;
-        families.counter(
+        writer.counter(
             family("etcd_retries", "How often etcd was tried again after it had not answered."),
             store.retries,
         )
     }
 
-    fn encode_counts(&self, families: &mut Families) -> Result {
-        let counts = &self.standing.counts;
-        families.counter(
+    fn encode_counts(&self, writer: &mut MetricWriter) -> Result {
+        let counts = &self.status.counts;
+        writer.counter(
             family(
                 "drift_mended",
                 "Records that an audit found not to be in the store as they should, and mended.",
             ),
             counts.drifted,
         )?;
-        families.counter(
+        writer.counter(
             family("records_put", "Records put, for the first time or anew."),
             counts.put,
         )?;
-        families.counter(family("records_withdrawn", "Records withdrawn."), counts.withdrawn)?;
-        families.histograms(
+        writer.counter(family("records_withdrawn", "Records withdrawn."), counts.withdrawn)?;
+        writer.histograms(
             family("event_to_record", "From the moment when an event (or, where none did, a listing) first told of a change to the store's answer to the write that came of it."),
-            &OF_RECORDS,
-            [(Vec::new(), self.standing.event_to_record)],
+            &RECORD_BUCKETS,
+            [(Vec::new(), self.status.event_to_record)],
         )
     }
 }
 
-fn encode_records(records: &RecordsStanding, families: &mut Families) -> Result {
+fn encode_records(records: &RecordsStatus, writer: &mut MetricWriter) -> Result {
     let standby: usize = records.standby.iter().map(|(_, count)| count).sum();
     let states = [
         (RecordState::Live, records.live),
@@ -156,29 +156,29 @@ fn encode_records(records: &RecordsStanding, families: &mut Families) -> Result 
         (RecordState::Standby, standby),
         (RecordState::Failed, records.failed),
     ];
-    families.gauges(
+    writer.gauges(
         family("records", "Wanted records: in the store (live), to be written (pending), held by another (standby), not taken by the store (failed)."),
         states.map(|(state, count)| (vec![("state", state.as_str())], count as f64)),
     )?;
     let reasons = records.standby.iter();
-    families.gauges(
+    writer.gauges(
         family("records_standby", "Records that stand by, by the reason: another writer has the key (foreign), a record without a TTL has it (static), a name above or below is in the way (shadowed), another container or port of this host has the name (rival)."),
         reasons.map(|(reason, count)| (vec![("reason", reason.as_str())], *count as f64)),
     )?;
-    families.gauge(
+    writer.gauge(
         family("lease_remaining", "How long the lease of all records lives on unless it is kept alive. Missing where records have TTLs of their own (etcd v2).").seconds(),
         records.lease_remaining.map(|remaining| remaining.as_secs_f64()),
     )
 }
 
-fn actor(meter: &MeterReading) -> Labels<'static> {
+fn actor(meter: &MailboxSnapshot) -> Labels<'static> {
     vec![("actor", meter.actor)]
 }
 
 /// A name, its help, and the figure that it shows.
-type Figure = (&'static str, &'static str, fn(&MeterReading) -> u64);
+type MailboxMetric = (&'static str, &'static str, fn(&MailboxSnapshot) -> u64);
 
-const GAUGES: &[Figure] = &[
+const MAILBOX_GAUGES: &[MailboxMetric] = &[
     ("actor_instances", "Actors alive, by type.", |meter| meter.instances),
     ("mailbox_depth", "Messages that wait in mailboxes, over all actors of a type.", |meter| {
         meter.depth
@@ -193,7 +193,7 @@ const GAUGES: &[Figure] = &[
     ),
 ];
 
-const COUNTERS: &[Figure] = &[
+const MAILBOX_COUNTERS: &[MailboxMetric] = &[
     ("messages_enqueued", "Messages that entered a mailbox.", |meter| meter.enqueued),
     ("messages_handled", "Messages that were handled.", |meter| meter.handled),
     (

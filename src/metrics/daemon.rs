@@ -3,12 +3,12 @@
 use std::fmt::Result;
 use std::time::Duration;
 
-use super::instrumented::RequestReading;
-use super::snapshot::Reading;
-use super::writer::{Families, family, foreign_family};
+use super::instrumented::RequestSnapshot;
+use super::snapshot::MetricsSnapshot;
+use super::writer::{MetricWriter, family, unprefixed_family};
 
 /// The buckets of a request's duration.
-const SECONDS: [Duration; 8] = [
+const REQUEST_BUCKETS: [Duration; 8] = [
     Duration::from_millis(1),
     Duration::from_millis(5),
     Duration::from_millis(20),
@@ -19,25 +19,25 @@ const SECONDS: [Duration; 8] = [
     Duration::from_secs(20),
 ];
 
-impl Reading {
-    pub(super) fn encode_daemon(&self, families: &mut Families) -> Result {
+impl MetricsSnapshot {
+    pub(super) fn encode_daemon(&self, writer: &mut MetricWriter) -> Result {
         let build = vec![("version", self.build.version), ("commit", self.build.commit)];
-        families.info(
+        writer.info(
             family("build", "The version that runs, and the commit that it was built from."),
             build,
         )?;
-        self.encode_process(families)?;
-        let ready = self.core.as_ref().is_some_and(|core| core.standing.ready().is_ok());
-        families.gauge(
+        self.encode_process(writer)?;
+        let ready = self.core.as_ref().is_some_and(|core| core.status.ready().is_ok());
+        writer.gauge(
             family("ready", "1 while Docker was listed within three polls and every wanted record is in the store, stands by or has failed for a reason of its own; else 0. /readyz tells the reason."),
             f64::from(u8::from(ready)),
         )?;
         let reloads = [("ok", self.reloads.ok), ("refused", self.reloads.refused)];
-        families.counters(
+        writer.counters(
             family("reloads", "How often the configuration was read again: into force (ok), or refused, so that the one before stays."),
             reloads.map(|(result, count)| (vec![("result", result)], count)),
         )?;
-        families.moment(
+        writer.timestamp(
             family(
                 "reload_last_success_timestamp",
                 "When a configuration that was read again last came into force.",
@@ -46,28 +46,32 @@ impl Reading {
         )
     }
 
-    fn encode_process(&self, families: &mut Families) -> Result {
+    fn encode_process(&self, writer: &mut MetricWriter) -> Result {
         let Some(process) = &self.process else { return Ok(()) };
-        families.counter(
-            foreign_family("process_cpu", "Time that processors worked for the process.").seconds(),
+        writer.counter(
+            unprefixed_family("process_cpu", "Time that processors worked for the process.")
+                .seconds(),
             process.cpu.as_secs_f64(),
         )?;
-        families.gauge(
-            foreign_family("process_resident_memory", "Memory that the process holds.").bytes(),
+        writer.gauge(
+            unprefixed_family("process_resident_memory", "Memory that the process holds.").bytes(),
             process.resident as f64,
         )?;
-        families.moment(
-            foreign_family("process_start_time", "When the process was started."),
+        writer.timestamp(
+            unprefixed_family("process_start_time", "When the process was started."),
             Some(process.started),
         )?;
-        families.gauge(
-            foreign_family("process_open_fds", "Files and connections that the process has open."),
+        writer.gauge(
+            unprefixed_family(
+                "process_open_fds",
+                "Files and connections that the process has open.",
+            ),
             process.open_files as f64,
         )
     }
 
-    pub(super) fn encode_requests(&self, families: &mut Families) -> Result {
-        for (whom, requests, counted, timed) in [
+    pub(super) fn encode_requests(&self, writer: &mut MetricWriter) -> Result {
+        for (target, requests, count_help, duration_help) in [
             (
                 "docker",
                 &self.docker,
@@ -84,10 +88,10 @@ impl Reading {
             if requests.is_empty() {
                 continue;
             }
-            families.counters(family(&format!("{whom}_requests"), counted), counts(requests))?;
-            families.histograms(
-                family(&format!("{whom}_request"), timed),
-                &SECONDS,
+            writer.counters(family(&format!("{target}_requests"), count_help), counts(requests))?;
+            writer.histograms(
+                family(&format!("{target}_request"), duration_help),
+                &REQUEST_BUCKETS,
                 requests.iter().map(|row| (vec![("request", row.request)], row.seconds)),
             )?;
         }
@@ -96,7 +100,7 @@ impl Reading {
 }
 
 fn counts(
-    requests: &[RequestReading],
+    requests: &[RequestSnapshot],
 ) -> impl Iterator<Item = (Vec<(&'static str, &'static str)>, u64)> {
     requests.iter().flat_map(|row| {
         row.results

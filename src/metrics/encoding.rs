@@ -5,28 +5,28 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
 use super::dns::encode_dns;
-use super::snapshot::Reading;
-use super::writer::Families;
+use super::snapshot::MetricsSnapshot;
+use super::writer::MetricWriter;
 
-impl Collector for Reading {
+impl Collector for MetricsSnapshot {
     fn encode(&self, encoder: DescriptorEncoder) -> std::fmt::Result {
-        let mut families = Families::new(encoder);
-        self.encode_daemon(&mut families)?;
-        self.encode_requests(&mut families)?;
+        let mut writer = MetricWriter::new(encoder);
+        self.encode_daemon(&mut writer)?;
+        self.encode_requests(&mut writer)?;
         if let Some(dns) = &self.dns {
-            encode_dns(dns, &mut families)?;
+            encode_dns(dns, &mut writer)?;
         }
         match &self.core {
-            Some(core) => core.encode(&mut families),
+            Some(core) => core.encode(&mut writer),
             None => Ok(()),
         }
     }
 }
 
 /// A reading in the format of OpenMetrics 1.0.
-pub(super) fn openmetrics(reading: Reading) -> String {
+pub(super) fn openmetrics(snapshot: MetricsSnapshot) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(reading));
+    registry.register_collector(Box::new(snapshot));
     let mut exposition = String::new();
     // Writing to a string does not fail.
     let _ = text::encode(&mut exposition, &registry);
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_types_and_marks_are_those_of_prometheus() {
+    fn converts_openmetrics_to_prometheus_text() {
         let openmetrics = "\
             # HELP a_seconds How long.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\n\
             a_seconds_total{b=\"# EOF\"} 1\n\

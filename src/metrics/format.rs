@@ -12,10 +12,10 @@ pub enum Format {
 impl Format {
     /// What a client's `Accept` header asks for. OpenMetrics where it is named, and not with
     /// a lower weight than plain text; else what every client understands.
-    pub fn accepted(accept: Option<&str>) -> Self {
+    pub fn negotiate(accept: Option<&str>) -> Self {
         let weight = |media: &str| {
             let ranges = accept.unwrap_or_default().split(',');
-            ranges.filter_map(|range| weight_of(range, media)).fold(0.0, f32::max)
+            ranges.filter_map(|range| media_weight(range, media)).fold(0.0, f32::max)
         };
         let openmetrics = weight("application/openmetrics-text");
         if openmetrics > 0.0 && openmetrics >= weight("text/plain") {
@@ -35,7 +35,7 @@ impl Format {
 
 /// The weight of one range of an `Accept` header (RFC 9110, section 12.5.1), where it names
 /// this media type.
-fn weight_of(range: &str, media: &str) -> Option<f32> {
+fn media_weight(range: &str, media: &str) -> Option<f32> {
     let mut parts = range.split(';').map(str::trim);
     if !parts.next()?.eq_ignore_ascii_case(media) {
         return None;
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn openmetrics_is_for_those_who_ask_for_it() {
+    fn negotiates_openmetrics_by_accept_header() {
         use Format::{OpenMetrics, Prometheus};
         for (accept, format) in [
             (None, Prometheus),
@@ -73,7 +73,7 @@ mod tests {
                 OpenMetrics,
             ),
         ] {
-            assert_eq!(Format::accepted(accept), format, "{accept:?}");
+            assert_eq!(Format::negotiate(accept), format, "{accept:?}");
         }
     }
 }

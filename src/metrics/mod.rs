@@ -14,11 +14,11 @@ mod writer;
 pub use format::Format;
 pub use process::Process;
 pub use reloads::Reloads;
-pub use snapshot::{Build, CoreReading, Reading};
+pub use snapshot::{Build, CoreSnapshot, MetricsSnapshot};
 
 /// Writes a reading as text.
-pub fn render(reading: Reading, format: Format) -> String {
-    let exposition = encoding::openmetrics(reading);
+pub fn render(snapshot: MetricsSnapshot, format: Format) -> String {
+    let exposition = encoding::openmetrics(snapshot);
     match format {
         Format::OpenMetrics => exposition,
         Format::Prometheus => encoding::prometheus(&exposition),

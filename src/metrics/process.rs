@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_tells_of_this_very_process() {
+    fn reads_this_process() {
         let file = std::fs::File::open("/proc/self/stat").unwrap();
         let process = Process::now().unwrap();
         drop(file);

@@ -2,33 +2,33 @@
 
 use std::time::SystemTime;
 
-use highhock_actors::runtime::metrics::MeterReading;
-use highhock_actors::status::{Observer, Standing};
+use highhock_actors::runtime::metrics::MailboxSnapshot;
+use highhock_actors::status::{CoreHandle, CoreStatus};
 use tokio::time::Instant;
 
-use super::instrumented::{RequestReading, Requests};
+use super::instrumented::{RequestMetrics, RequestSnapshot};
 use super::process::Process;
 use super::reloads::Reloads;
-use crate::dns::DnsCounts;
+use crate::dns::DnsStatsSnapshot;
 use crate::version;
 
 /// All that is measured, as it was at one moment.
 #[derive(Clone, Debug)]
-pub struct Reading {
+pub struct MetricsSnapshot {
     /// What was built.
     pub build: Build,
     /// What the process takes of the machine; `None` where the kernel doesn't tell.
     pub process: Option<Process>,
     /// Questions to Docker.
-    pub docker: Vec<RequestReading>,
+    pub docker: Vec<RequestSnapshot>,
     /// Requests to etcd; none where there is no etcd.
-    pub etcd: Vec<RequestReading>,
+    pub etcd: Vec<RequestSnapshot>,
     /// What the DNS server counted; `None` where this process is none.
-    pub dns: Option<DnsCounts>,
+    pub dns: Option<DnsStatsSnapshot>,
     /// How often the configuration was read again.
     pub reloads: Reloads,
     /// The core; `None` while none runs yet: Docker or etcd has not answered since the start.
-    pub core: Option<CoreReading>,
+    pub core: Option<CoreSnapshot>,
 }
 
 /// What was built.
@@ -53,46 +53,46 @@ impl Build {
 
 /// What is measured of the core.
 #[derive(Clone, Debug)]
-pub struct CoreReading {
+pub struct CoreSnapshot {
     /// How it stands.
-    pub standing: Standing,
+    pub status: CoreStatus,
     /// Its actors' mailboxes.
-    pub meters: [MeterReading; 4],
+    pub meters: [MailboxSnapshot; 4],
     /// The moment of the reading, by either clock.
     pub now: (Instant, SystemTime),
 }
 
-impl Reading {
+impl MetricsSnapshot {
     /// Reads everything but the DNS server now. Waits up to a second for what the core's actors tell.
     pub async fn take(
-        core: Option<&Observer>,
-        docker: &Requests,
-        etcd: Option<&Requests>,
+        core: Option<&CoreHandle>,
+        docker: &RequestMetrics,
+        etcd: Option<&RequestMetrics>,
         reloads: Reloads,
     ) -> Self {
         let core = match core {
-            Some(core) => Some(CoreReading::take(core).await),
+            Some(core) => Some(CoreSnapshot::take(core).await),
             None => None,
         };
-        let docker = docker.read();
-        let etcd = etcd.map(Requests::read).unwrap_or_default();
+        let docker = docker.snapshot();
+        let etcd = etcd.map(RequestMetrics::snapshot).unwrap_or_default();
         let process = Process::now();
         Self { build: Build::THIS, process, docker, etcd, dns: None, reloads, core }
     }
 }
 
-impl CoreReading {
+impl CoreSnapshot {
     /// Reads all of the core.
-    pub async fn take(core: &Observer) -> Self {
+    pub async fn take(core: &CoreHandle) -> Self {
         // The mailboxes first: the question for the rest goes through one of them.
-        let meters = core.meters();
-        let standing = core.standing().await;
-        Self { standing, meters, now: (Instant::now(), SystemTime::now()) }
+        let meters = core.mailbox_snapshots();
+        let status = core.status().await;
+        Self { status, meters, now: (Instant::now(), SystemTime::now()) }
     }
 
     /// A moment by the clock on the wall.
-    pub(super) fn on_the_wall(&self, moment: Option<Instant>) -> Option<SystemTime> {
+    pub(super) fn wall_clock_time(&self, instant: Option<Instant>) -> Option<SystemTime> {
         let (now, wall) = self.now;
-        wall.checked_sub(now.saturating_duration_since(moment?))
+        wall.checked_sub(now.saturating_duration_since(instant?))
     }
 }

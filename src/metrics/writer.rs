@@ -3,7 +3,7 @@
 use std::fmt::Result;
 use std::time::{Duration, SystemTime};
 
-use highhock_actors::runtime::metrics::TimingReading;
+use highhock_actors::runtime::metrics::HistogramSnapshot;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, MetricEncoder, NoLabelSet,
 };
@@ -17,26 +17,26 @@ const PREFIX: &str = "highhock_";
 pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
 
 /// Writes families of metrics, one after the other.
-pub(super) struct Families<'a>(DescriptorEncoder<'a>);
+pub(super) struct MetricWriter<'a>(DescriptorEncoder<'a>);
 
 /// A family to be written.
-pub(super) struct Family<'a> {
+pub(super) struct MetricFamily<'a> {
     name: String,
     unit: Option<Unit>,
     help: &'a str,
 }
 
 /// A family of this program's own, of this name. Its help is one line.
-pub(super) fn family<'a>(name: &str, help: &'a str) -> Family<'a> {
-    foreign_family(&format!("{PREFIX}{name}"), help)
+pub(super) fn family<'a>(name: &str, help: &'a str) -> MetricFamily<'a> {
+    unprefixed_family(&format!("{PREFIX}{name}"), help)
 }
 
 /// A family of this whole name.
-pub(super) fn foreign_family<'a>(name: &str, help: &'a str) -> Family<'a> {
-    Family { name: name.to_owned(), unit: None, help }
+pub(super) fn unprefixed_family<'a>(name: &str, help: &'a str) -> MetricFamily<'a> {
+    MetricFamily { name: name.to_owned(), unit: None, help }
 }
 
-impl Family<'_> {
+impl MetricFamily<'_> {
     /// Measured in seconds: the name ends so.
     pub fn seconds(self) -> Self {
         Self { unit: Some(Unit::Seconds), ..self }
@@ -48,13 +48,13 @@ impl Family<'_> {
     }
 }
 
-impl<'a> Families<'a> {
+impl<'a> MetricWriter<'a> {
     pub fn new(encoder: DescriptorEncoder<'a>) -> Self {
         Self(encoder)
     }
 
     /// A gauge of one value; left out where that is not known.
-    pub fn gauge(&mut self, family: Family, value: impl Into<Option<f64>>) -> Result {
+    pub fn gauge(&mut self, family: MetricFamily, value: impl Into<Option<f64>>) -> Result {
         match value.into() {
             Some(value) => self.gauges(family, [(Vec::new(), value)]),
             None => Ok(()),
@@ -62,41 +62,41 @@ impl<'a> Families<'a> {
     }
 
     /// A gauge of a moment, in seconds since 1970; left out where there was none yet.
-    pub fn moment(&mut self, family: Family, moment: Option<SystemTime>) -> Result {
-        let since_1970 = moment.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    pub fn timestamp(&mut self, family: MetricFamily, time: Option<SystemTime>) -> Result {
+        let since_1970 = time.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         self.gauge(family.seconds(), since_1970.map(|since| since.as_secs_f64()))
     }
 
     /// A gauge with a value for each of these labels.
     pub fn gauges<'l>(
         &mut self,
-        family: Family,
+        family: MetricFamily,
         values: impl IntoIterator<Item = (Labels<'l>, f64)>,
     ) -> Result {
-        let Family { name, unit, help } = family;
+        let MetricFamily { name, unit, help } = family;
         let mut metric = self.0.encode_descriptor(&name, help, unit.as_ref(), MetricType::Gauge)?;
         for (labels, value) in values {
-            labelled(&mut metric, &labels, |metric| metric.encode_gauge(&value))?;
+            encode_labelled(&mut metric, &labels, |metric| metric.encode_gauge(&value))?;
         }
         Ok(())
     }
 
     /// A counter of one value. Its name ends in `_total`, which is added.
-    pub fn counter(&mut self, family: Family, value: impl EncodeCounterValue) -> Result {
+    pub fn counter(&mut self, family: MetricFamily, value: impl EncodeCounterValue) -> Result {
         self.counters(family, [(Vec::new(), value)])
     }
 
     /// A counter with a value for each of these labels.
     pub fn counters<'l, V: EncodeCounterValue>(
         &mut self,
-        family: Family,
+        family: MetricFamily,
         values: impl IntoIterator<Item = (Labels<'l>, V)>,
     ) -> Result {
-        let Family { name, unit, help } = family;
+        let MetricFamily { name, unit, help } = family;
         let mut metric =
             self.0.encode_descriptor(&name, help, unit.as_ref(), MetricType::Counter)?;
         for (labels, value) in values {
-            labelled(&mut metric, &labels, |metric| {
+            encode_labelled(&mut metric, &labels, |metric| {
                 metric.encode_counter::<NoLabelSet, V, f64>(&value, None)
             })?;
         }
@@ -107,17 +107,17 @@ impl<'a> Families<'a> {
     /// to each of these bounds.
     pub fn histograms<'l>(
         &mut self,
-        family: Family,
+        family: MetricFamily,
         bounds: &[Duration],
-        values: impl IntoIterator<Item = (Labels<'l>, TimingReading)>,
+        values: impl IntoIterator<Item = (Labels<'l>, HistogramSnapshot)>,
     ) -> Result {
-        let Family { name, unit, help } = family.seconds();
+        let MetricFamily { name, unit, help } = family.seconds();
         let mut metric =
             self.0.encode_descriptor(&name, help, unit.as_ref(), MetricType::Histogram)?;
         for (labels, timing) in values {
             let buckets = buckets(bounds, &timing);
             let (sum, count) = (timing.sum.as_secs_f64(), timing.count);
-            labelled(&mut metric, &labels, |metric| {
+            encode_labelled(&mut metric, &labels, |metric| {
                 metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
             })?;
         }
@@ -125,15 +125,15 @@ impl<'a> Families<'a> {
     }
 
     /// Facts that don't change, as labels of a metric that is always 1.
-    pub fn info(&mut self, family: Family, facts: Labels) -> Result {
-        let Family { name, unit, help } = family;
+    pub fn info(&mut self, family: MetricFamily, facts: Labels) -> Result {
+        let MetricFamily { name, unit, help } = family;
         let mut metric = self.0.encode_descriptor(&name, help, unit.as_ref(), MetricType::Info)?;
         metric.encode_info(&facts)
     }
 }
 
 /// Encodes one value with its labels; without any, there are no empty braces either.
-fn labelled(
+fn encode_labelled(
     metric: &mut MetricEncoder,
     labels: &Labels,
     encode: impl FnOnce(&mut MetricEncoder) -> Result,
@@ -142,7 +142,7 @@ fn labelled(
 }
 
 /// How many fall between each bound and the one before it.
-fn buckets(bounds: &[Duration], timing: &TimingReading) -> Vec<(f64, u64)> {
+fn buckets(bounds: &[Duration], timing: &HistogramSnapshot) -> Vec<(f64, u64)> {
     let mut below = 0;
     let mut bucket = |bound: f64, at_most: u64| {
         let within = at_most - below;
@@ -150,7 +150,7 @@ fn buckets(bounds: &[Duration], timing: &TimingReading) -> Vec<(f64, u64)> {
         (bound, within)
     };
     let mut buckets: Vec<_> =
-        bounds.iter().map(|at| bucket(at.as_secs_f64(), timing.at_most(*at))).collect();
+        bounds.iter().map(|at| bucket(at.as_secs_f64(), timing.count_at_most(*at))).collect();
     buckets.push(bucket(f64::INFINITY, timing.count));
     buckets
 }

@@ -2,19 +2,22 @@
 
 use slog::Logger;
 
-use super::NotSettled;
+use super::ResolveError;
 use crate::docker::{
-    ApiVersion, DEFAULT_TIMEOUT, Docker, DockerOptions, Endpoint, Engine, VersionChoice,
+    ApiVersion, DEFAULT_TIMEOUT, DockerClient, DockerOptions, Endpoint, EngineInfo, VersionChoice,
 };
-use crate::host::{self, BridgeSubnet, Published};
+use crate::host::{self, BridgeSubnet, PublicAddress};
 use crate::settings::{self, DockerUrl, DockerVersion};
-use crate::tls::UnusableFile;
+use crate::tls::TlsFileError;
 
 /// A client for the engine that the settings name. Nothing is asked yet.
 ///
 /// # Errors
 /// Where a file for TLS can't be used.
-pub fn docker(settings: &settings::Docker, log: &Logger) -> Result<Docker, UnusableFile> {
+pub fn docker_client(
+    settings: &settings::Docker,
+    log: &Logger,
+) -> Result<DockerClient, TlsFileError> {
     let endpoint = match &settings.url {
         DockerUrl::Unix(path) => Endpoint::Unix(path.clone()),
         DockerUrl::Tcp(authority) => Endpoint::Tcp(authority.clone()),
@@ -28,7 +31,7 @@ pub fn docker(settings: &settings::Docker, log: &Logger) -> Result<Docker, Unusa
     };
     let tls = settings.tls.clone();
     let options = DockerOptions { endpoint, version, tls, timeout: DEFAULT_TIMEOUT };
-    Docker::new(options, log.clone())
+    DockerClient::new(options, log.clone())
 }
 
 /// Asks the engine, once, who it is; and where an address to publish was found on an
@@ -36,9 +39,12 @@ pub fn docker(settings: &settings::Docker, log: &Logger) -> Result<Docker, Unusa
 ///
 /// # Errors
 /// Where it does not answer, or where nobody else could reach that address.
-pub async fn ask_engine(docker: &Docker, published: &Published) -> Result<Engine, NotSettled> {
+pub async fn probe_engine(
+    docker: &DockerClient,
+    public_address: &PublicAddress,
+) -> Result<EngineInfo, ResolveError> {
     let engine = docker.engine().await?;
-    if published.detected().next().is_some() {
+    if public_address.detected().next().is_some() {
         let networks = docker.networks().await?;
         let subnets = networks.iter().flat_map(|network| {
             network.subnets.iter().filter_map(|subnet| {
@@ -47,7 +53,7 @@ pub async fn ask_engine(docker: &Docker, published: &Published) -> Result<Engine
             })
         });
         let subnets: Vec<_> = subnets.collect();
-        host::check_outside_engine_networks(published, &subnets)?;
+        host::check_outside_engine_networks(public_address, &subnets)?;
     }
     Ok(engine)
 }

@@ -6,20 +6,22 @@ mod store;
 
 use std::io;
 
-use highhock_actors::model::publish_config::Rules;
-use highhock_actors::{LeaseFamily, SourceError, StoreError};
+use highhock_actors::model::publish_config::PublishConfig;
+use highhock_actors::{LeaseNamespace, SourceError, StoreError};
 
-use crate::docker::Engine;
-use crate::etcd::{Api, NotDetected, UnusableCluster};
-use crate::host::{ContainersAddress, Published, name};
+use crate::docker::EngineInfo;
+use crate::etcd::{Api, ClusterError, DetectError};
+use crate::host::{EngineNetworkAddress, PublicAddress, name};
 use crate::settings::Settings;
 
-pub use docker::{ask_engine, docker};
-pub use store::{SettledStore, ask_store, assume_etcd, check_files, cluster, dns, etcd_store};
+pub use docker::{docker_client, probe_engine};
+pub use store::{
+    ResolvedStore, assume_etcd, check_files, dns_settings, etcd_cluster, etcd_store, resolve_store,
+};
 
 /// Why it is not settled how to publish.
 #[derive(Debug, thiserror::Error)]
-pub enum NotSettled {
+pub enum ResolveError {
     /// The engine did not answer; to be tried again.
     #[error(transparent)]
     Docker(#[from] SourceError),
@@ -28,10 +30,10 @@ pub enum NotSettled {
     Etcd(StoreError),
     /// The settings name an etcd that can't be spoken to as they say; to be given up.
     #[error(transparent)]
-    Cluster(#[from] UnusableCluster),
+    Cluster(#[from] ClusterError),
     /// The address is of no use to anybody else; to be given up.
     #[error(transparent)]
-    Address(#[from] ContainersAddress),
+    Address(#[from] EngineNetworkAddress),
     /// Nobody knows what this host is called; to be given up.
     #[error(
         "finding this host's name: the engine has none for it, and the system's can't be read: \
@@ -40,18 +42,18 @@ pub enum NotSettled {
     Hostname(#[from] io::Error),
 }
 
-impl NotSettled {
+impl ResolveError {
     /// Whether it may go better later.
-    pub fn passes(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Docker(_) | Self::Etcd(_))
     }
 }
 
-impl From<NotDetected> for NotSettled {
-    fn from(error: NotDetected) -> Self {
+impl From<DetectError> for ResolveError {
+    fn from(error: DetectError) -> Self {
         match error {
-            NotDetected::Store(error) => Self::Etcd(error),
-            NotDetected::Cluster(error) => Self::Cluster(error),
+            DetectError::Store(error) => Self::Etcd(error),
+            DetectError::Cluster(error) => Self::Cluster(error),
         }
     }
 }
@@ -60,25 +62,25 @@ impl From<NotDetected> for NotSettled {
 ///
 /// # Errors
 /// Where nobody knows what this host is called.
-pub fn rules(
+pub fn publish_config(
     settings: &Settings,
-    published: &Published,
-    engine: &Engine,
-    store: &SettledStore,
-) -> Result<Rules, NotSettled> {
+    public_address: &PublicAddress,
+    engine: &EngineInfo,
+    store: &ResolvedStore,
+) -> Result<PublishConfig, ResolveError> {
     let hostname = match &settings.skydns.hostname {
         Some(hostname) => hostname.clone(),
         None if engine.name.is_empty() => name::machine_name()?,
         None => engine.name.clone(),
     };
-    Ok(Rules {
+    Ok(PublishConfig {
         prefix: settings.skydns.prefix.clone(),
         domain: store.domain.clone(),
         layout: settings.skydns.layout,
         hostname: name::instance_label(&hostname),
         address: settings.discovery.address,
-        host: published.host.clone(),
-        host6: published.host6.as_ref().map(|published6| published6.address),
+        host: public_address.host.clone(),
+        host6: public_address.host6.as_ref().map(|public_ipv6| public_ipv6.address),
         ttl: settings.skydns.ttl,
         methods: settings.discovery.methods.clone(),
         compose_project: settings.discovery.compose_project,
@@ -89,8 +91,8 @@ pub fn rules(
 }
 
 /// Whose leases are this publisher's, where records hang on leases (SPEC 5).
-pub fn lease_family(rules: &Rules, engine: &Engine) -> LeaseFamily {
-    LeaseFamily::of(&[
+pub fn lease_namespace(rules: &PublishConfig, engine: &EngineInfo) -> LeaseNamespace {
+    LeaseNamespace::from_parts(&[
         &rules.hostname,
         rules.domain.as_str(),
         &rules.prefix,

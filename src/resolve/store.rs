@@ -5,29 +5,29 @@ use highhock_actors::RecordKey;
 use highhock_actors::model::names::DomainName;
 use slog::Logger;
 
-use super::NotSettled;
+use super::ResolveError;
 use crate::dns::DnsSettings;
 use crate::etcd::{
-    Api, Cluster, Detected, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options, UnusableCluster, detect,
-    domain_in_config,
+    Api, ApiChoice, Cluster, ClusterError, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options,
+    configured_domain, detect,
 };
 use crate::record_store::Store;
 use crate::settings::{self, EtcdApi, Settings, StoreKind};
 
 /// Where records are to be kept.
 #[derive(Clone, Debug)]
-pub struct SettledStore {
+pub struct ResolvedStore {
     /// Which of etcd's APIs to speak, and why; `None`: there is no etcd, the records stay in
     /// this process.
-    pub etcd: Option<Detected>,
+    pub etcd: Option<ApiChoice>,
     /// The domain that services are put under.
     pub domain: DomainName,
     /// Where that is from, for the log.
-    pub domain_from: &'static str,
+    pub domain_source: &'static str,
 }
 
 /// The cluster that the settings name.
-pub fn cluster(settings: &settings::Etcd) -> Cluster {
+pub fn etcd_cluster(settings: &settings::Etcd) -> Cluster {
     Cluster {
         tls: settings.tls.clone(),
         credentials: settings.credentials.clone(),
@@ -35,7 +35,7 @@ pub fn cluster(settings: &settings::Etcd) -> Cluster {
     }
 }
 
-impl SettledStore {
+impl ResolvedStore {
     /// Which of etcd's APIs is spoken; `None`: there is no etcd.
     pub fn api(&self) -> Option<Api> {
         self.etcd.as_ref().map(|detected| detected.api)
@@ -47,41 +47,45 @@ impl SettledStore {
 ///
 /// # Errors
 /// Where it does not answer, or can't be spoken to as the settings say.
-pub async fn ask_store(settings: &Settings, log: &Logger) -> Result<SettledStore, NotSettled> {
+pub async fn resolve_store(
+    settings: &Settings,
+    log: &Logger,
+) -> Result<ResolvedStore, ResolveError> {
     if settings.store == StoreKind::Standalone {
         return Ok(standalone(settings));
     }
-    let (cluster, skydns) = (cluster(&settings.etcd), &settings.skydns);
-    let given = |api| Detected { api, why: "etcd.api says so".into(), both: false };
+    let (cluster, skydns) = (etcd_cluster(&settings.etcd), &settings.skydns);
+    let configured =
+        |api| ApiChoice { api, reason: "etcd.api says so".into(), has_both_apis: false };
     let detected = match settings.etcd.api {
-        EtcdApi::V2 => given(Api::V2),
-        EtcdApi::V3 => given(Api::V3),
+        EtcdApi::V2 => configured(Api::V2),
+        EtcdApi::V3 => configured(Api::V3),
         EtcdApi::Auto => detect(&cluster, &skydns.prefix, log).await?,
     };
     let found = match skydns.domain_is_set {
         true => None,
-        false => domain_in_config(detected.api, &cluster, &skydns.prefix, log).await?,
+        false => configured_domain(detected.api, &cluster, &skydns.prefix, log).await?,
     };
-    let domain_from = match &found {
+    let domain_source = match &found {
         Some(_) => "skydns configuration in etcd",
-        None => said_where(settings),
+        None => configured_domain_source(settings),
     };
     let domain = found.unwrap_or_else(|| skydns.domain.clone());
-    Ok(SettledStore { etcd: Some(detected), domain, domain_from })
+    Ok(ResolvedStore { etcd: Some(detected), domain, domain_source })
 }
 
 /// What is settled by the settings alone.
-fn standalone(settings: &Settings) -> SettledStore {
+fn standalone(settings: &Settings) -> ResolvedStore {
     let domain = settings.skydns.domain.clone();
-    SettledStore { etcd: None, domain, domain_from: said_where(settings) }
+    ResolvedStore { etcd: None, domain, domain_source: configured_domain_source(settings) }
 }
 
-fn said_where(settings: &Settings) -> &'static str {
+fn configured_domain_source(settings: &Settings) -> &'static str {
     if settings.skydns.domain_is_set { "skydns.domain" } else { "default" }
 }
 
 /// How DNS is to be answered where the records stay in this process.
-pub fn dns(settings: &Settings) -> DnsSettings {
+pub fn dns_settings(settings: &Settings) -> DnsSettings {
     let (dns, skydns) = (&settings.dns, &settings.skydns);
     DnsSettings {
         listen: dns.listen.clone(),
@@ -98,24 +102,24 @@ pub fn dns(settings: &Settings) -> DnsSettings {
 ///
 /// # Errors
 /// Where one can't.
-pub fn check_files(settings: &Settings, log: &Logger) -> Result<(), UnusableCluster> {
+pub fn check_files(settings: &Settings, log: &Logger) -> Result<(), ClusterError> {
     if settings.store == StoreKind::Standalone {
         return Ok(());
     }
-    let (cluster, root) = (cluster(&settings.etcd), RecordKey::from_path(""));
+    let (cluster, root) = (etcd_cluster(&settings.etcd), RecordKey::from_path(""));
     EtcdV3::new(EtcdV3Options { cluster, root }, log.clone()).map(drop)
 }
 
 /// What is likely where etcd doesn't answer, for a look at what would be published.
-pub fn assume_etcd(settings: &Settings) -> SettledStore {
+pub fn assume_etcd(settings: &Settings) -> ResolvedStore {
     let api = match settings.etcd.api {
         EtcdApi::V2 => Api::V2,
         EtcdApi::V3 | EtcdApi::Auto => Api::V3,
     };
-    SettledStore {
-        etcd: Some(Detected { api, why: "etcd does not answer".into(), both: false }),
+    ResolvedStore {
+        etcd: Some(ApiChoice { api, reason: "etcd does not answer".into(), has_both_apis: false }),
         domain: settings.skydns.domain.clone(),
-        domain_from: "assumed",
+        domain_source: "assumed",
     }
 }
 
@@ -128,9 +132,9 @@ pub fn etcd_store(
     api: Api,
     domain: &DomainName,
     log: &Logger,
-) -> Result<Store, UnusableCluster> {
-    let (cluster, prefix) = (cluster(&settings.etcd), settings.skydns.prefix.clone());
-    let root = RecordKey::of_domain(&prefix, domain);
+) -> Result<Store, ClusterError> {
+    let (cluster, prefix) = (etcd_cluster(&settings.etcd), settings.skydns.prefix.clone());
+    let root = RecordKey::domain_directory(&prefix, domain);
     let log = log.clone();
     Ok(match api {
         Api::V2 => Store::EtcdV2(EtcdV2::new(EtcdV2Options { cluster, root, prefix }, log)?),

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::error::Fault;
+use super::error::SettingsError;
 use super::listen_values::admin_listen;
-use super::lookup::{fault, is_faulty, parsed, read};
-use super::merged::Inputs;
-use crate::credentials::secret::{Password, Secret};
+use super::lookup::{combination_error, has_error, parsed, read};
+use super::merged::MergedConfig;
+use crate::credentials::secret::{Secret, SecretSource};
 
 const LISTEN: &str = "admin.listen";
 const TOKEN: &str = "admin.token";
@@ -20,36 +20,40 @@ pub struct Admin {
     /// beyond loopback only with a token, or with `allow_remote`.
     pub listen: Option<SocketAddr>,
     /// Where the token is that every question must bear; `None`: none is asked for.
-    pub token: Option<Password>,
+    pub token: Option<SecretSource>,
     /// Whether everybody who can connect may read, even without a token. The settings
     /// are shown to nobody then.
     pub allow_remote: bool,
 }
 
-/// The keys `admin.*`. `others` are the faults found so far: a token among them was at
+/// The keys `admin.*`. `earlier_errors` are the faults found so far: a token among them was at
 /// least meant.
-pub(super) fn admin(inputs: &Inputs, others: &[Fault]) -> Result<Admin, Vec<Fault>> {
-    let listen = parsed(inputs, LISTEN, admin_listen)?;
-    let allow_remote = read(ALLOW_REMOTE, |path| inputs.truth(path))?;
-    let text = |path: &str| read(path, |path| inputs.text_if_set(path));
+pub(super) fn admin(
+    config: &MergedConfig,
+    earlier_errors: &[SettingsError],
+) -> Result<Admin, Vec<SettingsError>> {
+    let listen = parsed(config, LISTEN, admin_listen)?;
+    let allow_remote = read(ALLOW_REMOTE, |path| config.boolean(path))?;
+    let text = |path: &str| read(path, |path| config.text_if_set(path));
     let token = match (text(TOKEN)?, text(TOKEN_FILE)?) {
         (Some(_), Some(_)) => {
-            let what = format!("set beside {TOKEN}; takes one of the two");
-            return Err(vec![fault(inputs, TOKEN_FILE, what)]);
+            let message = format!("set beside {TOKEN}; takes one of the two");
+            return Err(vec![combination_error(config, TOKEN_FILE, message)]);
         }
-        (Some(token), None) => Some(Password::Given(Secret::new(token))),
-        (None, Some(path)) => Some(Password::File(path.into())),
+        (Some(token), None) => Some(SecretSource::Inline(Secret::new(token))),
+        (None, Some(path)) => Some(SecretSource::File(path.into())),
         (None, None) => None,
     };
-    let meant = [TOKEN, TOKEN_FILE, ALLOW_REMOTE].iter().any(|path| is_faulty(path, others));
+    let has_access_error =
+        [TOKEN, TOKEN_FILE, ALLOW_REMOTE].iter().any(|path| has_error(path, earlier_errors));
     if let Some(address) = listen.filter(|address| !address.ip().is_loopback())
-        && !(allow_remote || token.is_some() || meant)
+        && !(allow_remote || token.is_some() || has_access_error)
     {
-        let what = format!(
+        let message = format!(
             "{address} can be reached from elsewhere; takes an address of loopback, as \
              127.0.0.1:9465, or {TOKEN}, {TOKEN_FILE} or {ALLOW_REMOTE} beside it"
         );
-        return Err(vec![fault(inputs, LISTEN, what)]);
+        return Err(vec![combination_error(config, LISTEN, message)]);
     }
     Ok(Admin { listen, token, allow_remote })
 }

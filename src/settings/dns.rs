@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::error::{Fault, Warning};
+use super::error::{SettingsError, Warning};
 use super::listen_values::{admin_listen, dns_forward, dns_listen};
-use super::lookup::{fault, is_faulty, parsed, read, slip};
-use super::merged::Inputs;
-use super::values::{Rejection, StoreKind};
+use super::lookup::{combination_error, has_error, internal_error, parsed, read};
+use super::merged::MergedConfig;
+use super::values::{StoreKind, ValueError};
 
 const LISTEN: &str = "dns.listen";
 const FORWARD: &str = "dns.forward";
@@ -25,29 +25,29 @@ pub struct Dns {
 }
 
 /// The keys `dns.*`. What only makes no sense where DNS is answered is no fault elsewhere.
-/// `others` are the faults found so far: an address among them is not known to be another's.
+/// `earlier_errors` are the faults found so far: an address among them is not known to be another's.
 pub(super) fn dns(
-    inputs: &Inputs,
+    config: &MergedConfig,
     store: StoreKind,
-    others: &[Fault],
+    earlier_errors: &[SettingsError],
     warnings: &mut Vec<Warning>,
-) -> Result<Dns, Vec<Fault>> {
-    let listen = addresses(inputs, LISTEN, dns_listen)?;
-    let forward = match inputs.is_set(FORWARD) {
-        true => addresses(inputs, FORWARD, dns_forward)?,
+) -> Result<Dns, Vec<SettingsError>> {
+    let listen = addresses(config, LISTEN, dns_listen)?;
+    let forward = match config.is_set(FORWARD) {
+        true => addresses(config, FORWARD, dns_forward)?,
         false => Vec::new(),
     };
-    let rate_limit = read("dns.rateLimit", |path| inputs.number(path))?;
+    let rate_limit = read("dns.rateLimit", |path| config.number(path))?;
     if store == StoreKind::Standalone {
-        if !is_faulty(LISTEN, others) {
-            check_places(inputs, &listen, others)?;
+        if !has_error(LISTEN, earlier_errors) {
+            check_listen_addresses(config, &listen, earlier_errors)?;
         }
         if let Some(own) = forward.iter().find(|one| listen.contains(one)) {
-            let what = format!(
+            let message = format!(
                 "{own} stands in {LISTEN} too, so that a question would go round for ever; takes \
                  other servers"
             );
-            return Err(vec![fault(inputs, FORWARD, what)]);
+            return Err(vec![combination_error(config, FORWARD, message)]);
         }
         let open = listen.iter().find(|address| !address.ip().is_loopback());
         if let (Some(open), false) = (open, forward.is_empty()) {
@@ -58,12 +58,12 @@ pub(super) fn dns(
 }
 
 /// Whether each place to answer at is one of its own.
-fn check_places(
-    inputs: &Inputs,
+fn check_listen_addresses(
+    config: &MergedConfig,
     listen: &[SocketAddr],
-    others: &[Fault],
-) -> Result<(), Vec<Fault>> {
-    let refused = |what| Err(vec![fault(inputs, LISTEN, what)]);
+    earlier_errors: &[SettingsError],
+) -> Result<(), Vec<SettingsError>> {
+    let refused = |message| Err(vec![combination_error(config, LISTEN, message)]);
     for (index, one) in listen.iter().enumerate() {
         for other in &listen[index + 1..] {
             let (inside, outside) = match (is_within(*one, *other), is_within(*other, *one)) {
@@ -76,16 +76,18 @@ fn check_places(
             ));
         }
     }
-    let state = match is_faulty(ADMIN, others) {
+    let admin_address = match has_error(ADMIN, earlier_errors) {
         true => None,
-        false => parsed(inputs, ADMIN, admin_listen)?,
+        false => parsed(config, ADMIN, admin_listen)?,
     };
     let overlaps = |one: &&SocketAddr| {
-        state.is_some_and(|state| is_within(**one, state) || is_within(state, **one))
+        admin_address.is_some_and(|admin_address| {
+            is_within(**one, admin_address) || is_within(admin_address, **one)
+        })
     };
-    match (listen.iter().find(overlaps), state) {
-        (Some(one), Some(state)) => refused(format!(
-            "{one} and {ADMIN}, {state}, are one place; takes another port in one of the two"
+    match (listen.iter().find(overlaps), admin_address) {
+        (Some(one), Some(admin_address)) => refused(format!(
+            "{one} and {ADMIN}, {admin_address}, are one place; takes another port in one of the two"
         )),
         _ => Ok(()),
     }
@@ -98,12 +100,12 @@ fn is_within(one: SocketAddr, all: SocketAddr) -> bool {
 }
 
 fn addresses(
-    inputs: &Inputs,
+    config: &MergedConfig,
     path: &str,
-    parse: impl Fn(&str) -> Result<SocketAddr, Rejection>,
-) -> Result<Vec<SocketAddr>, Vec<Fault>> {
-    let texts = read(path, |path| inputs.texts(path))?;
+    parse: impl Fn(&str) -> Result<SocketAddr, ValueError>,
+) -> Result<Vec<SocketAddr>, Vec<SettingsError>> {
+    let texts = read(path, |path| config.texts(path))?;
     let parse =
-        |text: &String| parse(text).map_err(|rejection| slip(path, &format!("{rejection:?}")));
+        |text: &String| parse(text).map_err(|error| internal_error(path, &format!("{error:?}")));
     texts.iter().map(parse).collect()
 }

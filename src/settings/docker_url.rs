@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::{Fault, Origin, Problem};
-use super::merged::Inputs;
+use super::error::{Origin, SettingsError, SettingsErrorKind};
+use super::merged::MergedConfig;
 use super::sources::Sources;
-use super::value_type::Form;
+use super::value_type::ValueEncoding;
 use super::values::{self, DockerUrl, EngineScheme, EngineUrl};
 use super::{keys, tls_and_credentials};
-use crate::tls::{Identity, TlsFiles};
+use crate::tls::{ClientIdentity, TlsFiles};
 
 const URL: &str = "docker.url";
 
@@ -17,27 +17,27 @@ const URL: &str = "docker.url";
 /// engine; else as HighHock always did. With the files that TLS takes, none
 /// where it is not spoken.
 pub(super) fn engine(
-    inputs: &Inputs,
+    config: &MergedConfig,
     sources: &Sources,
-    others: &[Fault],
-) -> Result<(DockerUrl, TlsFiles), Vec<Fault>> {
-    let url = url(inputs, sources);
-    let own = tls_and_credentials::tls_files(inputs, "docker", others);
+    earlier_errors: &[SettingsError],
+) -> Result<(DockerUrl, TlsFiles), Vec<SettingsError>> {
+    let url = url(config, sources);
+    let own = tls_and_credentials::tls_files(config, "docker", earlier_errors);
     let (url, own) = match (url, own) {
         (Ok(url), Ok(own)) => (url, own),
-        (url, own) => return Err(super::lookup::all_faults(url.err(), own.err())),
+        (url, own) => return Err(super::lookup::join_errors(url.err(), own.err())),
     };
     let verify = sources.environment.get("DOCKER_TLS_VERIFY").is_some();
     let (scheme, host, port) = match url {
         EngineUrl::Unix(path) => {
-            tls_and_credentials::refuse_files(inputs, "docker", "a Unix socket speaks no TLS")?;
+            tls_and_credentials::refuse_files(config, "docker", "a Unix socket speaks no TLS")?;
             return Ok((DockerUrl::Unix(path), TlsFiles::default()));
         }
         EngineUrl::Net { scheme, host, port } => (scheme, host, port),
     };
     if scheme == EngineScheme::Http {
         tls_and_credentials::refuse_files(
-            inputs,
+            config,
             "docker",
             "docker.url begins with http://, not https://",
         )?;
@@ -51,25 +51,26 @@ pub(super) fn engine(
         return Ok((DockerUrl::Tcp(authority(&host, port, 2375)), TlsFiles::default()));
     }
     let folder = sources.environment.get("DOCKER_CERT_PATH").filter(|_| verify);
-    let files = folder.map_or(own.clone(), |folder| completed(own, Path::new(&folder)));
+    let files = folder.map_or(own.clone(), |folder| with_folder_files(own, Path::new(&folder)));
     Ok((DockerUrl::Tls(authority(&host, port, 2376)), files))
 }
 
 /// With Docker's own client's files for what no setting names.
-fn completed(own: TlsFiles, folder: &Path) -> TlsFiles {
-    let usual = Identity { cert: folder.join("cert.pem"), key: folder.join("key.pem") };
+fn with_folder_files(own: TlsFiles, folder: &Path) -> TlsFiles {
+    let default_identity =
+        ClientIdentity { cert: folder.join("cert.pem"), key: folder.join("key.pem") };
     TlsFiles {
         ca: own.ca.or_else(|| Some(folder.join("ca.pem"))),
-        identity: own.identity.or(Some(usual)),
+        identity: own.identity.or(Some(default_identity)),
     }
 }
 
-fn authority(host: &str, port: Option<u16>, usual: u16) -> String {
-    format!("{host}:{}", port.unwrap_or(usual))
+fn authority(host: &str, port: Option<u16>, default_port: u16) -> String {
+    format!("{host}:{}", port.unwrap_or(default_port))
 }
 
-fn url(inputs: &Inputs, sources: &Sources) -> Result<EngineUrl, Vec<Fault>> {
-    if let Some(url) = super::lookup::parsed_if_set(inputs, URL, values::docker_url)? {
+fn url(config: &MergedConfig, sources: &Sources) -> Result<EngineUrl, Vec<SettingsError>> {
+    if let Some(url) = super::lookup::parsed_if_set(config, URL, values::docker_url)? {
         return Ok(url);
     }
     let Some(host) = sources.environment.get("DOCKER_HOST") else {
@@ -78,18 +79,19 @@ fn url(inputs: &Inputs, sources: &Sources) -> Result<EngineUrl, Vec<Fault>> {
             false => tcp("127.0.0.1", None),
         });
     };
-    match keys::find(URL).map(|key| key.read(&host.as_str().into(), Form::Text)) {
-        Some(Err(problem)) => {
+    match keys::find(URL).map(|key| key.read(&host.as_str().into(), ValueEncoding::Text)) {
+        Some(Err(kind)) => {
             let origin = Origin::Variable("DOCKER_HOST".to_owned());
-            Err(vec![Fault { origin, key: URL.to_owned(), problem }])
+            Err(vec![SettingsError { origin, key: URL.to_owned(), kind }])
         }
         _ => match values::docker_url(&host) {
             // Docker's own client speaks TLS to it where its variables say so.
             Ok(EngineUrl::Net { scheme: EngineScheme::Http, host, port }) => Ok(tcp(&host, port)),
             Ok(url) => Ok(url),
-            Err(rejection) => {
-                Err(super::lookup::slip(URL, &Problem::File(format!("{rejection:?}"))))
-            }
+            Err(error) => Err(super::lookup::internal_error(
+                URL,
+                &SettingsErrorKind::File(format!("{error:?}")),
+            )),
         },
     }
 }

@@ -5,9 +5,9 @@ use config::ValueKind;
 use serde_json::Value as Json;
 
 use super::error::Origin;
-use super::key::{Fallback, Key};
+use super::key::{DefaultValue, Key};
 use super::keys::KEYS;
-use super::merged::Inputs;
+use super::merged::MergedConfig;
 use super::sources::Sources;
 use super::validate::Settings;
 
@@ -58,44 +58,44 @@ impl Layer {
 
 /// Every key as it holds, in the order of the contract.
 pub(super) fn effective(
-    inputs: &Inputs,
+    config: &MergedConfig,
     sources: &Sources,
     settings: &Settings,
 ) -> Vec<EffectiveKey> {
-    KEYS.iter().map(|key| effective_key(key, inputs, sources, settings)).collect()
+    KEYS.iter().map(|key| effective_key(key, config, sources, settings)).collect()
 }
 
 fn effective_key(
     key: &'static Key,
-    inputs: &Inputs,
+    config: &MergedConfig,
     sources: &Sources,
     settings: &Settings,
 ) -> EffectiveKey {
-    let (layer, place) = match inputs.origin(key.path) {
+    let (layer, place) = match config.origin(key.path) {
         Origin::Default => (Layer::Default, None),
         Origin::File(path) => (Layer::File, Some(path.display().to_string())),
         Origin::Variable(name) => (Layer::Environment, Some(name)),
         Origin::Flag(name) => (Layer::Flag, Some(name)),
     };
-    if let Some(value) = inputs.value(key.path) {
+    if let Some(value) = config.value(key.path) {
         let value = if key.secret { MASK.into() } else { json(value) };
         return EffectiveKey { key: key.path, value, layer, place, otherwise: None };
     }
     // What the settings have worked out is what holds.
-    if let Some((value, place)) = worked_out(key.path, sources, settings) {
+    if let Some((value, place)) = derived_value(key.path, sources, settings) {
         let layer = if place.is_some() { Layer::Environment } else { layer };
         let (value, place) = (masked(&value).into(), place.map(str::to_owned));
         return EffectiveKey { key: key.path, value, layer, place, otherwise: None };
     }
-    let otherwise = match key.fallback {
-        Fallback::WorkedOut(words) => Some(words),
-        Fallback::Is(_) => None,
+    let otherwise = match key.default {
+        DefaultValue::Derived(words) => Some(words),
+        DefaultValue::Fixed(_) => None,
     };
     EffectiveKey { key: key.path, value: Json::Null, layer, place, otherwise }
 }
 
 /// What holds of a key that is set nowhere, and the foreign variable that says so.
-fn worked_out(
+fn derived_value(
     path: &str,
     sources: &Sources,
     settings: &Settings,
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_and_passwords_in_urls_are_masked() {
+    fn masks_users_and_passwords_in_urls() {
         for (text, shown) in [
             ("http://etcd:2379/", "http://etcd:2379/"),
             ("http://root:hunter2@etcd:2379/", "http://not-shown@etcd:2379/"),

@@ -30,14 +30,14 @@ impl fmt::Display for Origin {
 
 /// What is wrong in one place. No text in it ever holds a secret's value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum SettingsErrorKind {
     /// A value of the wrong type, out of its range, or otherwise unfit.
-    #[error("found {found}; takes {takes}")]
-    Unfit {
+    #[error("found {found}; takes {expected}")]
+    InvalidValue {
         /// What stands there.
         found: String,
         /// What may stand there.
-        takes: String,
+        expected: String,
     },
     /// A key that doesn't exist. Its value isn't told: it may be a misspelt password's.
     #[error("no such key{}", nearest.map(|key| format!("; the nearest is {key}")).unwrap_or_default())]
@@ -61,37 +61,37 @@ pub enum Problem {
 
 /// One thing that is wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct SettingsError {
     /// Where it stands.
     pub origin: Origin,
     /// The key, as it was written there; empty where the fault is the whole file's.
     pub key: String,
     /// What is wrong.
-    pub problem: Problem,
+    pub kind: SettingsErrorKind,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key.as_str() {
-            "" => write!(f, "{}: {}", self.origin, self.problem),
-            key => write!(f, "{}: {key}: {}", self.origin, self.problem),
+            "" => write!(f, "{}: {}", self.origin, self.kind),
+            key => write!(f, "{}: {key}: {}", self.origin, self.kind),
         }
     }
 }
 
 /// Everything that is wrong with the configuration, in the order of its layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults(pub Vec<Fault>);
+pub struct SettingsErrors(pub Vec<SettingsError>);
 
-impl std::error::Error for Faults {}
+impl std::error::Error for SettingsErrors {}
 
-impl fmt::Display for Faults {
+impl fmt::Display for SettingsErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
             1 => f.write_str("1 fault in the configuration:")?,
             count => write!(f, "{count} faults in the configuration:")?,
         }
-        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
 }
 

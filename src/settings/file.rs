@@ -43,46 +43,48 @@ fn without_excerpt(error: &str) -> String {
 /// `json_comments` would do, but for the line breaks of a block comment, which it
 /// blanks too: every line that the parser then names is off.)
 fn blank_comments(text: &str) -> String {
-    enum In {
+    enum ScanState {
         Json,
         String { quote: char, escaped: bool },
         Line,
         Block { star: bool },
     }
     let mut plain = String::with_capacity(text.len());
-    let mut place = In::Json;
+    let mut state = ScanState::Json;
     let mut block_start = 0;
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         let mut blank = false;
-        place = match place {
-            In::Json => match (c, rest.peek()) {
-                ('"' | '\'', _) => In::String { quote: c, escaped: false },
-                ('#', _) | ('/', Some('/')) => In::Line,
+        state = match state {
+            ScanState::Json => match (c, rest.peek()) {
+                ('"' | '\'', _) => ScanState::String { quote: c, escaped: false },
+                ('#', _) | ('/', Some('/')) => ScanState::Line,
                 ('/', Some('*')) => {
                     // Taken here, so that `/*/` doesn't count as closed.
                     rest.next();
                     block_start = plain.len();
                     plain.push(' ');
-                    In::Block { star: false }
+                    ScanState::Block { star: false }
                 }
-                _ => In::Json,
+                _ => ScanState::Json,
             },
-            In::String { escaped: true, quote } => In::String { quote, escaped: false },
-            In::String { quote, .. } if c == quote => In::Json,
-            In::String { quote, .. } => In::String { quote, escaped: c == '\\' },
-            In::Line if c == '\n' => In::Json,
-            In::Line => In::Line,
-            In::Block { star: true } if c == '/' => {
-                blank = true;
-                In::Json
+            ScanState::String { escaped: true, quote } => {
+                ScanState::String { quote, escaped: false }
             }
-            In::Block { .. } => In::Block { star: c == '*' },
+            ScanState::String { quote, .. } if c == quote => ScanState::Json,
+            ScanState::String { quote, .. } => ScanState::String { quote, escaped: c == '\\' },
+            ScanState::Line if c == '\n' => ScanState::Json,
+            ScanState::Line => ScanState::Line,
+            ScanState::Block { star: true } if c == '/' => {
+                blank = true;
+                ScanState::Json
+            }
+            ScanState::Block { .. } => ScanState::Block { star: c == '*' },
         };
-        blank |= matches!(place, In::Line | In::Block { .. });
+        blank |= matches!(state, ScanState::Line | ScanState::Block { .. });
         plain.push(if blank && c != '\n' { ' ' } else { c });
     }
-    if let In::Block { .. } = place {
+    if let ScanState::Block { .. } = state {
         plain.replace_range(block_start.., "/*");
     }
     plain
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn all_three_comments_and_trailing_commas_are_fine() {
+    fn accepts_comments_and_trailing_commas() {
         let text = r#"# "one
             // 'two
             { /* "three
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_comment_in_a_string_is_left_alone() {
+    fn keeps_comment_markers_inside_strings() {
         for text in ["http://a/#b", "/* a */", "a # b", r"\\//", r##"\"#\"//"##] {
             let read = value(&format!(
                 r#"{{"a": "{text}" # comment
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_line_and_column_of_the_file() {
+    fn parse_error_names_line_and_column() {
         let error = json("{ # ü comment\n  /* ü */ \"a\": oops\n}").unwrap_err();
         assert!(error.contains("line 2") && error.contains("column 16"), "{error}");
         for broken in ["", "[]", "7", "{", "{\"a\": \"", "{} /* open", "{\"a\": 1} x", "{\"a\" 1}"]
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ending_says_which_format() {
+    fn file_extension_selects_the_format() {
         let read = |name: &str, text: &str| parse(Path::new(name), text).unwrap()["a"].kind.clone();
         assert_eq!(read("f.yaml", "a: 1 # one"), ValueKind::I64(1));
         assert_eq!(read("f.YML", "a: 1"), ValueKind::I64(1));
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn no_error_shows_what_the_file_says() {
+    fn parse_errors_do_not_show_file_contents() {
         let broken = [
             ("f.json", "{\"password\": \"hunter2}"),
             ("f.yaml", "password: \"hunter2"),

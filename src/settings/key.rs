@@ -2,17 +2,17 @@
 
 use config::{Value, ValueKind};
 
-use super::error::Problem;
-use super::value_type::{Form, Kind, found};
-use super::values::Rejection;
+use super::error::SettingsErrorKind;
+use super::value_type::{ValueEncoding, ValueType, describe};
+use super::values::ValueError;
 
 /// What stands where a key is set nowhere.
 #[derive(Clone, Copy, Debug)]
-pub enum Fallback {
+pub enum DefaultValue {
     /// This value, written as a flag's would be.
-    Is(&'static str),
+    Fixed(&'static str),
     /// Nothing, or what is worked out at start: in words.
-    WorkedOut(&'static str),
+    Derived(&'static str),
 }
 
 /// A configuration key.
@@ -30,18 +30,18 @@ pub struct Key {
     /// What it is for, in one line.
     pub doc: &'static str,
     /// What stands where it is set nowhere.
-    pub fallback: Fallback,
-    kind: Kind,
+    pub default: DefaultValue,
+    value_type: ValueType,
 }
 
 impl Key {
     pub(super) const fn new(
         path: &'static str,
-        kind: Kind,
-        fallback: Fallback,
+        value_type: ValueType,
+        default: DefaultValue,
         doc: &'static str,
     ) -> Self {
-        Self { path, alias: None, short: None, secret: false, doc, fallback, kind }
+        Self { path, alias: None, short: None, secret: false, doc, default, value_type }
     }
 
     pub(super) const fn alias(mut self, alias: &'static str) -> Self {
@@ -71,35 +71,41 @@ impl Key {
 
     /// The default's plain form; `None` where it is worked out at start.
     pub fn default_value(&self) -> Option<ValueKind> {
-        match self.fallback {
+        match self.default {
             // A default that its own key refuses is caught by a test.
-            Fallback::Is(text) => self.kind.read(&text.into(), Form::Text).ok(),
-            Fallback::WorkedOut(_) => None,
+            DefaultValue::Fixed(text) => {
+                self.value_type.read(&text.into(), ValueEncoding::Text).ok()
+            }
+            DefaultValue::Derived(_) => None,
         }
     }
 
     /// Checks a value and brings it to its plain form.
-    pub fn read(&self, written: &ValueKind, form: Form) -> Result<ValueKind, Problem> {
-        let Rejection::Unfit(detail) = match self.kind.read(written, form) {
+    pub fn read(
+        &self,
+        written: &ValueKind,
+        encoding: ValueEncoding,
+    ) -> Result<ValueKind, SettingsErrorKind> {
+        let ValueError::Invalid(detail) = match self.value_type.read(written, encoding) {
             Ok(value) => return Ok(value),
-            Err(rejection) => rejection,
+            Err(error) => error,
         };
-        let found = if self.secret { "a value (not shown)".to_owned() } else { found(written) };
+        let found = if self.secret { "a value (not shown)".to_owned() } else { describe(written) };
         let found = match detail {
             Some(detail) => format!("{found} ({detail})"),
             None => found,
         };
-        Err(Problem::Unfit { found, takes: self.takes() })
+        Err(SettingsErrorKind::InvalidValue { found, expected: self.expected() })
     }
 
     /// What it takes, in words.
-    pub fn takes(&self) -> String {
-        self.kind.takes()
+    pub fn expected(&self) -> String {
+        self.value_type.expected()
     }
 }
 
 /// Whether two values say the same, wherever each was written.
-pub(super) fn same(one: &ValueKind, other: &ValueKind) -> bool {
+pub(super) fn same_value(one: &ValueKind, other: &ValueKind) -> bool {
     let kinds = |items: &[Value]| items.iter().map(|item| item.kind.clone()).collect::<Vec<_>>();
     match (one, other) {
         (ValueKind::Array(one), ValueKind::Array(other)) => kinds(one) == kinds(other),

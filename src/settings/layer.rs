@@ -8,10 +8,10 @@ use std::path::Path;
 use config::{ConfigError, Map, Source, Value, ValueKind};
 
 use super::environment::Environment;
-use super::error::{Fault, Origin, Problem, Warning};
-use super::key::{Key, same};
+use super::error::{Origin, SettingsError, SettingsErrorKind, Warning};
+use super::key::{Key, same_value};
 use super::keys::{self, KEYS, VARIABLE_PREFIX};
-use super::value_type::Form;
+use super::value_type::ValueEncoding;
 
 /// A key's value as a flag gave it.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct Flag {
 
 /// One layer.
 #[derive(Clone, Debug, Default)]
-pub struct Fragment {
+pub struct ConfigLayer {
     values: BTreeMap<&'static str, Entry>,
 }
 
@@ -38,9 +38,9 @@ struct Entry {
     value: ValueKind,
 }
 
-impl Fragment {
+impl ConfigLayer {
     /// The lowest layer: what the keys fall back to.
-    pub fn of_defaults() -> Self {
+    pub fn from_defaults() -> Self {
         let entry = |key: &'static Key| {
             let value = key.default_value()?;
             Some((key.path, Entry { written: key.path.to_owned(), origin: Origin::Default, value }))
@@ -49,10 +49,14 @@ impl Fragment {
     }
 
     /// The layer of a file with these values.
-    pub fn of_file(path: &Path, table: Map<String, Value>, faults: &mut Vec<Fault>) -> Self {
-        let mut fragment = Self::default();
-        fragment.add_table(&Origin::File(path.to_owned()), "", table, faults);
-        fragment
+    pub fn from_file(
+        path: &Path,
+        table: Map<String, Value>,
+        errors: &mut Vec<SettingsError>,
+    ) -> Self {
+        let mut layer = Self::default();
+        layer.add_table(&Origin::File(path.to_owned()), "", table, errors);
+        layer
     }
 
     /// Where each of its values was written.
@@ -65,38 +69,44 @@ impl Fragment {
         origin: &Origin,
         section: &str,
         table: Map<String, Value>,
-        faults: &mut Vec<Fault>,
+        errors: &mut Vec<SettingsError>,
     ) {
         // The table's own order is a hash's, another in each run.
         for (name, value) in table.into_iter().collect::<BTreeMap<_, _>>() {
             let path = if section.is_empty() { name } else { format!("{section}.{name}") };
-            let fault = |problem| Fault { origin: origin.clone(), key: path.clone(), problem };
+            let error = |kind| SettingsError { origin: origin.clone(), key: path.clone(), kind };
             match (keys::find(&path), value.kind) {
                 // Null: as if it were not there.
                 (Some(_), ValueKind::Nil) => {}
-                (Some(key), value) => self.set(key, &path, origin, &value, Form::Typed, faults),
+                (Some(key), value) => {
+                    self.set(key, &path, origin, &value, ValueEncoding::Typed, errors)
+                }
                 (None, ValueKind::Table(table)) if keys::is_section(&path) => {
-                    self.add_table(origin, &path, table, faults);
+                    self.add_table(origin, &path, table, errors);
                 }
                 (None, ValueKind::Nil) if keys::is_section(&path) => {}
-                (None, _) if keys::is_section(&path) => faults.push(fault(Problem::Unfit {
-                    found: "a value of its own".to_owned(),
-                    takes: "a table of keys".to_owned(),
-                })),
+                (None, _) if keys::is_section(&path) => {
+                    errors.push(error(SettingsErrorKind::InvalidValue {
+                        found: "a value of its own".to_owned(),
+                        expected: "a table of keys".to_owned(),
+                    }))
+                }
                 (None, _) => {
-                    faults.push(fault(Problem::UnknownKey { nearest: keys::nearest(&path) }));
+                    errors.push(error(SettingsErrorKind::UnknownKey {
+                        nearest: keys::nearest(&path),
+                    }));
                 }
             }
         }
     }
 
     /// The layer of the `HIGHHOCK_…` variables. An empty one is as one not set.
-    pub fn of_environment(
+    pub fn from_environment(
         environment: &Environment,
-        faults: &mut Vec<Fault>,
+        errors: &mut Vec<SettingsError>,
         warnings: &mut Vec<Warning>,
     ) -> Self {
-        let mut fragment = Self::default();
+        let mut layer = Self::default();
         for (name, value) in environment.iter() {
             let name = name.to_string_lossy();
             let starts = name.get(..VARIABLE_PREFIX.len());
@@ -111,20 +121,20 @@ impl Fragment {
             };
             if !value.is_empty() {
                 let origin = Origin::Variable(name.into_owned());
-                fragment.set_text(key, key.path, &origin, value.to_str(), faults);
+                layer.set_text(key, key.path, &origin, value.to_str(), errors);
             }
         }
-        fragment
+        layer
     }
 
     /// The layer of the command line.
-    pub fn of_flags(flags: &[Flag], faults: &mut Vec<Fault>) -> Self {
-        let mut fragment = Self::default();
+    pub fn from_flags(flags: &[Flag], errors: &mut Vec<SettingsError>) -> Self {
+        let mut layer = Self::default();
         for Flag { name, key, value } in flags {
             let origin = Origin::Flag(name.clone());
-            fragment.set_text(key, key.path, &origin, value.to_str(), faults);
+            layer.set_text(key, key.path, &origin, value.to_str(), errors);
         }
-        fragment
+        layer
     }
 
     fn set_text(
@@ -133,16 +143,16 @@ impl Fragment {
         written: &str,
         origin: &Origin,
         text: Option<&str>,
-        faults: &mut Vec<Fault>,
+        errors: &mut Vec<SettingsError>,
     ) {
         match text {
-            Some(text) => self.set(key, written, origin, &text.into(), Form::Text, faults),
-            None => faults.push(Fault {
+            Some(text) => self.set(key, written, origin, &text.into(), ValueEncoding::Text, errors),
+            None => errors.push(SettingsError {
                 origin: origin.clone(),
                 key: written.to_owned(),
-                problem: Problem::Unfit {
+                kind: SettingsErrorKind::InvalidValue {
                     found: "what is not UTF-8".to_owned(),
-                    takes: key.takes(),
+                    expected: key.expected(),
                 },
             }),
         }
@@ -154,23 +164,23 @@ impl Fragment {
         written: &str,
         origin: &Origin,
         value: &ValueKind,
-        form: Form,
-        faults: &mut Vec<Fault>,
+        encoding: ValueEncoding,
+        errors: &mut Vec<SettingsError>,
     ) {
-        let mut fault = |problem| {
-            faults.push(Fault { origin: origin.clone(), key: written.to_owned(), problem });
+        let mut error = |kind| {
+            errors.push(SettingsError { origin: origin.clone(), key: written.to_owned(), kind });
         };
-        let value = match key.read(value, form) {
+        let value = match key.read(value, encoding) {
             Ok(value) => value,
-            Err(problem) => return fault(problem),
+            Err(kind) => return error(kind),
         };
         match self.values.get(key.path) {
-            Some(first) if !same(&first.value, &value) => {
+            Some(first) if !same_value(&first.value, &value) => {
                 let other = match &first.origin {
                     Origin::File(_) => first.written.clone(),
                     origin => origin.to_string(),
                 };
-                fault(Problem::SetTwice { other });
+                error(SettingsErrorKind::SetTwice { other });
             }
             _ => {
                 let (written, origin) = (written.to_owned(), origin.clone());
@@ -180,7 +190,7 @@ impl Fragment {
     }
 }
 
-impl Source for Fragment {
+impl Source for ConfigLayer {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
         Box::new(self.clone())
     }

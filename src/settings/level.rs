@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::values::Rejection;
+use super::values::ValueError;
 
 /// How grave a log line must be to be written. The later is the graver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,15 +54,15 @@ impl LogLevel {
 }
 
 impl FromStr for LogLevel {
-    type Err = Rejection;
+    type Err = ValueError;
 
     /// Reads a level's name in any case, and `NOICE`, as the first README spelt it.
-    fn from_str(text: &str) -> Result<Self, Rejection> {
+    fn from_str(text: &str) -> Result<Self, ValueError> {
         if text.eq_ignore_ascii_case("NOICE") {
             return Ok(Self::Notice);
         }
         let named = |level: &Self| level.name().eq_ignore_ascii_case(text);
-        Self::ALL.into_iter().find(named).ok_or(Rejection::Unfit(None))
+        Self::ALL.into_iter().find(named).ok_or(ValueError::Invalid(None))
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_is_known_in_any_case_and_as_the_first_readme_spelt_it() {
+    fn parses_levels_in_any_case_and_the_old_misspelling() {
         for level in LogLevel::ALL {
             assert_eq!(level.name().parse(), Ok(level));
             assert_eq!(level.name().to_lowercase().parse(), Ok(level));

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::values::Rejection;
+use super::values::ValueError;
 
 const DNS_PORT: u16 = 53;
 
 /// Reads an address with its port; nothing: nowhere.
-pub(super) fn admin_listen(text: &str) -> Result<Option<SocketAddr>, Rejection> {
+pub(super) fn admin_listen(text: &str) -> Result<Option<SocketAddr>, ValueError> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -18,69 +18,69 @@ pub(super) fn admin_listen(text: &str) -> Result<Option<SocketAddr>, Rejection> 
         }
         None => text.parse().ok(),
     };
-    let because = |what: &str| Err(Rejection::Unfit(Some(what.to_owned())));
+    let invalid = |message: &str| Err(ValueError::Invalid(Some(message.to_owned())));
     match address {
-        Some(address) if SocketAddr::port(&address) == 0 => because("port 0 is no port to ask at"),
+        Some(address) if SocketAddr::port(&address) == 0 => invalid("port 0 is no port to ask at"),
         Some(address) => Ok(Some(address)),
-        None if text.starts_with(':') => because("it names no address"),
-        None => Err(Rejection::Unfit(None)),
+        None if text.starts_with(':') => invalid("it names no address"),
+        None => Err(ValueError::Invalid(None)),
     }
 }
 
 /// Whether a text can be sent as a bearer token: it stands in a header, on one line.
-pub(super) fn token(text: &str) -> Result<(), Rejection> {
+pub(super) fn token(text: &str) -> Result<(), ValueError> {
     match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),
-        false => Err(Rejection::Unfit(None)),
+        false => Err(ValueError::Invalid(None)),
     }
 }
 
 /// Reads an address with its port.
-pub(super) fn dns_listen(text: &str) -> Result<SocketAddr, Rejection> {
+pub(super) fn dns_listen(text: &str) -> Result<SocketAddr, ValueError> {
     let text = text.trim();
     let address = match text.strip_prefix("localhost:") {
         Some(port) => port.parse().ok().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         None => text.parse().ok(),
     };
     match address {
-        Some(address) if is_of_many(address.ip()) => {
-            because(&format!("nobody answers at {}", address.ip()))
+        Some(address) if is_group_address(address.ip()) => {
+            invalid(&format!("nobody answers at {}", address.ip()))
         }
-        Some(address) => has_port(address),
-        None if text.parse::<IpAddr>().is_ok() => because(&format!("{text:?} has no port")),
-        None if text.starts_with(':') => because(&format!("{text:?} names no address")),
-        None => because(&format!("{text:?} is no address")),
+        Some(address) => require_port(address),
+        None if text.parse::<IpAddr>().is_ok() => invalid(&format!("{text:?} has no port")),
+        None if text.starts_with(':') => invalid(&format!("{text:?} names no address")),
+        None => invalid(&format!("{text:?} is no address")),
     }
 }
 
 /// Reads the address of a DNS server, with or without a port.
-pub(super) fn dns_forward(text: &str) -> Result<SocketAddr, Rejection> {
+pub(super) fn dns_forward(text: &str) -> Result<SocketAddr, ValueError> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let alone = bare.parse::<IpAddr>().map(|address| (address, DNS_PORT).into());
-    let Ok(address) = alone.or_else(|_| text.parse::<SocketAddr>()) else {
-        return because(&format!("{text:?} is no address"));
+    let without_port = bare.parse::<IpAddr>().map(|address| (address, DNS_PORT).into());
+    let Ok(address) = without_port.or_else(|_| text.parse::<SocketAddr>()) else {
+        return invalid(&format!("{text:?} is no address"));
     };
-    if address.ip().is_unspecified() || is_of_many(address.ip()) {
-        return because(&format!("nobody answers at {}", address.ip()));
+    if address.ip().is_unspecified() || is_group_address(address.ip()) {
+        return invalid(&format!("nobody answers at {}", address.ip()));
     }
-    has_port(address)
+    require_port(address)
 }
 
 /// Whether an address is that of many hosts at once.
-fn is_of_many(address: IpAddr) -> bool {
+fn is_group_address(address: IpAddr) -> bool {
     address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
-fn has_port(address: SocketAddr) -> Result<SocketAddr, Rejection> {
+fn require_port(address: SocketAddr) -> Result<SocketAddr, ValueError> {
     match address.port() {
-        0 => because("port 0 is no port to ask at"),
+        0 => invalid("port 0 is no port to ask at"),
         _ => Ok(address),
     }
 }
 
-fn because<T>(what: &str) -> Result<T, Rejection> {
-    Err(Rejection::Unfit(Some(what.to_owned())))
+fn invalid<T>(message: &str) -> Result<T, ValueError> {
+    Err(ValueError::Invalid(Some(message.to_owned())))
 }
 
 #[cfg(test)]
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_to_listen_at_has_its_port() {
+    fn listen_address_requires_a_port() {
         for (text, address) in [
             ("127.0.0.1:5354", "127.0.0.1:5354"),
             ("localhost:53", "127.0.0.1:53"),
@@ -109,13 +109,15 @@ mod tests {
             ("255.255.255.255:53", "nobody answers at 255.255.255.255"),
             ("[ff02::1]:53", "nobody answers at ff02::1"),
         ] {
-            let Err(Rejection::Unfit(Some(said))) = dns_listen(text) else { panic!("{text}") };
-            assert!(said.contains(why), "{text}: {said}");
+            let Err(ValueError::Invalid(Some(message))) = dns_listen(text) else {
+                panic!("{text}")
+            };
+            assert!(message.contains(why), "{text}: {message}");
         }
     }
 
     #[test]
-    fn a_server_to_ask_is_asked_at_53_unless_it_says_otherwise() {
+    fn forward_address_defaults_to_port_53() {
         for (text, address) in [
             ("9.9.9.9", "9.9.9.9:53"),
             ("9.9.9.9:5353", "9.9.9.9:5353"),
@@ -135,7 +137,7 @@ mod tests {
             "9.9.9.9:0",
             "[9.9",
         ] {
-            assert!(matches!(dns_forward(text), Err(Rejection::Unfit(Some(_)))), "{text}");
+            assert!(matches!(dns_forward(text), Err(ValueError::Invalid(Some(_)))), "{text}");
         }
     }
 }

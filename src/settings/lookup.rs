@@ -1,65 +1,72 @@
 //! Reads keys from the merged configuration, and reports their errors.
 
 use config::ConfigError;
-use highhock_actors::model::publish_config::Layout;
+use highhock_actors::model::publish_config::KeyLayout;
 
-use super::error::{Fault, Origin, Problem};
+use super::error::{Origin, SettingsError, SettingsErrorKind};
 use super::keys;
-use super::merged::Inputs;
-use super::values::Rejection;
+use super::merged::MergedConfig;
+use super::values::ValueError;
 
 /// `skydns.layout`.
-pub(super) fn layout(inputs: &Inputs) -> Result<Layout, Vec<Fault>> {
-    parsed(inputs, "skydns.layout", |text| match text {
-        "flat" => Ok(Layout::Flat),
-        "instance" => Ok(Layout::Instance),
-        _ => Err(Rejection::Unfit(None)),
+pub(super) fn layout(config: &MergedConfig) -> Result<KeyLayout, Vec<SettingsError>> {
+    parsed(config, "skydns.layout", |text| match text {
+        "flat" => Ok(KeyLayout::Flat),
+        "instance" => Ok(KeyLayout::Instance),
+        _ => Err(ValueError::Invalid(None)),
     })
 }
 
 pub(super) fn read<T>(
     path: &str,
     get: impl FnOnce(&str) -> Result<T, ConfigError>,
-) -> Result<T, Vec<Fault>> {
-    get(path).map_err(|error| slip(path, &error))
+) -> Result<T, Vec<SettingsError>> {
+    get(path).map_err(|error| internal_error(path, &error))
 }
 
 pub(super) fn parsed<T>(
-    inputs: &Inputs,
+    config: &MergedConfig,
     path: &str,
-    parse: impl FnOnce(&str) -> Result<T, Rejection>,
-) -> Result<T, Vec<Fault>> {
-    let text = read(path, |path| inputs.text(path))?;
-    parse(&text).map_err(|rejection| slip(path, &format!("{rejection:?}")))
+    parse: impl FnOnce(&str) -> Result<T, ValueError>,
+) -> Result<T, Vec<SettingsError>> {
+    let text = read(path, |path| config.text(path))?;
+    parse(&text).map_err(|error| internal_error(path, &format!("{error:?}")))
 }
 
 pub(super) fn parsed_if_set<T>(
-    inputs: &Inputs,
+    config: &MergedConfig,
     path: &str,
-    parse: impl FnOnce(&str) -> Result<T, Rejection>,
-) -> Result<Option<T>, Vec<Fault>> {
-    inputs.is_set(path).then(|| parsed(inputs, path, parse)).transpose()
+    parse: impl FnOnce(&str) -> Result<T, ValueError>,
+) -> Result<Option<T>, Vec<SettingsError>> {
+    config.is_set(path).then(|| parsed(config, path, parse)).transpose()
 }
 
 /// The fault of a value that its own key let pass: a slip of this program. It is
 /// reported like any other, since a panic would help the operator less.
-pub(super) fn slip(path: &str, error: &dyn std::fmt::Display) -> Vec<Fault> {
-    let problem = Problem::File(format!("can't be made sense of: {error}"));
-    vec![Fault { origin: Origin::Default, key: path.to_owned(), problem }]
+pub(super) fn internal_error(path: &str, error: &dyn std::fmt::Display) -> Vec<SettingsError> {
+    let kind = SettingsErrorKind::File(format!("can't be made sense of: {error}"));
+    vec![SettingsError { origin: Origin::Default, key: path.to_owned(), kind }]
 }
 
 /// Whether a key is among faults.
-pub(super) fn is_faulty(path: &str, faults: &[Fault]) -> bool {
-    faults.iter().any(|fault| keys::find(&fault.key).is_some_and(|key| key.path == path))
+pub(super) fn has_error(path: &str, errors: &[SettingsError]) -> bool {
+    errors.iter().any(|error| keys::find(&error.key).is_some_and(|key| key.path == path))
 }
 
 /// The fault of a key whose value doesn't go with another key's.
-pub(super) fn fault(inputs: &Inputs, path: &str, what: String) -> Fault {
-    let (origin, key) = (inputs.origin(path), path.to_owned());
-    Fault { origin, key, problem: Problem::Beside(what) }
+pub(super) fn combination_error(
+    config: &MergedConfig,
+    path: &str,
+    message: String,
+) -> SettingsError {
+    let (origin, key) = (config.origin(path), path.to_owned());
+    SettingsError { origin, key, kind: SettingsErrorKind::Beside(message) }
 }
 
 /// The faults of two parts that were looked at apart.
-pub(super) fn all_faults(one: Option<Vec<Fault>>, other: Option<Vec<Fault>>) -> Vec<Fault> {
+pub(super) fn join_errors(
+    one: Option<Vec<SettingsError>>,
+    other: Option<Vec<SettingsError>>,
+) -> Vec<SettingsError> {
     one.into_iter().chain(other).flatten().collect()
 }

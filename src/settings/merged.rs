@@ -7,19 +7,19 @@ use std::time::Duration;
 use config::{Config, ConfigError, Value, ValueKind};
 
 use super::error::Origin;
-use super::layer::Fragment;
+use super::layer::ConfigLayer;
 
 /// The merged layers. A key's type is what [`super::keys`] says, so reading it
 /// as another is a slip of this program, not of the operator.
 #[derive(Debug)]
-pub struct Inputs {
+pub struct MergedConfig {
     config: Config,
     origins: BTreeMap<&'static str, Origin>,
 }
 
-impl Inputs {
+impl MergedConfig {
     /// Merges layers; the later wins.
-    pub fn merge(layers: impl IntoIterator<Item = Fragment>) -> Result<Self, ConfigError> {
+    pub fn merge(layers: impl IntoIterator<Item = ConfigLayer>) -> Result<Self, ConfigError> {
         let mut origins = BTreeMap::new();
         let mut builder = Config::builder();
         for layer in layers {
@@ -60,7 +60,7 @@ impl Inputs {
     }
 
     /// A truth value.
-    pub fn truth(&self, path: &str) -> Result<bool, ConfigError> {
+    pub fn boolean(&self, path: &str) -> Result<bool, ConfigError> {
         self.config.get_bool(path)
     }
 

@@ -32,20 +32,20 @@ pub use admin::Admin;
 pub use dns::Dns;
 pub use effective::{EffectiveKey, Layer};
 pub use environment::Environment;
-pub use error::{Fault, Faults, Origin, Problem, Warning};
-pub use key::{Fallback, Key};
+pub use error::{Origin, SettingsError, SettingsErrorKind, SettingsErrors, Warning};
+pub use key::{DefaultValue, Key};
 pub use keys::{KEYS, find};
 pub use layer::Flag;
 pub use level::LogLevel;
-pub use reload_diff::{Changes, Stage, apply};
+pub use reload_diff::{ConfigDiff, Stage, diff_settings};
 pub use sources::{DEFAULT_FILE, Sources};
 pub use validate::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 pub(crate) use values::host;
 pub use values::{
-    Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection, StoreKind,
+    Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, StoreKind, ValueError,
 };
 
-use layer::Fragment;
+use layer::ConfigLayer;
 
 /// A configuration that holds.
 #[derive(Clone, Debug)]
@@ -64,43 +64,48 @@ pub struct Loaded {
 /// # Errors
 /// Every fault of every layer, also of values that a later layer overrides: the
 /// program exits with EX_CONFIG.
-pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
-    let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     let layers = [
-        Fragment::of_defaults(),
-        read_file(sources, &mut faults),
-        Fragment::of_environment(&sources.environment, &mut faults, &mut warnings),
-        Fragment::of_flags(&sources.flags, &mut faults),
+        ConfigLayer::from_defaults(),
+        read_file(sources, &mut errors),
+        ConfigLayer::from_environment(&sources.environment, &mut errors, &mut warnings),
+        ConfigLayer::from_flags(&sources.flags, &mut errors),
     ];
-    let merged = merged::Inputs::merge(layers).map_err(|error| lookup::slip("", &error));
-    let settings = merged.and_then(|inputs| {
-        let settings = Settings::validate(&inputs, sources, &faults, &mut warnings)?;
-        let effective = effective::effective(&inputs, sources, &settings);
+    let merged =
+        merged::MergedConfig::merge(layers).map_err(|error| lookup::internal_error("", &error));
+    let settings = merged.and_then(|config| {
+        let settings = Settings::validate(&config, sources, &errors, &mut warnings)?;
+        let effective = effective::effective(&config, sources, &settings);
         Ok((settings, effective))
     });
     match settings {
-        Ok((settings, effective)) if faults.is_empty() => {
+        Ok((settings, effective)) if errors.is_empty() => {
             Ok(Loaded { settings, warnings, effective })
         }
-        Ok(_) => Err(Faults(faults)),
+        Ok(_) => Err(SettingsErrors(errors)),
         Err(more) => {
-            faults.extend(more);
-            Err(Faults(faults))
+            errors.extend(more);
+            Err(SettingsErrors(errors))
         }
     }
 }
 
-fn read_file(sources: &Sources, faults: &mut Vec<Fault>) -> Fragment {
+fn read_file(sources: &Sources, errors: &mut Vec<SettingsError>) -> ConfigLayer {
     let path: &Path = sources.file.as_deref().unwrap_or(&sources.default_file);
-    let problem = match file::read(path) {
-        Ok(Some(table)) => return Fragment::of_file(path, table, faults),
-        Ok(None) if sources.file.is_none() => return Fragment::default(),
+    let reason = match file::read(path) {
+        Ok(Some(table)) => return ConfigLayer::from_file(path, table, errors),
+        Ok(None) if sources.file.is_none() => return ConfigLayer::default(),
         Ok(None) => "there is no such file".to_owned(),
-        Err(problem) => problem,
+        Err(reason) => reason,
     };
     let origin = Origin::File(path.to_owned());
-    faults.push(Fault { origin, key: String::new(), problem: Problem::File(problem) });
-    Fragment::default()
+    errors.push(SettingsError {
+        origin,
+        key: String::new(),
+        kind: SettingsErrorKind::File(reason),
+    });
+    ConfigLayer::default()
 }
 
 #[cfg(test)]

@@ -21,22 +21,22 @@ pub enum Stage {
 
 /// The keys in which newly read settings differ from those in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
+pub struct ConfigDiff {
     /// Those that are applied.
     pub applied: Vec<&'static str>,
     /// Those that take a restart.
-    pub kept: Vec<&'static str>,
+    pub needs_restart: Vec<&'static str>,
 }
 
-impl Changes {
+impl ConfigDiff {
     /// Whether nothing differs.
-    pub fn are_none(&self) -> bool {
-        self.applied.is_empty() && self.kept.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.applied.is_empty() && self.needs_restart.is_empty()
     }
 
     /// Whether what is applied concerns records at all, and not the log or the end only.
-    pub fn concern_records(&self) -> bool {
-        const NONE_OF_THEIRS: [&str; 9] = [
+    pub fn affects_records(&self) -> bool {
+        const UNRELATED_KEYS: [&str; 9] = [
             "etcd.onExit",
             "dns.listen",
             "dns.forward",
@@ -47,46 +47,54 @@ impl Changes {
             "logLevel",
             "logFormat",
         ];
-        self.applied.iter().any(|key| !NONE_OF_THEIRS.contains(key))
+        self.applied.iter().any(|key| !UNRELATED_KEYS.contains(key))
     }
 
     /// Whether etcd is reached in another way than before, or asked for something else
     /// when it first answers.
-    pub fn concern_etcd(&self) -> bool {
-        const ASKED: [&str; 6] =
+    pub fn affects_etcd(&self) -> bool {
+        const ETCD_KEYS: [&str; 6] =
             ["etcd.url", "etcd.api", CREDENTIALS, ETCD_FILES, "skydns.domain", "skydns.prefix"];
-        self.applied.iter().any(|key| ASKED.contains(key))
+        self.applied.iter().any(|key| ETCD_KEYS.contains(key))
     }
 
     /// Every key as it holds once these changes are applied, for the operator's eyes: those
     /// that take a restart are as before.
-    pub fn in_force(&self, old: &[EffectiveKey], new: Vec<EffectiveKey>) -> Vec<EffectiveKey> {
-        let is_kept =
-            |key: &str| self.kept.iter().flat_map(|keys| keys.split(", ")).any(|kept| kept == key);
-        let in_force = |new: EffectiveKey| match old.iter().find(|old| old.key == new.key) {
-            Some(old) if is_kept(new.key) => old.clone(),
+    pub fn effective_keys(
+        &self,
+        old: &[EffectiveKey],
+        new: Vec<EffectiveKey>,
+    ) -> Vec<EffectiveKey> {
+        let is_deferred = |key: &str| {
+            self.needs_restart
+                .iter()
+                .flat_map(|keys| keys.split(", "))
+                .any(|deferred| deferred == key)
+        };
+        let effective_keys = |new: EffectiveKey| match old.iter().find(|old| old.key == new.key) {
+            Some(old) if is_deferred(new.key) => old.clone(),
             _ => new,
         };
-        new.into_iter().map(in_force).collect()
+        new.into_iter().map(effective_keys).collect()
     }
 
-    fn take<T: PartialEq>(&mut self, key: &'static str, old: &T, new: T) -> T {
+    fn apply<T: PartialEq>(&mut self, key: &'static str, old: &T, new: T) -> T {
         if *old != new {
             self.applied.push(key);
         }
         new
     }
 
-    fn keep<T: PartialEq + Clone>(&mut self, key: &'static str, old: &T, new: T) -> T {
+    fn defer<T: PartialEq + Clone>(&mut self, key: &'static str, old: &T, new: T) -> T {
         if *old != new {
-            self.kept.push(key);
+            self.needs_restart.push(key);
         }
         old.clone()
     }
 
     /// What DNS is answered by: its server has it from the start on. Where another server
     /// does, nothing is in the way.
-    fn take_unless_answered<T: PartialEq + Clone>(
+    fn apply_unless_standalone<T: PartialEq + Clone>(
         &mut self,
         key: &'static str,
         store: StoreKind,
@@ -94,12 +102,12 @@ impl Changes {
         new: T,
     ) -> T {
         match store {
-            StoreKind::Etcd => self.take(key, old, new),
-            StoreKind::Standalone => self.keep(key, old, new),
+            StoreKind::Etcd => self.apply(key, old, new),
+            StoreKind::Standalone => self.defer(key, old, new),
         }
     }
 
-    fn take_while_waiting<T: PartialEq + Clone>(
+    fn apply_while_waiting<T: PartialEq + Clone>(
         &mut self,
         stage: Stage,
         key: &'static str,
@@ -107,83 +115,83 @@ impl Changes {
         new: T,
     ) -> T {
         match stage {
-            Stage::Waiting => self.take(key, old, new),
-            Stage::Running => self.keep(key, old, new),
+            Stage::Waiting => self.apply(key, old, new),
+            Stage::Running => self.defer(key, old, new),
         }
     }
 }
 
 /// What is in force once `new` is read where `old` was: all that can be applied is as in
 /// `new`, the rest stays as in `old`.
-pub fn apply(old: &Settings, new: Settings, stage: Stage) -> (Settings, Changes) {
-    let mut changes = Changes::default();
+pub fn diff_settings(old: &Settings, new: Settings, stage: Stage) -> (Settings, ConfigDiff) {
+    let mut diff = ConfigDiff::default();
     // Taken apart in full, so that no key is forgotten here.
     let Settings { store, etcd, skydns, docker, discovery, dns, admin, log } = new;
-    let store = changes.keep("store", &old.store, store);
+    let store = diff.defer("store", &old.store, store);
     let settings = Settings {
         store,
-        etcd: etcd_applied(&old.etcd, etcd, &mut changes),
-        skydns: skydns_applied(&old.skydns, skydns, store, stage, &mut changes),
-        docker: docker_applied(&old.docker, docker, stage, &mut changes),
-        discovery: discovery_applied(&old.discovery, discovery, &mut changes),
-        dns: dns_applied(&old.dns, dns, store, &mut changes),
+        etcd: diff_etcd(&old.etcd, etcd, &mut diff),
+        skydns: diff_skydns(&old.skydns, skydns, store, stage, &mut diff),
+        docker: diff_docker(&old.docker, docker, stage, &mut diff),
+        discovery: diff_discovery(&old.discovery, discovery, &mut diff),
+        dns: diff_dns(&old.dns, dns, store, &mut diff),
         admin: Admin {
-            listen: changes.take("admin.listen", &old.admin.listen, admin.listen),
-            token: changes.take(TOKEN, &old.admin.token, admin.token),
-            allow_remote: changes.take(
+            listen: diff.apply("admin.listen", &old.admin.listen, admin.listen),
+            token: diff.apply(TOKEN, &old.admin.token, admin.token),
+            allow_remote: diff.apply(
                 "admin.allowRemote",
                 &old.admin.allow_remote,
                 admin.allow_remote,
             ),
         },
         log: Log {
-            level: changes.take("logLevel", &old.log.level, log.level),
-            format: changes.take("logFormat", &old.log.format, log.format),
+            level: diff.apply("logLevel", &old.log.level, log.level),
+            format: diff.apply("logFormat", &old.log.format, log.format),
         },
     };
-    (settings, changes)
+    (settings, diff)
 }
 
-fn etcd_applied(old: &Etcd, new: Etcd, changes: &mut Changes) -> Etcd {
+fn diff_etcd(old: &Etcd, new: Etcd, diff: &mut ConfigDiff) -> Etcd {
     let Etcd { urls, api, tls, credentials, ttl, on_exit } = new;
     Etcd {
-        urls: changes.take("etcd.url", &old.urls, urls),
-        api: changes.take("etcd.api", &old.api, api),
-        tls: changes.take(ETCD_FILES, &old.tls, tls),
-        credentials: changes.take(CREDENTIALS, &old.credentials, credentials),
-        ttl: changes.take("etcd.ttl", &old.ttl, ttl),
-        on_exit: changes.take("etcd.onExit", &old.on_exit, on_exit),
+        urls: diff.apply("etcd.url", &old.urls, urls),
+        api: diff.apply("etcd.api", &old.api, api),
+        tls: diff.apply(ETCD_FILES, &old.tls, tls),
+        credentials: diff.apply(CREDENTIALS, &old.credentials, credentials),
+        ttl: diff.apply("etcd.ttl", &old.ttl, ttl),
+        on_exit: diff.apply("etcd.onExit", &old.on_exit, on_exit),
     }
 }
 
-fn skydns_applied(
+fn diff_skydns(
     old: &Skydns,
     new: Skydns,
     store: StoreKind,
     stage: Stage,
-    changes: &mut Changes,
+    diff: &mut ConfigDiff,
 ) -> Skydns {
     let Skydns { domain, domain_is_set, ttl, prefix, layout, hostname } = new;
     let old_domain = (old.domain.clone(), old.domain_is_set);
     let domain = (domain, domain_is_set);
     let (domain, domain_is_set) =
-        changes.take_unless_answered("skydns.domain", store, &old_domain, domain);
+        diff.apply_unless_standalone("skydns.domain", store, &old_domain, domain);
     Skydns {
         domain,
         domain_is_set,
-        ttl: changes.take("skydns.ttl", &old.ttl, ttl),
-        prefix: changes.take_unless_answered("skydns.prefix", store, &old.prefix, prefix),
-        layout: changes.keep("skydns.layout", &old.layout, layout),
-        hostname: changes.take_while_waiting(stage, "skydns.hostname", &old.hostname, hostname),
+        ttl: diff.apply("skydns.ttl", &old.ttl, ttl),
+        prefix: diff.apply_unless_standalone("skydns.prefix", store, &old.prefix, prefix),
+        layout: diff.defer("skydns.layout", &old.layout, layout),
+        hostname: diff.apply_while_waiting(stage, "skydns.hostname", &old.hostname, hostname),
     }
 }
 
-fn dns_applied(old: &Dns, new: Dns, store: StoreKind, changes: &mut Changes) -> Dns {
+fn diff_dns(old: &Dns, new: Dns, store: StoreKind, diff: &mut ConfigDiff) -> Dns {
     let Dns { listen, forward, rate_limit } = new;
     Dns {
-        listen: changes.take_unless_answered("dns.listen", store, &old.listen, listen),
-        forward: changes.take_unless_answered("dns.forward", store, &old.forward, forward),
-        rate_limit: changes.take_unless_answered(
+        listen: diff.apply_unless_standalone("dns.listen", store, &old.listen, listen),
+        forward: diff.apply_unless_standalone("dns.forward", store, &old.forward, forward),
+        rate_limit: diff.apply_unless_standalone(
             "dns.rateLimit",
             store,
             &old.rate_limit,
@@ -192,22 +200,22 @@ fn dns_applied(old: &Dns, new: Dns, store: StoreKind, changes: &mut Changes) -> 
     }
 }
 
-fn docker_applied(old: &Docker, new: Docker, stage: Stage, changes: &mut Changes) -> Docker {
+fn diff_docker(old: &Docker, new: Docker, stage: Stage, diff: &mut ConfigDiff) -> Docker {
     let Docker { url, tls, version, poll, poll_container, events } = new;
     const FILES: &str = "docker.ca, docker.cert, docker.key";
     Docker {
-        url: changes.take_while_waiting(stage, "docker.url", &old.url, url),
+        url: diff.apply_while_waiting(stage, "docker.url", &old.url, url),
         // They come and go with the URL's scheme.
-        tls: changes.take_while_waiting(stage, FILES, &old.tls, tls),
-        version: changes.take("docker.version", &old.version, version),
-        poll: changes.take("docker.poll", &old.poll, poll),
-        poll_container: changes.take("docker.pollContainer", &old.poll_container, poll_container),
-        events: changes.take("docker.events", &old.events, events),
+        tls: diff.apply_while_waiting(stage, FILES, &old.tls, tls),
+        version: diff.apply("docker.version", &old.version, version),
+        poll: diff.apply("docker.poll", &old.poll, poll),
+        poll_container: diff.apply("docker.pollContainer", &old.poll_container, poll_container),
+        events: diff.apply("docker.events", &old.events, events),
     }
 }
 
 /// The published address is found once, at the start (SPEC 2).
-fn discovery_applied(old: &Discovery, new: Discovery, changes: &mut Changes) -> Discovery {
+fn diff_discovery(old: &Discovery, new: Discovery, diff: &mut ConfigDiff) -> Discovery {
     let Discovery {
         host,
         interface,
@@ -220,19 +228,19 @@ fn discovery_applied(old: &Discovery, new: Discovery, changes: &mut Changes) -> 
         drain,
     } = new;
     Discovery {
-        host: changes.keep("discovery.host", &old.host, host),
-        interface: changes.keep("discovery.interface", &old.interface, interface),
-        address: changes.keep("discovery.address", &old.address, address),
-        host6: changes.keep("discovery.host6", &old.host6, host6),
-        metadata: changes.keep("discovery.metadata", &old.metadata, metadata),
-        methods: changes.take("discovery.methods", &old.methods, methods),
-        compose_project: changes.take(
+        host: diff.defer("discovery.host", &old.host, host),
+        interface: diff.defer("discovery.interface", &old.interface, interface),
+        address: diff.defer("discovery.address", &old.address, address),
+        host6: diff.defer("discovery.host6", &old.host6, host6),
+        metadata: diff.defer("discovery.metadata", &old.metadata, metadata),
+        methods: diff.apply("discovery.methods", &old.methods, methods),
+        compose_project: diff.apply(
             "discovery.composeProject",
             &old.compose_project,
             compose_project,
         ),
-        health: changes.take("discovery.health", &old.health, health),
-        drain: changes.take("discovery.drain, discovery.drainMax", &old.drain, drain),
+        health: diff.apply("discovery.health", &old.health, health),
+        drain: diff.apply("discovery.drain, discovery.drainMax", &old.drain, drain),
     }
 }
 
@@ -254,15 +262,15 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_differs_there_is_nothing_to_do() {
+    fn equal_settings_give_an_empty_diff() {
         let old = settings("{}");
-        let (now, changes) = apply(&old, settings("{}"), Stage::Running);
+        let (now, diff) = diff_settings(&old, settings("{}"), Stage::Running);
         assert_eq!(now, old);
-        assert!(changes.are_none() && !changes.concern_records());
+        assert!(diff.is_empty() && !diff.affects_records());
     }
 
     #[test]
-    fn each_key_is_applied_or_takes_a_restart() {
+    fn each_key_is_applied_or_needs_a_restart() {
         let old = settings("{}");
         for (text, key, applied) in [
             (r#"{"etcd": {"url": "http://10.0.0.1:2379"}}"#, "etcd.url", true),
@@ -294,17 +302,17 @@ mod tests {
             (r#"{"logFormat": "json"}"#, "logFormat", true),
         ] {
             let new = settings(text);
-            let (now, changes) = apply(&old, new.clone(), Stage::Running);
-            let (in_force, keys) =
-                if applied { (&new, &changes.applied) } else { (&old, &changes.kept) };
-            assert_eq!(now, *in_force, "{text}");
+            let (now, diff) = diff_settings(&old, new.clone(), Stage::Running);
+            let (expected, keys) =
+                if applied { (&new, &diff.applied) } else { (&old, &diff.needs_restart) };
+            assert_eq!(now, *expected, "{text}");
             assert_eq!(keys, &[key], "{text}");
-            assert_eq!(changes.applied.len() + changes.kept.len(), 1, "{text}: {changes:?}");
+            assert_eq!(diff.applied.len() + diff.needs_restart.len(), 1, "{text}: {diff:?}");
         }
     }
 
     #[test]
-    fn what_dns_is_answered_by_takes_a_restart_where_this_process_answers() {
+    fn dns_keys_need_a_restart_in_standalone_mode() {
         let alone = |rest: &str| settings(&format!(r#"{{"store": "standalone", {rest}}}"#));
         let old = alone("");
         for stage in [Stage::Waiting, Stage::Running] {
@@ -315,41 +323,44 @@ mod tests {
                 (r#""dns": {"forward": ["9.9.9.9"]}"#, "dns.forward"),
                 (r#""dns": {"rateLimit": 0}"#, "dns.rateLimit"),
             ] {
-                let (now, changes) = apply(&old, alone(rest), stage);
-                assert_eq!((now, changes.kept, changes.applied), (old.clone(), vec![key], vec![]));
+                let (now, diff) = diff_settings(&old, alone(rest), stage);
+                assert_eq!(
+                    (now, diff.needs_restart, diff.applied),
+                    (old.clone(), vec![key], vec![])
+                );
             }
         }
-        let (now, changes) = apply(&old, settings("{}"), Stage::Running);
-        assert_eq!((now, changes.kept), (old, vec!["store"]));
+        let (now, diff) = diff_settings(&old, settings("{}"), Stage::Running);
+        assert_eq!((now, diff.needs_restart), (old, vec!["store"]));
     }
 
     #[test]
-    fn a_ttl_in_etcd_is_the_ttl_in_the_record_too() {
-        let (now, changes) =
-            apply(&settings("{}"), settings(r#"{"etcd": {"ttl": 90}}"#), Stage::Running);
-        assert_eq!(changes.applied, ["etcd.ttl", "skydns.ttl"]);
+    fn etcd_ttl_changes_the_record_ttl() {
+        let (now, diff) =
+            diff_settings(&settings("{}"), settings(r#"{"etcd": {"ttl": 90}}"#), Stage::Running);
+        assert_eq!(diff.applied, ["etcd.ttl", "skydns.ttl"]);
         assert_eq!(now.skydns.ttl.get(), 90);
     }
 
     #[test]
-    fn what_can_be_applied_is_though_something_else_takes_a_restart() {
+    fn applies_other_keys_beside_one_that_needs_a_restart() {
         let text = r#"{"docker": {"url": "tcp://10.0.0.1:2375", "poll": 5}, "logLevel": "INFO"}"#;
-        let (now, changes) = apply(&settings("{}"), settings(text), Stage::Running);
-        assert_eq!(changes.applied, ["docker.poll", "logLevel"]);
-        assert_eq!(changes.kept, ["docker.url"]);
+        let (now, diff) = diff_settings(&settings("{}"), settings(text), Stage::Running);
+        assert_eq!(diff.applied, ["docker.poll", "logLevel"]);
+        assert_eq!(diff.needs_restart, ["docker.url"]);
         assert_eq!(now.docker.poll.as_secs(), 5);
         assert_eq!(now.docker.url, settings("{}").docker.url);
     }
 
     #[test]
-    fn before_anything_is_published_another_engine_can_be_named() {
+    fn engine_can_change_while_waiting() {
         let new = settings(r#"{"docker": {"url": "tcp://10.0.0.1:2375"}}"#);
-        let (now, changes) = apply(&settings("{}"), new.clone(), Stage::Waiting);
-        assert_eq!((now, changes.applied), (new, vec!["docker.url"]));
+        let (now, diff) = diff_settings(&settings("{}"), new.clone(), Stage::Waiting);
+        assert_eq!((now, diff.applied), (new, vec!["docker.url"]));
     }
 
     #[test]
-    fn the_log_and_the_end_concern_no_record_and_etcd_not_all_do() {
+    fn diff_knows_whether_records_and_etcd_are_affected() {
         for (text, records, etcd) in [
             (r#"{"logLevel": "DEBUG", "logFormat": "json"}"#, false, false),
             (r#"{"etcd": {"onExit": "remove"}}"#, false, false),
@@ -358,9 +369,9 @@ mod tests {
             (r#"{"etcd": {"url": "http://10.0.0.1:2379"}}"#, true, true),
             (r#"{"skydns": {"domain": "other.local"}}"#, true, true),
         ] {
-            let changes = apply(&settings("{}"), settings(text), Stage::Running).1;
-            assert_eq!(changes.concern_records(), records, "{text}");
-            assert_eq!(changes.concern_etcd(), etcd, "{text}");
+            let diff = diff_settings(&settings("{}"), settings(text), Stage::Running).1;
+            assert_eq!(diff.affects_records(), records, "{text}");
+            assert_eq!(diff.affects_etcd(), etcd, "{text}");
         }
     }
 }

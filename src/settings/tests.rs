@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use config::{Map, Value, ValueKind};
-use highhock_actors::model::publish_config::{AddressOf, Layout, Method};
+use highhock_actors::model::publish_config::{AddressOwner, DiscoveryMethod, KeyLayout};
 
 use super::*;
-use crate::credentials::secret::{Password, Secret};
-use crate::tls::{Identity, TlsFiles};
+use crate::credentials::secret::{Secret, SecretSource};
+use crate::tls::{ClientIdentity, TlsFiles};
 
 /// Sources with nothing in them, nothing of this machine included.
 fn sources() -> Sources {
@@ -35,17 +35,17 @@ fn flag(path: &str, value: &str) -> Flag {
 }
 
 fn settings(sources: &Sources) -> Settings {
-    let loaded = load(sources).unwrap_or_else(|faults| panic!("{faults}"));
+    let loaded = load(sources).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.warnings, []);
     loaded.settings
 }
 
-fn faults(sources: &Sources) -> Vec<String> {
+fn errors(sources: &Sources) -> Vec<String> {
     load(sources).unwrap_err().0.iter().map(ToString::to_string).collect()
 }
 
 #[test]
-fn nothing_set_gives_the_defaults_of_the_contract() {
+fn empty_sources_give_the_defaults() {
     let Settings { store, etcd, skydns, docker, discovery, dns, admin, log } = settings(&sources());
     assert_eq!(store, StoreKind::Etcd);
     assert_eq!(dns.listen, ["127.0.0.1:5354".parse().unwrap()]);
@@ -56,14 +56,17 @@ fn nothing_set_gives_the_defaults_of_the_contract() {
     assert_eq!((etcd.ttl.as_secs(), etcd.on_exit), (60, OnExit::Keep));
     assert_eq!((skydns.domain.to_string().as_str(), skydns.domain_is_set), ("skydns.local", false));
     assert_eq!((skydns.ttl.get(), skydns.prefix.as_str()), (60, "skydns"));
-    assert_eq!((skydns.layout, skydns.hostname), (Layout::Flat, None));
+    assert_eq!((skydns.layout, skydns.hostname), (KeyLayout::Flat, None));
     assert_eq!(docker.url, DockerUrl::Tcp("127.0.0.1:2375".to_owned()));
     assert_eq!(docker.version, DockerVersion::Auto);
     assert_eq!((docker.poll.as_secs(), docker.poll_container.as_secs()), (10, 10));
     assert_eq!((discovery.host, discovery.interface.as_str()), (None, "eth0"));
-    assert_eq!((discovery.address, discovery.host6), (AddressOf::Host, None));
+    assert_eq!((discovery.address, discovery.host6), (AddressOwner::Host, None));
     assert_eq!(discovery.metadata, []);
-    assert_eq!((discovery.methods, discovery.health), (vec![Method::Env, Method::Label], true));
+    assert_eq!(
+        (discovery.methods, discovery.health),
+        (vec![DiscoveryMethod::Env, DiscoveryMethod::Label], true)
+    );
     assert!(!discovery.compose_project);
     assert_eq!(admin.listen, Some("127.0.0.1:9465".parse().unwrap()));
     assert_eq!((admin.token, admin.allow_remote), (None, false));
@@ -71,12 +74,12 @@ fn nothing_set_gives_the_defaults_of_the_contract() {
 }
 
 #[test]
-fn the_sample_says_what_no_file_says() {
+fn sample_file_equals_the_defaults() {
     assert_eq!(settings(&with_file("config/highhock.json")), settings(&sources()));
 }
 
 #[test]
-fn the_sample_holds_every_key_with_its_default_and_no_other() {
+fn sample_file_lists_every_key_with_its_default() {
     fn flatten(section: &str, table: Map<String, Value>, into: &mut BTreeMap<String, ValueKind>) {
         for (name, value) in table {
             let path = if section.is_empty() { name } else { format!("{section}.{name}") };
@@ -92,13 +95,13 @@ fn the_sample_holds_every_key_with_its_default_and_no_other() {
     for key in KEYS {
         let value = sample.remove(key.path).unwrap_or_else(|| panic!("{} is missing", key.path));
         let default = key.default_value().unwrap_or(ValueKind::Nil);
-        assert!(key::same(&value, &default), "{}: {value:?} is not {default:?}", key.path);
+        assert!(key::same_value(&value, &default), "{}: {value:?} is not {default:?}", key.path);
     }
     assert_eq!(sample.keys().collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
 #[test]
-fn the_file_of_the_first_readme_loads_in_each_format() {
+fn first_readme_file_loads_in_each_format() {
     let json = settings(&with_file("tests/fixtures/first-readme.json"));
     assert_eq!(json.discovery.interface, "eth1");
     assert_eq!(json.log.level, LogLevel::Notice);
@@ -113,7 +116,7 @@ fn the_file_of_the_first_readme_loads_in_each_format() {
 }
 
 #[test]
-fn the_later_layer_wins_key_by_key() {
+fn later_layers_override_earlier_ones_by_key() {
     let mut sources = with_file("tests/fixtures/first-readme.json");
     sources.environment = [
         ("HIGHHOCK_DOCKER__POLL", "20"),
@@ -130,23 +133,28 @@ fn the_later_layer_wins_key_by_key() {
     assert_eq!(settings.docker.poll.as_secs(), 30);
     assert_eq!(settings.docker.poll_container.as_secs(), 21);
     assert_eq!(settings.discovery.interface, "eth2");
-    assert_eq!(settings.discovery.methods, [Method::Label]);
-    assert_eq!(settings.skydns.layout, Layout::Instance);
+    assert_eq!(settings.discovery.methods, [DiscoveryMethod::Label]);
+    assert_eq!(settings.skydns.layout, KeyLayout::Instance);
     assert_eq!(settings.skydns.ttl.get(), 90);
 }
 
 #[test]
-fn every_method_may_be_named_in_any_order() {
+fn accepts_all_methods_in_any_order() {
     let mut sources = with_environment(&[("HIGHHOCK_DISCOVERY__COMPOSEPROJECT", "true")]);
     sources.flags = vec![flag("discovery.methods", "compose,registrator,label,env")];
     let discovery = settings(&sources).discovery;
-    let expected = [Method::Compose, Method::Registrator, Method::Label, Method::Env];
+    let expected = [
+        DiscoveryMethod::Compose,
+        DiscoveryMethod::Registrator,
+        DiscoveryMethod::Label,
+        DiscoveryMethod::Env,
+    ];
     assert_eq!(discovery.methods, expected);
     assert!(discovery.compose_project);
 }
 
 #[test]
-fn every_fault_of_every_layer_is_told_at_once() {
+fn reports_the_errors_of_all_layers_at_once() {
     let mut sources = with_file("tests/fixtures/several-faults.json");
     sources.environment =
         [("HIGHHOCK_ETCD__TTL", "1m"), ("DOCKER_HOST", "ssh://engine")].into_iter().collect();
@@ -163,11 +171,11 @@ fn every_fault_of_every_layer_is_told_at_once() {
         "flag --log-format: logFormat: found \"xml\"; takes terminal or json".to_owned(),
         "environment variable DOCKER_HOST: docker.url: found \"ssh://engine\"; takes unix:///PATH, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT".to_owned(),
     ];
-    assert_eq!(faults(&sources), expected);
+    assert_eq!(errors(&sources), expected);
 }
 
 #[test]
-fn metadata_names_one_cloud_or_all() {
+fn metadata_selects_one_cloud_or_all() {
     use Cloud::{Aws, DigitalOcean, Gce};
     for (written, clouds) in [
         ("aws", &[Aws][..]),
@@ -179,12 +187,12 @@ fn metadata_names_one_cloud_or_all() {
         assert_eq!(settings(&Sources { flags, ..sources() }).discovery.metadata, clouds);
     }
     let refused =
-        faults(&Sources { flags: vec![flag("discovery.metadata", "azure")], ..sources() });
+        errors(&Sources { flags: vec![flag("discovery.metadata", "azure")], ..sources() });
     assert!(refused[0].ends_with("takes aws, gce, digitalocean or auto"), "{refused:?}");
 }
 
 #[test]
-fn standalone_is_told_where_to_answer_and_whom_to_ask() {
+fn standalone_reads_listen_and_forward_addresses() {
     let with = |flags: &[(&str, &str)]| Sources {
         flags: flags.iter().map(|(path, value)| flag(path, value)).collect(),
         ..sources()
@@ -192,17 +200,18 @@ fn standalone_is_told_where_to_answer_and_whom_to_ask() {
     let alone = ("store", "standalone");
     let forward = ("dns.forward", "9.9.9.9, [2620:fe::fe]:5353");
     let listen = ("dns.listen", "127.0.0.1:5354,[::1]:5354");
-    let said = settings(&with(&[alone, listen, forward, ("dns.rateLimit", "0")]));
-    assert_eq!(said.store, StoreKind::Standalone);
+    let loaded = settings(&with(&[alone, listen, forward, ("dns.rateLimit", "0")]));
+    assert_eq!(loaded.store, StoreKind::Standalone);
     let addresses = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap()).to_vec();
-    assert_eq!(said.dns.listen, addresses(["127.0.0.1:5354", "[::1]:5354"]));
-    assert_eq!(said.dns.forward, addresses(["9.9.9.9:53", "[2620:fe::fe]:5353"]));
-    assert_eq!(said.dns.rate_limit, 0);
+    assert_eq!(loaded.dns.listen, addresses(["127.0.0.1:5354", "[::1]:5354"]));
+    assert_eq!(loaded.dns.forward, addresses(["9.9.9.9:53", "[2620:fe::fe]:5353"]));
+    assert_eq!(loaded.dns.rate_limit, 0);
 
     // All faults at once, each with what would do.
-    let wrong = [alone, ("dns.listen", "5354"), ("dns.forward", "dns.example"), ("store", "etcd")];
-    let faults = |flags| load(&with(flags)).unwrap_err().0.len();
-    assert_eq!(faults(&wrong), 3);
+    let invalid_flags =
+        [alone, ("dns.listen", "5354"), ("dns.forward", "dns.example"), ("store", "etcd")];
+    let errors = |flags| load(&with(flags)).unwrap_err().0.len();
+    assert_eq!(errors(&invalid_flags), 3);
     let round = [alone, ("dns.forward", "127.0.0.1:5354")];
     let text = load(&with(&round)).unwrap_err().to_string();
     assert!(text.contains("stands in dns.listen too"), "{text}");
@@ -210,8 +219,8 @@ fn standalone_is_told_where_to_answer_and_whom_to_ask() {
     assert_eq!(load(&with(&round[1..])).unwrap().settings.store, StoreKind::Etcd);
 
     let open = [alone, ("dns.listen", "0.0.0.0:53"), forward];
-    let nobody = ("dns.forward", "[]");
-    assert_eq!(settings(&with(&[alone, nobody])).dns.forward, []);
+    let no_servers = ("dns.forward", "[]");
+    assert_eq!(settings(&with(&[alone, no_servers])).dns.forward, []);
     let warnings = |flags: &[_]| load(&with(flags)).unwrap().warnings;
     let listen = "0.0.0.0:53".parse().unwrap();
     assert_eq!(warnings(&open), [Warning::OpenResolver { listen }]);
@@ -226,13 +235,13 @@ fn standalone_is_told_where_to_answer_and_whom_to_ask() {
 }
 
 #[test]
-fn no_two_of_the_places_to_answer_at_are_one() {
-    let told = |listen: &str, more: &[(&str, &str)]| {
+fn rejects_overlapping_listen_addresses() {
+    let error_text = |listen: &str, more: &[(&str, &str)]| {
         let all = [&[("store", "standalone"), ("dns.listen", listen)], more].concat();
         let flags = all.iter().map(|(path, value)| flag(path, value)).collect();
         match load(&Sources { flags, ..sources() }) {
             Ok(_) => String::new(),
-            Err(faults) => faults.to_string(),
+            Err(errors) => errors.to_string(),
         }
     };
     for (listen, inside, outside) in [
@@ -240,17 +249,17 @@ fn no_two_of_the_places_to_answer_at_are_one() {
         ("[::1]:53,[::]:53", "[::1]:53", "[::]:53"),
         ("localhost:53,127.0.0.1:53", "127.0.0.1:53", "127.0.0.1:53"),
     ] {
-        let text = told(listen, &[]);
-        let fault = format!("dns.listen: {inside} is a part of {outside}, which stands there too");
-        assert!(text.contains(&fault), "{text}");
+        let text = error_text(listen, &[]);
+        let error = format!("dns.listen: {inside} is a part of {outside}, which stands there too");
+        assert!(text.contains(&error), "{text}");
     }
     for listen in ["0.0.0.0:53,127.0.0.1:54", "0.0.0.0:53,[::]:53", "127.0.0.1:53,127.0.0.2:53"] {
-        assert_eq!(told(listen, &[]), "");
+        assert_eq!(error_text(listen, &[]), "");
     }
 
     let seen = ("admin.listen", "127.0.0.1:9465");
     for listen in ["127.0.0.1:9465", "0.0.0.0:9465"] {
-        let text = told(listen, &[seen]);
+        let text = error_text(listen, &[seen]);
         assert!(
             text.contains(&format!(
                 "dns.listen: {listen} and admin.listen, 127.0.0.1:9465, are one"
@@ -258,15 +267,15 @@ fn no_two_of_the_places_to_answer_at_are_one() {
             "{text}"
         );
     }
-    assert_eq!(told("127.0.0.1:9465", &[("admin.listen", "")]), "");
-    assert_eq!(told("[::1]:9465", &[seen]), "");
+    assert_eq!(error_text("127.0.0.1:9465", &[("admin.listen", "")]), "");
+    assert_eq!(error_text("[::1]:9465", &[seen]), "");
     // One that can't be read is told alone.
-    let text = told("127.0.0.1:9465", &[("admin.listen", "9465")]);
+    let text = error_text("127.0.0.1:9465", &[("admin.listen", "9465")]);
     assert!(text.starts_with("1 fault"), "{text}");
 }
 
 #[test]
-fn files_for_etcd_are_no_fault_where_there_is_none() {
+fn ignores_etcd_file_errors_in_standalone_mode() {
     let with = |more: &[(&str, &str)]| {
         let all = [&[("etcd.ca", "/etc/ca.pem"), ("etcd.username", "root")], more].concat();
         let flags = all.iter().map(|(path, value)| flag(path, value)).collect();
@@ -277,25 +286,25 @@ fn files_for_etcd_are_no_fault_where_there_is_none() {
 }
 
 #[test]
-fn a_default_may_be_said() {
-    let flags = KEYS.iter().filter_map(|key| match key.fallback {
-        Fallback::Is(default) => Some(flag(key.path, default)),
-        Fallback::WorkedOut(_) => None,
+fn accepts_explicit_defaults() {
+    let flags = KEYS.iter().filter_map(|key| match key.default {
+        DefaultValue::Fixed(default) => Some(flag(key.path, default)),
+        DefaultValue::Derived(_) => None,
     });
     let sources = Sources { flags: flags.collect(), ..sources() };
     assert_eq!(settings(&sources), settings(&super::tests::sources()));
 }
 
 #[test]
-fn secrets_are_refused_without_being_shown() {
+fn rejects_secrets_without_showing_them() {
     for fixture in ["standalone.json", "password-in-url.json", "halves.json"] {
-        let faults = faults(&with_file(&format!("tests/fixtures/{fixture}"))).join("\n");
-        assert!(!faults.contains("hunter2"), "{faults}");
+        let errors = errors(&with_file(&format!("tests/fixtures/{fixture}"))).join("\n");
+        assert!(!errors.contains("hunter2"), "{errors}");
     }
     let sources = with_environment(&[("HIGHHOCK_ETCD__PASSWORD", "hunter2")]);
-    let faults = faults(&sources);
+    let errors = errors(&sources);
     assert_eq!(
-        faults,
+        errors,
         [
             "environment variable HIGHHOCK_ETCD__PASSWORD: etcd.password: set without etcd.username; \
           takes both or neither"
@@ -304,20 +313,20 @@ fn secrets_are_refused_without_being_shown() {
 }
 
 #[test]
-fn a_user_has_one_password_or_one_file_with_it() {
+fn user_requires_a_password_or_a_password_file() {
     let credentials = |variables: &[_]| settings(&with_environment(variables)).etcd.credentials;
     let name = ("HIGHHOCK_ETCD__USERNAME", "root");
-    let given = credentials(&[name, ("HIGHHOCK_ETCD__PASSWORD", "hunter2")]).unwrap();
-    assert_eq!(given.password, Password::Given(Secret::new("hunter2")));
+    let from_variable = credentials(&[name, ("HIGHHOCK_ETCD__PASSWORD", "hunter2")]).unwrap();
+    assert_eq!(from_variable.password, SecretSource::Inline(Secret::new("hunter2")));
     let file = credentials(&[name, ("HIGHHOCK_ETCD__PASSWORDFILE", "/run/secret")]).unwrap();
-    assert_eq!(file.password, Password::File("/run/secret".into()));
-    assert_eq!((given.username.as_str(), file.username.as_str()), ("root", "root"));
-    let faults = faults(&with_environment(&[name]));
-    assert!(faults[0].contains("set without etcd.password or etcd.passwordFile"), "{faults:?}");
+    assert_eq!(file.password, SecretSource::File("/run/secret".into()));
+    assert_eq!((from_variable.username.as_str(), file.username.as_str()), ("root", "root"));
+    let errors = errors(&with_environment(&[name]));
+    assert!(errors[0].contains("set without etcd.password or etcd.passwordFile"), "{errors:?}");
 }
 
 #[test]
-fn etcd_may_be_several_members_with_tls() {
+fn accepts_several_etcd_members_with_tls() {
     let mut sources = sources();
     sources.flags = vec![
         flag("etcd.url", "https://a:1,https://b:2"),
@@ -327,29 +336,30 @@ fn etcd_may_be_several_members_with_tls() {
     ];
     let etcd = settings(&sources).etcd;
     assert_eq!(etcd.members(), "https://a:1/,https://b:2/");
-    let identity = Identity { cert: "/cert".into(), key: "/key".into() };
+    let identity = ClientIdentity { cert: "/cert".into(), key: "/key".into() };
     assert_eq!(etcd.tls, TlsFiles { ca: Some("/ca".into()), identity: Some(identity) });
 
     sources.flags.remove(0);
-    let refused = faults(&sources);
+    let refused = errors(&sources);
     assert_eq!(refused.len(), 3, "{refused:?}");
-    let said = "flag --etcd-ca: etcd.ca: set, but etcd.url begins with http://, not https://";
-    assert_eq!(refused[0], said);
+    let expected_error =
+        "flag --etcd-ca: etcd.ca: set, but etcd.url begins with http://, not https://";
+    assert_eq!(refused[0], expected_error);
 }
 
 #[test]
-fn what_is_wrong_with_a_key_is_not_told_again_as_lacking() {
+fn reports_an_invalid_key_only_once() {
     let sources = Sources {
         flags: vec![flag("etcd.key", "/key"), flag("etcd.cert", ""), flag("etcd.url", "https://a")],
         ..sources()
     };
-    let faults = faults(&sources);
-    assert_eq!(faults.len(), 1, "{faults:?}");
-    assert!(faults[0].starts_with("flag --etcd-cert: etcd.cert: found \"\""), "{faults:?}");
+    let errors = errors(&sources);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("flag --etcd-cert: etcd.cert: found \"\""), "{errors:?}");
 }
 
 #[test]
-fn an_unknown_variable_is_only_warned_of() {
+fn warns_of_unknown_variables() {
     let sources = with_environment(&[
         ("HIGHHOCK_PORT_4001_TCP", "tcp://10.0.0.1:4001"),
         ("HIGHHOCK_ETCD__URLL", "http://etcd:2379/"),
@@ -366,16 +376,16 @@ fn an_unknown_variable_is_only_warned_of() {
 }
 
 #[test]
-fn a_variable_in_two_cases_with_two_values_is_a_fault() {
+fn rejects_conflicting_variables_that_differ_in_case() {
     let sources = with_environment(&[("HIGHHOCK_ETCD__TTL", "10"), ("highhock_etcd__ttl", "11")]);
-    let faults = faults(&sources);
-    assert!(faults[0].contains("as environment variable HIGHHOCK_ETCD__TTL"), "{faults:?}");
+    let errors = errors(&sources);
+    assert!(errors[0].contains("as environment variable HIGHHOCK_ETCD__TTL"), "{errors:?}");
     let same = with_environment(&[("HIGHHOCK_ETCD__TTL", "10"), ("highhock_etcd__ttl", "10")]);
     assert_eq!(settings(&same).etcd.ttl.as_secs(), 10);
 }
 
 #[test]
-fn the_engine_is_where_dockers_own_client_would_find_it() {
+fn finds_the_engine_like_the_docker_client() {
     let mut with_socket = with_environment(&[]);
     with_socket.docker_socket = "/dev/null".into();
     assert_eq!(settings(&with_socket).docker.url, DockerUrl::Unix("/dev/null".into()));
@@ -387,7 +397,7 @@ fn the_engine_is_where_dockers_own_client_would_find_it() {
 }
 
 #[test]
-fn tls_to_the_engine_is_as_dockers_own_client_has_it() {
+fn uses_engine_tls_like_the_docker_client() {
     let docker = |url: Option<&str>, variables: &[(&str, &str)], flags: &[(&str, &str)]| {
         let mut sources = with_environment(variables);
         sources.flags = flags.iter().map(|(path, value)| flag(path, value)).collect();
@@ -400,7 +410,10 @@ fn tls_to_the_engine_is_as_dockers_own_client_has_it() {
     let none = TlsFiles::default();
     let usual = TlsFiles {
         ca: Some("/certs/ca.pem".into()),
-        identity: Some(Identity { cert: "/certs/cert.pem".into(), key: "/certs/key.pem".into() }),
+        identity: Some(ClientIdentity {
+            cert: "/certs/cert.pem".into(),
+            key: "/certs/key.pem".into(),
+        }),
     };
     let own = TlsFiles { ca: Some("/ca".into()), ..none.clone() };
     let own_ca = TlsFiles { ca: Some("/ca".into()), ..usual.clone() };
@@ -424,13 +437,13 @@ fn tls_to_the_engine_is_as_dockers_own_client_has_it() {
     }
     for url in ["http://e", "unix:///d.sock"] {
         let flags = vec![flag("docker.url", url), flag("docker.ca", "/ca")];
-        let faults = faults(&Sources { flags, ..sources() });
-        assert!(faults[0].starts_with("flag --docker-ca: docker.ca: set, but "), "{faults:?}");
+        let errors = errors(&Sources { flags, ..sources() });
+        assert!(errors[0].starts_with("flag --docker-ca: docker.ca: set, but "), "{errors:?}");
     }
 }
 
 #[test]
-fn other_addresses_take_the_instance_layout() {
+fn container_and_ipv6_addresses_need_instance_layout() {
     let with = |flags: &[(&str, &str)]| Sources {
         flags: flags.iter().map(|(path, value)| flag(path, value)).collect(),
         ..sources()
@@ -438,12 +451,12 @@ fn other_addresses_take_the_instance_layout() {
     let (container, six) = (("discovery.address", "container"), ("discovery.host6", "2001:db8::6"));
     let instance = ("skydns.layout", "instance");
     let discovery = settings(&with(&[container, six, instance])).discovery;
-    assert_eq!(discovery.address, AddressOf::Container);
+    assert_eq!(discovery.address, AddressOwner::Container);
     assert_eq!(discovery.host6, Some(Host6::Address("2001:db8::6".parse().unwrap())));
     let auto = settings(&with(&[("discovery.host6", "auto"), instance])).discovery;
-    assert_eq!((auto.address, auto.host6), (AddressOf::Host, Some(Host6::Auto)));
+    assert_eq!((auto.address, auto.host6), (AddressOwner::Host, Some(Host6::Auto)));
 
-    let refused = faults(&with(&[container, six, ("etcd.ca", "/ca")]));
+    let refused = errors(&with(&[container, six, ("etcd.ca", "/ca")]));
     assert_eq!(
         refused,
         [
@@ -456,13 +469,13 @@ fn other_addresses_take_the_instance_layout() {
         ]
     );
     // A layout that is misspelt may well be the right one.
-    let misspelt = faults(&with(&[container, six, ("skydns.layout", "instances")]));
+    let misspelt = errors(&with(&[container, six, ("skydns.layout", "instances")]));
     assert_eq!(misspelt.len(), 1, "{misspelt:?}");
     assert!(misspelt[0].starts_with("flag --skydns-layout: "), "{misspelt:?}");
 }
 
 #[test]
-fn a_record_says_no_shorter_ttl_than_its_key_has_unless_asked_to() {
+fn record_ttl_is_at_least_etcd_ttl_unless_exact() {
     let ttl = |flags: &[(&str, &str)]| {
         let flags = flags.iter().map(|(path, value)| flag(path, value)).collect();
         let loaded = load(&Sources { flags, ..sources() }).unwrap();
@@ -476,24 +489,24 @@ fn a_record_says_no_shorter_ttl_than_its_key_has_unless_asked_to() {
 }
 
 #[test]
-fn a_file_must_exist_only_where_it_was_named() {
+fn only_an_explicit_file_must_exist() {
     let missing = with_file("nonexistent.json");
-    assert!(faults(&missing)[0].ends_with("nonexistent.json: there is no such file"));
+    assert!(errors(&missing)[0].ends_with("nonexistent.json: there is no such file"));
     let folder = with_file("src");
-    assert!(faults(&folder)[0].contains("src: can't be read: "));
+    assert!(errors(&folder)[0].contains("src: can't be read: "));
 }
 
 #[test]
-fn a_file_that_cannot_be_parsed_hides_no_fault_of_another_layer() {
+fn parse_error_does_not_hide_errors_of_other_layers() {
     let mut sources = with_file("tests/fixtures/broken.json");
     sources.flags = vec![flag("etcd.ttl", "0")];
-    let faults = faults(&sources);
-    assert_eq!(faults.len(), 2);
-    assert!(faults[0].contains("can't be parsed") && faults[0].contains("line 4"), "{faults:?}");
+    let errors = errors(&sources);
+    assert_eq!(errors.len(), 2);
+    assert!(errors[0].contains("can't be parsed") && errors[0].contains("line 4"), "{errors:?}");
 }
 
 #[test]
-fn state_is_shown_beyond_loopback_only_with_a_token_or_where_that_is_allowed() {
+fn remote_listen_needs_a_token_or_allow_remote() {
     let listening = |variables: &[_]| settings(&with_environment(variables)).admin;
     const LISTEN: &str = "HIGHHOCK_ADMIN__LISTEN";
     for (text, address) in [
@@ -509,39 +522,39 @@ fn state_is_shown_beyond_loopback_only_with_a_token_or_where_that_is_allowed() {
     for text in
         ["0.0.0.0:9465", "10.0.0.1:9465", "[::]:9465", "[fe80::1]:80", "[::ffff:1.2.3.4]:80"]
     {
-        let refused = faults(&with_environment(&[(LISTEN, text)]));
+        let refused = errors(&with_environment(&[(LISTEN, text)]));
         assert_eq!(refused.len(), 1, "{refused:?}");
         assert!(refused[0].contains("can be reached from elsewhere; takes"), "{refused:?}");
         assert!(listening(&[(LISTEN, text), ("HIGHHOCK_ADMIN__ALLOWREMOTE", "true")]).allow_remote);
         let admin = listening(&[(LISTEN, text), ("HIGHHOCK_ADMIN__TOKEN", "hunter2")]);
-        assert_eq!(admin.token, Some(Password::Given(Secret::new("hunter2"))));
+        assert_eq!(admin.token, Some(SecretSource::Inline(Secret::new("hunter2"))));
         let admin = listening(&[(LISTEN, text), ("HIGHHOCK_ADMIN__TOKENFILE", "/run/token")]);
-        assert_eq!(admin.token, Some(Password::File("/run/token".into())));
+        assert_eq!(admin.token, Some(SecretSource::File("/run/token".into())));
     }
     for text in ["9465", ":9465", "host:9465", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:99999"] {
-        let refused = faults(&with_environment(&[(LISTEN, text)]));
+        let refused = errors(&with_environment(&[(LISTEN, text)]));
         assert!(refused[0].contains("takes an address with port"), "{refused:?}");
     }
 }
 
 #[test]
-fn a_token_fits_in_a_header_and_stands_in_one_place() {
+fn validates_the_token_and_its_single_source() {
     const TOKEN: &str = "HIGHHOCK_ADMIN__TOKEN";
     for token in ["two words", "t\u{f6}ken", "line\n"] {
-        let refused = faults(&with_environment(&[(TOKEN, token)]));
+        let refused = errors(&with_environment(&[(TOKEN, token)]));
         let expected = "found a value (not shown); takes a token of visible ASCII characters";
         assert!(refused[0].ends_with(expected), "{refused:?}");
     }
     let both = [(TOKEN, "hunter2"), ("HIGHHOCK_ADMIN__TOKENFILE", "/run/token")];
-    let refused = faults(&with_environment(&both));
+    let refused = errors(&with_environment(&both));
     assert!(refused[0].ends_with("set beside admin.token; takes one of the two"), "{refused:?}");
     // What was meant to be a token is told once, and not as lacking besides.
     let faulty = [(TOKEN, "two words"), ("HIGHHOCK_ADMIN__LISTEN", "0.0.0.0:9465")];
-    assert_eq!(faults(&with_environment(&faulty)).len(), 1);
+    assert_eq!(errors(&with_environment(&faulty)).len(), 1);
 }
 
 #[test]
-fn every_key_is_shown_with_the_layer_that_set_it_and_no_secret() {
+fn shows_every_key_with_its_layer_and_no_secret() {
     let mut sources = with_file("tests/fixtures/first-readme.json");
     sources.environment = [
         ("highhock_docker__pollcontainer", "21"),
@@ -575,7 +588,7 @@ fn every_key_is_shown_with_the_layer_that_set_it_and_no_secret() {
 }
 
 #[test]
-fn what_is_worked_out_at_the_start_is_shown_as_it_came_out() {
+fn shows_derived_values() {
     let effective = |sources: &Sources| {
         let all = load(sources).unwrap().effective;
         let key = all.into_iter().find(|one| one.key == "docker.url").unwrap();

@@ -1,82 +1,102 @@
 //! Certificates and credentials: keys that make sense together only.
 
-use super::error::Fault;
+use super::error::SettingsError;
 use super::lookup::read;
-use super::merged::Inputs;
-use crate::credentials::secret::{Credentials, Password, Secret};
-use crate::settings::lookup::{fault, is_faulty};
-use crate::tls::{Identity, TlsFiles};
+use super::merged::MergedConfig;
+use crate::credentials::secret::{Credentials, Secret, SecretSource};
+use crate::settings::lookup::{combination_error, has_error};
+use crate::tls::{ClientIdentity, TlsFiles};
 
-/// The keys `<section>.ca`, `.cert` and `.key`. `others` are the faults found so
+/// The keys `<section>.ca`, `.cert` and `.key`. `earlier_errors` are the faults found so
 /// far: what is wrong with one key is not told a second time as lacking beside
 /// another.
 pub(super) fn tls_files(
-    inputs: &Inputs,
+    config: &MergedConfig,
     section: &str,
-    others: &[Fault],
-) -> Result<TlsFiles, Vec<Fault>> {
+    earlier_errors: &[SettingsError],
+) -> Result<TlsFiles, Vec<SettingsError>> {
     let [ca, cert, key] = ["ca", "cert", "key"].map(|name| format!("{section}.{name}"));
-    let file = |path: &str| -> Result<_, Vec<Fault>> {
-        Ok(read(path, |path| inputs.text_if_set(path))?.map(Into::into))
+    let file = |path: &str| -> Result<_, Vec<SettingsError>> {
+        Ok(read(path, |path| config.text_if_set(path))?.map(Into::into))
     };
     let identity = match (file(&cert)?, file(&key)?) {
-        (Some(cert), Some(key)) => Some(Identity { cert, key }),
+        (Some(cert), Some(key)) => Some(ClientIdentity { cert, key }),
         (None, None) => None,
         (Some(_), None) => {
-            return lacking(inputs, &cert, &key, others).map(|()| TlsFiles::default());
+            return require_both(config, &cert, &key, earlier_errors).map(|()| TlsFiles::default());
         }
         (None, Some(_)) => {
-            return lacking(inputs, &key, &cert, others).map(|()| TlsFiles::default());
+            return require_both(config, &key, &cert, earlier_errors).map(|()| TlsFiles::default());
         }
     };
     Ok(TlsFiles { ca: file(&ca)?, identity })
 }
 
 /// The fault of files that are named where TLS is not spoken.
-pub(super) fn refuse_files(inputs: &Inputs, section: &str, why: &str) -> Result<(), Vec<Fault>> {
+pub(super) fn refuse_files(
+    config: &MergedConfig,
+    section: &str,
+    why: &str,
+) -> Result<(), Vec<SettingsError>> {
     let keys = ["ca", "cert", "key"].map(|name| format!("{section}.{name}"));
-    let named: Vec<_> = keys.iter().filter(|path| inputs.is_set(path)).collect();
-    let faults: Vec<_> =
-        named.into_iter().map(|path| fault(inputs, path, format!("set, but {why}"))).collect();
-    if faults.is_empty() { Ok(()) } else { Err(faults) }
+    let named: Vec<_> = keys.iter().filter(|path| config.is_set(path)).collect();
+    let errors: Vec<_> = named
+        .into_iter()
+        .map(|path| combination_error(config, path, format!("set, but {why}")))
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// The keys `etcd.username`, `etcd.password` and `etcd.passwordFile`.
 pub(super) fn credentials(
-    inputs: &Inputs,
-    others: &[Fault],
-) -> Result<Option<Credentials>, Vec<Fault>> {
-    const NAME: &str = "etcd.username";
-    const WORD: &str = "etcd.password";
-    const FILE: &str = "etcd.passwordFile";
-    let text = |path: &str| read(path, |path| inputs.text_if_set(path));
-    let password = match (text(WORD)?, text(FILE)?) {
+    config: &MergedConfig,
+    earlier_errors: &[SettingsError],
+) -> Result<Option<Credentials>, Vec<SettingsError>> {
+    const USERNAME: &str = "etcd.username";
+    const PASSWORD: &str = "etcd.password";
+    const PASSWORD_FILE: &str = "etcd.passwordFile";
+    let text = |path: &str| read(path, |path| config.text_if_set(path));
+    let password = match (text(PASSWORD)?, text(PASSWORD_FILE)?) {
         (Some(_), Some(_)) => {
-            let what = format!("set beside {WORD}; takes one of the two");
-            return Err(vec![fault(inputs, FILE, what)]);
+            let message = format!("set beside {PASSWORD}; takes one of the two");
+            return Err(vec![combination_error(config, PASSWORD_FILE, message)]);
         }
-        (Some(word), None) => Some((WORD, Password::Given(Secret::new(word)))),
-        (None, Some(path)) => Some((FILE, Password::File(path.into()))),
+        (Some(secret), None) => Some((PASSWORD, SecretSource::Inline(Secret::new(secret)))),
+        (None, Some(path)) => Some((PASSWORD_FILE, SecretSource::File(path.into()))),
         (None, None) => None,
     };
-    match (text(NAME)?, password) {
+    match (text(USERNAME)?, password) {
         (Some(username), Some((_, password))) => Ok(Some(Credentials { username, password })),
         (None, None) => Ok(None),
-        (None, Some((path, _))) => lacking(inputs, path, NAME, others).map(|()| None),
-        (Some(_), None) if is_faulty(WORD, others) || is_faulty(FILE, others) => Ok(None),
+        (None, Some((path, _))) => {
+            require_both(config, path, USERNAME, earlier_errors).map(|()| None)
+        }
+        (Some(_), None)
+            if has_error(PASSWORD, earlier_errors) || has_error(PASSWORD_FILE, earlier_errors) =>
+        {
+            Ok(None)
+        }
         (Some(_), None) => {
-            let what = format!("set without {WORD} or {FILE}; takes one of them beside it");
-            Err(vec![fault(inputs, NAME, what)])
+            let message =
+                format!("set without {PASSWORD} or {PASSWORD_FILE}; takes one of them beside it");
+            Err(vec![combination_error(config, USERNAME, message)])
         }
     }
 }
 
 /// The fault of a key that is set without another.
-fn lacking(inputs: &Inputs, path: &str, other: &str, others: &[Fault]) -> Result<(), Vec<Fault>> {
-    match is_faulty(other, others) {
+fn require_both(
+    config: &MergedConfig,
+    path: &str,
+    other: &str,
+    earlier_errors: &[SettingsError],
+) -> Result<(), Vec<SettingsError>> {
+    match has_error(other, earlier_errors) {
         true => Ok(()),
-        false => {
-            Err(vec![fault(inputs, path, format!("set without {other}; takes both or neither"))])
-        }
+        false => Err(vec![combination_error(
+            config,
+            path,
+            format!("set without {other}; takes both or neither"),
+        )]),
     }
 }

@@ -5,22 +5,22 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use highhock_actors::model::names::DomainName;
-use highhock_actors::model::publish_config::{AddressOf, Layout, Method};
+use highhock_actors::model::publish_config::{AddressOwner, DiscoveryMethod, KeyLayout};
 use highhock_actors::model::record::Host;
 use url::Url;
 
 use super::admin::Admin;
 use super::dns::Dns;
-use super::error::{Fault, Warning};
+use super::error::{SettingsError, Warning};
 use super::level::LogLevel;
-use super::merged::Inputs;
+use super::merged::MergedConfig;
 use super::sources::Sources;
 use super::values::{
-    self, Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, Rejection, StoreKind,
+    self, Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, StoreKind, ValueError,
 };
 use super::{address, admin, dns, docker_url, tls_and_credentials};
 use crate::credentials::secret::Credentials;
-use crate::settings::lookup::{layout, parsed, parsed_if_set, read, slip};
+use crate::settings::lookup::{internal_error, layout, parsed, parsed_if_set, read};
 use crate::tls::TlsFiles;
 
 /// What the operator wants, in whole.
@@ -75,7 +75,7 @@ pub struct Skydns {
     /// First part of every key; one label.
     pub prefix: String,
     /// How keys are laid out.
-    pub layout: Layout,
+    pub layout: KeyLayout,
     /// What the operator calls this host, to the letter; [`crate::host::name::instance_label`]
     /// makes it fit for a key. `None`: as the engine calls it, else the machine.
     pub hostname: Option<String>,
@@ -105,15 +105,15 @@ pub struct Discovery {
     pub host: Option<Host>,
     /// The interface whose address is published where nothing else is known.
     pub interface: String,
-    /// Whose address is published; the container's in [`Layout::Instance`] only.
-    pub address: AddressOf,
-    /// An IPv6 address to publish beside the first; in [`Layout::Instance`] only.
+    /// Whose address is published; the container's in [`KeyLayout::Instance`] only.
+    pub address: AddressOwner,
+    /// An IPv6 address to publish beside the first; in [`KeyLayout::Instance`] only.
     pub host6: Option<Host6>,
     /// The clouds whose metadata service is asked where the interface has none either,
     /// in this order; empty: nobody is asked.
     pub metadata: Vec<Cloud>,
     /// Which extractors run, in which order; one at least, none twice.
-    pub methods: Vec<Method>,
+    pub methods: Vec<DiscoveryMethod>,
     /// Whether Compose services are put under their project.
     pub compose_project: bool,
     /// Whether a container with a health check must be healthy to be published.
@@ -141,32 +141,32 @@ impl Etcd {
 
 impl Settings {
     /// Makes settings of inputs: what is left to check is what concerns several
-    /// keys, and `docker.url`'s default, which others set. `others` are the faults
+    /// keys, and `docker.url`'s default, which others set. `earlier_errors` are the faults
     /// that were found before.
     pub(super) fn validate(
-        inputs: &Inputs,
+        config: &MergedConfig,
         sources: &Sources,
-        others: &[Fault],
+        earlier_errors: &[SettingsError],
         warnings: &mut Vec<Warning>,
-    ) -> Result<Self, Vec<Fault>> {
-        let store = store(inputs)?;
-        let credentials = match tls_and_credentials::credentials(inputs, others) {
+    ) -> Result<Self, Vec<SettingsError>> {
+        let store = store(config)?;
+        let credentials = match tls_and_credentials::credentials(config, earlier_errors) {
             // Nobody is told them.
             Err(_) if store == StoreKind::Standalone => Ok(None),
             credentials => credentials,
         };
-        let members = members(inputs, store, others);
-        let engine = docker_url::engine(inputs, sources, others);
-        let addresses = address::addresses(inputs, others);
-        let dns = dns::dns(inputs, store, others, warnings);
-        let admin = admin::admin(inputs, others);
+        let members = members(config, store, earlier_errors);
+        let engine = docker_url::engine(config, sources, earlier_errors);
+        let addresses = address::addresses(config, earlier_errors);
+        let dns = dns::dns(config, store, earlier_errors, warnings);
+        let admin = admin::admin(config, earlier_errors);
         let (credentials, (urls, tls), engine, (address, host6), dns, admin) =
             match (credentials, members, engine, addresses, dns, admin) {
                 (Ok(credentials), Ok(members), Ok(engine), Ok(addresses), Ok(dns), Ok(admin)) => {
                     (credentials, members, engine, addresses, dns, admin)
                 }
                 (credentials, members, engine, addresses, dns, admin) => {
-                    let faults = [
+                    let errors = [
                         credentials.err(),
                         members.err(),
                         engine.err(),
@@ -174,102 +174,105 @@ impl Settings {
                         dns.err(),
                         admin.err(),
                     ];
-                    return Err(faults.into_iter().flatten().flatten().collect());
+                    return Err(errors.into_iter().flatten().flatten().collect());
                 }
             };
         Ok(Self {
             store,
             etcd: Etcd {
                 urls,
-                api: parsed(inputs, "etcd.api", |text| match text {
+                api: parsed(config, "etcd.api", |text| match text {
                     "auto" => Ok(EtcdApi::Auto),
                     "v2" => Ok(EtcdApi::V2),
                     "v3" => Ok(EtcdApi::V3),
-                    _ => Err(Rejection::Unfit(None)),
+                    _ => Err(ValueError::Invalid(None)),
                 })?,
                 tls,
                 credentials,
-                ttl: read("etcd.ttl", |path| inputs.duration(path))?,
-                on_exit: parsed(inputs, "etcd.onExit", |text| match text {
+                ttl: read("etcd.ttl", |path| config.duration(path))?,
+                on_exit: parsed(config, "etcd.onExit", |text| match text {
                     "keep" => Ok(OnExit::Keep),
                     "remove" => Ok(OnExit::Remove),
-                    _ => Err(Rejection::Unfit(None)),
+                    _ => Err(ValueError::Invalid(None)),
                 })?,
             },
-            skydns: skydns(inputs, warnings)?,
+            skydns: skydns(config, warnings)?,
             docker: Docker {
                 url: engine.0,
                 tls: engine.1,
-                version: parsed(inputs, "docker.version", values::docker_version)?,
-                poll: read("docker.poll", |path| inputs.duration(path))?,
-                poll_container: read("docker.pollContainer", |path| inputs.duration(path))?,
-                events: read("docker.events", |path| inputs.truth(path))?,
+                version: parsed(config, "docker.version", values::docker_version)?,
+                poll: read("docker.poll", |path| config.duration(path))?,
+                poll_container: read("docker.pollContainer", |path| config.duration(path))?,
+                events: read("docker.events", |path| config.boolean(path))?,
             },
             discovery: Discovery {
-                host: parsed_if_set(inputs, "discovery.host", values::host)?,
-                interface: parsed(inputs, "discovery.interface", values::interface)?,
+                host: parsed_if_set(config, "discovery.host", values::host)?,
+                interface: parsed(config, "discovery.interface", values::interface)?,
                 address,
                 host6,
-                metadata: parsed_if_set(inputs, "discovery.metadata", values::clouds)?
+                metadata: parsed_if_set(config, "discovery.metadata", values::clouds)?
                     .unwrap_or_default(),
-                methods: methods(inputs)?,
-                compose_project: read("discovery.composeProject", |path| inputs.truth(path))?,
-                health: read("discovery.health", |path| inputs.truth(path))?,
-                drain: drain(inputs)?,
+                methods: methods(config)?,
+                compose_project: read("discovery.composeProject", |path| config.boolean(path))?,
+                health: read("discovery.health", |path| config.boolean(path))?,
+                drain: drain(config)?,
             },
             dns,
             admin,
             log: Log {
-                level: parsed(inputs, "logLevel", str::parse)?,
-                format: parsed(inputs, "logFormat", |text| match text {
+                level: parsed(config, "logLevel", str::parse)?,
+                format: parsed(config, "logFormat", |text| match text {
                     "terminal" => Ok(LogFormat::Terminal),
                     "json" => Ok(LogFormat::Json),
-                    _ => Err(Rejection::Unfit(None)),
+                    _ => Err(ValueError::Invalid(None)),
                 })?,
             },
         })
     }
 }
 
-fn store(inputs: &Inputs) -> Result<StoreKind, Vec<Fault>> {
-    parsed(inputs, "store", |text| match text {
+fn store(config: &MergedConfig) -> Result<StoreKind, Vec<SettingsError>> {
+    parsed(config, "store", |text| match text {
         "etcd" => Ok(StoreKind::Etcd),
         "standalone" => Ok(StoreKind::Standalone),
-        _ => Err(Rejection::Unfit(None)),
+        _ => Err(ValueError::Invalid(None)),
     })
 }
 
 /// `etcd.url`, and the files that TLS takes.
 fn members(
-    inputs: &Inputs,
+    config: &MergedConfig,
     store: StoreKind,
-    others: &[Fault],
-) -> Result<(Vec<Url>, TlsFiles), Vec<Fault>> {
-    let urls = parsed(inputs, "etcd.url", values::etcd_urls)?;
-    let files = tls_and_credentials::tls_files(inputs, "etcd", others);
-    let of_use = match urls.iter().all(|url| url.scheme() == "http") {
+    earlier_errors: &[SettingsError],
+) -> Result<(Vec<Url>, TlsFiles), Vec<SettingsError>> {
+    let urls = parsed(config, "etcd.url", values::etcd_urls)?;
+    let files = tls_and_credentials::tls_files(config, "etcd", earlier_errors);
+    let file_check = match urls.iter().all(|url| url.scheme() == "http") {
         true => tls_and_credentials::refuse_files(
-            inputs,
+            config,
             "etcd",
             "etcd.url begins with http://, not https://",
         ),
         false => Ok(()),
     };
-    match (files, of_use) {
+    match (files, file_check) {
         // Nobody reads them.
         (files, _) if store == StoreKind::Standalone => Ok((urls, files.unwrap_or_default())),
         (Ok(files), Ok(())) => Ok((urls, files)),
-        (files, of_use) => Err(super::lookup::all_faults(files.err(), of_use.err())),
+        (files, file_check) => Err(super::lookup::join_errors(files.err(), file_check.err())),
     }
 }
 
-fn skydns(inputs: &Inputs, warnings: &mut Vec<Warning>) -> Result<Skydns, Vec<Fault>> {
+fn skydns(
+    config: &MergedConfig,
+    warnings: &mut Vec<Warning>,
+) -> Result<Skydns, Vec<SettingsError>> {
     const DEFAULT_DOMAIN: &str = "skydns.local";
-    let domain = parsed_if_set(inputs, "skydns.domain", values::domain)?;
-    let etcd_ttl = read("etcd.ttl", |path| inputs.seconds(path))?;
-    let exact = read("skydns.exactTtl", |path| inputs.truth(path))?;
-    let ttl = match inputs.is_set("skydns.ttl") {
-        true => read("skydns.ttl", |path| inputs.seconds(path))?,
+    let domain = parsed_if_set(config, "skydns.domain", values::domain)?;
+    let etcd_ttl = read("etcd.ttl", |path| config.seconds(path))?;
+    let exact = read("skydns.exactTtl", |path| config.boolean(path))?;
+    let ttl = match config.is_set("skydns.ttl") {
+        true => read("skydns.ttl", |path| config.seconds(path))?,
         false => etcd_ttl,
     };
     let ignored = ttl < etcd_ttl && !exact;
@@ -282,26 +285,26 @@ fn skydns(inputs: &Inputs, warnings: &mut Vec<Warning>) -> Result<Skydns, Vec<Fa
         domain: match domain {
             Some(domain) => domain,
             None => values::domain(DEFAULT_DOMAIN)
-                .map_err(|rejection| slip("skydns.domain", &format!("{rejection:?}")))?,
+                .map_err(|error| internal_error("skydns.domain", &format!("{error:?}")))?,
         },
         ttl: if ignored { etcd_ttl } else { ttl },
-        prefix: parsed(inputs, "skydns.prefix", values::label)?,
-        layout: layout(inputs)?,
-        hostname: read("skydns.hostname", |path| inputs.text_if_set(path))?,
+        prefix: parsed(config, "skydns.prefix", values::label)?,
+        layout: layout(config)?,
+        hostname: read("skydns.hostname", |path| config.text_if_set(path))?,
     })
 }
 
-fn drain(inputs: &Inputs) -> Result<Option<Duration>, Vec<Fault>> {
-    let longest = read("discovery.drainMax", |path| inputs.duration(path))?;
-    let wanted = read("discovery.drain", |path| inputs.truth(path))?;
-    Ok(wanted.then_some(longest))
+fn drain(config: &MergedConfig) -> Result<Option<Duration>, Vec<SettingsError>> {
+    let max = read("discovery.drainMax", |path| config.duration(path))?;
+    let enabled = read("discovery.drain", |path| config.boolean(path))?;
+    Ok(enabled.then_some(max))
 }
 
-fn methods(inputs: &Inputs) -> Result<Vec<Method>, Vec<Fault>> {
+fn methods(config: &MergedConfig) -> Result<Vec<DiscoveryMethod>, Vec<SettingsError>> {
     const KEY: &str = "discovery.methods";
-    let names = read(KEY, |path| inputs.texts(path))?;
+    let names = read(KEY, |path| config.texts(path))?;
     let method = |name: &String| {
-        values::method(name).map_err(|rejection| slip(KEY, &format!("{rejection:?}")))
+        values::method(name).map_err(|error| internal_error(KEY, &format!("{error:?}")))
     };
     names.iter().map(method).collect()
 }

@@ -2,11 +2,11 @@
 
 use config::{Value, ValueKind};
 
-use super::values::Rejection;
+use super::values::ValueError;
 
 /// Where a value was written decides how it may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum ValueEncoding {
     /// In a file, which has types: a number in quotes is no number.
     Typed,
     /// In an environment variable or a flag, where all is text.
@@ -14,13 +14,13 @@ pub enum Form {
 }
 
 /// Reads one text; only whether it fits is of interest here.
-pub type Check = fn(&str) -> Result<(), Rejection>;
+pub type Check = fn(&str) -> Result<(), ValueError>;
 
 /// The type of a key's value and what it may be.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum ValueType {
     /// A whole number.
-    Whole {
+    Integer {
         /// The least.
         min: u32,
         /// The greatest.
@@ -29,84 +29,88 @@ pub enum Kind {
         unit: &'static str,
     },
     /// `true` or `false`.
-    Truth,
+    Bool,
     /// One of these words.
-    Choice(&'static [&'static str]),
+    Enum(&'static [&'static str]),
     /// A text that passes the check.
-    Text {
+    String {
         /// What the check lets pass, in words.
-        takes: &'static str,
+        expected: &'static str,
         /// The check.
         check: Check,
     },
     /// A list of texts that each pass the check, none twice.
     List {
         /// What the check lets pass, in words.
-        takes: &'static str,
+        expected: &'static str,
         /// The check.
         check: Check,
         /// Whether no entry at all is a value, too.
-        empty: bool,
+        may_be_empty: bool,
     },
 }
 
-impl Kind {
+impl ValueType {
     /// What it takes, in words.
-    pub fn takes(&self) -> String {
+    pub fn expected(&self) -> String {
         match self {
-            Self::Whole { min, max, unit } => {
+            Self::Integer { min, max, unit } => {
                 format!("a whole number from {min} to {max} ({unit})")
             }
-            Self::Truth => "true or false".to_owned(),
-            Self::Choice(words) => one_of(words),
-            Self::Text { takes, .. } | Self::List { takes, .. } => (*takes).to_owned(),
+            Self::Bool => "true or false".to_owned(),
+            Self::Enum(words) => one_of(words),
+            Self::String { expected, .. } | Self::List { expected, .. } => (*expected).to_owned(),
         }
     }
 
     /// Checks a value and brings it to its plain form: a number, a truth value,
     /// a text, a list of texts.
-    pub fn read(&self, written: &ValueKind, form: Form) -> Result<ValueKind, Rejection> {
-        let unfit = Err(Rejection::Unfit(None));
-        match (self, written, form) {
-            (Self::Whole { min, max, .. }, ValueKind::I64(number), _) => {
+    pub fn read(
+        &self,
+        written: &ValueKind,
+        encoding: ValueEncoding,
+    ) -> Result<ValueKind, ValueError> {
+        let invalid = Err(ValueError::Invalid(None));
+        match (self, written, encoding) {
+            (Self::Integer { min, max, .. }, ValueKind::I64(number), _) => {
                 match (i64::from(*min)..=i64::from(*max)).contains(number) {
                     true => Ok(ValueKind::I64(*number)),
-                    false => unfit,
+                    false => invalid,
                 }
             }
-            (Self::Whole { .. }, ValueKind::String(text), Form::Text) => {
+            (Self::Integer { .. }, ValueKind::String(text), ValueEncoding::Text) => {
                 match text.trim().parse() {
-                    Ok(number) => self.read(&ValueKind::I64(number), form),
-                    Err(_) => unfit,
+                    Ok(number) => self.read(&ValueKind::I64(number), encoding),
+                    Err(_) => invalid,
                 }
             }
-            (Self::Truth, ValueKind::Boolean(truth), _) => Ok(ValueKind::Boolean(*truth)),
-            (Self::Truth, ValueKind::String(text), Form::Text) => {
+            (Self::Bool, ValueKind::Boolean(truth), _) => Ok(ValueKind::Boolean(*truth)),
+            (Self::Bool, ValueKind::String(text), ValueEncoding::Text) => {
                 match text.trim().to_ascii_lowercase().parse() {
                     Ok(truth) => Ok(ValueKind::Boolean(truth)),
-                    Err(_) => unfit,
+                    Err(_) => invalid,
                 }
             }
-            (Self::Choice(words), ValueKind::String(text), _) => {
+            (Self::Enum(words), ValueKind::String(text), _) => {
                 match words.contains(&text.as_str()) {
                     true => Ok(ValueKind::String(text.clone())),
-                    false => unfit,
+                    false => invalid,
                 }
             }
-            (Self::Text { check, .. }, ValueKind::String(text), _) => {
+            (Self::String { check, .. }, ValueKind::String(text), _) => {
                 check(text).map(|()| ValueKind::String(text.clone()))
             }
-            (Self::List { check, empty, .. }, ValueKind::Array(items), _) => {
-                match items.is_empty() && !empty {
-                    true => Err(Rejection::Unfit(Some("an empty list".to_owned()))),
+            (Self::List { check, may_be_empty, .. }, ValueKind::Array(items), _) => {
+                match items.is_empty() && !may_be_empty {
+                    true => Err(ValueError::Invalid(Some("an empty list".to_owned()))),
                     false => read_list(items, *check),
                 }
             }
-            (Self::List { .. }, ValueKind::String(text), Form::Text) => {
-                let items = split_list(text).ok_or(Rejection::Unfit(None))?;
-                self.read(&ValueKind::Array(items), form)
+            (Self::List { .. }, ValueKind::String(text), ValueEncoding::Text) => {
+                let items = split_list(text).ok_or(ValueError::Invalid(None))?;
+                self.read(&ValueKind::Array(items), encoding)
             }
-            _ => unfit,
+            _ => invalid,
         }
     }
 }
@@ -121,20 +125,20 @@ fn split_list(text: &str) -> Option<Vec<Value>> {
     Some(texts.into_iter().map(|item| Value::new(None, item)).collect())
 }
 
-fn read_list(items: &[Value], check: Check) -> Result<ValueKind, Rejection> {
-    let because = |what: String| Err(Rejection::Unfit(Some(what)));
+fn read_list(items: &[Value], check: Check) -> Result<ValueKind, ValueError> {
+    let invalid = |message: String| Err(ValueError::Invalid(Some(message)));
     for (index, item) in items.iter().enumerate() {
         let ValueKind::String(text) = &item.kind else {
-            return because(format!("{} is no text", found(&item.kind)));
+            return invalid(format!("{} is no text", describe(&item.kind)));
         };
         match check(text) {
-            Err(Rejection::Unfit(None)) => {
-                return because(format!("{} does not fit", found(&item.kind)));
+            Err(ValueError::Invalid(None)) => {
+                return invalid(format!("{} does not fit", describe(&item.kind)));
             }
             checked => checked?,
         }
         if items[..index].iter().any(|earlier| earlier.kind == item.kind) {
-            return because("an entry stands twice".to_owned());
+            return invalid("an entry stands twice".to_owned());
         }
     }
     Ok(ValueKind::Array(items.to_vec()))
@@ -150,8 +154,8 @@ pub(super) fn one_of(words: &[&str]) -> String {
 
 /// What stands there, in words. A text with an `@` may be a URL with a
 /// password in it and is never shown, whatever its key.
-pub(super) fn found(value: &ValueKind) -> String {
-    const LONGEST: usize = 200;
+pub(super) fn describe(value: &ValueKind) -> String {
+    const TEXT_LENGTH_MAX: usize = 200;
     match value {
         ValueKind::Nil => "nothing".to_owned(),
         ValueKind::Boolean(truth) => truth.to_string(),
@@ -164,14 +168,14 @@ pub(super) fn found(value: &ValueKind) -> String {
         ValueKind::String(text) if text.contains('@') => {
             "a text with an @ (not shown: it may hold a password)".to_owned()
         }
-        ValueKind::String(text) if text.len() > LONGEST => {
-            let start: String = text.chars().take(LONGEST).collect();
+        ValueKind::String(text) if text.len() > TEXT_LENGTH_MAX => {
+            let start: String = text.chars().take(TEXT_LENGTH_MAX).collect();
             format!("a text of {} bytes that starts {start:?}", text.len())
         }
         ValueKind::String(text) => format!("{text:?}"),
         ValueKind::Table(_) => "a table".to_owned(),
         ValueKind::Array(items) => {
-            let items: Vec<_> = items.iter().take(20).map(|item| found(&item.kind)).collect();
+            let items: Vec<_> = items.iter().take(20).map(|item| describe(&item.kind)).collect();
             format!("the list [{}]", items.join(", "))
         }
     }
@@ -181,14 +185,14 @@ pub(super) fn found(value: &ValueKind) -> String {
 mod tests {
     use super::*;
 
-    const SECONDS: Kind = Kind::Whole { min: 5, max: 60, unit: "seconds" };
-    const WORDS: Kind = Kind::List {
-        takes: "words",
+    const SECONDS: ValueType = ValueType::Integer { min: 5, max: 60, unit: "seconds" };
+    const WORDS: ValueType = ValueType::List {
+        expected: "words",
         check: |text| match text {
-            "never" | "" => Err(Rejection::Unfit(None)),
+            "never" | "" => Err(ValueError::Invalid(None)),
             _ => Ok(()),
         },
-        empty: false,
+        may_be_empty: false,
     };
 
     fn text(text: &str) -> ValueKind {
@@ -200,82 +204,100 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_a_whole_one_within_its_range() {
+    fn integer_must_be_in_range() {
         for number in [5, 60] {
-            assert_eq!(SECONDS.read(&ValueKind::I64(number), Form::Typed), Ok(number.into()));
+            assert_eq!(
+                SECONDS.read(&ValueKind::I64(number), ValueEncoding::Typed),
+                Ok(number.into())
+            );
         }
         for number in [i64::MIN, -5, 0, 4, 61, i64::MAX] {
-            assert!(SECONDS.read(&ValueKind::I64(number), Form::Typed).is_err(), "{number}");
+            assert!(
+                SECONDS.read(&ValueKind::I64(number), ValueEncoding::Typed).is_err(),
+                "{number}"
+            );
         }
-        assert!(SECONDS.read(&ValueKind::Float(10.0), Form::Typed).is_err());
+        assert!(SECONDS.read(&ValueKind::Float(10.0), ValueEncoding::Typed).is_err());
     }
 
     #[test]
-    fn a_number_in_quotes_is_one_only_where_all_is_text() {
-        assert!(SECONDS.read(&text("10"), Form::Typed).is_err());
-        assert_eq!(SECONDS.read(&text(" 10 "), Form::Text), Ok(ValueKind::I64(10)));
-        for unfit in ["", "ten", "10.0", "10s", "61", "99999999999999999999"] {
-            assert!(SECONDS.read(&text(unfit), Form::Text).is_err(), "{unfit}");
+    fn quoted_integer_is_valid_only_as_text() {
+        assert!(SECONDS.read(&text("10"), ValueEncoding::Typed).is_err());
+        assert_eq!(SECONDS.read(&text(" 10 "), ValueEncoding::Text), Ok(ValueKind::I64(10)));
+        for invalid in ["", "ten", "10.0", "10s", "61", "99999999999999999999"] {
+            assert!(SECONDS.read(&text(invalid), ValueEncoding::Text).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn a_truth_value_in_quotes_is_one_only_where_all_is_text() {
-        assert!(Kind::Truth.read(&text("true"), Form::Typed).is_err());
-        assert_eq!(Kind::Truth.read(&text("TRUE"), Form::Text), Ok(ValueKind::Boolean(true)));
-        assert!(Kind::Truth.read(&text("yes"), Form::Text).is_err());
-        assert!(Kind::Truth.read(&ValueKind::I64(1), Form::Typed).is_err());
+    fn quoted_bool_is_valid_only_as_text() {
+        assert!(ValueType::Bool.read(&text("true"), ValueEncoding::Typed).is_err());
+        assert_eq!(
+            ValueType::Bool.read(&text("TRUE"), ValueEncoding::Text),
+            Ok(ValueKind::Boolean(true))
+        );
+        assert!(ValueType::Bool.read(&text("yes"), ValueEncoding::Text).is_err());
+        assert!(ValueType::Bool.read(&ValueKind::I64(1), ValueEncoding::Typed).is_err());
     }
 
     #[test]
-    fn a_list_in_text_is_separated_by_commas_or_json() {
+    fn text_list_is_comma_separated_or_json() {
         for written in ["a,b", " a , b ", r#"["a", "b"]"#] {
-            assert_eq!(WORDS.read(&text(written), Form::Text), Ok(list(&["a", "b"])), "{written}");
+            assert_eq!(
+                WORDS.read(&text(written), ValueEncoding::Text),
+                Ok(list(&["a", "b"])),
+                "{written}"
+            );
         }
-        assert_eq!(WORDS.read(&list(&["a", "b"]), Form::Typed), Ok(list(&["a", "b"])));
-        assert!(WORDS.read(&text("a"), Form::Typed).is_err());
-        for unfit in ["", "a,,b", "a,a", "[1]", "[]"] {
-            assert!(WORDS.read(&text(unfit), Form::Text).is_err(), "{unfit}");
+        assert_eq!(WORDS.read(&list(&["a", "b"]), ValueEncoding::Typed), Ok(list(&["a", "b"])));
+        assert!(WORDS.read(&text("a"), ValueEncoding::Typed).is_err());
+        for invalid in ["", "a,,b", "a,a", "[1]", "[]"] {
+            assert!(WORDS.read(&text(invalid), ValueEncoding::Text).is_err(), "{invalid}");
         }
         // What begins as JSON does may be an address.
-        assert_eq!(WORDS.read(&text("[::1]:53"), Form::Text), Ok(list(&["[::1]:53"])));
-        assert_eq!(WORDS.read(&text("[::1]:53,b"), Form::Text), Ok(list(&["[::1]:53", "b"])));
+        assert_eq!(WORDS.read(&text("[::1]:53"), ValueEncoding::Text), Ok(list(&["[::1]:53"])));
+        assert_eq!(
+            WORDS.read(&text("[::1]:53,b"), ValueEncoding::Text),
+            Ok(list(&["[::1]:53", "b"]))
+        );
     }
 
     #[test]
-    fn a_list_with_an_entry_that_does_not_fit_does_not_either() {
-        let unfit = |said: &str| Err(Rejection::Unfit(Some(said.to_owned())));
-        let read = |written: &ValueKind| WORDS.read(written, Form::Typed);
-        assert_eq!(read(&list(&["a", "never"])), unfit("\"never\" does not fit"));
+    fn rejects_a_list_with_an_invalid_entry() {
+        let invalid = |message: &str| Err(ValueError::Invalid(Some(message.to_owned())));
+        let read = |written: &ValueKind| WORDS.read(written, ValueEncoding::Typed);
+        assert_eq!(read(&list(&["a", "never"])), invalid("\"never\" does not fit"));
         let number = ValueKind::Array(vec![Value::new(None, "a"), Value::new(None, 5354_i64)]);
-        assert_eq!(read(&number), unfit("5354 is no text"));
-        let secret = WORDS.read(&list(&["root:hunter2@a", "root:hunter2@a"]), Form::Typed);
-        assert_eq!(secret, unfit("an entry stands twice"));
+        assert_eq!(read(&number), invalid("5354 is no text"));
+        let secret = WORDS.read(&list(&["root:hunter2@a", "root:hunter2@a"]), ValueEncoding::Typed);
+        assert_eq!(secret, invalid("an entry stands twice"));
     }
 
     #[test]
-    fn a_list_may_be_empty_only_where_that_says_something() {
-        let Kind::List { takes, check, .. } = WORDS else { panic!("it is a list") };
-        let may_be = Kind::List { takes, check, empty: true };
-        for (written, form) in [(list(&[]), Form::Typed), (text("[]"), Form::Text)] {
-            assert_eq!(may_be.read(&written, form), Ok(list(&[])));
-            assert!(WORDS.read(&written, form).is_err());
+    fn list_is_empty_only_if_allowed() {
+        let ValueType::List { expected, check, .. } = WORDS else { panic!("it is a list") };
+        let optional = ValueType::List { expected, check, may_be_empty: true };
+        for (written, encoding) in
+            [(list(&[]), ValueEncoding::Typed), (text("[]"), ValueEncoding::Text)]
+        {
+            assert_eq!(optional.read(&written, encoding), Ok(list(&[])));
+            assert!(WORDS.read(&written, encoding).is_err());
         }
     }
 
     #[test]
-    fn what_was_found_is_shown_by_its_type_and_never_with_a_password() {
-        assert_eq!(found(&text("10")), "\"10\"");
-        assert_eq!(found(&ValueKind::I64(10)), "10");
-        assert_eq!(found(&ValueKind::Float(60.0)), "60.0");
-        assert_eq!(found(&list(&["a"])), "the list [\"a\"]");
-        assert!(!found(&text("http://root:hunter2@etcd/")).contains("hunter2"));
-        assert!(!found(&list(&["http://root:hunter2@etcd/"])).contains("hunter2"));
-        assert!(found(&text(&"ü".repeat(5000))).len() < 1000);
+    fn describes_values_without_passwords() {
+        assert_eq!(describe(&text("10")), "\"10\"");
+        assert_eq!(describe(&ValueKind::I64(10)), "10");
+        assert_eq!(describe(&ValueKind::Float(60.0)), "60.0");
+        assert_eq!(describe(&list(&["a"])), "the list [\"a\"]");
+        assert!(!describe(&text("http://root:hunter2@etcd/")).contains("hunter2"));
+        assert!(!describe(&list(&["http://root:hunter2@etcd/"])).contains("hunter2"));
+        assert!(describe(&text(&"ü".repeat(5000))).len() < 1000);
     }
 
     #[test]
-    fn alternatives_read_as_a_person_would_say_them() {
+    fn joins_alternatives_with_or() {
         assert_eq!(one_of(&["a"]), "a");
         assert_eq!(one_of(&["a", "b"]), "a or b");
         assert_eq!(one_of(&["a", "b", "c"]), "a, b or c");

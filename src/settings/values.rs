@@ -5,20 +5,20 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use highhock_actors::model::names::DomainName;
-use highhock_actors::model::publish_config::Method;
+use highhock_actors::model::publish_config::DiscoveryMethod;
 use highhock_actors::model::record::Host;
 use url::Url;
 
 /// Why a text is no value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rejection {
+pub enum ValueError {
     /// With what is wrong in particular, where that helps.
-    Unfit(Option<String>),
+    Invalid(Option<String>),
 }
 
-impl Rejection {
-    fn because(detail: impl Into<String>) -> Self {
-        Self::Unfit(Some(detail.into()))
+impl ValueError {
+    fn with_detail(detail: impl Into<String>) -> Self {
+        Self::Invalid(Some(detail.into()))
     }
 }
 
@@ -66,7 +66,7 @@ pub enum StoreKind {
 
 impl StoreKind {
     /// Who has to answer before anything can be published.
-    pub fn whom_to_ask(self) -> &'static str {
+    pub fn dependencies(self) -> &'static str {
         match self {
             Self::Etcd => "docker and etcd",
             Self::Standalone => "docker",
@@ -176,69 +176,69 @@ pub enum LogFormat {
 }
 
 /// Reads the URLs of a cluster's members, separated by commas.
-pub(super) fn etcd_urls(text: &str) -> Result<Vec<Url>, Rejection> {
+pub(super) fn etcd_urls(text: &str) -> Result<Vec<Url>, ValueError> {
     let urls = text.split(',').map(|one| etcd_url(one.trim())).collect::<Result<Vec<_>, _>>()?;
-    let twice = |(place, url): (usize, &Url)| urls[..place].contains(url);
-    if urls.iter().enumerate().any(twice) {
-        return Err(Rejection::because("a member stands twice"));
+    let is_duplicate = |(place, url): (usize, &Url)| urls[..place].contains(url);
+    if urls.iter().enumerate().any(is_duplicate) {
+        return Err(ValueError::with_detail("a member stands twice"));
     }
     match urls.windows(2).all(|pair| pair[0].scheme() == pair[1].scheme()) {
         true => Ok(urls),
-        false => Err(Rejection::because("http:// for one member, https:// for another")),
+        false => Err(ValueError::with_detail("http:// for one member, https:// for another")),
     }
 }
 
 /// Reads the URL of an etcd member: `http://host:port/`, nothing more.
-fn etcd_url(text: &str) -> Result<Url, Rejection> {
-    let url = Url::parse(text).map_err(bad_url)?;
+fn etcd_url(text: &str) -> Result<Url, ValueError> {
+    let url = Url::parse(text).map_err(url_error)?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(Rejection::Unfit(None));
+        return Err(ValueError::Invalid(None));
     }
     if !url.username().is_empty() || url.password().is_some() {
         let advice = "a user in the URL: use etcd.username, and etcd.password or etcd.passwordFile";
-        return Err(Rejection::because(advice));
+        return Err(ValueError::with_detail(advice));
     }
-    bare(&url).then_some(url).ok_or_else(path_too_many)
+    is_bare(&url).then_some(url).ok_or_else(extra_parts_error)
 }
 
 /// Reads how the engine is reached.
-pub(super) fn docker_url(text: &str) -> Result<EngineUrl, Rejection> {
+pub(super) fn docker_url(text: &str) -> Result<EngineUrl, ValueError> {
     if let Some(path) = text.strip_prefix("unix://") {
         return match path.starts_with('/') && path.len() > 1 {
             true => Ok(EngineUrl::Unix(PathBuf::from(path))),
-            false => Err(Rejection::because("the socket's path must be absolute")),
+            false => Err(ValueError::with_detail("the socket's path must be absolute")),
         };
     }
-    let (scheme, rest) = text.split_once("://").ok_or(Rejection::Unfit(None))?;
+    let (scheme, rest) = text.split_once("://").ok_or(ValueError::Invalid(None))?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "tcp" => EngineScheme::Tcp,
         "http" => EngineScheme::Http,
         "https" => EngineScheme::Https,
-        _ => return Err(Rejection::Unfit(None)),
+        _ => return Err(ValueError::Invalid(None)),
     };
     // The URL type drops a port that is its scheme's default, and 80 may well be
     // meant: so whether there is one is looked for apart.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    let url = Url::parse(&format!("http://{rest}")).map_err(bad_url)?;
-    if !bare(&url) {
-        return Err(path_too_many());
+    let url = Url::parse(&format!("http://{rest}")).map_err(url_error)?;
+    if !is_bare(&url) {
+        return Err(extra_parts_error());
     }
-    let host = url.host_str().ok_or(Rejection::Unfit(None))?.to_owned();
+    let host = url.host_str().ok_or(ValueError::Invalid(None))?.to_owned();
     let port = url.port_or_known_default().filter(|_| has_port);
     Ok(EngineUrl::Net { scheme, host, port })
 }
 
 /// Reads the name of an etcd user. Basic authentication ends it at a colon.
-pub(super) fn username(name: &str) -> Result<String, Rejection> {
+pub(super) fn username(name: &str) -> Result<String, ValueError> {
     match name.contains(':') {
-        true => Err(Rejection::Unfit(None)),
+        true => Err(ValueError::Invalid(None)),
         false => text(name),
     }
 }
 
 /// Whether a URL says where, and nothing of what or as whom.
-fn bare(url: &Url) -> bool {
+fn is_bare(url: &Url) -> bool {
     url.path() == "/"
         && url.query().is_none()
         && url.fragment().is_none()
@@ -246,57 +246,59 @@ fn bare(url: &Url) -> bool {
         && url.password().is_none()
 }
 
-fn bad_url(error: url::ParseError) -> Rejection {
+fn url_error(error: url::ParseError) -> ValueError {
     match error {
-        url::ParseError::RelativeUrlWithoutBase => Rejection::because("it starts with no scheme"),
-        other => Rejection::because(other.to_string()),
+        url::ParseError::RelativeUrlWithoutBase => {
+            ValueError::with_detail("it starts with no scheme")
+        }
+        other => ValueError::with_detail(other.to_string()),
     }
 }
 
-fn path_too_many() -> Rejection {
-    Rejection::because("only scheme, host and port may be given")
+fn extra_parts_error() -> ValueError {
+    ValueError::with_detail("only scheme, host and port may be given")
 }
 
 /// Reads an API version: `auto`, `v1.41` or `1.41`.
-pub(super) fn docker_version(text: &str) -> Result<DockerVersion, Rejection> {
+pub(super) fn docker_version(text: &str) -> Result<DockerVersion, ValueError> {
     if text == "auto" {
         return Ok(DockerVersion::Auto);
     }
     let digits = |part: &str| match part.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => part.parse().map_err(|_| Rejection::Unfit(None)),
+        true => part.parse().map_err(|_| ValueError::Invalid(None)),
         // `parse` alone would take a sign.
-        false => Err(Rejection::Unfit(None)),
+        false => Err(ValueError::Invalid(None)),
     };
     let (major, minor) =
-        text.strip_prefix('v').unwrap_or(text).split_once('.').ok_or(Rejection::Unfit(None))?;
+        text.strip_prefix('v').unwrap_or(text).split_once('.').ok_or(ValueError::Invalid(None))?;
     Ok(DockerVersion::Exactly { major: digits(major)?, minor: digits(minor)? })
 }
 
 /// Reads a domain.
-pub(super) fn domain(text: &str) -> Result<DomainName, Rejection> {
+pub(super) fn domain(text: &str) -> Result<DomainName, ValueError> {
     if text.is_empty() {
-        return Err(Rejection::Unfit(None));
+        return Err(ValueError::Invalid(None));
     }
-    DomainName::parse(text).map_err(Rejection::because)
+    DomainName::parse(text).map_err(ValueError::with_detail)
 }
 
 /// Reads a name of one label.
-pub(super) fn label(text: &str) -> Result<String, Rejection> {
+pub(super) fn label(text: &str) -> Result<String, ValueError> {
     let name = domain(text)?;
     match name.labels().count() {
         1 => Ok(name.to_string()),
-        _ => Err(Rejection::because("more than one label")),
+        _ => Err(ValueError::with_detail("more than one label")),
     }
 }
 
 /// Reads a place that records can point to: an address that a client can
 /// connect to, or a host name.
-pub(crate) fn host(text: &str) -> Result<Host, Rejection> {
+pub(crate) fn host(text: &str) -> Result<Host, ValueError> {
     use std::net::IpAddr;
     if let Ok(address) = text.parse::<IpAddr>() {
         return match address.is_unspecified() || address.is_multicast() {
             false => Ok(Host::Address(address)),
-            true => Err(Rejection::because("nobody can connect to that address")),
+            true => Err(ValueError::with_detail("nobody can connect to that address")),
         };
     }
     let name = domain(text)?;
@@ -304,59 +306,59 @@ pub(crate) fn host(text: &str) -> Result<Host, Rejection> {
     let top_is_number =
         name.labels().next_back().is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit()));
     match top_is_number {
-        true => Err(Rejection::because("neither an address nor a host name")),
+        true => Err(ValueError::with_detail("neither an address nor a host name")),
         false => Ok(Host::Name(name)),
     }
 }
 
 /// Reads an IPv6 address that a client can connect to, or `auto`.
-pub(super) fn host6(text: &str) -> Result<Host6, Rejection> {
+pub(super) fn host6(text: &str) -> Result<Host6, ValueError> {
     if text == "auto" {
         return Ok(Host6::Auto);
     }
-    let address: Ipv6Addr = text.parse().map_err(|_| Rejection::Unfit(None))?;
+    let address: Ipv6Addr = text.parse().map_err(|_| ValueError::Invalid(None))?;
     if address.to_ipv4_mapped().is_some() {
-        return Err(Rejection::because("an IPv4 address"));
+        return Err(ValueError::with_detail("an IPv4 address"));
     }
     match address.is_unspecified() || address.is_multicast() || address.is_unicast_link_local() {
         false => Ok(Host6::Address(address)),
-        true => Err(Rejection::because("nobody elsewhere can connect to that address")),
+        true => Err(ValueError::with_detail("nobody elsewhere can connect to that address")),
     }
 }
 
 /// Reads the name of a network interface, as Linux allows it.
-pub(super) fn interface(text: &str) -> Result<String, Rejection> {
+pub(super) fn interface(text: &str) -> Result<String, ValueError> {
     let fits = !text.is_empty()
         && text.len() <= 15
         && !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/');
-    fits.then(|| text.to_owned()).ok_or(Rejection::Unfit(None))
+    fits.then(|| text.to_owned()).ok_or(ValueError::Invalid(None))
 }
 
 /// Reads which clouds' metadata services are asked.
-pub(super) fn clouds(text: &str) -> Result<Vec<Cloud>, Rejection> {
+pub(super) fn clouds(text: &str) -> Result<Vec<Cloud>, ValueError> {
     match text {
         "auto" => Ok(Cloud::ALL.to_vec()),
         name => {
             let cloud = Cloud::ALL.into_iter().find(|cloud| cloud.as_str() == name);
-            cloud.map(|cloud| vec![cloud]).ok_or(Rejection::Unfit(None))
+            cloud.map(|cloud| vec![cloud]).ok_or(ValueError::Invalid(None))
         }
     }
 }
 
 /// Reads the name of an extractor.
-pub(super) fn method(text: &str) -> Result<Method, Rejection> {
+pub(super) fn method(text: &str) -> Result<DiscoveryMethod, ValueError> {
     match text {
-        "env" => Ok(Method::Env),
-        "label" => Ok(Method::Label),
-        "registrator" => Ok(Method::Registrator),
-        "compose" => Ok(Method::Compose),
-        _ => Err(Rejection::Unfit(None)),
+        "env" => Ok(DiscoveryMethod::Env),
+        "label" => Ok(DiscoveryMethod::Label),
+        "registrator" => Ok(DiscoveryMethod::Registrator),
+        "compose" => Ok(DiscoveryMethod::Compose),
+        _ => Err(ValueError::Invalid(None)),
     }
 }
 
 /// Takes any text but an empty one.
-pub(super) fn text(text: &str) -> Result<String, Rejection> {
-    (!text.is_empty()).then(|| text.to_owned()).ok_or(Rejection::Unfit(None))
+pub(super) fn text(text: &str) -> Result<String, ValueError> {
+    (!text.is_empty()).then(|| text.to_owned()).ok_or(ValueError::Invalid(None))
 }
 
 #[cfg(test)]
@@ -364,14 +366,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_etcd_url_names_members_and_nothing_else() {
+    fn parses_etcd_member_urls() {
         let read = |text| etcd_urls(text).map(|urls| urls.iter().map(Url::to_string).collect());
         let urls = |urls: &[&str]| Ok(urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>());
         assert_eq!(read("http://127.0.0.1:4001"), urls(&["http://127.0.0.1:4001/"]));
         assert_eq!(read("http://[::1]:2379/"), urls(&["http://[::1]:2379/"]));
         let two = urls(&["https://a:1/", "https://b:2/"]);
         assert_eq!(read("https://a:1, https://b:2/"), two);
-        for unfit in [
+        for invalid in [
             "",
             "etcd",
             "etcd:2379",
@@ -387,12 +389,12 @@ mod tests {
             "http://a:1,https://b:2",
             "http://root:secret@etcd:2379/",
         ] {
-            assert!(matches!(etcd_urls(unfit), Err(Rejection::Unfit(_))), "{unfit}");
+            assert!(matches!(etcd_urls(invalid), Err(ValueError::Invalid(_))), "{invalid}");
         }
     }
 
     #[test]
-    fn a_docker_url_is_a_socket_or_a_place_on_the_network() {
+    fn parses_docker_urls() {
         use EngineScheme::{Http, Https, Tcp};
         let net =
             |scheme, host: &str, port| Ok(EngineUrl::Net { scheme, host: host.to_owned(), port });
@@ -408,7 +410,7 @@ mod tests {
         assert_eq!(docker_url("tcp://engine"), net(Tcp, "engine", None));
         assert_eq!(docker_url("http://[::1]/"), net(Http, "[::1]", None));
         assert_eq!(docker_url("tcp://[::1]:99"), net(Tcp, "[::1]", Some(99)));
-        for unfit in [
+        for invalid in [
             "",
             "/var/run/docker.sock",
             "unix://",
@@ -420,54 +422,55 @@ mod tests {
             "tcp://engine:2375/v1.41",
             "tcp://user@engine:2375",
         ] {
-            assert!(matches!(docker_url(unfit), Err(Rejection::Unfit(_))), "{unfit}");
+            assert!(matches!(docker_url(invalid), Err(ValueError::Invalid(_))), "{invalid}");
         }
     }
 
     #[test]
-    fn an_api_version_may_have_its_v() {
+    fn parses_api_versions() {
         assert_eq!(docker_version("auto"), Ok(DockerVersion::Auto));
         let exactly = Ok(DockerVersion::Exactly { major: 1, minor: 41 });
         assert_eq!(docker_version("v1.41"), exactly);
         assert_eq!(docker_version("1.41"), exactly);
-        for unfit in ["", "1", "v1", "1.", ".41", "1.41.2", "+1.41", "1.-4", "latest", "1.99999"] {
-            assert!(docker_version(unfit).is_err(), "{unfit}");
+        for invalid in ["", "1", "v1", "1.", ".41", "1.41.2", "+1.41", "1.-4", "latest", "1.99999"]
+        {
+            assert!(docker_version(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn a_host_is_an_address_to_connect_to_or_a_name() {
+    fn parses_hosts() {
         assert_eq!(host("10.1.2.3"), Ok(Host::Address([10, 1, 2, 3].into())));
         assert!(matches!(host("::1"), Ok(Host::Address(_))));
         assert!(matches!(host("www.example.org"), Ok(Host::Name(_))));
-        for unfit in ["", "0.0.0.0", "::", "224.0.0.1", "10.0.0.300", "10.0.0", "77"] {
-            assert!(host(unfit).is_err(), "{unfit}");
+        for invalid in ["", "0.0.0.0", "::", "224.0.0.1", "10.0.0.300", "10.0.0", "77"] {
+            assert!(host(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn a_second_address_is_an_ipv6_one_or_found_out() {
+    fn parses_host6() {
         assert_eq!(host6("auto"), Ok(Host6::Auto));
         assert_eq!(host6("2001:db8::6"), Ok(Host6::Address("2001:db8::6".parse().unwrap())));
         assert!(host6("::1").is_ok());
-        for unfit in
+        for invalid in
             ["", "Auto", "10.0.0.1", "::ffff:10.0.0.1", "::", "ff02::1", "fe80::1", "[::1]", "www"]
         {
-            assert!(matches!(host6(unfit), Err(Rejection::Unfit(_))), "{unfit}");
+            assert!(matches!(host6(invalid), Err(ValueError::Invalid(_))), "{invalid}");
         }
     }
 
     #[test]
-    fn the_smaller_names_have_their_limits_too() {
+    fn validates_labels_interfaces_and_methods() {
         assert_eq!(label("skydns"), Ok("skydns".to_owned()));
         assert!(label("").is_err() && label("a.b").is_err());
         assert!(interface("eth0").is_ok() && interface("br-0123456789ab").is_ok());
-        for unfit in ["", "eth 0", "a/b", "0123456789abcdef"] {
-            assert!(interface(unfit).is_err(), "{unfit}");
+        for invalid in ["", "eth 0", "a/b", "0123456789abcdef"] {
+            assert!(interface(invalid).is_err(), "{invalid}");
         }
         for name in ["env", "label", "registrator", "compose"] {
             assert_eq!(method(name).unwrap().as_str(), name);
         }
-        assert_eq!(method("labels"), Err(Rejection::Unfit(None)));
+        assert_eq!(method("labels"), Err(ValueError::Invalid(None)));
     }
 }

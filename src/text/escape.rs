@@ -3,24 +3,24 @@
 /// The same with nothing that commands a terminal or turns what stands around it: what of that
 /// kind is in it is shown as JSON would escape it, which is as good inside JSON as beside it.
 /// Line breaks stay.
-pub fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
+pub fn escape_controls(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\n' => plain.push(c),
-            _ if is_command(c) => plain.push_str(&format!("\\u{:04x}", u32::from(c))),
-            _ => plain.push(c),
+            '\n' => escaped.push(c),
+            _ if is_terminal_control(c) => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => escaped.push(c),
         }
     }
-    plain
+    escaped
 }
 
 /// Whether a character does something other than to be seen: a control character, or one that
 /// changes the direction of writing (Unicode's UAX #9).
-pub fn is_command(c: char) -> bool {
-    let turns =
+pub fn is_terminal_control(c: char) -> bool {
+    let changes_direction =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || turns
+    c.is_control() || changes_direction
 }
 
 #[cfg(test)]
@@ -28,16 +28,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_commands_is_shown_and_all_else_stays() {
+    fn escapes_only_control_characters() {
         let text = "é \u{9b}31m\x7f\x1b[2J \u{202e}abc\n";
-        assert_eq!(plain(text), "é \\u009b31m\\u007f\\u001b[2J \\u202eabc\n");
+        assert_eq!(escape_controls(text), "é \\u009b31m\\u007f\\u001b[2J \\u202eabc\n");
     }
 
     #[test]
-    fn json_means_the_same_as_before() {
-        let said = "a\u{9b}b\u{202e}";
-        let json = plain(&serde_json::to_string(said).unwrap());
+    fn escaped_json_keeps_its_meaning() {
+        let original = "a\u{9b}b\u{202e}";
+        let json = escape_controls(&serde_json::to_string(original).unwrap());
         assert!(json.is_ascii());
-        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), said);
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), original);
     }
 }

@@ -1,7 +1,7 @@
 //! Other servers' words, made fit for one line of a log.
 
 /// How much of an answer that isn't etcd's is quoted in an error, in characters.
-const QUOTED: usize = 80;
+const QUOTE_CHARS_MAX: usize = 80;
 
 /// The body's beginning in quotes, or that there is none.
 pub(crate) fn quote(body: &[u8]) -> String {
@@ -15,7 +15,7 @@ pub(crate) fn quote(body: &[u8]) -> String {
 pub(crate) fn one_line(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
     let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(QUOTED) {
+    match line.char_indices().nth(QUOTE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }

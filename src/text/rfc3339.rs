@@ -8,10 +8,10 @@ use time::macros::format_description;
 
 /// A moment as RFC 3339 has it, in UTC, always with three digits behind the second: so that
 /// moments sort by their text.
-pub(crate) fn rfc3339(moment: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     const MILLISECONDS: &[BorrowedFormatItem<'_>] =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    OffsetDateTime::from(moment).format(MILLISECONDS).unwrap_or_default()
+    OffsetDateTime::from(time).format(MILLISECONDS).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -21,8 +21,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_has_three_digits_behind_its_second() {
-        let moment = UNIX_EPOCH + Duration::from_millis(1_000_000_000_120);
-        assert_eq!(rfc3339(moment), "2001-09-09T01:46:40.120Z");
+    fn formats_milliseconds() {
+        let time = UNIX_EPOCH + Duration::from_millis(1_000_000_000_120);
+        assert_eq!(rfc3339(time), "2001-09-09T01:46:40.120Z");
     }
 }

@@ -9,21 +9,21 @@ use time::macros::format_description;
 use super::TlsFiles;
 
 /// How many of a certificate's names are told.
-const MOST_NAMES: usize = 5;
+const NAMES_MAX: usize = 5;
 
 /// A connection that TLS refused; nothing of a request was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct TlsFailure(String);
+pub struct TlsError(String);
 
-impl TlsFailure {
+impl TlsError {
     /// The one that an I/O error holds.
-    pub fn within(error: &io::Error) -> Option<&Self> {
+    pub fn find_in(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
 
     /// The server ended the connection while TLS was being agreed on.
-    pub(super) fn cut_off(section: &str) -> Self {
+    pub(super) fn connection_closed(section: &str) -> Self {
         Self(format!(
             "the connection was closed before TLS was agreed on; is {section}.url to be http://?"
         ))
@@ -31,8 +31,8 @@ impl TlsFailure {
 
     pub(super) fn new(cause: &Error, files: &TlsFiles, section: &str) -> Self {
         Self(match cause {
-            Error::InvalidCertificate(error) => certificate(error, files, section),
-            Error::AlertReceived(alert) => alert_received(*alert, files, section),
+            Error::InvalidCertificate(error) => certificate_message(error, files, section),
+            Error::AlertReceived(alert) => alert_message(*alert, files, section),
             Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
                 format!("what answers there doesn't speak TLS; is {section}.url to be http://?")
             }
@@ -45,13 +45,13 @@ impl TlsFailure {
 }
 
 /// What is wrong with the server's certificate.
-fn certificate(error: &CertificateError, files: &TlsFiles, section: &str) -> String {
+fn certificate_message(error: &CertificateError, files: &TlsFiles, section: &str) -> String {
     match error {
         CertificateError::Expired => {
             "the server's certificate has expired: renew it there".to_owned()
         }
         CertificateError::ExpiredContext { not_after, .. } => {
-            let since = day(not_after.as_secs());
+            let since = format_day(not_after.as_secs());
             format!("the server's certificate has expired on {since}: renew it there")
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
@@ -62,16 +62,16 @@ fn certificate(error: &CertificateError, files: &TlsFiles, section: &str) -> Str
             format!("the server's certificate is for another name: does {section}.url name it so?")
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let for_whom = match presented.as_slice() {
+            let presented_names = match presented.as_slice() {
                 [] => "for no name at all".to_owned(),
                 names => {
                     let names: Vec<_> =
-                        names.iter().take(MOST_NAMES).map(|name| bare(name)).collect();
+                        names.iter().take(NAMES_MAX).map(|name| unwrap_name(name)).collect();
                     format!("for {}", names.join(", "))
                 }
             };
             format!(
-                "the server's certificate is not for {} but {for_whom}: write {section}.url so, or \
+                "the server's certificate is not for {} but {presented_names}: write {section}.url so, or \
                  give the server one with that subject alternative name",
                 expected.to_str()
             )
@@ -96,15 +96,15 @@ fn certificate(error: &CertificateError, files: &TlsFiles, section: &str) -> Str
 
 /// A name without what a library puts around it, as in `DnsName("etcd.example")`,
 /// and fit for a line.
-fn bare(name: &str) -> String {
+fn unwrap_name(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"').replace(char::is_control, "?")
 }
 
 /// What the server said against this client.
-fn alert_received(alert: AlertDescription, files: &TlsFiles, section: &str) -> String {
+fn alert_message(alert: AlertDescription, files: &TlsFiles, section: &str) -> String {
     use AlertDescription as Alert;
-    let against_certificate = matches!(
+    let concerns_certificate = matches!(
         alert,
         Alert::AccessDenied
             | Alert::BadCertificate
@@ -118,12 +118,12 @@ fn alert_received(alert: AlertDescription, files: &TlsFiles, section: &str) -> S
             | Alert::UnsupportedCertificate
     );
     match &files.identity {
-        Some(identity) if against_certificate => format!(
+        Some(identity) if concerns_certificate => format!(
             "the server refuses the client certificate in {} ({alert:?}): is it by the server's \
              client CA, and still valid? see {section}.cert",
             identity.cert.display()
         ),
-        None if against_certificate => format!(
+        None if concerns_certificate => format!(
             "the server asks for a client certificate ({alert:?}): set {section}.cert and \
              {section}.key"
         ),
@@ -132,7 +132,7 @@ fn alert_received(alert: AlertDescription, files: &TlsFiles, section: &str) -> S
 }
 
 /// A day, for people.
-fn day(seconds_since_1970: u64) -> String {
+fn format_day(seconds_since_1970: u64) -> String {
     let at = i64::try_from(seconds_since_1970).ok();
     let at = at.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
     let day = at.and_then(|at| at.format(format_description!("[year]-[month]-[day]")).ok());
@@ -146,15 +146,15 @@ mod tests {
     use rustls::pki_types::UnixTime;
 
     use super::*;
-    use crate::tls::Identity;
+    use crate::tls::ClientIdentity;
 
-    fn named() -> TlsFiles {
-        let identity = Identity { cert: "/my.pem".into(), key: "/my.key".into() };
+    fn configured_files() -> TlsFiles {
+        let identity = ClientIdentity { cert: "/my.pem".into(), key: "/my.key".into() };
         TlsFiles { ca: Some("/ca.pem".into()), identity: Some(identity) }
     }
 
     #[test]
-    fn each_failure_says_which_setting_mends_it() {
+    fn each_error_names_the_setting_to_change() {
         let none = TlsFiles::default();
         let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
@@ -165,15 +165,15 @@ mod tests {
         let wanted = Error::AlertReceived(AlertDescription::CertificateRequired);
         let bad = Error::AlertReceived(AlertDescription::BadCertificate);
         for (error, files, part) in [
-            (&unknown, &named(), "etcd.ca (/ca.pem)"),
+            (&unknown, &configured_files(), "etcd.ca (/ca.pem)"),
             (&unknown, &none, "name the CA's file in etcd.ca"),
-            (&expired, &named(), "expired on 2023-11-14"),
+            (&expired, &configured_files(), "expired on 2023-11-14"),
             (&wanted, &none, "set etcd.cert and etcd.key"),
             (&bad, &none, "set etcd.cert and etcd.key"),
-            (&bad, &named(), "refuses the client certificate in /my.pem"),
+            (&bad, &configured_files(), "refuses the client certificate in /my.pem"),
             (&Error::InvalidMessage(InvalidMessage::InvalidContentType), &none, "http://"),
         ] {
-            let line = TlsFailure::new(error, files, "etcd").to_string();
+            let line = TlsError::new(error, files, "etcd").to_string();
             assert!(line.contains(part), "{line}");
             assert!(!line.contains('\n'), "{line}");
         }

@@ -22,14 +22,14 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::credentials::file_version::Stamp;
+use crate::credentials::file_version::FileVersion;
 
-pub use error::TlsFailure;
-pub use files::UnusableFile;
-pub use stream::Link;
+pub use error::TlsError;
+pub use files::TlsFileError;
+pub use stream::MaybeTlsStream;
 
 /// How often the files are looked at while no new connection is made.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The files that say whom to trust and who to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,12 +38,12 @@ pub struct TlsFiles {
     /// this system trusts.
     pub ca: Option<PathBuf>,
     /// Who to be, where a server asks.
-    pub identity: Option<Identity>,
+    pub identity: Option<ClientIdentity>,
 }
 
 /// A client certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct ClientIdentity {
     /// The certificate, and those between it and its CA.
     pub cert: PathBuf,
     /// Its key.
@@ -56,9 +56,9 @@ impl TlsFiles {
         *self == Self::default()
     }
 
-    fn stamps(&self) -> Vec<Stamp> {
+    fn file_versions(&self) -> Vec<FileVersion> {
         let identity = self.identity.iter().flat_map(|identity| [&identity.cert, &identity.key]);
-        self.ca.iter().chain(identity).map(|path| Stamp::of(path)).collect()
+        self.ca.iter().chain(identity).map(|path| FileVersion::read(path)).collect()
     }
 }
 
@@ -68,12 +68,12 @@ pub struct Tls {
     /// The section of the configuration that names the files: `etcd` or `docker`.
     section: &'static str,
     config: RefCell<Arc<ClientConfig>>,
-    stamps: RefCell<Vec<Stamp>>,
+    file_versions: RefCell<Vec<FileVersion>>,
     /// How many times they were replaced by others that can be used.
     generation: Cell<u64>,
-    looked: Cell<Instant>,
+    checked_at: Cell<Instant>,
     /// Whether the files are broken now, and that was told.
-    broken: Cell<bool>,
+    is_broken: Cell<bool>,
     log: Logger,
 }
 
@@ -82,18 +82,18 @@ impl Tls {
     ///
     /// # Errors
     /// Where one of them can't be used.
-    pub fn new(files: TlsFiles, section: &'static str, log: Logger) -> Result<Self, UnusableFile> {
-        let stamps = RefCell::new(files.stamps());
-        let config = RefCell::new(Arc::new(files::read(&files, section)?));
-        let (generation, looked) = (Cell::new(0), Cell::new(Instant::now()));
+    pub fn new(files: TlsFiles, section: &'static str, log: Logger) -> Result<Self, TlsFileError> {
+        let file_versions = RefCell::new(files.file_versions());
+        let config = RefCell::new(Arc::new(files::client_config(&files, section)?));
+        let (generation, checked_at) = (Cell::new(0), Cell::new(Instant::now()));
         Ok(Self {
             files,
             section,
             config,
-            stamps,
+            file_versions,
             generation,
-            looked,
-            broken: Cell::new(false),
+            checked_at,
+            is_broken: Cell::new(false),
             log,
         })
     }
@@ -101,8 +101,8 @@ impl Tls {
     /// A number that changes when the files were replaced: connections made before
     /// have the old ones. The files are looked at once a second at most.
     pub fn generation(&self) -> u64 {
-        if self.looked.get().elapsed() >= LOOK_EVERY {
-            self.current();
+        if self.checked_at.get().elapsed() >= FILE_CHECK_INTERVAL {
+            self.current_config();
         }
         self.generation.get()
     }
@@ -110,36 +110,36 @@ impl Tls {
     /// Speaks TLS over a fresh connection to `host`.
     ///
     /// # Errors
-    /// Mostly a [`TlsFailure`] in it.
+    /// Mostly a [`TlsError`] in it.
     pub async fn wrap(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no name that TLS knows"))?;
-        let connector = TlsConnector::from(self.current());
+        let connector = TlsConnector::from(self.current_config());
         connector.connect(name, stream).await.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-                io::Error::new(error.kind(), TlsFailure::cut_off(self.section))
+                io::Error::new(error.kind(), TlsError::connection_closed(self.section))
             }
             _ => self.explain(error),
         })
     }
 
     /// The configuration by the newest files that can be used.
-    fn current(&self) -> Arc<ClientConfig> {
-        self.looked.set(Instant::now());
-        let stamps = self.files.stamps();
+    fn current_config(&self) -> Arc<ClientConfig> {
+        self.checked_at.set(Instant::now());
+        let file_versions = self.files.file_versions();
         // Broken ones are read each time: they are being replaced, maybe.
-        if self.broken.get() || *self.stamps.borrow() != stamps {
-            match files::read(&self.files, self.section) {
+        if self.is_broken.get() || *self.file_versions.borrow() != file_versions {
+            match files::client_config(&self.files, self.section) {
                 Ok(config) => {
                     info!(self.log, "TLS files were replaced; new connections use them";
                         "section" => self.section);
                     self.config.replace(Arc::new(config));
-                    self.stamps.replace(stamps);
-                    self.broken.set(false);
+                    self.file_versions.replace(file_versions);
+                    self.is_broken.set(false);
                     self.generation.set(self.generation.get() + 1);
                 }
                 Err(error) => {
-                    if !self.broken.replace(true) {
+                    if !self.is_broken.replace(true) {
                         warn!(self.log, "a TLS file was replaced by one that can't be used; \
                             what was read before stays in use"; "error" => %error);
                     }
@@ -153,7 +153,7 @@ impl Tls {
     fn explain(&self, error: io::Error) -> io::Error {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(cause) => {
-                let failure = TlsFailure::new(cause, &self.files, self.section);
+                let failure = TlsError::new(cause, &self.files, self.section);
                 io::Error::new(error.kind(), failure)
             }
             None => error,

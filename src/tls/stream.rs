@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 use super::Tls;
 
 /// A connection that awc can speak HTTP over.
-pub enum Link {
+pub enum MaybeTlsStream {
     /// Over TCP alone.
     Plain(TcpStream),
     /// Over TLS.
@@ -24,7 +24,7 @@ pub enum Link {
     },
 }
 
-impl Link {
+impl MaybeTlsStream {
     /// Connects to a host (a name, or an address without brackets), with TLS
     /// where it is given.
     ///
@@ -51,13 +51,13 @@ impl Link {
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for MaybeTlsStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.tcp(), f)
     }
 }
 
-impl ActixStream for Link {
+impl ActixStream for MaybeTlsStream {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_read_ready(self.tcp(), cx)
     }
@@ -67,7 +67,7 @@ impl ActixStream for Link {
     }
 }
 
-impl AsyncRead for Link {
+impl AsyncRead for MaybeTlsStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -83,7 +83,7 @@ impl AsyncRead for Link {
     }
 }
 
-impl AsyncWrite for Link {
+impl AsyncWrite for MaybeTlsStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -93,7 +93,7 @@ impl AsyncWrite for Link {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls { stream, tls } => {
                 let written = ready!(Pin::new(&mut *stream).poll_write(cx, bytes));
-                Poll::Ready(written.map_err(|error| reason(stream, tls, cx, error)))
+                Poll::Ready(written.map_err(|error| write_error(stream, tls, cx, error)))
             }
         }
     }
@@ -103,7 +103,7 @@ impl AsyncWrite for Link {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls { stream, tls } => {
                 let flushed = ready!(Pin::new(&mut *stream).poll_flush(cx));
-                Poll::Ready(flushed.map_err(|error| reason(stream, tls, cx, error)))
+                Poll::Ready(flushed.map_err(|error| write_error(stream, tls, cx, error)))
             }
         }
     }
@@ -119,15 +119,15 @@ impl AsyncWrite for Link {
 /// Why a write failed. A server that refuses a client's certificate says so after
 /// the handshake is over for the client, and closes; what it said is there to be
 /// read.
-fn reason(
+fn write_error(
     stream: &mut TlsStream<TcpStream>,
     tls: &Tls,
     cx: &mut Context<'_>,
     error: io::Error,
 ) -> io::Error {
-    let mut space = [0; 1];
-    match Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut space)) {
-        Poll::Ready(Err(said)) if said.get_ref().is_some() => tls.explain(said),
+    let mut buffer = [0; 1];
+    match Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut buffer)) {
+        Poll::Ready(Err(read_error)) if read_error.get_ref().is_some() => tls.explain(read_error),
         _ => tls.explain(error),
     }
 }

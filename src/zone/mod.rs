@@ -11,24 +11,24 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use highhock_actors::RecordKey;
 
-pub use lease_expiry::Ends;
-use record::Published;
+pub use lease_expiry::LeaseExpiry;
+use record::DnsRecord;
 
 /// What DNS answers from. A clone is another handle of the same records.
 #[derive(Clone, Debug, Default)]
-pub struct Zone(Arc<Kept>);
+pub struct Zone(Arc<ZoneInner>);
 
 #[derive(Debug, Default)]
-struct Kept {
-    records: RwLock<Records>,
+struct ZoneInner {
+    records: RwLock<ZoneRecords>,
     is_complete: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Records {
+struct ZoneRecords {
     /// In the order that etcd lists its keys in, byte by byte: which of several
     /// records is the first decides a group and a TTL.
-    by_key: BTreeMap<Arc<str>, Arc<Published>>,
+    by_key: BTreeMap<Arc<str>, Arc<DnsRecord>>,
     /// The keys under which an address is published.
     by_address: HashMap<IpAddr, BTreeSet<Arc<str>>>,
 }
@@ -46,7 +46,7 @@ impl Zone {
     }
 
     /// Says that all records there are have been put; it stays so.
-    pub fn complete(&self) {
+    pub fn mark_complete(&self) {
         self.0.is_complete.store(true, Ordering::Release);
     }
 
@@ -56,10 +56,15 @@ impl Zone {
     /// # Errors
     /// Why the value is no record that DNS could answer, in words. Nothing is at the
     /// key any more, then.
-    pub fn put(&self, key: &RecordKey, value: &str, ends: Option<Ends>) -> Result<(), String> {
-        match Published::read(key.as_str(), value, ends) {
-            Ok(published) => {
-                self.publish(published);
+    pub fn put(
+        &self,
+        key: &RecordKey,
+        value: &str,
+        expiry: Option<LeaseExpiry>,
+    ) -> Result<(), String> {
+        match DnsRecord::parse(key.as_str(), value, expiry) {
+            Ok(dns_record) => {
+                self.publish(dns_record);
                 Ok(())
             }
             Err(reason) => {
@@ -70,8 +75,8 @@ impl Zone {
     }
 
     /// Puts a record that was read, or replaces what is at its key.
-    pub(crate) fn publish(&self, published: Published) {
-        self.write().put(published);
+    pub(crate) fn publish(&self, dns_record: DnsRecord) {
+        self.write().put(dns_record);
     }
 
     /// Takes away what is at a key, if anything is.
@@ -80,59 +85,59 @@ impl Zone {
     }
 
     /// The living records below a key, at any depth, in the order of their keys.
-    pub(crate) fn below(&self, key: &str) -> Vec<Arc<Published>> {
+    pub(crate) fn below(&self, key: &str) -> Vec<Arc<DnsRecord>> {
         self.read().below(key).cloned().collect()
     }
 
     /// Whether a living record is at a key, or below it.
     pub(crate) fn has_at_or_below(&self, key: &str) -> bool {
         let records = self.read();
-        records.at(key).is_some() || records.below(key).next().is_some()
+        records.get(key).is_some() || records.below(key).next().is_some()
     }
 
     /// The living record at a key.
-    pub(crate) fn at(&self, key: &str) -> Option<Arc<Published>> {
-        self.read().at(key).cloned()
+    pub(crate) fn get(&self, key: &str) -> Option<Arc<DnsRecord>> {
+        self.read().get(key).cloned()
     }
 
     /// The living records whose host is this address, in the order of their keys, no
-    /// more than `most`.
-    pub(crate) fn of_address(&self, address: IpAddr, most: usize) -> Vec<Arc<Published>> {
+    /// more than `limit`.
+    pub(crate) fn by_address(&self, address: IpAddr, limit: usize) -> Vec<Arc<DnsRecord>> {
         let records = self.read();
         let Some(keys) = records.by_address.get(&address) else { return Vec::new() };
         let found = keys.iter().filter_map(|key| records.by_key.get(key));
-        found.filter(|published| published.lives()).take(most).cloned().collect()
+        found.filter(|dns_record| dns_record.is_live()).take(limit).cloned().collect()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Records> {
+    fn read(&self) -> RwLockReadGuard<'_, ZoneRecords> {
         self.0.records.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Records> {
+    fn write(&self) -> RwLockWriteGuard<'_, ZoneRecords> {
         self.0.records.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Records {
-    fn at(&self, key: &str) -> Option<&Arc<Published>> {
-        self.by_key.get(key).filter(|published| published.lives())
+impl ZoneRecords {
+    fn get(&self, key: &str) -> Option<&Arc<DnsRecord>> {
+        self.by_key.get(key).filter(|dns_record| dns_record.is_live())
     }
 
-    fn below(&self, key: &str) -> impl Iterator<Item = &Arc<Published>> {
+    fn below(&self, key: &str) -> impl Iterator<Item = &Arc<DnsRecord>> {
         // '0' is the byte that follows '/': all that begins with `key/` lies between.
-        let (first, behind) = (format!("{key}/"), format!("{key}0"));
-        let bounds = (Bound::Excluded(first.as_str()), Bound::Excluded(behind.as_str()));
-        let found = self.by_key.range::<str, _>(bounds).map(|(_, published)| published);
-        found.filter(|published| published.lives())
+        let (first, last) = (format!("{key}/"), format!("{key}0"));
+        let bounds = (Bound::Excluded(first.as_str()), Bound::Excluded(last.as_str()));
+        let found = self.by_key.range::<str, _>(bounds).map(|(_, dns_record)| dns_record);
+        found.filter(|dns_record| dns_record.is_live())
     }
 
-    fn put(&mut self, published: Published) {
-        self.remove(&published.key);
-        let key = published.key.clone();
-        if let Some(address) = published.address {
+    fn put(&mut self, dns_record: DnsRecord) {
+        self.remove(&dns_record.key);
+        let key = dns_record.key.clone();
+        if let Some(address) = dns_record.address {
             self.by_address.entry(address).or_default().insert(key.clone());
         }
-        self.by_key.insert(key, Arc::new(published));
+        self.by_key.insert(key, Arc::new(dns_record));
     }
 
     fn remove(&mut self, key: &str) {
@@ -166,12 +171,12 @@ mod tests {
         zone
     }
 
-    fn keys(found: Vec<Arc<Published>>) -> Vec<String> {
-        found.iter().map(|published| published.key.to_string()).collect()
+    fn keys(found: Vec<Arc<DnsRecord>>) -> Vec<String> {
+        found.iter().map(|dns_record| dns_record.key.to_string()).collect()
     }
 
     #[test]
-    fn below_a_key_is_what_begins_with_it_and_a_slash_in_the_order_of_bytes() {
+    fn below_returns_child_keys_in_byte_order() {
         let zone = zone(&[
             ("p/a", "10.0.0.1"),
             ("p/a/c", "10.0.0.1"),
@@ -185,35 +190,35 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_moved_to_another_address_has_left_the_first() {
+    fn moved_records_leave_their_old_address() {
         let zone = zone(&[("p/a", "10.0.0.1"), ("p/b", "10.0.0.1"), ("p/a", "10.0.0.2")]);
-        assert_eq!(keys(zone.of_address(IpAddr::from([10, 0, 0, 1]), 9)), ["p/b"]);
-        assert_eq!(keys(zone.of_address(IpAddr::from([10, 0, 0, 2]), 9)), ["p/a"]);
+        assert_eq!(keys(zone.by_address(IpAddr::from([10, 0, 0, 1]), 9)), ["p/b"]);
+        assert_eq!(keys(zone.by_address(IpAddr::from([10, 0, 0, 2]), 9)), ["p/a"]);
         zone.remove(&key("p/a"));
-        assert!(zone.of_address(IpAddr::from([10, 0, 0, 2]), 9).is_empty());
+        assert!(zone.by_address(IpAddr::from([10, 0, 0, 2]), 9).is_empty());
         assert!(!zone.read().by_address.contains_key(&IpAddr::from([10, 0, 0, 2])));
     }
 
     #[test]
-    fn a_value_that_is_no_record_leaves_nothing_at_its_key() {
+    fn invalid_values_remove_the_record() {
         let zone = zone(&[("p/a", "10.0.0.1")]);
         assert!(zone.put(&key("p/a"), "{", None).is_err());
-        assert!(zone.at("p/a").is_none());
+        assert!(zone.get("p/a").is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_hangs_on_a_lease_that_has_ended_is_not_there() {
+    async fn records_of_an_expired_lease_are_hidden() {
         let zone = Zone::new();
-        let ends = Ends::at(Instant::now() + Duration::from_secs(5));
-        zone.put(&key("p/a"), r#"{"host":"10.0.0.1"}"#, Some(ends.clone())).expect("a record");
-        assert!(zone.at("p/a").is_some());
+        let expiry = LeaseExpiry::at(Instant::now() + Duration::from_secs(5));
+        zone.put(&key("p/a"), r#"{"host":"10.0.0.1"}"#, Some(expiry.clone())).expect("a record");
+        assert!(zone.get("p/a").is_some());
 
         tokio::time::advance(Duration::from_secs(5)).await;
-        assert!(zone.at("p/a").is_none());
+        assert!(zone.get("p/a").is_none());
         assert!(zone.below("p").is_empty());
-        assert!(zone.of_address(IpAddr::from([10, 0, 0, 1]), 9).is_empty());
+        assert!(zone.by_address(IpAddr::from([10, 0, 0, 1]), 9).is_empty());
 
-        ends.move_to(Instant::now() + Duration::from_secs(5));
-        assert!(zone.at("p/a").is_some());
+        expiry.set(Instant::now() + Duration::from_secs(5));
+        assert!(zone.get("p/a").is_some());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hickory_proto::rr::Name;
 use serde::Deserialize;
 
-use super::lease_expiry::Ends;
+use super::lease_expiry::LeaseExpiry;
 
 /// What a record without a priority counts as.
 const DEFAULT_PRIORITY: i64 = 10;
@@ -17,12 +17,12 @@ pub(crate) const DEFAULT_TTL: u32 = 300;
 
 /// Between what a lease's rest is kept as a TTL, in seconds: shorter, and resolvers
 /// would ask all the time; longer than a day serves nobody.
-const LEASE_TTL: (u64, u64) = (30, 86_400);
+const LEASE_TTL_BOUNDS: (u64, u64) = (30, 86_400);
 
 /// A record's value as SkyDNS 2 and CoreDNS write it down. What is left out, or
 /// null, is empty or 0.
 #[derive(Deserialize)]
-struct Value {
+struct SkydnsValue {
     host: Option<String>,
     port: Option<i64>,
     priority: Option<i64>,
@@ -35,7 +35,7 @@ struct Value {
 
 /// What sort of record it is to a question, as CoreDNS sorts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sort<'a> {
+pub(crate) enum RecordKind<'a> {
     /// Its host is an address.
     Address(IpAddr),
     /// Its host is a name, and it has no text.
@@ -43,12 +43,12 @@ pub(crate) enum Sort<'a> {
     /// It has a text, and its host is no address.
     Text,
     /// It has neither host nor text.
-    Nothing,
+    Empty,
 }
 
 /// A record that can be answered.
 #[derive(Debug)]
-pub(crate) struct Published {
+pub(crate) struct DnsRecord {
     /// Where it is kept, without a leading slash.
     pub(crate) key: Arc<str>,
     /// The address, where its host is one.
@@ -71,65 +71,76 @@ pub(crate) struct Published {
     /// The group, or empty.
     pub(crate) group: String,
     ttl: u32,
-    ends: Option<Ends>,
+    expiry: Option<LeaseExpiry>,
 }
 
-impl Published {
+impl DnsRecord {
     /// Reads what is put at a key.
     ///
     /// # Errors
     /// Why it is no record, in words.
-    pub(crate) fn read(key: &str, value: &str, ends: Option<Ends>) -> Result<Self, String> {
-        let read: Value = serde_json::from_str(value).map_err(|reason| reason.to_string())?;
+    pub(crate) fn parse(
+        key: &str,
+        value: &str,
+        expiry: Option<LeaseExpiry>,
+    ) -> Result<Self, String> {
+        let parse: SkydnsValue =
+            serde_json::from_str(value).map_err(|reason| reason.to_string())?;
         let name = name_of_key(key)?;
-        let host = read.host.unwrap_or_default();
+        let host = parse.host.unwrap_or_default();
         let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let alias = match address {
             None if !host.is_empty() => Some(name_of_host(&host)?),
             _ => None,
         };
-        let target = stripped(alias.as_ref().unwrap_or(&name), read.targetstrip.unwrap_or(0));
+        let target = strip_labels(alias.as_ref().unwrap_or(&name), parse.targetstrip.unwrap_or(0));
         Ok(Self {
             key: Arc::from(key),
             address,
             alias,
             target,
             name,
-            port: read.port.unwrap_or(0),
-            priority: read.priority.filter(|it| *it != 0).unwrap_or(DEFAULT_PRIORITY),
-            weight: read.weight.unwrap_or(0),
-            text: read.text.unwrap_or_default(),
-            group: read.group.unwrap_or_default(),
-            ttl: read.ttl.unwrap_or(0),
-            ends,
+            port: parse.port.unwrap_or(0),
+            priority: parse.priority.filter(|it| *it != 0).unwrap_or(DEFAULT_PRIORITY),
+            weight: parse.weight.unwrap_or(0),
+            text: parse.text.unwrap_or_default(),
+            group: parse.group.unwrap_or_default(),
+            ttl: parse.ttl.unwrap_or(0),
+            expiry,
         })
     }
 
     /// Whether its lease, if it has one, goes on.
-    pub(crate) fn lives(&self) -> bool {
-        self.ends.as_ref().is_none_or(|ends| ends.left() > Duration::ZERO)
+    pub(crate) fn is_live(&self) -> bool {
+        self.expiry.as_ref().is_none_or(|expiry| expiry.remaining() > Duration::ZERO)
     }
 
     /// The seconds that a resolver may keep it: the smaller of its own TTL and its
     /// lease's rest.
     pub(crate) fn ttl(&self) -> u32 {
-        let left = self.ends.as_ref().map(|ends| ends.left().as_secs()).filter(|left| *left > 0);
-        let of_lease = left.and_then(|left| left.clamp(LEASE_TTL.0, LEASE_TTL.1).try_into().ok());
-        match (self.ttl, of_lease) {
+        let remaining = self
+            .expiry
+            .as_ref()
+            .map(|expiry| expiry.remaining().as_secs())
+            .filter(|remaining| *remaining > 0);
+        let lease_ttl = remaining.and_then(|remaining| {
+            remaining.clamp(LEASE_TTL_BOUNDS.0, LEASE_TTL_BOUNDS.1).try_into().ok()
+        });
+        match (self.ttl, lease_ttl) {
             (0, None) => DEFAULT_TTL,
             (own, None) => own,
-            (0, Some(of_lease)) => of_lease,
-            (own, Some(of_lease)) => own.min(of_lease),
+            (0, Some(lease_ttl)) => lease_ttl,
+            (own, Some(lease_ttl)) => own.min(lease_ttl),
         }
     }
 
     /// What sort of record it is.
-    pub(crate) fn sort(&self) -> Sort<'_> {
+    pub(crate) fn kind(&self) -> RecordKind<'_> {
         match (self.address, &self.alias) {
-            (Some(address), _) => Sort::Address(address),
-            (None, _) if !self.text.is_empty() => Sort::Text,
-            (None, Some(alias)) => Sort::Alias(alias),
-            (None, None) => Sort::Nothing,
+            (Some(address), _) => RecordKind::Address(address),
+            (None, _) if !self.text.is_empty() => RecordKind::Text,
+            (None, Some(alias)) => RecordKind::Alias(alias),
+            (None, None) => RecordKind::Empty,
         }
     }
 
@@ -152,7 +163,7 @@ fn name_of_host(host: &str) -> Result<Name, String> {
 }
 
 /// The name without its first labels; the whole of it where none would be left.
-fn stripped(name: &Name, labels: usize) -> Name {
+fn strip_labels(name: &Name, labels: usize) -> Name {
     let all = name.iter().len();
     if labels == 0 || labels >= all { name.clone() } else { name.trim_to(all - labels) }
 }
@@ -165,40 +176,40 @@ mod tests {
 
     const KEY: &str = "skydns/local/skydns/httpd/a";
 
-    fn published(value: &str) -> Published {
-        Published::read(KEY, value, None).expect("a record")
+    fn dns_record(value: &str) -> DnsRecord {
+        DnsRecord::parse(KEY, value, None).expect("a record")
     }
 
-    fn leased(value: &str, seconds: u64) -> Published {
-        let ends = Ends::at(Instant::now() + Duration::from_secs(seconds));
-        Published::read(KEY, value, Some(ends)).expect("a record")
+    fn leased(value: &str, seconds: u64) -> DnsRecord {
+        let expiry = LeaseExpiry::at(Instant::now() + Duration::from_secs(seconds));
+        DnsRecord::parse(KEY, value, Some(expiry)).expect("a record")
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_ttl_is_the_smaller_of_the_records_own_and_the_leases_rest() {
+    async fn ttl_is_the_smaller_of_record_and_lease() {
         assert_eq!(leased(r#"{"host":"10.0.0.1","ttl":60}"#, 600).ttl(), 60);
         assert_eq!(leased(r#"{"host":"10.0.0.1","ttl":600}"#, 60).ttl(), 60);
         assert_eq!(leased(r#"{"host":"10.0.0.1"}"#, 60).ttl(), 60);
-        assert_eq!(published(r#"{"host":"10.0.0.1","ttl":60}"#).ttl(), 60);
-        assert_eq!(published(r#"{"host":"10.0.0.1"}"#).ttl(), 300);
+        assert_eq!(dns_record(r#"{"host":"10.0.0.1","ttl":60}"#).ttl(), 60);
+        assert_eq!(dns_record(r#"{"host":"10.0.0.1"}"#).ttl(), 300);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_leases_rest_counts_as_at_least_30_seconds_and_at_most_a_day() {
+    async fn lease_ttl_is_clamped() {
         assert_eq!(leased(r#"{"host":"10.0.0.1"}"#, 5).ttl(), 30);
         assert_eq!(leased(r#"{"host":"10.0.0.1","ttl":20}"#, 5).ttl(), 20);
         assert_eq!(leased(r#"{"host":"10.0.0.1"}"#, 1_000_000).ttl(), 86_400);
     }
 
     #[test]
-    fn an_address_mapped_into_ipv6_is_an_ipv4_address() {
-        let mapped = published(r#"{"host":"::ffff:10.0.0.1"}"#);
+    fn mapped_ipv6_addresses_are_ipv4() {
+        let mapped = dns_record(r#"{"host":"::ffff:10.0.0.1"}"#);
         assert_eq!(mapped.address, Some(IpAddr::from([10, 0, 0, 1])));
     }
 
     #[test]
-    fn a_target_loses_the_labels_that_the_record_says() {
-        let name = |value| published(value).target.to_ascii();
+    fn targetstrip_removes_labels_from_the_target() {
+        let name = |value| dns_record(value).target.to_ascii();
         assert_eq!(name(r#"{"host":"10.0.0.1"}"#), "a.httpd.skydns.local.");
         assert_eq!(name(r#"{"host":"10.0.0.1","targetstrip":1}"#), "httpd.skydns.local.");
         assert_eq!(name(r#"{"host":"db.example.org","targetstrip":1}"#), "example.org.");
@@ -206,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_refused_with_the_reason() {
+    fn rejects_invalid_records_with_the_reason() {
         for value in ["", "x", "[]", r#"{"host":7}"#, r#"{"host":"a..b"}"#, r#"{"port":"80"}"#] {
-            assert!(Published::read(KEY, value, None).is_err(), "{value}");
+            assert!(DnsRecord::parse(KEY, value, None).is_err(), "{value}");
         }
         let label = "x".repeat(64);
         let host = format!(r#"{{"host":"{label}"}}"#);
-        assert!(Published::read(KEY, &host, None).is_err());
+        assert!(DnsRecord::parse(KEY, &host, None).is_err());
         let key = format!("skydns/local/skydns/{label}");
-        assert!(Published::read(&key, r#"{"host":"10.0.0.1"}"#, None).is_err());
+        assert!(DnsRecord::parse(&key, r#"{"host":"10.0.0.1"}"#, None).is_err());
     }
 }

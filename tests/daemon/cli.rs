@@ -4,8 +4,8 @@
 
 use std::process::{Command, Output};
 
-const USAGE: i32 = 64;
-const CONFIG: i32 = 78;
+const USAGE_ERROR: i32 = 64;
+const CONFIG_ERROR: i32 = 78;
 
 /// Runs the program with no environment but these variables.
 fn highhock(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -24,20 +24,20 @@ fn fixture(name: &str) -> String {
 /// Runs `check`, which must end at once with a configuration's fault; returns
 /// what it says.
 #[track_caller]
-fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+fn rejected(arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let mut all = vec!["check"];
     all.extend(arguments);
     let output = highhock(&all, environment);
     let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(CONFIG), "{text}");
+    assert_eq!(output.status.code(), Some(CONFIG_ERROR), "{text}");
     assert!(output.stdout.is_empty());
     text
 }
 
 #[track_caller]
-fn refused_file(name: &str, lines: &[&str]) {
+fn rejected_file(name: &str, lines: &[&str]) {
     let path = fixture(name);
-    let text = refused(&["--config", &path], &[]);
+    let text = rejected(&["--config", &path], &[]);
     let faults: Vec<_> = text.lines().skip(1).collect();
     assert_eq!(faults.len(), lines.len(), "{text}");
     for (fault, line) in faults.iter().zip(lines) {
@@ -46,7 +46,7 @@ fn refused_file(name: &str, lines: &[&str]) {
 }
 
 #[test]
-fn help_tells_each_flag_and_its_default() {
+fn help_lists_each_flag_with_its_default() {
     let output = highhock(&["--help"], &[]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
@@ -68,7 +68,7 @@ fn help_tells_each_flag_and_its_default() {
 }
 
 #[test]
-fn the_version_is_the_packages() {
+fn version_is_the_package_version() {
     let output = highhock(&["--version"], &[]);
     assert_eq!(output.status.code(), Some(0));
     let version = String::from_utf8(output.stdout).unwrap();
@@ -85,40 +85,40 @@ fn the_version_is_the_packages() {
 }
 
 #[test]
-fn a_flag_that_does_not_exist_is_a_usage_error() {
+fn unknown_flag_is_a_usage_error() {
     let output = highhock(&["--etcd-ulr", "http://etcd/"], &[]);
     let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(USAGE), "{text}");
+    assert_eq!(output.status.code(), Some(USAGE_ERROR), "{text}");
     assert!(text.contains("--etcd-ulr") && text.ends_with("is --etcd-url\n"), "{text}");
     assert!(output.stdout.is_empty());
 }
 
 #[test]
-fn an_unknown_key_is_told_with_the_nearest() {
-    refused_file("unknown-key.json", &["etcd.urll: no such key; the nearest is etcd.url"]);
+fn unknown_key_error_suggests_the_nearest() {
+    rejected_file("unknown-key.json", &["etcd.urll: no such key; the nearest is etcd.url"]);
 }
 
 #[test]
-fn a_number_in_quotes_is_a_wrong_type() {
+fn quoted_number_is_a_type_error() {
     let takes = "takes a whole number from 1 to 3600 (seconds)";
-    refused_file("wrong-type.json", &[&format!("docker.poll: found \"10\"; {takes}")]);
+    rejected_file("wrong-type.json", &[&format!("docker.poll: found \"10\"; {takes}")]);
 }
 
 #[test]
-fn a_url_without_its_scheme_is_bad() {
-    refused_file("bad-url.json", &["etcd.url: found \"127.0.0.1:4001\" ("]);
+fn rejects_url_without_scheme() {
+    rejected_file("bad-url.json", &["etcd.url: found \"127.0.0.1:4001\" ("]);
 }
 
 #[test]
-fn a_ttl_has_its_range_and_is_whole() {
+fn ttl_must_be_an_integer_in_range() {
     let takes = "takes a whole number from 5 to 86400 (seconds)";
-    refused_file("ttl-0.json", &[&format!("etcd.ttl: found 0; {takes}")]);
-    refused_file("ttl-fraction.json", &[&format!("etcd.ttl: found 60.5; {takes}")]);
+    rejected_file("ttl-0.json", &[&format!("etcd.ttl: found 0; {takes}")]);
+    rejected_file("ttl-fraction.json", &[&format!("etcd.ttl: found 60.5; {takes}")]);
 }
 
 #[test]
-fn all_faults_are_told_at_once_with_where_each_is() {
-    let text = refused(
+fn reports_all_errors_with_their_origin() {
+    let text = rejected(
         &["--config", &fixture("several-faults.json"), "--docker-poll", "-5"],
         &[("HIGHHOCK_LOGLEVEL", "LOUD")],
     );
@@ -134,15 +134,15 @@ fn all_faults_are_told_at_once_with_where_each_is() {
 }
 
 #[test]
-fn a_file_that_is_named_must_be_there() {
-    let text = refused(&["-c", "/nonexistent/highhock.json"], &[]);
+fn named_file_must_exist() {
+    let text = rejected(&["-c", "/nonexistent/highhock.json"], &[]);
     assert!(text.contains("\n  /nonexistent/highhock.json: there is no such file\n"), "{text}");
 }
 
 #[test]
-fn a_broken_file_is_told_with_the_line() {
+fn unparsable_file_error_names_the_line() {
     for (name, line) in [("broken.json", 4), ("broken.yaml", 2), ("broken.toml", 2)] {
-        let text = refused(&["--config", &fixture(name)], &[]);
+        let text = rejected(&["--config", &fixture(name)], &[]);
         let expected = format!("{name}: can't be parsed: ");
         assert!(text.contains(&expected), "{text}");
         assert!(text.contains(&format!("line {line}")), "{text}");
@@ -150,7 +150,7 @@ fn a_broken_file_is_told_with_the_line() {
 }
 
 #[test]
-fn all_that_is_wrong_with_dns_is_told_and_no_secret_shown() {
+fn reports_all_dns_errors_without_secrets() {
     let lines = [
         "admin.token: found a value (not shown); takes a token",
         "dns.forward: found the list [\"dns.example\"] (\"dns.example\" is no address); takes a list",
@@ -158,11 +158,11 @@ fn all_that_is_wrong_with_dns_is_told_and_no_secret_shown() {
         "dns.rateLimit: found -1; takes a whole number from 0 to 1000000 (answers a second)",
         "store: found \"alone\"; takes etcd or standalone",
     ];
-    refused_file("standalone.json", &lines);
+    rejected_file("standalone.json", &lines);
 }
 
 #[test]
-fn an_ipv6_address_is_told_by_a_flag_or_a_variable_as_it_is_written() {
+fn accepts_ipv6_addresses_from_flag_and_variable() {
     let alone = ["check", "--standalone", "--docker-url", "unix:///nonexistent/docker.sock"];
     let holds = |flags: &[&str], environment: &[(&str, &str)]| {
         let output = highhock(&[&alone, flags].concat(), environment);
@@ -179,20 +179,20 @@ fn an_ipv6_address_is_told_by_a_flag_or_a_variable_as_it_is_written() {
     holds(&["--dns-forward", "[2620:fe::fe]:53"], &[]);
     holds(&[], &[("HIGHHOCK_DNS__LISTEN", "[::1]:1"), ("HIGHHOCK_DNS__FORWARD", "[2620:fe::fe]")]);
 
-    let text = refused(&["--standalone", "--dns-listen", r#"["[::1]:1""#], &[]);
+    let text = rejected(&["--standalone", "--dns-listen", r#"["[::1]:1""#], &[]);
     assert!(text.contains("is no address"), "{text}");
 }
 
 #[test]
-fn standalone_and_another_store_contradict_each_other() {
-    let text = refused(&["--standalone", "--store", "etcd"], &[]);
+fn rejects_standalone_with_another_store() {
+    let text = rejected(&["--standalone", "--store", "etcd"], &[]);
     let fault = "flag --standalone: store: set here and as flag --store, to different values";
     assert!(text.contains(fault), "{text}");
 }
 
 #[test]
-fn addresses_that_need_the_instance_layout_are_refused_in_the_other() {
-    refused_file(
+fn rejects_container_addresses_in_the_flat_layout() {
+    rejected_file(
         "flat-containers.json",
         &[
             "discovery.address: found \"container\", but skydns.layout is flat; takes skydns.layout \
@@ -200,19 +200,19 @@ fn addresses_that_need_the_instance_layout_are_refused_in_the_other() {
             "discovery.host6: set, but skydns.layout is flat; takes skydns.layout instance,",
         ],
     );
-    let text = refused(&["--discovery-host6", "10.0.0.1"], &[]);
+    let text = rejected(&["--discovery-host6", "10.0.0.1"], &[]);
     assert!(text.contains("takes an IPv6 address that clients can connect to, or auto"), "{text}");
 }
 
 #[test]
-fn a_password_in_a_url_is_refused_unseen_with_the_right_place_for_it() {
-    let text = refused(&["--config", &fixture("password-in-url.json")], &[]);
+fn rejects_password_in_url_and_names_the_setting() {
+    let text = rejected(&["--config", &fixture("password-in-url.json")], &[]);
     assert!(!text.contains("hunter2") && text.contains("use etcd.username, and"), "{text}");
 }
 
 #[test]
-fn keys_that_need_each_other_are_told_together() {
-    refused_file(
+fn reports_dependent_keys_together() {
+    rejected_file(
         "halves.json",
         &[
             "etcd.password: set without etcd.username; takes both or neither",
@@ -222,41 +222,41 @@ fn keys_that_need_each_other_are_told_together() {
             "docker.key: set without docker.cert; takes both or neither",
         ],
     );
-    refused_file(
+    rejected_file(
         "two-passwords.json",
         &["etcd.passwordFile: set beside etcd.password; takes one of the two"],
     );
 }
 
 #[test]
-fn files_that_cannot_be_used_are_told_by_their_setting() {
-    let text = refused_at_once(&["--etcd-url=https://[::1]:1", "--etcd-ca=/nonexistent/ca.pem"]);
+fn unusable_file_error_names_its_setting() {
+    let text = rejected_at_start(&["--etcd-url=https://[::1]:1", "--etcd-ca=/nonexistent/ca.pem"]);
     assert_eq!(
         text,
         "highhock: etcd.ca: /nonexistent/ca.pem: can't be read: No such file or \
         directory (os error 2)\n"
     );
     let file = fixture("unknown-key.json");
-    let text = refused_at_once(&["--docker-url=https://[::1]:1", "--docker-ca", &file]);
+    let text = rejected_at_start(&["--docker-url=https://[::1]:1", "--docker-ca", &file]);
     assert_eq!(text, format!("highhock: docker.ca: {file}: holds no certificate in PEM\n"));
-    let text = refused_at_once(&["--etcd-username=root", "--etcd-password-file=/nonexistent"]);
+    let text = rejected_at_start(&["--etcd-username=root", "--etcd-password-file=/nonexistent"]);
     assert!(text.starts_with("highhock: etcd.passwordFile: /nonexistent: can't be read"), "{text}");
 }
 
 /// Runs the daemon, which must end at once because of its configuration; returns
 /// what it says.
 #[track_caller]
-fn refused_at_once(arguments: &[&str]) -> String {
+fn rejected_at_start(arguments: &[&str]) -> String {
     let mut all = vec!["run", "--discovery-host=10.0.0.1"];
     all.extend(arguments);
     let output = highhock(&all, &[]);
     let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(CONFIG), "{text}");
+    assert_eq!(output.status.code(), Some(CONFIG_ERROR), "{text}");
     text
 }
 
 #[test]
-fn docker_variables_are_checked_where_they_count() {
-    let text = refused(&[], &[("DOCKER_HOST", "ssh://engine")]);
+fn checks_docker_variables_only_if_used() {
+    let text = rejected(&[], &[("DOCKER_HOST", "ssh://engine")]);
     assert!(text.contains("\n  environment variable DOCKER_HOST: docker.url: found"), "{text}");
 }

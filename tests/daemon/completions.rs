@@ -14,7 +14,7 @@ fn completions(shell: &str) -> Output {
 }
 
 /// A folder with what is printed for this shell in a file of this name.
-fn written(shell: &str, name: &str) -> TempDir {
+fn write_script(shell: &str, name: &str) -> TempDir {
     let output = completions(shell);
     assert!(output.status.success());
     assert!(output.stderr.is_empty());
@@ -43,7 +43,7 @@ fn run(shell: &str, arguments: &[&str], dir: &TempDir, script: &str) -> Option<S
 
 #[test]
 fn bash_completes_commands_and_flags() {
-    let dir = written("bash", "highhock.bash");
+    let dir = write_script("bash", "highhock.bash");
     for (words, expected, other) in [
         ("highhock ''", "records", "--etcd-url"),
         ("highhock rec", "records", "check"),
@@ -65,8 +65,8 @@ fn bash_completes_commands_and_flags() {
 }
 
 #[test]
-fn zsh_reads_it() {
-    let dir = written("zsh", "_highhock");
+fn zsh_loads_the_script() {
+    let dir = write_script("zsh", "_highhock");
     let script = "fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -d $PWD/dump
         print -r -- $_comps[highhock]
         autoload -Uz +X _highhock && print -r -- loaded";
@@ -76,7 +76,7 @@ fn zsh_reads_it() {
 
 #[test]
 fn fish_completes_commands_and_flags() {
-    let dir = written("fish", "highhock.fish");
+    let dir = write_script("fish", "highhock.fish");
     for (line, expected, other) in [
         ("highhock rec", "records", "check"),
         ("highhock --docker-p", "--docker-poll-container", "--etcd-url"),
@@ -90,7 +90,7 @@ fn fish_completes_commands_and_flags() {
 }
 
 #[test]
-fn another_shell_is_a_wrong_command_line() {
+fn unknown_shell_is_a_usage_error() {
     for arguments in [&["completions", "tcsh"][..], &["completions"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_highhock")).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
@@ -98,7 +98,7 @@ fn another_shell_is_a_wrong_command_line() {
 }
 
 #[test]
-fn a_script_that_nothing_takes_is_no_success() {
+fn write_error_is_a_failure() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_highhock"));
     let output = program.args(["completions", "bash"]).stdout(full).output().unwrap();

@@ -11,22 +11,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highhock::daemon::{Beginning, Life, run, systemd};
-use highhock::host::{HostSource, Published};
+use highhock::daemon::{DaemonConfig, DaemonState, run, systemd};
+use highhock::host::{AddressSource, PublicAddress};
 use highhock::logging;
 use highhock::settings::{Environment, Sources, load};
 use support::etcd::Etcd;
-use support::systemd::Supervisor;
+use support::systemd::NotifySocket;
 use support::{TempDir, docker, eventually_async};
 
-const LIMIT: Duration = Duration::from_millis(500);
+const WATCHDOG_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What would ask for the life to end or to read its configuration again.
 fn never<T>() -> impl Future<Output = T> {
     std::future::pending()
 }
 
-fn life(etcd: &Etcd, supervisor: &Supervisor, dir: &TempDir) -> Rc<Life> {
+fn daemon(etcd: &Etcd, supervisor: &NotifySocket, dir: &TempDir) -> Rc<DaemonState> {
     let file: PathBuf = dir.0.join("highhock.json");
     let (engine, etcd) = (docker::endpoint(), etcd.url());
     let text = format!(
@@ -37,42 +37,42 @@ fn life(etcd: &Etcd, supervisor: &Supervisor, dir: &TempDir) -> Rc<Life> {
     let sources = Sources::new(Some(file), Vec::new(), Environment::default());
     let loaded = load(&sources).unwrap();
     let host = loaded.settings.discovery.host.clone().unwrap();
-    let published = Published { host, source: HostSource::Setting, host6: None };
-    let (log, dial) = logging::logger(loaded.settings.log);
-    let limit = LIMIT.as_micros().to_string();
-    let told = [("NOTIFY_SOCKET", &*supervisor.socket), ("WATCHDOG_USEC", &*limit)];
-    let environment: Environment = told.into_iter().collect();
-    Rc::new(Life::new(Beginning {
+    let public_address = PublicAddress { host, source: AddressSource::Setting, host6: None };
+    let (log, log_control) = logging::logger(loaded.settings.log);
+    let limit = WATCHDOG_INTERVAL.as_micros().to_string();
+    let variables = [("NOTIFY_SOCKET", &*supervisor.socket), ("WATCHDOG_USEC", &*limit)];
+    let environment: Environment = variables.into_iter().collect();
+    Rc::new(DaemonState::new(DaemonConfig {
         settings: loaded.settings,
         effective: loaded.effective,
-        published,
-        supervisor: systemd::Supervisor::of(&environment, log.clone()),
+        public_address,
+        notifier: systemd::SystemdNotifier::from_environment(&environment, log.clone()),
         log,
-        dial,
-        reread: Arc::new(move || load(&sources)),
+        log_control,
+        load_config: Arc::new(move || load(&sources)),
     }))
 }
 
 #[actix_rt::test]
-async fn its_supervisor_hears_no_sign_of_life() {
+async fn hung_actor_stops_watchdog_notifications() {
     let etcd = Etcd::start();
     for actor in ["DockerPoller", "Registry", "EtcdInserter"] {
-        let (supervisor, dir) = (Supervisor::start(), TempDir::new());
-        let life = life(&etcd, &supervisor, &dir);
+        let (supervisor, dir) = (NotifySocket::start(), TempDir::new());
+        let daemon = daemon(&etcd, &supervisor, &dir);
         let pings = || supervisor.values("WATCHDOG").len();
-        let looking = async {
-            let running = async || life.core().filter(|_| pings() > 3);
+        let checks = async {
+            let running = async || daemon.core().filter(|_| pings() > 3);
             let core = eventually_async("pings", Duration::from_secs(20), running).await;
-            core.hang(actor);
+            core.inject_hang(actor);
             // One may be on its way.
-            tokio::time::sleep(LIMIT).await;
+            tokio::time::sleep(WATCHDOG_INTERVAL).await;
             let before = pings();
-            tokio::time::sleep(LIMIT * 4).await;
+            tokio::time::sleep(WATCHDOG_INTERVAL * 4).await;
             assert_eq!(pings(), before, "{actor}");
         };
         tokio::select! {
-            ended = run(&life, futures_util::stream::pending(), never()) => panic!("{ended:?}"),
-            () = looking => {}
+            ended = run(&daemon, futures_util::stream::pending(), never()) => panic!("{ended:?}"),
+            () = checks => {}
         }
     }
 }

@@ -10,46 +10,46 @@ use std::process::Command;
 use std::time::Duration;
 
 use support::daemon::Highhock;
-use support::systemd::Supervisor;
+use support::systemd::NotifySocket;
 use support::tools::program;
 use support::{TempDir, free_port};
 
 /// What a clean stop may take (SPEC 7).
-const GRACE: Duration = Duration::from_secs(5);
+const LATENCY_MARGIN: Duration = Duration::from_secs(5);
 
 /// With neither Docker nor etcd.
-fn lonely(supervisor: &Supervisor) -> Highhock {
+fn unreachable_servers(supervisor: &NotifySocket) -> Highhock {
     Highhock::new(&format!("http://127.0.0.1:{}", free_port()))
         .flag("--docker-url", "unix:///nonexistent/docker.sock")
         .env("NOTIFY_SOCKET", &supervisor.socket)
 }
 
 #[test]
-fn it_is_ready_and_says_what_it_waits_for_though_nobody_answers() {
-    for supervisor in [Supervisor::start(), Supervisor::start_abstract()] {
-        let mut daemon = lonely(&supervisor).start();
-        supervisor.hears("READY", 1);
-        supervisor.sees("waiting for docker (");
-        supervisor.sees("/nonexistent/docker.sock");
-        supervisor.sees(" and etcd (");
-        let (code, took) = daemon.ends_on("TERM");
+fn ready_with_status_before_any_server_responds() {
+    for supervisor in [NotifySocket::start(), NotifySocket::start_abstract()] {
+        let mut daemon = unreachable_servers(&supervisor).start();
+        supervisor.wait_for("READY", 1);
+        supervisor.wait_for_status("waiting for docker (");
+        supervisor.wait_for_status("/nonexistent/docker.sock");
+        supervisor.wait_for_status(" and etcd (");
+        let (code, took) = daemon.stop_with("TERM");
         assert_eq!(code, Some(0));
-        assert!(took < GRACE, "{took:?}");
-        supervisor.hears("STOPPING", 1);
+        assert!(took < LATENCY_MARGIN, "{took:?}");
+        supervisor.wait_for("STOPPING", 1);
         assert_eq!(supervisor.values("READY"), ["1"]);
         assert_eq!(supervisor.values("WATCHDOG").len(), 0, "nobody asked for it");
     }
 }
 
 #[test]
-fn it_gives_a_sign_of_life_twice_in_the_watchdogs_time() {
+fn watchdog_is_notified_twice_per_interval() {
     const LIMIT: Duration = Duration::from_secs(1);
-    let supervisor = Supervisor::start();
+    let supervisor = NotifySocket::start();
     let usec = LIMIT.as_micros().to_string();
-    let daemon = lonely(&supervisor).env("WATCHDOG_USEC", &usec).start();
-    let first = supervisor.hears("WATCHDOG", 1);
-    let last = supervisor.hears("WATCHDOG", 9);
-    let pings: Vec<_> = supervisor.told();
+    let daemon = unreachable_servers(&supervisor).env("WATCHDOG_USEC", &usec).start();
+    let first = supervisor.wait_for("WATCHDOG", 1);
+    let last = supervisor.wait_for("WATCHDOG", 9);
+    let pings: Vec<_> = supervisor.notifications();
     let pings: Vec<_> = pings.iter().filter(|told| told.value("WATCHDOG").is_some()).collect();
     let longest = pings.windows(2).map(|two| two[1].at - two[0].at).max().unwrap();
     println!("9 pings in {:?}, {longest:?} apart at most", last.at - first.at);
@@ -61,60 +61,62 @@ fn it_gives_a_sign_of_life_twice_in_the_watchdogs_time() {
     std::thread::sleep(LIMIT * 2);
     assert!(supervisor.values("WATCHDOG").len() <= before + 1);
     daemon.signal("CONT");
-    supervisor.hears("WATCHDOG", before + 3);
+    supervisor.wait_for("WATCHDOG", before + 3);
 }
 
 #[test]
-fn the_watchdog_of_another_process_is_none_of_its_business() {
-    let supervisor = Supervisor::start();
-    let highhock = lonely(&supervisor).env("WATCHDOG_USEC", "100000").env("WATCHDOG_PID", "1");
+fn ignores_the_watchdog_of_another_process() {
+    let supervisor = NotifySocket::start();
+    let highhock =
+        unreachable_servers(&supervisor).env("WATCHDOG_USEC", "100000").env("WATCHDOG_PID", "1");
     let _daemon = highhock.start();
-    supervisor.sees(" and etcd (");
+    supervisor.wait_for_status(" and etcd (");
     assert_eq!(supervisor.values("WATCHDOG").len(), 0);
 }
 
 #[test]
-fn a_reload_is_told_with_its_time_and_followed_by_ready() {
-    let supervisor = Supervisor::start();
-    let daemon = lonely(&supervisor).start();
-    supervisor.hears("READY", 1);
+fn reload_is_notified_with_its_time_then_ready() {
+    let supervisor = NotifySocket::start();
+    let daemon = unreachable_servers(&supervisor).start();
+    supervisor.wait_for("READY", 1);
     for (round, config) in ["{}", "{oops", r#"{"logLevel": "INFO"}"#].into_iter().enumerate() {
         daemon.reload(config);
-        let reloading = supervisor.hears("RELOADING", round + 1);
+        let reloading = supervisor.wait_for("RELOADING", round + 1);
         let told: u128 = reloading.value("MONOTONIC_USEC").unwrap().parse().unwrap();
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
         let now: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
         let ago = now - told as f64 / 1e6;
         // The boot clock, which is read here, counts a machine's sleep as well.
         assert!((-1.0..86_400.0).contains(&ago), "{ago} s ago");
-        assert!(supervisor.hears("READY", round + 2).at >= reloading.at);
+        assert!(supervisor.wait_for("READY", round + 2).at >= reloading.at);
     }
 }
 
 #[test]
-fn a_wrong_url_is_mended_by_a_reload_before_anybody_answered() {
-    let supervisor = Supervisor::start();
-    let highhock = lonely(&supervisor).without("--docker-url").without("--etcd-url");
+fn reload_fixes_a_wrong_url_before_any_response() {
+    let supervisor = NotifySocket::start();
+    let highhock =
+        unreachable_servers(&supervisor).without_flag("--docker-url").without_flag("--etcd-url");
     let config = |docker: &str, etcd: &str| {
         format!(r#"{{"docker": {{"url": "unix://{docker}"}}, "etcd": {{"url": "http://{etcd}"}}}}"#)
     };
     let (wrong, right) = ("127.0.0.1:1", format!("127.0.0.1:{}", free_port()));
     let daemon = highhock.config(&config("/nonexistent/one.sock", wrong)).start();
-    supervisor.sees("one.sock");
-    supervisor.sees(wrong);
+    supervisor.wait_for_status("one.sock");
+    supervisor.wait_for_status(wrong);
     daemon.reload(&config("/nonexistent/two.sock", &right));
-    supervisor.sees("two.sock");
-    supervisor.sees(&right);
-    let applied = daemon.says(&["the configuration was read again and is applied"]);
+    supervisor.wait_for_status("two.sock");
+    supervisor.wait_for_status(&right);
+    let applied = daemon.wait_for_log(&["the configuration was read again and is applied"]);
     assert!(applied.contains("etcd.url, docker.url"), "{applied}");
 }
 
 #[test]
-fn a_socket_that_is_none_is_warned_of_and_changes_nothing() {
-    let supervisor = Supervisor::start();
-    let mut daemon = lonely(&supervisor).env("NOTIFY_SOCKET", "vsock:2:1").start();
-    daemon.says(&["WARNING", "the supervisor can't be told how it goes", "vsock:2:1"]);
-    assert_eq!(daemon.ends_on("TERM").0, Some(0));
+fn unusable_notify_socket_is_only_a_warning() {
+    let supervisor = NotifySocket::start();
+    let mut daemon = unreachable_servers(&supervisor).env("NOTIFY_SOCKET", "vsock:2:1").start();
+    daemon.wait_for_log(&["WARNING", "the supervisor can't be told how it goes", "vsock:2:1"]);
+    assert_eq!(daemon.stop_with("TERM").0, Some(0));
 }
 
 /// The unit, as it is when it is installed here: with the built program.
@@ -130,7 +132,7 @@ fn unit() -> (TempDir, std::path::PathBuf) {
 }
 
 /// What systemd has to say against a unit and what stands beside it.
-fn faults(analyze: &Path, unit: &Path) -> Vec<String> {
+fn analyze_errors(analyze: &Path, unit: &Path) -> Vec<String> {
     let output = Command::new(analyze).arg("verify").arg("--man=no").arg(unit).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     // It looks at the machine's other units, too.
@@ -140,14 +142,14 @@ fn faults(analyze: &Path, unit: &Path) -> Vec<String> {
 }
 
 #[test]
-fn systemd_finds_no_fault_in_the_unit() {
+fn systemd_accepts_the_unit() {
     let Some(analyze) = program("systemd-analyze") else { return };
     let (_dir, unit) = unit();
-    assert_eq!(faults(&analyze, &unit), [""; 0]);
+    assert_eq!(analyze_errors(&analyze, &unit), [""; 0]);
 }
 
 #[test]
-fn systemd_finds_no_fault_in_what_opens_port_53() {
+fn systemd_accepts_the_port_53_drop_in() {
     let Some(analyze) = program("systemd-analyze") else { return };
     let (_dir, unit) = unit();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/port-53.conf");
@@ -155,14 +157,14 @@ fn systemd_finds_no_fault_in_what_opens_port_53() {
     let alone = std::fs::read_to_string(&unit).unwrap();
     // It counts as if it stood at the unit's end.
     std::fs::write(&unit, format!("{alone}\n{drop_in}")).unwrap();
-    assert_eq!(faults(&analyze, &unit), [""; 0]);
+    assert_eq!(analyze_errors(&analyze, &unit), [""; 0]);
     let broken = drop_in.replace("AmbientCapabilities", "AmbientCapability");
     std::fs::write(&unit, format!("{alone}\n{broken}")).unwrap();
-    assert_ne!(faults(&analyze, &unit), [""; 0]);
+    assert_ne!(analyze_errors(&analyze, &unit), [""; 0]);
 }
 
 #[test]
-fn the_units_exposure_is_low() {
+fn unit_exposure_is_low() {
     let Some(analyze) = program("systemd-analyze") else { return };
     let (_dir, unit) = unit();
     let output = Command::new(analyze)
@@ -178,7 +180,7 @@ fn the_units_exposure_is_low() {
 }
 
 #[test]
-fn the_user_is_one_of_the_engines_group() {
+fn user_is_in_the_docker_group() {
     let Some(sysusers) = program("systemd-sysusers") else { return };
     let root = TempDir::new();
     let (etc, conf) = (root.0.join("etc"), root.0.join("usr/lib/sysusers.d"));

@@ -4,14 +4,14 @@ use std::fs;
 use std::process::Command;
 
 use crate::support::TempDir;
-use crate::{file, metric_names, run, runs, text};
+use crate::{file, metric_names, run, run_successfully, text};
 
 const RULES: &str = "deploy/prometheus/alerts.yaml";
 const CASES: &str = "deploy/prometheus/alerts_test.yaml";
 
 /// A rule or a case begins so, with its name behind it.
-const RULE: &str = "\n      - alert: ";
-const CASE: &str = "\n  - name: ";
+const RULE_START: &str = "\n      - alert: ";
+const CASE_START: &str = "\n  - name: ";
 
 fn promtool(verb: &str, file: &std::path::Path) -> Command {
     let mut command = Command::new("promtool");
@@ -20,37 +20,37 @@ fn promtool(verb: &str, file: &std::path::Path) -> Command {
 }
 
 /// The text before the first part, and the parts with their names.
-fn parts<'a>(text: &'a str, begin: &str) -> (&'a str, Vec<(&'a str, &'a str)>) {
+fn split_blocks<'a>(text: &'a str, begin: &str) -> (&'a str, Vec<(&'a str, &'a str)>) {
     let mut pieces = text.split(begin);
     let head = pieces.next().unwrap();
     (head, pieces.map(|piece| (piece.lines().next().unwrap(), piece)).collect())
 }
 
 #[test]
-fn the_rules_are_well_formed() {
-    runs(&mut promtool("check", &file(RULES)));
+fn rules_are_valid() {
+    run_successfully(&mut promtool("check", &file(RULES)));
 }
 
 #[test]
-fn every_case_holds() {
-    runs(&mut promtool("test", &file(CASES)));
+fn every_rule_test_passes() {
+    run_successfully(&mut promtool("test", &file(CASES)));
 }
 
 /// A rule that is never raised, or always, is found by its cases: so each has a case in
 /// which it is raised and one in which it isn't.
 #[test]
-fn every_rule_has_cases_that_would_find_it_broken() {
+fn every_rule_has_tests_that_detect_changes() {
     let (rules, cases) = (text(RULES), text(CASES));
-    let (_, rules) = parts(&rules, RULE);
-    let (head, cases) = parts(&cases, CASE);
+    let (_, rules) = split_blocks(&rules, RULE_START);
+    let (head, cases) = split_blocks(&cases, CASE_START);
     let folder = TempDir::new();
     let (rules_file, cases_file) = (folder.0.join("alerts.yaml"), folder.0.join("cases.yaml"));
     for (name, rule) in rules {
         let mine = cases.iter().filter(|(of, _)| *of == name);
-        let mine: String = mine.map(|(_, case)| format!("{CASE}{case}")).collect();
+        let mine: String = mine.map(|(_, case)| format!("{CASE_START}{case}")).collect();
         fs::write(&cases_file, format!("{head}{mine}")).unwrap();
         let holds = |rule: &str| {
-            let rules = format!("groups:\n  - name: one\n    rules:{RULE}{rule}");
+            let rules = format!("groups:\n  - name: one\n    rules:{RULE_START}{rule}");
             fs::write(&rules_file, rules).unwrap();
             run(&mut promtool("test", &cases_file)).0
         };
@@ -62,9 +62,9 @@ fn every_rule_has_cases_that_would_find_it_broken() {
 }
 
 #[test]
-fn every_rule_says_what_is_so_and_what_to_do() {
+fn every_rule_has_severity_summary_and_action() {
     let rules = text(RULES);
-    let (_, rules) = parts(&rules, RULE);
+    let (_, rules) = split_blocks(&rules, RULE_START);
     assert!(rules.len() > 20, "{}", rules.len());
     for (name, rule) in rules {
         for part in ["severity: ", "summary: \"", "description: \"", "action: \""] {
@@ -76,13 +76,13 @@ fn every_rule_says_what_is_so_and_what_to_do() {
 }
 
 #[test]
-fn every_metric_is_one_of_the_daemons() {
+fn rules_use_only_exported_metrics() {
     let exposed = metric_names::exposed();
-    for name in metric_names::named_in(&text(CASES)) {
+    for name in metric_names::metric_names_in(&text(CASES)) {
         assert!(exposed.contains(&name), "{name} is no metric of the daemon's");
     }
     // A rule's words name a histogram as a whole.
-    for name in metric_names::named_in(&text(RULES)) {
+    for name in metric_names::metric_names_in(&text(RULES)) {
         let is_known = exposed.contains(&name) || exposed.contains(&format!("{name}_bucket"));
         assert!(is_known, "{name} is no metric of the daemon's");
     }

@@ -12,12 +12,12 @@ use crate::support::dns::{Target, dig};
 use crate::support::docker::{Container, docker, label};
 use crate::support::tools::tool;
 use crate::support::{TempDir, eventually, free_port, unique};
-use crate::{PATIENCE, file, run, runs, text};
+use crate::{TIMEOUT, file, run, run_successfully, text};
 
 const COMPOSE_FILE: &str = "deploy/compose.yaml";
 
 /// What the file wants to be told.
-const GROUP: &str = "DOCKER_SOCKET_GROUP";
+const SOCKET_GROUP_VARIABLE: &str = "DOCKER_SOCKET_GROUP";
 
 /// Compose with this file and no more of an environment than it takes to find the engine.
 fn compose() -> Command {
@@ -29,8 +29,8 @@ fn compose() -> Command {
 }
 
 #[test]
-fn the_file_is_one_that_compose_understands() {
-    let config = runs(compose().arg("config").env(GROUP, "123"));
+fn compose_file_is_valid() {
+    let config = run_successfully(compose().arg("config").env(SOCKET_GROUP_VARIABLE, "123"));
     // What the file leaves open has its default.
     for part in ["127.0.0.1:5354:53/udp", "127.0.0.1:5354:53/tcp", "127.0.0.1:2379:2379", "'123'"] {
         assert!(config.contains(part), "{part} is not in:\n{config}");
@@ -38,14 +38,14 @@ fn the_file_is_one_that_compose_understands() {
 }
 
 #[test]
-fn without_the_sockets_group_compose_says_how_to_find_it() {
+fn missing_socket_group_error_explains_how_to_find_it() {
     let (content, said) = run(compose().arg("config"));
     assert!(!content && said.contains("stat -c %g /var/run/docker.sock"), "{said}");
 }
 
 /// The versions are those that the tests run: whoever raises one is to raise the other.
 #[test]
-fn the_servers_are_those_that_are_tested_with() {
+fn server_versions_match_the_tested_versions() {
     let compose = text(COMPOSE_FILE);
     for (image, module, folder) in [
         ("quay.io/coreos/etcd:v", "go.etcd.io/etcd/server/v3 v", "etcd36"),
@@ -73,15 +73,15 @@ impl Images {
         let etcdctl = Path::new("/usr/bin/etcdctl");
         let path = "ENV PATH=/usr/local/bin";
         Some(Self {
-            etcd: Image::of_programs(
+            etcd: Image::from_programs(
                 &[(&etcd, "/usr/local/bin/etcd"), (etcdctl, "/usr/local/bin/etcdctl")],
                 &[path],
             ),
-            coredns: Image::of_programs(
+            coredns: Image::from_programs(
                 &[(&coredns, "/coredns")],
                 &["ENTRYPOINT [\"/coredns\"]", "USER 65532:65532", "WORKDIR /"],
             ),
-            highhock: Image::of_last_stage(&[]),
+            highhock: Image::from_last_stage(&[]),
         })
     }
 }
@@ -108,7 +108,7 @@ impl Project {
         std::fs::write(folder.0.join("labels.yaml"), labelled).unwrap();
         // Made before its containers, so that those of one that fails are removed, too.
         let project = Self { name, images, dns_port, etcd_port, admin_port, folder };
-        runs(project.compose().args(["up", "-d", "--no-build"]));
+        run_successfully(project.compose().args(["up", "-d", "--no-build"]));
         project
     }
 
@@ -117,7 +117,7 @@ impl Project {
         command.arg("-f").arg(self.folder.0.join("labels.yaml"));
         command.args(["--project-name", &self.name]);
         command.envs([
-            (GROUP, &*socket_group()),
+            (SOCKET_GROUP_VARIABLE, &*socket_group()),
             ("DOCKER_SOCKET", &*socket()),
             ("PUBLISH_HOST", ADDRESS),
             ("ETCD_IMAGE", self.images.etcd.name()),
@@ -132,15 +132,15 @@ impl Project {
 
     #[track_caller]
     fn container(&self, service: &str) -> String {
-        let id = runs(self.compose().args(["ps", "-q", service]));
+        let id = run_successfully(self.compose().args(["ps", "-q", service]));
         assert!(!id.is_empty(), "no container of {service}");
         id
     }
 
     #[track_caller]
-    fn is_healthy(&self, service: &str) {
+    fn wait_until_healthy(&self, service: &str) {
         let id = self.container(service);
-        eventually(&format!("{service} is healthy"), PATIENCE, || {
+        eventually(&format!("{service} is healthy"), TIMEOUT, || {
             let health = docker(&["inspect", "--format", "{{.State.Health.Status}}", &id]);
             (health == "healthy").then_some(())
         });
@@ -158,7 +158,7 @@ impl Drop for Project {
 }
 
 #[test]
-fn coredns_answers_for_a_container() {
+fn coredns_resolves_a_container() {
     let Some(images) = Images::new() else { return };
     let project = Project::up(images);
     let name = format!("compose-{}-{}", std::process::id(), unique());
@@ -168,15 +168,15 @@ fn coredns_answers_for_a_container() {
     let expected = Target {
         priority: 10,
         weight: 100,
-        port: container.published("80/tcp"),
+        port: container.published_port("80/tcp"),
         host: ADDRESS.into(),
     };
-    eventually("its service", PATIENCE, || {
+    eventually("its service", TIMEOUT, || {
         let reply = dig(project.dns_port, &question, "SRV")?;
         reply.targets().contains(&expected).then_some(())
     });
     for service in ["etcd", "highhock"] {
-        project.is_healthy(service);
+        project.wait_until_healthy(service);
     }
 
     // Of what is not in the domain, the resolver of the container knows: here, Docker's own.
@@ -190,6 +190,6 @@ fn coredns_answers_for_a_container() {
     });
 
     let highhock = project.container("highhock");
-    runs(project.compose().args(["stop", "highhock"]));
+    run_successfully(project.compose().args(["stop", "highhock"]));
     assert_eq!(docker(&["inspect", "--format", "{{.State.ExitCode}}", &highhock]), "0");
 }

@@ -7,12 +7,12 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::TempDir;
-use crate::{metric_names, runs, text};
+use crate::{metric_names, run_successfully, text};
 
 const DASHBOARD: &str = "deploy/grafana/highhock.json";
 
 /// The variable that the reader chooses Prometheus by.
-const SOURCE: &str = "${datasource}";
+const DATA_SOURCE_VARIABLE: &str = "${datasource}";
 
 fn dashboard() -> Value {
     serde_json::from_str(&text(DASHBOARD)).unwrap()
@@ -23,46 +23,46 @@ fn list<'a>(json: &'a Value, key: &str) -> &'a [Value] {
 }
 
 /// All that Prometheus is asked for.
-fn questions(dashboard: &Value) -> Vec<&Value> {
+fn panel_queries(dashboard: &Value) -> Vec<&Value> {
     let targets = list(dashboard, "panels").iter().flat_map(|panel| list(panel, "targets"));
     targets.chain(list(&dashboard["annotations"], "list")).collect()
 }
 
 #[test]
-fn every_question_goes_to_the_data_source_that_the_reader_chose() {
+fn every_query_uses_the_selected_data_source() {
     let dashboard = dashboard();
     let variables = list(&dashboard["templating"], "list");
     assert!(variables.iter().any(|variable| variable["type"] == "datasource"));
     let panels = list(&dashboard, "panels").iter().filter(|panel| panel["type"] != "row");
-    for asked in questions(&dashboard).into_iter().chain(panels) {
-        assert_eq!(asked["datasource"]["uid"], SOURCE, "{asked}");
+    for target in panel_queries(&dashboard).into_iter().chain(panels) {
+        assert_eq!(target["datasource"]["uid"], DATA_SOURCE_VARIABLE, "{target}");
     }
 }
 
 #[test]
-fn every_question_is_one_that_prometheus_understands() {
+fn every_query_is_valid_promql() {
     let dashboard = dashboard();
-    let questions = questions(&dashboard);
-    assert!(questions.len() > 30, "{}", questions.len());
+    let panel_queries = panel_queries(&dashboard);
+    assert!(panel_queries.len() > 30, "{}", panel_queries.len());
     // What Grafana puts in the variables' places.
-    let rules = questions.iter().enumerate().map(|(number, question)| {
-        let asked = question["expr"].as_str().unwrap();
-        let asked = asked.replace("$__rate_interval", "1m").replace("$instance", ".*");
-        assert!(!asked.contains('$'), "{asked}");
-        serde_json::json!({ "record": format!("asked:{number}"), "expr": asked })
+    let rules = panel_queries.iter().enumerate().map(|(number, query)| {
+        let target = query["expr"].as_str().unwrap();
+        let target = target.replace("$__rate_interval", "1m").replace("$instance", ".*");
+        assert!(!target.contains('$'), "{target}");
+        serde_json::json!({ "record": format!("asked:{number}"), "expr": target })
     });
     let groups =
         serde_json::json!({ "groups": [{ "name": "asked", "rules": rules.collect::<Vec<_>>() }] });
     let folder = TempDir::new();
     let file = folder.0.join("rules.yaml");
     fs::write(&file, groups.to_string()).unwrap();
-    runs(Command::new("promtool").args(["check", "rules"]).arg(file));
+    run_successfully(Command::new("promtool").args(["check", "rules"]).arg(file));
 }
 
 #[test]
-fn every_metric_is_one_of_the_daemons_and_none_is_missed() {
+fn dashboard_shows_exactly_the_exported_metrics() {
     let dashboard = text(DASHBOARD);
-    let (named, exposed) = (metric_names::named_in(&dashboard), metric_names::exposed());
+    let (named, exposed) = (metric_names::metric_names_in(&dashboard), metric_names::exposed());
     let unknown: Vec<_> = named.difference(exposed).collect();
     assert!(unknown.is_empty(), "no metrics of the daemon's: {unknown:?}");
     // Of a histogram, the buckets are enough.
@@ -72,7 +72,7 @@ fn every_metric_is_one_of_the_daemons_and_none_is_missed() {
 }
 
 #[test]
-fn no_two_panels_share_a_number_or_a_place() {
+fn panels_have_unique_ids_and_positions() {
     let dashboard = dashboard();
     let (mut numbers, mut places) = (BTreeSet::new(), BTreeSet::new());
     for panel in list(&dashboard, "panels") {

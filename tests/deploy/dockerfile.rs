@@ -11,18 +11,18 @@ use crate::support::daemon::ADDRESS;
 use crate::support::docker::{Container, docker, endpoint, label};
 use crate::support::etcd::Etcd;
 use crate::support::{eventually, free_port, unique};
-use crate::{PATIENCE, run};
+use crate::{TIMEOUT, run};
 use highhock::docker::Endpoint;
 
 /// The user that the image names.
-const USER: u32 = 65532;
+const USER_ID: u32 = 65532;
 
 /// The daemon in a container of its image; removed when dropped.
-struct Running {
+struct RunningImage {
     name: String,
 }
 
-impl Running {
+impl RunningImage {
     /// As the Dockerfile's head says, with a health check that doesn't take its time.
     #[track_caller]
     fn start(image: &Image, etcd: &Etcd, options: &[&str]) -> Self {
@@ -58,15 +58,15 @@ impl Running {
     }
 
     #[track_caller]
-    fn becomes(&self, health: &str) {
-        eventually(&format!("the container is {health}"), PATIENCE, || {
+    fn wait_for_health(&self, health: &str) {
+        eventually(&format!("the container is {health}"), TIMEOUT, || {
             (self.inspect("{{.State.Health.Status}}") == health).then_some(())
         });
     }
 
     /// A line of what the kernel says of its process.
     #[track_caller]
-    fn of_process(&self, line: &str) -> String {
+    fn process_field(&self, line: &str) -> String {
         let process = self.inspect("{{.State.Pid}}");
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
         let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
@@ -74,7 +74,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningImage {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!(
@@ -101,9 +101,9 @@ pub fn socket_group() -> String {
 }
 
 #[test]
-fn the_image_says_what_it_is_and_runs_as_nobody() {
-    let image = Image::of_last_stage(&["SOCKET_GROUP=123", "COMMIT=abc"]);
-    assert_eq!(image.inspect("{{.Config.User}}"), format!("{USER}:123"));
+fn image_has_labels_and_an_unprivileged_user() {
+    let image = Image::from_last_stage(&["SOCKET_GROUP=123", "COMMIT=abc"]);
+    assert_eq!(image.inspect("{{.Config.User}}"), format!("{USER_ID}:123"));
     assert_eq!(image.inspect("{{json .Config.Entrypoint}}"), r#"["/usr/local/bin/highhock"]"#);
     let check = image.inspect("{{json .Config.Healthcheck.Test}}");
     assert_eq!(check, r#"["CMD","/usr/local/bin/highhock","status"]"#);
@@ -120,10 +120,10 @@ fn the_image_says_what_it_is_and_runs_as_nobody() {
 /// Without that group, the engine can't be asked; with it built in, there is no need to
 /// give it at the start.
 #[test]
-fn the_sockets_group_can_be_built_in() {
+fn socket_group_can_be_built_in() {
     let socket = format!("{}:/var/run/docker.sock", socket());
     let verdict = |group: &str| {
-        let image = Image::of_last_stage(&[&format!("SOCKET_GROUP={group}")]);
+        let image = Image::from_last_stage(&[&format!("SOCKET_GROUP={group}")]);
         let mut check = Command::new("docker");
         check.args(["run", "--rm", "--network", "host", "--read-only", "-v", &socket]);
         let (_, said) = run(check.args([image.name(), "check"]));
@@ -137,27 +137,27 @@ fn the_sockets_group_can_be_built_in() {
 }
 
 #[test]
-fn the_daemon_of_the_image_publishes_is_healthy_and_ends() {
-    let image = Image::of_last_stage(&[]);
+fn container_publishes_reports_healthy_and_stops() {
+    let image = Image::from_last_stage(&[]);
     let mut etcd = Etcd::start();
     etcd.stop();
-    let running = Running::start(&image, &etcd, &["--group-add", &socket_group()]);
-    running.becomes("unhealthy");
-    etcd.start_again(false);
+    let running = RunningImage::start(&image, &etcd, &["--group-add", &socket_group()]);
+    running.wait_for_health("unhealthy");
+    etcd.restart(false);
     let name = format!("image-{}-{}", std::process::id(), unique());
     let offer = format!("DISCOVER={name}:80");
     let container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);
     let record =
-        eventually("its record", PATIENCE, || etcd.get(&format!("skydns/local/skydns/{name}")));
-    let port = container.published("80/tcp");
+        eventually("its record", TIMEOUT, || etcd.get(&format!("skydns/local/skydns/{name}")));
+    let port = container.published_port("80/tcp");
     assert_eq!(record.value, format!(r#"{{"host":"{ADDRESS}","port":{port},"ttl":60}}"#));
 
-    let uid = running.of_process("Uid");
-    assert!(uid.split_whitespace().all(|id| id == USER.to_string()), "{uid}");
+    let uid = running.process_field("Uid");
+    assert!(uid.split_whitespace().all(|id| id == USER_ID.to_string()), "{uid}");
     for capabilities in ["CapPrm", "CapEff", "CapBnd"] {
-        assert_eq!(running.of_process(capabilities).trim_matches('0'), "", "{capabilities}");
+        assert_eq!(running.process_field(capabilities).trim_matches('0'), "", "{capabilities}");
     }
-    running.becomes("healthy");
+    running.wait_for_health("healthy");
 
     let asked = Instant::now();
     docker(&["stop", "-t", "20", &running.name]);

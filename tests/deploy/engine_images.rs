@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::docker::{docker, label};
 use crate::support::{TempDir, unique};
-use crate::{file, run, runs, text};
+use crate::{file, run, run_successfully, text};
 
 const DOCKERFILE: &str = "deploy/Dockerfile";
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -22,16 +22,16 @@ impl Image {
     /// Imports files, each with its place in the image; changes are lines of a Dockerfile.
     #[track_caller]
     fn import(files: &[(&Path, &str)], changes: &[&str]) -> Self {
-        let (folder, image) = (TempDir::new(), Self::named());
+        let (folder, image) = (TempDir::new(), Self::with_unique_name());
         let root = folder.0.join("root");
         for (from, to) in files {
-            place(from, &root, to);
+            copy_file(from, &root, to);
         }
         let archive = folder.0.join("archive.tar").display().to_string();
         let root = root.display().to_string();
         // Whoever runs it is to find them root's.
         let owner = ["--owner", "0", "--group", "0", "--numeric-owner"];
-        runs(Command::new("tar").args(owner).args(["-C", &root, "-cf", &archive, "."]));
+        run_successfully(Command::new("tar").args(owner).args(["-C", &root, "-cf", &archive, "."]));
         let label = format!("LABEL {}", label());
         let changes =
             changes.iter().copied().chain([&*label]).flat_map(|change| ["--change", change]);
@@ -42,7 +42,7 @@ impl Image {
 
     /// Programs with the libraries that they need, each in its place.
     #[track_caller]
-    pub fn of_programs(programs: &[(&Path, &str)], changes: &[&str]) -> Self {
+    pub fn from_programs(programs: &[(&Path, &str)], changes: &[&str]) -> Self {
         let libraries: Vec<String> =
             programs.iter().flat_map(|(from, _)| libraries(from)).collect();
         let mut files = programs.to_vec();
@@ -54,11 +54,11 @@ impl Image {
     /// built program needs. The program is not built again: it is as cargo built it for
     /// the tests.
     #[track_caller]
-    pub fn of_last_stage(arguments: &[&str]) -> Self {
+    pub fn from_last_stage(arguments: &[&str]) -> Self {
         let folder = TempDir::new();
         let program = folder.0.join("highhock");
         // Most of it is for debuggers.
-        runs(Command::new("strip").arg("-o").arg(&program).arg(HIGHHOCK));
+        run_successfully(Command::new("strip").arg("-o").arg(&program).arg(HIGHHOCK));
         let built = Self::import(
             &[(&program, "/usr/local/bin/highhock"), (Path::new(CERTIFICATES), CERTIFICATES)],
             &[],
@@ -69,16 +69,16 @@ impl Image {
         let context = TempDir::new();
         let dockerfile = last_stage(&text(DOCKERFILE), &built.name);
         fs::write(context.0.join("Dockerfile"), dockerfile).unwrap();
-        let image = Self::named();
+        let image = Self::with_unique_name();
         let base = format!("BASE_IMAGE={}", base.name);
         let mut build = Command::new("docker");
         build.args(["build", "--force-rm", "--tag", &image.name, "--build-arg", &base]);
         build.args(arguments.iter().flat_map(|argument| ["--build-arg", argument]));
-        runs(build.arg(&context.0));
+        run_successfully(build.arg(&context.0));
         image
     }
 
-    fn named() -> Self {
+    fn with_unique_name() -> Self {
         Self { name: format!("highhock-test/deploy:{}-{}", std::process::id(), unique()) }
     }
 
@@ -119,7 +119,7 @@ fn libraries(program: &Path) -> Vec<String> {
 }
 
 /// Copies what a path leads to, however many links are on the way.
-fn place(from: &Path, root: &Path, to: &str) {
+fn copy_file(from: &Path, root: &Path, to: &str) {
     let to = root.join(to.trim_start_matches('/'));
     fs::create_dir_all(to.parent().unwrap()).unwrap();
     fs::copy(from, &to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));

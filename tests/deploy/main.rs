@@ -21,7 +21,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// For what has no deadline of its own, on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A file of the repository, by its path from the top.
 fn file(path: &str) -> PathBuf {
@@ -44,7 +44,7 @@ fn run(command: &mut Command) -> (bool, String) {
 
 /// Runs a command that is to be content; what it said.
 #[track_caller]
-fn runs(command: &mut Command) -> String {
+fn run_successfully(command: &mut Command) -> String {
     let (content, said) = run(command);
     assert!(content, "{command:?}:\n{said}");
     said

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::support::admin::Admin;
 use crate::support::daemon::Highhock;
 use crate::support::docker::Container;
@@ -15,7 +15,7 @@ const PREFIXES: [&str; 2] = ["highhock_", "process_"];
 
 /// Those that the daemon shows only after something has happened: a reload, a listing of
 /// Docker, a write, a comparison with etcd, a lease.
-const LATE: [&str; 5] = [
+const LATE_METRICS: [&str; 5] = [
     "highhock_reload_last_success_timestamp_seconds",
     "highhock_docker_last_poll_timestamp_seconds",
     "highhock_etcd_last_write_timestamp_seconds",
@@ -27,10 +27,10 @@ const LATE: [&str; 5] = [
 /// does.
 pub fn exposed() -> &'static BTreeSet<String> {
     static NAMES: OnceLock<BTreeSet<String>> = OnceLock::new();
-    NAMES.get_or_init(shown_by_a_daemon)
+    NAMES.get_or_init(scrape_daemon)
 }
 
-fn shown_by_a_daemon() -> BTreeSet<String> {
+fn scrape_daemon() -> BTreeSet<String> {
     let (etcd, admin) = (Etcd::start(), Admin::on_loopback());
     let highhock = Highhock::new(&etcd.url()).flag("--etcd-api", "v3");
     let daemon = highhock.flag("--admin-listen", &admin.listen()).start();
@@ -39,21 +39,21 @@ fn shown_by_a_daemon() -> BTreeSet<String> {
     // It listens, so it is up, and a reload won't end it.
     admin.get("/healthz");
     daemon.signal("HUP");
-    eventually("all that the daemon shows", PATIENCE, || {
+    eventually("all that the daemon shows", TIMEOUT, || {
         let answer = admin.get("/metrics");
-        let names = names_of_samples(&answer.body);
-        LATE.iter().all(|late| names.contains(*late)).then_some(names)
+        let names = sample_names(&answer.body);
+        LATE_METRICS.iter().all(|late| names.contains(*late)).then_some(names)
     })
 }
 
 /// Each sample is a line that its name begins; what begins otherwise is a comment.
-fn names_of_samples(text: &str) -> BTreeSet<String> {
+fn sample_names(text: &str) -> BTreeSet<String> {
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()
 }
 
 /// The daemon's metrics that are named in a text, be it in the midst of PromQL.
-pub fn named_in(text: &str) -> BTreeSet<String> {
+pub fn metric_names_in(text: &str) -> BTreeSet<String> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let words = text.split(|letter| !is_part(letter));
     let words = words.filter(|word| PREFIXES.iter().any(|prefix| word.starts_with(prefix)));

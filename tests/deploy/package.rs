@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::TempDir;
 use crate::support::tools::tool;
-use crate::{file, run, runs};
+use crate::{file, run, run_successfully};
 
 const UNIT: &str = "/usr/lib/systemd/system/highhock.service";
 
@@ -25,7 +25,7 @@ fn metadata() -> Value {
 }
 
 #[test]
-fn all_that_goes_into_the_package_is_there() {
+fn every_packaged_file_exists() {
     let metadata = metadata();
     let assets = metadata["assets"].as_array().expect("assets");
     let sources = assets.iter().map(|asset| asset[0].as_str().unwrap());
@@ -38,12 +38,13 @@ fn all_that_goes_into_the_package_is_there() {
 }
 
 #[test]
-fn bash_finds_its_completions_when_it_first_wants_them() {
+fn bash_loads_completions_on_demand() {
     let program = Path::new(env!("CARGO_BIN_EXE_highhock")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
     let mut bash = Command::new("bash");
     bash.args(["--norc", "-c", ". \"$0\" && complete -p highhock"]);
-    let said = runs(bash.arg(file("deploy/completions/highhock.bash")).env("PATH", path));
+    let said =
+        run_successfully(bash.arg(file("deploy/completions/highhock.bash")).env("PATH", path));
     assert!(said.contains("_highhock"), "{said}");
 }
 
@@ -56,13 +57,13 @@ fn package(folder: &TempDir) -> Option<PathBuf> {
     let package = folder.0.join("highhock.deb");
     let mut make = Command::new(cargo_deb);
     make.args(["--no-build", "--fast", "--offline", "--locked", "--output"]).arg(&package);
-    runs(make.env("CARGO_TARGET_DIR", &target).current_dir(file("")));
+    run_successfully(make.env("CARGO_TARGET_DIR", &target).current_dir(file("")));
     Some(package)
 }
 
 /// The modes and owners of its files, by their paths.
 fn contents(package: &Path) -> BTreeMap<String, String> {
-    let listing = runs(Command::new("dpkg-deb").arg("--contents").arg(package));
+    let listing = run_successfully(Command::new("dpkg-deb").arg("--contents").arg(package));
     let row = |line: &str| {
         let columns: Vec<_> = line.split_whitespace().collect();
         (columns[5].trim_start_matches('.').to_owned(), format!("{} {}", columns[0], columns[1]))
@@ -72,7 +73,7 @@ fn contents(package: &Path) -> BTreeMap<String, String> {
 
 #[test]
 #[ignore = "takes cargo-deb, which takes minutes to build: tests/run --long"]
-fn the_package_brings_what_it_takes_to_run_as_a_service() {
+fn package_contains_the_service_files() {
     let folder = TempDir::new();
     let Some(package) = package(&folder) else { return };
     let contents = contents(&package);
@@ -91,7 +92,7 @@ fn the_package_brings_what_it_takes_to_run_as_a_service() {
     }
 
     let control = folder.0.join("control");
-    runs(Command::new("dpkg-deb").arg("--control").arg(&package).arg(&control));
+    run_successfully(Command::new("dpkg-deb").arg("--control").arg(&package).arg(&control));
     let read = |name: &str| fs::read_to_string(control.join(name)).unwrap();
     assert_eq!(read("conffiles").trim(), "/etc/highhock.json");
     let about = read("control");
@@ -105,7 +106,7 @@ fn the_package_brings_what_it_takes_to_run_as_a_service() {
 /// and runs.
 #[test]
 #[ignore = "takes cargo-deb, which takes minutes to build: tests/run --long"]
-fn the_package_can_be_unpacked_by_dpkg() {
+fn dpkg_can_unpack_the_package() {
     let folder = TempDir::new();
     let Some(package) = package(&folder) else { return };
     let root = folder.0.join("root");
@@ -115,7 +116,7 @@ fn the_package_can_be_unpacked_by_dpkg() {
     fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
     let mut dpkg = Command::new("dpkg");
     dpkg.arg(format!("--root={}", root.display())).args(["--force-depends", "--unpack"]);
-    runs(dpkg.arg(&package));
+    run_successfully(dpkg.arg(&package));
     let (content, said) = run(Command::new(root.join("usr/bin/highhock")).arg("--version"));
     assert!(content && said.contains(env!("CARGO_PKG_VERSION")), "{said}");
     assert!(root.join("etc/highhock.json.dpkg-new").exists(), "the configuration");

@@ -11,7 +11,7 @@ use crate::support::dns::dig;
 use crate::support::docker::Container;
 use crate::support::tools::program;
 use crate::support::{TempDir, eventually, free_port, unique};
-use crate::{PATIENCE, file, run, runs, text};
+use crate::{TIMEOUT, file, run, run_successfully, text};
 
 const DNSMASQ: &str = "deploy/dnsmasq/highhock.conf";
 const RESOLVED: &str = "deploy/resolved/highhock.conf";
@@ -19,7 +19,7 @@ const RESOLVED: &str = "deploy/resolved/highhock.conf";
 /// Where the daemon answers unless it is told otherwise, and for which domain.
 fn defaults() -> [String; 2] {
     ["dns.listen", "skydns.domain"].map(|path| {
-        let fallback = format!("{:?}", find(path).unwrap().fallback);
+        let fallback = format!("{:?}", find(path).unwrap().default);
         fallback.split('"').nth(1).unwrap().to_owned()
     })
 }
@@ -62,9 +62,9 @@ impl Drop for Dnsmasq {
 }
 
 #[test]
-fn dnsmasq_finds_no_fault_in_its_snippet() {
+fn dnsmasq_accepts_its_snippet() {
     let Some(dnsmasq) = program("dnsmasq") else { return };
-    let said = runs(Command::new(&dnsmasq).arg("--test").arg("-C").arg(file(DNSMASQ)));
+    let said = run_successfully(Command::new(&dnsmasq).arg("--test").arg("-C").arg(file(DNSMASQ)));
     assert!(said.contains("syntax check OK"), "{said}");
     let folder = TempDir::new();
     let broken = folder.0.join("broken.conf");
@@ -73,7 +73,7 @@ fn dnsmasq_finds_no_fault_in_its_snippet() {
 }
 
 #[test]
-fn dnsmasq_asks_a_standalone_daemon_for_its_domain_and_no_other() {
+fn dnsmasq_forwards_only_the_domain_to_the_daemon() {
     let ([listen, domain], snippet) = (defaults(), text(DNSMASQ));
     let (port, admin) = (free_port(), Admin::on_loopback());
     let place = listen.replace(':', "#");
@@ -88,7 +88,7 @@ fn dnsmasq_asks_a_standalone_daemon_for_its_domain_and_no_other() {
     let offer = format!("DISCOVER={name}:80");
     let _container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);
     let name = format!("{name}.{domain}");
-    eventually("an answer by way of dnsmasq", PATIENCE, || {
+    eventually("an answer by way of dnsmasq", TIMEOUT, || {
         let reply = dig(dnsmasq.port, &name, "A")?;
         (reply.data("A") == [ADDRESS.to_owned()].into()).then_some(())
     });
@@ -100,7 +100,7 @@ fn dnsmasq_asks_a_standalone_daemon_for_its_domain_and_no_other() {
 
 /// Nothing on this machine reads it without taking over the machine's own resolver.
 #[test]
-fn the_snippet_for_resolved_names_the_defaults() {
+fn resolved_snippet_names_the_defaults() {
     let ([listen, domain], snippet) = (defaults(), text(RESOLVED));
     let said: Vec<_> = snippet.lines().filter(|line| !line.starts_with('#')).collect();
     let expected = ["[Resolve]", &format!("DNS={listen}"), &format!("Domains=~{domain}")];
@@ -108,7 +108,7 @@ fn the_snippet_for_resolved_names_the_defaults() {
 }
 
 #[test]
-fn every_metric_of_dns_is_explained() {
+fn every_dns_metric_is_documented() {
     let admin = Admin::on_loopback();
     let highhock = Highhock::standalone(free_port()).flag("--admin-listen", &admin.listen());
     let _daemon = highhock.start();

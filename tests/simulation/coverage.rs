@@ -14,25 +14,25 @@ pub struct Tally {
 
 impl Tally {
     pub fn add(&mut self, outcome: &Outcome) {
-        for (what, many) in &outcome.counts {
-            *self.counts.entry(what.clone()).or_default() += many;
+        for (name, amount) in &outcome.counts {
+            *self.counts.entry(name.clone()).or_default() += amount;
         }
     }
 
     /// Prints all figures for another process.
-    pub fn hand_over(&self) {
-        for (what, many) in &self.counts {
-            println!("count\t{many}\t{what}");
+    pub fn print_for_parent(&self) {
+        for (name, amount) in &self.counts {
+            println!("count\t{amount}\t{name}");
         }
     }
 
     /// Tells another process of a failure, at once.
-    pub fn tell_failure(seed: u64, verdict: &str) {
-        println!("failure\t{seed}\t{}", verdict.replace('\n', " "));
+    pub fn print_failure(seed: u64, violation: &str) {
+        println!("failure\t{seed}\t{}", violation.replace('\n', " "));
     }
 
     /// Takes a line of what another process has handed over.
-    pub fn take(&mut self, line: &str) {
+    pub fn add_line(&mut self, line: &str) {
         let mut parts = line.splitn(3, '\t');
         let (Some(sort), Some(number), Some(text)) = (parts.next(), parts.next(), parts.next())
         else {
@@ -50,16 +50,16 @@ impl Tally {
     }
 
     pub fn print(&self, seeds: u64, time: Duration) {
-        let of = |prefix: &str| {
-            let all = self.counts.iter().filter(|(what, _)| what.starts_with(prefix));
-            all.map(|(_, many)| many).sum::<u64>()
+        let total = |prefix: &str| {
+            let all = self.counts.iter().filter(|(name, _)| name.starts_with(prefix));
+            all.map(|(_, amount)| amount).sum::<u64>()
         };
-        for (what, many) in &self.counts {
-            println!("{many:>10}  {what}");
+        for (name, amount) in &self.counts {
+            println!("{amount:>10}  {name}");
         }
         let mut kinds: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-        for (seed, verdict) in &self.failures {
-            let kind = verdict.split(':').next().unwrap_or_default();
+        for (seed, violation) in &self.failures {
+            let kind = violation.split(':').next().unwrap_or_default();
             kinds.entry(kind).or_default().push(*seed);
         }
         for (kind, failed) in kinds {
@@ -68,9 +68,9 @@ impl Tally {
         println!(
             "{seeds} seeds, {} failed; {} steps, {} events, {} minutes of simulated time; {:.0} s",
             self.failures.len(),
-            of("step "),
+            total("step "),
             self.counts.get("events").unwrap_or(&0),
-            of("seconds simulated") / 60,
+            total("seconds simulated") / 60,
             time.as_secs_f64(),
         );
     }

@@ -20,17 +20,17 @@ use world::Plan;
 
 /// How many seeds are run where nothing is said; and for a long run.
 const SEEDS: u64 = 1_000;
-const LONG: u64 = 20_000;
+const SEEDS_LONG: u64 = 20_000;
 
 fn main() -> ExitCode {
-    world::panics::quieten();
-    let said = |name: &str| std::env::var(name).ok();
-    let number = |name: &str| said(name).map(|it| it.parse().expect("a number"));
-    if let Some(share) = said(workers::SHARE) {
-        return workers::work(&share);
+    world::panics::install_panic_hook();
+    let variable = |name: &str| std::env::var(name).ok();
+    let number = |name: &str| variable(name).map(|it| it.parse().expect("a number"));
+    if let Some(share) = variable(workers::SHARE_VARIABLE) {
+        return workers::run_worker(&share);
     }
     if let Some(seed) = number("SHRINK") {
-        return shrink::shrink(Plan::of(seed));
+        return shrink::shrink(Plan::from_seed(seed));
     }
     if let Some(seed) = number("SEED") {
         return replay(seed);
@@ -39,9 +39,9 @@ fn main() -> ExitCode {
     if std::env::args().any(|it| it == "--list") {
         return ExitCode::SUCCESS;
     }
-    let (from, to) = match said("SEEDS") {
+    let (from, to) = match variable("SEEDS") {
         Some(range) => parse_range(&range),
-        None if said("HIGHHOCK_TEST_LONG").is_some() => (0, LONG),
+        None if variable("HIGHHOCK_TEST_LONG").is_some() => (0, SEEDS_LONG),
         None => (0, SEEDS),
     };
     if let Err(difference) = determinism::check(from) {
@@ -60,11 +60,11 @@ fn parse_range(range: &str) -> (u64, u64) {
 }
 
 fn replay(seed: u64) -> ExitCode {
-    let plan = Plan::of(seed);
-    let outcome = world::run(&plan, world::Lines::Printed);
-    match outcome.verdict {
-        Some(verdict) => {
-            println!("seed {seed} fails: {verdict}");
+    let plan = Plan::from_seed(seed);
+    let outcome = world::run(&plan, world::TraceLines::Printed);
+    match outcome.violation {
+        Some(violation) => {
+            println!("seed {seed} fails: {violation}");
             ExitCode::FAILURE
         }
         None => {

@@ -2,42 +2,46 @@
 
 use std::process::ExitCode;
 
-use crate::world::{self, Lines, Plan, Verdict};
+use crate::world::{self, Plan, TraceLines, Violation};
 
 /// Shrinks a plan, and prints what is left of it and its trace.
 pub fn shrink(mut plan: Plan) -> ExitCode {
-    let Some(verdict) = world::run(&plan, Lines::Last).verdict else {
+    let Some(violation) = world::run(&plan, TraceLines::Last).violation else {
         println!("seed {} does not fail", plan.conditions.seed);
         return ExitCode::SUCCESS;
     };
-    let began_with = plan.steps.len();
-    let mut part = plan.steps.len().div_ceil(2);
-    while part > 0 {
+    let initial_steps = plan.steps.len();
+    let mut chunk_size = plan.steps.len().div_ceil(2);
+    while chunk_size > 0 {
         let mut from = 0;
         let mut has_shrunk = false;
         while from < plan.steps.len() {
             let mut fewer = plan.clone();
-            fewer.steps.drain(from..(from + part).min(fewer.steps.len()));
-            if fails_alike(&fewer, &verdict) {
+            fewer.steps.drain(from..(from + chunk_size).min(fewer.steps.len()));
+            if fails_the_same_way(&fewer, &violation) {
                 (plan, has_shrunk) = (fewer, true);
             } else {
-                from += part;
+                from += chunk_size;
             }
         }
-        if !has_shrunk || part > 1 {
-            part /= 2;
+        if !has_shrunk || chunk_size > 1 {
+            chunk_size /= 2;
         }
     }
-    let outcome = world::run(&plan, Lines::Printed);
+    let outcome = world::run(&plan, TraceLines::Printed);
     println!("{:?}", plan.conditions);
     for (at, step) in &plan.steps {
         println!("{:>10.3} {step:?}", at.as_secs_f64());
     }
-    println!("{} of {began_with} steps are left; {}", plan.steps.len(), outcome.verdict.unwrap());
+    println!(
+        "{} of {initial_steps} steps are left; {}",
+        plan.steps.len(),
+        outcome.violation.unwrap()
+    );
     ExitCode::FAILURE
 }
 
-fn fails_alike(plan: &Plan, verdict: &Verdict) -> bool {
-    let now = world::run(plan, Lines::Last).verdict;
-    now.is_some_and(|now| now.invariant == verdict.invariant)
+fn fails_the_same_way(plan: &Plan, violation: &Violation) -> bool {
+    let now = world::run(plan, TraceLines::Last).violation;
+    now.is_some_and(|now| now.invariant == violation.invariant)
 }

@@ -9,21 +9,21 @@ use serde_json::Value;
 use super::{eventually, free_port};
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where a daemon shows its state.
 #[derive(Clone, Copy)]
 pub struct Admin(SocketAddr);
 
 /// A whole answer.
-pub struct Answer {
+pub struct AdminResponse {
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
-impl Answer {
+impl AdminResponse {
     /// A header's value, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
@@ -55,9 +55,9 @@ impl Admin {
 
     /// Sends lines of a request's head, without the last and empty one; `None` where
     /// nobody answers.
-    pub fn send(self, head: &[&str]) -> Option<Answer> {
+    pub fn send(self, head: &[&str]) -> Option<AdminResponse> {
         let mut stream = TcpStream::connect(self.0).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let head = format!("{}\r\nConnection: close\r\n\r\n", head.join("\r\n"));
         stream.write_all(head.as_bytes()).ok()?;
         let mut answer = String::new();
@@ -67,20 +67,20 @@ impl Admin {
         let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
         let headers = lines.filter_map(|line| line.split_once(": "));
         let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
-        Some(Answer { status, headers: headers.collect(), body: body.to_owned() })
+        Some(AdminResponse { status, headers: headers.collect(), body: body.to_owned() })
     }
 
     /// Asks with further headers.
     #[track_caller]
-    pub fn get_with(self, path: &str, headers: &[&str]) -> Answer {
+    pub fn get_with(self, path: &str, headers: &[&str]) -> AdminResponse {
         let (line, host) = (format!("GET {path} HTTP/1.1"), format!("Host: {}", self.0));
         let head = [&[line.as_str(), &host], headers].concat();
-        eventually(&format!("an answer to GET {path}"), PATIENCE, || self.send(&head))
+        eventually(&format!("an answer to GET {path}"), TIMEOUT, || self.send(&head))
     }
 
     /// Asks, waiting for the daemon to listen.
     #[track_caller]
-    pub fn get(self, path: &str) -> Answer {
+    pub fn get(self, path: &str) -> AdminResponse {
         self.get_with(path, &[])
     }
 
@@ -94,11 +94,11 @@ impl Admin {
 
     /// Asks until a row is there that fits.
     #[track_caller]
-    pub fn row(self, path: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        eventually(&format!("such a row in {path}"), PATIENCE, || {
+    pub fn row(self, path: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        eventually(&format!("such a row in {path}"), TIMEOUT, || {
             let answer = self.get(path);
             let rows = (answer.status == 200).then(|| answer.json())?;
-            rows.as_array()?.iter().find(|row| fits(row)).cloned()
+            rows.as_array()?.iter().find(|row| matches(row)).cloned()
         })
     }
 }

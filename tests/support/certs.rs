@@ -3,30 +3,30 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use highhock::tls::{Identity, TlsFiles};
+use highhock::tls::{ClientIdentity, TlsFiles};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, date_time_ymd,
 };
 
 /// A CA.
-pub struct Authority {
+pub struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 /// What a certificate is like, beside being for 127.0.0.1 and both sides.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Like {
+pub struct CertificateOptions {
     /// Its subject's common name; without one it has none.
     pub common_name: Option<&'static str>,
     /// Whether it ended long ago.
     pub expired: bool,
     /// Whether it is for another host.
-    pub elsewhere: bool,
+    pub other_host: bool,
 }
 
-impl Authority {
+impl CertificateAuthority {
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -44,14 +44,14 @@ impl Authority {
 
     /// Writes a certificate and its key to `<name>.pem` and `<name>.key` in the folder,
     /// over what was there.
-    pub fn issue(&self, folder: &Path, name: &str, like: Like) -> Identity {
-        let host = if like.elsewhere { "elsewhere.example" } else { "127.0.0.1" };
+    pub fn issue(&self, folder: &Path, name: &str, options: CertificateOptions) -> ClientIdentity {
+        let host = if options.other_host { "elsewhere.example" } else { "127.0.0.1" };
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         params.distinguished_name = DistinguishedName::new();
-        if let Some(common_name) = like.common_name {
+        if let Some(common_name) = options.common_name {
             params.distinguished_name.push(DnType::CommonName, common_name);
         }
-        if like.expired {
+        if options.expired {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2021, 2, 3);
         }
@@ -61,7 +61,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let at = |ending: &str| folder.join(format!("{name}.{ending}"));
-        let identity = Identity { cert: at("pem"), key: at("key") };
+        let identity = ClientIdentity { cert: at("pem"), key: at("key") };
         fs::write(&identity.cert, certificate.pem()).unwrap();
         fs::write(&identity.key, key.serialize_pem()).unwrap();
         identity
@@ -69,10 +69,10 @@ impl Authority {
 
     /// Files of a client that trusts this CA, and has a certificate by it, called
     /// `client`, where that is wanted.
-    pub fn client(&self, folder: &Path, like: Option<Like>) -> TlsFiles {
+    pub fn client(&self, folder: &Path, options: Option<CertificateOptions>) -> TlsFiles {
         TlsFiles {
             ca: Some(self.write(&folder.join("ca.pem"))),
-            identity: like.map(|like| self.issue(folder, "client", like)),
+            identity: options.map(|options| self.issue(folder, "client", options)),
         }
     }
 }

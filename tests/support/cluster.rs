@@ -8,10 +8,10 @@ use super::eventually;
 const MEMBERS: usize = 3;
 
 /// How long the members may take until they agree on a leader.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a member that is well takes at most to say how it is.
-const GLANCE: Duration = Duration::from_millis(300);
+const STATUS_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Three members, with the time-outs of elections that etcd has by default. All
 /// end, and their data goes, when this is dropped.
@@ -41,7 +41,7 @@ impl Cluster {
                 member.add_flags(flags);
                 member.spawn();
             }
-            members.iter_mut().all(Etcd::wait_until_it_answers).then_some(members)
+            members.iter_mut().all(Etcd::wait_until_ready).then_some(members)
         });
         let members = members.expect("three members did not start on any of five sets of ports");
         let ids = members.iter().map(|member| member.v3().try_status().unwrap().member).collect();
@@ -59,9 +59,10 @@ impl Cluster {
     /// ago may still be named.
     pub fn leader(&self) -> Option<usize> {
         let running = self.members.iter().filter(|member| member.is_running());
-        let told = running.filter_map(|member| member.v3().within(GLANCE).try_status()?.leader);
+        let leaders = running
+            .filter_map(|member| member.v3().with_timeout(STATUS_TIMEOUT).try_status()?.leader);
         let mut votes = [0; MEMBERS];
-        for id in told {
+        for id in leaders {
             votes[self.ids.iter().position(|known| *known == id)?] += 1;
         }
         votes.iter().position(|votes| *votes * 2 > MEMBERS)
@@ -70,26 +71,30 @@ impl Cluster {
     /// As [`leader`](Self::leader), as soon as there is one.
     #[track_caller]
     pub fn wait_for_leader(&self) -> usize {
-        eventually("most members name one leader", PATIENCE, || self.leader())
+        eventually("most members name one leader", TIMEOUT, || self.leader())
     }
 
     /// Waits for a leader other than this member.
     #[track_caller]
-    pub fn wait_for_another_leader(&self, than: usize) -> usize {
-        eventually("most members name another leader", PATIENCE, || {
-            self.leader().filter(|leader| *leader != than)
+    pub fn wait_for_another_leader(&self, previous: usize) -> usize {
+        eventually("most members name another leader", TIMEOUT, || {
+            self.leader().filter(|leader| *leader != previous)
         })
     }
 
     /// Waits until every member runs, knows the leader, and has all that was written.
     #[track_caller]
     pub fn wait_until_healthy(&self) {
-        eventually("every member is well", PATIENCE, || {
+        eventually("every member is well", TIMEOUT, || {
             let leader = Some(self.ids[self.leader()?]);
             let well = |member: &Etcd| {
                 member.is_running()
-                    && member.v3().within(GLANCE).try_status().is_some_and(|s| s.leader == leader)
-                    && member.is_healthy(GLANCE)
+                    && member
+                        .v3()
+                        .with_timeout(STATUS_TIMEOUT)
+                        .try_status()
+                        .is_some_and(|s| s.leader == leader)
+                    && member.is_healthy(STATUS_TIMEOUT)
             };
             self.members.iter().all(well).then_some(())
         });

@@ -30,7 +30,7 @@ impl Project {
         // Made before its containers, so that those of one that fails are removed, too.
         let project = Self { name, dir: TempDir::new() };
         fs::write(project.dir.0.join("docker-compose.yml"), file).unwrap();
-        project.does(&["up", "-d"]);
+        project.run(&["up", "-d"]);
         project
     }
 
@@ -41,13 +41,13 @@ impl Project {
 
     /// `docker-compose <verb> …` on it.
     #[track_caller]
-    pub fn does(&self, verb: &[&str]) {
-        self.run(verb).unwrap_or_else(|error| panic!("docker-compose {verb:?}: {error}"));
+    pub fn run(&self, verb: &[&str]) {
+        self.try_run(verb).unwrap_or_else(|error| panic!("docker-compose {verb:?}: {error}"));
     }
 
     /// The port of the host that leads to a service's only container (`80/tcp`).
     #[track_caller]
-    pub fn published(&self, service: &str, port: &str) -> u16 {
+    pub fn published_port(&self, service: &str, port: &str) -> u16 {
         // Versions of Compose name containers in different ways.
         let is = |what, value: &str| format!("label=com.docker.compose.{what}={value}");
         let filters = [is("project", &self.name), is("service", service), is("oneoff", "False")];
@@ -58,7 +58,7 @@ impl Project {
         first.rsplit_once(':').unwrap().1.parse().unwrap()
     }
 
-    fn run(&self, verb: &[&str]) -> Result<(), String> {
+    fn try_run(&self, verb: &[&str]) -> Result<(), String> {
         let mut command = Command::new("docker-compose");
         command.args(["--project-name", &self.name]).args(verb).current_dir(&self.dir.0);
         let output = command.stdin(Stdio::null()).output();
@@ -73,6 +73,6 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         // Panicking here, in a failing test, would end the whole test program.
-        let _ = self.run(&["down", "--timeout", "1", "--remove-orphans"]);
+        let _ = self.try_run(&["down", "--timeout", "1", "--remove-orphans"]);
     }
 }

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 
 /// One end of the relay: where it listens, or what it leads to.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum ServerAddress {
     /// A socket's path.
     Unix(PathBuf),
     /// An address with a port.
@@ -20,11 +20,11 @@ pub enum Place {
 }
 
 /// A relay. It begins mended; dropping it cuts it.
-pub struct Relay {
-    front: Place,
-    back: Place,
+pub struct CuttableProxy {
+    front: ServerAddress,
+    back: ServerAddress,
     connections: Arc<Mutex<Vec<Connection>>>,
-    accepting: Option<Accepting>,
+    accepting: Option<AcceptLoop>,
 }
 
 /// What is relayed from one client.
@@ -33,33 +33,33 @@ struct Connection {
     silent: Arc<AtomicBool>,
 }
 
-struct Accepting {
+struct AcceptLoop {
     thread: JoinHandle<()>,
-    over: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
 }
 
-impl Relay {
+impl CuttableProxy {
     /// Listens on a socket at `path`.
-    pub fn unix(path: &Path, back: Place) -> Self {
-        Self::start(Place::Unix(path.to_owned()), back)
+    pub fn unix(path: &Path, back: ServerAddress) -> Self {
+        Self::start(ServerAddress::Unix(path.to_owned()), back)
     }
 
     /// Listens on a free port of 127.0.0.1.
-    pub fn tcp(back: Place) -> Self {
-        Self::start(Place::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), back)
+    pub fn tcp(back: ServerAddress) -> Self {
+        Self::start(ServerAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), back)
     }
 
-    fn start(front: Place, back: Place) -> Self {
+    fn start(front: ServerAddress, back: ServerAddress) -> Self {
         let mut relay = Self { front, back, connections: Arc::default(), accepting: None };
-        relay.mend();
+        relay.restore();
         relay
     }
 
     /// Where to connect to: `127.0.0.1:port`.
     pub fn authority(&self) -> String {
         match &self.front {
-            Place::Tcp(address) => address.to_string(),
-            Place::Unix(path) => panic!("{} is no TCP port", path.display()),
+            ServerAddress::Tcp(address) => address.to_string(),
+            ServerAddress::Unix(path) => panic!("{} is no TCP port", path.display()),
         }
     }
 
@@ -67,18 +67,18 @@ impl Relay {
     /// too, as when an engine stops. Over when this returns.
     pub fn cut(&mut self) {
         let Some(accepting) = self.accepting.take() else { return };
-        accepting.over.store(true, Ordering::SeqCst);
+        accepting.stop.store(true, Ordering::SeqCst);
         // Wakes the thread; it finds that it is over, and its listener closes.
         drop(Stream::connect(&self.front).unwrap());
         accepting.thread.join().unwrap();
-        if let Place::Unix(path) = &self.front {
+        if let ServerAddress::Unix(path) = &self.front {
             std::fs::remove_file(path).unwrap();
         }
-        self.hang_up();
+        self.close_connections();
     }
 
     /// Closes all connections; new ones are taken all the same.
-    pub fn hang_up(&mut self) {
+    pub fn close_connections(&mut self) {
         for connection in self.connections.lock().unwrap().drain(..) {
             connection.ends.iter().for_each(Stream::close);
         }
@@ -86,58 +86,61 @@ impl Relay {
 
     /// From now on nothing comes through those connections that there are, either way,
     /// and nobody is told. New ones work.
-    pub fn fall_silent(&mut self) {
+    pub fn silence_connections(&mut self) {
         for connection in self.connections.lock().unwrap().iter() {
             connection.silent.store(true, Ordering::SeqCst);
         }
     }
 
     /// Listens again, at the same place.
-    pub fn mend(&mut self) {
+    pub fn restore(&mut self) {
         if self.accepting.is_some() {
             return;
         }
         let listener = Listener::bind(&self.front);
         if let Listener::Tcp(listener) = &listener {
-            self.front = Place::Tcp(listener.local_addr().unwrap());
+            self.front = ServerAddress::Tcp(listener.local_addr().unwrap());
         }
-        let over = Arc::new(AtomicBool::new(false));
-        let (back, connections, seen_over) =
-            (self.back.clone(), Arc::clone(&self.connections), Arc::clone(&over));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (back, connections, stop_handle) =
+            (self.back.clone(), Arc::clone(&self.connections), Arc::clone(&stop));
         let thread = thread::spawn(move || {
             while let Ok(stream) = listener.accept() {
-                if seen_over.load(Ordering::SeqCst) {
+                if stop_handle.load(Ordering::SeqCst) {
                     return;
                 }
                 // A server that is away shows as a hangup.
                 if let Ok(server) = Stream::connect(&back) {
-                    connections.lock().unwrap().push(relay(stream, server));
+                    connections.lock().unwrap().push(forward(stream, server));
                 }
             }
         });
-        self.accepting = Some(Accepting { thread, over });
+        self.accepting = Some(AcceptLoop { thread, stop });
     }
 }
 
-impl Drop for Relay {
+impl Drop for CuttableProxy {
     fn drop(&mut self) {
         self.cut();
     }
 }
 
 /// Starts to carry bytes both ways.
-fn relay(client: Stream, server: Stream) -> Connection {
+fn forward(client: Stream, server: Stream) -> Connection {
     let silent = Arc::new(AtomicBool::new(false));
-    for (from, to) in [(client.second(), server.second()), (server.second(), client.second())] {
+    for (from, to) in [
+        (client.clone_handle(), server.clone_handle()),
+        (server.clone_handle(), client.clone_handle()),
+    ] {
         let silent = Arc::clone(&silent);
-        thread::spawn(move || carry(from, to, &silent));
+        thread::spawn(move || forward_bytes(from, to, &silent));
     }
     Connection { ends: [client, server], silent }
 }
 
 /// Until either side ends; both are closed then. Of a silent connection nobody learns
 /// that the other side has ended.
-fn carry(mut from: Stream, mut to: Stream, silent: &AtomicBool) {
+fn forward_bytes(mut from: Stream, mut to: Stream, silent: &AtomicBool) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         if !silent.load(Ordering::SeqCst) && to.write_all(&buffer[..count]).is_err() {
@@ -156,10 +159,10 @@ enum Listener {
 }
 
 impl Listener {
-    fn bind(place: &Place) -> Self {
-        match place {
-            Place::Unix(path) => Self::Unix(UnixListener::bind(path).unwrap()),
-            Place::Tcp(address) => Self::Tcp(TcpListener::bind(address).unwrap()),
+    fn bind(address: &ServerAddress) -> Self {
+        match address {
+            ServerAddress::Unix(path) => Self::Unix(UnixListener::bind(path).unwrap()),
+            ServerAddress::Tcp(address) => Self::Tcp(TcpListener::bind(address).unwrap()),
         }
     }
 
@@ -181,10 +184,10 @@ enum Stream {
 }
 
 impl Stream {
-    fn connect(place: &Place) -> io::Result<Self> {
-        match place {
-            Place::Unix(path) => UnixStream::connect(path).map(Self::Unix),
-            Place::Tcp(address) => {
+    fn connect(address: &ServerAddress) -> io::Result<Self> {
+        match address {
+            ServerAddress::Unix(path) => UnixStream::connect(path).map(Self::Unix),
+            ServerAddress::Tcp(address) => {
                 let stream = TcpStream::connect(address)?;
                 stream.set_nodelay(true)?;
                 Ok(Self::Tcp(stream))
@@ -192,7 +195,7 @@ impl Stream {
         }
     }
 
-    fn second(&self) -> Self {
+    fn clone_handle(&self) -> Self {
         match self {
             Self::Unix(stream) => Self::Unix(stream.try_clone().unwrap()),
             Self::Tcp(stream) => Self::Tcp(stream.try_clone().unwrap()),

@@ -10,7 +10,7 @@ use super::{TempDir, docker, eventually};
 
 /// What tests/run marks processes with. Not named as the daemon's own variables are, which
 /// would have it warn.
-const MARK: &str = "TEST_RUN_OF_HIGHHOCK";
+const RUN_VARIABLE: &str = "TEST_RUN_OF_HIGHHOCK";
 
 /// The built program. The library's own tests, which share this module for other parts of
 /// it, have none.
@@ -20,7 +20,7 @@ const PROGRAM: Option<&str> = option_env!("CARGO_BIN_EXE_highhock");
 pub const ADDRESS: &str = "10.77.66.0";
 
 /// How long a daemon may take to say or to do something that it does at once.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How to start a `highhock`: its flags and its environment, which holds nothing else.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub struct Highhock {
     /// What its configuration file says.
     config: String,
     /// The process whose network it is to be in; `None`: the tests' own.
-    network_of: Option<String>,
+    network_pid: Option<String>,
 }
 
 impl Highhock {
@@ -45,7 +45,7 @@ impl Highhock {
             switches: Vec::new(),
             environment: Vec::new(),
             config: "{}".to_owned(),
-            network_of: None,
+            network_pid: None,
         };
         highhock
             .flag("--etcd-url", etcd_url)
@@ -66,13 +66,13 @@ impl Highhock {
 
     /// With this flag, in place of what it was before.
     pub fn flag(self, name: &str, value: &str) -> Self {
-        let mut highhock = self.without(name);
+        let mut highhock = self.without_flag(name);
         highhock.flags.push((name.to_owned(), value.to_owned()));
         highhock
     }
 
     /// Without a flag: the default holds.
-    pub fn without(mut self, name: &str) -> Self {
+    pub fn without_flag(mut self, name: &str) -> Self {
         self.flags.retain(|(other, _)| other != name);
         self
     }
@@ -92,7 +92,7 @@ impl Highhock {
     /// In a container's network, though not in the container.
     pub fn in_network_of(mut self, container: &docker::Container) -> Self {
         let process = docker::docker(&["inspect", "--format", "{{.State.Pid}}", container.id()]);
-        self.network_of = Some(process);
+        self.network_pid = Some(process);
         self
     }
 
@@ -101,7 +101,7 @@ impl Highhock {
         let config = dir.0.join("highhock.json");
         fs::write(&config, &self.config).unwrap();
         let program = PROGRAM.expect("a suite of the daemon's");
-        let mut command = match &self.network_of {
+        let mut command = match &self.network_pid {
             None => Command::new(program),
             Some(process) => {
                 let mut command = Command::new("nsenter");
@@ -114,8 +114,8 @@ impl Highhock {
         command.args(&self.switches);
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         // By this, tests/run finds the processes that a test has left behind.
-        if let Some(run) = std::env::var_os(MARK) {
-            command.env(MARK, run);
+        if let Some(run) = std::env::var_os(RUN_VARIABLE) {
+            command.env(RUN_VARIABLE, run);
         }
         command.stdin(Stdio::null());
         command
@@ -158,9 +158,9 @@ impl Daemon {
 
     /// Waits for a line that has all these parts.
     #[track_caller]
-    pub fn says(&self, parts: &[&str]) -> String {
+    pub fn wait_for_log(&self, parts: &[&str]) -> String {
         let what = format!("a log line with {parts:?}");
-        eventually(&what, PATIENCE, || self.lines_with(parts).into_iter().next())
+        eventually(&what, TIMEOUT, || self.lines_with(parts).into_iter().next())
     }
 
     /// Puts this text in its configuration file.
@@ -188,11 +188,11 @@ impl Daemon {
 
     /// As [`Self::reload`]; waits until it says that it is applied, a time more than before.
     #[track_caller]
-    pub fn reloads(&self, text: &str) {
+    pub fn reload_and_wait(&self, text: &str) {
         let applied = || self.lines_with(&["NOTICE", "the configuration was read again"]).len();
         let before = applied();
         self.reload(text);
-        eventually("it is applied", PATIENCE, || (applied() > before).then_some(()));
+        eventually("it is applied", TIMEOUT, || (applied() > before).then_some(()));
     }
 
     /// The process's number.
@@ -215,18 +215,18 @@ impl Daemon {
 
     /// Sends a signal that asks it to end; the exit status, and how long that took.
     #[track_caller]
-    pub fn ends_on(&mut self, signal: &str) -> (Option<i32>, Duration) {
-        let asked = Instant::now();
+    pub fn stop_with(&mut self, signal: &str) -> (Option<i32>, Duration) {
+        let sent_at = Instant::now();
         self.signal(signal);
-        let code = self.ends();
-        (code, asked.elapsed())
+        let code = self.wait_for_exit();
+        (code, sent_at.elapsed())
     }
 
     /// Waits for its end; the exit status.
     #[track_caller]
-    pub fn ends(&mut self) -> Option<i32> {
+    pub fn wait_for_exit(&mut self) -> Option<i32> {
         let child = &mut self.child;
-        let status = eventually("the daemon's end", PATIENCE, || child.try_wait().unwrap());
+        let status = eventually("the daemon's end", TIMEOUT, || child.try_wait().unwrap());
         self.status = Some(status);
         status.code()
     }

@@ -10,7 +10,7 @@ use super::tools::tool;
 use super::{TempDir, eventually, free_port};
 
 /// How long a server may take until it answers from etcd.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// CoreDNS with its etcd plugin, on a loopback port of its own. It ends, and
 /// its files go, when this is dropped.
@@ -85,16 +85,16 @@ impl CoreDns {
                 .spawn()
                 .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
             let mut server = Self { child, port, zone: options.zone.clone(), folder };
-            server.wait_until_it_answers().then_some(server)
+            server.wait_until_ready().then_some(server)
         });
         Some(server.expect("CoreDNS did not start on any of five ports"))
     }
 
     /// `false`: it ended instead.
-    fn wait_until_it_answers(&mut self) -> bool {
+    fn wait_until_ready(&mut self) -> bool {
         let (port, name) = (self.port, format!("nobody.{}", self.zone));
         let child = &mut self.child;
-        eventually("CoreDNS answers from etcd", PATIENCE, || {
+        eventually("CoreDNS answers from etcd", TIMEOUT, || {
             if child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
@@ -106,7 +106,7 @@ impl CoreDns {
 
     /// Asks for a name's records of this type. The name needs no dot at the end.
     #[track_caller]
-    pub fn dig(&self, name: &str, kind: &str) -> Reply {
+    pub fn dig(&self, name: &str, kind: &str) -> DigResponse {
         dig(self.port, name, kind).unwrap_or_else(|| panic!("dig {name} {kind}: no answer"))
     }
 
@@ -136,17 +136,17 @@ impl Drop for CoreDns {
 
 /// What a server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct DigResponse {
     /// `NOERROR`, `NXDOMAIN`, `SERVFAIL` …
     pub status: String,
-    pub answer: Vec<Row>,
-    pub authority: Vec<Row>,
-    pub additional: Vec<Row>,
+    pub answer: Vec<DigRecord>,
+    pub authority: Vec<DigRecord>,
+    pub additional: Vec<DigRecord>,
 }
 
 /// A record in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct DigRecord {
     /// Without the dot at the end.
     pub name: String,
     pub ttl: u32,
@@ -166,10 +166,10 @@ pub struct Target {
     pub host: String,
 }
 
-impl Reply {
+impl DigResponse {
     /// The data of the answer's records of one type.
     pub fn data(&self, kind: &str) -> BTreeSet<String> {
-        of_kind(&self.answer, kind).map(|row| row.data.clone()).collect()
+        records_of_type(&self.answer, kind).map(|row| row.data.clone()).collect()
     }
 
     /// The addresses in the answer, of both kinds.
@@ -180,15 +180,15 @@ impl Reply {
 
     /// The texts in the answer, without their quotes.
     pub fn texts(&self) -> BTreeSet<String> {
-        of_kind(&self.answer, "TXT").map(|row| row.data.replace('"', "")).collect()
+        records_of_type(&self.answer, "TXT").map(|row| row.data.replace('"', "")).collect()
     }
 
     /// Where the SRV records of the answer lead, each address of a target by itself.
     pub fn targets(&self) -> BTreeSet<Target> {
-        of_kind(&self.answer, "SRV").flat_map(|row| self.targets_of(row)).collect()
+        records_of_type(&self.answer, "SRV").flat_map(|row| self.targets_of(row)).collect()
     }
 
-    fn targets_of(&self, row: &Row) -> Vec<Target> {
+    fn targets_of(&self, row: &DigRecord) -> Vec<Target> {
         let parts: Vec<&str> = row.data.split(' ').collect();
         let [priority, weight, port, name] = parts[..] else {
             panic!("not the data of an SRV record: {row:?}")
@@ -209,16 +209,19 @@ impl Reply {
     }
 }
 
-fn of_kind<'a>(rows: &'a [Row], kind: &'a str) -> impl Iterator<Item = &'a Row> {
+fn records_of_type<'a>(
+    rows: &'a [DigRecord],
+    kind: &'a str,
+) -> impl Iterator<Item = &'a DigRecord> {
     rows.iter().filter(move |row| row.kind == kind)
 }
 
-fn is_address(row: &Row) -> bool {
+fn is_address(row: &DigRecord) -> bool {
     row.kind == "A" || row.kind == "AAAA"
 }
 
 /// Asks the server at a port of 127.0.0.1; `None`: no answer.
-pub fn dig(port: u16, name: &str, kind: &str) -> Option<Reply> {
+pub fn dig(port: u16, name: &str, kind: &str) -> Option<DigResponse> {
     let output = Command::new("dig")
         .args(["@127.0.0.1", "-p", &port.to_string(), "-q", name, "-t", kind])
         .args(["+time=5", "+tries=1", "+nocookie"])
@@ -228,14 +231,14 @@ pub fn dig(port: u16, name: &str, kind: &str) -> Option<Reply> {
 }
 
 /// Reads what `dig` prints: a head with the status, then sections with a record a line.
-fn parse(text: &str) -> Option<Reply> {
+fn parse(text: &str) -> Option<DigResponse> {
     let status = text.lines().find_map(|line| line.split_once("status: ")?.1.split(',').next())?;
     let section = |title: &str| {
         let start = format!(";; {title} SECTION:");
         let lines = text.lines().skip_while(|line| *line != start).skip(1);
-        lines.take_while(|line| !line.is_empty()).filter_map(row).collect()
+        lines.take_while(|line| !line.is_empty()).filter_map(parse_record).collect()
     };
-    Some(Reply {
+    Some(DigResponse {
         status: status.into(),
         answer: section("ANSWER"),
         authority: section("AUTHORITY"),
@@ -244,11 +247,11 @@ fn parse(text: &str) -> Option<Reply> {
 }
 
 /// Blanks of any number stand between the parts.
-fn row(line: &str) -> Option<Row> {
+fn parse_record(line: &str) -> Option<DigRecord> {
     let mut parts = line.split_whitespace();
     let name = parts.next()?.trim_end_matches('.').to_owned();
     let ttl = parts.next()?.parse().ok()?;
     // The class: there is but one in use.
     let kind = parts.nth(1)?.to_owned();
-    Some(Row { name, ttl, kind, data: parts.collect::<Vec<_>>().join(" ") })
+    Some(DigRecord { name, ttl, kind, data: parts.collect::<Vec<_>>().join(" ") })
 }

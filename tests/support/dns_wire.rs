@@ -9,22 +9,22 @@ use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use tokio::time::Instant;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One question and how it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct DnsQuery {
     /// The labels as they are, from the left.
     pub labels: Vec<String>,
     pub kind: RecordType,
     pub class: DNSClass,
-    pub way: Way,
-    pub wants_recursion: bool,
+    pub transport: Transport,
+    pub recursion_desired: bool,
 }
 
 /// By what an answer comes, which limits its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Transport {
     /// 512 bytes, as no more was asked for.
     Udp,
     /// With EDNS, and this size.
@@ -32,7 +32,7 @@ pub enum Way {
     Tcp,
 }
 
-impl Question {
+impl DnsQuery {
     /// By UDP, with room for every answer.
     pub fn new(name: &str, kind: RecordType) -> Self {
         let labels = name.split('.').filter(|label| !label.is_empty());
@@ -40,8 +40,8 @@ impl Question {
             labels: labels.map(str::to_owned).collect(),
             kind,
             class: DNSClass::IN,
-            way: Way::Edns(4096),
-            wants_recursion: true,
+            transport: Transport::Edns(4096),
+            recursion_desired: true,
         }
     }
 
@@ -60,11 +60,11 @@ impl Question {
     /// As it is sent by UDP.
     pub fn to_bytes(&self, id: u16) -> Vec<u8> {
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-        message.metadata.recursion_desired = self.wants_recursion;
+        message.metadata.recursion_desired = self.recursion_desired;
         let mut query = Query::query(self.wire_name(), self.kind);
         query.set_query_class(self.class);
         message.add_query(query);
-        if let Way::Edns(size) = self.way {
+        if let Transport::Edns(size) = self.transport {
             let mut edns = Edns::new();
             edns.set_max_payload(size);
             message.set_edns(edns);
@@ -75,26 +75,26 @@ impl Question {
 
 /// What a server said, each section in an order that tells nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct DnsResponse {
     /// `NoError`, `NXDomain`, `Refused` …
     pub code: String,
     /// The name in the question that came back.
-    pub question: String,
+    pub query: String,
     pub authoritative: bool,
     pub truncated: bool,
     pub recursion_desired: bool,
     pub recursion_available: bool,
     pub edns: bool,
-    pub answer: Vec<Row>,
-    pub authority: Vec<Row>,
-    pub additional: Vec<Row>,
+    pub answer: Vec<ResponseRecord>,
+    pub authority: Vec<ResponseRecord>,
+    pub additional: Vec<ResponseRecord>,
     /// How long it was.
     pub bytes: usize,
 }
 
 /// A record in an answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Row {
+pub struct ResponseRecord {
     /// In the case that it came in, with the dot at the end.
     pub name: String,
     pub kind: String,
@@ -102,12 +102,12 @@ pub struct Row {
     pub ttl: u32,
 }
 
-impl Said {
+impl DnsResponse {
     /// Reads an answer to the question of this number.
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub fn read(bytes: &[u8], id: u16) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8], id: u16) -> Result<Self, String> {
         let message = Message::from_vec(bytes).map_err(|error| format!("{error}: {bytes:02x?}"))?;
         let head = &message.metadata;
         if head.message_type != MessageType::Response || head.id != id {
@@ -115,19 +115,15 @@ impl Said {
         }
         Ok(Self {
             code: format!("{:?}", head.response_code),
-            question: message
-                .queries
-                .first()
-                .map(|query| query.name.to_ascii())
-                .unwrap_or_default(),
+            query: message.queries.first().map(|query| query.name.to_ascii()).unwrap_or_default(),
             authoritative: head.authoritative,
             truncated: head.truncation,
             recursion_desired: head.recursion_desired,
             recursion_available: head.recursion_available,
             edns: message.edns.is_some(),
-            answer: rows(&message.answers),
-            authority: rows(&message.authorities),
-            additional: rows(&message.additionals),
+            answer: response_records(&message.answers),
+            authority: response_records(&message.authorities),
+            additional: response_records(&message.additionals),
             bytes: bytes.len(),
         })
     }
@@ -139,10 +135,10 @@ impl Said {
     }
 }
 
-fn rows(records: &[Record]) -> Vec<Row> {
+fn response_records(records: &[Record]) -> Vec<ResponseRecord> {
     let mut rows: Vec<_> = records
         .iter()
-        .map(|record| Row {
+        .map(|record| ResponseRecord {
             name: record.name.to_ascii(),
             kind: record.record_type().to_string(),
             data: record.data.to_string(),
@@ -154,13 +150,13 @@ fn rows(records: &[Record]) -> Vec<Row> {
 }
 
 /// What asks one server.
-pub struct Asker {
+pub struct DnsClient {
     server: SocketAddr,
     socket: UdpSocket,
     next: u16,
 }
 
-impl Asker {
+impl DnsClient {
     pub fn new(server: SocketAddr) -> Self {
         let local = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let socket = UdpSocket::bind(local).unwrap();
@@ -170,20 +166,20 @@ impl Asker {
 
     /// Asks, and waits for the answer; panics where there is none.
     #[track_caller]
-    pub fn ask(&mut self, question: &Question) -> Said {
-        self.try_ask(question).unwrap_or_else(|error| panic!("{question:?}: {error}"))
+    pub fn query(&mut self, query: &DnsQuery) -> DnsResponse {
+        self.try_query(query).unwrap_or_else(|error| panic!("{query:?}: {error}"))
     }
 
     /// # Errors
     /// There was no answer in time, or none that can be read.
-    pub fn try_ask(&mut self, question: &Question) -> Result<Said, String> {
+    pub fn try_query(&mut self, query: &DnsQuery) -> Result<DnsResponse, String> {
         self.next = self.next.wrapping_add(1);
-        let bytes = question.to_bytes(self.next);
-        let answer = match question.way {
-            Way::Tcp => by_tcp(self.server, &bytes, PATIENCE),
-            Way::Udp | Way::Edns(_) => self.by_udp(&bytes, PATIENCE),
+        let bytes = query.to_bytes(self.next);
+        let answer = match query.transport {
+            Transport::Tcp => exchange_tcp(self.server, &bytes, TIMEOUT),
+            Transport::Udp | Transport::Edns(_) => self.exchange_udp(&bytes, TIMEOUT),
         };
-        Said::read(&answer.ok_or("no answer")?, self.next)
+        DnsResponse::parse(&answer.ok_or("no answer")?, self.next)
     }
 
     /// Sends these bytes, and waits for nothing.
@@ -192,9 +188,9 @@ impl Asker {
     }
 
     /// Sends these bytes, and waits for an answer with the same two at its begin.
-    pub fn by_udp(&self, bytes: &[u8], patience: Duration) -> Option<Vec<u8>> {
+    pub fn exchange_udp(&self, bytes: &[u8], timeout: Duration) -> Option<Vec<u8>> {
         self.send(bytes);
-        let end = Instant::now() + patience;
+        let end = Instant::now() + timeout;
         let mut buffer = vec![0; 65535];
         loop {
             let left = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
@@ -208,9 +204,9 @@ impl Asker {
 }
 
 /// Sends these bytes by TCP over a connection of their own; `None`: no whole answer in time.
-pub fn by_tcp(server: SocketAddr, bytes: &[u8], patience: Duration) -> Option<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&server, patience).ok()?;
-    stream.set_read_timeout(Some(patience)).unwrap();
+pub fn exchange_tcp(server: SocketAddr, bytes: &[u8], timeout: Duration) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&server, timeout).ok()?;
+    stream.set_read_timeout(Some(timeout)).unwrap();
     let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
     stream.write_all(&[&length, bytes].concat()).ok()?;
     let mut length = [0; 2];

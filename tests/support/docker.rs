@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use highhock::docker::Endpoint;
 
-use super::cuttable_proxy::Place;
+use super::cuttable_proxy::ServerAddress;
 use super::{proxy, run_id, unique};
 
 /// The image that is built where `HIGHHOCK_TEST_IMAGE` names no other: a static
@@ -18,7 +18,7 @@ const OWN_IMAGE: &str = "highhock-test/busybox:1";
 
 /// What a container does that is given no command: it waits, and ends at once on
 /// SIGTERM.
-pub const WAIT: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
+pub const WAIT_COMMAND: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
 
 /// The label of all that a test makes in the engine; `tests/run` looks for it.
 const LABEL: &str = "highhock-test";
@@ -49,13 +49,13 @@ pub fn endpoint() -> Endpoint {
 }
 
 /// The engine, as the far end of a relay.
-pub fn place() -> Place {
+pub fn server_address() -> ServerAddress {
     match endpoint() {
-        Endpoint::Unix(path) => Place::Unix(path),
+        Endpoint::Unix(path) => ServerAddress::Unix(path),
         Endpoint::Tls(authority) => panic!("these tests speak no TLS to {authority}"),
         Endpoint::Tcp(authority) => {
             let address: SocketAddr = authority.to_socket_addrs().unwrap().next().unwrap();
-            Place::Tcp(address)
+            ServerAddress::Tcp(address)
         }
     }
 }
@@ -111,8 +111,8 @@ pub fn image() -> &'static str {
             return image;
         }
         let build = Command::new("sh").args(["-c", BUILD_IMAGE, "sh", OWN_IMAGE]).output().unwrap();
-        let said = String::from_utf8_lossy(&build.stderr);
-        assert!(build.status.success(), "can't build {OWN_IMAGE}: {said}");
+        let output_text = String::from_utf8_lossy(&build.stderr);
+        assert!(build.status.success(), "can't build {OWN_IMAGE}: {output_text}");
         OWN_IMAGE.to_owned()
     })
 }
@@ -140,7 +140,7 @@ impl Container {
     fn make(verb: &[&str], options: &[&str], command: &[&str]) -> Self {
         let name = format!("highhock-test-{}-{}", std::process::id(), unique());
         let own = ["--name", &name, "--label", &label()];
-        let command = if command.is_empty() { &WAIT } else { command };
+        let command = if command.is_empty() { &WAIT_COMMAND } else { command };
         // Made before the container, so that one that can't start is removed, too.
         let mut container = Self { id: String::new(), name: name.clone() };
         container.id = docker(&[verb, &own, options, &[image()], command].concat());
@@ -159,7 +159,7 @@ impl Container {
 
     /// `docker <verb> <container>`: `pause`, `unpause`, `start` …
     #[track_caller]
-    pub fn does(&self, verb: &str) {
+    pub fn docker_command(&self, verb: &str) {
         docker(&[verb, &self.id]);
     }
 
@@ -181,9 +181,10 @@ impl Container {
     pub fn check_health(&self) {
         if is_podman() {
             let target = format!("/v4.0.0/libpod/containers/{}/healthcheck", self.id);
-            let (status, said) = proxy::ask(&place(), "GET", &target, "").unwrap();
+            let (status, output_text) =
+                proxy::send_request(&server_address(), "GET", &target, "").unwrap();
             // 409: the container doesn't run.
-            assert!(status == 200, "{target}: {status} {said}");
+            assert!(status == 200, "{target}: {status} {output_text}");
         }
     }
 
@@ -201,18 +202,18 @@ impl Container {
 
     /// The port of the host that leads to this one (`80/tcp`) at its IPv4 addresses.
     #[track_caller]
-    pub fn published(&self, port: &str) -> u16 {
-        self.published_on(port, false)
+    pub fn published_port(&self, port: &str) -> u16 {
+        self.host_port(port, false)
     }
 
     /// The port of the host that leads to this one at its IPv6 addresses, which may be another.
     #[track_caller]
-    pub fn published6(&self, port: &str) -> u16 {
-        self.published_on(port, true)
+    pub fn published_port_ipv6(&self, port: &str) -> u16 {
+        self.host_port(port, true)
     }
 
     #[track_caller]
-    fn published_on(&self, port: &str, v6: bool) -> u16 {
+    fn host_port(&self, port: &str, v6: bool) -> u16 {
         let bindings = docker(&["port", &self.id, port]);
         let binding = bindings.lines().find(|line| line.starts_with('[') == v6);
         let binding =
@@ -227,12 +228,12 @@ impl Container {
     }
 
     /// Runs a command in it that may fail: whether it succeeded, and what it said.
-    pub fn tries(&self, command: &[&str]) -> (bool, String) {
+    pub fn try_exec(&self, command: &[&str]) -> (bool, String) {
         let mut exec = Command::new("docker");
         exec.args(["exec", &self.id]).args(command).stdin(Stdio::null());
         let output = exec.output().unwrap();
-        let said = [&output.stdout[..], &output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).trim_end().to_owned())
+        let output_text = [&output.stdout[..], &output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&output_text).trim_end().to_owned())
     }
 
     /// Removes it now.
@@ -269,13 +270,13 @@ impl Network {
 
     /// Connects the container to it.
     #[track_caller]
-    pub fn takes_in(&self, container: &Container) {
+    pub fn connect(&self, container: &Container) {
         docker(&["network", "connect", &self.name, container.id()]);
     }
 
     /// Disconnects the container from it.
     #[track_caller]
-    pub fn lets_go(&self, container: &Container) {
+    pub fn disconnect(&self, container: &Container) {
         docker(&["network", "disconnect", &self.name, container.id()]);
     }
 }

@@ -8,20 +8,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use highhock::tls::Identity;
+use highhock::tls::ClientIdentity;
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
-use super::cuttable_proxy::Place;
-use super::etcd_v3::V3;
+use super::cuttable_proxy::ServerAddress;
+use super::etcd_v3::V3Client;
 use super::http_exchange::exchange;
 use super::tools::tool;
 use super::{eventually, free_port, run_id};
 
 /// How long an etcd may take until it answers, or until it is gone.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+const FORM_HEADER: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 /// Which etcd server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Reader {
     /// doesn't answer.
     pub fn list(self, key: &str) -> Option<Vec<Node>> {
         let target = format!("/v2/keys/{key}?quorum=true&recursive=true");
-        let (status, body) = exchange(self.client_port, PATIENCE, "GET", &target, "", "")?;
+        let (status, body) = exchange(self.client_port, TIMEOUT, "GET", &target, "", "")?;
         let mut nodes = Vec::new();
         match status {
             200 => {
@@ -111,12 +111,12 @@ impl Etcd {
     /// this machine has none: the test is to return then.
     pub fn start_release(release: Release) -> Option<Self> {
         let program = release.program()?;
-        Some(Self::start_program(&program, &usual_parent(), release.flags(), false))
+        Some(Self::start_program(&program, &default_parent(), release.flags(), false))
     }
 
     /// Starts an etcd with these flags besides those for its places.
     pub fn start_with(flags: &[&str]) -> Self {
-        Self::start_in(&usual_parent(), flags)
+        Self::start_in(&default_parent(), flags)
     }
 
     /// Starts an etcd with its data in a folder below `parent`.
@@ -127,7 +127,7 @@ impl Etcd {
     /// Starts an etcd with both APIs that speaks TLS with this identity, to clients
     /// that have a certificate by the CA where one is given. It speaks plainly,
     /// too, on another port, for the test itself.
-    pub fn start_with_tls(identity: &Identity, client_ca: Option<&Path>) -> Self {
+    pub fn start_with_tls(identity: &ClientIdentity, client_ca: Option<&Path>) -> Self {
         let (cert, key) = (path_text(&identity.cert), path_text(&identity.key));
         let mut flags = vec!["--enable-v2=true", "--cert-file", &cert, "--key-file", &key];
         let ca = client_ca.map(path_text);
@@ -148,14 +148,14 @@ impl Etcd {
             etcd.add_flags(&quick);
             etcd.add_flags(flags);
             etcd.spawn();
-            etcd.wait_until_it_answers().then_some(etcd)
+            etcd.wait_until_ready().then_some(etcd)
         });
         etcd.take().expect("etcd did not start on any of five pairs of ports")
     }
 
     /// The members of a cluster of this release, not yet started.
     pub(super) fn prepare_members(release: Release, program: &Path, count: usize) -> Vec<Self> {
-        let parent = usual_parent();
+        let parent = default_parent();
         let mut members: Vec<_> =
             (0..count).map(|_| Self::prepare(program, &parent, false)).collect();
         let urls = members.iter().map(Self::peer_url).enumerate();
@@ -210,21 +210,21 @@ impl Etcd {
     }
 
     /// `false`: it ended instead.
-    pub(super) fn wait_until_it_answers(&mut self) -> bool {
+    pub(super) fn wait_until_ready(&mut self) -> bool {
         let port = self.client_port;
         let child = self.child.as_mut().unwrap();
-        eventually("etcd answers", PATIENCE, || {
+        eventually("etcd answers", TIMEOUT, || {
             if child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
-            answers_healthily(port, PATIENCE).then_some(true)
+            reports_healthy(port, TIMEOUT).then_some(true)
         })
     }
 
     /// Whether it says within this time that it has all that was written, which
     /// it asks the leader about.
     pub fn is_healthy(&self, within: Duration) -> bool {
-        answers_healthily(self.client_port, within)
+        reports_healthy(self.client_port, within)
     }
 
     /// Its client URL, without a slash at the end.
@@ -233,8 +233,8 @@ impl Etcd {
     }
 
     /// Where it listens, as the far end of a relay.
-    pub fn place(&self) -> Place {
-        Place::Tcp(SocketAddr::from(([127, 0, 0, 1], self.client_port)))
+    pub fn server_address(&self) -> ServerAddress {
+        ServerAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], self.client_port)))
     }
 
     /// What reads it from another thread.
@@ -247,8 +247,8 @@ impl Etcd {
     }
 
     /// Its v3 API, for blocking requests.
-    pub fn v3(&self) -> V3 {
-        V3::at(self.client_port)
+    pub fn v3(&self) -> V3Client {
+        V3Client::new(self.client_port)
     }
 
     /// Its client URL with TLS.
@@ -310,14 +310,14 @@ impl Etcd {
         let authorization =
             authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
         let headers = format!("Content-Type: application/json\r\n{authorization}");
-        exchange(self.client_port, PATIENCE, method, target, &headers, json).expect("etcd answers")
+        exchange(self.client_port, TIMEOUT, method, target, &headers, json).expect("etcd answers")
     }
 
     /// Ends it as an operator would, and waits until it is gone.
     pub fn stop(&mut self) {
         self.signal("TERM");
         let child = self.child.as_mut().expect("etcd runs");
-        eventually("etcd ends", PATIENCE, || child.try_wait().unwrap());
+        eventually("etcd ends", TIMEOUT, || child.try_wait().unwrap());
         self.child = None;
     }
 
@@ -329,13 +329,13 @@ impl Etcd {
     }
 
     /// Starts it where it was, with its data or without any.
-    pub fn start_again(&mut self, empty: bool) {
+    pub fn restart(&mut self, empty: bool) {
         if empty {
             assert!(self.child.is_none(), "etcd runs still");
             fs::remove_dir_all(self.dir.join("data")).unwrap();
         }
         self.spawn();
-        assert!(self.wait_until_it_answers(), "etcd ended: {}", self.log());
+        assert!(self.wait_until_ready(), "etcd ended: {}", self.log());
     }
 
     /// Stops it from doing anything, its connections left open.
@@ -344,7 +344,7 @@ impl Etcd {
         // The signal is sent, not yet obeyed: a thread may be answering still.
         let threads = format!("/proc/{}/task", self.pid());
         let is_stopped = |stat: String| stat.rsplit(") ").next().unwrap().starts_with('T');
-        eventually("etcd is stopped", PATIENCE, || {
+        eventually("etcd is stopped", TIMEOUT, || {
             let mut threads = fs::read_dir(&threads).unwrap();
             threads
                 .all(|thread| {
@@ -421,9 +421,15 @@ impl Etcd {
     /// One request to the keys API: status and JSON. Panics where etcd is away.
     pub fn request(&self, method: &str, key_and_query: &str, form: Option<&str>) -> (u16, Value) {
         let target = format!("/v2/keys/{key_and_query}");
-        let (status, body) =
-            exchange(self.client_port, PATIENCE, method, &target, FORM, form.unwrap_or_default())
-                .expect("etcd answers");
+        let (status, body) = exchange(
+            self.client_port,
+            TIMEOUT,
+            method,
+            &target,
+            FORM_HEADER,
+            form.unwrap_or_default(),
+        )
+        .expect("etcd answers");
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 }
@@ -467,12 +473,12 @@ fn flatten(nodes: &Value, into: &mut Vec<Node>) {
 }
 
 /// In memory where there is such a place: a test need not wait for disks.
-fn usual_parent() -> PathBuf {
+fn default_parent() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }
 
-fn answers_healthily(port: u16, within: Duration) -> bool {
+fn reports_healthy(port: u16, within: Duration) -> bool {
     let health = exchange(port, within, "GET", "/health", "", "");
     health.is_some_and(|(_, body)| body.contains(r#""health":"true""#))
 }

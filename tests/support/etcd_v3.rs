@@ -12,7 +12,7 @@ use super::http_exchange::exchange;
 /// One member's v3 API. Its methods panic where etcd is away or refuses; those
 /// whose names begin with `try` say so.
 #[derive(Clone, Debug)]
-pub struct V3 {
+pub struct V3Client {
     port: u16,
     timeout: Duration,
 }
@@ -42,7 +42,7 @@ pub struct Lease {
 
 /// What a member says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct MemberStatus {
     pub member: u64,
     /// As this member believes; `None`: it knows none.
     pub leader: Option<u64>,
@@ -52,13 +52,13 @@ pub struct Status {
     pub version: String,
 }
 
-impl V3 {
-    pub(super) fn at(port: u16) -> Self {
+impl V3Client {
+    pub(super) fn new(port: u16) -> Self {
         Self { port, timeout: Duration::from_secs(20) }
     }
 
     /// The same, with this much time for each request.
-    pub fn within(mut self, timeout: Duration) -> Self {
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
@@ -146,9 +146,9 @@ impl V3 {
     }
 
     /// What the member says of itself; `None`: no answer, or no good one.
-    pub fn try_status(&self) -> Option<Status> {
+    pub fn try_status(&self) -> Option<MemberStatus> {
         let (status, answer) = self.request("maintenance/status", &json!({}))?;
-        (status == 200).then(|| Status {
+        (status == 200).then(|| MemberStatus {
             member: id(&answer["header"]["member_id"]),
             leader: Some(id(&answer["leader"])).filter(|leader| *leader != 0),
             term: id(&answer["raftTerm"]),

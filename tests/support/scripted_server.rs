@@ -11,7 +11,7 @@ use std::thread;
 
 /// A request as it came in.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct ReceivedRequest {
     pub method: String,
     /// Path and query.
     pub target: String,
@@ -20,7 +20,7 @@ pub struct Request {
     pub body: String,
 }
 
-impl Request {
+impl ReceivedRequest {
     /// A header's value, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
@@ -28,27 +28,27 @@ impl Request {
 }
 
 /// What to answer.
-pub enum Reply {
+pub enum ScriptedResponse {
     /// A whole answer, the connection kept alive.
     Full { status: u16, content_type: &'static str, body: String },
     /// A head that announces more than the body holds; then the connection ends.
-    CutOff { body: String },
+    Truncated { body: String },
     /// Nothing: the connection is closed at once.
     Hangup,
     /// Nothing, for ever.
-    Silence,
+    NoResponse,
     /// A head and a part of the body that it announces, then nothing, for ever.
     Stall { body: String },
     /// These bytes as they are; then the connection ends.
     Raw(Vec<u8>),
     /// What this writes, when it does; then the connection ends.
-    Written(Writing),
+    Stream(BodyWriter),
 }
 
 /// Writes an answer, its head too.
-pub type Writing = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()>>;
+pub type BodyWriter = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()>>;
 
-impl Reply {
+impl ScriptedResponse {
     pub fn json(body: impl Into<String>) -> Self {
         Self::Full { status: 200, content_type: "application/json", body: body.into() }
     }
@@ -66,35 +66,40 @@ impl Reply {
     }
 }
 
-type Script = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
+type Script = Arc<dyn Fn(&ReceivedRequest) -> ScriptedResponse + Send + Sync>;
 
 /// The running server. It lives until the test's process ends.
-pub struct Canned {
+pub struct ScriptedServer {
     address: Option<SocketAddr>,
-    seen: Arc<Seen>,
+    log: Arc<RequestLog>,
 }
 
 /// What came in so far.
 #[derive(Default)]
-struct Seen {
-    requests: Mutex<Vec<Request>>,
+struct RequestLog {
+    requests: Mutex<Vec<ReceivedRequest>>,
     connections: AtomicUsize,
 }
 
-impl Canned {
+impl ScriptedServer {
     /// Answers on a free port of 127.0.0.1.
-    pub fn tcp(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn tcp(
+        script: impl Fn(&ReceivedRequest) -> ScriptedResponse + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let incoming = move || listener.accept().map(|(stream, _)| stream);
-        Self { address: Some(address), seen: serve(incoming, Arc::new(script)) }
+        Self { address: Some(address), log: serve(incoming, Arc::new(script)) }
     }
 
     /// Answers on a Unix socket.
-    pub fn unix(path: &Path, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn unix(
+        path: &Path,
+        script: impl Fn(&ReceivedRequest) -> ScriptedResponse + Send + Sync + 'static,
+    ) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let incoming = move || listener.accept().map(|(stream, _)| stream);
-        Self { address: None, seen: serve(incoming, Arc::new(script)) }
+        Self { address: None, log: serve(incoming, Arc::new(script)) }
     }
 
     /// `127.0.0.1:port`.
@@ -103,29 +108,29 @@ impl Canned {
     }
 
     /// The requests so far.
-    pub fn requests(&self) -> Vec<Request> {
-        self.seen.requests.lock().unwrap().clone()
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.log.requests.lock().unwrap().clone()
     }
 
     /// How many connections came in so far.
     pub fn connections(&self) -> usize {
-        self.seen.connections.load(Ordering::SeqCst)
+        self.log.connections.load(Ordering::SeqCst)
     }
 }
 
 /// A connection of either sort.
 trait Connection: Read + Write + Send + Sized + 'static {
-    fn second_handle(&self) -> Self;
+    fn clone_handle(&self) -> Self;
 }
 
 impl Connection for TcpStream {
-    fn second_handle(&self) -> Self {
+    fn clone_handle(&self) -> Self {
         self.try_clone().unwrap()
     }
 }
 
 impl Connection for std::os::unix::net::UnixStream {
-    fn second_handle(&self) -> Self {
+    fn clone_handle(&self) -> Self {
         self.try_clone().unwrap()
     }
 }
@@ -133,43 +138,47 @@ impl Connection for std::os::unix::net::UnixStream {
 fn serve<C: Connection>(
     accept: impl Fn() -> std::io::Result<C> + Send + 'static,
     script: Script,
-) -> Arc<Seen> {
-    let all_seen = Arc::<Seen>::default();
-    let seen = Arc::clone(&all_seen);
+) -> Arc<RequestLog> {
+    let request_log = Arc::<RequestLog>::default();
+    let log = Arc::clone(&request_log);
     thread::spawn(move || {
         while let Ok(connection) = accept() {
-            seen.connections.fetch_add(1, Ordering::SeqCst);
-            let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
+            log.connections.fetch_add(1, Ordering::SeqCst);
+            let (script, log) = (Arc::clone(&script), Arc::clone(&log));
             thread::spawn(move || {
                 // The client may leave at any moment; that ends this connection only.
-                let _ = converse(connection, &script, &seen);
+                let _ = serve_connection(connection, &script, &log);
             });
         }
     });
-    all_seen
+    request_log
 }
 
-fn converse<C: Connection>(mut connection: C, script: &Script, seen: &Seen) -> std::io::Result<()> {
-    let mut reader = BufReader::new(connection.second_handle());
+fn serve_connection<C: Connection>(
+    mut connection: C,
+    script: &Script,
+    log: &RequestLog,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(connection.clone_handle());
     while let Some(request) = read_request(&mut reader)? {
-        seen.requests.lock().unwrap().push(request.clone());
+        log.requests.lock().unwrap().push(request.clone());
         match script(&request) {
-            Reply::Full { status, content_type, body } => {
+            ScriptedResponse::Full { status, content_type, body } => {
                 let head = head(status, content_type, body.len());
                 // In one piece: many small ones are held back by the kernel.
                 connection.write_all((head + &body).as_bytes())?;
             }
-            Reply::CutOff { body } => {
-                return connection.write_all(announcing_more(&body).as_bytes());
+            ScriptedResponse::Truncated { body } => {
+                return connection.write_all(truncated_response(&body).as_bytes());
             }
-            Reply::Stall { body } => {
-                connection.write_all(announcing_more(&body).as_bytes())?;
-                rest_for_ever();
+            ScriptedResponse::Stall { body } => {
+                connection.write_all(truncated_response(&body).as_bytes())?;
+                park_forever();
             }
-            Reply::Hangup => return Ok(()),
-            Reply::Silence => rest_for_ever(),
-            Reply::Raw(bytes) => return connection.write_all(&bytes),
-            Reply::Written(write) => return write(&mut connection),
+            ScriptedResponse::Hangup => return Ok(()),
+            ScriptedResponse::NoResponse => park_forever(),
+            ScriptedResponse::Raw(bytes) => return connection.write_all(&bytes),
+            ScriptedResponse::Stream(write) => return write(&mut connection),
         }
     }
     Ok(())
@@ -182,17 +191,17 @@ fn head(status: u16, content_type: &str, length: usize) -> String {
     )
 }
 
-fn announcing_more(body: &str) -> String {
+fn truncated_response(body: &str) -> String {
     head(200, "application/json", body.len() + 100) + body
 }
 
-fn rest_for_ever() -> ! {
+fn park_forever() -> ! {
     loop {
         thread::park();
     }
 }
 
-fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
+fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<ReceivedRequest>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -217,5 +226,5 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Some(Request { method, target, headers, body }))
+    Ok(Some(ReceivedRequest { method, target, headers, body }))
 }

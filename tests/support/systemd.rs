@@ -10,16 +10,16 @@ use tokio::time::Instant;
 use super::{TempDir, eventually, unique};
 
 /// For what has no deadline of its own, on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A message: `KEY=value` lines, and when it came.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct Notification {
     pub at: Instant,
     pub lines: Vec<String>,
 }
 
-impl Told {
+impl Notification {
     /// The value of a key in it.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.lines.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
@@ -27,14 +27,14 @@ impl Told {
 }
 
 /// Listens on a socket until it is dropped.
-pub struct Supervisor {
+pub struct NotifySocket {
     /// What `NOTIFY_SOCKET` is to be.
     pub socket: String,
-    told: Arc<Mutex<Vec<Told>>>,
+    notifications: Arc<Mutex<Vec<Notification>>>,
     _dir: Option<TempDir>,
 }
 
-impl Supervisor {
+impl NotifySocket {
     /// On a socket with a path.
     pub fn start() -> Self {
         let dir = TempDir::new();
@@ -51,43 +51,50 @@ impl Supervisor {
     }
 
     fn listen(socket: UnixDatagram, name: String, dir: Option<TempDir>) -> Self {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::downgrade(&told);
+        let notifications = Arc::new(Mutex::new(Vec::new()));
+        let received = Arc::downgrade(&notifications);
         socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         std::thread::spawn(move || {
             let mut space = [0; 4096];
-            while let Some(heard) = heard.upgrade() {
+            while let Some(received) = received.upgrade() {
                 let Ok(length) = socket.recv(&mut space) else { continue };
                 let text = String::from_utf8(space[..length].to_vec()).unwrap();
                 let lines = text.lines().map(str::to_owned).collect();
-                heard.lock().unwrap().push(Told { at: Instant::now(), lines });
+                received.lock().unwrap().push(Notification { at: Instant::now(), lines });
             }
         });
-        Self { socket: name, told, _dir: dir }
+        Self { socket: name, notifications, _dir: dir }
     }
 
     /// All that it was told so far.
-    pub fn told(&self) -> Vec<Told> {
-        self.told.lock().unwrap().clone()
+    pub fn notifications(&self) -> Vec<Notification> {
+        self.notifications.lock().unwrap().clone()
     }
 
     /// The values of a key in all messages.
     pub fn values(&self, key: &str) -> Vec<String> {
-        self.told().iter().filter_map(|told| told.value(key)).map(str::to_owned).collect()
+        self.notifications()
+            .iter()
+            .filter_map(|notification| notification.value(key))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Waits for the message number `count` with this key, from 1 on.
     #[track_caller]
-    pub fn hears(&self, key: &str, count: usize) -> Told {
-        eventually(&format!("{key}, {count} times"), PATIENCE, || {
-            self.told().into_iter().filter(|told| told.value(key).is_some()).nth(count - 1)
+    pub fn wait_for(&self, key: &str, count: usize) -> Notification {
+        eventually(&format!("{key}, {count} times"), TIMEOUT, || {
+            self.notifications()
+                .into_iter()
+                .filter(|notification| notification.value(key).is_some())
+                .nth(count - 1)
         })
     }
 
     /// Waits until the newest status has this part.
     #[track_caller]
-    pub fn sees(&self, part: &str) {
-        eventually(&format!("a status with {part}"), PATIENCE, || {
+    pub fn wait_for_status(&self, part: &str) {
+        eventually(&format!("a status with {part}"), TIMEOUT, || {
             self.values("STATUS").last()?.contains(part).then_some(())
         });
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use highhock::tls::Identity;
+use highhock::tls::ClientIdentity;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,16 +14,16 @@ use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::cuttable_proxy::Place;
+use super::cuttable_proxy::ServerAddress;
 
 /// A server on a free port of 127.0.0.1. It lives until the test's process ends.
-pub struct TlsFront(SocketAddr);
+pub struct TlsProxy(SocketAddr);
 
-impl TlsFront {
+impl TlsProxy {
     /// Leads to `back`, for clients that trust `identity` and, where a CA is given,
     /// have a certificate by that.
-    pub fn start(identity: &Identity, client_ca: Option<&Path>, back: Place) -> Self {
-        let acceptor = TlsAcceptor::from(Arc::new(config(identity, client_ca)));
+    pub fn start(identity: &ClientIdentity, client_ca: Option<&Path>, back: ServerAddress) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(identity, client_ca)));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -32,7 +32,7 @@ impl TlsFront {
             runtime.unwrap().block_on(async {
                 let listener = TcpListener::from_std(listener).unwrap();
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(relay(acceptor.clone(), stream, back.clone()));
+                    tokio::spawn(forward(acceptor.clone(), stream, back.clone()));
                 }
             });
         });
@@ -46,20 +46,20 @@ impl TlsFront {
 }
 
 /// Either side may leave at any moment; that ends this connection only.
-async fn relay(acceptor: TlsAcceptor, stream: TcpStream, back: Place) {
+async fn forward(acceptor: TlsAcceptor, stream: TcpStream, back: ServerAddress) {
     let Ok(mut front) = acceptor.accept(stream).await else { return };
-    let mut back: Box<dyn Both> = match back {
-        Place::Unix(path) => Box::new(UnixStream::connect(path).await.unwrap()),
-        Place::Tcp(address) => Box::new(TcpStream::connect(address).await.unwrap()),
+    let mut back: Box<dyn ByteStream> = match back {
+        ServerAddress::Unix(path) => Box::new(UnixStream::connect(path).await.unwrap()),
+        ServerAddress::Tcp(address) => Box::new(TcpStream::connect(address).await.unwrap()),
     };
     let _ = copy_bidirectional(&mut front, &mut back).await;
 }
 
-trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
+trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-fn config(identity: &Identity, client_ca: Option<&Path>) -> ServerConfig {
+fn server_config(identity: &ClientIdentity, client_ca: Option<&Path>) -> ServerConfig {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().unwrap();

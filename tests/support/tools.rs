@@ -11,7 +11,7 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     let variable = format!("HIGHHOCK_TEST_{name}");
     let program = std::env::var_os(&variable).filter(|path| !path.is_empty());
     if program.is_none() {
-        leave_out(&format!("{variable} names no program (tests/run sets it)"));
+        skip_test(&format!("{variable} names no program (tests/run sets it)"));
     }
     program.map(PathBuf::from)
 }
@@ -22,13 +22,13 @@ pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
     if found.is_none() {
-        leave_out(&format!("there is no {name} here"));
+        skip_test(&format!("there is no {name} here"));
     }
     found
 }
 
 #[track_caller]
-fn leave_out(reason: &str) {
+fn skip_test(reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let text = format!("LEFT OUT: {test}: {reason}");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{text}");

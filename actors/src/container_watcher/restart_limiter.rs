@@ -7,44 +7,45 @@ use tokio::time::Instant;
 
 use crate::model::container::EngineTime;
 
-/// From this restart on within [`SPAN`], what a container puts is damped.
-const RESTARTS: usize = 3;
+/// From this restart on within [`RESTART_WINDOW`], what a container puts is damped.
+const RESTARTS_LIMIT: usize = 3;
 /// The time in which restarts are counted.
-const SPAN: Duration = Duration::from_secs(60);
+const RESTART_WINDOW: Duration = Duration::from_secs(60);
 /// The least time between two puts of a container that is damped.
-const GAP: Duration = Duration::from_secs(5);
+const PUBLISH_MIN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Counts a container's restarts, and says when it may be published again.
 #[derive(Debug, Default)]
-pub struct Damper {
+pub struct RestartLimiter {
     started: Option<EngineTime>,
     restarts: VecDeque<Instant>,
-    published: Option<Instant>,
+    last_published: Option<Instant>,
 }
 
-impl Damper {
+impl RestartLimiter {
     /// Takes note of when the container was started, as an inspection told.
-    pub fn saw_start(&mut self, started: EngineTime, now: Instant) {
+    pub fn record_start(&mut self, started: EngineTime, now: Instant) {
         if self.started.replace(started).is_some_and(|before| before != started) {
             self.restarts.push_back(now);
         }
-        if self.restarts.len() > RESTARTS {
+        if self.restarts.len() > RESTARTS_LIMIT {
             self.restarts.pop_front();
         }
     }
 
     /// Until when nothing is to be put, where the container restarts too often.
-    pub fn hold(&self, now: Instant) -> Option<Instant> {
-        let recent = self.restarts.iter().filter(|at| now.duration_since(**at) < SPAN).count();
-        if recent < RESTARTS {
+    pub fn blocked_until(&self, now: Instant) -> Option<Instant> {
+        let recent =
+            self.restarts.iter().filter(|at| now.duration_since(**at) < RESTART_WINDOW).count();
+        if recent < RESTARTS_LIMIT {
             return None;
         }
-        self.published.map(|at| at + GAP).filter(|until| now < *until)
+        self.last_published.map(|at| at + PUBLISH_MIN_INTERVAL).filter(|until| now < *until)
     }
 
     /// Takes note of a put.
-    pub fn published(&mut self, now: Instant) {
-        self.published = Some(now);
+    pub fn record_publication(&mut self, now: Instant) {
+        self.last_published = Some(now);
     }
 }
 
@@ -58,17 +59,17 @@ mod tests {
 
     /// A damper of a container that was started at each of these seconds, and published
     /// each time.
-    fn after_starts(start: Instant, seconds: &[u64]) -> Damper {
-        let mut damper = Damper::default();
+    fn after_starts(start: Instant, seconds: &[u64]) -> RestartLimiter {
+        let mut limiter = RestartLimiter::default();
         for at in seconds {
-            damper.saw_start(EngineTime(i128::from(*at)), second(start, *at));
-            damper.published(second(start, *at));
+            limiter.record_start(EngineTime(i128::from(*at)), second(start, *at));
+            limiter.record_publication(second(start, *at));
         }
-        damper
+        limiter
     }
 
     #[test]
-    fn the_third_restart_in_a_minute_is_held() {
+    fn limits_third_restart_within_a_minute() {
         let start = Instant::now();
         for (starts, now, held_until) in [
             (&[0][..], 0, None),
@@ -81,14 +82,14 @@ mod tests {
             (&[0, 1, 30, 61], 61, None),
             (&[0, 2, 30, 61], 61, Some(66)),
         ] {
-            let held = after_starts(start, starts).hold(second(start, now));
+            let held = after_starts(start, starts).blocked_until(second(start, now));
             assert_eq!(held, held_until.map(|at| second(start, at)), "{starts:?} {now}");
         }
     }
 
     #[test]
-    fn one_start_seen_twice_is_no_restart() {
+    fn repeated_start_time_is_no_restart() {
         let start = Instant::now();
-        assert_eq!(after_starts(start, &[7, 7, 7, 7, 7]).hold(second(start, 7)), None);
+        assert_eq!(after_starts(start, &[7, 7, 7, 7, 7]).blocked_until(second(start, 7)), None);
     }
 }

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 
 use super::digits::read_digits;
-use crate::model::names::{check_label, quoted};
+use crate::model::names::{check_label, quote};
 use crate::model::record::Host;
-use crate::model::service::{Attributes, Service, Skipped};
+use crate::model::service::{Attributes, Service, SkippedEntry};
 
 /// What all of HighHock's labels begin with.
 const PREFIX: &str = "highhock.";
 
 /// Labels with that beginning that are no attributes.
-const OTHER_LABELS: [&str; 4] = ["discover", "health", "drain", "network"];
+const NON_ATTRIBUTE_LABELS: [&str; 4] = ["discover", "health", "drain", "network"];
 
 /// The longest TTL that a record may ask for, in seconds: a day, as for `etcd.ttl`.
 const TTL_MAX: u32 = 86_400;
@@ -24,7 +24,7 @@ const TEXT_MAX: usize = 2048;
 
 /// What labels say of a service, and which of them says what.
 #[derive(Clone, Default)]
-struct Labelled<'a> {
+struct LabelledAttributes<'a> {
     attributes: Attributes,
     /// The whole label by the attribute.
     labels: BTreeMap<&'a str, &'a str>,
@@ -32,79 +32,82 @@ struct Labelled<'a> {
 
 /// What all of a container's labels say.
 #[derive(Default)]
-struct Reading<'a> {
-    for_all: Labelled<'a>,
+struct ParsedLabels<'a> {
+    shared: LabelledAttributes<'a>,
     /// By the service's name.
-    for_one: HashMap<String, Labelled<'a>>,
-    skipped: Vec<Skipped>,
+    by_service: HashMap<String, LabelledAttributes<'a>>,
+    skipped: Vec<SkippedEntry>,
 }
 
 /// Gives each service the attributes that the labels name: one for the service
 /// itself wins over one for all. Answers what is malformed; the services are kept
 /// without it.
-pub fn apply(labels: &BTreeMap<String, String>, services: &mut [Service]) -> Vec<Skipped> {
-    let mut reading = read(labels, services);
+pub fn apply(labels: &BTreeMap<String, String>, services: &mut [Service]) -> Vec<SkippedEntry> {
+    let mut parsed = parse_labels(labels, services);
     for service in services {
-        let own = reading.for_one.get(service.name.as_str()).cloned().unwrap_or_default();
-        service.attributes = over(own.attributes, &reading.for_all.attributes);
+        let own = parsed.by_service.get(service.name.as_str()).cloned().unwrap_or_default();
+        service.attributes = merge(own.attributes, &parsed.shared.attributes);
     }
-    std::mem::take(&mut reading.skipped)
+    std::mem::take(&mut parsed.skipped)
 }
 
 /// For each service, which label says each of its attributes: the label by the
 /// attribute's name.
-pub fn labels_behind(
+pub fn labels_by_attribute(
     labels: &BTreeMap<String, String>,
     services: &[Service],
 ) -> Vec<BTreeMap<String, String>> {
-    let reading = read(labels, services);
+    let parsed = parse_labels(labels, services);
     let behind = |service: &Service| {
-        let own = reading.for_one.get(service.name.as_str()).map(|own| &own.labels);
-        let weaker_first = reading.for_all.labels.iter().chain(own.into_iter().flatten());
+        let own = parsed.by_service.get(service.name.as_str()).map(|own| &own.labels);
+        let weaker_first = parsed.shared.labels.iter().chain(own.into_iter().flatten());
         weaker_first.map(|(&attribute, &label)| (attribute.to_owned(), label.to_owned())).collect()
     };
     services.iter().map(behind).collect()
 }
 
-fn read<'a>(labels: &'a BTreeMap<String, String>, services: &[Service]) -> Reading<'a> {
-    let mut reading = Reading::default();
+fn parse_labels<'a>(
+    labels: &'a BTreeMap<String, String>,
+    services: &[Service],
+) -> ParsedLabels<'a> {
+    let mut parsed = ParsedLabels::default();
     let offered: HashSet<&str> = services.iter().map(|service| service.name.as_str()).collect();
 
     let ours = labels.iter().filter_map(|(label, value)| {
         Some((label.as_str(), label.strip_prefix(PREFIX)?, value.as_str()))
     });
     for (label, key, value) in ours {
-        if OTHER_LABELS.contains(&key) {
+        if NON_ATTRIBUTE_LABELS.contains(&key) {
             continue;
         }
         let outcome = match key.rsplit_once('.') {
-            None => reading.for_all.take(key, value, label),
+            None => parsed.shared.add(key, value, label),
             Some((name, attribute)) => {
                 let name = name.to_ascii_lowercase();
                 if offered.contains(name.as_str()) {
-                    reading.for_one.entry(name).or_default().take(attribute, value, label)
+                    parsed.by_service.entry(name).or_default().add(attribute, value, label)
                 } else {
-                    Err(format!("the container offers no service {}", quoted(&name)))
+                    Err(format!("the container offers no service {}", quote(&name)))
                 }
             }
         };
         if let Err(reason) = outcome {
-            reading.skipped.push(Skipped::new(&format!("{label}={value}"), reason));
+            parsed.skipped.push(SkippedEntry::new(&format!("{label}={value}"), reason));
         }
     }
-    reading
+    parsed
 }
 
-impl<'a> Labelled<'a> {
-    fn take(&mut self, attribute: &'a str, value: &str, label: &'a str) -> Result<(), String> {
-        set(&mut self.attributes, attribute, value)?;
+impl<'a> LabelledAttributes<'a> {
+    fn add(&mut self, attribute: &'a str, value: &str, label: &'a str) -> Result<(), String> {
+        set_attribute(&mut self.attributes, attribute, value)?;
         self.labels.insert(attribute, label);
         Ok(())
     }
 }
 
 /// The attributes of one service, and where they say nothing, those of all.
-fn over(own: Attributes, all: &Attributes) -> Attributes {
+fn merge(own: Attributes, all: &Attributes) -> Attributes {
     Attributes {
         priority: own.priority.or(all.priority),
         weight: own.weight.or(all.weight),
@@ -115,7 +118,7 @@ fn over(own: Attributes, all: &Attributes) -> Attributes {
     }
 }
 
-fn set(attributes: &mut Attributes, attribute: &str, value: &str) -> Result<(), String> {
+fn set_attribute(attributes: &mut Attributes, attribute: &str, value: &str) -> Result<(), String> {
     match attribute {
         "priority" => attributes.priority = Some(read_u16(value)?),
         "weight" => attributes.weight = Some(read_u16(value)?),
@@ -127,7 +130,7 @@ fn set(attributes: &mut Attributes, attribute: &str, value: &str) -> Result<(), 
             return Err(format!(
                 "{} is no attribute of a service: `priority`, `weight`, `ttl`, `text`, `group` \
                  and `host` are",
-                quoted(attribute),
+                quote(attribute),
             ));
         }
     }
@@ -136,13 +139,13 @@ fn set(attributes: &mut Attributes, attribute: &str, value: &str) -> Result<(), 
 
 fn read_u16(value: &str) -> Result<u16, String> {
     read_digits(value.trim())
-        .ok_or_else(|| format!("{} is not a whole number from 0 to 65535", quoted(value)))
+        .ok_or_else(|| format!("{} is not a whole number from 0 to 65535", quote(value)))
 }
 
 fn read_ttl(value: &str) -> Result<NonZeroU32, String> {
     read_digits(value.trim())
         .filter(|ttl: &NonZeroU32| ttl.get() <= TTL_MAX)
-        .ok_or_else(|| format!("{} is not a number of seconds from 1 to {TTL_MAX}", quoted(value)))
+        .ok_or_else(|| format!("{} is not a number of seconds from 1 to {TTL_MAX}", quote(value)))
 }
 
 fn read_text(value: &str) -> Result<String, String> {
@@ -181,7 +184,7 @@ mod tests {
     }
 
     /// The attributes of `httpd` and of `api.httpd`, and what was skipped.
-    fn applied(labels: &[(&str, &str)]) -> (Attributes, Attributes, Vec<Skipped>) {
+    fn applied(labels: &[(&str, &str)]) -> (Attributes, Attributes, Vec<SkippedEntry>) {
         let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let mut services = [service("httpd"), service("api.httpd")];
         let skipped = apply(&labels, &mut services);
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn every_attribute_is_read() {
+    fn reads_every_attribute() {
         let (httpd, api, skipped) = applied(&[
             ("highhock.priority", "0"),
             ("highhock.weight", " 65535 "),
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_of_one_service_wins_over_one_of_all() {
+    fn service_attribute_overrides_shared_attribute() {
         for (labels, httpd, api) in [
             (&[][..], None, None),
             (&[("highhock.priority", "1")], Some(1), Some(1)),
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn each_attribute_of_one_service_wins_over_that_of_all() {
+    fn service_attribute_overrides_each_shared_attribute() {
         let own = [
             ("highhock.httpd.priority", "2"),
             ("highhock.httpd.weight", "6"),
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn one_attribute_of_a_service_leaves_the_others_to_those_of_all() {
+    fn shared_attributes_fill_unset_service_attributes() {
         let (httpd, api, skipped) = applied(&[
             ("highhock.priority", "1"),
             ("highhock.weight", "5"),
@@ -282,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn each_attribute_is_traced_to_its_label() {
+    fn traces_each_attribute_to_its_label() {
         let labels = [
             ("highhock.priority", "1"),
             ("highhock.weight", "5"),
@@ -290,7 +293,7 @@ mod tests {
             ("highhock.httpd.ttl", "soon"),
         ];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let behind = labels_behind(&labels, &[service("httpd"), service("api.httpd")]);
+        let behind = labels_by_attribute(&labels, &[service("httpd"), service("api.httpd")]);
         let expected = |pairs: [(&str, &str); 2]| {
             pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
         };
@@ -305,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_attribute_is_skipped_with_its_reason() {
+    fn skips_malformed_attribute_with_reason() {
         let long_text = "x".repeat(2049);
         for (key, value, reason) in [
             ("highhock.priority", "high", "\"high\" is not a whole number from 0 to 65535"),
@@ -342,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_attribute_of_a_service_leaves_it_that_of_all() {
+    fn malformed_service_attribute_falls_back_to_shared() {
         let (httpd, _, skipped) =
             applied(&[("highhock.ttl", "30"), ("highhock.httpd.ttl", "soon")]);
         assert_eq!(httpd.ttl, NonZeroU32::new(30));
@@ -350,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_are_no_attributes_are_left_alone() {
+    fn ignores_labels_that_are_no_attributes() {
         let (httpd, _, skipped) = applied(&[
             ("highhock.discover", "httpd:80"),
             ("highhock.health", "ignore"),

@@ -4,15 +4,15 @@
 use std::collections::HashSet;
 
 use super::ports::published_ports;
-use super::{Extractor, Findings, Found};
+use super::{DiscoveredService, Discoverer, DiscoveryResult};
 use crate::model::container::Container;
 use crate::model::names::{DomainName, ServiceName};
-use crate::model::service::{Attributes, Service, Skipped};
+use crate::model::service::{Attributes, Service, SkippedEntry};
 
 /// The labels that Compose gives its containers, since its version 1.
-const SERVICE: &str = "com.docker.compose.service";
-const PROJECT: &str = "com.docker.compose.project";
-const ONE_OFF: &str = "com.docker.compose.oneoff";
+const SERVICE_LABEL: &str = "com.docker.compose.service";
+const PROJECT_LABEL: &str = "com.docker.compose.project";
+const ONE_OFF_LABEL: &str = "com.docker.compose.oneoff";
 
 /// Names each published port by the Compose service.
 pub struct Compose {
@@ -20,15 +20,16 @@ pub struct Compose {
     pub under_project: bool,
 }
 
-impl Extractor for Compose {
-    fn extract(&self, container: &Container, domain: &DomainName) -> Findings {
-        let mut findings = Findings::default();
+impl Discoverer for Compose {
+    fn discover(&self, container: &Container, domain: &DomainName) -> DiscoveryResult {
+        let mut findings = DiscoveryResult::default();
         let ports = published_ports(container);
-        let Some(service) = container.labels.get(SERVICE).filter(|_| !ports.is_empty()) else {
+        let Some(service) = container.labels.get(SERVICE_LABEL).filter(|_| !ports.is_empty())
+        else {
             return findings;
         };
-        let entry = format!("{SERVICE}={service}");
-        let below = match self.below(container) {
+        let entry = format!("{SERVICE_LABEL}={service}");
+        let below = match self.project_suffix(container) {
             Ok(below) => below,
             Err(skipped) => {
                 findings.skipped.push(skipped);
@@ -43,7 +44,7 @@ impl Extractor for Compose {
                 false => format!("{service}{below}"),
             };
             match ServiceName::parse(&name, domain) {
-                Ok(name) => findings.found.push(Found {
+                Ok(name) => findings.services.push(DiscoveredService {
                     entry: entry.clone(),
                     service: Service {
                         name,
@@ -55,15 +56,15 @@ impl Extractor for Compose {
                 }),
                 Err(reason) => {
                     let entry = format!("{name}:{port}/{proto}");
-                    findings.skipped.push(Skipped::new(&entry, reason));
+                    findings.skipped.push(SkippedEntry::new(&entry, reason));
                 }
             }
         }
         findings
     }
 
-    fn silence(&self, container: &Container) -> &'static str {
-        match container.labels.contains_key(SERVICE) {
+    fn none_reason(&self, container: &Container) -> &'static str {
+        match container.labels.contains_key(SERVICE_LABEL) {
             true => "no port is published",
             false => "there is no label com.docker.compose.service",
         }
@@ -73,25 +74,27 @@ impl Extractor for Compose {
 impl Compose {
     /// What stands behind a service's name: nothing, or its project. Or why the container
     /// is no instance of its service.
-    fn below(&self, container: &Container) -> Result<String, Skipped> {
+    fn project_suffix(&self, container: &Container) -> Result<String, SkippedEntry> {
         let label = |key: &str| container.labels.get(key).map(String::as_str);
-        if let Some(one_off) = label(ONE_OFF).filter(|value| value.eq_ignore_ascii_case("true")) {
+        if let Some(one_off) =
+            label(ONE_OFF_LABEL).filter(|value| value.eq_ignore_ascii_case("true"))
+        {
             let reason = "it was made for one task (`docker compose run`), and whoever asks for \
                           the service doesn't mean it";
-            return Err(Skipped::new(&format!("{ONE_OFF}={one_off}"), reason));
+            return Err(SkippedEntry::new(&format!("{ONE_OFF_LABEL}={one_off}"), reason));
         }
         if !self.under_project {
             return Ok(String::new());
         }
-        match label(PROJECT).filter(|project| !project.is_empty()) {
+        match label(PROJECT_LABEL).filter(|project| !project.is_empty()) {
             Some(project) => Ok(format!(".{project}")),
             None => {
-                let service = label(SERVICE).unwrap_or_default();
+                let service = label(SERVICE_LABEL).unwrap_or_default();
                 let reason = format!(
                     "services go under their project here (discovery.composeProject), and there \
-                     is no label {PROJECT}"
+                     is no label {PROJECT_LABEL}"
                 );
-                Err(Skipped::new(&format!("{SERVICE}={service}"), reason))
+                Err(SkippedEntry::new(&format!("{SERVICE_LABEL}={service}"), reason))
             }
         }
     }
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     /// A container of Compose's with these ports published and these labels.
-    fn extract(ports: &[&str], labels: &[(&str, &str)], under_project: bool) -> Findings {
+    fn discover(ports: &[&str], labels: &[(&str, &str)], under_project: bool) -> DiscoveryResult {
         let mut container = Container::sample();
         for port in ports {
             container = container.bind(&format!("{port} -> 0.0.0.0:8080"));
@@ -111,7 +114,7 @@ mod tests {
             container = container.label(&format!("com.docker.compose.{key}"), value);
         }
         let domain = DomainName::parse("highhock.local").unwrap();
-        Compose { under_project }.extract(&container, &domain)
+        Compose { under_project }.discover(&container, &domain)
     }
 
     const WEB: &[(&str, &str)] = &[("service", "web"), ("project", "shop"), ("oneoff", "False")];
@@ -151,12 +154,12 @@ mod tests {
             (&["80/tcp"], &[], &[], &[]),
         ] {
             for (under, expected) in [(false, plain), (true, under_project)] {
-                let findings = extract(ports, labels, under);
+                let findings = discover(ports, labels, under);
                 let services: Vec<_> =
-                    findings.found.iter().map(|found| found.service.to_string()).collect();
+                    findings.services.iter().map(|found| found.service.to_string()).collect();
                 assert_eq!(services, expected, "{ports:?} {labels:?}");
                 assert_eq!(findings.skipped, [], "{ports:?} {labels:?}");
-                for found in findings.found {
+                for found in findings.services {
                     let service = labels.iter().find(|(key, _)| *key == "service").unwrap().1;
                     assert_eq!(found.entry, format!("com.docker.compose.service={service}"));
                     assert_eq!(found.service.method, "compose");
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_has_a_reason() {
+    fn skipped_services_have_a_reason() {
         for (labels, under_project, entry, reason) in [
             (
                 &[("service", "web"), ("oneoff", "True")][..],
@@ -185,8 +188,8 @@ mod tests {
             ),
             (&[("service", "web"), ("project", "my shop")], true, "web.my shop:80/tcp", "' '"),
         ] {
-            let findings = extract(&["80/tcp"], labels, under_project);
-            assert_eq!(findings.found, [], "{labels:?}");
+            let findings = discover(&["80/tcp"], labels, under_project);
+            assert_eq!(findings.services, [], "{labels:?}");
             assert_eq!(findings.skipped.len(), 1, "{labels:?}");
             assert_eq!(findings.skipped[0].entry, entry);
             assert!(findings.skipped[0].reason.contains(reason), "{:?}", findings.skipped);

@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_digits_within_range_make_a_number() {
+    fn accepts_only_digits_within_range() {
         for (text, expected) in [
             ("0", Some(0)),
             ("080", Some(80)),

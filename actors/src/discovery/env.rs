@@ -2,7 +2,7 @@
 //! `DISCOVERY`.
 
 use super::grammar::read_entries;
-use super::{Extractor, Findings};
+use super::{Discoverer, DiscoveryResult};
 use crate::model::container::Container;
 use crate::model::names::DomainName;
 
@@ -12,9 +12,9 @@ const VARIABLES: [&str; 2] = ["DISCOVER", "DISCOVERY"];
 /// Reads both variables, where they are set.
 pub struct Env;
 
-impl Extractor for Env {
-    fn extract(&self, container: &Container, domain: &DomainName) -> Findings {
-        let mut findings = Findings::default();
+impl Discoverer for Env {
+    fn discover(&self, container: &Container, domain: &DomainName) -> DiscoveryResult {
+        let mut findings = DiscoveryResult::default();
         for variable in VARIABLES {
             if let Some(text) = container.env.get(variable) {
                 findings.append(read_entries(variable, text, "env", domain));
@@ -23,7 +23,7 @@ impl Extractor for Env {
         findings
     }
 
-    fn silence(&self, _: &Container) -> &'static str {
+    fn none_reason(&self, _: &Container) -> &'static str {
         "neither DISCOVER nor DISCOVERY is set"
     }
 }
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_variables_are_read() {
+    fn reads_both_variables() {
         for (variables, services, skipped) in [
             (&[][..], &[][..], &[][..]),
             (&[("DISCOVER", "httpd:80")], &["httpd:80"], &[]),
@@ -48,19 +48,19 @@ mod tests {
                 .iter()
                 .fold(Container::sample(), |container, (key, value)| container.env(key, value))
                 .label("highhock.discover", "label:1");
-            let found = Env.extract(&container, &DomainName::parse("highhock.local").unwrap());
-            let names: Vec<_> = found.found.iter().map(|one| one.service.to_string()).collect();
+            let found = Env.discover(&container, &DomainName::parse("highhock.local").unwrap());
+            let names: Vec<_> = found.services.iter().map(|one| one.service.to_string()).collect();
             assert_eq!(names, services, "{variables:?}");
             let entries: Vec<_> = found.skipped.iter().map(|s| s.entry.as_str()).collect();
             assert_eq!(entries, skipped, "{variables:?}");
-            assert!(found.found.iter().all(|one| one.service.method == "env"));
+            assert!(found.services.iter().all(|one| one.service.method == "env"));
         }
     }
 
     #[test]
-    fn a_reason_names_the_variable() {
+    fn reason_names_the_variable() {
         let container = Container::sample().env("DISCOVERY", "httpd");
-        let found = Env.extract(&container, &DomainName::parse("highhock.local").unwrap());
+        let found = Env.discover(&container, &DomainName::parse("highhock.local").unwrap());
         assert!(found.skipped[0].reason.contains("DISCOVERY takes"), "{:?}", found.skipped);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU16;
 
-use crate::model::container::Proto;
+use crate::model::container::Protocol;
 use crate::model::names::ServiceName;
 use crate::model::service::Service;
 
@@ -14,29 +14,30 @@ use crate::model::service::Service;
 /// since an instance of either has a key of its own. An entry without a protocol
 /// stands for whichever is published, so it is the same as any.
 #[derive(Default)]
-pub struct Named(HashMap<(ServiceName, NonZeroU16), Vec<Naming>>);
+pub struct FirstClaims(HashMap<(ServiceName, NonZeroU16), Vec<ServiceClaim>>);
 
-struct Naming {
-    proto: Option<Proto>,
+struct ServiceClaim {
+    proto: Option<Protocol>,
     method: &'static str,
 }
 
-impl Named {
+impl FirstClaims {
     /// Notes that this service was named.
     ///
     /// # Errors
     /// The method that named it before.
     pub fn claim(&mut self, service: &Service) -> Result<(), &'static str> {
-        let namings = self.0.entry((service.name.clone(), service.port)).or_default();
-        if let Some(earlier) = namings.iter().find(|earlier| !differ(earlier.proto, service.proto))
+        let claims = self.0.entry((service.name.clone(), service.port)).or_default();
+        if let Some(earlier) =
+            claims.iter().find(|earlier| !protocols_differ(earlier.proto, service.proto))
         {
             return Err(earlier.method);
         }
-        namings.push(Naming { proto: service.proto, method: service.method });
+        claims.push(ServiceClaim { proto: service.proto, method: service.method });
         Ok(())
     }
 }
 
-fn differ(one: Option<Proto>, other: Option<Proto>) -> bool {
+fn protocols_differ(one: Option<Protocol>, other: Option<Protocol>) -> bool {
     matches!((one, other), (Some(one), Some(other)) if one != other)
 }

@@ -3,10 +3,10 @@
 use std::num::NonZeroU16;
 
 use super::digits::read_digits;
-use super::{Findings, Found};
-use crate::model::container::Proto;
-use crate::model::names::{DomainName, ServiceName, quoted};
-use crate::model::service::{Attributes, Service, Skipped};
+use super::{DiscoveredService, DiscoveryResult};
+use crate::model::container::Protocol;
+use crate::model::names::{DomainName, ServiceName, quote};
+use crate::model::service::{Attributes, Service, SkippedEntry};
 
 /// Reads a list of entries. `place` names where it stands (a variable, a label) for
 /// whoever reads a reason. Blanks are ignored, and so are empty entries (a comma at
@@ -16,20 +16,22 @@ pub fn read_entries(
     text: &str,
     method: &'static str,
     domain: &DomainName,
-) -> Findings {
-    let mut findings = Findings::default();
+) -> DiscoveryResult {
+    let mut findings = DiscoveryResult::default();
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     for entry in entries {
         match read_entry(entry, method, domain) {
             Ok(service) => {
-                findings.found.push(Found { entry: format!("{place}={entry}"), service });
+                findings
+                    .services
+                    .push(DiscoveredService { entry: format!("{place}={entry}"), service });
             }
-            Err(fault) => findings.skipped.push(Skipped::new(entry, reason(&fault, place))),
+            Err(fault) => findings.skipped.push(SkippedEntry::new(entry, reason(&fault, place))),
         }
     }
-    if findings == Findings::default() {
+    if findings == DiscoveryResult::default() {
         let entry = format!("{place}={text}");
-        findings.skipped.push(Skipped::new(&entry, reason("it names no service", place)));
+        findings.skipped.push(SkippedEntry::new(&entry, reason("it names no service", place)));
     }
     findings
 }
@@ -57,26 +59,26 @@ fn read_entry(entry: &str, method: &'static str, domain: &DomainName) -> Result<
 
 fn read_port(port: &str) -> Result<NonZeroU16, String> {
     read_digits(port)
-        .ok_or_else(|| format!("{} is not a port (a number from 1 to 65535)", quoted(port)))
+        .ok_or_else(|| format!("{} is not a port (a number from 1 to 65535)", quote(port)))
 }
 
-fn read_proto(proto: &str) -> Result<Proto, String> {
+fn read_proto(proto: &str) -> Result<Protocol, String> {
     proto
         .parse()
-        .map_err(|()| format!("{} is not a protocol (`tcp`, `udp` or `sctp`)", quoted(proto)))
+        .map_err(|()| format!("{} is not a protocol (`tcp`, `udp` or `sctp`)", quote(proto)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Findings {
+    fn read(text: &str) -> DiscoveryResult {
         let domain = DomainName::parse("highhock.local").unwrap();
         read_entries("DISCOVER", text, "env", &domain)
     }
 
     #[test]
-    fn entries_are_read_in_their_order() {
+    fn reads_entries_in_order() {
         for (text, expected) in [
             ("httpd:80", &["httpd:80"][..]),
             ("httpd:80,api.httpd:81/tcp", &["httpd:80", "api.httpd:81/tcp"]),
@@ -91,13 +93,13 @@ mod tests {
             let findings = read(text);
             assert_eq!(findings.skipped, [], "{text:?}");
             let services: Vec<_> =
-                findings.found.iter().map(|found| found.service.to_string()).collect();
+                findings.services.iter().map(|found| found.service.to_string()).collect();
             assert_eq!(services, expected, "{text:?}");
         }
     }
 
     #[test]
-    fn a_malformed_entry_is_skipped_with_its_reason() {
+    fn skips_malformed_entry_with_reason() {
         for (entry, reason) in [
             ("httpd", "there is no port"),
             ("80", "there is no port"),
@@ -124,7 +126,7 @@ mod tests {
         ] {
             let findings = read(&format!("first:1,{entry},last:9"));
             let services: Vec<_> =
-                findings.found.iter().map(|found| found.service.to_string()).collect();
+                findings.services.iter().map(|found| found.service.to_string()).collect();
             assert_eq!(services, ["first:1", "last:9"], "{entry:?}");
             assert_eq!(findings.skipped.len(), 1, "{entry:?}");
             let skipped = &findings.skipped[0];
@@ -135,10 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_an_entry_names_no_service() {
+    fn reports_list_without_entries() {
         for text in ["", "  ", ",", " , ,"] {
             let findings = read(text);
-            assert_eq!(findings.found, []);
+            assert_eq!(findings.services, []);
             assert_eq!(findings.skipped.len(), 1, "{text:?}");
             assert_eq!(findings.skipped[0].entry, format!("DISCOVER={text}"));
             assert!(findings.skipped[0].reason.contains("names no service"));
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_very_long_is_cut_in_entry_and_reason() {
+    fn truncates_long_entry_and_reason() {
         let findings = read(&format!("httpd:{}", "9".repeat(100_000)));
         assert_eq!(findings.skipped[0].entry.chars().count(), 201);
         assert!(findings.skipped[0].reason.len() < 300, "{}", findings.skipped[0].reason);

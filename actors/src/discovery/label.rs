@@ -1,7 +1,7 @@
 //! Services from a container's label `highhock.discover`.
 
 use super::grammar::read_entries;
-use super::{Extractor, Findings};
+use super::{Discoverer, DiscoveryResult};
 use crate::model::container::Container;
 use crate::model::names::DomainName;
 
@@ -10,15 +10,15 @@ const LABEL: &str = "highhock.discover";
 /// Reads the label, where it is set.
 pub struct Label;
 
-impl Extractor for Label {
-    fn extract(&self, container: &Container, domain: &DomainName) -> Findings {
+impl Discoverer for Label {
+    fn discover(&self, container: &Container, domain: &DomainName) -> DiscoveryResult {
         match container.labels.get(LABEL) {
             Some(text) => read_entries(LABEL, text, "label", domain),
-            None => Findings::default(),
+            None => DiscoveryResult::default(),
         }
     }
 
-    fn silence(&self, _: &Container) -> &'static str {
+    fn none_reason(&self, _: &Container) -> &'static str {
         "there is no label highhock.discover"
     }
 }
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_label_is_read() {
+    fn reads_the_label() {
         for (labels, services, skipped) in [
             (&[][..], &[][..], &[][..]),
             (&[("highhock.discover", "httpd:80")], &["httpd:80"], &[]),
@@ -41,19 +41,19 @@ mod tests {
                 .iter()
                 .fold(Container::sample(), |container, (key, value)| container.label(key, value))
                 .env("DISCOVER", "env:1");
-            let found = Label.extract(&container, &DomainName::parse("highhock.local").unwrap());
-            let names: Vec<_> = found.found.iter().map(|one| one.service.to_string()).collect();
+            let found = Label.discover(&container, &DomainName::parse("highhock.local").unwrap());
+            let names: Vec<_> = found.services.iter().map(|one| one.service.to_string()).collect();
             assert_eq!(names, services, "{labels:?}");
             let entries: Vec<_> = found.skipped.iter().map(|s| s.entry.as_str()).collect();
             assert_eq!(entries, skipped, "{labels:?}");
-            assert!(found.found.iter().all(|one| one.service.method == "label"));
+            assert!(found.services.iter().all(|one| one.service.method == "label"));
         }
     }
 
     #[test]
-    fn a_reason_names_the_label() {
+    fn reason_names_the_label() {
         let container = Container::sample().label("highhock.discover", "httpd");
-        let found = Label.extract(&container, &DomainName::parse("highhock.local").unwrap());
+        let found = Label.discover(&container, &DomainName::parse("highhock.local").unwrap());
         assert!(found.skipped[0].reason.contains("highhock.discover takes"), "{:?}", found.skipped);
     }
 }

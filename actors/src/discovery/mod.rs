@@ -16,55 +16,58 @@ mod registrator;
 
 use crate::model::container::Container;
 use crate::model::names::DomainName;
-use crate::model::publish_config::{Method, Rules};
-use crate::model::service::{Service, Skipped};
+use crate::model::publish_config::{DiscoveryMethod, PublishConfig};
+use crate::model::service::{Service, SkippedEntry};
 
-pub(crate) use first_claim::Named;
+pub(crate) use first_claim::FirstClaims;
 
 /// A way to find the services that a container says it offers.
-pub trait Extractor {
+pub trait Discoverer {
     /// What the container says in this extractor's language, in its own order;
     /// attributes are left at their default.
-    fn extract(&self, container: &Container, domain: &DomainName) -> Findings;
+    fn discover(&self, container: &Container, domain: &DomainName) -> DiscoveryResult;
 
     /// Why there was nothing to find in such a container, nor to skip; for those who
     /// wonder.
-    fn silence(&self, container: &Container) -> &'static str;
+    fn none_reason(&self, container: &Container) -> &'static str;
 }
 
 /// What one extractor found in a container's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Findings {
+pub struct DiscoveryResult {
     /// The services that it offers.
-    pub found: Vec<Found>,
+    pub services: Vec<DiscoveredService>,
     /// What was not understood, and why.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedEntry>,
 }
 
 /// A service, and the words that it was found in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct DiscoveredService {
     /// What the container says, and where: `DISCOVER=httpd:80`.
     pub entry: String,
     /// What that means.
     pub service: Service,
 }
 
-impl Findings {
+impl DiscoveryResult {
     fn append(&mut self, mut later: Self) {
-        self.found.append(&mut later.found);
+        self.services.append(&mut later.services);
         self.skipped.append(&mut later.skipped);
     }
 }
 
 /// Runs the extractors in their order and gives each service its attributes. Of
 /// services named twice, the first stays. Answers what was not understood, too.
-pub fn find_services(container: &Container, rules: &Rules) -> (Vec<Service>, Vec<Skipped>) {
-    let mut named = Named::default();
+pub fn find_services(
+    container: &Container,
+    config: &PublishConfig,
+) -> (Vec<Service>, Vec<SkippedEntry>) {
+    let mut named = FirstClaims::default();
     let (mut services, mut skipped) = (Vec::new(), Vec::new());
-    for method in &rules.methods {
-        let mut findings = extractor(*method, rules).extract(container, &rules.domain);
-        let found = findings.found.into_iter().map(|found| found.service);
+    for method in &config.methods {
+        let mut findings = discoverer(*method, config).discover(container, &config.domain);
+        let found = findings.services.into_iter().map(|found| found.service);
         services.extend(found.filter(|service| named.claim(service).is_ok()));
         skipped.append(&mut findings.skipped);
     }
@@ -73,13 +76,18 @@ pub fn find_services(container: &Container, rules: &Rules) -> (Vec<Service>, Vec
 }
 
 /// The extractor of this method, under these rules.
-pub(crate) fn extractor(method: Method, rules: &Rules) -> &'static dyn Extractor {
+pub(crate) fn discoverer(
+    method: DiscoveryMethod,
+    config: &PublishConfig,
+) -> &'static dyn Discoverer {
     match method {
-        Method::Env => &env::Env,
-        Method::Label => &label::Label,
-        Method::Registrator => &registrator::Registrator,
-        Method::Compose if rules.compose_project => &compose::Compose { under_project: true },
-        Method::Compose => &compose::Compose { under_project: false },
+        DiscoveryMethod::Env => &env::Env,
+        DiscoveryMethod::Label => &label::Label,
+        DiscoveryMethod::Registrator => &registrator::Registrator,
+        DiscoveryMethod::Compose if config.compose_project => {
+            &compose::Compose { under_project: true }
+        }
+        DiscoveryMethod::Compose => &compose::Compose { under_project: false },
     }
 }
 
@@ -87,30 +95,30 @@ pub(crate) fn extractor(method: Method, rules: &Rules) -> &'static dyn Extractor
 mod tests {
     use super::*;
 
-    const BOTH: [Method; 2] = [Method::Env, Method::Label];
+    const BOTH: [DiscoveryMethod; 2] = [DiscoveryMethod::Env, DiscoveryMethod::Label];
 
-    fn rules(methods: &[Method]) -> Rules {
-        Rules { methods: methods.to_vec(), ..Rules::sample() }
+    fn config(methods: &[DiscoveryMethod]) -> PublishConfig {
+        PublishConfig { methods: methods.to_vec(), ..PublishConfig::sample() }
     }
 
-    fn found(container: &Container, methods: &[Method]) -> Vec<String> {
-        let (services, skipped) = find_services(container, &rules(methods));
+    fn found(container: &Container, methods: &[DiscoveryMethod]) -> Vec<String> {
+        let (services, skipped) = find_services(container, &config(methods));
         assert_eq!(skipped, []);
         services.iter().map(|s| format!("{} {s}", s.method)).collect()
     }
 
     #[test]
-    fn the_first_method_to_name_a_service_wins() {
+    fn first_method_wins() {
         let container = Container::sample()
             .env("DISCOVER", "httpd:80,api:81")
             .label("highhock.discover", "api:81,HTTPD:80,httpd:8080");
         for (methods, expected) in [
             (&BOTH[..], &["env httpd:80", "env api:81", "label httpd:8080"][..]),
             (
-                &[Method::Label, Method::Env],
+                &[DiscoveryMethod::Label, DiscoveryMethod::Env],
                 &["label api:81", "label httpd:80", "label httpd:8080"],
             ),
-            (&[Method::Env], &["env httpd:80", "env api:81"]),
+            (&[DiscoveryMethod::Env], &["env httpd:80", "env api:81"]),
             (&[], &[]),
         ] {
             assert_eq!(found(&container, methods), expected);
@@ -118,25 +126,31 @@ mod tests {
     }
 
     #[test]
-    fn methods_that_name_every_port_give_way_to_those_before_them_for_one() {
+    fn earlier_method_wins_over_methods_that_name_all_ports() {
         let container = Container::sample()
             .env("DISCOVER", "web:80")
             .label("com.docker.compose.service", "web")
             .label("com.docker.compose.project", "shop")
             .env("SERVICE_NAME", "web")
             .bind("80/tcp -> 0.0.0.0:8080");
-        let all = [Method::Env, Method::Label, Method::Registrator, Method::Compose];
+        let all = [
+            DiscoveryMethod::Env,
+            DiscoveryMethod::Label,
+            DiscoveryMethod::Registrator,
+            DiscoveryMethod::Compose,
+        ];
         assert_eq!(found(&container, &all), ["env web:80"]);
-        let reversed = [Method::Compose, Method::Registrator, Method::Env];
+        let reversed =
+            [DiscoveryMethod::Compose, DiscoveryMethod::Registrator, DiscoveryMethod::Env];
         assert_eq!(found(&container, &reversed), ["compose web:80/tcp"]);
-        let under_project = Rules { compose_project: true, ..rules(&all) };
+        let under_project = PublishConfig { compose_project: true, ..config(&all) };
         let (services, _) = find_services(&container, &under_project);
         let services: Vec<_> = services.iter().map(ToString::to_string).collect();
         assert_eq!(services, ["web:80", "web.shop:80/tcp"]);
     }
 
     #[test]
-    fn a_service_named_twice_is_one_unless_its_protocols_differ() {
+    fn deduplicates_services_unless_protocols_differ() {
         for (entries, expected) in [
             ("named:53,named:53", &["env named:53"][..]),
             ("named:53/tcp,named:53/udp", &["env named:53/tcp", "env named:53/udp"]),
@@ -151,23 +165,23 @@ mod tests {
     }
 
     #[test]
-    fn attributes_hold_whichever_method_found_the_service() {
+    fn attributes_apply_to_services_of_any_method() {
         let container = Container::sample()
             .env("DISCOVER", "httpd:80")
             .label("highhock.discover", "api:81")
             .label("highhock.priority", "7");
-        let (services, _) = find_services(&container, &rules(&BOTH));
+        let (services, _) = find_services(&container, &config(&BOTH));
         let priorities: Vec<_> = services.iter().map(|s| s.attributes.priority).collect();
         assert_eq!(priorities, [Some(7), Some(7)]);
     }
 
     #[test]
-    fn what_each_step_skips_is_told() {
+    fn reports_skipped_entries_of_every_step() {
         let container = Container::sample()
             .env("DISCOVER", "httpd")
             .label("highhock.discover", "api:0,web:80")
             .label("highhock.weight", "heavy");
-        let (services, skipped) = find_services(&container, &rules(&BOTH));
+        let (services, skipped) = find_services(&container, &config(&BOTH));
         assert_eq!(services.len(), 1);
         let entries: Vec<_> = skipped.iter().map(|s| s.entry.as_str()).collect();
         assert_eq!(entries, ["httpd", "api:0", "highhock.weight=heavy"]);

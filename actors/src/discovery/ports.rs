@@ -2,14 +2,14 @@
 
 use std::num::NonZeroU16;
 
-use crate::model::container::{Container, NetworkMode, Proto};
+use crate::model::container::{Container, NetworkMode, Protocol};
 
 /// Its published ports, each once, by number, TCP before UDP before SCTP.
 ///
 /// In the host's network or another container's nothing is published in the engine's
 /// sense: there, the ports that it exposes stand for them (`EXPOSE` of its image,
 /// `--expose`), as Registrator has it.
-pub fn published_ports(container: &Container) -> Vec<(NonZeroU16, Proto)> {
+pub fn published_ports(container: &Container) -> Vec<(NonZeroU16, Protocol)> {
     let mut ports: Vec<_> = match &container.network {
         NetworkMode::Own => {
             let assigned = container.bindings.iter().filter(|binding| binding.host_port != 0);
@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn each_published_port_counts_once() {
-        let own = Container { exposed: vec![(9, Proto::Tcp)], ..Container::sample() }
+        let own = Container { exposed: vec![(9, Protocol::Tcp)], ..Container::sample() }
             .bind("443/tcp -> 0.0.0.0:8443")
             .bind("80/udp -> 0.0.0.0:80")
             .bind("80/tcp -> 0.0.0.0:8080")

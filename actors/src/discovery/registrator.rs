@@ -7,43 +7,46 @@
 use std::num::NonZeroU16;
 
 use super::ports::published_ports;
-use super::{Extractor, Findings, Found};
+use super::{DiscoveredService, Discoverer, DiscoveryResult};
 use crate::model::container::Container;
-use crate::model::names::{DomainName, ServiceName, quoted};
-use crate::model::service::{Attributes, Service, Skipped};
+use crate::model::names::{DomainName, ServiceName, quote};
+use crate::model::service::{Attributes, Service, SkippedEntry};
 
 /// What Registrator's variables and labels begin with. Case counts here, and not in
 /// what follows.
 const PREFIX: &str = "SERVICE_";
 
-const NAME: &str = "NAME";
-const IGNORE: &str = "IGNORE";
+const NAME_FIELD: &str = "NAME";
+const IGNORE_FIELD: &str = "IGNORE";
 
 /// Names each published port.
 pub struct Registrator;
 
-impl Extractor for Registrator {
-    fn extract(&self, container: &Container, domain: &DomainName) -> Findings {
+impl Discoverer for Registrator {
+    fn discover(&self, container: &Container, domain: &DomainName) -> DiscoveryResult {
         let ports = published_ports(container);
-        let mut findings = Findings::default();
+        let mut findings = DiscoveryResult::default();
         if ports.is_empty() {
             return findings;
         }
-        let words = Words::of(container);
+        let variables = Variables::from_container(container);
         // Registrator counts 53/tcp and 53/udp as two, and those that are ignored, too.
         let several = ports.len() > 1;
         for (port, proto) in ports {
-            if let Some(word) = words.find(IGNORE, port).filter(|word| !word.value.is_empty()) {
-                let skipped = Skipped::new(&word.to_string(), "it asks Registrator to ignore it");
+            if let Some(variable) =
+                variables.find(IGNORE_FIELD, port).filter(|variable| !variable.value.is_empty())
+            {
+                let skipped =
+                    SkippedEntry::new(&variable.to_string(), "it asks Registrator to ignore it");
                 // One word may stand for all of the ports.
                 if !findings.skipped.contains(&skipped) {
                     findings.skipped.push(skipped);
                 }
                 continue;
             }
-            let (name, entry) = name_of(&words, port, &container.image, several);
+            let (name, entry) = port_name(&variables, port, &container.image, several);
             match ServiceName::parse(&name, domain) {
-                Ok(name) => findings.found.push(Found {
+                Ok(name) => findings.services.push(DiscoveredService {
                     entry,
                     service: Service {
                         name,
@@ -57,16 +60,18 @@ impl Extractor for Registrator {
                     let reason = format!(
                         "{reason}; it is named by {}; SERVICE_NAME or SERVICE_{port}_NAME gives \
                          another name",
-                        quoted(&entry),
+                        quote(&entry),
                     );
-                    findings.skipped.push(Skipped::new(&format!("{name}:{port}/{proto}"), reason));
+                    findings
+                        .skipped
+                        .push(SkippedEntry::new(&format!("{name}:{port}/{proto}"), reason));
                 }
             }
         }
         findings
     }
 
-    fn silence(&self, _: &Container) -> &'static str {
+    fn none_reason(&self, _: &Container) -> &'static str {
         "no port is published"
     }
 }
@@ -74,13 +79,18 @@ impl Extractor for Registrator {
 /// A port's name, and what gives it. One that is given for this very port stands as it
 /// is, any other with the port behind it where there are several. An empty name counts
 /// as given, but names nothing: then the image does.
-fn name_of(words: &Words<'_>, port: NonZeroU16, image: &str, several: bool) -> (String, String) {
-    let given = words.find(NAME, port);
-    let (base, entry) = match given.filter(|word| !word.value.is_empty()) {
-        Some(word) => (word.value.trim(), word.to_string()),
-        None => (base_name(image), format!("image {image}")),
+fn port_name(
+    variables: &Variables<'_>,
+    port: NonZeroU16,
+    image: &str,
+    several: bool,
+) -> (String, String) {
+    let given = variables.find(NAME_FIELD, port);
+    let (base, entry) = match given.filter(|variable| !variable.value.is_empty()) {
+        Some(variable) => (variable.value.trim(), variable.to_string()),
+        None => (image_base_name(image), format!("image {image}")),
     };
-    let name = match several && !given.is_some_and(|word| word.of_port) {
+    let name = match several && !given.is_some_and(|variable| variable.port_specific) {
         true => format!("{base}-{port}"),
         false => base.to_owned(),
     };
@@ -89,32 +99,32 @@ fn name_of(words: &Words<'_>, port: NonZeroU16, image: &str, several: bool) -> (
 
 /// `nginx` of `registry.example.com:5000/library/nginx:1.27`. Registrator would leave
 /// a digest behind it, with which it could be no name.
-fn base_name(image: &str) -> &str {
+fn image_base_name(image: &str) -> &str {
     let base = image.rsplit('/').next().unwrap_or(image);
     base.split([':', '@']).next().unwrap_or(base)
 }
 
 /// A container's variables and labels for Registrator, the weakest first: labels come
 /// after variables.
-struct Words<'a>(Vec<(&'a str, &'a str)>);
+struct Variables<'a>(Vec<(&'a str, &'a str)>);
 
 /// One of them.
 #[derive(Clone, Copy)]
-struct Word<'a> {
+struct Variable<'a> {
     key: &'a str,
     value: &'a str,
     /// Whether it is for one port alone.
-    of_port: bool,
+    port_specific: bool,
 }
 
-impl std::fmt::Display for Word<'_> {
+impl std::fmt::Display for Variable<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{PREFIX}{}={}", self.key, self.value)
     }
 }
 
-impl<'a> Words<'a> {
-    fn of(container: &'a Container) -> Self {
+impl<'a> Variables<'a> {
+    fn from_container(container: &'a Container) -> Self {
         let all = container.env.iter().chain(&container.labels);
         Self(
             all.filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?, value.as_str())))
@@ -123,11 +133,11 @@ impl<'a> Words<'a> {
     }
 
     /// What is said for this port, else what is said for all; even if it is empty.
-    fn find(&self, field: &str, port: NonZeroU16) -> Option<Word<'a>> {
-        let last = |wanted: &str, of_port| {
+    fn find(&self, field: &str, port: NonZeroU16) -> Option<Variable<'a>> {
+        let last = |desired: &str, port_specific| {
             let mut newest_first = self.0.iter().rev();
-            let &(key, value) = newest_first.find(|(key, _)| key.eq_ignore_ascii_case(wanted))?;
-            Some(Word { key, value, of_port })
+            let &(key, value) = newest_first.find(|(key, _)| key.eq_ignore_ascii_case(desired))?;
+            Some(Variable { key, value, port_specific })
         };
         last(&format!("{port}_{field}"), true).or_else(|| last(field, false))
     }
@@ -136,18 +146,18 @@ impl<'a> Words<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::container::{NetworkMode, Proto};
+    use crate::model::container::{NetworkMode, Protocol};
 
     /// A container with these ports published, and these variables (`KEY=value`) and
     /// labels (`label KEY=value`).
-    fn container(ports: &[&str], words: &[&str]) -> Container {
+    fn container(ports: &[&str], variables: &[&str]) -> Container {
         let mut container = Container::sample();
         for port in ports {
             container = container.bind(&format!("{port} -> 0.0.0.0:8080"));
         }
-        for word in words {
-            let (key, value) = word.trim_start_matches("label ").split_once('=').unwrap();
-            container = match word.starts_with("label ") {
+        for variable in variables {
+            let (key, value) = variable.trim_start_matches("label ").split_once('=').unwrap();
+            container = match variable.starts_with("label ") {
                 true => container.label(key, value),
                 false => container.env(key, value),
             };
@@ -155,15 +165,15 @@ mod tests {
         container
     }
 
-    fn extract(container: &Container) -> Findings {
-        Registrator.extract(container, &DomainName::parse("highhock.local").unwrap())
+    fn discover(container: &Container) -> DiscoveryResult {
+        Registrator.discover(container, &DomainName::parse("highhock.local").unwrap())
     }
 
-    fn services(findings: &Findings) -> Vec<String> {
-        findings.found.iter().map(|found| found.service.to_string()).collect()
+    fn services(findings: &DiscoveryResult) -> Vec<String> {
+        findings.services.iter().map(|found| found.service.to_string()).collect()
     }
 
-    fn entries(findings: &Findings) -> Vec<&str> {
+    fn entries(findings: &DiscoveryResult) -> Vec<&str> {
         findings.skipped.iter().map(|skipped| skipped.entry.as_str()).collect()
     }
 
@@ -173,7 +183,7 @@ mod tests {
 
     #[test]
     fn published_ports_are_named_as_registrator_does() {
-        for (ports, words, expected) in [
+        for (ports, variables, expected) in [
             (&[][..], &["SERVICE_NAME=web"][..], &[][..]),
             // The image's name, with the port behind it where there are several.
             (WEB, &[], &["nginx:80/tcp"]),
@@ -212,15 +222,15 @@ mod tests {
             (WEB, &["SERVICE_IGNORE=1", "SERVICE_80_IGNORE="], &["nginx:80/tcp"]),
             (WEB, &["SERVICE_IGNORE=1", "label SERVICE_IGNORE="], &["nginx:80/tcp"]),
         ] {
-            let findings = extract(&container(ports, words));
-            assert_eq!(services(&findings), expected, "{ports:?} {words:?}");
-            assert_eq!(findings.skipped, [], "{ports:?} {words:?}");
+            let findings = discover(&container(ports, variables));
+            assert_eq!(services(&findings), expected, "{ports:?} {variables:?}");
+            assert_eq!(findings.skipped, [], "{ports:?} {variables:?}");
         }
     }
 
     #[test]
-    fn what_is_to_be_ignored_is() {
-        for (ports, words, kept, skipped) in [
+    fn skips_ignored_ports() {
+        for (ports, variables, kept, skipped) in [
             (WEB, &["SERVICE_IGNORE=true"][..], &[][..], &["SERVICE_IGNORE=true"][..]),
             (WEB, &["SERVICE_IGNORE=false"], &[], &["SERVICE_IGNORE=false"]),
             (WEB, &["label SERVICE_ignore= "], &[], &["SERVICE_ignore= "]),
@@ -235,14 +245,14 @@ mod tests {
             ),
             (DNS, &["SERVICE_53_IGNORE=1"], &[], &["SERVICE_53_IGNORE=1"]),
         ] {
-            let findings = extract(&container(ports, words));
-            assert_eq!(services(&findings), kept, "{ports:?} {words:?}");
-            assert_eq!(entries(&findings), skipped, "{ports:?} {words:?}");
+            let findings = discover(&container(ports, variables));
+            assert_eq!(services(&findings), kept, "{ports:?} {variables:?}");
+            assert_eq!(entries(&findings), skipped, "{ports:?} {variables:?}");
         }
     }
 
     #[test]
-    fn an_image_is_called_by_its_last_part_without_the_tag() {
+    fn image_name_is_last_part_without_tag() {
         for (image, expected) in [
             ("nginx", "nginx"),
             ("nginx:1.27", "nginx"),
@@ -253,20 +263,20 @@ mod tests {
             ("team/nginx:1@sha256:0123456789abcdef", "nginx"),
         ] {
             let container = Container { image: image.into(), ..container(WEB, &[]) };
-            assert_eq!(services(&extract(&container)), [format!("{expected}:80/tcp")], "{image}");
+            assert_eq!(services(&discover(&container)), [format!("{expected}:80/tcp")], "{image}");
         }
     }
 
     #[test]
-    fn what_can_be_no_name_is_skipped_with_a_reason_and_its_neighbours_kept() {
-        for (words, image, entry, reason) in [
+    fn skips_invalid_names_and_keeps_others() {
+        for (variables, image, entry, reason) in [
             (&["SERVICE_80_NAME=my web"][..], "nginx", "my web:80/tcp", "SERVICE_80_NAME=my web"),
             (&["SERVICE_80_NAME=any"], "nginx", "any:80/tcp", "whatever stands here"),
             (&["SERVICE_80_NAME=", "SERVICE_443_NAME=tls"], "", ":80/tcp", "\"image \""),
         ] {
-            let container = Container { image: image.into(), ..container(TWO, words) };
-            let findings = extract(&container);
-            assert_eq!(findings.found.len(), 1, "{words:?}");
+            let container = Container { image: image.into(), ..container(TWO, variables) };
+            let findings = discover(&container);
+            assert_eq!(findings.services.len(), 1, "{variables:?}");
             assert_eq!(entries(&findings), [entry]);
             let said = &findings.skipped[0].reason;
             assert!(said.contains(reason) && said.contains("SERVICE_80_NAME gives"), "{said}");
@@ -274,26 +284,26 @@ mod tests {
     }
 
     #[test]
-    fn in_the_hosts_network_what_is_exposed_is_published() {
+    fn host_network_publishes_exposed_ports() {
         let container = Container {
             network: NetworkMode::Host,
-            exposed: vec![(80, Proto::Tcp), (443, Proto::Tcp)],
+            exposed: vec![(80, Protocol::Tcp), (443, Protocol::Tcp)],
             ..container(&[], &["SERVICE_443_NAME=tls"])
         };
-        assert_eq!(services(&extract(&container)), ["nginx-80:80/tcp", "tls:443/tcp"]);
+        assert_eq!(services(&discover(&container)), ["nginx-80:80/tcp", "tls:443/tcp"]);
     }
 
     #[test]
-    fn an_entry_tells_what_gave_the_name() {
-        for (words, expected) in [
+    fn entry_names_source_of_the_name() {
+        for (variables, expected) in [
             (&[][..], "image nginx:1.27"),
             (&["SERVICE_NAME="], "image nginx:1.27"),
             (&["SERVICE_NAME=web"], "SERVICE_NAME=web"),
             (&["SERVICE_NAME=web", "label SERVICE_80_name=api"], "SERVICE_80_name=api"),
         ] {
-            let findings = extract(&container(WEB, words));
-            assert_eq!(findings.found[0].entry, expected);
-            assert_eq!(findings.found[0].service.method, "registrator");
+            let findings = discover(&container(WEB, variables));
+            assert_eq!(findings.services[0].entry, expected);
+            assert_eq!(findings.services[0].service.method, "registrator");
         }
     }
 }

@@ -11,52 +11,52 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFutur
 use slog::{Logger, warn};
 use tokio::time::Instant;
 
-use crate::messages::{Poll, Pulse};
+use crate::messages::{Ping, Poll};
 use crate::ports::container_source::{ContainerSource, SourceError};
 use crate::ports::record_store::RecordStore;
 use crate::registry::Registry;
-use crate::runtime::actor_ref::Seat;
+use crate::runtime::actor_ref::ActorRef;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::metered_context::{Metered, MeteredContext};
-use crate::runtime::metrics::Meter;
-use crate::status::Chronicle;
-use event_stream::Stream;
-pub use listing::Beliefs;
-use listing::{Doubt, Polled, poll};
+use crate::runtime::metrics::MailboxMetrics;
+use crate::status::StatusRecorder;
+use event_stream::EventStreamState;
+pub use listing::ListingState;
+use listing::{PollResult, SuspectListing, poll_once};
 
-static METER: Meter = Meter::new("DockerPoller", 16);
+static MAILBOX_METRICS: MailboxMetrics = MailboxMetrics::new("DockerPoller", 16);
 
 /// After a listing that failed; capped by the time between two polls.
-const RETRY: Backoff =
+const LISTING_RETRY_BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(500), factor: 2, cap: Duration::from_secs(10) };
 /// How much of the time between two polls is left to chance, so that a fleet's
 /// hosts that started together don't poll together.
-const JITTER: f64 = 0.05;
+const POLL_JITTER_FRACTION: f64 = 0.05;
 /// The least time between two listings, whoever asks for one.
-const LEAST: Duration = Duration::from_millis(250);
+const LISTING_MIN_INTERVAL: Duration = Duration::from_millis(250);
 /// A listing that is to confirm another comes so long after it.
-const CONFIRM: Duration = Duration::from_secs(1);
+const CONFIRMATION_DELAY: Duration = Duration::from_secs(1);
 /// The first listing waits no longer than this for the event stream to be open.
-const OPENING: Duration = Duration::from_secs(1);
+const STREAM_OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Asks the engine every few seconds what runs, and tells the registry of every
 /// container whose row isn't what the registry knows. Follows the engine's events in
 /// between, and hands them on.
 pub struct DockerPoller<S: ContainerSource, R: RecordStore> {
     source: Rc<S>,
-    registry: Seat<Registry<S, R>>,
-    every: Duration,
+    registry: ActorRef<Registry<S, R>>,
+    poll_interval: Duration,
     /// Whether events are followed too.
     events: bool,
-    stream: Stream,
-    beliefs: Rc<RefCell<Beliefs>>,
+    event_stream: EventStreamState,
+    listing_state: Rc<RefCell<ListingState>>,
     /// When the newest listing was asked for.
-    asked: Option<Instant>,
+    requested_at: Option<Instant>,
     polling: bool,
-    again: bool,
+    poll_again: bool,
     timer: Option<SpawnHandle>,
     failures: u32,
-    chronicle: Chronicle,
+    recorder: StatusRecorder,
     log: Logger,
 }
 
@@ -65,15 +65,15 @@ pub(crate) struct PollerSetup<S: ContainerSource, R: RecordStore> {
     /// Whom to ask.
     pub source: Rc<S>,
     /// Whom to tell.
-    pub registry: Seat<Registry<S, R>>,
+    pub registry: ActorRef<Registry<S, R>>,
     /// Time between two listings.
-    pub every: Duration,
+    pub poll_interval: Duration,
     /// Whether events are followed too.
     pub events: bool,
     /// What was made of earlier listings.
-    pub beliefs: Rc<RefCell<Beliefs>>,
+    pub listing_state: Rc<RefCell<ListingState>>,
     /// Where to write down what an operator may ask for.
-    pub chronicle: Chronicle,
+    pub recorder: StatusRecorder,
     /// Where to log.
     pub log: Logger,
 }
@@ -81,97 +81,105 @@ pub(crate) struct PollerSetup<S: ContainerSource, R: RecordStore> {
 impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     /// A poller that has listed nothing yet.
     pub(crate) fn new(setup: PollerSetup<S, R>) -> Self {
-        let PollerSetup { source, registry, every, events, beliefs, chronicle, log } = setup;
+        let PollerSetup { source, registry, poll_interval, events, listing_state, recorder, log } =
+            setup;
         Self {
             source,
             registry,
-            every,
+            poll_interval,
             events,
-            stream: Stream::default(),
-            beliefs,
-            asked: None,
+            event_stream: EventStreamState::default(),
+            listing_state,
+            requested_at: None,
             polling: false,
-            again: false,
+            poll_again: false,
             timer: None,
             failures: 0,
-            chronicle,
+            recorder,
             log,
         }
     }
 
     fn poll(&mut self, context: &mut MeteredContext<Self>) {
         if self.polling {
-            self.again = true;
+            self.poll_again = true;
             return;
         }
         let now = Instant::now();
-        let too_soon = self.asked.map(|asked| asked + LEAST).filter(|earliest| now < *earliest);
+        let too_soon = self
+            .requested_at
+            .map(|requested_at| requested_at + LISTING_MIN_INTERVAL)
+            .filter(|earliest| now < *earliest);
         if let Some(earliest) = too_soon {
-            return self.poll_in(earliest - now, context);
+            return self.schedule_poll(earliest - now, context);
         }
         if let Some(timer) = self.timer.take() {
             context.cancel_future(timer);
         }
         self.polling = true;
-        let before = self.asked.replace(now);
-        let poll = poll(Rc::clone(&self.source), self.registry.clone(), Rc::clone(&self.beliefs));
+        let before = self.requested_at.replace(now);
+        let poll = poll_once(
+            Rc::clone(&self.source),
+            self.registry.clone(),
+            Rc::clone(&self.listing_state),
+        );
         context.spawn(poll.into_actor(self).map(move |result, poller, context| {
             poller.polling = false;
             let wait = match result {
-                Ok(mut polled) => {
-                    let surprises = std::mem::take(&mut polled.surprises);
-                    poller.expect_events(surprises, before, context);
-                    poller.answered(&polled, now)
+                Ok(mut result) => {
+                    let unannounced = std::mem::take(&mut result.unannounced);
+                    poller.expect_events(unannounced, before, context);
+                    poller.handle_listing(&result, now)
                 }
-                Err(error) => poller.failed(&error),
+                Err(error) => poller.handle_failure(&error),
             };
-            if std::mem::take(&mut poller.again) {
+            if std::mem::take(&mut poller.poll_again) {
                 poller.poll(context);
             } else {
-                poller.poll_in(wait, context);
+                poller.schedule_poll(wait, context);
             }
         }));
     }
 
-    fn poll_in(&mut self, wait: Duration, context: &mut MeteredContext<Self>) {
+    fn schedule_poll(&mut self, wait: Duration, context: &mut MeteredContext<Self>) {
         if let Some(timer) = self.timer.take() {
             context.cancel_future(timer);
         }
         self.timer = Some(context.run_later(wait, Self::poll));
     }
 
-    fn answered(&mut self, polled: &Polled, started: Instant) -> Duration {
+    fn handle_listing(&mut self, result: &PollResult, started: Instant) -> Duration {
         if std::mem::take(&mut self.failures) > 0 {
-            notice!(self.log, "docker answers again"; "containers" => polled.containers);
+            notice!(self.log, "docker answers again"; "containers" => result.containers);
         }
-        self.chronicle.docker_listed();
-        info!(self.log, "docker listed"; "containers" => polled.containers,
-            "changed" => polled.changed, "gone" => polled.gone);
-        if let Some(doubt) = &polled.doubt {
-            self.explain(doubt);
-            return CONFIRM.min(self.every);
+        self.recorder.record_listing();
+        info!(self.log, "docker listed"; "containers" => result.containers,
+            "changed" => result.changed, "gone" => result.gone);
+        if let Some(suspect) = &result.suspect {
+            self.log_suspect(suspect);
+            return CONFIRMATION_DELAY.min(self.poll_interval);
         }
-        let next = self.every.mul_f64(1.0 - JITTER * fastrand::f64());
+        let next = self.poll_interval.mul_f64(1.0 - POLL_JITTER_FRACTION * fastrand::f64());
         next.saturating_sub(started.elapsed())
     }
 
-    fn explain(&self, doubt: &Doubt) {
-        match doubt {
-            Doubt::Stranger(engine) => {
+    fn log_suspect(&self, suspect: &SuspectListing) {
+        match suspect {
+            SuspectListing::OtherEngine(engine) => {
                 warn!(self.log, "another docker engine than before answers; \
                     it is listed again before it is believed"; "engine" => &engine.0);
             }
-            Doubt::MostGone { records, of } => {
+            SuspectListing::MassRemoval { affected, total } => {
                 warn!(self.log, "docker lists none of the containers of most records; \
                     it is listed again before they are withdrawn";
-                    "records" => records, "of" => of);
+                    "records" => affected, "of" => total);
             }
         }
     }
 
-    fn failed(&mut self, error: &SourceError) -> Duration {
+    fn handle_failure(&mut self, error: &SourceError) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.chronicle.docker_failed(error);
+        self.recorder.record_listing_error(error);
         if self.failures == 1 {
             warn!(self.log, "docker does not answer; what was last known is kept up";
                 "error" => %error, "kind" => error.kind.as_str());
@@ -179,7 +187,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             info!(self.log, "docker still does not answer";
                 "error" => %error, "tries" => self.failures);
         }
-        RETRY.wait(self.failures, fastrand::f64()).min(self.every)
+        LISTING_RETRY_BACKOFF.wait(self.failures, fastrand::f64()).min(self.poll_interval)
     }
 }
 
@@ -189,7 +197,7 @@ impl<S: ContainerSource, R: RecordStore> Actor for DockerPoller<S, R> {
     fn started(&mut self, context: &mut Self::Context) {
         if self.events {
             self.open_stream(context);
-            self.poll_in(OPENING, context);
+            self.schedule_poll(STREAM_OPEN_TIMEOUT, context);
         } else {
             self.poll(context);
         }
@@ -197,8 +205,8 @@ impl<S: ContainerSource, R: RecordStore> Actor for DockerPoller<S, R> {
 }
 
 impl<S: ContainerSource, R: RecordStore> Metered for DockerPoller<S, R> {
-    fn meter() -> &'static Meter {
-        &METER
+    fn mailbox_metrics() -> &'static MailboxMetrics {
+        &MAILBOX_METRICS
     }
 }
 
@@ -210,17 +218,19 @@ impl<S: ContainerSource, R: RecordStore> Handler<Poll> for DockerPoller<S, R> {
     }
 }
 
-impl<S: ContainerSource, R: RecordStore> Handler<Pulse> for DockerPoller<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<Ping> for DockerPoller<S, R> {
     type Result = ();
 
-    fn handle(&mut self, _: Pulse, _: &mut Self::Context) {}
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 #[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::Hang> for DockerPoller<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::InjectHang>
+    for DockerPoller<S, R>
+{
     type Result = ();
 
-    fn handle(&mut self, _: crate::messages::Hang, context: &mut Self::Context) {
+    fn handle(&mut self, _: crate::messages::InjectHang, context: &mut Self::Context) {
         context.wait(std::future::pending().into_actor(self));
     }
 }

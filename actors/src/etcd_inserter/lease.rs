@@ -10,31 +10,32 @@ use tokio::time::Instant;
 use super::EtcdInserter;
 use crate::model::record::RecordKey;
 use crate::ports::record_store::{
-    Found, KeptAlive, Lease, LeaseFamily, LeaseId, RecordStore, StoreError, StoreErrorKind, Upkeep,
+    KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace, RecordStore, StoreError,
+    StoreErrorKind, StoredRecord,
 };
 use crate::runtime::metered_context::MeteredContext;
 
 /// Our leases, where records hang on leases.
-pub(super) struct Tenancy {
-    family: LeaseFamily,
+pub(super) struct LeaseManager {
+    namespace: LeaseNamespace,
     current: Option<LeaseId>,
     /// Of another TTL, from before a change of the settings: kept until nothing hangs on
     /// them.
     older: Vec<LeaseId>,
     next_keep_alive: Instant,
     /// Until when the current one lives unless it is kept alive.
-    lives_until: Option<Instant>,
+    expires_at: Option<Instant>,
     busy: bool,
 }
 
-impl Tenancy {
-    pub fn new(family: LeaseFamily, now: Instant) -> Self {
+impl LeaseManager {
+    pub fn new(namespace: LeaseNamespace, now: Instant) -> Self {
         Self {
-            family,
+            namespace,
             current: None,
             older: Vec::new(),
             next_keep_alive: now,
-            lives_until: None,
+            expires_at: None,
             busy: false,
         }
     }
@@ -51,37 +52,37 @@ impl Tenancy {
 }
 
 /// What came of making sure of our lease.
-pub(super) enum Occupied {
+pub(super) enum LeaseOutcome {
     /// There is nothing to be made sure of: records have TTLs of their own.
-    NoLease,
+    NotUsed,
     /// It lives, and so does what hangs on it.
-    AsBefore,
+    Kept,
     /// It was found or granted, with what hangs on it and on older ones.
-    Anew {
+    Acquired {
         /// What was thought to be the lease, and is gone.
         lost: Option<LeaseId>,
         current: LeaseId,
         older: Vec<LeaseId>,
-        found: Vec<(RecordKey, Found)>,
+        found: Vec<(RecordKey, StoredRecord)>,
     },
 }
 
 /// Finds the family's leases, and asks for one of this TTL where there is none. All that
 /// hangs on them is read.
-async fn move_in<R: RecordStore>(
+async fn acquire<R: RecordStore>(
     store: &R,
-    family: LeaseFamily,
+    namespace: LeaseNamespace,
     ttl: Duration,
     lost: Option<LeaseId>,
-) -> Result<Occupied, StoreError> {
-    let leases = store.leases(family).await?;
+) -> Result<LeaseOutcome, StoreError> {
+    let leases = store.leases(namespace).await?;
     let fits = |lease: &&Lease| lease.ttl == ttl || planted!(LeaseOfAnotherTtlKept);
     let current = match leases.iter().find(fits) {
         Some(lease) => lease.id,
         None => {
             let taken = |number: &u8| leases.iter().any(|lease| lease.id.number() == *number);
             let free = (0..=u8::MAX).find(|number| !taken(number)).unwrap_or(u8::MAX);
-            let id = family.lease(free);
+            let id = namespace.lease(free);
             // One that existed after all is a twin's, of the same settings as ours.
             store.grant(id, ttl).await?;
             id
@@ -97,87 +98,91 @@ async fn move_in<R: RecordStore>(
     for id in std::iter::once(&current).chain(&older) {
         found.extend(store.leased(*id).await?);
     }
-    Ok(Occupied::Anew { lost, current, older, found })
+    Ok(LeaseOutcome::Acquired { lost, current, older, found })
 }
 
 impl<R: RecordStore> EtcdInserter<R> {
     /// Makes sure of our lease: keeps it alive where it is known, else finds it, else
     /// asks for it.
-    pub(super) fn occupy(&self) -> impl Future<Output = Result<Occupied, StoreError>> + use<R> {
-        let (store, upkeep, ttl) = (Rc::clone(&self.store), self.terms.upkeep, self.terms.ttl);
-        let (family, current) = (self.tenancy.family, self.tenancy.current);
+    pub(super) fn ensure_lease(
+        &self,
+    ) -> impl Future<Output = Result<LeaseOutcome, StoreError>> + use<R> {
+        let (store, keep_alive_mode, ttl) =
+            (Rc::clone(&self.store), self.policy.keep_alive_mode, self.policy.ttl);
+        let (namespace, current) = (self.lease_manager.namespace, self.lease_manager.current);
         async move {
-            if upkeep == Upkeep::Each {
-                return Ok(Occupied::NoLease);
+            if keep_alive_mode == KeepAliveMode::PerRecord {
+                return Ok(LeaseOutcome::NotUsed);
             }
             if let Some(current) = current
                 && store.keep_alive(current).await? != KeptAlive::Lost
             {
-                return Ok(Occupied::AsBefore);
+                return Ok(LeaseOutcome::Kept);
             }
-            move_in(&*store, family, ttl, current).await
+            acquire(&*store, namespace, ttl, current).await
         }
     }
 
-    pub(super) fn occupied(&mut self, occupied: Occupied) {
+    pub(super) fn handle_lease_outcome(&mut self, outcome: LeaseOutcome) {
         let now = Instant::now();
-        if !matches!(occupied, Occupied::NoLease) {
-            self.lives_on(now);
+        if !matches!(outcome, LeaseOutcome::NotUsed) {
+            self.extend_lease(now);
         }
-        self.tenancy.next_keep_alive = now + self.keep_alive_wait();
-        let Occupied::Anew { lost, current, older, found } = occupied else { return };
+        self.lease_manager.next_keep_alive = now + self.keep_alive_interval();
+        let LeaseOutcome::Acquired { lost, current, older, found } = outcome else { return };
         if let Some(lost) = lost {
             warn!(self.log, "our lease was lost; all records are put again"; "lease" => %lost);
-            self.ledger.lose_lease(lost, now);
+            self.reconciler.lose_lease(lost, now);
         }
         notice!(self.log, "records hang on a lease"; "lease" => %current,
-            "ttl_seconds" => self.terms.ttl.as_secs(), "found_on_it" => found.len(),
+            "ttl_seconds" => self.policy.ttl.as_secs(), "found_on_it" => found.len(),
             "older_leases" => older.len());
         let found_any = !found.is_empty();
-        self.ledger.take_leases(current, older.clone(), found, now);
-        (self.tenancy.current, self.tenancy.older) = (Some(current), older);
+        self.reconciler.adopt_leases(current, older.clone(), found, now);
+        (self.lease_manager.current, self.lease_manager.older) = (Some(current), older);
         if found_any {
-            (self.list_again)();
+            (self.request_listing)();
         }
     }
 
     /// The current lease was kept alive.
-    fn lives_on(&mut self, now: Instant) {
-        self.tenancy.lives_until = Some(now + self.terms.ttl);
-        self.chronicle.store_written();
+    fn extend_lease(&mut self, now: Instant) {
+        self.lease_manager.expires_at = Some(now + self.policy.ttl);
+        self.recorder.record_store_write();
     }
 
     /// How long the current lease lives on unless it is kept alive.
     pub(super) fn lease_remaining(&self, now: Instant) -> Option<Duration> {
-        let lives_until = self.tenancy.lives_until.filter(|_| self.tenancy.has_current())?;
-        Some(lives_until.saturating_duration_since(now))
+        let expires_at =
+            self.lease_manager.expires_at.filter(|_| self.lease_manager.has_current())?;
+        Some(expires_at.saturating_duration_since(now))
     }
 
-    fn keep_alive_wait(&self) -> Duration {
-        self.terms.refresh_every().mul_f64(0.9 + fastrand::f64() * 0.05)
+    fn keep_alive_interval(&self) -> Duration {
+        self.policy.refresh_interval().mul_f64(0.9 + fastrand::f64() * 0.05)
     }
 
     pub(super) fn next_keep_alive(&self) -> Option<Instant> {
-        (self.terms.upkeep == Upkeep::Lease && !self.tenancy.busy)
-            .then_some(self.tenancy.next_keep_alive)
+        (self.policy.keep_alive_mode == KeepAliveMode::Lease && !self.lease_manager.busy)
+            .then_some(self.lease_manager.next_keep_alive)
     }
 
     /// Keeps our leases alive when it is time, and ends an older one that nothing hangs
     /// on any more.
-    pub(super) fn keep_lease(&mut self, now: Instant, context: &mut MeteredContext<Self>) {
-        if self.terms.upkeep == Upkeep::Each || self.tenancy.busy {
+    pub(super) fn maintain_lease(&mut self, now: Instant, context: &mut MeteredContext<Self>) {
+        if self.policy.keep_alive_mode == KeepAliveMode::PerRecord || self.lease_manager.busy {
             return;
         }
-        if now >= self.tenancy.next_keep_alive {
-            self.keep_alive(context);
-        } else if let Some(spent) = self.ledger.spent_lease() {
-            self.end_lease(spent, context);
+        if now >= self.lease_manager.next_keep_alive {
+            self.send_keep_alives(context);
+        } else if let Some(unused) = self.reconciler.unused_lease() {
+            self.revoke_lease(unused, context);
         }
     }
 
-    fn keep_alive(&mut self, context: &mut MeteredContext<Self>) {
-        self.tenancy.busy = true;
-        let (store, leases) = (Rc::clone(&self.store), self.tenancy.leases());
+    fn send_keep_alives(&mut self, context: &mut MeteredContext<Self>) {
+        self.lease_manager.busy = true;
+        let (store, leases) = (Rc::clone(&self.store), self.lease_manager.leases());
         let keeping = async move {
             let mut kept = Vec::new();
             for id in leases {
@@ -187,84 +192,85 @@ impl<R: RecordStore> EtcdInserter<R> {
         };
         context.spawn(keeping.into_actor(self).map(
             |kept: Result<Vec<_>, StoreError>, inserter, context| {
-                inserter.tenancy.busy = false;
-                inserter.tenancy.next_keep_alive = Instant::now() + inserter.keep_alive_wait();
+                inserter.lease_manager.busy = false;
+                inserter.lease_manager.next_keep_alive =
+                    Instant::now() + inserter.keep_alive_interval();
                 match kept {
-                    Ok(kept) => inserter.kept_alive(kept),
-                    Err(error) => inserter.close_gate(&error),
+                    Ok(kept) => inserter.handle_keep_alives(kept),
+                    Err(error) => inserter.open_circuit(&error),
                 }
-                inserter.pump(context);
+                inserter.process_due(context);
             },
         ));
     }
 
-    fn kept_alive(&mut self, kept: Vec<(LeaseId, KeptAlive)>) {
+    fn handle_keep_alives(&mut self, kept: Vec<(LeaseId, KeptAlive)>) {
         let now = Instant::now();
         info!(self.log, "leases kept alive"; "leases" => kept.len());
-        self.ledger.kept_alive();
+        self.reconciler.mark_refreshed();
         for (id, kept) in kept {
             if kept != KeptAlive::Lost {
-                if self.tenancy.current == Some(id) {
-                    self.lives_on(now);
+                if self.lease_manager.current == Some(id) {
+                    self.extend_lease(now);
                 }
                 continue;
             }
-            if self.tenancy.current == Some(id) {
+            if self.lease_manager.current == Some(id) {
                 self.lose_lease(now);
             } else {
-                self.tenancy.older.retain(|older| *older != id);
-                self.ledger.lose_lease(id, now);
+                self.lease_manager.older.retain(|older| *older != id);
+                self.reconciler.lose_lease(id, now);
             }
         }
     }
 
     /// Our lease is gone: the next probe asks for another, and all is put again.
     pub(super) fn lose_lease(&mut self, now: Instant) {
-        let Some(lost) = self.tenancy.current.take() else { return };
+        let Some(lost) = self.lease_manager.current.take() else { return };
         warn!(self.log, "our lease was lost; all records are put again"; "lease" => %lost);
-        self.ledger.lose_lease(lost, now);
-        self.doubt_store(now);
+        self.reconciler.lose_lease(lost, now);
+        self.request_probe(now);
     }
 
     /// Ends an older lease; but not before the store itself says that nothing hangs on
     /// it: another daemon of our identity may still use it.
-    fn end_lease(&mut self, spent: LeaseId, context: &mut MeteredContext<Self>) {
-        self.tenancy.busy = true;
+    fn revoke_lease(&mut self, unused: LeaseId, context: &mut MeteredContext<Self>) {
+        self.lease_manager.busy = true;
         let store = Rc::clone(&self.store);
         let ending = async move {
-            let found = store.leased(spent).await?;
+            let found = store.leased(unused).await?;
             if found.is_empty() {
-                store.revoke(spent).await?;
+                store.revoke(unused).await?;
             }
             Ok(found)
         };
         context.spawn(ending.into_actor(self).map(
             move |found: Result<Vec<_>, StoreError>, inserter, context| {
-                inserter.tenancy.busy = false;
+                inserter.lease_manager.busy = false;
                 match found {
                     Ok(found) if found.is_empty() => {
-                        notice!(inserter.log, "an older lease of ours is ended"; "lease" => %spent);
-                        inserter.tenancy.older.retain(|older| *older != spent);
-                        inserter.ledger.forget_lease(spent);
+                        notice!(inserter.log, "an older lease of ours is ended"; "lease" => %unused);
+                        inserter.lease_manager.older.retain(|older| *older != unused);
+                        inserter.reconciler.forget_lease(unused);
                     }
-                    Ok(found) => inserter.found_on_older(found),
-                    Err(error) if error.kind.is_outage() => inserter.close_gate(&error),
+                    Ok(found) => inserter.handle_records_on_older_lease(found),
+                    Err(error) if error.kind.is_outage() => inserter.open_circuit(&error),
                     Err(error) => {
                         warn!(inserter.log, "an older lease of ours can't be ended; it ends with its TTL";
-                            "lease" => %spent, "error" => %error);
-                        inserter.tenancy.older.retain(|older| *older != spent);
-                        inserter.ledger.forget_lease(spent);
+                            "lease" => %unused, "error" => %error);
+                        inserter.lease_manager.older.retain(|older| *older != unused);
+                        inserter.reconciler.forget_lease(unused);
                     }
                 }
-                inserter.pump(context);
+                inserter.process_due(context);
             },
         ));
     }
 
-    fn found_on_older(&mut self, found: Vec<(RecordKey, Found)>) {
-        let Some(current) = self.tenancy.current else { return };
-        let older = self.tenancy.older.clone();
-        self.ledger.take_leases(current, older, found, Instant::now());
-        (self.list_again)();
+    fn handle_records_on_older_lease(&mut self, found: Vec<(RecordKey, StoredRecord)>) {
+        let Some(current) = self.lease_manager.current else { return };
+        let older = self.lease_manager.older.clone();
+        self.reconciler.adopt_leases(current, older, found, Instant::now());
+        (self.request_listing)();
     }
 }

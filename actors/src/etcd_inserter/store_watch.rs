@@ -16,57 +16,57 @@ use crate::runtime::metered_context::{AbortOnDrop, MeteredContext};
 
 /// Before the stream is opened again. Each time costs a look at all records; without the
 /// stream, what others do is seen by looking only.
-const REOPEN: Backoff =
+const REOPEN_BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(100), factor: 4, cap: Duration::from_secs(10) };
 /// A stream that lived so long was a good one: its end counts as the first failure.
-const GOOD: Duration = Duration::from_secs(60);
+const STREAM_STABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// The stream, as far as the inserter knows.
-pub(super) struct Watch {
+pub(super) struct WatchState {
     task: Option<AbortOnDrop>,
-    opened: Instant,
+    opened_at: Instant,
     reopen_at: Instant,
     failures: u32,
     /// Whether it was told that the store won't give a stream.
-    told: bool,
+    unsupported_logged: bool,
 }
 
 /// The store has told of a change.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Changed(Change);
+pub(super) struct StoreChanged(Change);
 
 /// The stream is open.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Opened;
+pub(super) struct WatchOpened;
 
 /// The stream has ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Ended(Option<StoreError>);
+pub(super) struct WatchEnded(Option<StoreError>);
 
-impl Watch {
+impl WatchState {
     pub fn new(now: Instant) -> Self {
-        Self { task: None, opened: now, reopen_at: now, failures: 0, told: false }
+        Self { task: None, opened_at: now, reopen_at: now, failures: 0, unsupported_logged: false }
     }
 
     /// When it is to be opened again.
-    pub fn next(&self) -> Option<Instant> {
+    pub fn next_reopen(&self) -> Option<Instant> {
         self.task.is_none().then_some(self.reopen_at)
     }
 }
 
-async fn follow<R: RecordStore>(store: Rc<R>, inserter: Addr<EtcdInserter<R>>) {
+async fn follow_changes<R: RecordStore>(store: Rc<R>, inserter: Addr<EtcdInserter<R>>) {
     let mut ended = None;
     match store.watch().await {
         Err(error) => ended = Some(error),
         Ok(mut changes) => {
             // An inserter that fell takes this task with it: no answer matters here.
-            let _ = inserter.send(Opened).await;
+            let _ = inserter.send(WatchOpened).await;
             while let Some(change) = changes.next().await {
                 match change {
-                    Ok(change) => drop(inserter.send(Changed(change)).await),
+                    Ok(change) => drop(inserter.send(StoreChanged(change)).await),
                     Err(error) => {
                         ended = Some(error);
                         break;
@@ -75,53 +75,54 @@ async fn follow<R: RecordStore>(store: Rc<R>, inserter: Addr<EtcdInserter<R>>) {
             }
         }
     }
-    let _ = inserter.send(Ended(ended)).await;
+    let _ = inserter.send(WatchEnded(ended)).await;
 }
 
 impl<R: RecordStore> EtcdInserter<R> {
     /// Opens the stream where there is none and it is time.
-    pub(super) fn keep_watch(&mut self, now: Instant, context: &mut MeteredContext<Self>) {
+    pub(super) fn maintain_watch(&mut self, now: Instant, context: &mut MeteredContext<Self>) {
         if self.watch.task.is_some() || now < self.watch.reopen_at {
             return;
         }
-        let task = actix_rt::spawn(follow(Rc::clone(&self.store), context.address()));
+        let task = actix_rt::spawn(follow_changes(Rc::clone(&self.store), context.address()));
         self.watch.task = Some(AbortOnDrop::new(&task));
     }
 }
 
-impl<R: RecordStore> Handler<Opened> for EtcdInserter<R> {
+impl<R: RecordStore> Handler<WatchOpened> for EtcdInserter<R> {
     type Result = ();
 
-    fn handle(&mut self, _: Opened, context: &mut Self::Context) {
+    fn handle(&mut self, _: WatchOpened, context: &mut Self::Context) {
         let now = Instant::now();
-        self.watch.opened = now;
+        self.watch.opened_at = now;
         // What changed before the stream began, only a look can tell.
         self.next_audit = now;
-        self.pump(context);
+        self.process_due(context);
     }
 }
 
-impl<R: RecordStore> Handler<Changed> for EtcdInserter<R> {
+impl<R: RecordStore> Handler<StoreChanged> for EtcdInserter<R> {
     type Result = ();
 
-    fn handle(&mut self, Changed(change): Changed, context: &mut Self::Context) {
-        self.ledger.take_change(&change, Instant::now());
-        self.pump(context);
+    fn handle(&mut self, StoreChanged(change): StoreChanged, context: &mut Self::Context) {
+        self.reconciler.apply_change(&change, Instant::now());
+        self.process_due(context);
     }
 }
 
-impl<R: RecordStore> Handler<Ended> for EtcdInserter<R> {
+impl<R: RecordStore> Handler<WatchEnded> for EtcdInserter<R> {
     type Result = ();
 
-    fn handle(&mut self, Ended(error): Ended, context: &mut Self::Context) {
+    fn handle(&mut self, WatchEnded(error): WatchEnded, context: &mut Self::Context) {
         let now = Instant::now();
-        let lived = now.duration_since(self.watch.opened);
+        let uptime = now.duration_since(self.watch.opened_at);
         self.watch.task = None;
-        self.watch.failures = if lived >= GOOD { 1 } else { self.watch.failures.saturating_add(1) };
-        self.watch.reopen_at = now + REOPEN.wait(self.watch.failures, fastrand::f64());
+        self.watch.failures =
+            if uptime >= STREAM_STABLE_AFTER { 1 } else { self.watch.failures.saturating_add(1) };
+        self.watch.reopen_at = now + REOPEN_BACKOFF.wait(self.watch.failures, fastrand::f64());
         match error {
             Some(error) if !error.kind.is_outage() && error.kind != StoreErrorKind::LeaseLost => {
-                if !std::mem::replace(&mut self.watch.told, true) {
+                if !std::mem::replace(&mut self.watch.unsupported_logged, true) {
                     warn!(self.log, "etcd gives no stream of changes; they are found by looking";
                         "error" => %error, "kind" => error.kind.as_str());
                 }
@@ -130,9 +131,9 @@ impl<R: RecordStore> Handler<Ended> for EtcdInserter<R> {
                 let reason = error.map_or_else(|| "it ended".to_owned(), |error| error.to_string());
                 info!(self.log, "the stream of changes ended; looking whether etcd is there";
                     "reason" => reason);
-                self.doubt_store(now);
+                self.request_probe(now);
             }
         }
-        self.pump(context);
+        self.process_due(context);
     }
 }

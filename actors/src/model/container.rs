@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How many characters of a container's id people read and write.
-const SHORT_ID: usize = 12;
+const SHORT_ID_LENGTH: usize = 12;
 
 /// A container's full id, as the engine gives it (64 hexadecimal digits).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ impl ContainerId {
 
     /// The first twelve characters, as `docker ps` shows them.
     pub fn short(&self) -> &str {
-        self.0.get(..SHORT_ID).unwrap_or(&self.0)
+        self.0.get(..SHORT_ID_LENGTH).unwrap_or(&self.0)
     }
 }
 
@@ -45,7 +45,7 @@ impl fmt::Debug for ContainerId {
 
 /// The transport protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Proto {
+pub enum Protocol {
     /// TCP.
     Tcp,
     /// UDP.
@@ -54,7 +54,7 @@ pub enum Proto {
     Sctp,
 }
 
-impl Proto {
+impl Protocol {
     /// The name that Docker writes behind a port: `tcp`, `udp` or `sctp`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -65,13 +65,13 @@ impl Proto {
     }
 }
 
-impl fmt::Display for Proto {
+impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for Proto {
+impl FromStr for Protocol {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -119,7 +119,7 @@ impl NetworkMode {
 
 /// One row of the engine's listing of running containers (`/containers/json`).
 #[derive(Clone, Debug)]
-pub struct ContainerRow {
+pub struct ContainerSummary {
     /// Which container.
     pub id: ContainerId,
     /// Its name, without Docker's leading slash.
@@ -131,18 +131,18 @@ pub struct ContainerRow {
     pub condition: Option<Condition>,
     /// A digest of what the row says of the container, but for the uptime's text: two
     /// rows of one container with one likeness say the same, and so does an inspection
-    /// ([`Container::likeness`]).
-    pub likeness: u64,
+    /// ([`Container::fingerprint`]).
+    pub fingerprint: u64,
     /// How long it has been up, as coarse as the engine tells it; `None` where
     /// the text was not understood.
     pub uptime: Option<Duration>,
 }
 
-impl ContainerRow {
+impl ContainerSummary {
     /// Whether this newer row tells of a change since the older one. A restart
     /// may show in nothing but a smaller uptime.
     pub fn differs_from(&self, older: &Self) -> bool {
-        self.likeness != older.likeness || self.is_younger_than(older)
+        self.fingerprint != older.fingerprint || self.is_younger_than(older)
     }
 
     /// Whether the container was started anew between the two rows, by its uptime.
@@ -153,7 +153,7 @@ impl ContainerRow {
 
 /// What a container is doing (Docker API: `State.Status`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub enum ContainerState {
     /// Made, never started.
     Created,
     /// Running.
@@ -170,7 +170,7 @@ pub enum Life {
     Dead,
 }
 
-impl Life {
+impl ContainerState {
     /// The word that Docker uses.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -185,7 +185,7 @@ impl Life {
     }
 }
 
-impl FromStr for Life {
+impl FromStr for ContainerState {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -232,11 +232,11 @@ pub struct EngineTime(pub i128);
 /// A published port: what the engine forwards to the container
 /// (Docker API: an entry of `NetworkSettings.Ports`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binding {
+pub struct PortBinding {
     /// The container's own port.
     pub port: u16,
     /// Its protocol.
-    pub proto: Proto,
+    pub proto: Protocol,
     /// The address that the engine listens on; unspecified (`0.0.0.0`, `::`)
     /// stands for all of the host's.
     pub host_address: IpAddr,
@@ -247,7 +247,7 @@ pub struct Binding {
 /// A container's place in a network (Docker API: an entry of
 /// `NetworkSettings.Networks`). It has no addresses while the container doesn't run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attachment {
+pub struct NetworkAttachment {
     /// Its IPv4 address there.
     pub address4: Option<Ipv4Addr>,
     /// Its global IPv6 address there.
@@ -262,7 +262,7 @@ pub struct Container {
     /// Its name, without Docker's leading slash.
     pub name: String,
     /// What it is doing.
-    pub life: Life,
+    pub state: ContainerState,
     /// What its health check says.
     pub health: Health,
     /// When it was last started.
@@ -280,18 +280,18 @@ pub struct Container {
     /// How it is tied to the network.
     pub network: NetworkMode,
     /// Its published ports.
-    pub bindings: Vec<Binding>,
+    pub bindings: Vec<PortBinding>,
     /// The ports that it says it listens on, published or not, in order
     /// (Docker API: `Config.ExposedPorts`, and the keys of `NetworkSettings.Ports`).
-    pub exposed: Vec<(u16, Proto)>,
+    pub exposed: Vec<(u16, Protocol)>,
     /// The networks that it is in, by name.
-    pub networks: BTreeMap<String, Attachment>,
+    pub networks: BTreeMap<String, NetworkAttachment>,
     /// The image that it was made from, as it was named then (Docker API: `Config.Image`).
     pub image: String,
     /// The number of the signal that asks it to stop (Docker API: `Config.StopSignal`).
     pub stop_signal: u8,
-    /// A digest of what a listing would say of it: see [`ContainerRow::likeness`].
-    pub likeness: u64,
+    /// A digest of what a listing would say of it: see [`ContainerSummary::fingerprint`].
+    pub fingerprint: u64,
 }
 
 /// The number of SIGTERM, which asks a container to stop that names no other signal.
@@ -301,9 +301,9 @@ impl Container {
     /// What a listing of this moment would say that it is doing; `None`: it would not be
     /// in it.
     pub fn condition(&self) -> Option<Condition> {
-        match self.life {
-            Life::Running => Some(Condition::Running(self.health)),
-            Life::Paused => Some(Condition::Paused),
+        match self.state {
+            ContainerState::Running => Some(Condition::Running(self.health)),
+            ContainerState::Paused => Some(Condition::Paused),
             _ => None,
         }
     }
@@ -316,7 +316,7 @@ impl Container {
         Self {
             id: ContainerId::new(&"0123456789abcdef".repeat(4)),
             name: "web".into(),
-            life: Life::Running,
+            state: ContainerState::Running,
             health: Health::Unchecked,
             started: EngineTime(0),
             restarts: 0,
@@ -329,7 +329,7 @@ impl Container {
             networks: BTreeMap::new(),
             image: "nginx:1.27".into(),
             stop_signal: SIGTERM,
-            likeness: 0,
+            fingerprint: 0,
         }
     }
 
@@ -348,13 +348,13 @@ impl Container {
     /// The same with one more published port, as `docker port` shows it:
     /// `80/tcp -> 0.0.0.0:8080`.
     pub(crate) fn bind(mut self, shown: &str) -> Self {
-        self.bindings.push(Binding::sample(shown));
+        self.bindings.push(PortBinding::sample(shown));
         self
     }
 }
 
 #[cfg(test)]
-impl Binding {
+impl PortBinding {
     /// Reads what `docker port` shows: `80/tcp -> 0.0.0.0:8080`.
     pub(crate) fn sample(shown: &str) -> Self {
         let (inside, outside) = shown.split_once(" -> ").unwrap();
@@ -373,29 +373,29 @@ impl Binding {
 mod tests {
     use super::*;
 
-    fn row(likeness: u64, uptime: Option<u64>) -> ContainerRow {
-        ContainerRow {
+    fn summary(fingerprint: u64, uptime: Option<u64>) -> ContainerSummary {
+        ContainerSummary {
             id: ContainerId::new("0123456789abcdef"),
             name: "web".into(),
             network: NetworkMode::Own,
             condition: None,
-            likeness,
+            fingerprint,
             uptime: uptime.map(Duration::from_secs),
         }
     }
 
     #[test]
-    fn a_row_differs_by_likeness_or_by_a_smaller_uptime() {
-        let old = row(1, Some(60));
-        assert!(!row(1, Some(60)).differs_from(&old));
-        assert!(!row(1, Some(61)).differs_from(&old));
-        assert!(!row(1, None).differs_from(&old));
-        assert!(row(1, Some(59)).differs_from(&old));
-        assert!(row(2, Some(61)).differs_from(&old));
+    fn summary_differs_by_fingerprint_or_smaller_uptime() {
+        let old = summary(1, Some(60));
+        assert!(!summary(1, Some(60)).differs_from(&old));
+        assert!(!summary(1, Some(61)).differs_from(&old));
+        assert!(!summary(1, None).differs_from(&old));
+        assert!(summary(1, Some(59)).differs_from(&old));
+        assert!(summary(2, Some(61)).differs_from(&old));
     }
 
     #[test]
-    fn network_modes_are_read_as_docker_writes_them() {
+    fn parses_docker_network_modes() {
         assert_eq!(NetworkMode::parse("default"), NetworkMode::Own);
         assert_eq!(NetworkMode::parse("bridge"), NetworkMode::Own);
         assert_eq!(NetworkMode::parse("my-net"), NetworkMode::Own);
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_shorter_than_twelve_is_shown_whole() {
+    fn shows_short_ids_whole() {
         assert_eq!(ContainerId::new("abc").to_string(), "abc");
         assert_eq!(ContainerId::new("0123456789abcdef").to_string(), "0123456789ab");
     }

@@ -1,13 +1,13 @@
 //! The state of a container as operators see it.
 
-use super::container::{Container, Health, Life};
+use super::container::{Container, ContainerState, Health};
 
 /// From this restart by its policy on, a container that ended again is in a loop.
-const RESTARTS: u64 = 3;
+const CRASH_LOOP_RESTARTS: u64 = 3;
 
 /// What a container under watch is doing, as far as it decides whether it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ContainerState {
+pub enum DisplayState {
     /// Not inspected yet.
     Unknown,
     /// Running; and healthy, where it has a health check.
@@ -35,7 +35,7 @@ pub enum ContainerState {
     Dead,
 }
 
-impl ContainerState {
+impl DisplayState {
     /// All of them.
     pub const ALL: [Self; 12] = [
         Self::Unknown,
@@ -71,18 +71,20 @@ impl ContainerState {
     }
 
     /// What an inspection tells.
-    pub(crate) fn of(container: &Container) -> Self {
-        match (container.life, container.health) {
-            (Life::Running, Health::Starting) => Self::Starting,
-            (Life::Running, Health::Unhealthy) => Self::Unhealthy,
-            (Life::Running, Health::Unchecked | Health::Healthy) => Self::Running,
-            (Life::Created, _) => Self::Created,
-            (Life::Paused, _) => Self::Paused,
-            (Life::Restarting, _) if container.restarts >= RESTARTS => Self::CrashLooping,
-            (Life::Restarting, _) => Self::Restarting,
-            (Life::Removing, _) => Self::Removing,
-            (Life::Exited, _) => Self::Exited,
-            (Life::Dead, _) => Self::Dead,
+    pub(crate) fn from_container(container: &Container) -> Self {
+        match (container.state, container.health) {
+            (ContainerState::Running, Health::Starting) => Self::Starting,
+            (ContainerState::Running, Health::Unhealthy) => Self::Unhealthy,
+            (ContainerState::Running, Health::Unchecked | Health::Healthy) => Self::Running,
+            (ContainerState::Created, _) => Self::Created,
+            (ContainerState::Paused, _) => Self::Paused,
+            (ContainerState::Restarting, _) if container.restarts >= CRASH_LOOP_RESTARTS => {
+                Self::CrashLooping
+            }
+            (ContainerState::Restarting, _) => Self::Restarting,
+            (ContainerState::Removing, _) => Self::Removing,
+            (ContainerState::Exited, _) => Self::Exited,
+            (ContainerState::Dead, _) => Self::Dead,
         }
     }
 }

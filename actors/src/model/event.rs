@@ -13,12 +13,12 @@ pub struct Event {
     /// When, by the engine's clock.
     pub at: EngineTime,
     /// What.
-    pub what: Happening,
+    pub kind: EventKind,
 }
 
 /// What happened to a container, as far as it concerns what is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Happening {
+pub enum EventKind {
     /// It was started.
     Started,
     /// Something else about it has changed: paused or not, health, name, networks.

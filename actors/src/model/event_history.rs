@@ -8,124 +8,132 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::container::{Container, ContainerId, EngineTime, SIGTERM};
-use super::container_state::ContainerState;
-use super::event::{Event, Happening};
+use super::container_state::DisplayState;
+use super::event::{Event, EventKind};
 
 /// So long after a container's end was told of, an inspection is made that decides: one
 /// that was answered sooner may be older than the end.
-const DECIDED_AFTER: Duration = Duration::from_secs(1);
+const STALE_INSPECTION_AFTER: Duration = Duration::from_secs(1);
 
 /// All that events told of one container, as far as it still matters. A state: the newer
 /// one holds all that the older one held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hearsay {
+pub struct EventHistory {
     /// When an event last named it, by this process's clock.
-    named: Option<Instant>,
+    last_event: Option<Instant>,
     /// The start that was told of last.
-    started: Option<Told>,
-    ended: Option<Told>,
+    started: Option<EventStamp>,
+    ended: Option<EventStamp>,
     /// Of each signal that it was sent, the last.
-    signals: BTreeMap<u8, Told>,
+    signals: BTreeMap<u8, EventStamp>,
 }
 
 /// When something happened by the engine's clock, and when it was told by ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Told {
-    at: EngineTime,
-    heard: Instant,
+struct EventStamp {
+    occurred: EngineTime,
+    received: Instant,
 }
 
 /// Why a container is left out, whatever Docker's state said when it was last asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Withdrawal {
+pub struct Withholding {
     /// In a word.
-    pub state: ContainerState,
+    pub state: DisplayState,
     /// In words for an operator.
     pub reason: &'static str,
     /// When that is over, unless Docker's state says so before.
     pub until: Instant,
 }
 
-impl Hearsay {
+impl EventHistory {
     /// Takes note of an event. One that is older than another of its sort changes nothing.
-    pub fn note(&mut self, event: &Event, now: Instant) {
-        let told = Told { at: event.at, heard: now };
-        match event.what {
-            Happening::Changed => {}
-            Happening::Started => self.started = Some(told),
-            Happening::Ended => newest(&mut self.ended, told),
-            Happening::Signalled(number) => {
+    pub fn record(&mut self, event: &Event, now: Instant) {
+        let stamp = EventStamp { occurred: event.at, received: now };
+        match event.kind {
+            EventKind::Changed => {}
+            EventKind::Started => self.started = Some(stamp),
+            EventKind::Ended => keep_newest(&mut self.ended, stamp),
+            EventKind::Signalled(number) => {
                 let mut last = self.signals.remove(&number);
-                newest(&mut last, told);
+                keep_newest(&mut last, stamp);
                 self.signals.extend(last.map(|last| (number, last)));
             }
         }
-        self.named = Some(now);
+        self.last_event = Some(now);
     }
 
     /// Whether an event named the container after this moment.
-    pub fn named_after(&self, moment: Instant) -> bool {
-        self.named.is_some_and(|named| named > moment)
+    pub fn has_event_after(&self, moment: Instant) -> bool {
+        self.last_event.is_some_and(|last| last > moment)
     }
 
     /// Whether it ended after its last start, as far as events tell. One that started by a
     /// clock that was set back has not.
     pub fn is_down(&self) -> bool {
         let Some(ended) = self.ended else { return false };
-        self.started.is_none_or(|started| started.at < ended.at && started.heard <= ended.heard)
+        self.started.is_none_or(|started| {
+            started.occurred < ended.occurred && started.received <= ended.received
+        })
     }
 
     /// Whether an event told that the container, as an inspection that was asked for at
-    /// `asked` found it, has ended since; gives when an inspection is to be asked for that
+    /// `requested_at` found it, has ended since; gives when an inspection is to be asked for that
     /// decides.
-    pub fn end_since(&self, container: &Container, asked: Instant) -> Option<Instant> {
-        let ended = self.ended.filter(|ended| ended.at >= container.started)?;
-        let until = ended.heard + DECIDED_AFTER;
-        (asked < until || planted!(EndTrusted)).then_some(until)
+    pub fn end_confirmed_at(
+        &self,
+        container: &Container,
+        requested_at: Instant,
+    ) -> Option<Instant> {
+        let ended = self.ended.filter(|ended| ended.occurred >= container.started)?;
+        let until = ended.received + STALE_INSPECTION_AFTER;
+        (requested_at < until || planted!(EndTrusted)).then_some(until)
     }
 
     /// Whether an end was told after an inspection was asked for, but of a time before the
     /// start that it found: a late word of an earlier run, or the engine's clock was set back.
-    pub fn is_odd(&self, container: &Container, asked: Instant) -> bool {
-        self.ended.is_some_and(|ended| ended.heard > asked && ended.at < container.started)
+    pub fn contradicts_start(&self, container: &Container, requested_at: Instant) -> bool {
+        self.ended.is_some_and(|ended| {
+            ended.received > requested_at && ended.occurred < container.started
+        })
     }
 
     /// Why the container is to be left out, although an inspection that was asked for at
-    /// `asked` found it running. `drain` is how long a container that got its stop signal
+    /// `requested_at` found it running. `drain` is how long a container that got its stop signal
     /// is left out at the most; `None`: that signal is no reason.
-    pub fn withdrawal(
+    pub fn withholding(
         &self,
         container: &Container,
-        asked: Instant,
+        requested_at: Instant,
         drain: Option<Duration>,
         now: Instant,
-    ) -> Option<Withdrawal> {
-        if let Some(until) = self.end_since(container, asked) {
-            let (state, reason) = (ContainerState::Exited, "has ended, as an event tells");
-            return Some(Withdrawal { state, reason, until });
+    ) -> Option<Withholding> {
+        if let Some(until) = self.end_confirmed_at(container, requested_at) {
+            let (state, reason) = (DisplayState::Exited, "has ended, as an event tells");
+            return Some(Withholding { state, reason, until });
         }
         let numbers = [SIGTERM, container.stop_signal];
         let signals = numbers.iter().filter_map(|number| self.signals.get(number));
-        let of_this_run =
-            signals.filter(|signal| signal.at >= container.started || planted!(OldSignalCounts));
-        let last = of_this_run.map(|signal| signal.heard).max()?;
+        let current_run = signals
+            .filter(|signal| signal.occurred >= container.started || planted!(OldSignalCounts));
+        let last = current_run.map(|signal| signal.received).max()?;
         let until = last + drain?;
         let reason = "got its stop signal (the label `highhock.drain=ignore` publishes it all \
                       the same)";
-        let state = ContainerState::Draining;
-        (now < until || planted!(DrainForEver)).then_some(Withdrawal { state, reason, until })
+        let state = DisplayState::Draining;
+        (now < until || planted!(DrainForEver)).then_some(Withholding { state, reason, until })
     }
 }
 
-fn newest(known: &mut Option<Told>, told: Told) {
-    if known.is_none_or(|known| known.at < told.at) {
-        *known = Some(told);
+fn keep_newest(known: &mut Option<EventStamp>, stamp: EventStamp) {
+    if known.is_none_or(|known| known.occurred < stamp.occurred) {
+        *known = Some(stamp);
     }
 }
 
 /// What events told of the containers that are watched; it outlives the registry that
 /// heard it, as no event is told twice.
-pub(crate) type Hearsays = Rc<RefCell<BTreeMap<ContainerId, Hearsay>>>;
+pub(crate) type EventHistories = Rc<RefCell<BTreeMap<ContainerId, EventHistory>>>;
 
 #[cfg(test)]
 mod tests {
@@ -133,14 +141,14 @@ mod tests {
 
     const DRAIN: Option<Duration> = Some(Duration::from_secs(300));
 
-    fn heard(events: &[(Happening, i128)], now: Instant) -> Hearsay {
+    fn history_of(events: &[(EventKind, i128)], now: Instant) -> EventHistory {
         let container = Container::sample().id;
-        let mut hearsay = Hearsay::default();
-        for (what, at) in events {
+        let mut history = EventHistory::default();
+        for (kind, at) in events {
             let (container, at) = (container.clone(), EngineTime(*at));
-            hearsay.note(&Event { container, name: None, at, what: *what }, now);
+            history.record(&Event { container, name: None, at, kind: *kind }, now);
         }
-        hearsay
+        history
     }
 
     /// A container that was started at 10, and whose stop signal is number 3.
@@ -149,8 +157,8 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_or_was_told_to_stop_in_this_run_is_left_out() {
-        use Happening::{Changed, Ended, Signalled, Started};
+    fn withholds_after_end_or_stop_signal_of_current_run() {
+        use EventKind::{Changed, Ended, Signalled, Started};
         let now = Instant::now();
         for (events, left_out) in [
             (&[][..], false),
@@ -169,46 +177,53 @@ mod tests {
             (&[(Signalled(15), 11), (Signalled(15), 9)], true),
             (&[(Ended, 11), (Ended, 9), (Ended, 11)], true),
         ] {
-            let withdrawal = heard(events, now).withdrawal(&container(), now, DRAIN, now);
-            assert_eq!(withdrawal.is_some(), left_out, "{events:?}");
+            let withholding = history_of(events, now).withholding(&container(), now, DRAIN, now);
+            assert_eq!(withholding.is_some(), left_out, "{events:?}");
         }
     }
 
     #[test]
-    fn a_signal_counts_until_its_time_is_over() {
+    fn stop_signal_applies_until_drain_timeout() {
         let now = Instant::now();
-        let hearsay = heard(&[(Happening::Signalled(15), 11)], now);
+        let history = history_of(&[(EventKind::Signalled(15), 11)], now);
         let until = now + Duration::from_secs(300);
-        let withdrawal = |drain, at| hearsay.withdrawal(&container(), at, drain, at);
-        assert_eq!(withdrawal(DRAIN, now).map(|it| it.until), Some(until));
-        assert!(withdrawal(DRAIN, until - Duration::from_nanos(1)).is_some());
-        assert_eq!(withdrawal(DRAIN, until), None);
-        assert_eq!(withdrawal(None, now), None);
+        let withholding = |drain, at| history.withholding(&container(), at, drain, at);
+        assert_eq!(withholding(DRAIN, now).map(|it| it.until), Some(until));
+        assert!(withholding(DRAIN, until - Duration::from_nanos(1)).is_some());
+        assert_eq!(withholding(DRAIN, until), None);
+        assert_eq!(withholding(None, now), None);
     }
 
     #[test]
-    fn an_inspection_asked_for_well_after_the_end_decides() {
+    fn inspection_after_grace_overrides_end_event() {
         let now = Instant::now();
-        let hearsay = heard(&[(Happening::Ended, 11)], now);
-        let after = now + DECIDED_AFTER;
-        let withdrawal = |asked| hearsay.withdrawal(&container(), asked, DRAIN, after);
-        assert!(withdrawal(after - Duration::from_nanos(1)).is_some());
-        assert_eq!(withdrawal(after), None);
+        let history = history_of(&[(EventKind::Ended, 11)], now);
+        let after = now + STALE_INSPECTION_AFTER;
+        let withholding =
+            |requested_at| history.withholding(&container(), requested_at, DRAIN, after);
+        assert!(withholding(after - Duration::from_nanos(1)).is_some());
+        assert_eq!(withholding(after), None);
     }
 
     #[test]
-    fn an_end_before_the_start_is_looked_into_once() {
-        let asked = Instant::now();
-        let told = asked + Duration::from_millis(1);
-        let odd = |at| heard(&[(Happening::Ended, at)], told).is_odd(&container(), asked);
-        assert!(odd(9));
-        assert!(!odd(10));
-        assert!(!heard(&[(Happening::Ended, 9)], told).is_odd(&container(), told));
+    fn end_before_start_causes_one_inspection() {
+        let requested_at = Instant::now();
+        let received = requested_at + Duration::from_millis(1);
+        let contradicts = |at| {
+            history_of(&[(EventKind::Ended, at)], received)
+                .contradicts_start(&container(), requested_at)
+        };
+        assert!(contradicts(9));
+        assert!(!contradicts(10));
+        assert!(
+            !history_of(&[(EventKind::Ended, 9)], received)
+                .contradicts_start(&container(), received)
+        );
     }
 
     #[test]
-    fn a_container_is_down_until_a_later_start_is_told() {
-        use Happening::{Ended, Started};
+    fn container_is_down_until_a_later_start_event() {
+        use EventKind::{Ended, Started};
         let now = Instant::now();
         for (events, down) in [
             (&[][..], false),
@@ -219,7 +234,7 @@ mod tests {
             (&[(Ended, 2), (Started, 3)], false),
             (&[(Started, 3), (Ended, 2)], false),
         ] {
-            assert_eq!(heard(events, now).is_down(), down, "{events:?}");
+            assert_eq!(history_of(events, now).is_down(), down, "{events:?}");
         }
     }
 }

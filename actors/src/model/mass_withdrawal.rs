@@ -2,9 +2,9 @@
 
 /// From so many records on, a listing that would have more than half of them withdrawn is
 /// confirmed by another.
-const GUARDED_FROM: usize = 10;
+const MASS_WITHDRAWAL_MIN_RECORDS: usize = 10;
 
 /// Whether so many of all records are so many that their withdrawal is to be confirmed.
-pub(crate) fn are_most(records: usize, of: usize) -> bool {
-    of >= GUARDED_FROM && records * 2 > of
+pub(crate) fn is_mass_withdrawal(affected: usize, total: usize) -> bool {
+    total >= MASS_WITHDRAWAL_MIN_RECORDS && affected * 2 > total
 }

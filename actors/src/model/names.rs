@@ -66,7 +66,7 @@ impl ServiceName {
     /// What is wrong with it, in words.
     pub fn parse(text: &str, domain: &DomainName) -> Result<Self, String> {
         text.split('.').try_for_each(|label| {
-            refuse_reserved_label(label)?;
+            reject_reserved_label(label)?;
             check_label(label)
         })?;
         check_name_length(text.len() + ".".len() + domain.as_str().len())?;
@@ -109,13 +109,13 @@ pub(crate) fn check_label(label: &str) -> Result<(), String> {
         return Err(format!(
             "{odd:?} can't stand in {}: a name is made of letters (a to z), digits, `-` and `_`, \
              its parts separated by dots",
-            quoted(label),
+            quote(label),
         ));
     }
     if label.len() > LABEL_MAX {
         return Err(format!(
             "{} is {} bytes long: DNS allows {LABEL_MAX} between two dots",
-            quoted(label),
+            quote(label),
             label.len(),
         ));
     }
@@ -135,21 +135,21 @@ pub(crate) fn check_name_length(length: usize) -> Result<(), String> {
 
 /// What a container says, quoted for a reason: control characters escaped, and
 /// cut where it is long.
-pub(crate) fn quoted(text: &str) -> String {
-    format!("{:?}", cut(text, QUOTE_MAX))
+pub(crate) fn quote(text: &str) -> String {
+    format!("{:?}", truncate(text, QUOTE_MAX))
 }
 
-fn refuse_reserved_label(label: &str) -> Result<(), String> {
-    let keeper = match label.to_ascii_lowercase().as_str() {
+fn reject_reserved_label(label: &str) -> Result<(), String> {
+    let meaning = match label.to_ascii_lowercase().as_str() {
         "*" | "any" => "a DNS server takes it for \"whatever stands here\"",
         "dns" => "a DNS server keeps its own name servers there",
         _ => return Ok(()),
     };
-    Err(format!("the label {} can't be part of a service's name: {keeper}", quoted(label)))
+    Err(format!("the label {} can't be part of a service's name: {meaning}", quote(label)))
 }
 
 /// The text, at most so many characters of it; an ellipsis shows the cut.
-pub(crate) fn cut(text: &str, characters: usize) -> String {
+pub(crate) fn truncate(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_lower_cased_and_keep_their_labels() {
+    fn lower_cases_names_and_keeps_labels() {
         for (text, expected) in [
             ("httpd", "httpd"),
             ("HTTPd", "httpd"),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_dns_cannot_hold_is_refused_with_its_reason() {
+    fn rejects_invalid_dns_names_with_reason() {
         for (text, reason) in [
             ("", "empty"),
             (".", "empty"),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_has_at_most_63_bytes() {
+    fn limits_label_to_63_bytes() {
         assert!(ServiceName::parse(&"a".repeat(63), &domain()).is_ok());
         let refusal = ServiceName::parse(&"a".repeat(64), &domain()).unwrap_err();
         assert!(refusal.contains("64 bytes long"), "{refusal}");
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_at_most_253_bytes_with_the_domain() {
+    fn limits_name_with_domain_to_253_bytes() {
         // 236 bytes, and 15 of the domain with its dot.
         let short_labels = "a.".repeat(118);
         assert!(ServiceName::parse(&format!("{short_labels}aa"), &domain()).is_ok());
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_loses_one_final_dot() {
+    fn strips_one_final_dot_of_a_domain() {
         assert_eq!(DomainName::parse("HighHock.Local.").unwrap().as_str(), "highhock.local");
         for text in ["", ".", "highhock.local..", "*.local", "high hock"] {
             assert!(DomainName::parse(text).is_err(), "{text:?}");

@@ -4,17 +4,17 @@ use super::container::ContainerId;
 
 /// Through which others a container has its network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NetworkPath {
+pub struct NetworkChain {
     /// Those that were found, the nearest first.
-    pub through: Vec<ContainerId>,
+    pub hops: Vec<ContainerId>,
     /// The one behind them that was not looked at or not found: its id or its name.
-    pub to: Option<String>,
+    pub target: Option<String>,
 }
 
-impl NetworkPath {
+impl NetworkChain {
     /// Whether a container of this id and name is on the path.
-    pub fn leads_by(&self, id: &ContainerId, name: Option<&str>) -> bool {
+    pub fn contains(&self, id: &ContainerId, name: Option<&str>) -> bool {
         let is_it = |target: &String| target == id.as_str() || Some(target.as_str()) == name;
-        self.through.contains(id) || self.to.as_ref().is_some_and(is_it)
+        self.hops.contains(id) || self.target.as_ref().is_some_and(is_it)
     }
 }

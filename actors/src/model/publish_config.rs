@@ -8,7 +8,7 @@ use super::record::Host;
 
 /// Whose address is published (`discovery.address`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddressOf {
+pub enum AddressOwner {
     /// The host's, with the port that the engine forwards to the container.
     Host,
     /// The container's, with its own port.
@@ -17,7 +17,7 @@ pub enum AddressOf {
 
 /// How keys are laid out under a service's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
+pub enum KeyLayout {
     /// One key a name.
     Flat,
     /// One key an instance, below the name.
@@ -26,7 +26,7 @@ pub enum Layout {
 
 /// A way for a container to say what it offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub enum DiscoveryMethod {
     /// The variables `DISCOVER` and `DISCOVERY`.
     Env,
     /// The label `highhock.discover`.
@@ -37,7 +37,7 @@ pub enum Method {
     Compose,
 }
 
-impl Method {
+impl DiscoveryMethod {
     /// The name that settings and reports have for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,26 +51,26 @@ impl Method {
 
 /// What is the same for all of this host's records.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct PublishConfig {
     /// First part of every key; one label.
     pub prefix: String,
     /// The domain that services are put under.
     pub domain: DomainName,
     /// How keys are laid out.
-    pub layout: Layout,
+    pub layout: KeyLayout,
     /// This host in instance keys: one label, lower case, at most 30 bytes.
     pub hostname: String,
     /// Whose address to publish.
-    pub address: AddressOf,
+    pub address: AddressOwner,
     /// This host's address.
     pub host: Host,
     /// Its IPv6 address, where IPv6 is published beside the first address. For
-    /// [`Layout::Instance`] only: in the other a name has one record.
+    /// [`KeyLayout::Instance`] only: in the other a name has one record.
     pub host6: Option<Ipv6Addr>,
     /// The `ttl` in a record, in seconds, where a container says no other.
     pub ttl: NonZeroU32,
     /// Which extractors run, in which order.
-    pub methods: Vec<Method>,
+    pub methods: Vec<DiscoveryMethod>,
     /// Whether Compose services are put under their project: `<service>.<project>`.
     pub compose_project: bool,
     /// Whether a container with a health check must be healthy to be published.
@@ -81,19 +81,19 @@ pub struct Rules {
 }
 
 #[cfg(test)]
-impl Rules {
+impl PublishConfig {
     /// The rules of a host with nothing particular about it, for tests to build on.
     pub(crate) fn sample() -> Self {
         Self {
             prefix: "skydns".into(),
             domain: DomainName::parse("highhock.local").unwrap(),
-            layout: Layout::Flat,
+            layout: KeyLayout::Flat,
             hostname: "node1".into(),
-            address: AddressOf::Host,
+            address: AddressOwner::Host,
             host: Host::parse("10.77.66.0").unwrap(),
             host6: None,
             ttl: NonZeroU32::new(60).unwrap(),
-            methods: vec![Method::Env, Method::Label],
+            methods: vec![DiscoveryMethod::Env, DiscoveryMethod::Label],
             compose_project: false,
             health: true,
             text_beside_name: true,

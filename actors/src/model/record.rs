@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::names::{DomainName, ServiceName, quoted};
+use super::names::{DomainName, ServiceName, quote};
 
 /// The place of a record in the store, without a leading slash:
 /// `skydns/local/skydns/httpd` for `httpd.skydns.local`.
@@ -29,7 +29,7 @@ impl RecordKey {
     }
 
     /// The directory that holds all of a domain's keys: `skydns/local/skydns`.
-    pub fn of_domain(prefix: &str, domain: &DomainName) -> Self {
+    pub fn domain_directory(prefix: &str, domain: &DomainName) -> Self {
         let path = std::iter::once(prefix).chain(domain.labels().rev()).collect::<Vec<_>>();
         Self(Arc::from(path.join("/")))
     }
@@ -51,7 +51,7 @@ impl RecordKey {
 
     /// Whether one of the two lies below the other, so that no store can show
     /// both as records.
-    pub fn hides_or_is_hidden_by(&self, other: &Self) -> bool {
+    pub fn overlaps(&self, other: &Self) -> bool {
         self.is_below(other) || other.is_below(self)
     }
 }
@@ -98,14 +98,14 @@ impl Host {
         if text.contains(':') {
             return Err(format!(
                 "{} is no IP address (a port, brackets and a zone don't belong here)",
-                quoted(text),
+                quote(text),
             ));
         }
         if text.split('.').all(|label| label.bytes().all(|b| b.is_ascii_digit())) {
-            return Err(format!("{} is neither an IP address nor a host name", quoted(text)));
+            return Err(format!("{} is neither an IP address nor a host name", quote(text)));
         }
         DomainName::parse(text).map(Self::Name).map_err(|reason| {
-            format!("{} is neither an IP address nor a host name: {reason}", quoted(text))
+            format!("{} is neither an IP address nor a host name: {reason}", quote(text))
         })
     }
 }
@@ -187,7 +187,7 @@ impl Serialize for RecordValue {
 }
 
 /// The host that a record's value names, where the value is a record at all.
-pub fn host_in(value: &str) -> Option<String> {
+pub fn host_of_value(value: &str) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct HostOnly {
         host: String,
@@ -197,7 +197,7 @@ pub fn host_in(value: &str) -> Option<String> {
 
 /// A record that should stand for a container's service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedRecord {
+pub struct DesiredRecord {
     /// Where.
     pub key: RecordKey,
     /// What.
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_holds_the_labels_reversed_below_the_prefix() {
+    fn key_has_reversed_labels_below_the_prefix() {
         for (name, domain, instance, expected) in [
             ("httpd", "highhock.local", None, "skydns/local/highhock/httpd"),
             ("api.httpd", "highhock.local", None, "skydns/local/highhock/httpd/api"),
@@ -242,28 +242,28 @@ mod tests {
     }
 
     #[test]
-    fn a_key_from_a_store_has_no_leading_slash() {
+    fn strips_leading_slash_of_stored_key() {
         let ours = key("httpd", "highhock.local", None);
         assert_eq!(RecordKey::from_path("/skydns/local/highhock/httpd"), ours);
         assert_eq!(RecordKey::from_path("skydns/local/highhock/httpd"), ours);
     }
 
     #[test]
-    fn a_name_and_one_below_it_hide_each_other() {
+    fn parent_and_child_keys_overlap() {
         let httpd = key("httpd", "highhock.local", None);
         let api = key("api.httpd", "highhock.local", None);
-        assert!(httpd.hides_or_is_hidden_by(&api));
-        assert!(api.hides_or_is_hidden_by(&httpd));
-        assert!(!httpd.hides_or_is_hidden_by(&httpd));
+        assert!(httpd.overlaps(&api));
+        assert!(api.overlaps(&httpd));
+        assert!(!httpd.overlaps(&httpd));
         for neighbour in ["httpd2", "http", "httpd-api", "api"] {
             let neighbour = key(neighbour, "highhock.local", None);
-            assert!(!httpd.hides_or_is_hidden_by(&neighbour), "{neighbour}");
-            assert!(!neighbour.hides_or_is_hidden_by(&httpd), "{neighbour}");
+            assert!(!httpd.overlaps(&neighbour), "{neighbour}");
+            assert!(!neighbour.overlaps(&httpd), "{neighbour}");
         }
     }
 
     #[test]
-    fn a_value_is_json_in_a_fixed_order() {
+    fn value_is_json_in_a_fixed_order() {
         assert_eq!(value("10.77.66.0").to_json(), r#"{"host":"10.77.66.0","port":8080,"ttl":60}"#);
         let all = RecordValue {
             priority: Some(0),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_an_address_or_a_name() {
+    fn host_is_an_address_or_a_name() {
         for (text, expected) in [
             ("10.77.66.0", "10.77.66.0"),
             (" 10.0.0.1 ", "10.0.0.1"),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_connect_to_is_no_host() {
+    fn rejects_unreachable_hosts() {
         for (text, reason) in [
             ("0.0.0.0", "unspecified"),
             ("::", "unspecified"),
@@ -328,11 +328,11 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_a_record_is_read_from_whatever_wrote_it() {
-        assert_eq!(host_in(&value("10.0.0.1").to_json()).as_deref(), Some("10.0.0.1"));
-        assert_eq!(host_in(r#"{"ttl":5,"x":[],"host":"h"}"#).as_deref(), Some("h"));
+    fn reads_host_of_any_record_value() {
+        assert_eq!(host_of_value(&value("10.0.0.1").to_json()).as_deref(), Some("10.0.0.1"));
+        assert_eq!(host_of_value(r#"{"ttl":5,"x":[],"host":"h"}"#).as_deref(), Some("h"));
         for value in ["", "{}", "null", r#"{"host":1}"#, r#""host""#, "<html>"] {
-            assert_eq!(host_in(value), None, "{value}");
+            assert_eq!(host_of_value(value), None, "{value}");
         }
     }
 }

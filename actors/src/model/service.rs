@@ -3,9 +3,9 @@
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 
-use super::container::Proto;
+use super::container::Protocol;
 use super::record::Host;
-use crate::model::names::{ServiceName, cut};
+use crate::model::names::{ServiceName, truncate};
 
 /// How many characters of what a container says are kept with a reason.
 const ENTRY_MAX: usize = 200;
@@ -37,7 +37,7 @@ pub struct Service {
     pub port: NonZeroU16,
     /// The port's protocol, where the container says which; else the first that is
     /// published, TCP before UDP.
-    pub proto: Option<Proto>,
+    pub proto: Option<Protocol>,
     /// Which extractor found it (`env`, `label`, `registrator`, `compose`).
     pub method: &'static str,
     /// What else its record is to say.
@@ -46,7 +46,7 @@ pub struct Service {
 
 /// Something that a container says and that HighHock can't publish.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Skipped {
+pub struct SkippedEntry {
     /// What the container says, to the letter (cut where it is very long).
     pub entry: String,
     /// Why it is left out, in words for the container's author.
@@ -65,10 +65,10 @@ impl fmt::Display for Service {
     }
 }
 
-impl Skipped {
+impl SkippedEntry {
     /// Notes that `entry` is left out, for this reason.
     pub fn new(entry: &str, reason: impl Into<String>) -> Self {
-        Self { entry: cut(entry, ENTRY_MAX), reason: reason.into() }
+        Self { entry: truncate(entry, ENTRY_MAX), reason: reason.into() }
     }
 }
 
@@ -77,9 +77,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_entry_is_cut_between_characters() {
+    fn truncates_long_entry_between_characters() {
         let whole = "ä".repeat(200);
-        assert_eq!(Skipped::new(&whole, "too long").entry, whole);
-        assert_eq!(Skipped::new(&format!("{whole}b"), "too long").entry, format!("{whole}…"));
+        assert_eq!(SkippedEntry::new(&whole, "too long").entry, whole);
+        assert_eq!(SkippedEntry::new(&format!("{whole}b"), "too long").entry, format!("{whole}…"));
     }
 }

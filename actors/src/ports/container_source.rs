@@ -5,12 +5,12 @@ use std::future::Future;
 
 use futures_util::stream::LocalBoxStream;
 
-use crate::model::container::{Container, ContainerRow, EngineTime};
+use crate::model::container::{Container, ContainerSummary, EngineTime};
 use crate::model::event::Event;
 
 /// What an engine tells as it happens. It ends only with an error, or where the engine
 /// closes it.
-pub type Events = LocalBoxStream<'static, Result<Event, SourceError>>;
+pub type EventStream = LocalBoxStream<'static, Result<Event, SourceError>>;
 
 /// Where containers come from: a Docker engine, or a test's script of one.
 ///
@@ -22,7 +22,7 @@ pub trait ContainerSource: 'static {
     /// # Errors
     /// Where the engine did not answer, or not with a listing; never an empty
     /// list in place of an error.
-    fn list(&self) -> impl Future<Output = Result<Vec<ContainerRow>, SourceError>>;
+    fn list(&self) -> impl Future<Output = Result<Vec<ContainerSummary>, SourceError>>;
 
     /// One container, in whatever state; `None` where the engine knows no such
     /// container. `target` is an id, or a name (a `--network container:` target
@@ -41,7 +41,7 @@ pub trait ContainerSource: 'static {
     fn events(
         &self,
         since: Option<EngineTime>,
-    ) -> impl Future<Output = Result<Events, SourceError>>;
+    ) -> impl Future<Output = Result<EventStream, SourceError>>;
 
     /// Which engine it is that answers now.
     ///

@@ -11,7 +11,7 @@ use crate::model::record::RecordKey;
 use crate::model::stable_hash::fnv1a;
 
 /// A stream of what others, and we, change in the store.
-pub type Changes = Pin<Box<dyn Stream<Item = Result<Change, StoreError>>>>;
+pub type ChangeStream = Pin<Box<dyn Stream<Item = Result<Change, StoreError>>>>;
 
 /// Where records are kept: etcd, or a test's model of one.
 ///
@@ -21,11 +21,14 @@ pub type Changes = Pin<Box<dyn Stream<Item = Result<Change, StoreError>>>>;
 /// a race.
 pub trait RecordStore: 'static {
     /// How records are kept alive here. Always the same for one store.
-    fn upkeep(&self) -> Upkeep;
+    fn keep_alive_mode(&self) -> KeepAliveMode;
 
     /// Carries out writes, each on a key of its own, in any order, several at a
     /// time. Answers one outcome a write, in the order of the writes.
-    fn write(&self, writes: Vec<Write>) -> impl Future<Output = Vec<Result<Written, StoreError>>>;
+    fn write(
+        &self,
+        writes: Vec<Write>,
+    ) -> impl Future<Output = Vec<Result<WriteOutcome, StoreError>>>;
 
     /// What the store holds at each of these keys, by reads that are not stale
     /// (etcd: quorum reads), in as few requests as the store can do it in.
@@ -33,57 +36,60 @@ pub trait RecordStore: 'static {
     fn read(
         &self,
         keys: Vec<RecordKey>,
-    ) -> impl Future<Output = Vec<Result<Option<Found>, StoreError>>>;
+    ) -> impl Future<Output = Vec<Result<Option<StoredRecord>, StoreError>>>;
 
     /// Asks whether the store can take writes now, without writing.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>>;
 
     /// Follows all changes in the domain from now on. The stream ends, or fails, as
     /// soon as the store is known to be away; it may lack changes only after that.
-    fn watch(&self) -> impl Future<Output = Result<Changes, StoreError>>;
+    fn watch(&self) -> impl Future<Output = Result<ChangeStream, StoreError>>;
 
-    /// The leases of this family that exist ([`Upkeep::Lease`] only).
-    fn leases(&self, family: LeaseFamily) -> impl Future<Output = Result<Vec<Lease>, StoreError>>;
+    /// The leases of this family that exist ([`KeepAliveMode::Lease`] only).
+    fn leases(
+        &self,
+        namespace: LeaseNamespace,
+    ) -> impl Future<Output = Result<Vec<Lease>, StoreError>>;
 
-    /// Asks for a lease of this id; whole seconds ([`Upkeep::Lease`] only).
+    /// Asks for a lease of this id; whole seconds ([`KeepAliveMode::Lease`] only).
     fn grant(
         &self,
         id: LeaseId,
         ttl: Duration,
-    ) -> impl Future<Output = Result<Granted, StoreError>>;
+    ) -> impl Future<Output = Result<GrantOutcome, StoreError>>;
 
     /// Lets a lease, and with it all that hangs on it, live for another TTL
-    /// ([`Upkeep::Lease`] only).
+    /// ([`KeepAliveMode::Lease`] only).
     fn keep_alive(&self, id: LeaseId) -> impl Future<Output = Result<KeptAlive, StoreError>>;
 
-    /// Ends a lease, and with it all that hangs on it ([`Upkeep::Lease`] only).
+    /// Ends a lease, and with it all that hangs on it ([`KeepAliveMode::Lease`] only).
     fn revoke(&self, id: LeaseId) -> impl Future<Output = Result<(), StoreError>>;
 
     /// All keys below the domain's directory that hang on a lease, with what they hold
-    /// ([`Upkeep::Lease`] only).
+    /// ([`KeepAliveMode::Lease`] only).
     fn leased(
         &self,
         id: LeaseId,
-    ) -> impl Future<Output = Result<Vec<(RecordKey, Found)>, StoreError>>;
+    ) -> impl Future<Output = Result<Vec<(RecordKey, StoredRecord)>, StoreError>>;
 }
 
 /// How a store's records are kept alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upkeep {
+pub enum KeepAliveMode {
     /// Each has a TTL of its own, and is refreshed by itself (etcd v2).
-    Each,
+    PerRecord,
     /// All hang on one lease (etcd v3).
     Lease,
 }
 
 /// What the leases of one publisher have in common: the upper 55 bits of their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LeaseFamily(u64);
+pub struct LeaseNamespace(u64);
 
-impl LeaseFamily {
+impl LeaseNamespace {
     /// Of what identifies a publisher (SPEC 5). The same parts in the same order give the
     /// same family for ever: a restart finds its records by it.
-    pub fn of(parts: &[&str]) -> Self {
+    pub fn from_parts(parts: &[&str]) -> Self {
         let mut identity = String::new();
         for part in parts {
             // With its length, so that no two lists of parts read the same.
@@ -91,11 +97,11 @@ impl LeaseFamily {
         }
         let hash = fnv1a(identity.as_bytes());
         // The upper bits take part too.
-        Self::new(hash ^ hash >> 55)
+        Self::from_hash(hash ^ hash >> 55)
     }
 
     /// Of a hash, of which 55 bits count.
-    pub fn new(hash: u64) -> Self {
+    pub fn from_hash(hash: u64) -> Self {
         // Never 0: the family's lease number 0 would be 0, which is no lease.
         Self((hash & ((1 << 55) - 1)).max(1))
     }
@@ -107,7 +113,7 @@ impl LeaseFamily {
     }
 
     /// Whether a lease is of this family.
-    pub fn has(self, id: LeaseId) -> bool {
+    pub fn contains(self, id: LeaseId) -> bool {
         id.0 > 0 && id.0.cast_unsigned() >> 8 == self.0
     }
 }
@@ -141,7 +147,7 @@ pub struct Lease {
 
 /// What came of asking for a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Granted {
+pub enum GrantOutcome {
     /// It is there now.
     Fresh,
     /// It was there already.
@@ -163,25 +169,25 @@ pub struct Change {
     /// Where.
     pub key: RecordKey,
     /// What is there now; `None`: nothing.
-    pub now: Option<Found>,
+    pub now: Option<StoredRecord>,
 }
 
 /// What must be so at a key for a write to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Guard {
+pub enum Precondition {
     /// Nothing is there; and where the store could hold both, no key above or below
     /// it (SPEC 4: one would hide the other).
     Absent,
     /// This is there.
-    Holds(Expected),
+    Equals(ExpectedValue),
 }
 
 /// What is expected at a key, to the letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
+pub struct ExpectedValue {
     /// The value.
     pub value: String,
-    /// The lease that it hangs on ([`Upkeep::Lease`] only).
+    /// The lease that it hangs on ([`KeepAliveMode::Lease`] only).
     pub lease: Option<LeaseId>,
     /// The version that the store gave with it, where it must be that very one.
     pub version: Option<u64>,
@@ -196,15 +202,15 @@ pub enum Write {
         key: RecordKey,
         /// What, as JSON.
         value: String,
-        /// Whole seconds ([`Upkeep::Each`]).
+        /// Whole seconds ([`KeepAliveMode::PerRecord`]).
         ttl: Duration,
-        /// What it hangs on ([`Upkeep::Lease`]).
+        /// What it hangs on ([`KeepAliveMode::Lease`]).
         lease: Option<LeaseId>,
         /// On what condition.
-        guard: Guard,
+        precondition: Precondition,
     },
     /// Let the value live for another `ttl`, where it is still `value`
-    /// ([`Upkeep::Each`] only).
+    /// ([`KeepAliveMode::PerRecord`] only).
     Refresh {
         /// Where.
         key: RecordKey,
@@ -218,7 +224,7 @@ pub enum Write {
         /// Where.
         key: RecordKey,
         /// What is there, as far as we know.
-        expected: Expected,
+        expected: ExpectedValue,
     },
 }
 
@@ -233,10 +239,10 @@ impl Write {
 
 /// What came of a write that the store answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum WriteOutcome {
     /// It was carried out.
     Done,
-    /// The guard did not hold: something else is there (for [`Guard::Absent`]:
+    /// The guard did not hold: something else is there (for [`Precondition::Absent`]:
     /// anything). Nothing was changed.
     Conflict,
     /// Nothing is there, where something was to be. Nothing was changed.
@@ -245,20 +251,20 @@ pub enum Written {
 
 /// What a read found at a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct StoredRecord {
     /// The value, to the letter.
     pub value: String,
     /// The store's version of it (etcd v2: `modifiedIndex`; v3: `mod_revision`).
     pub version: u64,
     /// What ends it.
-    pub tie: Tie,
+    pub expiry: Expiry,
 }
 
 /// What a value's life hangs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tie {
+pub enum Expiry {
     /// Nothing: a static entry.
-    None,
+    Never,
     /// Its own TTL, of which so much is left (etcd v2).
     Ttl(Duration),
     /// A lease (etcd v3).
@@ -308,7 +314,7 @@ impl StoreErrorKind {
     }
 
     /// Whether a write that failed so may have been carried out, now or later.
-    pub fn leaves_doubt(self) -> bool {
+    pub fn is_uncertain(self) -> bool {
         matches!(self, Self::Unknown | Self::Malformed)
     }
 }
@@ -336,27 +342,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_familys_leases_are_positive_and_its_own() {
+    fn lease_ids_are_positive_and_in_their_namespace() {
         for hash in [0, 1, 0xff, u64::MAX] {
-            let family = LeaseFamily::new(hash);
+            let namespace = LeaseNamespace::from_hash(hash);
             for number in [0, 1, u8::MAX] {
-                let id = family.lease(number);
+                let id = namespace.lease(number);
                 assert!(id.0 > 0, "{id}");
-                assert!(family.has(id));
+                assert!(namespace.contains(id));
                 assert_eq!(id.number(), number);
-                assert!(!LeaseFamily::new(42).has(id));
+                assert!(!LeaseNamespace::from_hash(42).contains(id));
             }
         }
-        assert!(!LeaseFamily::new(1).has(LeaseId(-1)));
-        assert!(!LeaseFamily::new(1).has(LeaseId(0)));
+        assert!(!LeaseNamespace::from_hash(1).contains(LeaseId(-1)));
+        assert!(!LeaseNamespace::from_hash(1).contains(LeaseId(0)));
     }
 
     /// Another result would orphan every record in the field at the next upgrade.
     #[test]
-    fn a_publishers_family_never_changes() {
+    fn namespace_of_a_publisher_is_stable() {
         let parts =
             ["node1", "skydns.local", "skydns", "10.77.66.0", "ABCD:EFGH", "/var/lib/docker"];
-        assert_eq!(LeaseFamily::of(&parts).lease(0).to_string(), "3dc4ad425e21c700");
-        assert_ne!(LeaseFamily::of(&["ab", "c"]), LeaseFamily::of(&["a", "bc"]));
+        assert_eq!(LeaseNamespace::from_parts(&parts).lease(0).to_string(), "3dc4ad425e21c700");
+        assert_ne!(
+            LeaseNamespace::from_parts(&["ab", "c"]),
+            LeaseNamespace::from_parts(&["a", "bc"])
+        );
     }
 }

@@ -1,17 +1,17 @@
 //! How a container's words come to its records, step by step, for those who wonder why
 //! something is published or is not.
 //!
-//! It runs the same steps as [`crate::publish::offer`] does, and keeps what that drops.
+//! It runs the same steps as [`crate::publish::plan`] does, and keeps what that drops.
 
 use std::collections::BTreeMap;
 
-use super::endpoint::Reach;
-use super::{reason_to_withhold, records_for};
-use crate::discovery::{Named, attributes, extractor};
+use super::endpoint::PortAccess;
+use super::{records_for, withhold_reason};
+use crate::discovery::{FirstClaims, attributes, discoverer};
 use crate::model::container::Container;
-use crate::model::publish_config::{Method, Rules};
-use crate::model::record::WantedRecord;
-use crate::model::service::{Service, Skipped};
+use crate::model::publish_config::{DiscoveryMethod, PublishConfig};
+use crate::model::record::DesiredRecord;
+use crate::model::service::{Service, SkippedEntry};
 
 /// All that there is to say of one container.
 #[derive(Clone, Debug)]
@@ -21,20 +21,20 @@ pub struct Explanation {
     /// What became of the services that stayed.
     pub services: Vec<ExplainedService>,
     /// The labels for attributes that count for nothing, and why.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedEntry>,
 }
 
 /// What one extractor said.
 #[derive(Clone, Debug)]
 pub struct MethodFindings {
     /// Which.
-    pub method: Method,
+    pub method: DiscoveryMethod,
     /// The services that it named.
     pub named: Vec<NamedService>,
     /// What it did not understand, or was asked to ignore.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedEntry>,
     /// Why it said nothing at all, where it didn't.
-    pub silence: Option<&'static str>,
+    pub none_reason: Option<&'static str>,
 }
 
 /// A service that an extractor named.
@@ -45,7 +45,7 @@ pub struct NamedService {
     /// The service.
     pub service: Service,
     /// The method that named it before, where it was dropped for that.
-    pub named_before_by: Option<&'static str>,
+    pub claimed_by: Option<&'static str>,
 }
 
 /// A service that stayed, and what became of it.
@@ -57,46 +57,46 @@ pub struct ExplainedService {
     pub labels: BTreeMap<String, String>,
     /// Its records. Empty where it can't be reached, or where the container as a whole is
     /// left out.
-    pub records: Vec<WantedRecord>,
+    pub records: Vec<DesiredRecord>,
     /// What of it was left out, and why.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedEntry>,
 }
 
 /// Explains a container. `reach` says how its ports can be reached.
-pub fn explain(container: &Container, reach: &Reach, rules: &Rules) -> Explanation {
-    let mut named = Named::default();
+pub fn explain(container: &Container, access: &PortAccess, config: &PublishConfig) -> Explanation {
+    let mut named = FirstClaims::default();
     let mut services = Vec::new();
     let mut methods = Vec::new();
-    for &method in &rules.methods {
-        let extractor = extractor(method, rules);
-        let findings = extractor.extract(container, &rules.domain);
-        let silent = findings.found.is_empty() && findings.skipped.is_empty();
-        let mut of_method = MethodFindings {
+    for &method in &config.methods {
+        let discoverer = discoverer(method, config);
+        let findings = discoverer.discover(container, &config.domain);
+        let silent = findings.services.is_empty() && findings.skipped.is_empty();
+        let mut result = MethodFindings {
             method,
             named: Vec::new(),
             skipped: findings.skipped,
-            silence: silent.then(|| extractor.silence(container)),
+            none_reason: silent.then(|| discoverer.none_reason(container)),
         };
-        for found in findings.found {
-            let named_before_by = named.claim(&found.service).err();
-            if named_before_by.is_none() {
+        for found in findings.services {
+            let claimed_by = named.claim(&found.service).err();
+            if claimed_by.is_none() {
                 services.push(found.service.clone());
             }
             let (entry, service) = (found.entry, found.service);
-            of_method.named.push(NamedService { entry, service, named_before_by });
+            result.named.push(NamedService { entry, service, claimed_by });
         }
-        methods.push(of_method);
+        methods.push(result);
     }
 
     let skipped = attributes::apply(&container.labels, &mut services);
-    let labels = attributes::labels_behind(&container.labels, &services);
-    let withheld = reason_to_withhold(container, rules.health).is_some();
+    let labels = attributes::labels_by_attribute(&container.labels, &services);
+    let withheld = withhold_reason(container, config.health).is_some();
     let explained = |(service, labels): (Service, _)| {
         let records = match withheld {
             true => Default::default(),
-            false => records_for(container, &service, reach, rules),
+            false => records_for(container, &service, access, config),
         };
-        ExplainedService { service, labels, records: records.wanted, skipped: records.skipped }
+        ExplainedService { service, labels, records: records.desired, skipped: records.skipped }
     };
     let services = services.into_iter().zip(labels).map(explained).collect();
     Explanation { methods, services, skipped }
@@ -105,21 +105,26 @@ pub fn explain(container: &Container, reach: &Reach, rules: &Rules) -> Explanati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::container::{Life, NetworkMode};
-    use crate::model::publish_config::Layout;
-    use crate::publish::offer;
+    use crate::model::container::{ContainerState, NetworkMode};
+    use crate::model::publish_config::KeyLayout;
+    use crate::publish::plan;
 
-    const ALL: [Method; 4] = [Method::Env, Method::Label, Method::Registrator, Method::Compose];
+    const ALL: [DiscoveryMethod; 4] = [
+        DiscoveryMethod::Env,
+        DiscoveryMethod::Label,
+        DiscoveryMethod::Registrator,
+        DiscoveryMethod::Compose,
+    ];
 
-    fn rules() -> Rules {
-        Rules { methods: ALL.to_vec(), ..Rules::sample() }
+    fn config() -> PublishConfig {
+        PublishConfig { methods: ALL.to_vec(), ..PublishConfig::sample() }
     }
 
     fn explained(container: &Container) -> Explanation {
-        explain(container, &Reach::of(container), &rules())
+        explain(container, &PortAccess::from_container(container), &config())
     }
 
-    fn of(explanation: &Explanation, method: Method) -> &MethodFindings {
+    fn of(explanation: &Explanation, method: DiscoveryMethod) -> &MethodFindings {
         explanation.methods.iter().find(|one| one.method == method).unwrap()
     }
 
@@ -136,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn it_tells_who_said_what_and_what_was_dropped() {
+    fn explains_sources_and_dropped_services() {
         let explanation = explained(&busy());
         let told: Vec<_> = explanation
             .methods
             .iter()
             .flat_map(|one| &one.named)
-            .map(|one| format!("{} -> {} {:?}", one.entry, one.service, one.named_before_by))
+            .map(|one| format!("{} -> {} {:?}", one.entry, one.service, one.claimed_by))
             .collect();
         assert_eq!(
             told,
@@ -155,18 +160,20 @@ mod tests {
             ]
         );
         let entry = |method| of(&explanation, method).skipped[0].entry.as_str();
-        assert_eq!(entry(Method::Env), "bad");
-        assert_eq!(entry(Method::Registrator), "SERVICE_443_IGNORE=yes");
+        assert_eq!(entry(DiscoveryMethod::Env), "bad");
+        assert_eq!(entry(DiscoveryMethod::Registrator), "SERVICE_443_IGNORE=yes");
         assert_eq!(explanation.skipped[0].entry, "highhock.api.weight=heavy");
-        for (method, silent) in
-            [(Method::Env, false), (Method::Registrator, false), (Method::Compose, true)]
-        {
-            assert_eq!(of(&explanation, method).silence.is_some(), silent, "{method:?}");
+        for (method, silent) in [
+            (DiscoveryMethod::Env, false),
+            (DiscoveryMethod::Registrator, false),
+            (DiscoveryMethod::Compose, true),
+        ] {
+            assert_eq!(of(&explanation, method).none_reason.is_some(), silent, "{method:?}");
         }
     }
 
     #[test]
-    fn it_tells_what_became_of_each_service_and_by_which_labels() {
+    fn explains_result_and_labels_of_each_service() {
         let explanation = explained(&busy());
         let told: Vec<_> = explanation
             .services
@@ -193,9 +200,10 @@ mod tests {
     }
 
     #[test]
-    fn one_that_says_nothing_is_explained_too() {
+    fn explains_container_without_services() {
         let explanation = explained(&Container::sample());
-        let silences: Vec<_> = explanation.methods.iter().map(|one| one.silence.unwrap()).collect();
+        let silences: Vec<_> =
+            explanation.methods.iter().map(|one| one.none_reason.unwrap()).collect();
         assert_eq!(
             silences,
             [
@@ -209,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn it_comes_to_what_is_published() {
+    fn explanation_matches_plan() {
         let compose = Container::sample()
             .label("com.docker.compose.service", "ns")
             .label("com.docker.compose.project", "infra")
@@ -219,20 +227,20 @@ mod tests {
             busy(),
             compose,
             Container::sample(),
-            Container { life: Life::Paused, ..busy() },
+            Container { state: ContainerState::Paused, ..busy() },
             Container { network: NetworkMode::None, ..busy() },
         ] {
-            for layout in [Layout::Flat, Layout::Instance] {
-                let rules = Rules { layout, compose_project: true, ..rules() };
-                let reach = Reach::of(&container);
-                let offer = offer(&container, &reach, &rules);
-                let explanation = explain(&container, &reach, &rules);
+            for layout in [KeyLayout::Flat, KeyLayout::Instance] {
+                let config = PublishConfig { layout, compose_project: true, ..config() };
+                let access = PortAccess::from_container(&container);
+                let plan = plan(&container, &access, &config);
+                let explanation = explain(&container, &access, &config);
                 let services: Vec<_> =
                     explanation.services.iter().map(|one| one.service.clone()).collect();
-                assert_eq!(services, offer.services);
+                assert_eq!(services, plan.services);
                 let of_services = || explanation.services.iter();
-                let wanted: Vec<_> = of_services().flat_map(|one| one.records.clone()).collect();
-                assert_eq!(wanted, offer.wanted);
+                let desired: Vec<_> = of_services().flat_map(|one| one.records.clone()).collect();
+                assert_eq!(desired, plan.desired);
                 let skipped: Vec<_> = explanation
                     .methods
                     .iter()
@@ -240,7 +248,7 @@ mod tests {
                     .chain(&explanation.skipped)
                     .chain(of_services().flat_map(|one| &one.skipped))
                     .collect();
-                assert_eq!(skipped, offer.skipped.iter().collect::<Vec<_>>());
+                assert_eq!(skipped, plan.skipped.iter().collect::<Vec<_>>());
             }
         }
     }

@@ -4,56 +4,56 @@ use slog::warn;
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
-use super::Ledger;
-use super::entry::{Claim, Entry, Held, Told};
-use crate::messages::{Domain, Roster};
+use super::Reconciler;
+use super::entry::{ChangeStamp, Claim, KeyEntry, StoreState};
+use crate::messages::{Domain, LiveContainers};
 use crate::model::container::ContainerId;
-use crate::model::mass_withdrawal::are_most;
+use crate::model::mass_withdrawal::is_mass_withdrawal;
 use crate::model::record::RecordKey;
 use crate::status::{ChangeKind, RecentChange};
 
-impl Ledger {
+impl Reconciler {
     /// Takes what a container wants, in place of what it wanted before.
-    pub fn tell(&mut self, mut domain: Domain, now: Instant) {
+    pub fn set_desired(&mut self, mut domain: Domain, now: Instant) {
         let id = domain.container.clone();
         let since = domain.since.take();
-        if self.closed && !domain.wanted.is_empty() {
+        if self.closed && !domain.desired.is_empty() {
             return;
         }
         if self.containers.get(&id) == Some(&domain) {
             return;
         }
         let before = self.containers.insert(id.clone(), domain.clone());
-        let wanted = before.iter().chain([&domain]).flat_map(|domain| domain.wanted.iter());
-        let keys: BTreeSet<RecordKey> = wanted.map(|record| record.key.clone()).collect();
-        let wanted = |ledger: &Self, key| ledger.wanted_at(key).map(str::to_owned);
-        let wanted_before: Vec<_> = keys.iter().map(|key| wanted(self, key)).collect();
+        let desired = before.iter().chain([&domain]).flat_map(|domain| domain.desired.iter());
+        let keys: BTreeSet<RecordKey> = desired.map(|record| record.key.clone()).collect();
+        let desired = |reconciler: &Self, key| reconciler.desired_value(key).map(str::to_owned);
+        let wanted_before: Vec<_> = keys.iter().map(|key| desired(self, key)).collect();
         for key in &keys {
             if let Some(entry) = self.entries.get_mut(key) {
                 if let Some(claim) = entry.holder().filter(|claim| claim.container == id) {
-                    entry.parted = Some((id.clone(), claim.name.clone()));
+                    entry.previous_holder = Some((id.clone(), claim.name.clone()));
                 }
                 entry.claims.retain(|claim| claim.container != id);
             }
         }
-        for (place, record) in domain.wanted.iter().enumerate() {
+        for (position, record) in domain.desired.iter().enumerate() {
             let claim = Claim {
                 started: domain.started,
                 container: id.clone(),
                 name: domain.name.clone(),
-                place,
+                position,
                 json: record.value.to_json(),
                 record: record.clone(),
             };
             self.claim(claim, now);
         }
-        self.note_given_up(before.as_ref(), now);
+        self.note_withdrawn(before.as_ref(), now);
         for (key, before) in keys.iter().zip(wanted_before) {
-            if let Some(since) = since.filter(|_| self.wanted_at(key) != before.as_deref()) {
-                self.owe(key, Told::at(since));
+            if let Some(since) = since.filter(|_| self.desired_value(key) != before.as_deref()) {
+                self.track_change(key, ChangeStamp::new(since));
             }
             if let Some(entry) = self.entries.get_mut(key) {
-                entry.trouble = None;
+                entry.failure = None;
             }
             self.schedule(key, now);
         }
@@ -62,98 +62,107 @@ impl Ledger {
 
     fn claim(&mut self, claim: Claim, now: Instant) {
         let key = claim.record.key.clone();
-        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(Held::Unmet, now));
+        let entry = self
+            .entries
+            .entry(key.clone())
+            .or_insert_with(|| KeyEntry::new(StoreState::Unknown, now));
         let rank = entry.claims.partition_point(|other| other.rank() < claim.rank());
         let newcomer = claim.clone();
         entry.claims.insert(rank, claim);
-        (entry.orphan, entry.found_as) = (false, None);
-        self.given_up.remove(&key);
+        (entry.orphan, entry.found_version) = (false, None);
+        self.recently_withdrawn.remove(&key);
         if let [holder, _, ..] = entry.claims.as_slice() {
             let second = if rank == 0 { &entry.claims[1] } else { &newcomer };
-            let reason = why_second(holder, second);
+            let reason = conflict_reason(holder, second);
             warn!(self.log, "stands by"; "key" => %key, "container" => %second.container,
                 "name" => &*second.name, "reason" => &reason);
-            let change = RecentChange::now(ChangeKind::RecordStandsBy).at_key(&key);
-            self.chronicle.note(change.of(&second.container, &second.name).because(reason));
+            let change = RecentChange::new(ChangeKind::RecordStandsBy).with_key(&key);
+            self.recorder.record_change(
+                change.with_container(&second.container, &second.name).with_reason(reason),
+            );
         }
     }
 
     /// Takes which containers there are: what others want is no longer wanted.
-    pub fn take_roster(&mut self, roster: Roster, now: Instant) {
-        let listed = &roster.containers;
+    pub fn set_live_containers(&mut self, live_containers: LiveContainers, now: Instant) {
+        let listed = &live_containers.containers;
         let gone: BTreeSet<ContainerId> =
             self.containers.keys().filter(|id| !listed.contains(*id)).cloned().collect();
-        let missed = std::mem::take(&mut self.missed);
-        let doubted = self.doubt_roster(gone.difference(&missed));
+        let suspect_gone = std::mem::take(&mut self.suspect_gone);
+        let suspect = self.is_suspect_listing(gone.difference(&suspect_gone));
         for id in &gone {
-            if planted!(RosterIgnored) || doubted && !missed.contains(id) {
+            if planted!(RosterIgnored) || suspect && !suspect_gone.contains(id) {
                 continue;
             }
-            self.tell(Domain::nothing(id.clone()), now);
+            self.set_desired(Domain::empty(id.clone()), now);
             self.containers.remove(id);
         }
-        if doubted {
-            self.missed = gone;
+        if suspect {
+            self.suspect_gone = gone;
             return;
         }
-        self.roster = Some(roster);
+        self.live_containers = Some(live_containers);
         self.release_orphans(now);
     }
 
     /// Whether a roster is not believed because it lacks the containers of most records.
     /// Those that a registry knows depart one by one, and most of them only after a second
     /// listing; a registry that was rebuilt never heard of them, and leaves them out at once.
-    fn doubt_roster<'a>(&mut self, missing: impl Iterator<Item = &'a ContainerId>) -> bool {
-        let wanted = |domain: &Domain| domain.wanted.len();
-        let records = missing.filter_map(|id| self.containers.get(id)).map(wanted).sum();
-        let of = self.containers.values().map(wanted).sum();
-        let are_most = are_most(records, of) && !planted!(MostGoneBelieved);
-        if are_most {
+    fn is_suspect_listing<'a>(&mut self, missing: impl Iterator<Item = &'a ContainerId>) -> bool {
+        let desired = |domain: &Domain| domain.desired.len();
+        let affected = missing.filter_map(|id| self.containers.get(id)).map(desired).sum();
+        let total = self.containers.values().map(desired).sum();
+        let is_mass = is_mass_withdrawal(affected, total) && !planted!(MostGoneBelieved);
+        if is_mass {
             warn!(
                 self.log,
                 "a new registry does not know the containers of most records; \
                 docker is listed again before they are withdrawn";
-                "records" => records, "of" => of
+                "records" => affected, "of" => total
             );
-            self.wants_listing = true;
+            self.listing_requested = true;
         }
-        are_most
+        is_mass
     }
 
     /// Once every container of a listing that is newer than the orphans has told what
     /// it wants, those that nobody wants are withdrawn.
     fn release_orphans(&mut self, now: Instant) {
-        let (Some(since), Some(roster)) = (self.orphans_since, &self.roster) else { return };
-        let told = |id: &ContainerId| self.containers.contains_key(id);
-        let all_told = roster.containers.iter().all(told) || planted!(OrphansLetGoEarly);
-        if roster.asked < since || !all_told || planted!(OrphansKept) {
+        let (Some(since), Some(live_containers)) = (self.orphans_since, &self.live_containers)
+        else {
+            return;
+        };
+        let has_reported = |id: &ContainerId| self.containers.contains_key(id);
+        let all_reported =
+            live_containers.containers.iter().all(has_reported) || planted!(OrphansLetGoEarly);
+        if live_containers.requested_at < since || !all_reported || planted!(OrphansKept) {
             return;
         }
-        if !self.orphans_doubted && self.are_most_orphans() {
+        if !self.orphans_suspect && self.orphans_are_majority() {
             warn!(
                 self.log,
                 "no container wants most of the records of an earlier life; \
                 docker is listed again before they are withdrawn"
             );
-            (self.orphans_doubted, self.orphans_since) = (true, Some(now));
-            self.wants_listing = true;
+            (self.orphans_suspect, self.orphans_since) = (true, Some(now));
+            self.listing_requested = true;
             return;
         }
-        self.let_go_of_orphans(now);
+        self.clear_orphans(now);
     }
 
-    fn are_most_orphans(&self) -> bool {
+    fn orphans_are_majority(&self) -> bool {
         let orphans = self.entries.values().filter(|entry| entry.orphan).count();
-        are_most(orphans, self.entries.len())
+        is_mass_withdrawal(orphans, self.entries.len())
     }
 
     /// Whether another listing is to confirm the last one; tells it once.
-    pub fn take_doubt(&mut self) -> bool {
-        std::mem::take(&mut self.wants_listing)
+    pub fn take_listing_request(&mut self) -> bool {
+        std::mem::take(&mut self.listing_requested)
     }
 
-    fn let_go_of_orphans(&mut self, now: Instant) {
-        (self.orphans_doubted, self.orphans_since) = (false, None);
+    fn clear_orphans(&mut self, now: Instant) {
+        (self.orphans_suspect, self.orphans_since) = (false, None);
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.orphan = false;
@@ -167,14 +176,14 @@ impl Ledger {
     pub fn withdraw_all(&mut self, now: Instant) {
         self.closed = true;
         for id in self.containers.keys().cloned().collect::<Vec<_>>() {
-            self.tell(Domain::nothing(id), now);
+            self.set_desired(Domain::empty(id), now);
         }
-        self.let_go_of_orphans(now);
+        self.clear_orphans(now);
     }
 }
 
 /// Why the second of two claims to a key stands by.
-pub(super) fn why_second(holder: &Claim, second: &Claim) -> String {
+pub(super) fn conflict_reason(holder: &Claim, second: &Claim) -> String {
     if holder.container == second.container {
         return "another port of this container, listed before it, has the name; \
                 use the instance layout to publish both"
@@ -196,40 +205,41 @@ mod tests {
 
     use super::*;
     use crate::model::container::{Container, EngineTime};
-    use crate::model::publish_config::Rules;
+    use crate::model::publish_config::PublishConfig;
     use crate::model::record::Host;
-    use crate::ports::record_store::Upkeep;
-    use crate::publish::endpoint::Reach;
-    use crate::publish::offer;
-    use crate::reconciler::{Deeds, Lane, Terms};
-    use crate::status::Chronicle;
+    use crate::ports::record_store::KeepAliveMode;
+    use crate::publish::endpoint::PortAccess;
+    use crate::publish::plan;
+    use crate::reconciler::{Priority, RecordPolicy, WriteLog};
+    use crate::status::StatusRecorder;
 
     fn domain() -> Domain {
         let container =
             Container::sample().env("DISCOVER", "httpd:80").bind("80/tcp -> 0.0.0.0:8080");
-        let offer = offer(&container, &Reach::of(&container), &Rules::sample());
+        let plan =
+            plan(&container, &PortAccess::from_container(&container), &PublishConfig::sample());
         let name = Arc::from(container.name.as_str());
-        let wanted = Arc::from(offer.wanted);
-        Domain { container: container.id, name, started: EngineTime(1), wanted, since: None }
+        let desired = Arc::from(plan.desired);
+        Domain { container: container.id, name, started: EngineTime(1), desired, since: None }
     }
 
     /// A watcher may tell something in the very moment of the stop.
     #[test]
-    fn nothing_is_wanted_after_the_withdrawal() {
+    fn nothing_is_desired_after_withdraw_all() {
         let now = Instant::now();
-        let terms = Terms {
-            upkeep: Upkeep::Each,
+        let policy = RecordPolicy {
+            keep_alive_mode: KeepAliveMode::PerRecord,
             ttl: Duration::from_secs(15),
             host: Host::parse("10.77.66.0").unwrap(),
         };
-        let chronicle = Chronicle::default();
+        let recorder = StatusRecorder::default();
         let log = Logger::root(Discard, o!());
-        let mut ledger = Ledger::new(terms, Deeds::default(), chronicle, now, log);
-        ledger.tell(domain(), now);
-        assert_eq!(ledger.unsettled(), 1);
-        ledger.withdraw_all(now);
-        ledger.tell(domain(), now);
-        assert_eq!(ledger.unsettled(), 0);
-        assert!(ledger.take(Lane::Change, 9, now).is_empty());
+        let mut reconciler = Reconciler::new(policy, WriteLog::default(), recorder, now, log);
+        reconciler.set_desired(domain(), now);
+        assert_eq!(reconciler.pending_writes(), 1);
+        reconciler.withdraw_all(now);
+        reconciler.set_desired(domain(), now);
+        assert_eq!(reconciler.pending_writes(), 0);
+        assert!(reconciler.take_batch(Priority::Change, 9, now).is_empty());
     }
 }

@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::model::container::{ContainerId, EngineTime};
-use crate::model::record::{RecordKey, WantedRecord};
-use crate::ports::record_store::{LeaseId, Upkeep};
+use crate::model::record::{DesiredRecord, RecordKey};
+use crate::ports::record_store::{KeepAliveMode, LeaseId};
 use crate::status::{ChangeKind, RecentChange};
 
 /// When a key whose last write may still arrive is read again: after each of these
 /// waits in turn, until it showed what it should after every one of them.
-pub(super) const RECHECKS: [Duration; 7] = [
+pub(super) const UNCERTAIN_READ_DELAYS: [Duration; 7] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
     Duration::from_secs(1),
@@ -23,15 +23,15 @@ pub(super) const RECHECKS: [Duration; 7] = [
 
 /// What the store holds at a key, as far as is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Held {
+pub(super) enum StoreState {
     /// Never looked at. A create tells as much as a read would.
-    Unmet,
+    Unknown,
     /// Must be read before it is written again.
-    Unsure,
+    Uncertain,
     /// Nothing.
-    Nothing,
+    Absent,
     /// A record of ours.
-    Ours {
+    Owned {
         /// Its value.
         value: String,
         /// The lease that it hangs on, where records hang on leases.
@@ -54,8 +54,8 @@ pub(super) struct Claim {
     /// The container's name, for people.
     pub name: std::sync::Arc<str>,
     /// Its place in the container's own list.
-    pub place: usize,
-    pub record: WantedRecord,
+    pub position: usize,
+    pub record: DesiredRecord,
     pub json: String,
 }
 
@@ -67,28 +67,28 @@ impl Claim {
             true => EngineTime(-self.started.0),
             false => self.started,
         };
-        (started, &self.container, self.place)
+        (started, &self.container, self.position)
     }
 }
 
 /// A write in doubt: it may be carried out at any time yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Doubt {
-    /// Which of [`RECHECKS`] comes next.
+pub(super) struct UncertainWrite {
+    /// Which of [`UNCERTAIN_READ_DELAYS`] comes next.
     pub step: usize,
     /// When.
     pub at: Instant,
 }
 
-impl Doubt {
+impl UncertainWrite {
     pub fn new(now: Instant) -> Self {
-        Self { step: 0, at: now + RECHECKS[0] }
+        Self { step: 0, at: now + UNCERTAIN_READ_DELAYS[0] }
     }
 }
 
 /// Why a key that should be written can't be.
 #[derive(Clone, Debug)]
-pub(super) struct Trouble {
+pub(super) struct WriteFailure {
     pub reason: String,
     /// Whether another name above or below it is in the way.
     pub blocked: bool,
@@ -98,16 +98,16 @@ pub(super) struct Trouble {
 
 /// Changes go first and don't wait for routine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub(crate) enum Priority {
     /// Something is to be put, withdrawn or found out.
     Change,
     /// Something is to be kept alive or looked at again.
-    Routine,
+    Refresh,
 }
 
 /// What to do at a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Task {
+pub(super) enum Action {
     Read,
     Create,
     Swap,
@@ -117,17 +117,17 @@ pub(super) enum Task {
 
 /// What to do next at a key, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
-    pub lane: Lane,
+pub(super) struct NextAction {
+    pub priority: Priority,
     pub at: Instant,
-    pub task: Task,
+    pub action: Action,
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct KeyEntry {
     /// In the order of their rank.
     pub claims: Vec<Claim>,
-    pub held: Held,
+    pub store_state: StoreState,
     /// A request for this key is under way.
     pub busy: bool,
     /// Written in an earlier life, and not known yet whether a container wants it: kept
@@ -135,40 +135,40 @@ pub(super) struct Entry {
     pub orphan: bool,
     /// The version that an orphan was found with: it is withdrawn only if nobody has
     /// touched it since.
-    pub found_as: Option<u64>,
+    pub found_version: Option<u64>,
     /// The store told of a change here that doesn't fit what is believed: to be read.
-    pub suspect: bool,
+    pub needs_read: bool,
     /// When the next refresh, or the next look at another's record, is due.
-    pub next: Instant,
-    pub doubt: Option<Doubt>,
-    pub trouble: Option<Trouble>,
+    pub refresh_due: Instant,
+    pub uncertain_write: Option<UncertainWrite>,
+    pub failure: Option<WriteFailure>,
     /// The ledger's clock when something was last learnt or sent.
-    pub touched: u64,
+    pub last_touched: u64,
     pub refreshed: Option<SystemTime>,
     /// When the change was first told of that the next write carries out.
-    pub told: Option<Told>,
+    pub change_stamp: Option<ChangeStamp>,
     /// Who held it last, and is gone: for people.
-    pub parted: Option<(ContainerId, std::sync::Arc<str>)>,
+    pub previous_holder: Option<(ContainerId, std::sync::Arc<str>)>,
     /// Where the ledger's agenda has it.
-    pub scheduled: Option<(Lane, Instant)>,
+    pub scheduled: Option<(Priority, Instant)>,
 }
 
-impl Entry {
-    pub fn new(held: Held, now: Instant) -> Self {
+impl KeyEntry {
+    pub fn new(store_state: StoreState, now: Instant) -> Self {
         Self {
             claims: Vec::new(),
-            held,
+            store_state,
             busy: false,
             orphan: false,
-            found_as: None,
-            suspect: false,
-            next: now,
-            doubt: None,
-            trouble: None,
-            touched: 0,
+            found_version: None,
+            needs_read: false,
+            refresh_due: now,
+            uncertain_write: None,
+            failure: None,
+            last_touched: 0,
             refreshed: None,
-            told: None,
-            parted: None,
+            change_stamp: None,
+            previous_holder: None,
             scheduled: None,
         }
     }
@@ -179,48 +179,56 @@ impl Entry {
     }
 
     /// Something that happened at this key, to the record of who holds it or held it last.
-    pub fn change(&self, what: ChangeKind, key: &RecordKey) -> RecentChange {
-        let change = RecentChange::now(what).at_key(key);
-        match (self.holder(), &self.parted) {
-            (Some(claim), _) => change.of(&claim.container, &claim.name),
-            (None, Some((container, name))) => change.of(container, name),
+    pub fn change(&self, kind: ChangeKind, key: &RecordKey) -> RecentChange {
+        let change = RecentChange::new(kind).with_key(key);
+        match (self.holder(), &self.previous_holder) {
+            (Some(claim), _) => change.with_container(&claim.container, &claim.name),
+            (None, Some((container, name))) => change.with_container(container, name),
             (None, None) => change,
         }
     }
 
     /// Whether there is nothing left to do or to remember here.
     pub fn is_done(&self) -> bool {
-        let nothing_of_ours = !matches!(self.held, Held::Ours { .. } | Held::Unsure);
-        self.claims.is_empty() && !self.busy && self.doubt.is_none() && nothing_of_ours
+        let nothing_of_ours =
+            !matches!(self.store_state, StoreState::Owned { .. } | StoreState::Uncertain);
+        self.claims.is_empty() && !self.busy && self.uncertain_write.is_none() && nothing_of_ours
     }
 
     /// What is to be done next; nothing while a request is under way.
-    pub fn step(&self, keeping: Keeping, now: Instant) -> Option<Step> {
+    pub fn next_action(&self, lease_policy: LeasePolicy, now: Instant) -> Option<NextAction> {
         if self.busy {
             return None;
         }
-        let retry_at = self.trouble.as_ref().map_or(now, |trouble| trouble.retry_at);
-        let change = |task| Some(Step { lane: Lane::Change, at: retry_at.max(now), task });
-        let routine = |task| Some(Step { lane: Lane::Routine, at: self.next, task });
-        let recheck =
-            self.doubt.map(|doubt| Step { lane: Lane::Routine, at: doubt.at, task: Task::Read });
-        if self.suspect {
-            return Some(Step { lane: Lane::Change, at: now, task: Task::Read });
+        let retry_at = self.failure.as_ref().map_or(now, |failure| failure.retry_at);
+        let change =
+            |action| Some(NextAction { priority: Priority::Change, at: retry_at.max(now), action });
+        let refresh =
+            |action| Some(NextAction { priority: Priority::Refresh, at: self.refresh_due, action });
+        let recheck = self.uncertain_write.map(|uncertain_write| NextAction {
+            priority: Priority::Refresh,
+            at: uncertain_write.at,
+            action: Action::Read,
+        });
+        if self.needs_read {
+            return Some(NextAction { priority: Priority::Change, at: now, action: Action::Read });
         }
-        match (&self.held, self.holder()) {
-            (Held::Unsure, _) => change(Task::Read),
-            (Held::Unmet | Held::Nothing, Some(_)) => change(Task::Create),
-            (Held::Unmet | Held::Nothing | Held::Foreign { .. }, None) => recheck,
-            (Held::Foreign { .. }, Some(_)) => sooner(routine(Task::Read), recheck),
-            (Held::Ours { value, lease }, Some(wanted))
-                if *value != wanted.json || *lease != keeping.lease =>
-            {
-                change(Task::Swap)
+        match (&self.store_state, self.holder()) {
+            (StoreState::Uncertain, _) => change(Action::Read),
+            (StoreState::Unknown | StoreState::Absent, Some(_)) => change(Action::Create),
+            (StoreState::Unknown | StoreState::Absent | StoreState::Foreign { .. }, None) => {
+                recheck
             }
-            (Held::Ours { .. }, None) if !self.orphan => change(Task::Delete),
-            (Held::Ours { .. }, _) => match keeping.upkeep {
-                Upkeep::Each => sooner(routine(Task::Refresh), recheck),
-                Upkeep::Lease => recheck,
+            (StoreState::Foreign { .. }, Some(_)) => earlier_action(refresh(Action::Read), recheck),
+            (StoreState::Owned { value, lease }, Some(desired))
+                if *value != desired.json || *lease != lease_policy.lease =>
+            {
+                change(Action::Swap)
+            }
+            (StoreState::Owned { .. }, None) if !self.orphan => change(Action::Delete),
+            (StoreState::Owned { .. }, _) => match lease_policy.keep_alive_mode {
+                KeepAliveMode::PerRecord => earlier_action(refresh(Action::Refresh), recheck),
+                KeepAliveMode::Lease => recheck,
             },
         }
     }
@@ -228,34 +236,34 @@ impl Entry {
 
 /// How the ledger's records are kept alive.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Keeping {
-    pub upkeep: Upkeep,
+pub(super) struct LeasePolicy {
+    pub keep_alive_mode: KeepAliveMode,
     /// What records should hang on.
     pub lease: Option<LeaseId>,
 }
 
-fn sooner(one: Option<Step>, other: Option<Step>) -> Option<Step> {
-    [one, other].into_iter().flatten().min_by_key(|step| step.at)
+fn earlier_action(one: Option<NextAction>, other: Option<NextAction>) -> Option<NextAction> {
+    [one, other].into_iter().flatten().min_by_key(|next| next.at)
 }
 
 /// When a change was first told of that a write to a key is to carry out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct ChangeStamp {
     pub at: Instant,
     /// A write was sent for it that may have been carried out, though it was not answered.
     pub sent: bool,
 }
 
-impl Told {
+impl ChangeStamp {
     /// Told of at this moment; nothing was sent yet.
-    pub fn at(at: Instant) -> Self {
+    pub fn new(at: Instant) -> Self {
         Self { at, sent: false }
     }
 
     /// Of two changes that one write carries out, the one that was told of first.
     pub fn earlier(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        let sent = [one, other].into_iter().flatten().any(|told| told.sent);
-        let first = [one, other].into_iter().flatten().min_by_key(|told| told.at)?;
+        let sent = [one, other].into_iter().flatten().any(|stamp| stamp.sent);
+        let first = [one, other].into_iter().flatten().min_by_key(|stamp| stamp.at)?;
         Some(Self { sent, ..first })
     }
 }

@@ -2,57 +2,62 @@
 
 use tokio::time::Instant;
 
-use super::Ledger;
-use super::entry::{Entry, Held, Lane};
+use super::Reconciler;
+use super::entry::{KeyEntry, Priority, StoreState};
 use crate::model::record::RecordKey;
-use crate::reconciler::entry::Told;
+use crate::reconciler::entry::ChangeStamp;
 
-impl Ledger {
+impl Reconciler {
     /// What should be at a key, as JSON.
-    pub(super) fn wanted_at(&self, key: &RecordKey) -> Option<&str> {
+    pub(super) fn desired_value(&self, key: &RecordKey) -> Option<&str> {
         self.entries.get(key)?.holder().map(|claim| claim.json.as_str())
     }
 
     /// The next write to this key is to carry out what was told of then.
-    pub(super) fn owe(&mut self, key: &RecordKey, told: Told) {
+    pub(super) fn track_change(&mut self, key: &RecordKey, stamp: ChangeStamp) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.told = Told::earlier(entry.told, Some(told));
+            entry.change_stamp = ChangeStamp::earlier(entry.change_stamp, Some(stamp));
         }
     }
 
     /// A write was not carried out, as far as is known; `sent`: it may have been.
-    pub(super) fn still_owe(&mut self, key: &RecordKey, told: Option<Told>, sent: bool) {
-        if let Some(told) = told {
-            self.owe(key, Told { sent: told.sent || sent, ..told });
+    pub(super) fn keep_tracking(
+        &mut self,
+        key: &RecordKey,
+        stamp: Option<ChangeStamp>,
+        sent: bool,
+    ) {
+        if let Some(stamp) = stamp {
+            self.track_change(key, ChangeStamp { sent: stamp.sent || sent, ..stamp });
         }
     }
 
     /// What was told of is in the store.
-    pub(super) fn owed_is_done(&self, told: Option<Told>, now: Instant) {
-        if let Some(told) = told {
-            self.chronicle.record_follows(told.at, now);
+    pub(super) fn record_latency(&self, stamp: Option<ChangeStamp>, now: Instant) {
+        if let Some(stamp) = stamp {
+            self.recorder.record_latency(stamp.at, now);
         }
     }
 
     /// Where nothing is to be written to a key any more, nothing is owed. It is done where a
     /// write whose outcome was unknown turns out to have been carried out; what stands by,
     /// or is wanted no more, is not.
-    pub(super) fn settle_owed(&mut self, key: &RecordKey, now: Instant) {
+    pub(super) fn finish_tracking(&mut self, key: &RecordKey, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let changes = matches!(entry.scheduled, Some((Lane::Change, _)));
+        let changes = matches!(entry.scheduled, Some((Priority::Change, _)));
         if entry.busy || changes {
             return;
         }
-        let told = entry.told.take();
-        let done = told.is_some_and(|told| told.sent) && is_done(entry);
-        self.owed_is_done(told.filter(|_| done), now);
+        let stamp = entry.change_stamp.take();
+        let done = stamp.is_some_and(|stamp| stamp.sent) && is_applied(entry);
+        self.record_latency(stamp.filter(|_| done), now);
     }
 }
 
-fn is_done(entry: &Entry) -> bool {
-    match (&entry.held, entry.holder()) {
-        (Held::Ours { value, .. }, Some(claim)) => *value == claim.json,
-        (Held::Nothing, None) => true,
+fn is_applied(entry: &KeyEntry) -> bool {
+    match (&entry.store_state, entry.holder()) {
+        (StoreState::Owned { value, .. }, Some(claim)) => *value == claim.json,
+        (StoreState::Absent, None) => true,
         _ => false,
     }
 }

@@ -17,30 +17,32 @@ use std::time::Duration;
 use slog::Logger;
 use tokio::time::Instant;
 
-use crate::messages::{Domain, Roster};
+use crate::messages::{Domain, LiveContainers};
 use crate::model::container::ContainerId;
 use crate::model::record::{Host, RecordKey};
-use crate::ports::record_store::{Expected, Found, Guard, LeaseId, StoreError, Upkeep, Write};
-use crate::status::Chronicle;
+use crate::ports::record_store::{
+    ExpectedValue, KeepAliveMode, LeaseId, Precondition, StoreError, StoredRecord, Write,
+};
+use crate::status::StatusRecorder;
 
-pub(crate) use crate::model::mass_withdrawal::are_most;
-pub(crate) use entry::Lane;
-use entry::{Doubt, Entry, Held, Keeping, Task, Told};
-pub use write_log::Deeds;
+pub(crate) use crate::model::mass_withdrawal::is_mass_withdrawal;
+pub(crate) use entry::Priority;
+use entry::{Action, ChangeStamp, KeyEntry, LeasePolicy, StoreState, UncertainWrite};
+pub use write_log::WriteLog;
 
 /// Refreshes that are due within this part of their interval go along with one that
 /// is due now.
-const GATHER: u32 = 20;
+const BATCH_WINDOW_DIVISOR: u32 = 20;
 /// A refresh comes at the latest after this, whatever the TTL.
-const REFRESH_AT_LEAST: Duration = Duration::from_secs(20);
+const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(20);
 /// A key that the store refused is tried again after so long.
-const SLOW_RETRY: Duration = Duration::from_secs(30);
+const REJECTED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How the ledger is to keep its records.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct RecordPolicy {
     /// How the store keeps records alive.
-    pub upkeep: Upkeep,
+    pub keep_alive_mode: KeepAliveMode,
     /// How long a key outlives its last refresh.
     pub ttl: Duration,
     /// The address that this host publishes: a record that names it, found where we
@@ -48,17 +50,17 @@ pub struct Terms {
     pub host: Host,
 }
 
-impl Terms {
+impl RecordPolicy {
     /// The longest time between two refreshes of a record (SPEC 5: a third of the TTL,
     /// at most 20 s).
-    pub fn refresh_every(&self) -> Duration {
+    pub fn refresh_interval(&self) -> Duration {
         let part = if planted!(RefreshTooLate) { self.ttl + self.ttl } else { self.ttl / 3 };
-        if planted!(RefreshTooLate) { part } else { part.min(REFRESH_AT_LEAST) }
+        if planted!(RefreshTooLate) { part } else { part.min(REFRESH_INTERVAL_MAX) }
     }
 }
 
 /// The result of reading one key.
-pub(crate) type ReadOutcome = (RecordKey, Result<Option<Found>, StoreError>);
+pub(crate) type CompletedRead = (RecordKey, Result<Option<StoredRecord>, StoreError>);
 
 /// What to send to the store at a time.
 #[derive(Debug, Default)]
@@ -82,35 +84,35 @@ impl Batch {
 pub(crate) struct PendingWrite {
     pub write: Write,
     /// Whether the value that it puts had not been among our deeds.
-    new_deed: bool,
+    newly_logged: bool,
     /// When what it carries out was first told of.
-    told: Option<Told>,
+    change_stamp: Option<ChangeStamp>,
 }
 
 /// What should be in the store, and what is.
-pub(crate) struct Ledger {
-    terms: Terms,
+pub(crate) struct Reconciler {
+    policy: RecordPolicy,
     containers: BTreeMap<ContainerId, Domain>,
-    entries: BTreeMap<RecordKey, Entry>,
-    changes: BTreeSet<(Instant, RecordKey)>,
-    routine: BTreeSet<(Instant, RecordKey)>,
-    deeds: Deeds,
+    entries: BTreeMap<RecordKey, KeyEntry>,
+    change_queue: BTreeSet<(Instant, RecordKey)>,
+    refresh_queue: BTreeSet<(Instant, RecordKey)>,
+    write_log: WriteLog,
     /// The lease that records should hang on, and those of ours that some may still
     /// hang on.
     lease: Option<LeaseId>,
     older_leases: Vec<LeaseId>,
-    roster: Option<Roster>,
+    live_containers: Option<LiveContainers>,
     /// Whom a roster lacked that was not believed.
-    missed: BTreeSet<ContainerId>,
+    suspect_gone: BTreeSet<ContainerId>,
     /// When orphans were last found: only a listing that was asked for later tells
     /// whether a container wants them.
     orphans_since: Option<Instant>,
     /// Whether a listing that left most of them over is to be confirmed by another.
-    orphans_doubted: bool,
-    wants_listing: bool,
+    orphans_suspect: bool,
+    listing_requested: bool,
     /// What was wanted until lately, and when that ended, where records hang on leases.
-    given_up: BTreeMap<RecordKey, (String, Instant)>,
-    chronicle: Chronicle,
+    recently_withdrawn: BTreeMap<RecordKey, (String, Instant)>,
+    recorder: StatusRecorder,
     /// Keys on our leases that nobody here wants, at the last audit; and whether that was
     /// reported.
     unknown: BTreeMap<RecordKey, bool>,
@@ -121,113 +123,122 @@ pub(crate) struct Ledger {
     log: Logger,
 }
 
-impl Ledger {
+impl Reconciler {
     /// A ledger that knows of no container. What `deeds` holds was written by a
     /// predecessor; it is read again, kept alive, and withdrawn only once every
     /// container on the roster has told what it wants.
     pub fn new(
-        terms: Terms,
-        deeds: Deeds,
-        chronicle: Chronicle,
+        policy: RecordPolicy,
+        write_log: WriteLog,
+        recorder: StatusRecorder,
         now: Instant,
         log: Logger,
     ) -> Self {
-        let mut ledger = Self {
-            terms,
+        let mut reconciler = Self {
+            policy,
             containers: BTreeMap::new(),
             entries: BTreeMap::new(),
-            changes: BTreeSet::new(),
-            routine: BTreeSet::new(),
-            deeds,
+            change_queue: BTreeSet::new(),
+            refresh_queue: BTreeSet::new(),
+            write_log,
             lease: None,
             older_leases: Vec::new(),
-            roster: None,
-            missed: BTreeSet::new(),
+            live_containers: None,
+            suspect_gone: BTreeSet::new(),
             orphans_since: None,
-            orphans_doubted: false,
-            wants_listing: false,
-            given_up: BTreeMap::new(),
-            chronicle,
+            orphans_suspect: false,
+            listing_requested: false,
+            recently_withdrawn: BTreeMap::new(),
+            recorder,
             unknown: BTreeMap::new(),
             closed: false,
             clock: 0,
             log,
         };
-        for key in ledger.deeds.keys() {
-            let doubt = ledger.deeds.is_unsettled(&key).then(|| Doubt::new(now));
-            let entry = Entry { orphan: true, doubt, ..Entry::new(Held::Unsure, now) };
-            ledger.entries.insert(key.clone(), entry);
-            ledger.orphans_since = Some(now);
-            ledger.schedule(&key, now);
+        for key in reconciler.write_log.keys() {
+            let uncertain_write =
+                reconciler.write_log.is_in_flight(&key).then(|| UncertainWrite::new(now));
+            let entry = KeyEntry {
+                orphan: true,
+                uncertain_write,
+                ..KeyEntry::new(StoreState::Uncertain, now)
+            };
+            reconciler.entries.insert(key.clone(), entry);
+            reconciler.orphans_since = Some(now);
+            reconciler.schedule(&key, now);
         }
-        ledger
+        reconciler
     }
 
     /// Takes up to `most` of what is due in a lane, and marks it as under way.
-    pub fn take(&mut self, lane: Lane, most: usize, now: Instant) -> Batch {
-        if self.terms.upkeep == Upkeep::Lease && self.lease.is_none() {
+    pub fn take_batch(&mut self, priority: Priority, limit: usize, now: Instant) -> Batch {
+        if self.policy.keep_alive_mode == KeepAliveMode::Lease && self.lease.is_none() {
             // What was put now would hang on nothing, and stay for ever.
             return Batch::default();
         }
         let mut batch = Batch::default();
-        while batch.len() < most && self.next_due(lane).is_some_and(|at| at <= now) {
-            let Some((_, key)) = self.agenda(lane).pop_first() else { break };
+        while batch.len() < limit && self.next_due(priority).is_some_and(|at| at <= now) {
+            let Some((_, key)) = self.agenda(priority).pop_first() else { break };
             self.take_key(key, now, &mut batch);
         }
-        if lane == Lane::Routine && !batch.writes.is_empty() {
-            self.gather(most, now, &mut batch);
+        if priority == Priority::Refresh && !batch.writes.is_empty() {
+            self.add_upcoming_refreshes(limit, now, &mut batch);
         }
         batch
     }
 
     /// Adds the refreshes that are due soon. A read waits for its time: one that
     /// comes too early tells nothing, and would be due again at once.
-    fn gather(&mut self, most: usize, now: Instant, batch: &mut Batch) {
-        let until = now + self.terms.refresh_every() / GATHER;
-        let soon = self.routine.iter().take_while(|(at, _)| *at <= until);
-        let keeping = self.keeping();
+    fn add_upcoming_refreshes(&mut self, limit: usize, now: Instant, batch: &mut Batch) {
+        let until = now + self.policy.refresh_interval() / BATCH_WINDOW_DIVISOR;
+        let soon = self.refresh_queue.iter().take_while(|(at, _)| *at <= until);
+        let lease_policy = self.lease_policy();
         let is_refresh = |key: &RecordKey| {
-            let step = self.entries.get(key).and_then(|entry| entry.step(keeping, now));
-            step.is_some_and(|step| step.task == Task::Refresh)
+            let next = self.entries.get(key).and_then(|entry| entry.next_action(lease_policy, now));
+            next.is_some_and(|next| next.action == Action::Refresh)
         };
         let refreshes = soon.filter(|(_, key)| is_refresh(key));
-        let room = most.saturating_sub(batch.len());
+        let room = limit.saturating_sub(batch.len());
         for (at, key) in refreshes.take(room).cloned().collect::<Vec<_>>() {
-            self.routine.remove(&(at, key.clone()));
+            self.refresh_queue.remove(&(at, key.clone()));
             self.take_key(key, now, batch);
         }
     }
 
-    fn keeping(&self) -> Keeping {
-        Keeping { upkeep: self.terms.upkeep, lease: self.lease }
+    fn lease_policy(&self) -> LeasePolicy {
+        LeasePolicy { keep_alive_mode: self.policy.keep_alive_mode, lease: self.lease }
     }
 
     fn take_key(&mut self, key: RecordKey, now: Instant, batch: &mut Batch) {
         let clock = self.tick();
-        let keeping = self.keeping();
+        let lease_policy = self.lease_policy();
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.scheduled = None;
-        let Some(step) = entry.step(keeping, now) else { return };
-        let wanted = entry.holder().map(|claim| claim.json.clone());
-        let held = match &entry.held {
-            Held::Ours { value, lease } => {
-                Some(Expected { value: value.clone(), lease: *lease, version: entry.found_as })
-            }
+        let Some(next) = entry.next_action(lease_policy, now) else { return };
+        let desired = entry.holder().map(|claim| claim.json.clone());
+        let expected = match &entry.store_state {
+            StoreState::Owned { value, lease } => Some(ExpectedValue {
+                value: value.clone(),
+                lease: *lease,
+                version: entry.found_version,
+            }),
             _ => None,
         };
         entry.busy = true;
-        entry.suspect = false;
-        entry.touched = clock;
-        let (ttl, lease) = (self.terms.ttl, self.lease);
-        let write = match (step.task, wanted, held) {
-            (Task::Create, Some(value), _) => {
-                Write::Put { key, value, ttl, lease, guard: Guard::Absent }
+        entry.needs_read = false;
+        entry.last_touched = clock;
+        let (ttl, lease) = (self.policy.ttl, self.lease);
+        let write = match (next.action, desired, expected) {
+            (Action::Create, Some(value), _) => {
+                Write::Put { key, value, ttl, lease, precondition: Precondition::Absent }
             }
-            (Task::Swap, Some(value), Some(held)) => {
-                Write::Put { key, value, ttl, lease, guard: Guard::Holds(held) }
+            (Action::Swap, Some(value), Some(expected)) => {
+                Write::Put { key, value, ttl, lease, precondition: Precondition::Equals(expected) }
             }
-            (Task::Refresh, _, Some(held)) => Write::Refresh { key, value: held.value, ttl },
-            (Task::Delete, _, Some(expected)) => Write::Delete { key, expected },
+            (Action::Refresh, _, Some(expected)) => {
+                Write::Refresh { key, value: expected.value, ttl }
+            }
+            (Action::Delete, _, Some(expected)) => Write::Delete { key, expected },
             // A step to read; the others come with the values that they need.
             _ => {
                 batch.reads.push(key);
@@ -235,26 +246,26 @@ impl Ledger {
             }
         };
         if !matches!(write, Write::Refresh { .. }) {
-            self.deeds.unsettle(write.key());
+            self.write_log.mark_in_flight(write.key());
         }
-        let new_deed = match &write {
-            Write::Put { key, value, .. } => self.deeds.add(key, value),
+        let newly_logged = match &write {
+            Write::Put { key, value, .. } => self.write_log.add(key, value),
             _ => false,
         };
-        let told = match &write {
+        let change_stamp = match &write {
             Write::Refresh { .. } => None,
             Write::Put { .. } | Write::Delete { .. } => {
-                self.entries.get_mut(write.key()).and_then(|entry| entry.told.take())
+                self.entries.get_mut(write.key()).and_then(|entry| entry.change_stamp.take())
             }
         };
-        batch.writes.push(PendingWrite { write, new_deed, told });
+        batch.writes.push(PendingWrite { write, newly_logged, change_stamp });
     }
 
     /// When something is next due in a lane.
-    pub fn next_due(&self, lane: Lane) -> Option<Instant> {
-        let agenda = match lane {
-            Lane::Change => &self.changes,
-            Lane::Routine => &self.routine,
+    pub fn next_due(&self, priority: Priority) -> Option<Instant> {
+        let agenda = match priority {
+            Priority::Change => &self.change_queue,
+            Priority::Refresh => &self.refresh_queue,
         };
         agenda.first().map(|(at, _)| *at)
     }
@@ -263,7 +274,7 @@ impl Ledger {
     pub fn refresh_all(&mut self, now: Instant) {
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             if let Some(entry) = self.entries.get_mut(&key) {
-                entry.next = now;
+                entry.refresh_due = now;
             }
             self.schedule(&key, now);
         }
@@ -271,23 +282,24 @@ impl Ledger {
 
     /// How many changes are not in the store yet, but for those that the store has
     /// refused.
-    pub fn unsettled(&self) -> usize {
-        let changing = |entry: &&Entry| {
-            let troubled = entry.trouble.is_some() && !entry.busy;
-            let wants = match (&entry.held, entry.holder()) {
-                (Held::Ours { value, .. }, Some(claim)) => *value != claim.json,
-                (Held::Ours { .. }, None) => !entry.orphan,
-                (Held::Foreign { .. }, _) | (Held::Nothing | Held::Unmet, None) => entry.busy,
-                (Held::Unsure | Held::Nothing | Held::Unmet, _) => true,
+    pub fn pending_writes(&self) -> usize {
+        let change_in_flight = |entry: &&KeyEntry| {
+            let has_failed = entry.failure.is_some() && !entry.busy;
+            let wants = match (&entry.store_state, entry.holder()) {
+                (StoreState::Owned { value, .. }, Some(claim)) => *value != claim.json,
+                (StoreState::Owned { .. }, None) => !entry.orphan,
+                (StoreState::Foreign { .. }, _)
+                | (StoreState::Absent | StoreState::Unknown, None) => entry.busy,
+                (StoreState::Uncertain | StoreState::Absent | StoreState::Unknown, _) => true,
             };
-            wants && !troubled
+            wants && !has_failed
         };
-        self.entries.values().filter(changing).count()
+        self.entries.values().filter(change_in_flight).count()
     }
 
     /// The keys to compare with the store, and the moment that [`Self::audited`]
     /// needs to tell what has changed since.
-    pub fn audit(&mut self) -> (u64, Vec<RecordKey>) {
+    pub fn begin_audit(&mut self) -> (u64, Vec<RecordKey>) {
         let idle = self.entries.iter().filter(|(_, entry)| !entry.busy);
         (self.clock, idle.map(|(key, _)| key.clone()).collect())
     }
@@ -297,32 +309,32 @@ impl Ledger {
         self.clock
     }
 
-    fn agenda(&mut self, lane: Lane) -> &mut BTreeSet<(Instant, RecordKey)> {
-        match lane {
-            Lane::Change => &mut self.changes,
-            Lane::Routine => &mut self.routine,
+    fn agenda(&mut self, priority: Priority) -> &mut BTreeSet<(Instant, RecordKey)> {
+        match priority {
+            Priority::Change => &mut self.change_queue,
+            Priority::Refresh => &mut self.refresh_queue,
         }
     }
 
     /// Puts a key where it belongs in the agenda, or forgets it where nothing is left
     /// to do. To be called after every change to its entry.
     fn schedule(&mut self, key: &RecordKey, now: Instant) {
-        let keeping = self.keeping();
+        let lease_policy = self.lease_policy();
         let Some(entry) = self.entries.get_mut(key) else { return };
         let before = entry.scheduled.take();
-        let after = entry.step(keeping, now).map(|step| (step.lane, step.at));
+        let after = entry.next_action(lease_policy, now).map(|next| (next.priority, next.at));
         entry.scheduled = after;
         let done = entry.is_done();
-        if let Some((lane, at)) = before {
-            self.agenda(lane).remove(&(at, key.clone()));
+        if let Some((priority, at)) = before {
+            self.agenda(priority).remove(&(at, key.clone()));
         }
-        self.settle_owed(key, now);
+        self.finish_tracking(key, now);
         if done {
             self.entries.remove(key);
-            self.deeds.keep_only(key, None);
-            self.deeds.settle(key);
-        } else if let Some((lane, at)) = after {
-            self.agenda(lane).insert((at, key.clone()));
+            self.write_log.keep_only(key, None);
+            self.write_log.clear_in_flight(key);
+        } else if let Some((priority, at)) = after {
+            self.agenda(priority).insert((at, key.clone()));
         }
     }
 }

@@ -5,101 +5,106 @@ use std::time::{Duration, SystemTime};
 use slog::warn;
 use tokio::time::Instant;
 
-use super::entry::{Doubt, Entry, Held, RECHECKS, Trouble};
-use super::{Deeds, Ledger, PendingWrite, SLOW_RETRY, Terms};
-use crate::model::record::{RecordKey, host_in};
+use super::entry::{KeyEntry, StoreState, UNCERTAIN_READ_DELAYS, UncertainWrite, WriteFailure};
+use super::{PendingWrite, REJECTED_RETRY_INTERVAL, Reconciler, RecordPolicy, WriteLog};
+use crate::model::record::{RecordKey, host_of_value};
 use crate::ports::record_store::{
-    Expected, Found, Guard, LeaseId, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
+    ExpectedValue, Expiry, KeepAliveMode, LeaseId, Precondition, StoreError, StoreErrorKind,
+    StoredRecord, Write, WriteOutcome,
 };
 use crate::status::ChangeKind;
 
 /// etcd looks for expired keys every half second (measured, etcd 3.4): a look right
 /// at the end of a TTL would come too early.
-const EXPIRY_LAG: Duration = Duration::from_millis(700);
+const EXPIRY_SCAN_DELAY: Duration = Duration::from_millis(700);
 
-impl Ledger {
+impl Reconciler {
     /// Takes what came of a write.
-    pub fn wrote(
+    pub fn apply_write(
         &mut self,
         pending: PendingWrite,
-        outcome: Result<Written, StoreError>,
+        outcome: Result<WriteOutcome, StoreError>,
         now: Instant,
     ) {
         let clock = self.tick();
         let key = pending.write.key().clone();
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.busy = false;
-        entry.touched = clock;
+        entry.last_touched = clock;
         let outcome = match outcome {
-            Err(error) if planted!(LateWriteNotReadAgain) && error.kind.leaves_doubt() => {
-                Ok(Written::Done)
+            Err(error) if planted!(LateWriteNotReadAgain) && error.kind.is_uncertain() => {
+                Ok(WriteOutcome::Done)
             }
             outcome => outcome,
         };
         match outcome {
-            Ok(Written::Done) => {
-                self.owed_is_done(pending.told, now);
-                self.done(pending.write, now);
+            Ok(WriteOutcome::Done) => {
+                self.record_latency(pending.change_stamp, now);
+                self.apply_success(pending.write, now);
             }
             Ok(written) => {
-                self.take_back(&pending);
-                self.still_owe(&key, pending.told, false);
-                let held = if written == Written::Missing { Held::Nothing } else { Held::Unsure };
-                self.contradicted(&key, held);
+                self.forget_put(&pending);
+                self.keep_tracking(&key, pending.change_stamp, false);
+                let store_state = if written == WriteOutcome::Missing {
+                    StoreState::Absent
+                } else {
+                    StoreState::Uncertain
+                };
+                self.handle_mismatch(&key, store_state);
             }
-            Err(error) => self.not_written(pending, &error, now),
+            Err(error) => self.apply_write_error(pending, &error, now),
         }
-        if self.entries.get(&key).is_some_and(|entry| entry.doubt.is_none()) {
-            self.deeds.settle(&key);
+        if self.entries.get(&key).is_some_and(|entry| entry.uncertain_write.is_none()) {
+            self.write_log.clear_in_flight(&key);
         }
         self.schedule(&key, now);
     }
 
     /// A put that was certainly not carried out is none of our deeds.
-    fn take_back(&self, pending: &PendingWrite) {
-        if let (Write::Put { key, value, .. }, true) = (&pending.write, pending.new_deed) {
-            self.deeds.remove(key, value);
+    fn forget_put(&self, pending: &PendingWrite) {
+        if let (Write::Put { key, value, .. }, true) = (&pending.write, pending.newly_logged) {
+            self.write_log.remove(key, value);
         }
     }
 
-    fn done(&mut self, write: Write, now: Instant) {
-        let refresh_every = self.terms.refresh_every();
+    fn apply_success(&mut self, write: Write, now: Instant) {
+        let refresh_interval = self.policy.refresh_interval();
         let key = write.key().clone();
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        entry.trouble = None;
+        entry.failure = None;
         match write {
-            Write::Put { value, guard, lease, .. } => {
-                self.chronicle.count(|counts| counts.put += 1);
-                self.chronicle.note(entry.change(ChangeKind::RecordPut, &key));
+            Write::Put { value, precondition, lease, .. } => {
+                self.recorder.update_counts(|counts| counts.put += 1);
+                self.recorder.record_change(entry.change(ChangeKind::RecordPut, &key));
                 let (container, name) = entry
                     .holder()
                     .map(|claim| (claim.container.to_string(), claim.name.to_string()))
                     .unwrap_or_default();
                 notice!(self.log, "record put"; "key" => %key, "value" => &value,
                     "container" => container, "name" => name,
-                    "new" => guard == Guard::Absent);
-                if entry.doubt.is_none() {
-                    self.deeds.keep_only(&key, Some(&value));
+                    "new" => precondition == Precondition::Absent);
+                if entry.uncertain_write.is_none() {
+                    self.write_log.keep_only(&key, Some(&value));
                 }
-                entry.held = Held::Ours { value, lease };
-                entry.found_as = None;
-                self.deeds.meet(&key);
+                entry.store_state = StoreState::Owned { value, lease };
+                entry.found_version = None;
+                self.write_log.mark_seen(&key);
                 entry.refreshed = Some(SystemTime::now());
                 // The first interval is shorter by chance, so that what was put
                 // together isn't refreshed together for ever.
-                entry.next = now + refresh_every.mul_f64(0.5 + fastrand::f64() * 0.45);
+                entry.refresh_due = now + refresh_interval.mul_f64(0.5 + fastrand::f64() * 0.45);
             }
             Write::Refresh { .. } => {
                 entry.refreshed = Some(SystemTime::now());
-                entry.next = now + refresh_every.mul_f64(0.9 + fastrand::f64() * 0.05);
+                entry.refresh_due = now + refresh_interval.mul_f64(0.9 + fastrand::f64() * 0.05);
             }
-            Write::Delete { expected: Expected { value, .. }, .. } => {
-                self.chronicle.count(|counts| counts.withdrawn += 1);
-                self.chronicle.note(entry.change(ChangeKind::RecordWithdrawn, &key));
+            Write::Delete { expected: ExpectedValue { value, .. }, .. } => {
+                self.recorder.update_counts(|counts| counts.withdrawn += 1);
+                self.recorder.record_change(entry.change(ChangeKind::RecordWithdrawn, &key));
                 notice!(self.log, "record withdrawn"; "key" => %key, "value" => &value);
-                entry.held = Held::Nothing;
-                if entry.doubt.is_none() {
-                    self.deeds.remove(&key, &value);
+                entry.store_state = StoreState::Absent;
+                if entry.uncertain_write.is_none() {
+                    self.write_log.remove(&key, &value);
                 }
                 self.unblock(&key, now);
             }
@@ -108,37 +113,39 @@ impl Ledger {
 
     /// A key that ours kept from being written may be free now.
     fn unblock(&mut self, freed: &RecordKey, now: Instant) {
-        let blocked = |(key, entry): (&RecordKey, &Entry)| {
-            let waits = entry.trouble.as_ref().is_some_and(|trouble| trouble.blocked);
-            (waits && key.hides_or_is_hidden_by(freed)).then(|| key.clone())
+        let blocked = |(key, entry): (&RecordKey, &KeyEntry)| {
+            let waits = entry.failure.as_ref().is_some_and(|failure| failure.blocked);
+            (waits && key.overlaps(freed)).then(|| key.clone())
         };
         let waiting: Vec<RecordKey> = self.entries.iter().filter_map(blocked).collect();
         for key in waiting {
             if let Some(entry) = self.entries.get_mut(&key) {
-                entry.trouble = None;
+                entry.failure = None;
             }
             self.schedule(&key, now);
         }
     }
 
-    fn contradicted(&mut self, key: &RecordKey, held: Held) {
+    fn handle_mismatch(&mut self, key: &RecordKey, store_state: StoreState) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if held == Held::Nothing && matches!(entry.held, Held::Ours { .. }) {
+        if store_state == StoreState::Absent
+            && matches!(entry.store_state, StoreState::Owned { .. })
+        {
             notice!(self.log, "a record of ours was gone"; "key" => %key);
         }
-        entry.held = held;
-        entry.trouble = None;
+        entry.store_state = store_state;
+        entry.failure = None;
     }
 
-    fn not_written(&mut self, pending: PendingWrite, error: &StoreError, now: Instant) {
+    fn apply_write_error(&mut self, pending: PendingWrite, error: &StoreError, now: Instant) {
         let key = pending.write.key().clone();
-        if !error.kind.leaves_doubt() {
-            self.take_back(&pending);
+        if !error.kind.is_uncertain() {
+            self.forget_put(&pending);
         }
         if !matches!(error.kind, StoreErrorKind::Refused | StoreErrorKind::Blocked) {
-            self.still_owe(&key, pending.told, error.kind.leaves_doubt());
+            self.keep_tracking(&key, pending.change_stamp, error.kind.is_uncertain());
         }
-        let refresh_every = self.terms.refresh_every();
+        let refresh_interval = self.policy.refresh_interval();
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match error.kind {
             // The inserter sees to the store, or the lease; then it is tried again.
@@ -147,60 +154,64 @@ impl Ledger {
                 // A refresh that comes late does no harm: it compares. A put or a
                 // delete may change what is believed here, now or later.
                 if let Write::Put { value, .. } = &pending.write {
-                    self.deeds.haunt(&key, value);
+                    self.write_log.remember_uncertain_write(&key, value);
                 }
                 if !matches!(pending.write, Write::Refresh { .. }) {
-                    entry.held = Held::Unsure;
-                    entry.doubt = Some(Doubt::new(now));
+                    entry.store_state = StoreState::Uncertain;
+                    entry.uncertain_write = Some(UncertainWrite::new(now));
                 }
             }
             StoreErrorKind::Refused | StoreErrorKind::Blocked => {
-                entry.next = now + refresh_every;
-                self.fail(&key, error, now);
+                entry.refresh_due = now + refresh_interval;
+                self.record_failure(&key, error, now);
             }
         }
     }
 
-    fn fail(&mut self, key: &RecordKey, error: &StoreError, now: Instant) {
+    fn record_failure(&mut self, key: &RecordKey, error: &StoreError, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let known = entry.trouble.as_ref().is_some_and(|old| old.reason == error.message);
+        let known = entry.failure.as_ref().is_some_and(|old| old.reason == error.message);
         if !known {
             warn!(self.log, "a record can't be kept; tried again now and then";
                 "key" => %key, "reason" => %error, "kind" => error.kind.as_str());
-            let what = match error.kind {
+            let kind = match error.kind {
                 StoreErrorKind::Blocked => ChangeKind::RecordStandsBy,
                 _ => ChangeKind::RecordFailed,
             };
-            self.chronicle.note(entry.change(what, key).because(&*error.message));
+            self.recorder.record_change(entry.change(kind, key).with_reason(&*error.message));
         }
-        entry.trouble = Some(Trouble {
+        entry.failure = Some(WriteFailure {
             reason: error.message.clone(),
             blocked: error.kind == StoreErrorKind::Blocked,
             retry_at: now
-                + if planted!(TookForeverToSettle) { SLOW_RETRY * 100 } else { SLOW_RETRY }
-                    .mul_f64(0.75 + fastrand::f64() / 4.0),
+                + if planted!(TookForeverToSettle) {
+                    REJECTED_RETRY_INTERVAL * 100
+                } else {
+                    REJECTED_RETRY_INTERVAL
+                }
+                .mul_f64(0.75 + fastrand::f64() / 4.0),
         });
     }
 
     /// Takes what a read found.
-    pub fn have_read(
+    pub fn apply_read(
         &mut self,
         key: &RecordKey,
-        outcome: Result<Option<Found>, StoreError>,
+        outcome: Result<Option<StoredRecord>, StoreError>,
         now: Instant,
     ) {
         let clock = self.tick();
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.busy = false;
-        entry.touched = clock;
+        entry.last_touched = clock;
         match outcome {
-            Ok(found) => self.learn(key, found, now),
+            Ok(found) => self.update_store_state(key, found, now),
             Err(error) if error.kind.is_outage() => {}
             Err(error) => {
                 // Whatever stands there, it is no record of ours.
-                entry.held = Held::Nothing;
-                self.move_doubt_on(key, now);
-                self.fail(key, &error, now);
+                entry.store_state = StoreState::Absent;
+                self.advance_uncertain_write(key, now);
+                self.record_failure(key, &error, now);
             }
         }
         self.schedule(key, now);
@@ -208,113 +219,129 @@ impl Ledger {
 
     /// Takes what an audit found, but for keys that something was sent to or learnt of
     /// since it began. Gives how many were not as they were believed to be.
-    pub fn audited(
+    pub fn apply_audit(
         &mut self,
         began: u64,
-        found: Vec<(RecordKey, Result<Option<Found>, StoreError>)>,
+        found: Vec<(RecordKey, Result<Option<StoredRecord>, StoreError>)>,
         now: Instant,
     ) -> u64 {
         let mut drifted = 0;
         for (key, found) in found {
             let Some(entry) = self.entries.get(&key) else { continue };
-            let (false, Ok(found)) = (entry.busy || entry.touched > began, found) else { continue };
-            let believed = entry.held.clone();
+            let (false, Ok(found)) = (entry.busy || entry.last_touched > began, found) else {
+                continue;
+            };
+            let believed = entry.store_state.clone();
             if planted!(AuditMendsNothing) {
                 continue;
             }
-            self.learn(&key, found, now);
-            let learnt = self.entries.get(&key).map(|entry| &entry.held);
-            let was_sure = !matches!(believed, Held::Unmet | Held::Unsure);
-            drifted += u64::from(was_sure && learnt.is_some_and(|held| *held != believed));
+            self.update_store_state(&key, found, now);
+            let learnt = self.entries.get(&key).map(|entry| &entry.store_state);
+            let was_sure = !matches!(believed, StoreState::Unknown | StoreState::Uncertain);
+            drifted +=
+                u64::from(was_sure && learnt.is_some_and(|store_state| *store_state != believed));
             self.schedule(&key, now);
         }
-        self.chronicle.count(|counts| counts.drifted += drifted);
+        self.recorder.update_counts(|counts| counts.drifted += drifted);
         drifted
     }
 
-    pub(super) fn learn(&mut self, key: &RecordKey, found: Option<Found>, now: Instant) {
+    pub(super) fn update_store_state(
+        &mut self,
+        key: &RecordKey,
+        found: Option<StoredRecord>,
+        now: Instant,
+    ) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let before = std::mem::replace(&mut entry.held, Held::Nothing);
-        entry.held = match self.terms.upkeep {
-            Upkeep::Each => whose(key, found.as_ref(), entry, &self.deeds, &self.terms),
-            Upkeep::Lease => whose_by_lease(found.as_ref(), self.lease, &self.older_leases),
+        let before = std::mem::replace(&mut entry.store_state, StoreState::Absent);
+        entry.store_state = match self.policy.keep_alive_mode {
+            KeepAliveMode::PerRecord => {
+                classify_record(key, found.as_ref(), entry, &self.write_log, &self.policy)
+            }
+            KeepAliveMode::Lease => {
+                classify_by_lease(found.as_ref(), self.lease, &self.older_leases)
+            }
         };
-        self.deeds.meet(key);
-        entry.suspect = false;
-        if found.is_some() && entry.held != before {
-            entry.trouble = None;
+        self.write_log.mark_seen(key);
+        entry.needs_read = false;
+        if found.is_some() && entry.store_state != before {
+            entry.failure = None;
         }
-        match (&before, &entry.held) {
-            (Held::Ours { value: old, .. }, Held::Ours { value: new, .. }) if old == new => {}
-            (_, Held::Ours { value, .. }) => {
-                if self.deeds.add(key, value) {
-                    if self.terms.upkeep == Upkeep::Each {
+        match (&before, &entry.store_state) {
+            (StoreState::Owned { value: old, .. }, StoreState::Owned { value: new, .. })
+                if old == new => {}
+            (_, StoreState::Owned { value, .. }) => {
+                if self.write_log.add(key, value) {
+                    if self.policy.keep_alive_mode == KeepAliveMode::PerRecord {
                         notice!(self.log, "record of an earlier life adopted";
                             "key" => %key, "value" => value);
                     }
-                    self.chronicle.note(entry.change(ChangeKind::RecordAdopted, key));
+                    self.recorder.record_change(entry.change(ChangeKind::RecordAdopted, key));
                 }
-                entry.next = now;
+                entry.refresh_due = now;
             }
-            (_, Held::Foreign { value, .. }) => {
-                let ttl = match found.map(|found| found.tie) {
-                    Some(Tie::Ttl(ttl)) => Some(ttl),
+            (_, StoreState::Foreign { value, .. }) => {
+                let ttl = match found.map(|found| found.expiry) {
+                    Some(Expiry::Ttl(ttl)) => Some(ttl),
                     _ => None,
                 };
-                let look_every = self.terms.refresh_every();
-                entry.next = now + ttl.map_or(look_every, |ttl| (ttl + EXPIRY_LAG).min(look_every));
-                if !matches!(before, Held::Foreign { .. }) && !entry.claims.is_empty() {
-                    warn!(self.log, "stands by"; "key" => %key, "reason" => why_foreign(entry),
-                        "value" => value, "was_ours" => matches!(before, Held::Ours { .. }));
+                let recheck_interval = self.policy.refresh_interval();
+                entry.refresh_due = now
+                    + ttl.map_or(recheck_interval, |ttl| {
+                        (ttl + EXPIRY_SCAN_DELAY).min(recheck_interval)
+                    });
+                if !matches!(before, StoreState::Foreign { .. }) && !entry.claims.is_empty() {
+                    warn!(self.log, "stands by"; "key" => %key, "reason" => foreign_reason(entry),
+                        "value" => value, "was_ours" => matches!(before, StoreState::Owned { .. }));
                     let change = entry.change(ChangeKind::RecordStandsBy, key);
-                    self.chronicle.note(change.because(why_foreign(entry)));
+                    self.recorder.record_change(change.with_reason(foreign_reason(entry)));
                 }
             }
-            (Held::Ours { .. }, _) => {
+            (StoreState::Owned { .. }, _) => {
                 notice!(self.log, "a record of ours was gone"; "key" => %key);
             }
             _ => {}
         }
-        self.move_doubt_on(key, now);
+        self.advance_uncertain_write(key, now);
     }
 
     /// Takes what was just read into account for a write in doubt.
-    fn move_doubt_on(&mut self, key: &RecordKey, now: Instant) {
+    fn advance_uncertain_write(&mut self, key: &RecordKey, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let as_wanted = is_as_wanted(entry);
-        let Some(doubt) = &mut entry.doubt else { return };
-        let late = u64::from(!as_wanted && doubt.step > 0);
-        self.chronicle.count(|counts| counts.late += late);
-        if doubt_settled(doubt, as_wanted, now) {
-            entry.doubt = None;
-            let value = match &entry.held {
-                Held::Ours { value, .. } => Some(value.as_str()),
+        let as_desired = matches_desired(entry);
+        let Some(uncertain_write) = &mut entry.uncertain_write else { return };
+        let late = u64::from(!as_desired && uncertain_write.step > 0);
+        self.recorder.update_counts(|counts| counts.late_writes += late);
+        if advance_rechecks(uncertain_write, as_desired, now) {
+            entry.uncertain_write = None;
+            let value = match &entry.store_state {
+                StoreState::Owned { value, .. } => Some(value.as_str()),
                 _ => None,
             };
-            self.deeds.keep_only(key, value);
-            self.deeds.settle(key);
+            self.write_log.keep_only(key, value);
+            self.write_log.clear_in_flight(key);
         }
     }
 }
 
-fn is_as_wanted(entry: &Entry) -> bool {
-    match (&entry.held, entry.holder()) {
-        (Held::Ours { value, .. }, Some(claim)) => *value == claim.json,
-        (Held::Ours { .. }, None) => entry.orphan,
-        (Held::Nothing, Some(_)) => false,
+fn matches_desired(entry: &KeyEntry) -> bool {
+    match (&entry.store_state, entry.holder()) {
+        (StoreState::Owned { value, .. }, Some(claim)) => *value == claim.json,
+        (StoreState::Owned { .. }, None) => entry.orphan,
+        (StoreState::Absent, Some(_)) => false,
         _ => true,
     }
 }
 
 /// Moves a doubt on to its next read. It is settled once all its reads in a row, at
 /// their times, showed what should be there.
-fn doubt_settled(doubt: &mut Doubt, as_wanted: bool, now: Instant) -> bool {
-    if !as_wanted {
-        *doubt = Doubt::new(now);
-    } else if now >= doubt.at {
-        doubt.step += 1;
-        let Some(wait) = RECHECKS.get(doubt.step) else { return true };
-        doubt.at = now + *wait;
+fn advance_rechecks(uncertain_write: &mut UncertainWrite, as_desired: bool, now: Instant) -> bool {
+    if !as_desired {
+        *uncertain_write = UncertainWrite::new(now);
+    } else if now >= uncertain_write.at {
+        uncertain_write.step += 1;
+        let Some(wait) = UNCERTAIN_READ_DELAYS.get(uncertain_write.step) else { return true };
+        uncertain_write.at = now + *wait;
     }
     false
 }
@@ -322,55 +349,61 @@ fn doubt_settled(doubt: &mut Doubt, as_wanted: bool, now: Instant) -> bool {
 /// Whose a record is that was found at a key (SPEC 4): ours is what we wrote; one that
 /// ends some day and names this host's address, the first time that the key is met,
 /// an earlier life of ours wrote. A static one never is.
-fn whose(
+fn classify_record(
     key: &RecordKey,
-    found: Option<&Found>,
-    entry: &Entry,
-    deeds: &Deeds,
-    terms: &Terms,
-) -> Held {
-    let Some(found) = found else { return Held::Nothing };
-    let expires = found.tie != Tie::None || planted!(StaticTakenForOurs);
+    found: Option<&StoredRecord>,
+    entry: &KeyEntry,
+    write_log: &WriteLog,
+    policy: &RecordPolicy,
+) -> StoreState {
+    let Some(found) = found else { return StoreState::Absent };
+    let expires = found.expiry != Expiry::Never || planted!(StaticTakenForOurs);
     let adopted = || {
-        let (false, Some(claim)) = (deeds.has_met(key), entry.holder()) else { return false };
-        let Some(host) = host_in(&found.value) else { return false };
+        let (false, Some(claim)) = (write_log.has_seen(key), entry.holder()) else { return false };
+        let Some(host) = host_of_value(&found.value) else { return false };
         let own_address =
             claim.record.own_host.then(|| claim.record.value.host.to_string() == host);
-        host == terms.host.to_string()
+        host == policy.host.to_string()
             || own_address == Some(true)
             || planted!(AnothersTakenForOurs)
     };
-    if expires && (deeds.contain(key, &found.value) || adopted()) {
-        Held::Ours { value: found.value.clone(), lease: None }
+    if expires && (write_log.contains(key, &found.value) || adopted()) {
+        StoreState::Owned { value: found.value.clone(), lease: None }
     } else {
-        Held::Foreign { value: found.value.clone(), expires }
+        StoreState::Foreign { value: found.value.clone(), expires }
     }
 }
 
 /// Whose a record is where records hang on leases (SPEC 4): ours is what hangs on a
 /// lease of ours, nothing else.
-fn whose_by_lease(found: Option<&Found>, lease: Option<LeaseId>, older: &[LeaseId]) -> Held {
-    let Some(found) = found else { return Held::Nothing };
+fn classify_by_lease(
+    found: Option<&StoredRecord>,
+    lease: Option<LeaseId>,
+    older: &[LeaseId],
+) -> StoreState {
+    let Some(found) = found else { return StoreState::Absent };
     let value = found.value.clone();
-    match found.tie {
-        Tie::Lease(id) if lease == Some(id) || older.contains(&id) => {
-            Held::Ours { value, lease: Some(id) }
+    match found.expiry {
+        Expiry::Lease(id) if lease == Some(id) || older.contains(&id) => {
+            StoreState::Owned { value, lease: Some(id) }
         }
-        Tie::Lease(id) if planted!(AnothersTakenForOurs) => Held::Ours { value, lease: Some(id) },
-        Tie::None if planted!(StaticTakenForOurs) => Held::Ours { value, lease },
-        Tie::Lease(_) | Tie::Ttl(_) => Held::Foreign { value, expires: true },
-        Tie::None => Held::Foreign { value, expires: false },
+        Expiry::Lease(id) if planted!(AnothersTakenForOurs) => {
+            StoreState::Owned { value, lease: Some(id) }
+        }
+        Expiry::Never if planted!(StaticTakenForOurs) => StoreState::Owned { value, lease },
+        Expiry::Lease(_) | Expiry::Ttl(_) => StoreState::Foreign { value, expires: true },
+        Expiry::Never => StoreState::Foreign { value, expires: false },
     }
 }
 
 /// Why a record is not ours to write.
-pub(super) fn why_foreign(entry: &Entry) -> String {
-    match &entry.held {
-        Held::Foreign { expires: false, .. } => {
+pub(super) fn foreign_reason(entry: &KeyEntry) -> String {
+    match &entry.store_state {
+        StoreState::Foreign { expires: false, .. } => {
             "a static entry (without a TTL) is there; remove it to have the record kept here".into()
         }
-        Held::Foreign { value, .. } => {
-            let holder = host_in(value).unwrap_or_else(|| "another writer".into());
+        StoreState::Foreign { value, .. } => {
+            let holder = host_of_value(value).unwrap_or_else(|| "another writer".into());
             format!("{holder} holds the record; taken over when that one ends")
         }
         _ => String::new(),

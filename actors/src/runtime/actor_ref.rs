@@ -14,79 +14,79 @@ use super::metered_context::{Metered, MeteredContext};
 ///
 /// Who waits for the next to sit there is told in the order in which they came: a
 /// `tokio::sync::watch` would leave that order to chance, and no run could be repeated.
-pub struct Seat<A: Metered>(Rc<Place<A>>);
+pub struct ActorRef<A: Metered>(Rc<Slot<A>>);
 
-struct Place<A: Metered> {
-    occupant: RefCell<Option<Addr<A>>>,
+struct Slot<A: Metered> {
+    current: RefCell<Option<Addr<A>>>,
     changed: Notify,
 }
 
-impl<A: Metered> Clone for Seat<A> {
+impl<A: Metered> Clone for ActorRef<A> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-impl<A: Metered> Default for Seat<A> {
+impl<A: Metered> Default for ActorRef<A> {
     fn default() -> Self {
-        Self(Rc::new(Place { occupant: RefCell::new(None), changed: Notify::new() }))
+        Self(Rc::new(Slot { current: RefCell::new(None), changed: Notify::new() }))
     }
 }
 
-impl<A: Metered> Seat<A> {
+impl<A: Metered> ActorRef<A> {
     /// Seats an actor.
-    pub(crate) fn fill(&self, actor: Addr<A>) {
-        self.0.occupant.replace(Some(actor));
+    pub(crate) fn set(&self, actor: Addr<A>) {
+        self.0.current.replace(Some(actor));
         self.0.changed.notify_waiters();
     }
 
     /// Empties the seat.
-    pub(crate) fn vacate(&self) {
-        self.0.occupant.replace(None);
+    pub(crate) fn clear(&self) {
+        self.0.current.replace(None);
         self.0.changed.notify_waiters();
     }
 
     /// Who sits there now.
-    pub(crate) fn occupant(&self) -> Option<Addr<A>> {
-        self.0.occupant.borrow().clone()
+    pub(crate) fn current(&self) -> Option<Addr<A>> {
+        self.0.current.borrow().clone()
     }
 
     /// Asks whoever sits there now; `None` where nobody does, or where the actor
     /// fell before it answered.
-    pub async fn ask<M>(&self, message: M) -> Option<M::Result>
+    pub async fn request<M>(&self, message: M) -> Option<M::Result>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
         M::Result: Send,
         MeteredContext<A>: ToEnvelope<A, M>,
     {
-        let answer = match self.occupant() {
+        let answer = match self.current() {
             Some(actor) => actor.send(message).await.ok(),
             None => None,
         };
         if answer.is_none() {
-            A::meter().count_refused();
+            A::mailbox_metrics().count_refused();
         }
         answer
     }
 
     /// Tells whoever sits there now, if anybody.
-    pub(crate) fn tell<M>(&self, message: M)
+    pub(crate) fn notify<M>(&self, message: M)
     where
         A: Handler<M>,
         M: Message + Send + 'static,
         M::Result: Send,
         MeteredContext<A>: ToEnvelope<A, M>,
     {
-        match self.occupant() {
+        match self.current() {
             Some(actor) => actor.do_send(message),
-            None => A::meter().count_refused(),
+            None => A::mailbox_metrics().count_refused(),
         }
     }
 
     /// Delivers a message, if need be to the next who sits there: returns the answer when
     /// it was handled.
-    pub async fn deliver<M>(&self, message: M) -> M::Result
+    pub async fn send_until_handled<M>(&self, message: M) -> M::Result
     where
         A: Handler<M>,
         M: Message + Clone + Send + 'static,
@@ -96,16 +96,16 @@ impl<A: Metered> Seat<A> {
         loop {
             // Made before the look at who sits there, so that no change is missed.
             let changed = self.0.changed.notified();
-            let Some(actor) = self.occupant() else {
+            let Some(actor) = self.current() else {
                 changed.await;
                 continue;
             };
             if let Ok(answer) = actor.send(message.clone()).await {
                 return answer;
             }
-            A::meter().count_refused();
+            A::mailbox_metrics().count_refused();
             // It fell; its keeper has not noticed yet.
-            if self.occupant().as_ref() == Some(&actor) {
+            if self.current().as_ref() == Some(&actor) {
                 changed.await;
             }
         }

@@ -6,34 +6,37 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// This many failures …
-const TOO_MANY: usize = 5;
+const FAILURES_MAX: usize = 5;
 /// … within this time end the process, for its supervisor to start it anew.
-const WITHIN: Duration = Duration::from_secs(60);
+const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 /// After so long without a failure the next one counts as the first again.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+const FAILURES_RESET_AFTER: Duration = Duration::from_secs(600);
 
 /// The failures of one actor.
 #[derive(Debug, Default)]
-pub struct Failures {
+pub struct FailureWindow {
     recent: VecDeque<Instant>,
-    in_a_row: u32,
+    consecutive: u32,
 }
 
-impl Failures {
+impl FailureWindow {
     /// Takes note of a failure. Gives how many there were in a row, or `None` where
     /// there were too many in too short a time.
-    pub fn add(&mut self, now: Instant) -> Option<u32> {
-        if self.recent.back().is_none_or(|last| now.duration_since(*last) > FORGOTTEN_AFTER) {
-            self.in_a_row = 0;
+    pub fn record(&mut self, now: Instant) -> Option<u32> {
+        if self.recent.back().is_none_or(|last| now.duration_since(*last) > FAILURES_RESET_AFTER) {
+            self.consecutive = 0;
         }
-        self.in_a_row += 1;
+        self.consecutive += 1;
         self.recent.push_back(now);
-        if self.recent.len() > TOO_MANY {
+        if self.recent.len() > FAILURES_MAX {
             self.recent.pop_front();
         }
-        let too_often = self.recent.len() == TOO_MANY
-            && self.recent.front().is_some_and(|first| now.duration_since(*first) <= WITHIN);
-        (!too_often).then_some(self.in_a_row)
+        let too_often = self.recent.len() == FAILURES_MAX
+            && self
+                .recent
+                .front()
+                .is_some_and(|first| now.duration_since(*first) <= FAILURE_WINDOW);
+        (!too_often).then_some(self.consecutive)
     }
 }
 
@@ -43,12 +46,12 @@ mod tests {
 
     fn verdicts(seconds: &[u64]) -> Vec<Option<u32>> {
         let start = Instant::now();
-        let mut failures = Failures::default();
-        seconds.iter().map(|at| failures.add(start + Duration::from_secs(*at))).collect()
+        let mut failures = FailureWindow::default();
+        seconds.iter().map(|at| failures.record(start + Duration::from_secs(*at))).collect()
     }
 
     #[test]
-    fn the_fifth_within_a_minute_is_too_many() {
+    fn fifth_failure_within_a_minute_exceeds_limit() {
         assert_eq!(verdicts(&[0, 1, 2, 3, 60]), [Some(1), Some(2), Some(3), Some(4), None]);
         assert_eq!(verdicts(&[0, 1, 2, 3, 61])[4], Some(5));
     }
@@ -60,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_calm_is_forgiven() {
+    fn long_calm_resets_consecutive_failures() {
         assert_eq!(verdicts(&[0, 1, 602]), [Some(1), Some(2), Some(1)]);
     }
 }

@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::metered_context::AbortOnDrop;
-use super::metrics::Meter;
+use super::metrics::MailboxMetrics;
 
 /// A state that may take something over from the older one that it replaces.
-pub trait Supersede {
+pub trait Coalesce {
     /// Takes over what is to be kept of the older one.
-    fn supersede(&mut self, _older: &Self) {}
+    fn merge_older(&mut self, _older: &Self) {}
 }
 
 /// Of two moments that may be known, the earlier.
@@ -27,71 +27,71 @@ type Delivery = Pin<Box<dyn Future<Output = ()>>>;
 /// A sender of states, of which each replaces the one before. It has one message
 /// under way at the most, whatever its receiver does meanwhile, and loses no
 /// state but those that a newer one has replaced.
-pub struct Courier<M> {
-    bag: Rc<Bag<M>>,
-    task: Option<AbortOnDrop>,
+pub struct LatestSender<M> {
+    pending: Rc<Pending<M>>,
+    delivery: Option<AbortOnDrop>,
 }
 
-struct Bag<M> {
+struct Pending<M> {
     deliver: Box<dyn Fn(M) -> Delivery>,
-    receiver: &'static Meter,
-    newest: RefCell<Option<M>>,
-    under_way: Cell<bool>,
-    emptied: Notify,
+    receiver: &'static MailboxMetrics,
+    queued: RefCell<Option<M>>,
+    in_flight: Cell<bool>,
+    drained: Notify,
 }
 
-impl<M: Supersede + 'static> Courier<M> {
+impl<M: Coalesce + 'static> LatestSender<M> {
     /// A courier that hands each state to `deliver` and waits until that is done.
     /// States that a newer one replaced are counted on the receiver's meter.
-    pub fn new<F>(receiver: &'static Meter, deliver: impl Fn(M) -> F + 'static) -> Self
+    pub fn new<F>(receiver: &'static MailboxMetrics, deliver: impl Fn(M) -> F + 'static) -> Self
     where
         F: Future<Output = ()> + 'static,
     {
-        let bag = Bag {
+        let pending = Pending {
             deliver: Box::new(move |state| Box::pin(deliver(state))),
             receiver,
-            newest: RefCell::new(None),
-            under_way: Cell::new(false),
-            emptied: Notify::new(),
+            queued: RefCell::new(None),
+            in_flight: Cell::new(false),
+            drained: Notify::new(),
         };
-        Self { bag: Rc::new(bag), task: None }
+        Self { pending: Rc::new(pending), delivery: None }
     }
 
     /// Takes a state to be delivered, in place of one that still waits.
-    pub fn bring(&mut self, mut state: M) {
-        let older = self.bag.newest.borrow_mut().take();
+    pub fn send(&mut self, mut state: M) {
+        let older = self.pending.queued.borrow_mut().take();
         if let Some(older) = older {
-            state.supersede(&older);
-            self.bag.receiver.count_coalesced();
+            state.merge_older(&older);
+            self.pending.receiver.count_coalesced();
         }
-        self.bag.newest.replace(Some(state));
-        if self.bag.under_way.replace(true) {
+        self.pending.queued.replace(Some(state));
+        if self.pending.in_flight.replace(true) {
             return;
         }
-        let bag = Rc::clone(&self.bag);
+        let pending = Rc::clone(&self.pending);
         let task = actix_rt::spawn(async move {
             loop {
-                let next = bag.newest.borrow_mut().take();
+                let next = pending.queued.borrow_mut().take();
                 let Some(state) = next else { break };
-                (bag.deliver)(state).await;
+                (pending.deliver)(state).await;
             }
-            bag.under_way.set(false);
-            bag.emptied.notify_waiters();
+            pending.in_flight.set(false);
+            pending.drained.notify_waiters();
         });
-        self.task = Some(AbortOnDrop::new(&task));
+        self.delivery = Some(AbortOnDrop::new(&task));
     }
 
     /// Whether all that was brought is delivered.
     pub fn is_idle(&self) -> bool {
-        !self.bag.under_way.get()
+        !self.pending.in_flight.get()
     }
 
     /// Waits until all that was brought is delivered.
-    pub fn emptied(&self) -> impl Future<Output = ()> + 'static {
-        let bag = Rc::clone(&self.bag);
+    pub fn drained(&self) -> impl Future<Output = ()> + 'static {
+        let pending = Rc::clone(&self.pending);
         async move {
-            while bag.under_way.get() {
-                bag.emptied.notified().await;
+            while pending.in_flight.get() {
+                pending.drained.notified().await;
             }
         }
     }

@@ -10,7 +10,7 @@ use actix::{
 use tokio::sync::oneshot::Sender;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::metrics::{Meter, Queued};
+use super::metrics::{MailboxMetrics, QueuedGuard};
 
 /// Ends a task with its owner: an actor has timers of its own and would go on for ever.
 pub(crate) struct AbortOnDrop(AbortHandle);
@@ -31,7 +31,7 @@ impl Drop for AbortOnDrop {
 /// packed before it is known which instance will get it.
 pub trait Metered: Actor<Context = MeteredContext<Self>> {
     /// The type's meter.
-    fn meter() -> &'static Meter;
+    fn mailbox_metrics() -> &'static MailboxMetrics;
 }
 
 /// As [`actix::Context`], with a guard around every message that counts it into
@@ -45,10 +45,10 @@ impl<A: Metered> MeteredContext<A> {
     /// ended: a panic shows nowhere else.
     pub fn start(actor: A) -> (Addr<A>, JoinHandle<()>) {
         let mut mailbox = Mailbox::default();
-        mailbox.set_capacity(A::meter().capacity);
+        mailbox.set_capacity(A::mailbox_metrics().capacity);
         let context = Self { parts: ContextParts::new(mailbox.sender_producer()) };
         let address = context.address();
-        let instance = A::meter().instance();
+        let instance = A::mailbox_metrics().instance_guard();
         let task = actix_rt::spawn(async move {
             let _instance = instance;
             ContextFut::new(context, actor, mailbox).await;
@@ -106,18 +106,18 @@ where
     M::Result: Send,
 {
     fn pack(message: M, reply: Option<Sender<M::Result>>) -> Envelope<A> {
-        let queued = A::meter().enqueue::<M>();
-        Envelope::with_proxy(Box::new(MeteredEnvelope(Some(Inside { message, reply, queued }))))
+        let queued = A::mailbox_metrics().enqueue::<M>();
+        Envelope::with_proxy(Box::new(MeteredEnvelope(Some(Payload { message, reply, queued }))))
     }
 }
 
 /// A message on its way; nothing once it was handled.
-struct MeteredEnvelope<M: Message>(Option<Inside<M>>);
+struct MeteredEnvelope<M: Message>(Option<Payload<M>>);
 
-struct Inside<M: Message> {
+struct Payload<M: Message> {
     message: M,
     reply: Option<Sender<M::Result>>,
-    queued: Queued,
+    queued: QueuedGuard,
 }
 
 impl<A, M> EnvelopeProxy<A> for MeteredEnvelope<M>
@@ -127,7 +127,7 @@ where
     M::Result: Send,
 {
     fn handle(&mut self, actor: &mut A, context: &mut A::Context) {
-        let Some(Inside { message, reply, queued }) = self.0.take() else { return };
+        let Some(Payload { message, reply, queued }) = self.0.take() else { return };
         // As in actix's own envelope: who asked has given up waiting, so nothing is done.
         if reply.as_ref().is_some_and(Sender::is_closed) {
             return;

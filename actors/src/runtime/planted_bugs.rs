@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 /// A bug that can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {
+pub enum Mutation {
     /// A listing that failed is read as one of no containers.
     ListErrorReadAsEmpty,
     /// A listing is believed of what was inspected after it was asked for.
@@ -58,7 +58,7 @@ pub enum Bug {
     TookForeverToSettle,
 }
 
-impl Bug {
+impl Mutation {
     /// All of them.
     pub const ALL: &[Self] = &[
         Self::ListErrorReadAsEmpty,
@@ -90,15 +90,15 @@ impl Bug {
 }
 
 thread_local! {
-    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    static PLANTED: Cell<Option<Mutation>> = const { Cell::new(None) };
 }
 
 /// Plants a bug in this thread, in place of the one before.
-pub fn plant(bug: Option<Bug>) {
+pub fn plant(bug: Option<Mutation>) {
     PLANTED.set(bug);
 }
 
 /// Whether this one is planted.
-pub(crate) fn is(bug: Bug) -> bool {
+pub(crate) fn is(bug: Mutation) -> bool {
     PLANTED.get() == Some(bug)
 }

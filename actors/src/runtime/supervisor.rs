@@ -7,20 +7,20 @@ use slog::{Logger, crit, error};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::actor_ref::Seat;
+use super::actor_ref::ActorRef;
 use super::backoff::Backoff;
-use super::failure_window::Failures;
+use super::failure_window::FailureWindow;
 use super::metered_context::{AbortOnDrop, Metered, MeteredContext};
 
 /// Before a poller, registry or inserter that fell is rebuilt.
-const REBUILD: Backoff =
+const RESTART_BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(200), factor: 2, cap: Duration::from_secs(2) };
 
 /// Tells that an actor fails again and again.
 #[derive(Clone)]
-pub struct Exhausted(Rc<watch::Sender<Option<&'static str>>>);
+pub struct EscalationHandle(Rc<watch::Sender<Option<&'static str>>>);
 
-impl Exhausted {
+impl EscalationHandle {
     /// A reporter, and the receiver of the name of the actor that failed too often.
     pub(crate) fn channel() -> (Self, watch::Receiver<Option<&'static str>>) {
         let (sender, receiver) = watch::channel(None);
@@ -34,52 +34,52 @@ impl Exhausted {
 
 /// Sees to it that a seat is taken: builds an actor, waits for its end, and where it
 /// panicked builds the next.
-pub(crate) struct Keeper(
+pub(crate) struct Supervisor(
     #[expect(dead_code, reason = "it ends the task when dropped")] AbortOnDrop,
 );
 
-impl Keeper {
+impl Supervisor {
     pub fn start<A: Metered>(
-        seat: Seat<A>,
+        actor_ref: ActorRef<A>,
         build: impl Fn() -> A + 'static,
-        rebuilt: impl Fn() + 'static,
-        exhausted: &Exhausted,
+        on_restart: impl Fn() + 'static,
+        escalation: &EscalationHandle,
         log: &Logger,
     ) -> Self {
-        let (exhausted, log) = (exhausted.clone(), log.clone());
+        let (escalation, log) = (escalation.clone(), log.clone());
         // The first one sits before this returns, so that nobody finds an empty seat.
         let (address, mut task) = MeteredContext::start(build());
-        seat.fill(address);
+        actor_ref.set(address);
         // An actor that lives is ended with this keeper, be it before the keeper's own task
         // has begun.
         let mut actor = AbortOnDrop::new(&task);
-        let keeping = actix_rt::spawn(async move {
-            let meter = A::meter();
-            let mut failures = Failures::default();
+        let supervision = actix_rt::spawn(async move {
+            let meter = A::mailbox_metrics();
+            let mut failures = FailureWindow::default();
             loop {
                 let ended = task.await;
                 drop(actor);
-                seat.vacate();
+                actor_ref.clear();
                 if !ended.is_err_and(|end| end.is_panic()) {
                     return;
                 }
                 meter.count_panic();
-                let Some(in_a_row) = failures.add(Instant::now()) else {
+                let Some(consecutive) = failures.record(Instant::now()) else {
                     crit!(log, "an actor fails again and again"; "actor" => meter.actor);
-                    exhausted.report(meter.actor);
+                    escalation.report(meter.actor);
                     return;
                 };
-                let wait = REBUILD.wait(in_a_row, fastrand::f64());
+                let wait = RESTART_BACKOFF.wait(consecutive, fastrand::f64());
                 error!(log, "an actor panicked; a fresh one follows"; "actor" => meter.actor,
-                    "failures" => in_a_row, "wait_seconds" => wait.as_secs_f64());
+                    "failures" => consecutive, "wait_seconds" => wait.as_secs_f64());
                 tokio::time::sleep(wait).await;
                 meter.count_restart();
                 let (address, next) = MeteredContext::start(build());
-                seat.fill(address);
+                actor_ref.set(address);
                 (actor, task) = (AbortOnDrop::new(&next), next);
-                rebuilt();
+                on_restart();
             }
         });
-        Self(AbortOnDrop::new(&keeping))
+        Self(AbortOnDrop::new(&supervision))
     }
 }

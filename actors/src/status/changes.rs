@@ -8,7 +8,7 @@ use crate::model::container::ContainerId;
 use crate::model::record::RecordKey;
 
 /// How many changes are kept.
-const KEPT: usize = 200;
+const CHANGES_MAX: usize = 200;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ pub struct RecentChange {
     /// When.
     pub at: Instant,
     /// What.
-    pub what: ChangeKind,
+    pub kind: ChangeKind,
     /// To which container, or for which; `None` where that is not known.
     pub container: Option<ChangedContainer>,
     /// To which record; `None`: to a container.
@@ -76,23 +76,23 @@ pub struct ChangedContainer {
 
 impl RecentChange {
     /// Something that happened now.
-    pub(crate) fn now(what: ChangeKind) -> Self {
-        Self { at: Instant::now(), what, container: None, key: None, reason: None }
+    pub(crate) fn new(kind: ChangeKind) -> Self {
+        Self { at: Instant::now(), kind, container: None, key: None, reason: None }
     }
 
     /// To this container, or for it.
-    pub(crate) fn of(self, id: &ContainerId, name: &str) -> Self {
+    pub(crate) fn with_container(self, id: &ContainerId, name: &str) -> Self {
         let container = ChangedContainer { id: id.clone(), name: name.to_owned() };
         Self { container: Some(container), ..self }
     }
 
     /// To this record.
-    pub(crate) fn at_key(self, key: &RecordKey) -> Self {
+    pub(crate) fn with_key(self, key: &RecordKey) -> Self {
         Self { key: Some(key.clone()), ..self }
     }
 
     /// For this reason.
-    pub(crate) fn because(self, reason: impl Into<String>) -> Self {
+    pub(crate) fn with_reason(self, reason: impl Into<String>) -> Self {
         Self { reason: Some(reason.into()), ..self }
     }
 }
@@ -103,7 +103,7 @@ pub(super) struct RecentChanges(VecDeque<RecentChange>);
 
 impl RecentChanges {
     pub fn add(&mut self, change: RecentChange) {
-        if self.0.len() == KEPT {
+        if self.0.len() == CHANGES_MAX {
             self.0.pop_front();
         }
         self.0.push_back(change);
@@ -119,14 +119,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_last_are_kept() {
+    fn keeps_only_latest_changes() {
         let mut changes = RecentChanges::default();
-        for n in 0..=KEPT {
-            changes.add(RecentChange::now(ChangeKind::RecordPut).because(n.to_string()));
+        for n in 0..=CHANGES_MAX {
+            changes.add(RecentChange::new(ChangeKind::RecordPut).with_reason(n.to_string()));
         }
         let all = changes.all();
-        assert_eq!(all.len(), KEPT);
+        assert_eq!(all.len(), CHANGES_MAX);
         assert_eq!(all[0].reason.as_deref(), Some("1"));
-        assert_eq!(all[KEPT - 1].reason, Some(KEPT.to_string()));
+        assert_eq!(all[CHANGES_MAX - 1].reason, Some(CHANGES_MAX.to_string()));
     }
 }

@@ -3,43 +3,43 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::model::container_state::ContainerState;
+use crate::model::container_state::DisplayState;
 
 /// How many containers are in which state.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ContainerCounts(Rc<[Cell<usize>; ContainerState::ALL.len()]>);
+pub(crate) struct ContainerCounts(Rc<[Cell<usize>; DisplayState::ALL.len()]>);
 
 impl ContainerCounts {
     /// Counts a container for as long as the guard lives.
-    pub fn count(&self, state: ContainerState) -> Counted {
-        let counted = Counted { counts: self.clone(), state };
-        counted.add(1);
-        counted
+    pub fn count(&self, state: DisplayState) -> StateGauge {
+        let gauge = StateGauge { counts: self.clone(), state };
+        gauge.add(1);
+        gauge
     }
 
-    pub fn read(&self) -> Vec<(ContainerState, usize)> {
-        let count = |state: ContainerState| self.0[state as usize].get();
-        ContainerState::ALL.map(|state| (state, count(state))).into()
+    pub fn read(&self) -> Vec<(DisplayState, usize)> {
+        let count = |state: DisplayState| self.0[state as usize].get();
+        DisplayState::ALL.map(|state| (state, count(state))).into()
     }
 }
 
 /// A container that is counted in a state.
 #[derive(Debug)]
-pub(crate) struct Counted {
+pub(crate) struct StateGauge {
     counts: ContainerCounts,
-    state: ContainerState,
+    state: DisplayState,
 }
 
-impl Counted {
+impl StateGauge {
     /// Counts it in another state from now on.
-    pub fn move_to(&mut self, state: ContainerState) {
+    pub fn set_state(&mut self, state: DisplayState) {
         self.add(-1);
         self.state = state;
         self.add(1);
     }
 
     /// Where it is counted.
-    pub fn state(&self) -> ContainerState {
+    pub fn state(&self) -> DisplayState {
         self.state
     }
 
@@ -49,7 +49,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for StateGauge {
     fn drop(&mut self) {
         self.add(-1);
     }
@@ -58,42 +58,42 @@ impl Drop for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::container::{Container, Life};
+    use crate::model::container::{Container, ContainerState};
 
     #[test]
-    fn all_states_are_listed_in_their_order() {
-        for (place, state) in ContainerState::ALL.into_iter().enumerate() {
-            assert_eq!(state as usize, place, "{state:?}");
+    fn lists_all_states_in_order() {
+        for (index, state) in DisplayState::ALL.into_iter().enumerate() {
+            assert_eq!(state as usize, index, "{state:?}");
         }
     }
 
     #[test]
-    fn the_third_restart_in_a_row_is_a_loop_for_as_long_as_it_waits_for_the_next() {
-        for (life, restarts, state) in [
-            (Life::Restarting, 2, ContainerState::Restarting),
-            (Life::Restarting, 3, ContainerState::CrashLooping),
-            (Life::Running, 3, ContainerState::Running),
-            (Life::Exited, 3, ContainerState::Exited),
+    fn third_restart_is_a_crash_loop_while_waiting() {
+        for (state, restarts, displayed) in [
+            (ContainerState::Restarting, 2, DisplayState::Restarting),
+            (ContainerState::Restarting, 3, DisplayState::CrashLooping),
+            (ContainerState::Running, 3, DisplayState::Running),
+            (ContainerState::Exited, 3, DisplayState::Exited),
         ] {
-            let container = Container { life, restarts, ..Container::sample() };
-            assert_eq!(ContainerState::of(&container), state, "{life:?} {restarts}");
+            let container = Container { state, restarts, ..Container::sample() };
+            assert_eq!(DisplayState::from_container(&container), displayed, "{state:?} {restarts}");
         }
     }
 
     #[test]
-    fn each_is_counted_once_wherever_it_moves_and_no_more_once_it_is_gone() {
+    fn gauge_counts_each_container_once() {
         let counts = ContainerCounts::default();
         let filled = || -> Vec<_> {
             let all = counts.read().into_iter();
             all.filter(|(_, count)| *count > 0).collect()
         };
-        let mut one = counts.count(ContainerState::Unknown);
-        let other = counts.count(ContainerState::Running);
-        one.move_to(ContainerState::Running);
-        assert_eq!(filled(), [(ContainerState::Running, 2)]);
-        one.move_to(ContainerState::Paused);
+        let mut one = counts.count(DisplayState::Unknown);
+        let other = counts.count(DisplayState::Running);
+        one.set_state(DisplayState::Running);
+        assert_eq!(filled(), [(DisplayState::Running, 2)]);
+        one.set_state(DisplayState::Paused);
         drop(other);
-        assert_eq!(filled(), [(ContainerState::Paused, 1)]);
+        assert_eq!(filled(), [(DisplayState::Paused, 1)]);
         drop(one);
         assert_eq!(filled(), []);
     }

@@ -4,40 +4,40 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::snapshot::{DockerStanding, RecordsStanding, Standing, StoreStanding};
+use super::snapshot::{CoreStatus, RecordsStatus, SourceStatus, StoreStatus};
 
 /// So many polls without an answer are too many.
-const POLLS: u32 = 3;
+const POLLS_WITHOUT_LISTING_MAX: u32 = 3;
 
 /// Why not all is as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
     /// No listing was answered yet.
-    #[error("docker was not listed yet{}", because(trouble.as_deref()))]
+    #[error("docker was not listed yet{}", error_suffix(last_error.as_deref()))]
     DockerNotListed {
         /// Why not, where that is known.
-        trouble: Option<String>,
+        last_error: Option<String>,
     },
     /// No listing was answered within three polls.
-    #[error("docker was last listed {} s ago{}", ago.as_secs(), because(trouble.as_deref()))]
-    DockerSilent {
+    #[error("docker was last listed {} s ago{}", elapsed.as_secs(), error_suffix(last_error.as_deref()))]
+    DockerOverdue {
         /// When the last one was answered.
-        ago: Duration,
+        elapsed: Duration,
         /// Why none was since, where that is known.
-        trouble: Option<String>,
+        last_error: Option<String>,
     },
     /// Whether the records are there is not known.
-    #[error("etcd does not answer{}", because(trouble.as_deref()))]
-    StoreAway {
+    #[error("etcd does not answer{}", error_suffix(last_error.as_deref()))]
+    StoreUnavailable {
         /// Why not, where that is known.
-        trouble: Option<String>,
+        last_error: Option<String>,
     },
     /// The inserter is being rebuilt, or too busy to answer.
     #[error("EtcdInserter does not answer")]
-    NoAnswer,
+    NoResponse,
     /// What some containers offer is not known yet.
     #[error("{containers} containers are not inspected yet")]
-    ContainersUntold {
+    ContainersPending {
         /// How many.
         containers: usize,
     },
@@ -54,20 +54,20 @@ impl NotReady {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::DockerNotListed { .. } => "docker_not_listed",
-            Self::DockerSilent { .. } => "docker_silent",
-            Self::StoreAway { .. } => "etcd_away",
-            Self::NoAnswer => "no_answer",
-            Self::ContainersUntold { .. } => "containers_untold",
+            Self::DockerOverdue { .. } => "docker_silent",
+            Self::StoreUnavailable { .. } => "etcd_away",
+            Self::NoResponse => "no_answer",
+            Self::ContainersPending { .. } => "containers_untold",
             Self::RecordsPending { .. } => "records_pending",
         }
     }
 }
 
-fn because(trouble: Option<&str>) -> String {
-    trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default()
+fn error_suffix(last_error: Option<&str>) -> String {
+    last_error.map(|last_error| format!(": {last_error}")).unwrap_or_default()
 }
 
-impl Standing {
+impl CoreStatus {
     /// Whether Docker was listed within three polls, and every wanted record is in etcd,
     /// stands by, or has failed for a reason of its own. While etcd doesn't answer, that is
     /// not known, and so not so.
@@ -75,34 +75,34 @@ impl Standing {
     /// # Errors
     /// The first reason against it, in the order of the flow.
     pub fn ready(&self) -> Result<(), NotReady> {
-        docker_is_ready(&self.docker, Instant::now())?;
-        store_is_ready(&self.store)?;
-        records_are_ready(self.records.as_ref().ok_or(NotReady::NoAnswer)?)
+        check_docker(&self.docker, Instant::now())?;
+        check_store(&self.store)?;
+        check_records(self.records.as_ref().ok_or(NotReady::NoResponse)?)
     }
 }
 
-fn docker_is_ready(docker: &DockerStanding, now: Instant) -> Result<(), NotReady> {
-    let trouble = docker.trouble.clone();
-    let Some(listed) = docker.listed else {
-        return Err(NotReady::DockerNotListed { trouble });
+fn check_docker(docker: &SourceStatus, now: Instant) -> Result<(), NotReady> {
+    let last_error = docker.last_error.clone();
+    let Some(last_listing) = docker.last_listing else {
+        return Err(NotReady::DockerNotListed { last_error });
     };
-    let ago = now.saturating_duration_since(listed);
-    if ago > docker.poll * POLLS {
-        return Err(NotReady::DockerSilent { ago, trouble });
+    let elapsed = now.saturating_duration_since(last_listing);
+    if elapsed > docker.poll_interval * POLLS_WITHOUT_LISTING_MAX {
+        return Err(NotReady::DockerOverdue { elapsed, last_error });
     }
     Ok(())
 }
 
-fn store_is_ready(store: &StoreStanding) -> Result<(), NotReady> {
-    if store.answers {
+fn check_store(store: &StoreStatus) -> Result<(), NotReady> {
+    if store.available {
         return Ok(());
     }
-    Err(NotReady::StoreAway { trouble: store.trouble.clone() })
+    Err(NotReady::StoreUnavailable { last_error: store.last_error.clone() })
 }
 
-fn records_are_ready(records: &RecordsStanding) -> Result<(), NotReady> {
-    if records.untold > 0 {
-        return Err(NotReady::ContainersUntold { containers: records.untold });
+fn check_records(records: &RecordsStatus) -> Result<(), NotReady> {
+    if records.uninspected > 0 {
+        return Err(NotReady::ContainersPending { containers: records.uninspected });
     }
     if records.pending > 0 {
         return Err(NotReady::RecordsPending { records: records.pending });
@@ -113,51 +113,55 @@ fn records_are_ready(records: &RecordsStanding) -> Result<(), NotReady> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::metrics::TimingReading;
-    use crate::status::Counts;
+    use crate::runtime::metrics::HistogramSnapshot;
+    use crate::status::RecordCounts;
 
     const POLL: Duration = Duration::from_secs(10);
 
-    fn ready() -> Standing {
-        Standing {
-            docker: DockerStanding { poll: POLL, listed: Some(Instant::now()), trouble: None },
-            store: StoreStanding { answers: true, ..StoreStanding::default() },
+    fn ready() -> CoreStatus {
+        CoreStatus {
+            docker: SourceStatus {
+                poll_interval: POLL,
+                last_listing: Some(Instant::now()),
+                last_error: None,
+            },
+            store: StoreStatus { available: true, ..StoreStatus::default() },
             containers: Vec::new(),
-            records: Some(RecordsStanding::default()),
-            counts: Counts::default(),
-            event_to_record: TimingReading::default(),
+            records: Some(RecordsStatus::default()),
+            counts: RecordCounts::default(),
+            event_to_record: HistogramSnapshot::default(),
         }
     }
 
-    fn kind_after(change: impl FnOnce(&mut Standing)) -> Option<&'static str> {
-        let mut standing = ready();
-        change(&mut standing);
-        standing.ready().err().map(|reason| reason.kind())
+    fn kind_after(change: impl FnOnce(&mut CoreStatus)) -> Option<&'static str> {
+        let mut status = ready();
+        change(&mut status);
+        status.ready().err().map(|reason| reason.kind())
     }
 
-    fn records(standing: &mut Standing) -> &mut RecordsStanding {
-        standing.records.as_mut().unwrap()
+    fn records(status: &mut CoreStatus) -> &mut RecordsStatus {
+        status.records.as_mut().unwrap()
     }
 
     #[test]
-    fn each_reason_has_its_name() {
+    fn every_reason_has_a_kind() {
         assert_eq!(kind_after(|_| ()), None);
-        assert_eq!(kind_after(|now| now.docker.listed = None), Some("docker_not_listed"));
-        assert_eq!(kind_after(|now| now.store.answers = false), Some("etcd_away"));
+        assert_eq!(kind_after(|now| now.docker.last_listing = None), Some("docker_not_listed"));
+        assert_eq!(kind_after(|now| now.store.available = false), Some("etcd_away"));
         assert_eq!(kind_after(|now| now.records = None), Some("no_answer"));
-        assert_eq!(kind_after(|now| records(now).untold = 1), Some("containers_untold"));
+        assert_eq!(kind_after(|now| records(now).uninspected = 1), Some("containers_untold"));
         assert_eq!(kind_after(|now| records(now).pending = 1), Some("records_pending"));
         assert_eq!(kind_after(|now| records(now).failed = 1), None);
     }
 
     #[test]
-    fn docker_may_miss_two_polls() {
+    fn ready_after_two_missed_polls() {
         let now = Instant::now();
         let mut docker = ready().docker;
-        docker.listed = Some(now);
-        docker.trouble = Some("connection refused".into());
-        assert_eq!(docker_is_ready(&docker, now + POLL * 3), Ok(()));
-        let late = docker_is_ready(&docker, now + POLL * 3 + Duration::from_millis(1));
+        docker.last_listing = Some(now);
+        docker.last_error = Some("connection refused".into());
+        assert_eq!(check_docker(&docker, now + POLL * 3), Ok(()));
+        let late = check_docker(&docker, now + POLL * 3 + Duration::from_millis(1));
         let reason = late.unwrap_err().to_string();
         assert_eq!(reason, "docker was last listed 30 s ago: connection refused");
     }

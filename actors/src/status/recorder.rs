@@ -7,50 +7,50 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::changes::{RecentChange, RecentChanges};
-use super::container_counts::{ContainerCounts, Counted};
-use super::reports::Counts;
-use super::snapshot::{DockerStanding, RecordsStanding, Standing, StoreStanding};
-use crate::model::container_state::ContainerState;
+use super::container_counts::{ContainerCounts, StateGauge};
+use super::reports::RecordCounts;
+use super::snapshot::{CoreStatus, RecordsStatus, SourceStatus, StoreStatus};
+use crate::model::container_state::DisplayState;
 use crate::ports::container_source::SourceError;
 use crate::ports::record_store::StoreError;
-use crate::runtime::metrics::Timing;
+use crate::runtime::metrics::Histogram;
 
 /// What the actors write down for an operator. Nothing that they do depends on it.
 #[derive(Clone, Default)]
-pub(crate) struct Chronicle {
+pub(crate) struct StatusRecorder {
     history: Rc<History>,
-    present: Rc<Present>,
+    current: Rc<Current>,
 }
 
 /// What happened.
 #[derive(Default)]
 struct History {
     changes: RefCell<RecentChanges>,
-    counts: Cell<Counts>,
-    event_to_record: Timing,
+    counts: Cell<RecordCounts>,
+    event_to_record: Histogram,
 }
 
 /// What is so of one core.
 #[derive(Default)]
-struct Present {
-    docker: RefCell<DockerStanding>,
-    store: RefCell<StoreStanding>,
+struct Current {
+    docker: RefCell<SourceStatus>,
+    store: RefCell<StoreStatus>,
     containers: ContainerCounts,
 }
 
-impl Chronicle {
+impl StatusRecorder {
     /// With the same history, of a core that works beside this one's.
-    pub fn of_another_core(&self) -> Self {
-        Self { history: Rc::clone(&self.history), present: Rc::default() }
+    pub fn for_other_core(&self) -> Self {
+        Self { history: Rc::clone(&self.history), current: Rc::default() }
     }
 
     /// From now on Docker is to be listed this often.
-    pub fn docker_is_listed_every(&self, poll: Duration) {
-        self.present.docker.borrow_mut().poll = poll;
+    pub fn set_poll_interval(&self, interval: Duration) {
+        self.current.docker.borrow_mut().poll_interval = interval;
     }
 
     /// Takes note of a change.
-    pub fn note(&self, change: RecentChange) {
+    pub fn record_change(&self, change: RecentChange) {
         self.history.changes.borrow_mut().add(change);
     }
 
@@ -60,79 +60,79 @@ impl Chronicle {
     }
 
     /// A listing was answered.
-    pub fn docker_listed(&self) {
-        let mut docker = self.present.docker.borrow_mut();
-        (docker.listed, docker.trouble) = (Some(Instant::now()), None);
+    pub fn record_listing(&self) {
+        let mut docker = self.current.docker.borrow_mut();
+        (docker.last_listing, docker.last_error) = (Some(Instant::now()), None);
     }
 
     /// A listing was not answered.
-    pub fn docker_failed(&self, error: &SourceError) {
-        self.present.docker.borrow_mut().trouble = Some(error.message.clone());
+    pub fn record_listing_error(&self, error: &SourceError) {
+        self.current.docker.borrow_mut().last_error = Some(error.message.clone());
     }
 
     /// The store answers.
-    pub fn store_answers(&self) {
-        let mut store = self.present.store.borrow_mut();
-        if !std::mem::replace(&mut store.answers, true) {
-            (store.since, store.trouble) = (Some(Instant::now()), None);
+    pub fn record_store_available(&self) {
+        let mut store = self.current.store.borrow_mut();
+        if !std::mem::replace(&mut store.available, true) {
+            (store.since, store.last_error) = (Some(Instant::now()), None);
         }
     }
 
     /// The store does not answer.
-    pub fn store_failed(&self, error: &StoreError) {
-        let mut store = self.present.store.borrow_mut();
-        if std::mem::replace(&mut store.answers, false) || store.since.is_none() {
+    pub fn record_store_error(&self, error: &StoreError) {
+        let mut store = self.current.store.borrow_mut();
+        if std::mem::replace(&mut store.available, false) || store.since.is_none() {
             store.since = Some(Instant::now());
         }
-        store.trouble = Some(error.message.clone());
+        store.last_error = Some(error.message.clone());
     }
 
     /// The store is tried again after it had not answered.
-    pub fn store_retried(&self) {
-        self.present.store.borrow_mut().retries += 1;
+    pub fn record_store_retry(&self) {
+        self.current.store.borrow_mut().retries += 1;
     }
 
     /// The store has taken a write.
-    pub fn store_written(&self) {
-        self.present.store.borrow_mut().written = Some(Instant::now());
+    pub fn record_store_write(&self) {
+        self.current.store.borrow_mut().last_write = Some(Instant::now());
     }
 
     /// What the store holds was compared with what should be there.
-    pub fn store_audited(&self) {
-        self.present.store.borrow_mut().audited = Some(Instant::now());
+    pub fn record_store_audit(&self) {
+        self.current.store.borrow_mut().last_audit = Some(Instant::now());
     }
 
     /// Counts a container that is not inspected yet.
-    pub fn count_container(&self) -> Counted {
-        self.present.containers.count(ContainerState::Unknown)
+    pub fn track_container(&self) -> StateGauge {
+        self.current.containers.count(DisplayState::Unknown)
     }
 
     /// Counts what happened to records.
-    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+    pub fn update_counts(&self, change: impl FnOnce(&mut RecordCounts)) {
         let mut counts = self.history.counts.get();
         change(&mut counts);
         self.history.counts.set(counts);
     }
 
     /// What happened to records so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> RecordCounts {
         self.history.counts.get()
     }
 
     /// A change that was first told of at `told` is in the store now.
-    pub fn record_follows(&self, told: Instant, now: Instant) {
-        self.history.event_to_record.add(now.saturating_duration_since(told));
+    pub fn record_latency(&self, changed_at: Instant, now: Instant) {
+        self.history.event_to_record.record(now.saturating_duration_since(changed_at));
     }
 
     /// All of it, and how far the records are.
-    pub fn standing(&self, records: Option<RecordsStanding>) -> Standing {
-        Standing {
-            docker: self.present.docker.borrow().clone(),
-            store: self.present.store.borrow().clone(),
-            containers: self.present.containers.read(),
+    pub fn status(&self, records: Option<RecordsStatus>) -> CoreStatus {
+        CoreStatus {
+            docker: self.current.docker.borrow().clone(),
+            store: self.current.store.borrow().clone(),
+            containers: self.current.containers.read(),
             records,
             counts: self.history.counts.get(),
-            event_to_record: self.history.event_to_record.read(),
+            event_to_record: self.history.event_to_record.snapshot(),
         }
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::model::container::ContainerId;
-use crate::model::container_state::ContainerState;
+use crate::model::container_state::DisplayState;
 use crate::model::record::RecordKey;
-use crate::model::service::{Service, Skipped};
+use crate::model::service::{Service, SkippedEntry};
 
 /// What is known of a container, for an operator's eyes.
 #[derive(Clone, Debug)]
@@ -16,22 +16,22 @@ pub struct ContainerReport {
     /// Its name.
     pub name: String,
     /// What it is doing.
-    pub state: ContainerState,
+    pub state: DisplayState,
     /// What it offers.
     pub services: Vec<Service>,
     /// What was left out, and why.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedEntry>,
     /// Why the container as a whole is left out for now, or why nothing is known of it.
     pub withheld: Option<String>,
 }
 
 impl ContainerReport {
     /// Of a container whose watcher fell, and has no successor yet.
-    pub(crate) fn of_fallen(id: ContainerId, name: String) -> Self {
+    pub(crate) fn for_crashed_watcher(id: ContainerId, name: String) -> Self {
         Self {
             id,
             name,
-            state: ContainerState::Unknown,
+            state: DisplayState::Unknown,
             services: Vec::new(),
             skipped: Vec::new(),
             withheld: Some("its watcher panicked (see the log); a fresh one follows".into()),
@@ -74,12 +74,12 @@ pub enum StandbyReason {
     /// A name above or below it is in the way: one would hide the other.
     Shadowed,
     /// Another container of this host, or another port of the same, has the name.
-    Rival,
+    Conflict,
 }
 
 impl StandbyReason {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Foreign, Self::Static, Self::Shadowed, Self::Rival];
+    pub const ALL: [Self; 4] = [Self::Foreign, Self::Static, Self::Shadowed, Self::Conflict];
 
     /// The name for reports and metrics.
     pub fn as_str(self) -> &'static str {
@@ -87,7 +87,7 @@ impl StandbyReason {
             Self::Foreign => "foreign",
             Self::Static => "static",
             Self::Shadowed => "shadowed",
-            Self::Rival => "rival",
+            Self::Conflict => "rival",
         }
     }
 }
@@ -115,7 +115,7 @@ pub struct RecordReport {
 
 /// What happened to records so far, for whom figures tell more than log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct RecordCounts {
     /// Records put, for the first time or anew.
     pub put: u64,
     /// Records withdrawn.
@@ -124,11 +124,11 @@ pub struct Counts {
     /// they were believed to be.
     pub drifted: u64,
     /// Writes in doubt that turned up after all, when something else was wanted.
-    pub late: u64,
+    pub late_writes: u64,
     /// Keys on our lease that we don't know: another daemon of our very identity.
     pub unknown: u64,
     /// Changes that the store told of and that did not fit.
-    pub surprises: u64,
+    pub unexpected_changes: u64,
     /// Leases that were lost.
     pub leases_lost: u64,
 }

@@ -4,68 +4,68 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::reports::{Counts, StandbyReason};
-use crate::model::container_state::ContainerState;
-use crate::runtime::metrics::TimingReading;
+use super::reports::{RecordCounts, StandbyReason};
+use crate::model::container_state::DisplayState;
+use crate::runtime::metrics::HistogramSnapshot;
 
 /// How the core stands. All but `records` outlives an actor that falls.
 #[derive(Clone, Debug, Default)]
-pub struct Standing {
+pub struct CoreStatus {
     /// Towards Docker.
-    pub docker: DockerStanding,
+    pub docker: SourceStatus,
     /// Towards etcd.
-    pub store: StoreStanding,
+    pub store: StoreStatus,
     /// How many containers under watch are in which state, for every state.
-    pub containers: Vec<(ContainerState, usize)>,
+    pub containers: Vec<(DisplayState, usize)>,
     /// How far the records are; `None` while the inserter doesn't tell: it is being
     /// rebuilt, or too busy to answer.
-    pub records: Option<RecordsStanding>,
+    pub records: Option<RecordsStatus>,
     /// What happened to records so far.
-    pub counts: Counts,
+    pub counts: RecordCounts,
     /// From the moment when a change of a container was first told of, to the store's
     /// answer to the write that came of it.
-    pub event_to_record: TimingReading,
+    pub event_to_record: HistogramSnapshot,
 }
 
 /// How the core stands towards Docker.
 #[derive(Clone, Debug, Default)]
-pub struct DockerStanding {
+pub struct SourceStatus {
     /// The time between two listings that is asked for.
-    pub poll: Duration,
+    pub poll_interval: Duration,
     /// When a listing was last answered; `None`: not yet.
-    pub listed: Option<Instant>,
+    pub last_listing: Option<Instant>,
     /// Why the newest listing was not answered, in one line; `None`: it was, or there was
     /// none yet.
-    pub trouble: Option<String>,
+    pub last_error: Option<String>,
 }
 
-impl DockerStanding {
+impl SourceStatus {
     /// Whether Docker answered the last time that it was asked.
-    pub fn answers(&self) -> bool {
-        self.listed.is_some() && self.trouble.is_none()
+    pub fn is_available(&self) -> bool {
+        self.last_listing.is_some() && self.last_error.is_none()
     }
 }
 
 /// How the core stands towards etcd.
 #[derive(Clone, Debug, Default)]
-pub struct StoreStanding {
+pub struct StoreStatus {
     /// Since when it answers, or doesn't; `None`: it was not reached yet, nor given up.
     pub since: Option<Instant>,
     /// Whether it answers, as far as is known.
-    pub answers: bool,
+    pub available: bool,
     /// Why it does not answer, in one line.
-    pub trouble: Option<String>,
+    pub last_error: Option<String>,
     /// When it last took a write: a put, a withdrawal, a refresh or a lease's keep-alive.
-    pub written: Option<Instant>,
+    pub last_write: Option<Instant>,
     /// When all that it holds was last compared with what should be there.
-    pub audited: Option<Instant>,
+    pub last_audit: Option<Instant>,
     /// How often it was tried again after it had not answered.
     pub retries: u64,
 }
 
 /// How far the records are, for every wanted one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RecordsStanding {
+pub struct RecordsStatus {
     /// In the store, by our doing.
     pub live: usize,
     /// To be written.
@@ -75,7 +75,7 @@ pub struct RecordsStanding {
     /// The store won't take them.
     pub failed: usize,
     /// Containers of the newest listing that have not told yet what they want.
-    pub untold: usize,
+    pub uninspected: usize,
     /// How long the lease lives on unless it is kept alive; `None`: there is none.
     pub lease_remaining: Option<Duration>,
 }

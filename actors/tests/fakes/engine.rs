@@ -7,8 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
-    Binding, Container, ContainerId, ContainerRow, ContainerSource, EngineIdentity, EngineTime,
-    Event, Events, Happening, Health, Life, NetworkMode, Proto, SourceError, SourceErrorKind,
+    Container, ContainerId, ContainerSource, ContainerState, ContainerSummary, EngineIdentity,
+    EngineTime, Event, EventKind, EventStream, Health, NetworkMode, PortBinding, Protocol,
+    SourceError, SourceErrorKind,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ pub fn container(name: &str, n: usize) -> Container {
     Container {
         id: ContainerId::new(&id(n)),
         name: name.into(),
-        life: Life::Running,
+        state: ContainerState::Running,
         health: Health::Unchecked,
         started: EngineTime(1_000 + n as i128),
         restarts: 0,
@@ -32,17 +33,17 @@ pub fn container(name: &str, n: usize) -> Container {
         env: BTreeMap::from([("DISCOVER".into(), format!("{name}:80"))]),
         labels: BTreeMap::new(),
         network: NetworkMode::Own,
-        bindings: vec![Binding {
+        bindings: vec![PortBinding {
             port: 80,
-            proto: Proto::Tcp,
+            proto: Protocol::Tcp,
             host_address: "0.0.0.0".parse().unwrap(),
             host_port: 8000 + n as u16,
         }],
-        exposed: vec![(80, Proto::Tcp)],
+        exposed: vec![(80, Protocol::Tcp)],
         networks: BTreeMap::new(),
         image: "highhock-test".into(),
         stop_signal: 15,
-        likeness: 0,
+        fingerprint: 0,
     }
 }
 
@@ -51,7 +52,7 @@ struct State {
     containers: BTreeMap<String, Container>,
     /// A digest of what a row would say besides; changes at a restart.
     endpoint_ids: BTreeMap<String, u64>,
-    away: bool,
+    unavailable: bool,
     refuses_events: bool,
     lists: usize,
     inspections: Vec<String>,
@@ -61,14 +62,14 @@ struct State {
     panic_in_inspect: Option<String>,
     identity: String,
     /// When each listing was asked for.
-    asked: Vec<Instant>,
+    requested_at: Vec<Instant>,
     streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
-    told: Vec<Event>,
-    silenced: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
+    sent_events: Vec<Event>,
+    silent_streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
     /// How many streams were opened so far.
-    opened: usize,
+    streams_opened_count: usize,
     /// How many inspections are under way, and the most that ever were.
-    under_way: (usize, usize),
+    inspections_in_flight: (usize, usize),
 }
 
 /// A handle to the engine; clones share it.
@@ -103,10 +104,10 @@ impl Engine {
     }
 
     /// What the container number `n` is doing, and its first port outside.
-    pub fn life_and_port(&self, n: usize) -> (Life, u16) {
+    pub fn state_and_port(&self, n: usize) -> (ContainerState, u16) {
         let state = self.0.borrow();
         let container = &state.containers[&id(n)];
-        (container.life, container.bindings[0].host_port)
+        (container.state, container.bindings[0].host_port)
     }
 
     /// All containers, running or not.
@@ -114,8 +115,8 @@ impl Engine {
         self.0.borrow().containers.values().cloned().collect()
     }
 
-    pub fn away(&self, away: bool) {
-        self.0.borrow_mut().away = away;
+    pub fn set_unavailable(&self, unavailable: bool) {
+        self.0.borrow_mut().unavailable = unavailable;
     }
 
     /// Whether it refuses to tell its events from now on.
@@ -141,23 +142,23 @@ impl Engine {
 
     /// Tells of something that happened to the container number `n` at this moment of the
     /// engine's clock.
-    pub fn tell(&self, n: usize, what: Happening, at: i128) {
+    pub fn send_event(&self, n: usize, kind: EventKind, at: i128) {
         let mut state = self.0.borrow_mut();
         let event = Event {
             container: ContainerId::new(&id(n)),
             name: Some(format!("web-{n}")),
             at: EngineTime(at),
-            what,
+            kind,
         };
         state.streams.retain(|stream| stream.send(Ok(event.clone())).is_ok());
-        state.told.push(event);
+        state.sent_events.push(event);
     }
 
     /// Starts a container and tells of it.
     pub fn start(&self, n: usize, container: Container) {
         let at = container.started.0;
         self.run(container);
-        self.tell(n, Happening::Started, at);
+        self.send_event(n, EventKind::Started, at);
     }
 
     /// Has a container started anew with another port outside, and tells of it.
@@ -166,47 +167,47 @@ impl Engine {
             one.started = EngineTime(at);
             one.bindings[0].host_port = one.bindings[0].host_port.wrapping_add(7).max(1);
         });
-        self.tell(n, Happening::Started, at);
+        self.send_event(n, EventKind::Started, at);
     }
 
     /// Ends a container and tells of it.
     pub fn end(&self, n: usize, at: i128) {
-        self.change_number(n, |one| one.life = Life::Exited);
-        self.tell(n, Happening::Ended, at);
+        self.change_number(n, |one| one.state = ContainerState::Exited);
+        self.send_event(n, EventKind::Ended, at);
     }
 
     /// Ends all streams that are open.
     pub fn cut_streams(&self) {
         let mut state = self.0.borrow_mut();
         state.streams.clear();
-        state.silenced.clear();
+        state.silent_streams.clear();
     }
 
     /// Keeps all streams open, and tells nothing on them.
-    pub fn silence(&self) {
+    pub fn silence_streams(&self) {
         let mut state = self.0.borrow_mut();
         let streams = std::mem::take(&mut state.streams);
-        state.silenced.extend(streams);
+        state.silent_streams.extend(streams);
     }
 
     /// From now on it is another engine.
-    pub fn becomes(&self, identity: &str) {
+    pub fn set_identity(&self, identity: &str) {
         self.0.borrow_mut().identity = identity.into();
     }
 
     /// How many streams were opened so far.
     pub fn streams_opened(&self) -> usize {
-        self.0.borrow().opened
+        self.0.borrow().streams_opened_count
     }
 
     /// When each listing was asked for.
     pub fn listings(&self) -> Vec<Instant> {
-        self.0.borrow().asked.clone()
+        self.0.borrow().requested_at.clone()
     }
 
     /// The most inspections that were ever under way at a time.
-    pub fn most_inspections_at_a_time(&self) -> usize {
-        self.0.borrow().under_way.1
+    pub fn inspections_in_flight_max(&self) -> usize {
+        self.0.borrow().inspections_in_flight.1
     }
 
     pub fn lists(&self) -> usize {
@@ -223,39 +224,39 @@ fn unreachable() -> SourceError {
 }
 
 impl State {
-    fn row(&self, container: &Container) -> ContainerRow {
+    fn summary(&self, container: &Container) -> ContainerSummary {
         let mut digest = DefaultHasher::new();
         let endpoint = self.endpoint_ids.get(container.id.as_str());
-        format!("{:?} {:?} {:?}", container.bindings, container.life, container.health)
+        format!("{:?} {:?} {:?}", container.bindings, container.state, container.health)
             .hash(&mut digest);
         endpoint.hash(&mut digest);
-        ContainerRow {
+        ContainerSummary {
             id: container.id.clone(),
             name: container.name.clone(),
             network: container.network.clone(),
             condition: container.condition(),
-            likeness: digest.finish(),
+            fingerprint: digest.finish(),
             uptime: None,
         }
     }
 
     /// As an inspection shows it now.
-    fn shown(&self, target: &str) -> Option<Container> {
+    fn inspect_now(&self, target: &str) -> Option<Container> {
         let container = self.containers.get(target)?;
-        Some(Container { likeness: self.row(container).likeness, ..container.clone() })
+        Some(Container { fingerprint: self.summary(container).fingerprint, ..container.clone() })
     }
 }
 
 impl ContainerSource for Engine {
-    async fn list(&self) -> Result<Vec<ContainerRow>, SourceError> {
+    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
         let (answer, takes) = {
             let mut state = self.0.borrow_mut();
             state.lists += 1;
-            state.asked.push(Instant::now());
+            state.requested_at.push(Instant::now());
             assert!(!std::mem::take(&mut state.panic_in_list), "a test asked for it");
             let listed = state.containers.values().filter(|one| one.condition().is_some());
-            let rows = listed.map(|container| state.row(container)).collect();
-            (if state.away { Err(unreachable()) } else { Ok(rows) }, state.list_takes)
+            let summaries = listed.map(|container| state.summary(container)).collect();
+            (if state.unavailable { Err(unreachable()) } else { Ok(summaries) }, state.list_takes)
         };
         tokio::time::sleep(takes).await;
         answer
@@ -264,25 +265,26 @@ impl ContainerSource for Engine {
     async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {
         let (answer, takes) = {
             let mut state = self.0.borrow_mut();
-            let found = state.shown(target);
+            let found = state.inspect_now(target);
             let name = found.as_ref().map(|one| one.name.clone()).unwrap_or_default();
             state.inspections.push(name.clone());
             if state.panic_in_inspect.as_ref() == Some(&name) {
                 state.panic_in_inspect = None;
                 panic!("a test asked for it");
             }
-            state.under_way.0 += 1;
-            state.under_way.1 = state.under_way.1.max(state.under_way.0);
-            (if state.away { Err(unreachable()) } else { Ok(found) }, state.inspect_takes)
+            state.inspections_in_flight.0 += 1;
+            state.inspections_in_flight.1 =
+                state.inspections_in_flight.1.max(state.inspections_in_flight.0);
+            (if state.unavailable { Err(unreachable()) } else { Ok(found) }, state.inspect_takes)
         };
         tokio::time::sleep(takes).await;
-        self.0.borrow_mut().under_way.0 -= 1;
+        self.0.borrow_mut().inspections_in_flight.0 -= 1;
         answer
     }
 
-    async fn events(&self, since: Option<EngineTime>) -> Result<Events, SourceError> {
+    async fn events(&self, since: Option<EngineTime>) -> Result<EventStream, SourceError> {
         let mut state = self.0.borrow_mut();
-        if state.away {
+        if state.unavailable {
             return Err(unreachable());
         }
         if state.refuses_events {
@@ -290,11 +292,11 @@ impl ContainerSource for Engine {
         }
         let (sender, receiver) = mpsc::unbounded_channel();
         let missed = |event: &&Event| since.is_some_and(|since| event.at >= since);
-        for event in state.told.iter().filter(missed) {
+        for event in state.sent_events.iter().filter(missed) {
             sender.send(Ok(event.clone())).unwrap();
         }
         state.streams.push(sender);
-        state.opened += 1;
+        state.streams_opened_count += 1;
         let next = |mut receiver: mpsc::UnboundedReceiver<_>| async move {
             receiver.recv().await.map(|event| (event, receiver))
         };
@@ -303,6 +305,10 @@ impl ContainerSource for Engine {
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {
         let state = self.0.borrow();
-        if state.away { Err(unreachable()) } else { Ok(EngineIdentity(state.identity.clone())) }
+        if state.unavailable {
+            Err(unreachable())
+        } else {
+            Ok(EngineIdentity(state.identity.clone()))
+        }
     }
 }

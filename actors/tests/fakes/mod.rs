@@ -14,13 +14,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use highhock_actors::model::names::DomainName;
-use highhock_actors::model::publish_config::{AddressOf, Layout, Method, Rules};
-use highhock_actors::{Core, CoreSettings, Host, LeaseFamily, RecordState, Upkeep};
+use highhock_actors::model::publish_config::{
+    AddressOwner, DiscoveryMethod, KeyLayout, PublishConfig,
+};
+use highhock_actors::{Core, CoreSettings, Host, KeepAliveMode, LeaseNamespace, RecordState};
 use slog::{Discard, Drain, Logger, Never, OwnedKVList, Record, o};
 use tokio::time::Instant;
 
 pub use engine::{Engine, container, id};
-pub use store::{Away, Store};
+pub use store::{Outage, Store};
 
 pub const TTL: Duration = Duration::from_secs(15);
 pub const POLL: Duration = Duration::from_secs(10);
@@ -34,24 +36,24 @@ pub struct World {
 
 pub fn settings() -> CoreSettings {
     CoreSettings {
-        rules: Rules {
+        publish_config: PublishConfig {
             prefix: "skydns".into(),
             domain: DomainName::parse("skydns.local").unwrap(),
-            layout: Layout::Flat,
+            layout: KeyLayout::Flat,
             hostname: "node1".into(),
-            address: AddressOf::Host,
+            address: AddressOwner::Host,
             host: Host::parse("10.77.66.0").unwrap(),
             host6: None,
             ttl: NonZeroU32::new(60).unwrap(),
-            methods: vec![Method::Env, Method::Label],
+            methods: vec![DiscoveryMethod::Env, DiscoveryMethod::Label],
             compose_project: false,
             health: true,
             text_beside_name: true,
         },
         ttl: TTL,
-        family: LeaseFamily::new(7),
-        poll: POLL,
-        look: POLL,
+        lease_namespace: LeaseNamespace::from_hash(7),
+        poll_interval: POLL,
+        recheck_interval: POLL,
         events: false,
         drain: Some(Duration::from_secs(300)),
     }
@@ -73,12 +75,12 @@ impl World {
     }
 
     /// With so many containers, named web-0 and on, each with one service of its name.
-    pub async fn with_containers(upkeep: Upkeep, count: usize) -> Self {
+    pub async fn with_containers(keep_alive_mode: KeepAliveMode, count: usize) -> Self {
         let engine = Engine::default();
         for n in 0..count {
             engine.run(container(&format!("web-{n}"), n));
         }
-        let world = Self::start(engine, Store::new(upkeep));
+        let world = Self::start(engine, Store::new(keep_alive_mode));
         world.until("all are published", |world| world.store.len() == count).await;
         world
     }
@@ -107,7 +109,7 @@ impl World {
 
     /// Lets time pass, and panics where meanwhile the store is missing one of the keys.
     #[track_caller]
-    pub fn all_the_while(&self, time: Duration, keys: &[String]) -> impl Future<Output = ()> {
+    pub fn assert_present_for(&self, time: Duration, keys: &[String]) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
             let end = Instant::now() + time;
@@ -135,14 +137,14 @@ macro_rules! on_both_stores {
             $(#[actix::test]
             async fn $test() {
                 tokio::time::pause();
-                super::$test(highhock_actors::Upkeep::Each).await;
+                super::$test(highhock_actors::KeepAliveMode::PerRecord).await;
             })*
         }
         mod records_on_a_lease {
             $(#[actix::test]
             async fn $test() {
                 tokio::time::pause();
-                super::$test(highhock_actors::Upkeep::Lease).await;
+                super::$test(highhock_actors::KeepAliveMode::Lease).await;
             })*
         }
     };
@@ -165,9 +167,9 @@ pub fn keys(range: std::ops::Range<usize>) -> Vec<String> {
 
 /// Keeps the messages that are logged; clones share them.
 #[derive(Clone, Default)]
-pub struct Messages(Arc<Mutex<Vec<String>>>);
+pub struct LogMessages(Arc<Mutex<Vec<String>>>);
 
-impl Messages {
+impl LogMessages {
     pub fn logger(&self) -> Logger {
         Logger::root(self.clone().fuse(), o!())
     }
@@ -178,7 +180,7 @@ impl Messages {
     }
 }
 
-impl Drain for Messages {
+impl Drain for LogMessages {
     type Ok = ();
     type Err = Never;
 

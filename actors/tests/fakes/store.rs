@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use futures_util::stream;
 use highhock_actors::{
-    Change, Changes, Expected, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId,
-    RecordKey, RecordStore, StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
+    Change, ChangeStream, ExpectedValue, Expiry, GrantOutcome, KeepAliveMode, KeptAlive, Lease,
+    LeaseId, LeaseNamespace, Precondition, RecordKey, RecordStore, StoreError, StoreErrorKind,
+    StoredRecord, Write, WriteOutcome,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// How the store fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Away {
+pub enum Outage {
     /// Connections are refused.
     Refused,
     /// Requests time out, and were not carried out.
@@ -29,11 +30,11 @@ pub enum Away {
 struct Node {
     value: String,
     version: u64,
-    life: Life,
+    expiry: NodeExpiry,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Life {
+enum NodeExpiry {
     Static,
     Until(Instant),
     Lease(LeaseId),
@@ -45,11 +46,11 @@ struct GrantedLease {
 }
 
 struct State {
-    upkeep: Upkeep,
+    keep_alive_mode: KeepAliveMode,
     nodes: BTreeMap<String, Node>,
     leases: BTreeMap<LeaseId, GrantedLease>,
     version: u64,
-    away: Option<Away>,
+    outage: Option<Outage>,
     late: Vec<Write>,
     writes: Vec<Write>,
     reads: usize,
@@ -67,13 +68,13 @@ struct State {
 pub struct Store(Rc<RefCell<State>>);
 
 impl Store {
-    pub fn new(upkeep: Upkeep) -> Self {
+    pub fn new(keep_alive_mode: KeepAliveMode) -> Self {
         Self(Rc::new(RefCell::new(State {
-            upkeep,
+            keep_alive_mode,
             nodes: BTreeMap::new(),
             leases: BTreeMap::new(),
             version: 0,
-            away: None,
+            outage: None,
             late: Vec::new(),
             writes: Vec::new(),
             reads: 0,
@@ -86,8 +87,8 @@ impl Store {
         })))
     }
 
-    pub fn upkeep(&self) -> Upkeep {
-        self.0.borrow().upkeep
+    pub fn keep_alive_mode(&self) -> KeepAliveMode {
+        self.0.borrow().keep_alive_mode
     }
 
     pub fn get(&self, key: &str) -> Option<String> {
@@ -113,8 +114,8 @@ impl Store {
 
     /// Puts as somebody else would; with a life of its own where a TTL is given.
     pub fn put(&self, key: &str, value: &str, ttl: Option<Duration>) {
-        let life = ttl.map_or(Life::Static, |ttl| Life::Until(Instant::now() + ttl));
-        self.0.borrow_mut().set(key, value, life);
+        let expiry = ttl.map_or(NodeExpiry::Static, |ttl| NodeExpiry::Until(Instant::now() + ttl));
+        self.0.borrow_mut().set(key, value, expiry);
     }
 
     /// Puts on a lease, as an earlier life of ours or a twin would.
@@ -122,7 +123,7 @@ impl Store {
         let mut state = self.0.borrow_mut();
         let ends = Instant::now() + ttl;
         state.leases.entry(lease).or_insert(GrantedLease { ttl, ends });
-        state.set(key, value, Life::Lease(lease));
+        state.set(key, value, NodeExpiry::Lease(lease));
     }
 
     pub fn remove(&self, key: &str) {
@@ -133,7 +134,7 @@ impl Store {
     pub fn remove_directory(&self, directory: &str) {
         let mut state = self.0.borrow_mut();
         state.nodes.retain(|key, _| !key.starts_with(&format!("{directory}/")));
-        state.tell(directory, None);
+        state.notify(directory, None);
     }
 
     pub fn wipe(&self) {
@@ -155,20 +156,20 @@ impl Store {
         self.0.borrow_mut().end(lease);
     }
 
-    pub fn go_away(&self, how: Away) {
+    pub fn fail(&self, how: Outage) {
         let mut state = self.0.borrow_mut();
-        state.away = Some(how);
-        if how == Away::Refused {
+        state.outage = Some(how);
+        if how == Outage::Refused {
             state.watchers.clear();
         }
     }
 
-    pub fn come_back(&self) {
-        self.0.borrow_mut().away = None;
+    pub fn recover(&self) {
+        self.0.borrow_mut().outage = None;
     }
 
-    /// Carries out what came while the store was [`Away::Late`].
-    pub fn carry_out_late_writes(&self) {
+    /// Carries out what came while the store was [`Outage::Late`].
+    pub fn apply_late_writes(&self) {
         let mut state = self.0.borrow_mut();
         for write in std::mem::take(&mut state.late) {
             let _ = state.write(&write);
@@ -221,7 +222,7 @@ impl State {
         for id in ended.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.end(id);
         }
-        let ended = |node: &Node| matches!(node.life, Life::Until(end) if end <= now);
+        let ended = |node: &Node| matches!(node.expiry, NodeExpiry::Until(end) if end <= now);
         let ended = self.nodes.iter().filter(|(_, node)| ended(node));
         for key in ended.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             self.unset(&key);
@@ -230,118 +231,119 @@ impl State {
 
     fn end(&mut self, lease: LeaseId) {
         self.leases.remove(&lease);
-        let on_it = |node: &Node| matches!(node.life, Life::Lease(id) if id == lease);
+        let on_it = |node: &Node| matches!(node.expiry, NodeExpiry::Lease(id) if id == lease);
         let keys = self.nodes.iter().filter(|(_, node)| on_it(node));
         for key in keys.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             self.unset(&key);
         }
     }
 
-    fn set(&mut self, key: &str, value: &str, life: Life) {
+    fn set(&mut self, key: &str, value: &str, expiry: NodeExpiry) {
         self.version += 1;
-        let node = Node { value: value.into(), version: self.version, life };
+        let node = Node { value: value.into(), version: self.version, expiry };
         self.nodes.insert(key.into(), node.clone());
-        self.tell(key, Some(found(&node)));
+        self.notify(key, Some(found(&node)));
     }
 
     fn unset(&mut self, key: &str) {
         if self.nodes.remove(key).is_some() {
-            self.tell(key, None);
+            self.notify(key, None);
         }
     }
 
-    fn tell(&mut self, key: &str, now: Option<Found>) {
+    fn notify(&mut self, key: &str, now: Option<StoredRecord>) {
         let change = Change { key: RecordKey::from_path(key), now };
         self.watchers.retain(|watcher| watcher.send(Ok(change.clone())).is_ok());
     }
 
-    fn read(&self, key: &RecordKey) -> Result<Option<Found>, StoreError> {
-        let in_the_way = |other: &String| RecordKey::from_path(other).hides_or_is_hidden_by(key);
+    fn read(&self, key: &RecordKey) -> Result<Option<StoredRecord>, StoreError> {
+        let in_the_way = |other: &String| RecordKey::from_path(other).overlaps(key);
         // In v2 one of the two is a directory.
-        if self.upkeep == Upkeep::Each && self.nodes.keys().any(in_the_way) {
+        if self.keep_alive_mode == KeepAliveMode::PerRecord && self.nodes.keys().any(in_the_way) {
             return Err(StoreError::new(StoreErrorKind::Blocked, "scripted: in the way"));
         }
         Ok(self.nodes.get(key.as_str()).map(found))
     }
 
-    fn write(&mut self, write: &Write) -> Result<Written, StoreError> {
+    fn write(&mut self, write: &Write) -> Result<WriteOutcome, StoreError> {
         self.expire();
         let key = write.key();
         if self.refused.as_deref() == Some(key.as_str()) {
             return Err(StoreError::new(StoreErrorKind::Refused, "scripted: refused"));
         }
         if let Write::Put { lease, .. } = write {
-            assert_eq!(lease.is_some(), self.upkeep == Upkeep::Lease, "{write:?}");
+            assert_eq!(lease.is_some(), self.keep_alive_mode == KeepAliveMode::Lease, "{write:?}");
             if lease.is_some_and(|id| !self.leases.contains_key(&id)) {
                 return Err(StoreError::new(StoreErrorKind::LeaseLost, "scripted: no such lease"));
             }
         }
-        let in_the_way = |other: &String| RecordKey::from_path(other).hides_or_is_hidden_by(key);
+        let in_the_way = |other: &String| RecordKey::from_path(other).overlaps(key);
         if self.nodes.keys().any(in_the_way) {
             return Err(StoreError::new(StoreErrorKind::Blocked, "scripted: in the way"));
         }
-        if let Some(objection) = self.objection(write) {
-            return Ok(objection);
+        if let Some(rejection) = self.rejection(write) {
+            return Ok(rejection);
         }
         match write {
             Write::Put { value, lease: Some(lease), .. } => {
-                self.set(key.as_str(), value, Life::Lease(*lease));
+                self.set(key.as_str(), value, NodeExpiry::Lease(*lease));
             }
             Write::Put { value, ttl, .. } => {
-                self.set(key.as_str(), value, Life::Until(Instant::now() + *ttl));
+                self.set(key.as_str(), value, NodeExpiry::Until(Instant::now() + *ttl));
             }
             Write::Refresh { ttl, .. } => {
                 // Nobody is told of a refresh.
                 let node = self.nodes.get_mut(key.as_str()).unwrap();
-                node.life = Life::Until(Instant::now() + *ttl);
+                node.expiry = NodeExpiry::Until(Instant::now() + *ttl);
             }
             Write::Delete { .. } => self.unset(key.as_str()),
         }
-        Ok(Written::Done)
+        Ok(WriteOutcome::Done)
     }
 
-    fn objection(&self, write: &Write) -> Option<Written> {
+    fn rejection(&self, write: &Write) -> Option<WriteOutcome> {
         let there = self.nodes.get(write.key().as_str());
-        let holds = |expected: &Expected| match there {
-            None => Some(Written::Missing),
+        let holds = |expected: &ExpectedValue| match there {
+            None => Some(WriteOutcome::Missing),
             Some(node) => {
-                let lease = match node.life {
-                    Life::Lease(id) => Some(id),
-                    Life::Static | Life::Until(_) => None,
+                let lease = match node.expiry {
+                    NodeExpiry::Lease(id) => Some(id),
+                    NodeExpiry::Static | NodeExpiry::Until(_) => None,
                 };
                 let fits = node.value == expected.value
                     && expected.lease.is_none_or(|id| lease == Some(id))
                     && expected.version.is_none_or(|version| version == node.version);
-                (!fits).then_some(Written::Conflict)
+                (!fits).then_some(WriteOutcome::Conflict)
             }
         };
         match write {
-            Write::Put { guard: Guard::Absent, .. } => there.map(|_| Written::Conflict),
-            Write::Put { guard: Guard::Holds(expected), .. } | Write::Delete { expected, .. } => {
-                holds(expected)
+            Write::Put { precondition: Precondition::Absent, .. } => {
+                there.map(|_| WriteOutcome::Conflict)
             }
+            Write::Put { precondition: Precondition::Equals(expected), .. }
+            | Write::Delete { expected, .. } => holds(expected),
             Write::Refresh { value, .. } => {
-                holds(&Expected { value: value.clone(), lease: None, version: None })
+                holds(&ExpectedValue { value: value.clone(), lease: None, version: None })
             }
         }
     }
 
     fn failure(&self) -> Option<StoreError> {
-        let kind = match self.away? {
-            Away::Refused => StoreErrorKind::Unavailable,
-            Away::Silent | Away::Late => StoreErrorKind::Unknown,
+        let kind = match self.outage? {
+            Outage::Refused => StoreErrorKind::Unavailable,
+            Outage::Silent | Outage::Late => StoreErrorKind::Unknown,
         };
         Some(StoreError::new(kind, "scripted: away"))
     }
 }
 
-fn found(node: &Node) -> Found {
-    let tie = match node.life {
-        Life::Static => Tie::None,
-        Life::Until(end) => Tie::Ttl(end.saturating_duration_since(Instant::now())),
-        Life::Lease(id) => Tie::Lease(id),
+fn found(node: &Node) -> StoredRecord {
+    let expiry = match node.expiry {
+        NodeExpiry::Static => Expiry::Never,
+        NodeExpiry::Until(end) => Expiry::Ttl(end.saturating_duration_since(Instant::now())),
+        NodeExpiry::Lease(id) => Expiry::Lease(id),
     };
-    Found { value: node.value.clone(), version: node.version, tie }
+    StoredRecord { value: node.value.clone(), version: node.version, expiry }
 }
 
 impl Store {
@@ -351,7 +353,7 @@ impl Store {
             let state = self.0.borrow();
             (state.failure(), state.slow_by)
         };
-        let silent = failure.as_ref().is_some_and(|error| error.kind.leaves_doubt());
+        let silent = failure.as_ref().is_some_and(|error| error.kind.is_uncertain());
         let wait = Duration::from_millis(if silent { 1000 } else { 1 });
         tokio::time::sleep(slow_by + wait).await;
         let mut state = self.0.borrow_mut();
@@ -364,16 +366,16 @@ impl Store {
 }
 
 impl RecordStore for Store {
-    fn upkeep(&self) -> Upkeep {
-        self.0.borrow().upkeep
+    fn keep_alive_mode(&self) -> KeepAliveMode {
+        self.0.borrow().keep_alive_mode
     }
 
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<WriteOutcome, StoreError>> {
         {
             let mut state = self.0.borrow_mut();
             assert!(!std::mem::take(&mut state.panic_in_write), "a test asked for it");
             state.writes.extend(writes.iter().cloned());
-            if state.away == Some(Away::Late) {
+            if state.outage == Some(Outage::Late) {
                 state.late.extend(writes.iter().cloned());
             }
         }
@@ -390,7 +392,7 @@ impl RecordStore for Store {
         }
     }
 
-    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
+    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<StoredRecord>, StoreError>> {
         let act = |state: &mut State| {
             state.reads += 1;
             keys.iter().map(|key| state.read(key)).collect()
@@ -405,7 +407,7 @@ impl RecordStore for Store {
         self.answer(|_| ()).await
     }
 
-    async fn watch(&self) -> Result<Changes, StoreError> {
+    async fn watch(&self) -> Result<ChangeStream, StoreError> {
         let changes = self.answer(|state| {
             let (sender, receiver) = mpsc::unbounded_channel();
             state.watchers.push(sender);
@@ -417,21 +419,21 @@ impl RecordStore for Store {
         Ok(Box::pin(stream::unfold(changes.await?, next)))
     }
 
-    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
+    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         self.answer(|state| {
-            let ours = state.leases.iter().filter(|(id, _)| family.has(**id));
+            let ours = state.leases.iter().filter(|(id, _)| namespace.contains(**id));
             ours.map(|(id, lease)| Lease { id: *id, ttl: lease.ttl }).collect()
         })
         .await
     }
 
-    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
+    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
         self.answer(|state| {
             if state.leases.contains_key(&id) {
-                return Granted::Existed;
+                return GrantOutcome::Existed;
             }
             state.leases.insert(id, GrantedLease { ttl, ends: Instant::now() + ttl });
-            Granted::Fresh
+            GrantOutcome::Fresh
         })
         .await
     }
@@ -450,9 +452,10 @@ impl RecordStore for Store {
         self.answer(|state| state.end(id)).await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
         self.answer(|state| {
-            let on_it = |node: &Node| matches!(node.life, Life::Lease(lease) if lease == id);
+            let on_it =
+                |node: &Node| matches!(node.expiry, NodeExpiry::Lease(lease) if lease == id);
             let nodes = state.nodes.iter().filter(|(_, node)| on_it(node));
             nodes.map(|(key, node)| (RecordKey::from_path(key), found(node))).collect()
         })

@@ -6,15 +6,16 @@ use std::str::FromStr;
 
 use highhock_actors::model::container::SIGTERM;
 use highhock_actors::{
-    Attachment, Binding, Container, ContainerId, EngineTime, Health, Life, NetworkMode, Proto,
+    Container, ContainerId, ContainerState, EngineTime, Health, NetworkAttachment, NetworkMode,
+    PortBinding, Protocol,
 };
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Endpoint, HostConfig, host_address, or_default, without_slash};
-use crate::docker::fingerprint::{BoundPort, Facts, joined};
+use super::{EndpointSettings, HostConfig, host_address, or_default, without_slash};
+use crate::docker::fingerprint::{FingerprintInput, PortMapping, joined_networks};
 use crate::docker::{signal, status_text};
 
 /// `GET /containers/<id>/json`.
@@ -26,7 +27,7 @@ pub(in crate::docker) struct Inspection {
     #[serde(default, deserialize_with = "or_default")]
     restart_count: i64,
     state: State,
-    config: Config,
+    config: ContainerConfig,
     #[serde(default, deserialize_with = "or_default")]
     host_config: HostConfig,
     #[serde(default, deserialize_with = "or_default")]
@@ -52,7 +53,7 @@ struct HealthState {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Config {
+struct ContainerConfig {
     #[serde(default, deserialize_with = "or_default")]
     env: Vec<String>,
     #[serde(default, deserialize_with = "or_default")]
@@ -85,7 +86,7 @@ struct NetworkSettings {
     #[serde(default, deserialize_with = "or_default")]
     ports: BTreeMap<String, Option<Vec<HostPort>>>,
     #[serde(default, deserialize_with = "or_default")]
-    networks: BTreeMap<String, Option<Endpoint>>,
+    networks: BTreeMap<String, Option<EndpointSettings>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,42 +101,42 @@ struct HostPort {
 /// A value in an inspection that no engine writes. It is an error rather than
 /// left out: half a container would withdraw services that run.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {found:?}")]
-pub(in crate::docker) struct Odd {
+#[error("{field} is {value:?}")]
+pub(in crate::docker) struct UnexpectedField {
     field: &'static str,
-    found: String,
+    value: String,
 }
 
-impl Odd {
-    fn new(field: &'static str, found: &str) -> Self {
-        Self { field, found: found.to_owned() }
+impl UnexpectedField {
+    fn new(field: &'static str, value: &str) -> Self {
+        Self { field, value: value.to_owned() }
     }
 }
 
 impl TryFrom<Inspection> for Container {
-    type Error = Odd;
+    type Error = UnexpectedField;
 
-    fn try_from(inspection: Inspection) -> Result<Self, Odd> {
+    fn try_from(inspection: Inspection) -> Result<Self, UnexpectedField> {
         let Inspection { state, config, network_settings: settings, .. } = &inspection;
-        let life = life(&state.status)?;
-        let health = health(state.health.as_ref())?;
+        let container_state = parse_state(&state.status)?;
+        let health = parse_health(state.health.as_ref())?;
         let networks = attachments(&settings.networks)?;
         let bound = bindings(&settings.ports, false)?;
-        let has_ipv6 = networks.values().any(|place| place.address6.is_some());
+        let has_ipv6 = networks.values().any(|attachment| attachment.address6.is_some());
         Ok(Self {
             id: ContainerId::new(&inspection.id),
             name: without_slash(&inspection.name).to_owned(),
-            life,
+            state: container_state,
             health,
-            started: started(&state.started_at)?,
+            started: parse_start_time(&state.started_at)?,
             restarts: u64::try_from(inspection.restart_count).unwrap_or(0),
             exit_code: state.exit_code,
-            env: variables(&config.env),
+            env: parse_env(&config.env),
             network: NetworkMode::parse(&inspection.host_config.network_mode),
-            exposed: exposed(config, settings),
+            exposed: exposed_ports(config, settings),
             networks,
             stop_signal: stop_signal(&config.stop_signal),
-            likeness: inspection.likeness(life, health, &bound),
+            fingerprint: inspection.fingerprint(container_state, health, &bound),
             bindings: bindings(&settings.ports, has_ipv6)?,
             image: inspection.config.image,
             labels: inspection.config.labels,
@@ -145,8 +146,13 @@ impl TryFrom<Inspection> for Container {
 
 impl Inspection {
     /// That of the row that a listing would have of it.
-    fn likeness(&self, life: Life, health: Health, bindings: &[Binding]) -> u64 {
-        let bound = |it: &Binding| BoundPort {
+    fn fingerprint(
+        &self,
+        container_state: ContainerState,
+        health: Health,
+        bindings: &[PortBinding],
+    ) -> u64 {
+        let bound = |it: &PortBinding| PortMapping {
             host_address: Ok(it.host_address),
             host_port: it.host_port,
             port: it.port,
@@ -155,61 +161,61 @@ impl Inspection {
         // In another's network it has no place of its own, though Podman shows the other's.
         let networks = match NetworkMode::parse(&self.host_config.network_mode) {
             NetworkMode::Container(_) => BTreeMap::new(),
-            _ => joined(&self.network_settings.networks),
+            _ => joined_networks(&self.network_settings.networks),
         };
-        let facts = Facts {
+        let input = FingerprintInput {
             id: &self.id,
             name: without_slash(&self.name),
             state: &self.state.status,
-            note: note(life, health),
+            note: note(container_state, health),
             ports: bindings.iter().map(bound).collect(),
             labels: &self.config.labels,
             networks,
         };
-        facts.likeness()
+        input.fingerprint()
     }
 }
 
 /// Docker's words, or Podman's own. What is `stopping` got its stop signal, and ends in
 /// any case; its listings leave it out, too.
-fn life(word: &str) -> Result<Life, Odd> {
+fn parse_state(word: &str) -> Result<ContainerState, UnexpectedField> {
     match word {
-        "configured" | "initialized" => Ok(Life::Created),
-        "stopping" | "stopped" => Ok(Life::Exited),
-        _ => word.parse().map_err(|()| Odd::new("State.Status", word)),
+        "configured" | "initialized" => Ok(ContainerState::Created),
+        "stopping" | "stopped" => Ok(ContainerState::Exited),
+        _ => word.parse().map_err(|()| UnexpectedField::new("State.Status", word)),
     }
 }
 
-fn health(state: Option<&HealthState>) -> Result<Health, Odd> {
+fn parse_health(state: Option<&HealthState>) -> Result<Health, UnexpectedField> {
     match state.map_or("none", |state| &state.status) {
         "" | "none" => Ok(Health::Unchecked),
         "starting" => Ok(Health::Starting),
         "healthy" => Ok(Health::Healthy),
         "unhealthy" => Ok(Health::Unhealthy),
-        other => Err(Odd::new("State.Health.Status", other)),
+        other => Err(UnexpectedField::new("State.Health.Status", other)),
     }
 }
 
 /// What a row has in brackets for this.
-fn note(life: Life, health: Health) -> Option<&'static str> {
-    match (life, health) {
-        (Life::Paused, _) => Some(status_text::PAUSED),
-        (Life::Running, Health::Starting) => Some(status_text::STARTING),
-        (Life::Running, Health::Healthy) => Some(status_text::HEALTHY),
-        (Life::Running, Health::Unhealthy) => Some(status_text::UNHEALTHY),
+fn note(container_state: ContainerState, health: Health) -> Option<&'static str> {
+    match (container_state, health) {
+        (ContainerState::Paused, _) => Some(status_text::PAUSED),
+        (ContainerState::Running, Health::Starting) => Some(status_text::STARTING),
+        (ContainerState::Running, Health::Healthy) => Some(status_text::HEALTHY),
+        (ContainerState::Running, Health::Unhealthy) => Some(status_text::UNHEALTHY),
         _ => None,
     }
 }
 
 /// Of a container that never ran, the engine writes the first second of year 1.
-fn started(text: &str) -> Result<EngineTime, Odd> {
+fn parse_start_time(text: &str) -> Result<EngineTime, UnexpectedField> {
     OffsetDateTime::parse(text, &Rfc3339)
         .map(|moment| EngineTime(moment.unix_timestamp_nanos()))
-        .map_err(|_| Odd::new("State.StartedAt", text))
+        .map_err(|_| UnexpectedField::new("State.StartedAt", text))
 }
 
 /// An entry without `=` unsets a variable of the image: there is nothing to read.
-fn variables(entries: &[String]) -> BTreeMap<String, String> {
+fn parse_env(entries: &[String]) -> BTreeMap<String, String> {
     let pairs = entries.iter().filter_map(|entry| entry.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
@@ -219,26 +225,28 @@ fn variables(entries: &[String]) -> BTreeMap<String, String> {
 fn bindings(
     ports: &BTreeMap<String, Option<Vec<HostPort>>>,
     has_ipv6: bool,
-) -> Result<Vec<Binding>, Odd> {
+) -> Result<Vec<PortBinding>, UnexpectedField> {
     let mut bindings = Vec::new();
     for (key, host_ports) in ports {
         let (port, proto) = port_and_proto(key);
         // A protocol that is not known here can't be published.
-        let Ok(proto) = proto.parse::<Proto>() else { continue };
-        let port = port.parse().map_err(|_| Odd::new("a key of NetworkSettings.Ports", key))?;
+        let Ok(proto) = proto.parse::<Protocol>() else { continue };
+        let port = port
+            .parse()
+            .map_err(|_| UnexpectedField::new("a key of NetworkSettings.Ports", key))?;
         for host_port in host_ports.iter().flatten() {
             // No port, or port 0: asked for, but not bound.
             let number = match host_port.host_port.as_str() {
                 "" => 0,
-                text => text.parse().map_err(|_| Odd::new("HostPort", text))?,
+                text => text.parse().map_err(|_| UnexpectedField::new("HostPort", text))?,
             };
             if number != 0 {
                 let host_address = host_address(&host_port.host_ip)
-                    .ok_or_else(|| Odd::new("HostIp", &host_port.host_ip))?;
+                    .ok_or_else(|| UnexpectedField::new("HostIp", &host_port.host_ip))?;
                 let all_ipv6 = has_ipv6 && host_port.host_ip.is_empty();
                 let more = all_ipv6.then_some(Ipv6Addr::UNSPECIFIED.into());
                 let addresses = [Some(host_address), more].into_iter().flatten();
-                bindings.extend(addresses.map(|host_address| Binding {
+                bindings.extend(addresses.map(|host_address| PortBinding {
                     port,
                     proto,
                     host_address,
@@ -256,7 +264,7 @@ fn port_and_proto(key: &str) -> (&str, &str) {
 }
 
 /// What can't be read is left out: nothing can be bound to it.
-fn exposed(config: &Config, settings: &NetworkSettings) -> Vec<(u16, Proto)> {
+fn exposed_ports(config: &ContainerConfig, settings: &NetworkSettings) -> Vec<(u16, Protocol)> {
     let published = settings.ports.keys();
     let keys = config.exposed_ports.keys().chain(published);
     let ports = keys.filter_map(|key| {
@@ -267,21 +275,24 @@ fn exposed(config: &Config, settings: &NetworkSettings) -> Vec<(u16, Proto)> {
 }
 
 fn attachments(
-    networks: &BTreeMap<String, Option<Endpoint>>,
-) -> Result<BTreeMap<String, Attachment>, Odd> {
-    let attachments = joined(networks).into_iter().map(|(name, place)| {
-        let address4 = own_address("IPAddress", &place.address)?;
-        let address6 = own_address("GlobalIPv6Address", &place.address6)?;
-        Ok((name.to_owned(), Attachment { address4, address6 }))
+    networks: &BTreeMap<String, Option<EndpointSettings>>,
+) -> Result<BTreeMap<String, NetworkAttachment>, UnexpectedField> {
+    let attachments = joined_networks(networks).into_iter().map(|(name, attachment)| {
+        let address4 = parse_address("IPAddress", &attachment.address)?;
+        let address6 = parse_address("GlobalIPv6Address", &attachment.address6)?;
+        Ok((name.to_owned(), NetworkAttachment { address4, address6 }))
     });
     attachments.collect()
 }
 
 /// A container that doesn't run, or lacks the family, has the empty address.
-fn own_address<A: FromStr>(field: &'static str, text: &str) -> Result<Option<A>, Odd> {
+fn parse_address<A: FromStr>(
+    field: &'static str,
+    text: &str,
+) -> Result<Option<A>, UnexpectedField> {
     match text {
         "" => Ok(None),
-        _ => text.parse().map(Some).map_err(|_| Odd::new(field, text)),
+        _ => text.parse().map(Some).map_err(|_| UnexpectedField::new(field, text)),
     }
 }
 

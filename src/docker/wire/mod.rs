@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Deserializer};
 
 pub(super) use inspection::Inspection;
-pub(super) use row::Row;
+pub(super) use row::ListingRow;
 
 /// Reads `null` as the empty value.
 pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -28,7 +28,7 @@ where
 /// `GET /version`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Version {
+pub(super) struct VersionResponse {
     pub api_version: String,
     #[serde(rename = "MinAPIVersion", default, deserialize_with = "or_default")]
     pub min_api_version: String,
@@ -43,7 +43,7 @@ struct Component {
     name: String,
 }
 
-impl Version {
+impl VersionResponse {
     /// Podman names itself among its components.
     pub fn is_podman(&self) -> bool {
         self.components.iter().any(|component| component.name == "Podman Engine")
@@ -53,7 +53,7 @@ impl Version {
 /// `GET /info`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Info {
+pub(super) struct InfoResponse {
     #[serde(rename = "ID")]
     pub id: String,
     #[serde(default, deserialize_with = "or_default")]
@@ -67,7 +67,7 @@ pub(super) struct Info {
 /// A row of `GET /networks`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Network {
+pub(super) struct NetworkResource {
     pub name: String,
     #[serde(default, deserialize_with = "or_default")]
     pub driver: String,
@@ -93,15 +93,15 @@ pub(super) struct IpamConfig {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Networks {
+pub(super) struct SummaryNetworkSettings {
     #[serde(default, deserialize_with = "or_default")]
-    networks: BTreeMap<String, Option<Endpoint>>,
+    networks: BTreeMap<String, Option<EndpointSettings>>,
 }
 
 /// A container's place in a network (`EndpointSettings`).
 #[derive(Debug, Deserialize, Hash)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Endpoint {
+pub(super) struct EndpointSettings {
     #[serde(rename = "NetworkID", default, deserialize_with = "or_default")]
     network: String,
     /// Another each time that the container is started; Podman has none.

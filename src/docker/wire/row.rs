@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use highhock_actors::{ContainerId, ContainerRow, Life, NetworkMode};
+use highhock_actors::{ContainerId, ContainerState, ContainerSummary, NetworkMode};
 use serde::Deserialize;
 
-use super::{HostConfig, Networks, host_address, or_default, without_slash};
-use crate::docker::fingerprint::{BoundPort, Facts, joined};
-use crate::docker::status_text::Status;
+use super::{HostConfig, SummaryNetworkSettings, host_address, or_default, without_slash};
+use crate::docker::fingerprint::{FingerprintInput, PortMapping, joined_networks};
+use crate::docker::status_text::StatusText;
 
 /// A row of `GET /containers/json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in crate::docker) struct Row {
+pub(in crate::docker) struct ListingRow {
     pub id: String,
     #[serde(default, deserialize_with = "or_default")]
     names: Vec<String>,
@@ -21,18 +21,18 @@ pub(in crate::docker) struct Row {
     #[serde(default, deserialize_with = "or_default")]
     pub status: String,
     #[serde(default, deserialize_with = "or_default")]
-    ports: Vec<RowPort>,
+    ports: Vec<ListingPort>,
     #[serde(default, deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "or_default")]
     host_config: HostConfig,
     #[serde(default, deserialize_with = "or_default")]
-    pub network_settings: Networks,
+    pub network_settings: SummaryNetworkSettings,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RowPort {
+struct ListingPort {
     #[serde(rename = "IP", default, deserialize_with = "or_default")]
     ip: String,
     private_port: u16,
@@ -42,23 +42,26 @@ struct RowPort {
     proto: String,
 }
 
-impl From<Row> for ContainerRow {
-    fn from(row: Row) -> Self {
-        let status = Status::parse(&row.status);
+impl From<ListingRow> for ContainerSummary {
+    fn from(row: ListingRow) -> Self {
+        let status = StatusText::parse(&row.status);
         let id = ContainerId::new(&row.id);
         let name = row_name(&row.names).unwrap_or(id.short());
-        let facts = Facts {
+        let input = FingerprintInput {
             id: &row.id,
             name,
             state: &row.state,
             // That of one which restarts is how it ended, and of no interest.
-            note: status.note.as_deref().filter(|_| row.state != Life::Restarting.as_str()),
-            ports: row.ports.iter().filter_map(RowPort::bound).collect(),
+            note: status
+                .note
+                .as_deref()
+                .filter(|_| row.state != ContainerState::Restarting.as_str()),
+            ports: row.ports.iter().filter_map(ListingPort::mapping).collect(),
             labels: &row.labels,
-            networks: joined(&row.network_settings.networks),
+            networks: joined_networks(&row.network_settings.networks),
         };
         Self {
-            likeness: facts.likeness(),
+            fingerprint: input.fingerprint(),
             name: name.to_owned(),
             network: NetworkMode::parse(&row.host_config.network_mode),
             condition: status.condition(),
@@ -68,10 +71,10 @@ impl From<Row> for ContainerRow {
     }
 }
 
-impl RowPort {
+impl ListingPort {
     /// `None` for one that is exposed only.
-    fn bound(&self) -> Option<BoundPort<'_>> {
-        (self.public_port != 0).then(|| BoundPort {
+    fn mapping(&self) -> Option<PortMapping<'_>> {
+        (self.public_port != 0).then(|| PortMapping {
             host_address: host_address(&self.ip).ok_or(&*self.ip),
             host_port: self.public_port,
             port: self.private_port,

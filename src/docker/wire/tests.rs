@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use highhock_actors::model::container::SIGTERM;
-use highhock_actors::{Attachment, Container, ContainerRow, EngineTime, Health, Life, NetworkMode};
+use highhock_actors::{
+    Container, ContainerState, ContainerSummary, EngineTime, Health, NetworkAttachment, NetworkMode,
+};
 use serde_json::{Value, json};
 
-use super::inspection::{Inspection, Odd};
-use super::row::Row;
+use super::inspection::{Inspection, UnexpectedField};
+use super::row::ListingRow;
 
 const ID: &str = "f00dfeed0123456789abcdef0123456789abcdef0123456789abcdef01234567";
 
@@ -25,19 +27,19 @@ fn row_json() -> Value {
     })
 }
 
-fn row(value: Value) -> ContainerRow {
-    serde_json::from_value::<Row>(value).unwrap().into()
+fn row(value: Value) -> ContainerSummary {
+    serde_json::from_value::<ListingRow>(value).unwrap().into()
 }
 
 /// The sample row with one place changed.
-fn row_with(pointer: &str, value: Value) -> ContainerRow {
+fn row_with(pointer: &str, value: Value) -> ContainerSummary {
     let mut json = row_json();
     *json.pointer_mut(pointer).unwrap() = value;
     row(json)
 }
 
 #[test]
-fn a_row_is_read() {
+fn parses_a_row() {
     let row = row(row_json());
     assert_eq!(row.id.as_str(), ID);
     assert_eq!(row.name, "web");
@@ -46,7 +48,7 @@ fn a_row_is_read() {
 }
 
 #[test]
-fn a_row_of_nothing_but_an_id_is_read() {
+fn parses_a_row_with_only_an_id() {
     for value in [
         json!({"Id": ID}),
         json!({"Id": ID, "Names": null, "State": null, "Status": null, "Ports": null,
@@ -61,8 +63,8 @@ fn a_row_of_nothing_but_an_id_is_read() {
 }
 
 #[test]
-fn likeness_holds_while_only_uptime_order_and_image_tag_change() {
-    let likeness = row(row_json()).likeness;
+fn fingerprint_ignores_uptime_order_and_image_tag() {
+    let fingerprint = row(row_json()).fingerprint;
     let mut ports = row_json()["Ports"].as_array().unwrap().clone();
     ports.reverse();
     for (pointer, value) in [
@@ -77,13 +79,13 @@ fn likeness_holds_while_only_uptime_order_and_image_tag_change() {
         ("/Ports/0/IP", json!("")),
         ("/HostConfig", json!(null)),
     ] {
-        assert_eq!(row_with(pointer, value).likeness, likeness, "{pointer}");
+        assert_eq!(row_with(pointer, value).fingerprint, fingerprint, "{pointer}");
     }
 }
 
 #[test]
-fn likeness_changes_with_all_that_matters() {
-    let likeness = row(row_json()).likeness;
+fn fingerprint_changes_with_relevant_fields() {
+    let fingerprint = row(row_json()).fingerprint;
     for (pointer, value) in [
         ("/Id", json!("0")),
         ("/Names/1", json!("/web2")),
@@ -106,12 +108,12 @@ fn likeness_changes_with_all_that_matters() {
         ("/NetworkSettings/Networks", json!({})),
     ] {
         let text = format!("{pointer} = {value}");
-        assert_ne!(row_with(pointer, value).likeness, likeness, "{text}");
+        assert_ne!(row_with(pointer, value).fingerprint, fingerprint, "{text}");
     }
 }
 
 /// The sample row's container, inspected.
-fn same_inspected() -> Value {
+fn matching_inspection() -> Value {
     let row = row_json();
     json!({
         "Id": ID, "Name": "/web", "HostConfig": row["HostConfig"],
@@ -125,15 +127,15 @@ fn same_inspected() -> Value {
 }
 
 #[test]
-fn a_row_and_an_inspection_that_say_the_same_are_alike() {
+fn row_and_inspection_have_equal_fingerprints() {
     let inspected = |changes: &[(&str, Value)]| {
-        let mut json = same_inspected();
+        let mut json = matching_inspection();
         for (pointer, value) in changes {
             *json.pointer_mut(pointer).unwrap() = value.clone();
         }
-        inspect(json).unwrap().likeness
+        inspect(json).unwrap().fingerprint
     };
-    assert_eq!(inspected(&[]), row(row_json()).likeness);
+    assert_eq!(inspected(&[]), row(row_json()).fingerprint);
     let (state, status) = ("/State/Status", "/State/Health/Status");
     for (row_state, row_status, changes) in [
         ("running", "Up 1 second (health: starting)", vec![(status, json!("starting"))]),
@@ -144,7 +146,7 @@ fn a_row_and_an_inspection_that_say_the_same_are_alike() {
     ] {
         let mut row_json = row_json();
         (row_json["State"], row_json["Status"]) = (json!(row_state), json!(row_status));
-        assert_eq!(inspected(&changes), row(row_json).likeness, "{row_status}");
+        assert_eq!(inspected(&changes), row(row_json).fingerprint, "{row_status}");
     }
     for (pointer, value) in [
         ("/Name", json!("/web2")),
@@ -184,22 +186,22 @@ fn inspection_json() -> Value {
     })
 }
 
-fn inspect(value: Value) -> Result<Container, Odd> {
+fn inspect(value: Value) -> Result<Container, UnexpectedField> {
     serde_json::from_value::<Inspection>(value).unwrap().try_into()
 }
 
-fn inspect_with(pointer: &str, value: Value) -> Result<Container, Odd> {
+fn inspect_with(pointer: &str, value: Value) -> Result<Container, UnexpectedField> {
     let mut json = inspection_json();
     *json.pointer_mut(pointer).unwrap() = value;
     inspect(json)
 }
 
 #[test]
-fn an_inspection_is_read() {
+fn parses_an_inspection() {
     let container = inspect(inspection_json()).unwrap();
     assert_eq!(container.id.as_str(), ID);
     assert_eq!(container.name, "web");
-    assert_eq!((container.life, container.health), (Life::Running, Health::Healthy));
+    assert_eq!((container.state, container.health), (ContainerState::Running, Health::Healthy));
     assert_eq!(container.started, EngineTime(1_795_398_420_123_456_789));
     let env: Vec<_> = container.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(env, ["A=", "DISCOVER=httpd:80", "PATH=/bin"]);
@@ -224,22 +226,25 @@ fn an_inspection_is_read() {
         exposed,
         ["53/udp", "80/tcp", "81/tcp", "82/tcp", "83/tcp", "84/tcp", "85/sctp", "443/tcp"]
     );
-    let place = |address4: &str, address6: &str| Attachment {
+    let attachment = |address4: &str, address6: &str| NetworkAttachment {
         address4: address4.parse().ok(),
         address6: address6.parse().ok(),
     };
     let networks = [
-        ("both", place("10.0.0.2", "fd01::2")),
-        ("bridge", place("172.17.0.2", "")),
-        ("six", place("", "fd00::2")),
-        ("stopped", Attachment::default()),
+        ("both", attachment("10.0.0.2", "fd01::2")),
+        ("bridge", attachment("172.17.0.2", "")),
+        ("six", attachment("", "fd00::2")),
+        ("stopped", NetworkAttachment::default()),
     ];
-    assert_eq!(container.networks, networks.map(|(name, place)| (name.into(), place)).into());
+    assert_eq!(
+        container.networks,
+        networks.map(|(name, attachment)| (name.into(), attachment)).into()
+    );
     assert_eq!((container.image.as_str(), container.stop_signal), ("httpd:1", 37));
 }
 
 #[test]
-fn no_address_means_those_of_ipv6_where_the_container_has_one() {
+fn empty_host_ip_binds_ipv6_if_the_container_has_it() {
     let networks = json!({"podman": {"IPAddress": "10.88.0.2", "GlobalIPv6Address": ""}});
     let ipv4 = inspect_with("/NetworkSettings/Networks", networks).unwrap();
     let both = inspect(inspection_json()).unwrap();
@@ -252,7 +257,7 @@ fn no_address_means_those_of_ipv6_where_the_container_has_one() {
 }
 
 #[test]
-fn the_stop_signal_is_a_name_or_a_number_and_else_sigterm() {
+fn parses_the_stop_signal_or_defaults_to_sigterm() {
     for (value, expected) in [
         (json!("SIGQUIT"), 3),
         (json!("3"), 3),
@@ -269,7 +274,7 @@ fn the_stop_signal_is_a_name_or_a_number_and_else_sigterm() {
 }
 
 #[test]
-fn restarts_and_the_last_exit_code_are_read() {
+fn parses_restarts_and_exit_code() {
     let mut json = inspection_json();
     json["RestartCount"] = json!(7);
     json["State"]["ExitCode"] = json!(137);
@@ -278,14 +283,14 @@ fn restarts_and_the_last_exit_code_are_read() {
 }
 
 #[test]
-fn what_a_container_lacks_reads_as_none() {
+fn missing_fields_have_defaults() {
     let container = inspect(json!({
         "Id": ID, "Name": "/x", "HostConfig": null, "NetworkSettings": {"Ports": null},
         "State": {"Status": "created", "StartedAt": "0001-01-01T00:00:00Z"},
         "Config": {"Env": null, "Labels": null}
     }))
     .unwrap();
-    assert_eq!((container.life, container.health), (Life::Created, Health::Unchecked));
+    assert_eq!((container.state, container.health), (ContainerState::Created, Health::Unchecked));
     assert!(container.started < EngineTime(0));
     assert!(container.env.is_empty() && container.labels.is_empty());
     assert!(container.bindings.is_empty() && container.exposed.is_empty());
@@ -295,7 +300,7 @@ fn what_a_container_lacks_reads_as_none() {
 }
 
 #[test]
-fn health_is_read() {
+fn parses_health() {
     for (text, expected) in [
         ("none", Health::Unchecked),
         ("", Health::Unchecked),
@@ -309,7 +314,7 @@ fn health_is_read() {
 }
 
 #[test]
-fn what_no_engine_writes_is_an_error_that_names_it() {
+fn unexpected_fields_are_named_in_the_error() {
     for (pointer, value, expected) in [
         ("/State/Status", json!("undead"), "State.Status is \"undead\""),
         ("/State/StartedAt", json!("yesterday"), "State.StartedAt is \"yesterday\""),

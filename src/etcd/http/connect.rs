@@ -9,15 +9,15 @@ use awc::http::Uri;
 use awc::http::header::USER_AGENT;
 use awc::{Client, Connector};
 
-use crate::tls::{Link, Tls};
+use crate::tls::{MaybeTlsStream, Tls};
 
 /// How long an idle connection is kept for reuse; longer than the core's longest
 /// pause between two rounds of refreshes (20 s).
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How old a connection may get. A limit at all, so that a changed address behind
 /// etcd's host name, or a replaced certificate, is noticed some time.
-const MAX_CONNECTION_AGE: Duration = Duration::from_secs(600);
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
 
 /// An HTTP client with no time-out of its own but for connecting, TLS included:
 /// half the usual limit of a request, so that when it runs out it is certain that
@@ -25,22 +25,22 @@ const MAX_CONNECTION_AGE: Duration = Duration::from_secs(600);
 ///
 /// It is given URLs with `http` even where TLS is spoken: the connections that it
 /// is handed do that by themselves.
-pub(super) fn client(tls: Option<Rc<Tls>>, usual_limit: Duration) -> Client {
+pub(super) fn client(tls: Option<Rc<Tls>>, default_timeout: Duration) -> Client {
     let service = fn_service::<_, _, _, _, _, ()>(move |request: ConnectInfo<Uri>| {
         let uri = request.request().clone();
         let tls = tls.clone();
         async move {
             let host = uri.host().unwrap_or_default();
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let link = Link::open(bare, uri.port_u16().unwrap_or(80), tls).await;
-            Ok::<_, ConnectError>(Connection::new(uri, link.map_err(ConnectError::Io)?))
+            let bare_host = host.trim_start_matches('[').trim_end_matches(']');
+            let stream = MaybeTlsStream::open(bare_host, uri.port_u16().unwrap_or(80), tls).await;
+            Ok::<_, ConnectError>(Connection::new(uri, stream.map_err(ConnectError::Io)?))
         }
     });
     let connector = Connector::new()
         .connector(service)
-        .timeout(usual_limit / 2)
-        .conn_keep_alive(KEEP_ALIVE)
-        .conn_lifetime(MAX_CONNECTION_AGE);
+        .timeout(default_timeout / 2)
+        .conn_keep_alive(IDLE_TIMEOUT)
+        .conn_lifetime(CONNECTION_LIFETIME);
     // No redirects: a write must not be repeated elsewhere. No time-out of awc's:
     // it ends with the answer's head, ours covers the body too.
     Client::builder()

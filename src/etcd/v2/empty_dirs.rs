@@ -7,20 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use highhock_actors::StoreError;
 use slog::Logger;
 
-use super::IN_FLIGHT;
-use super::keys::{KeysApi, Subject};
-use super::wire::Answer;
+use super::REQUESTS_IN_FLIGHT_MAX;
+use super::keys::{KeyRequest, KeysApi};
+use super::wire::KeyResponse;
 use crate::etcd::batch;
 
 /// What stands at a key after an empty directory there was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
+pub(super) enum DirOutcome {
     /// Nothing.
-    Nothing,
+    Absent,
     /// A value.
     Value,
     /// A directory with something in it.
-    FullDirectory,
+    NotEmpty,
 }
 
 /// Removes the directory at `key` where it is an empty one.
@@ -31,24 +31,25 @@ pub(super) enum Left {
 /// So it is asked first what is there. This leaves one gap: between the answer
 /// and the removal another must have removed the directory and put a value with
 /// its very name.
-pub(super) async fn remove_if_empty(keys: &KeysApi, key: &str) -> Result<Left, StoreError> {
+pub(super) async fn remove_if_empty(keys: &KeysApi, key: &str) -> Result<DirOutcome, StoreError> {
     // Asking for a key in it tells a directory from a value, and costs the same
     // for one with ten thousand keys, which a listing doesn't.
     let inside = format!("{key}/_");
-    let look = Subject { doing: "looking at what is above", key: &inside };
-    match keys.get(look).await? {
-        Answer::Missing { first } if first.trim_start_matches('/') == inside => {}
-        Answer::Missing { .. } => return Ok(Left::Nothing),
-        Answer::BelowValue { .. } => return Ok(Left::Value),
-        Answer::Done(_) => return Ok(Left::FullDirectory),
-        other => return Err(keys.out_of_place(look, &other)),
+    let lookup = KeyRequest { action: "looking at what is above", key: &inside };
+    match keys.get(lookup).await? {
+        KeyResponse::Missing { first_missing }
+            if first_missing.trim_start_matches('/') == inside => {}
+        KeyResponse::Missing { .. } => return Ok(DirOutcome::Absent),
+        KeyResponse::BelowValue { .. } => return Ok(DirOutcome::Value),
+        KeyResponse::Done(_) => return Ok(DirOutcome::NotEmpty),
+        other => return Err(keys.unexpected_response(lookup, &other)),
     }
-    let removal = Subject { doing: "removing the empty directory", key };
+    let removal = KeyRequest { action: "removing the empty directory", key };
     match keys.remove_directory(removal).await? {
-        Answer::Done(_) | Answer::Missing { .. } => Ok(Left::Nothing),
-        Answer::NotEmpty => Ok(Left::FullDirectory),
-        Answer::BelowValue { .. } => Ok(Left::Value),
-        other => Err(keys.out_of_place(removal, &other)),
+        KeyResponse::Done(_) | KeyResponse::Missing { .. } => Ok(DirOutcome::Absent),
+        KeyResponse::NotEmpty => Ok(DirOutcome::NotEmpty),
+        KeyResponse::BelowValue { .. } => Ok(DirOutcome::Value),
+        other => Err(keys.unexpected_response(removal, &other)),
     }
 }
 
@@ -74,12 +75,13 @@ pub(super) async fn prune(
     while let Some((_, deepest)) = by_depth.pop_last() {
         let deepest = Vec::from_iter(deepest);
         let describe = |key: &String| format!("removing the empty directory {key}");
-        let outcomes =
-            batch::run(&deepest, IN_FLIGHT, describe, async |key| remove_if_empty(keys, key).await);
+        let outcomes = batch::run(&deepest, REQUESTS_IN_FLIGHT_MAX, describe, async |key| {
+            remove_if_empty(keys, key).await
+        });
         for (key, outcome) in deepest.iter().zip(outcomes.await) {
             match outcome {
-                Ok(Left::Nothing) => note_parent(&mut by_depth, key),
-                Ok(Left::Value | Left::FullDirectory) => {}
+                Ok(DirOutcome::Absent) => note_parent(&mut by_depth, key),
+                Ok(DirOutcome::Value | DirOutcome::NotEmpty) => {}
                 Err(error) => {
                     debug!(log, "an empty directory may be left"; "error" => %error);
                     if error.kind.is_outage() {
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn climbs_to_the_prefix_but_not_onto_it() {
+    fn climbs_to_the_prefix_and_stops_below_it() {
         let parent = |key| parent_below("skydns", key);
         assert_eq!(parent("skydns/local/a/b"), Some("skydns/local/a"));
         assert_eq!(parent("skydns/local/a"), Some("skydns/local"));

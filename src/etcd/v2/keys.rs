@@ -6,170 +6,177 @@ use futures_util::stream::LocalBoxStream;
 use highhock_actors::{StoreError, StoreErrorKind};
 use url::form_urlencoded::Serializer;
 
-use super::wire::{self, Answer, Unfit};
-use crate::etcd::credentials::Login;
-use crate::etcd::http::{Body, Failure, Http, Member, Opened, Request};
+use super::wire::{self, KeyResponse, UnexpectedResponse};
+use crate::etcd::credentials::LoadedCredentials;
+use crate::etcd::http::{Body, HttpClient, HttpError, Member, Request, StreamResponse};
 
 /// The longest value that is handled, in bytes. A delete must carry it in its
 /// URL, where a byte may take three and awc ends at 64 KiB; what could not be
 /// withdrawn must not be put either.
-const MAX_VALUE: usize = 16 << 10;
+const VALUE_BYTES_MAX: usize = 16 << 10;
 
 /// How much longer than for one key a listing may take: it can be megabytes.
-const PATIENCE_FOR_LISTING: u32 = 5;
+const LISTING_TIMEOUT_FACTOR: u32 = 5;
 
 /// The keys API of one etcd.
 pub(super) struct KeysApi {
-    http: Http,
-    login: Option<Login>,
+    http: HttpClient,
+    credentials: Option<LoadedCredentials>,
 }
 
 /// An answer that has begun, and ends when something has changed.
-pub(super) struct Waiting {
-    pub chunks: LocalBoxStream<'static, Result<Bytes, Failure>>,
+pub(super) struct LongPoll {
+    pub chunks: LocalBoxStream<'static, Result<Bytes, HttpError>>,
     pub member: Member,
 }
 
 /// A request about one key: what is being done, for messages, and the key.
 #[derive(Clone, Copy)]
-pub(super) struct Subject<'a> {
-    pub doing: &'static str,
+pub(super) struct KeyRequest<'a> {
+    pub action: &'static str,
     pub key: &'a str,
 }
 
 /// What must be there for a write, as etcd can compare it.
 #[derive(Clone, Copy)]
-pub(super) struct Expected<'a> {
+pub(super) struct Comparison<'a> {
     pub value: &'a str,
     pub version: Option<u64>,
 }
 
 impl KeysApi {
-    pub(super) fn new(http: Http, login: Option<Login>) -> Self {
-        Self { http, login }
+    pub(super) fn new(http: HttpClient, credentials: Option<LoadedCredentials>) -> Self {
+        Self { http, credentials }
     }
 
     /// Reads the key, by a read that needs a quorum.
-    pub(super) async fn get(&self, subject: Subject<'_>) -> Result<Answer, StoreError> {
-        self.call(subject, Method::GET, "quorum=true", None, 1).await
+    pub(super) async fn get(&self, key_request: KeyRequest<'_>) -> Result<KeyResponse, StoreError> {
+        self.call(key_request, Method::GET, "quorum=true", None, 1).await
     }
 
     /// Reads the key and everything below it, by a read that needs a quorum.
-    pub(super) async fn list(&self, subject: Subject<'_>) -> Result<Answer, StoreError> {
+    pub(super) async fn list(
+        &self,
+        key_request: KeyRequest<'_>,
+    ) -> Result<KeyResponse, StoreError> {
         let query = "quorum=true&recursive=true";
-        self.call(subject, Method::GET, query, None, PATIENCE_FOR_LISTING).await
+        self.call(key_request, Method::GET, query, None, LISTING_TIMEOUT_FACTOR).await
     }
 
     /// Puts a value where nothing is.
     pub(super) async fn create(
         &self,
-        subject: Subject<'_>,
+        key_request: KeyRequest<'_>,
         value: &str,
         ttl: u64,
-    ) -> Result<Answer, StoreError> {
-        self.check_length(subject, value)?;
+    ) -> Result<KeyResponse, StoreError> {
+        self.check_length(key_request, value)?;
         let mut form = Serializer::new(String::new());
         form.append_pair("value", value).append_pair("ttl", &ttl.to_string());
-        self.call(subject, Method::PUT, "prevExist=false", Some(form.finish()), 1).await
+        self.call(key_request, Method::PUT, "prevExist=false", Some(form.finish()), 1).await
     }
 
     /// Puts a value in place of another.
     pub(super) async fn swap(
         &self,
-        subject: Subject<'_>,
-        expected: Expected<'_>,
+        key_request: KeyRequest<'_>,
+        expected: Comparison<'_>,
         value: &str,
         ttl: u64,
-    ) -> Result<Answer, StoreError> {
-        self.check_length(subject, value)?;
-        let mut form = self.comparison(subject, expected)?;
+    ) -> Result<KeyResponse, StoreError> {
+        self.check_length(key_request, value)?;
+        let mut form = self.compare_params(key_request, expected)?;
         form.append_pair("value", value).append_pair("ttl", &ttl.to_string());
-        self.call(subject, Method::PUT, "prevExist=true", Some(form.finish()), 1).await
+        self.call(key_request, Method::PUT, "prevExist=true", Some(form.finish()), 1).await
     }
 
     /// Gives the value there another `ttl`, without a word to watchers.
     pub(super) async fn refresh(
         &self,
-        subject: Subject<'_>,
+        key_request: KeyRequest<'_>,
         value: &str,
         ttl: u64,
-    ) -> Result<Answer, StoreError> {
-        let mut form = self.comparison(subject, Expected { value, version: None })?;
+    ) -> Result<KeyResponse, StoreError> {
+        let mut form = self.compare_params(key_request, Comparison { value, version: None })?;
         form.append_pair("ttl", &ttl.to_string());
         let query = "refresh=true&prevExist=true";
-        self.call(subject, Method::PUT, query, Some(form.finish()), 1).await
+        self.call(key_request, Method::PUT, query, Some(form.finish()), 1).await
     }
 
     /// Takes the value away. etcd reads a delete's comparison from the URL only.
     pub(super) async fn delete(
         &self,
-        subject: Subject<'_>,
-        expected: Expected<'_>,
-    ) -> Result<Answer, StoreError> {
-        self.check_length(subject, expected.value)?;
-        let query = self.comparison(subject, expected)?.finish();
-        self.call(subject, Method::DELETE, &query, None, 1).await
+        key_request: KeyRequest<'_>,
+        expected: Comparison<'_>,
+    ) -> Result<KeyResponse, StoreError> {
+        self.check_length(key_request, expected.value)?;
+        let query = self.compare_params(key_request, expected)?.finish();
+        self.call(key_request, Method::DELETE, &query, None, 1).await
     }
 
     /// Removes a directory where it is empty. Where a *value* is, etcd removes
     /// that: the caller makes sure that there is none.
     pub(super) async fn remove_directory(
         &self,
-        subject: Subject<'_>,
-    ) -> Result<Answer, StoreError> {
-        self.call(subject, Method::DELETE, "dir=true", None, 1).await
+        key_request: KeyRequest<'_>,
+    ) -> Result<KeyResponse, StoreError> {
+        self.call(key_request, Method::DELETE, "dir=true", None, 1).await
     }
 
     /// An error in doing this.
     pub(super) fn error(
         &self,
-        subject: Subject<'_>,
+        key_request: KeyRequest<'_>,
         kind: StoreErrorKind,
-        what: &str,
+        message: &str,
     ) -> StoreError {
-        self.error_at(&self.http.urls(), subject, kind, what)
+        self.url_error(&self.http.urls(), key_request, kind, message)
     }
 
-    fn error_of(
+    fn member_error(
         &self,
         member: Member,
-        subject: Subject<'_>,
+        key_request: KeyRequest<'_>,
         kind: StoreErrorKind,
-        what: &str,
+        message: &str,
     ) -> StoreError {
-        self.error_at(self.http.url_of(member), subject, kind, what)
+        self.url_error(self.http.member_url(member), key_request, kind, message)
     }
 
-    fn error_at(
+    fn url_error(
         &self,
         url: &str,
-        subject: Subject<'_>,
+        key_request: KeyRequest<'_>,
         kind: StoreErrorKind,
-        what: &str,
+        message: &str,
     ) -> StoreError {
-        let Subject { doing, key } = subject;
-        StoreError::new(kind, format!("{doing} {key} in etcd at {url}: {what}"))
+        let KeyRequest { action, key } = key_request;
+        StoreError::new(kind, format!("{action} {key} in etcd at {url}: {message}"))
     }
 
     /// The error for an answer that doesn't fit the question.
-    pub(super) fn out_of_place(&self, subject: Subject<'_>, answer: &Answer) -> StoreError {
-        let what = format!("etcd answers what it should not to this: {}", answer.name());
-        self.error(subject, StoreErrorKind::Malformed, &what)
+    pub(super) fn unexpected_response(
+        &self,
+        key_request: KeyRequest<'_>,
+        response: &KeyResponse,
+    ) -> StoreError {
+        let message = format!("etcd answers what it should not to this: {}", response.name());
+        self.error(key_request, StoreErrorKind::Malformed, &message)
     }
 
     /// The comparison as the start of a form. etcd can't compare with an empty
     /// value, only with a version.
-    fn comparison(
+    fn compare_params(
         &self,
-        subject: Subject<'_>,
-        expected: Expected<'_>,
+        key_request: KeyRequest<'_>,
+        expected: Comparison<'_>,
     ) -> Result<Serializer<'static, String>, StoreError> {
         let mut form = Serializer::new(String::new());
         if !expected.value.is_empty() {
             form.append_pair("prevValue", expected.value);
         } else if expected.version.is_none() {
-            let what = "there is an empty value, which etcd v2 can't compare with";
-            return Err(self.error(subject, StoreErrorKind::Refused, what));
+            let message = "there is an empty value, which etcd v2 can't compare with";
+            return Err(self.error(key_request, StoreErrorKind::Refused, message));
         }
         if let Some(version) = expected.version {
             form.append_pair("prevIndex", &version.to_string());
@@ -177,119 +184,145 @@ impl KeysApi {
         Ok(form)
     }
 
-    fn check_length(&self, subject: Subject<'_>, value: &str) -> Result<(), StoreError> {
-        if value.len() <= MAX_VALUE {
+    fn check_length(&self, key_request: KeyRequest<'_>, value: &str) -> Result<(), StoreError> {
+        if value.len() <= VALUE_BYTES_MAX {
             return Ok(());
         }
-        let what = format!(
-            "the value has {} bytes, and {MAX_VALUE} is the most; shorten the service's text",
+        let message = format!(
+            "the value has {} bytes, and {VALUE_BYTES_MAX} is the most; shorten the service's text",
             value.len()
         );
-        Err(self.error(subject, StoreErrorKind::Refused, &what))
+        Err(self.error(key_request, StoreErrorKind::Refused, &message))
     }
 
     async fn call(
         &self,
-        subject: Subject<'_>,
+        key_request: KeyRequest<'_>,
         method: Method,
         query: &str,
         form: Option<String>,
-        patience: u32,
-    ) -> Result<Answer, StoreError> {
-        self.exchange(subject, method, query, form, patience).await.map(|(answer, _)| answer)
+        timeout_factor: u32,
+    ) -> Result<KeyResponse, StoreError> {
+        self.exchange(key_request, method, query, form, timeout_factor)
+            .await
+            .map(|(response, _)| response)
     }
 
     /// As a call; and etcd's index at that moment.
     async fn exchange(
         &self,
-        subject: Subject<'_>,
+        key_request: KeyRequest<'_>,
         method: Method,
         query: &str,
         form: Option<String>,
-        patience: u32,
-    ) -> Result<(Answer, Option<u64>), StoreError> {
-        let path = self.path(subject)?;
+        timeout_factor: u32,
+    ) -> Result<(KeyResponse, Option<u64>), StoreError> {
+        let path = self.path(key_request)?;
         let is_write = method != Method::GET;
         let request = Request {
             method,
             path: &path,
             query,
             body: form.map_or(Body::None, |form| Body::Form(form.into())),
-            limit: self.http.usual_limit() * patience,
-            authorization: self.login.as_ref().map(Login::basic),
+            timeout: self.http.default_timeout() * timeout_factor,
+            authorization: self.credentials.as_ref().map(LoadedCredentials::basic_auth),
         };
-        let answer = self.http.send(request).await;
-        let answer = answer.map_err(|failure| self.failed(subject, &failure, is_write))?;
-        let index = answer.header("x-etcd-index").and_then(|index| index.parse().ok());
-        let read = wire::read(answer.status, &answer.body);
-        Ok((read.map_err(|unfit| self.unfit(subject, answer.member, &unfit))?, index))
+        let response = self.http.send(request).await;
+        let response =
+            response.map_err(|failure| self.http_error(key_request, &failure, is_write))?;
+        let index = response.header("x-etcd-index").and_then(|index| index.parse().ok());
+        let read = wire::read(response.status, &response.body);
+        Ok((
+            read.map_err(|unexpected| {
+                self.response_error(key_request, response.member, &unexpected)
+            })?,
+            index,
+        ))
     }
 
     /// etcd's index, as of now.
-    pub(super) async fn index(&self, subject: Subject<'_>) -> Result<u64, StoreError> {
-        let (answer, index) = self.exchange(subject, Method::GET, "quorum=true", None, 1).await?;
-        index.ok_or_else(|| self.out_of_place(subject, &answer))
+    pub(super) async fn current_index(
+        &self,
+        key_request: KeyRequest<'_>,
+    ) -> Result<u64, StoreError> {
+        let (response, index) =
+            self.exchange(key_request, Method::GET, "quorum=true", None, 1).await?;
+        index.ok_or_else(|| self.unexpected_response(key_request, &response))
     }
 
     /// Waits for the first change at the key or below it from this index on: an
     /// answer that begins now and ends with that.
-    pub(super) async fn wait(
+    pub(super) async fn long_poll(
         &self,
-        subject: Subject<'_>,
+        key_request: KeyRequest<'_>,
         index: u64,
-    ) -> Result<Waiting, StoreError> {
-        let path = self.path(subject)?;
+    ) -> Result<LongPoll, StoreError> {
+        let path = self.path(key_request)?;
         let query = format!("wait=true&recursive=true&waitIndex={index}");
         let request = Request {
             method: Method::GET,
             path: &path,
             query: &query,
             body: Body::None,
-            limit: self.http.usual_limit(),
-            authorization: self.login.as_ref().map(Login::basic),
+            timeout: self.http.default_timeout(),
+            authorization: self.credentials.as_ref().map(LoadedCredentials::basic_auth),
         };
         match self.http.open_stream(request).await {
-            Ok(Opened::Stream { chunks, member }) => Ok(Waiting { chunks, member }),
-            Ok(Opened::Other(answer)) => Err(match wire::read(answer.status, &answer.body) {
-                Ok(answer) => self.out_of_place(subject, &answer),
-                Err(unfit) => self.unfit(subject, answer.member, &unfit),
-            }),
-            Err(failure) => Err(self.failed(subject, &failure, false)),
+            Ok(StreamResponse::Stream { chunks, member }) => Ok(LongPoll { chunks, member }),
+            Ok(StreamResponse::Other(response)) => {
+                Err(match wire::read(response.status, &response.body) {
+                    Ok(response) => self.unexpected_response(key_request, &response),
+                    Err(unexpected) => {
+                        self.response_error(key_request, response.member, &unexpected)
+                    }
+                })
+            }
+            Err(failure) => Err(self.http_error(key_request, &failure, false)),
         }
     }
 
-    fn path(&self, subject: Subject<'_>) -> Result<String, StoreError> {
-        path_of(subject.key).ok_or_else(|| {
-            let what = "a key's parts can't be empty, `.` or `..`";
-            self.error(subject, StoreErrorKind::Refused, what)
+    fn path(&self, key_request: KeyRequest<'_>) -> Result<String, StoreError> {
+        key_path(key_request.key).ok_or_else(|| {
+            let message = "a key's parts can't be empty, `.` or `..`";
+            self.error(key_request, StoreErrorKind::Refused, message)
         })
     }
 
-    pub(super) fn failed(
+    pub(super) fn http_error(
         &self,
-        subject: Subject<'_>,
-        failure: &Failure,
+        key_request: KeyRequest<'_>,
+        failure: &HttpError,
         is_write: bool,
     ) -> StoreError {
         let hint = match failure.kind {
             StoreErrorKind::Unknown if is_write => "; whether it was done is not known",
             _ => "",
         };
-        self.error_of(failure.member, subject, failure.kind, &format!("{}{hint}", failure.what))
+        self.member_error(
+            failure.member,
+            key_request,
+            failure.kind,
+            &format!("{}{hint}", failure.message),
+        )
     }
 
     /// The error for an answer that tells nothing of the key; a member that can't
     /// do its work is not asked next.
-    pub(super) fn unfit(&self, subject: Subject<'_>, member: Member, unfit: &Unfit) -> StoreError {
-        if unfit.kind.is_outage() {
-            self.http.distrust(member);
+    pub(super) fn response_error(
+        &self,
+        key_request: KeyRequest<'_>,
+        member: Member,
+        unexpected: &UnexpectedResponse,
+    ) -> StoreError {
+        if unexpected.kind.is_outage() {
+            self.http.mark_failed(member);
         }
-        self.error_of(member, subject, unfit.kind, &unfit.what)
+        self.member_error(member, key_request, unexpected.kind, &unexpected.message)
     }
 }
 
 /// The key's path in a URL; `None` where etcd would take it for another key.
-fn path_of(key: &str) -> Option<String> {
+fn key_path(key: &str) -> Option<String> {
     let mut path = String::from("/v2/keys");
     for part in key.split('/') {
         if matches!(part, "" | "." | "..") {
@@ -313,15 +346,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_what_a_url_would_take_for_something_else() {
-        assert_eq!(path_of("skydns/local/a-b_1.x").unwrap(), "/v2/keys/skydns/local/a-b_1.x");
-        assert_eq!(path_of("a b/50%?#&+/ü").unwrap(), "/v2/keys/a%20b/50%25%3F%23%26%2B/%C3%BC");
+    fn percent_encodes_reserved_characters() {
+        assert_eq!(key_path("skydns/local/a-b_1.x").unwrap(), "/v2/keys/skydns/local/a-b_1.x");
+        assert_eq!(key_path("a b/50%?#&+/ü").unwrap(), "/v2/keys/a%20b/50%25%3F%23%26%2B/%C3%BC");
     }
 
     #[test]
-    fn refuses_what_etcd_would_take_for_another_key() {
+    fn rejects_ambiguous_keys() {
         for key in ["", "a//b", "a/", "a/../b", "./a"] {
-            assert_eq!(path_of(key), None, "{key:?}");
+            assert_eq!(key_path(key), None, "{key:?}");
         }
     }
 }

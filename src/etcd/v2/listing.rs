@@ -2,39 +2,39 @@
 
 use std::collections::HashMap;
 
-use highhock_actors::{Found, RecordKey};
+use highhock_actors::{RecordKey, StoredRecord};
 
 use super::wire::Node;
 
 /// What stands at a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum KeyState {
     /// Nothing, or an empty directory, which is as good as nothing.
-    Nothing,
+    Absent,
     /// A value.
-    Value(Found),
+    Value(StoredRecord),
     /// A directory with something in it, for instance this key.
-    Directory { with: String },
+    Directory { child: String },
     /// A value stands above it, at this key.
-    BelowValue { at: String },
+    BelowValue { value_key: String },
 }
 
 /// What stands at the node's own key.
-pub(super) fn standing(node: &Node) -> Standing {
+pub(super) fn key_state(node: &Node) -> KeyState {
     if !node.dir {
-        return Standing::Value(node.found());
+        return KeyState::Value(node.stored_record());
     }
     match node.nodes.first() {
-        Some(child) => Standing::Directory { with: child.key.trim_start_matches('/').to_owned() },
-        None => Standing::Nothing,
+        Some(child) => KeyState::Directory { child: child.key.trim_start_matches('/').to_owned() },
+        None => KeyState::Absent,
     }
 }
 
 /// Whether a listing of `root` would show a key, if it is there: etcd hides what
 /// is in a part that starts with `_`.
-pub(super) fn shows(root: &RecordKey, key: &RecordKey) -> bool {
-    let below = key.as_str().strip_prefix(root.as_str());
-    match below {
+pub(super) fn is_listed(root: &RecordKey, key: &RecordKey) -> bool {
+    let suffix = key.as_str().strip_prefix(root.as_str());
+    match suffix {
         Some("") => true,
         Some(rest) => rest.starts_with('/') && !rest.contains("/_"),
         None => false,
@@ -51,8 +51,8 @@ impl Listing {
     }
 
     /// A listing of what can't be there, since a value stands above.
-    pub(super) fn below_value(at: String) -> Self {
-        let key = at.trim_start_matches('/').to_owned();
+    pub(super) fn below_value(value_key: String) -> Self {
+        let key = value_key.trim_start_matches('/').to_owned();
         Self(HashMap::from([(key, Node::default())]))
     }
 
@@ -74,18 +74,18 @@ impl Listing {
     }
 
     /// What stands at a key that the listing shows.
-    pub(super) fn at(&self, key: &RecordKey) -> Standing {
+    pub(super) fn state_of(&self, key: &RecordKey) -> KeyState {
         if let Some(node) = self.0.get(key.as_str()) {
-            return standing(node);
+            return key_state(node);
         }
-        let mut above = key.as_str();
-        while let Some((parent, _)) = above.rsplit_once('/') {
+        let mut ancestor = key.as_str();
+        while let Some((parent, _)) = ancestor.rsplit_once('/') {
             if self.0.get(parent).is_some_and(|node| !node.dir) {
-                return Standing::BelowValue { at: parent.to_owned() };
+                return KeyState::BelowValue { value_key: parent.to_owned() };
             }
-            above = parent;
+            ancestor = parent;
         }
-        Standing::Nothing
+        KeyState::Absent
     }
 }
 
@@ -93,7 +93,7 @@ impl Listing {
 mod tests {
     use std::time::Duration;
 
-    use highhock_actors::Tie;
+    use highhock_actors::Expiry;
 
     use super::*;
 
@@ -103,40 +103,40 @@ mod tests {
         {"key":"/skydns/local/full","dir":true,"nodes":[
             {"key":"/skydns/local/full/api","value":"2","modifiedIndex":6}]}]}"#;
 
-    fn at(key: &str) -> Standing {
+    fn state_of(key: &str) -> KeyState {
         let listing = Listing::new(serde_json::from_str(LISTING).unwrap());
-        listing.at(&RecordKey::from_path(key))
+        listing.state_of(&RecordKey::from_path(key))
     }
 
-    fn found(value: &str, version: u64, ttl: Option<u64>) -> Standing {
-        Standing::Value(Found {
+    fn found(value: &str, version: u64, ttl: Option<u64>) -> KeyState {
+        KeyState::Value(StoredRecord {
             value: value.to_owned(),
             version,
-            tie: ttl.map_or(Tie::None, |seconds| Tie::Ttl(Duration::from_secs(seconds))),
+            expiry: ttl.map_or(Expiry::Never, |seconds| Expiry::Ttl(Duration::from_secs(seconds))),
         })
     }
 
     #[test]
-    fn tells_what_stands_where() {
-        assert_eq!(at("skydns/local/one"), found("1", 5, Some(9)));
-        assert_eq!(at("skydns/local/full/api"), found("2", 6, None));
-        assert_eq!(at("skydns/local/empty"), Standing::Nothing);
-        assert_eq!(at("skydns/local/none"), Standing::Nothing);
-        assert_eq!(at("skydns/local/none/below"), Standing::Nothing);
-        let directory = Standing::Directory { with: "skydns/local/full/api".to_owned() };
-        assert_eq!(at("skydns/local/full"), directory);
-        let below = Standing::BelowValue { at: "skydns/local/one".to_owned() };
-        assert_eq!(at("skydns/local/one/deep/down"), below);
+    fn reports_the_state_of_each_key() {
+        assert_eq!(state_of("skydns/local/one"), found("1", 5, Some(9)));
+        assert_eq!(state_of("skydns/local/full/api"), found("2", 6, None));
+        assert_eq!(state_of("skydns/local/empty"), KeyState::Absent);
+        assert_eq!(state_of("skydns/local/none"), KeyState::Absent);
+        assert_eq!(state_of("skydns/local/none/below"), KeyState::Absent);
+        let directory = KeyState::Directory { child: "skydns/local/full/api".to_owned() };
+        assert_eq!(state_of("skydns/local/full"), directory);
+        let below = KeyState::BelowValue { value_key: "skydns/local/one".to_owned() };
+        assert_eq!(state_of("skydns/local/one/deep/down"), below);
     }
 
     #[test]
-    fn knows_what_a_listing_leaves_out() {
+    fn recognizes_keys_that_a_listing_omits() {
         let root = RecordKey::from_path("skydns/_local");
-        let shows = |key| shows(&root, &RecordKey::from_path(key));
-        assert!(shows("skydns/_local"));
-        assert!(shows("skydns/_local/a_b/c"));
-        assert!(!shows("skydns/_local/a/_tcp/c"));
-        assert!(!shows("skydns/_localhost/a"));
-        assert!(!shows("skydns/other"));
+        let is_listed = |key| is_listed(&root, &RecordKey::from_path(key));
+        assert!(is_listed("skydns/_local"));
+        assert!(is_listed("skydns/_local/a_b/c"));
+        assert!(!is_listed("skydns/_local/a/_tcp/c"));
+        assert!(!is_listed("skydns/_localhost/a"));
+        assert!(!is_listed("skydns/other"));
     }
 }

@@ -10,27 +10,28 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
-    Changes, Found, Granted, Guard, KeptAlive, Lease, LeaseFamily, LeaseId, RecordKey, RecordStore,
-    StoreError, StoreErrorKind, Upkeep, Write, Written,
+    ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
+    Precondition, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write,
+    WriteOutcome,
 };
 use slog::Logger;
 
-use self::empty_dirs::Left;
-use self::keys::{Expected, KeysApi, Subject};
-use self::listing::{Listing, Standing};
-use self::wire::Answer;
+use self::empty_dirs::DirOutcome;
+use self::keys::{Comparison, KeyRequest, KeysApi};
+use self::listing::{KeyState, Listing};
+use self::wire::KeyResponse;
 use super::batch;
-use super::cluster::{Cluster, UnusableCluster, ask_each_once};
-use super::credentials::Login;
-use super::http::Http;
+use super::cluster::{Cluster, ClusterError, try_each_member};
+use super::credentials::LoadedCredentials;
+use super::http::HttpClient;
 
 /// How many requests of a batch are under way at a time: 32 are nearly six times
 /// as fast as one by one (measured), 128 gain little more.
-const IN_FLIGHT: usize = 32;
+const REQUESTS_IN_FLIGHT_MAX: usize = 32;
 
 /// Up to this many keys under the root are read one by one, in flight together;
 /// more of them by one recursive read, which costs as much as all that is there.
-const READ_SINGLY: usize = 8;
+const SINGLE_READS_MAX: usize = 8;
 
 /// Where and how to keep records.
 #[derive(Clone, Debug)]
@@ -61,17 +62,19 @@ impl EtcdV2 {
     ///
     /// # Errors
     /// Where the cluster can't be spoken to as the options say.
-    pub fn new(options: EtcdV2Options, log: Logger) -> Result<Self, UnusableCluster> {
+    pub fn new(options: EtcdV2Options, log: Logger) -> Result<Self, ClusterError> {
         let EtcdV2Options { cluster, root, prefix } = options;
-        let http = Http::new(&cluster, log.clone())?;
-        let login = cluster.credentials.as_ref();
-        let login = login.map(|credentials| Login::new(credentials, log.clone())).transpose()?;
-        let (keys, members) = (Rc::new(KeysApi::new(http, login)), cluster.urls.len());
+        let http = HttpClient::new(&cluster, log.clone())?;
+        let credentials = cluster.credentials.as_ref();
+        let credentials = credentials
+            .map(|credentials| LoadedCredentials::new(credentials, log.clone()))
+            .transpose()?;
+        let (keys, members) = (Rc::new(KeysApi::new(http, credentials)), cluster.urls.len());
         Ok(Self { keys, members, root, prefix, log })
     }
 
     /// Whether what answers has a v2 keys API at all, whatever it says.
-    pub(super) async fn answers_v2(&self) -> Result<bool, StoreError> {
+    pub(super) async fn supports_v2(&self) -> Result<bool, StoreError> {
         match self.probe().await {
             Ok(()) => Ok(true),
             Err(error) => match error.kind {
@@ -83,72 +86,82 @@ impl EtcdV2 {
         }
     }
 
-    async fn write_one(&self, write: &Write) -> Result<Written, StoreError> {
-        let subject = subject_of(write);
-        match self.ask(write).await? {
-            Answer::Done(_) => Ok(Written::Done),
-            Answer::Missing { .. } => Ok(Written::Missing),
-            Answer::Differs => Ok(Written::Conflict),
+    async fn write_one(&self, write: &Write) -> Result<WriteOutcome, StoreError> {
+        let key_request = request_for(write);
+        match self.send_write(write).await? {
+            KeyResponse::Done(_) => Ok(WriteOutcome::Done),
+            KeyResponse::Missing { .. } => Ok(WriteOutcome::Missing),
+            KeyResponse::CompareFailed => Ok(WriteOutcome::Conflict),
             // Where a directory is, or below a value, our value is not.
-            Answer::IsDirectory | Answer::BelowValue { .. } if is_delete(write) => {
-                Ok(Written::Missing)
+            KeyResponse::IsDirectory | KeyResponse::BelowValue { .. } if is_delete(write) => {
+                Ok(WriteOutcome::Missing)
             }
-            Answer::BelowValue { at } => Err(self.blocked(subject, &Standing::BelowValue { at })),
-            Answer::Exists | Answer::IsDirectory => self.write_over_directory(write).await,
-            other @ Answer::NotEmpty => Err(self.keys.out_of_place(subject, &other)),
+            KeyResponse::BelowValue { value_key } => {
+                Err(self.blocked_error(key_request, &KeyState::BelowValue { value_key }))
+            }
+            KeyResponse::Exists | KeyResponse::IsDirectory => {
+                self.write_over_directory(write).await
+            }
+            other @ KeyResponse::NotEmpty => {
+                Err(self.keys.unexpected_response(key_request, &other))
+            }
         }
     }
 
     /// A value, or a directory, is where a write goes to. An empty directory is
     /// as good as nothing: it is removed.
-    async fn write_over_directory(&self, write: &Write) -> Result<Written, StoreError> {
-        let subject = subject_of(write);
-        match empty_dirs::remove_if_empty(&self.keys, subject.key).await? {
-            Left::Value => Ok(Written::Conflict),
-            Left::FullDirectory => Err(self.blocked_by_directory(subject).await),
-            Left::Nothing if !is_creation(write) => Ok(Written::Missing),
-            Left::Nothing => match self.ask(write).await? {
-                Answer::Done(_) => Ok(Written::Done),
+    async fn write_over_directory(&self, write: &Write) -> Result<WriteOutcome, StoreError> {
+        let key_request = request_for(write);
+        match empty_dirs::remove_if_empty(&self.keys, key_request.key).await? {
+            DirOutcome::Value => Ok(WriteOutcome::Conflict),
+            DirOutcome::NotEmpty => Err(self.blocked_by_directory(key_request).await),
+            DirOutcome::Absent if !is_creation(write) => Ok(WriteOutcome::Missing),
+            DirOutcome::Absent => match self.send_write(write).await? {
+                KeyResponse::Done(_) => Ok(WriteOutcome::Done),
                 // Somebody was quicker; what it is, the core's next read shows.
-                Answer::Exists => Ok(Written::Conflict),
-                Answer::BelowValue { at } => {
-                    Err(self.blocked(subject, &Standing::BelowValue { at }))
+                KeyResponse::Exists => Ok(WriteOutcome::Conflict),
+                KeyResponse::BelowValue { value_key } => {
+                    Err(self.blocked_error(key_request, &KeyState::BelowValue { value_key }))
                 }
-                other => Err(self.keys.out_of_place(subject, &other)),
+                other => Err(self.keys.unexpected_response(key_request, &other)),
             },
         }
     }
 
-    async fn ask(&self, write: &Write) -> Result<Answer, StoreError> {
-        let subject = subject_of(write);
+    async fn send_write(&self, write: &Write) -> Result<KeyResponse, StoreError> {
+        let key_request = request_for(write);
         match write {
-            Write::Put { value, ttl, guard: Guard::Absent, .. } => {
-                self.keys.create(subject, value, seconds(*ttl)).await
+            Write::Put { value, ttl, precondition: Precondition::Absent, .. } => {
+                self.keys.create(key_request, value, seconds(*ttl)).await
             }
-            Write::Put { value, ttl, guard: Guard::Holds(expected), .. } => {
-                self.keys.swap(subject, comparable(expected), value, seconds(*ttl)).await
+            Write::Put { value, ttl, precondition: Precondition::Equals(expected), .. } => {
+                self.keys.swap(key_request, comparison(expected), value, seconds(*ttl)).await
             }
             Write::Refresh { value, ttl, .. } => {
-                self.keys.refresh(subject, value, seconds(*ttl)).await
+                self.keys.refresh(key_request, value, seconds(*ttl)).await
             }
-            Write::Delete { expected, .. } => self.keys.delete(subject, comparable(expected)).await,
+            Write::Delete { expected, .. } => {
+                self.keys.delete(key_request, comparison(expected)).await
+            }
         }
     }
 
-    async fn read_one(&self, key: &RecordKey) -> Result<Option<Found>, StoreError> {
-        let subject = Subject { doing: "reading", key: key.as_str() };
-        match self.keys.get(subject).await? {
-            Answer::Done(node) => self.found(key, listing::standing(&node)),
-            Answer::Missing { .. } => Ok(None),
-            Answer::BelowValue { at } => self.found(key, Standing::BelowValue { at }),
-            other => Err(self.keys.out_of_place(subject, &other)),
+    async fn read_one(&self, key: &RecordKey) -> Result<Option<StoredRecord>, StoreError> {
+        let key_request = KeyRequest { action: "reading", key: key.as_str() };
+        match self.keys.get(key_request).await? {
+            KeyResponse::Done(node) => self.record_from_state(key, listing::key_state(&node)),
+            KeyResponse::Missing { .. } => Ok(None),
+            KeyResponse::BelowValue { value_key } => {
+                self.record_from_state(key, KeyState::BelowValue { value_key })
+            }
+            other => Err(self.keys.unexpected_response(key_request, &other)),
         }
     }
 
-    async fn read_singly(&self, keys: &[RecordKey]) -> Vec<Result<Option<Found>, StoreError>> {
+    async fn read_each(&self, keys: &[RecordKey]) -> Vec<Result<Option<StoredRecord>, StoreError>> {
         batch::run(
             keys,
-            IN_FLIGHT,
+            REQUESTS_IN_FLIGHT_MAX,
             |key| format!("reading {key}"),
             async |key| self.read_one(key).await,
         )
@@ -156,121 +169,128 @@ impl EtcdV2 {
     }
 
     async fn list(&self) -> Result<Listing, StoreError> {
-        let subject = Subject { doing: "listing", key: self.root.as_str() };
-        match self.keys.list(subject).await? {
-            Answer::Done(node) => Ok(Listing::new(node)),
-            Answer::Missing { .. } => Ok(Listing::empty()),
-            Answer::BelowValue { at } => Ok(Listing::below_value(at)),
-            other => Err(self.keys.out_of_place(subject, &other)),
+        let key_request = KeyRequest { action: "listing", key: self.root.as_str() };
+        match self.keys.list(key_request).await? {
+            KeyResponse::Done(node) => Ok(Listing::new(node)),
+            KeyResponse::Missing { .. } => Ok(Listing::empty()),
+            KeyResponse::BelowValue { value_key } => Ok(Listing::below_value(value_key)),
+            other => Err(self.keys.unexpected_response(key_request, &other)),
         }
     }
 
-    fn found(&self, key: &RecordKey, standing: Standing) -> Result<Option<Found>, StoreError> {
-        match standing {
-            Standing::Value(found) => Ok(Some(found)),
-            Standing::Nothing => Ok(None),
+    fn record_from_state(
+        &self,
+        key: &RecordKey,
+        key_state: KeyState,
+    ) -> Result<Option<StoredRecord>, StoreError> {
+        match key_state {
+            KeyState::Value(found) => Ok(Some(found)),
+            KeyState::Absent => Ok(None),
             other => {
-                let subject = Subject { doing: "reading", key: key.as_str() };
-                Err(self.blocked(subject, &other))
+                let key_request = KeyRequest { action: "reading", key: key.as_str() };
+                Err(self.blocked_error(key_request, &other))
             }
         }
     }
 
     /// The error for a directory in a write's way, with one of its keys where
     /// that can be had.
-    async fn blocked_by_directory(&self, subject: Subject<'_>) -> StoreError {
-        let standing = match self.keys.get(subject).await {
-            Ok(Answer::Done(node)) => listing::standing(&node),
-            Ok(_) | Err(_) => Standing::Nothing,
+    async fn blocked_by_directory(&self, key_request: KeyRequest<'_>) -> StoreError {
+        let key_state = match self.keys.get(key_request).await {
+            Ok(KeyResponse::Done(node)) => listing::key_state(&node),
+            Ok(_) | Err(_) => KeyState::Absent,
         };
-        self.blocked(subject, &standing)
+        self.blocked_error(key_request, &key_state)
     }
 
-    fn blocked(&self, subject: Subject<'_>, standing: &Standing) -> StoreError {
-        let there = match standing {
-            Standing::BelowValue { at } => {
-                format!("there is a record at {}, above it", at.trim_start_matches('/'))
+    fn blocked_error(&self, key_request: KeyRequest<'_>, key_state: &KeyState) -> StoreError {
+        let obstacle = match key_state {
+            KeyState::BelowValue { value_key } => {
+                format!("there is a record at {}, above it", value_key.trim_start_matches('/'))
             }
-            Standing::Directory { with } => format!("there are records below it, such as {with}"),
-            Standing::Nothing | Standing::Value(_) => "there are keys below it".to_owned(),
+            KeyState::Directory { child } => format!("there are records below it, such as {child}"),
+            KeyState::Absent | KeyState::Value(_) => "there are keys below it".to_owned(),
         };
-        let what = format!(
-            "{there}, and etcd v2 holds either a name or names below it; rename one of the services"
+        let message = format!(
+            "{obstacle}, and etcd v2 holds either a name or names below it; rename one of the services"
         );
-        self.keys.error(subject, StoreErrorKind::Blocked, &what)
+        self.keys.error(key_request, StoreErrorKind::Blocked, &message)
     }
 }
 
 impl RecordStore for EtcdV2 {
-    fn upkeep(&self) -> Upkeep {
-        Upkeep::Each
+    fn keep_alive_mode(&self) -> KeepAliveMode {
+        KeepAliveMode::PerRecord
     }
 
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<WriteOutcome, StoreError>> {
         let describe = |write: &Write| {
-            let Subject { doing, key } = subject_of(write);
-            format!("{doing} {key}")
+            let KeyRequest { action, key } = request_for(write);
+            format!("{action} {key}")
         };
-        let outcomes =
-            batch::run(&writes, IN_FLIGHT, describe, async |write| self.write_one(write).await)
-                .await;
+        let outcomes = batch::run(&writes, REQUESTS_IN_FLIGHT_MAX, describe, async |write| {
+            self.write_one(write).await
+        })
+        .await;
         let outage = |outcome: &Result<_, StoreError>| {
             outcome.as_ref().is_err_and(|error| error.kind.is_outage())
         };
         if !outcomes.iter().any(outage) {
-            let gone = writes.iter().zip(&outcomes).filter_map(|(write, outcome)| {
-                let gone = matches!(outcome, Ok(Written::Done | Written::Missing));
-                (is_delete(write) && gone).then_some(write.key().as_str())
+            let deleted = writes.iter().zip(&outcomes).filter_map(|(write, outcome)| {
+                let deleted = matches!(outcome, Ok(WriteOutcome::Done | WriteOutcome::Missing));
+                (is_delete(write) && deleted).then_some(write.key().as_str())
             });
-            empty_dirs::prune(&self.keys, &self.prefix, gone, &self.log).await;
+            empty_dirs::prune(&self.keys, &self.prefix, deleted, &self.log).await;
         }
         outcomes
     }
 
-    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
-        let shown = keys.iter().filter(|key| listing::shows(&self.root, key)).count();
-        if shown <= READ_SINGLY {
-            return self.read_singly(&keys).await;
+    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<StoredRecord>, StoreError>> {
+        let shown = keys.iter().filter(|key| listing::is_listed(&self.root, key)).count();
+        if shown <= SINGLE_READS_MAX {
+            return self.read_each(&keys).await;
         }
         let listing = match self.list().await {
             Ok(listing) => listing,
             // An answer that can't be read may be a listing deeper or longer than
             // this program takes, and no reason to hold back what can be read.
             Err(error) if error.kind == StoreErrorKind::Malformed => {
-                return self.read_singly(&keys).await;
+                return self.read_each(&keys).await;
             }
             Err(error) => return vec![Err(error); keys.len()],
         };
-        let mut outcomes =
-            keys.iter().map(|key| self.found(key, listing.at(key))).collect::<Vec<_>>();
-        let (hidden, places): (Vec<_>, Vec<_>) = keys
+        let mut outcomes = keys
+            .iter()
+            .map(|key| self.record_from_state(key, listing.state_of(key)))
+            .collect::<Vec<_>>();
+        let (hidden, slots): (Vec<_>, Vec<_>) = keys
             .iter()
             .zip(&mut outcomes)
-            .filter(|(key, _)| !listing::shows(&self.root, key))
+            .filter(|(key, _)| !listing::is_listed(&self.root, key))
             .map(|(key, outcome)| (key.clone(), outcome))
             .unzip();
-        for (place, outcome) in places.into_iter().zip(self.read_singly(&hidden).await) {
-            *place = outcome;
+        for (slot, outcome) in slots.into_iter().zip(self.read_each(&hidden).await) {
+            *slot = outcome;
         }
         outcomes
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
         // A read with a quorum goes the way of a write, through the leader's log.
-        let subject = Subject { doing: "looking for", key: &self.prefix };
+        let key_request = KeyRequest { action: "looking for", key: &self.prefix };
         // One member that is away is no outage where another answers.
-        ask_each_once(self.members, async || self.keys.get(subject).await.map(|_| ())).await
+        try_each_member(self.members, async || self.keys.get(key_request).await.map(|_| ())).await
     }
 
-    async fn watch(&self) -> Result<Changes, StoreError> {
+    async fn watch(&self) -> Result<ChangeStream, StoreError> {
         watch::watch(Rc::clone(&self.keys), self.root.clone()).await
     }
 
-    async fn leases(&self, _: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
+    async fn leases(&self, _: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         Err(no_leases())
     }
 
-    async fn grant(&self, _: LeaseId, _: Duration) -> Result<Granted, StoreError> {
+    async fn grant(&self, _: LeaseId, _: Duration) -> Result<GrantOutcome, StoreError> {
         Err(no_leases())
     }
 
@@ -282,29 +302,29 @@ impl RecordStore for EtcdV2 {
         Err(no_leases())
     }
 
-    async fn leased(&self, _: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
+    async fn leased(&self, _: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
         Err(no_leases())
     }
 }
 
-/// Nobody asks for a lease where [`EtcdV2::upkeep`] says that there are none.
+/// Nobody asks for a lease where [`EtcdV2::keep_alive_mode`] says that there are none.
 fn no_leases() -> StoreError {
-    let what = "etcd's v2 API has no leases: every key has a TTL of its own";
-    StoreError::new(StoreErrorKind::Refused, what)
+    let message = "etcd's v2 API has no leases: every key has a TTL of its own";
+    StoreError::new(StoreErrorKind::Refused, message)
 }
 
 /// What etcd v2 can compare of what is expected.
-fn comparable(expected: &highhock_actors::Expected) -> Expected<'_> {
-    Expected { value: &expected.value, version: expected.version }
+fn comparison(expected: &highhock_actors::ExpectedValue) -> Comparison<'_> {
+    Comparison { value: &expected.value, version: expected.version }
 }
 
-fn subject_of(write: &Write) -> Subject<'_> {
-    let doing = match write {
+fn request_for(write: &Write) -> KeyRequest<'_> {
+    let action = match write {
         Write::Put { .. } => "putting",
         Write::Refresh { .. } => "refreshing",
         Write::Delete { .. } => "deleting",
     };
-    Subject { doing, key: write.key().as_str() }
+    KeyRequest { action, key: write.key().as_str() }
 }
 
 fn is_delete(write: &Write) -> bool {
@@ -312,7 +332,7 @@ fn is_delete(write: &Write) -> bool {
 }
 
 fn is_creation(write: &Write) -> bool {
-    matches!(write, Write::Put { guard: Guard::Absent, .. })
+    matches!(write, Write::Put { precondition: Precondition::Absent, .. })
 }
 
 /// A TTL as etcd takes it. A TTL of 0 would be none.
@@ -325,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ttl_is_at_least_a_second() {
+    fn ttl_is_at_least_one_second() {
         assert_eq!(seconds(Duration::ZERO), 1);
         assert_eq!(seconds(Duration::from_millis(1900)), 1);
         assert_eq!(seconds(Duration::from_secs(86_400)), 86_400);

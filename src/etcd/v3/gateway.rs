@@ -9,19 +9,21 @@ use highhock_actors::{StoreError, StoreErrorKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::auth::Authorized;
-use super::error::{self, Reason, Refusal};
-use super::wire::InStream;
-use crate::etcd::http::{Answer, Body, Failure, Http, Member, Opened, Request};
+use super::auth::AuthClient;
+use super::error::{self, ErrorClass, ResponseError};
+use super::wire::StreamMessage;
+use crate::etcd::http::{
+    Body, HttpClient, HttpError, HttpResponse, Member, Request, StreamResponse,
+};
 
 /// The gateway of a cluster.
-pub(super) struct Gateway(Authorized);
+pub(super) struct Gateway(AuthClient);
 
 /// A call that failed.
 #[derive(Clone, Debug)]
 pub(super) struct CallError {
     /// What the caller may do something about.
-    pub reason: Reason,
+    pub class: ErrorClass,
     pub error: StoreError,
 }
 
@@ -29,42 +31,42 @@ pub(super) struct CallError {
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     /// For instance `putting skydns/local/a`.
-    pub doing: &'a str,
+    pub action: &'a str,
     pub path: &'a str,
     /// Whether something is not as it was when it was carried out.
     pub is_write: bool,
     /// How many times the usual limit it may take.
-    pub patience: u32,
+    pub timeout_factor: u32,
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn read(doing: &'a str, path: &'a str) -> Self {
-        Self { doing, path, is_write: false, patience: 1 }
+    pub(super) fn read(action: &'a str, path: &'a str) -> Self {
+        Self { action, path, is_write: false, timeout_factor: 1 }
     }
 
-    pub(super) fn write(doing: &'a str, path: &'a str) -> Self {
-        Self { is_write: true, ..Self::read(doing, path) }
+    pub(super) fn write(action: &'a str, path: &'a str) -> Self {
+        Self { is_write: true, ..Self::read(action, path) }
     }
 }
 
 /// A stream's raw bytes, and who sends them.
-pub(super) struct Stream {
-    pub chunks: LocalBoxStream<'static, Result<Bytes, Failure>>,
+pub(super) struct ChunkStream {
+    pub chunks: LocalBoxStream<'static, Result<Bytes, HttpError>>,
     pub member: Member,
 }
 
 impl Gateway {
-    pub(super) fn new(link: Authorized) -> Self {
-        Self(link)
+    pub(super) fn new(client: AuthClient) -> Self {
+        Self(client)
     }
 
-    pub(super) fn http(&self) -> &Http {
+    pub(super) fn http(&self) -> &HttpClient {
         self.0.http()
     }
 
     /// How long a request may usually take.
-    pub(super) fn usual_limit(&self) -> Duration {
-        self.http().usual_limit()
+    pub(super) fn default_timeout(&self) -> Duration {
+        self.http().default_timeout()
     }
 
     /// Sends one request and reads its one answer.
@@ -73,39 +75,39 @@ impl Gateway {
         call: Call<'_>,
         message: &impl Serialize,
     ) -> Result<A, CallError> {
-        let answer = self.ask(call, message).await?;
-        self.read(call, &answer, &answer.body)
+        let response = self.send(call, message).await?;
+        self.read(call, &response, &response.body)
     }
 
     /// Sends one request and reads the first answer of a stream of one.
-    pub(super) async fn call_in_stream<A: DeserializeOwned>(
+    pub(super) async fn call_streamed<A: DeserializeOwned>(
         &self,
         call: Call<'_>,
         message: &impl Serialize,
     ) -> Result<A, CallError> {
-        let answer = self.ask(call, message).await?;
-        let line = answer.body.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        if let Some(refusal) = error::in_stream(line) {
-            return Err(self.refused(call, answer.member, refusal));
+        let response = self.send(call, message).await?;
+        let line = response.body.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if let Some(response_error) = error::stream_error(line) {
+            return Err(self.to_call_error(call, response.member, response_error));
         }
-        let InStream { result } = self.read(call, &answer, line)?;
+        let StreamMessage { result } = self.read(call, &response, line)?;
         Ok(result)
     }
 
     /// Opens a stream of answers.
-    pub(super) async fn open(
+    pub(super) async fn open_stream(
         &self,
         call: Call<'_>,
         message: &impl Serialize,
-    ) -> Result<Stream, CallError> {
+    ) -> Result<ChunkStream, CallError> {
         let request = self.request(call, message)?;
         match self.0.open_stream(request).await {
-            Ok(Opened::Stream { chunks, member }) => Ok(Stream { chunks, member }),
-            Ok(Opened::Other(answer)) => {
-                let refusal = error::read(answer.status, &answer.body);
-                Err(self.refused(call, answer.member, refusal))
+            Ok(StreamResponse::Stream { chunks, member }) => Ok(ChunkStream { chunks, member }),
+            Ok(StreamResponse::Other(response)) => {
+                let response_error = error::parse(response.status, &response.body);
+                Err(self.to_call_error(call, response.member, response_error))
             }
-            Err(failure) => Err(self.failed(call, &failure)),
+            Err(failure) => Err(self.http_error(call, &failure)),
         }
     }
 
@@ -114,9 +116,13 @@ impl Gateway {
         self.0.forget_token();
     }
 
-    async fn ask(&self, call: Call<'_>, message: &impl Serialize) -> Result<Answer, CallError> {
+    async fn send(
+        &self,
+        call: Call<'_>,
+        message: &impl Serialize,
+    ) -> Result<HttpResponse, CallError> {
         let request = self.request(call, message)?;
-        self.0.send(request).await.map_err(|failure| self.failed(call, &failure))
+        self.0.send(request).await.map_err(|failure| self.http_error(call, &failure))
     }
 
     fn request<'a>(
@@ -125,15 +131,15 @@ impl Gateway {
         message: &impl Serialize,
     ) -> Result<Request<'a>, CallError> {
         let body = serde_json::to_vec(message).map_err(|error| {
-            let what = format!("{}: {error}", call.doing);
-            CallError::new(Reason::Other, StoreErrorKind::Refused, what)
+            let message = format!("{}: {error}", call.action);
+            CallError::new(ErrorClass::Other, StoreErrorKind::Refused, message)
         })?;
         Ok(Request {
             method: Method::POST,
             path: call.path,
             query: "",
             body: Body::Json(body.into()),
-            limit: self.usual_limit() * call.patience,
+            timeout: self.default_timeout() * call.timeout_factor,
             authorization: None,
         })
     }
@@ -141,60 +147,72 @@ impl Gateway {
     fn read<A: DeserializeOwned>(
         &self,
         call: Call<'_>,
-        answer: &Answer,
+        response: &HttpResponse,
         message: &[u8],
     ) -> Result<A, CallError> {
-        let refusal = if (200..300).contains(&answer.status) {
+        let response_error = if (200..300).contains(&response.status) {
             match serde_json::from_slice(message) {
                 Ok(message) => return Ok(message),
-                Err(error) => error::unfit(answer.status, message, &error),
+                Err(error) => error::unexpected(response.status, message, &error),
             }
         } else {
-            error::read(answer.status, message)
+            error::parse(response.status, message)
         };
-        Err(self.refused(call, answer.member, refusal))
+        Err(self.to_call_error(call, response.member, response_error))
     }
 
-    fn failed(&self, call: Call<'_>, failure: &Failure) -> CallError {
+    fn http_error(&self, call: Call<'_>, failure: &HttpError) -> CallError {
         let hint = match failure.kind {
             StoreErrorKind::Unknown if call.is_write => "; whether it was done is not known",
             _ => "",
         };
-        let what = format!("{}{hint}", failure.what);
-        self.error(call.doing, failure.member, Reason::Other, failure.kind, &what)
+        let message = format!("{}{hint}", failure.message);
+        self.error(call.action, failure.member, ErrorClass::Other, failure.kind, &message)
     }
 
     /// The error for what a member refused; one that can't serve is not asked next.
-    pub(super) fn refused(&self, call: Call<'_>, member: Member, refusal: Refusal) -> CallError {
-        if refusal.kind.is_outage() {
-            self.http().distrust(member);
+    pub(super) fn to_call_error(
+        &self,
+        call: Call<'_>,
+        member: Member,
+        response_error: ResponseError,
+    ) -> CallError {
+        if response_error.kind.is_outage() {
+            self.http().mark_failed(member);
         }
-        self.error(call.doing, member, refusal.reason, refusal.kind, &refusal.what)
+        self.error(
+            call.action,
+            member,
+            response_error.class,
+            response_error.kind,
+            &response_error.message,
+        )
     }
 
     fn error(
         &self,
-        doing: &str,
+        action: &str,
         member: Member,
-        reason: Reason,
+        class: ErrorClass,
         kind: StoreErrorKind,
-        what: &str,
+        message: &str,
     ) -> CallError {
-        let url = self.http().url_of(member);
-        CallError::new(reason, kind, format!("{doing} in etcd at {url}: {what}"))
+        let url = self.http().member_url(member);
+        CallError::new(class, kind, format!("{action} in etcd at {url}: {message}"))
     }
 
     /// The error for an answer that doesn't fit the question.
-    pub(super) fn out_of_place(&self, doing: &str, what: &str) -> StoreError {
+    pub(super) fn unexpected_response(&self, action: &str, message: &str) -> StoreError {
         let urls = self.http().urls();
-        let message = format!("{doing} in etcd at {urls}: etcd answers what it should not: {what}");
+        let message =
+            format!("{action} in etcd at {urls}: etcd answers what it should not: {message}");
         StoreError::new(StoreErrorKind::Malformed, message)
     }
 }
 
 impl CallError {
-    fn new(reason: Reason, kind: StoreErrorKind, message: String) -> Self {
-        Self { reason, error: StoreError::new(kind, message) }
+    fn new(class: ErrorClass, kind: StoreErrorKind, message: String) -> Self {
+        Self { class, error: StoreError::new(kind, message) }
     }
 }
 

@@ -14,20 +14,25 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
-    Changes, Found, Granted, KeptAlive, Lease, LeaseFamily, LeaseId, RecordKey, RecordStore,
-    StoreError, StoreErrorKind, Tie, Upkeep, Write, Written,
+    ChangeStream, Expiry, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
+    RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write, WriteOutcome,
 };
 use slog::Logger;
 
-use self::batching::{Item, Limits, Weight};
+use self::batching::{BatchItem, BatchLimits, Cost};
 use self::gateway::{Call, CallError, Gateway};
-use self::txn::{Step, Verdict, all_or_none, apart, below, each_by_itself, groups, path_of};
-use self::wire::{Int, Op, OpDone, Range, RangeFound, Txn, TxnAnswer};
+use self::txn::{
+    TxnStep, TxnVerdict, combined_txn, independent_groups, key_path, nested_txns, range_below,
+    split_response,
+};
+use self::wire::{
+    Int64, RangeRequest, RangeResponse, RequestOp, ResponseOp, TxnRequest, TxnResponse,
+};
 use super::batch;
-use super::cluster::{Cluster, UnusableCluster, ask_each_once};
-use super::credentials::Login;
-use super::http::Http;
-use auth::Authorized;
+use super::cluster::{Cluster, ClusterError, try_each_member};
+use super::credentials::LoadedCredentials;
+use super::http::HttpClient;
+use auth::AuthClient;
 
 /// Where writes and reads go.
 const TXN: &str = "/v3/kv/txn";
@@ -49,7 +54,7 @@ pub struct EtcdV3Options {
 pub struct EtcdV3 {
     gateway: Rc<Gateway>,
     members: usize,
-    limits: Limits,
+    limits: BatchLimits,
     root: RecordKey,
 }
 
@@ -58,26 +63,28 @@ impl EtcdV3 {
     ///
     /// # Errors
     /// Where the cluster can't be spoken to as the options say.
-    pub fn new(options: EtcdV3Options, log: Logger) -> Result<Self, UnusableCluster> {
+    pub fn new(options: EtcdV3Options, log: Logger) -> Result<Self, ClusterError> {
         let EtcdV3Options { cluster, root } = options;
-        let http = Http::new(&cluster, log.clone())?;
-        let login = cluster.credentials.as_ref();
-        let login = login.map(|credentials| Login::new(credentials, log.clone())).transpose()?;
-        let gateway = Rc::new(Gateway::new(Authorized::new(http, login, log)));
-        Ok(Self { gateway, members: cluster.urls.len(), limits: Limits::new(), root })
+        let http = HttpClient::new(&cluster, log.clone())?;
+        let credentials = cluster.credentials.as_ref();
+        let credentials = credentials
+            .map(|credentials| LoadedCredentials::new(credentials, log.clone()))
+            .transpose()?;
+        let gateway = Rc::new(Gateway::new(AuthClient::new(http, credentials, log)));
+        Ok(Self { gateway, members: cluster.urls.len(), limits: BatchLimits::new(), root })
     }
 
     /// A key below the root, where there is any.
-    pub(super) async fn holds_anything(&self) -> Result<Option<RecordKey>, StoreError> {
-        let (key, end) = below(&path_of(&self.root));
-        let doing = format!("looking for keys below {}", self.root);
-        let first = Range {
+    pub(super) async fn first_key(&self) -> Result<Option<RecordKey>, StoreError> {
+        let (key, end) = range_below(&key_path(&self.root));
+        let action = format!("looking for keys below {}", self.root);
+        let first = RangeRequest {
             key: key.as_str().into(),
             range_end: Some(end.as_str().into()),
-            limit: Int(1),
+            limit: Int64(1),
             keys_only: true,
         };
-        let found = self.gateway.call::<RangeFound>(Call::read(&doing, RANGE), &first).await?;
+        let found = self.gateway.call::<RangeResponse>(Call::read(&action, RANGE), &first).await?;
         Ok(found.range.kvs.first().map(|kv| RecordKey::from_path(&kv.key.to_text())))
     }
 
@@ -85,40 +92,48 @@ impl EtcdV3 {
     ///
     /// First all or none, in one plain transaction, which costs etcd half of what
     /// inner transactions do. Only where some guard does not hold, each by itself.
-    async fn write_together(&self, steps: &[Step]) -> Vec<Result<Written, StoreError>> {
-        let send = async |steps: &[&Step], doing: &str| {
-            let call = Call::write(doing, TXN);
+    async fn write_batch(&self, steps: &[TxnStep]) -> Vec<Result<WriteOutcome, StoreError>> {
+        let send = async |steps: &[&TxnStep], action: &str| {
+            let call = Call::write(action, TXN);
             if steps.len() > 1 {
-                let answer = self.gateway.call::<TxnAnswer>(call, &all_or_none(steps)).await?;
-                if answer.done.succeeded {
-                    return Ok(steps.iter().map(|_| Ok(Written::Done)).collect());
+                let response = self.gateway.call::<TxnResponse>(call, &combined_txn(steps)).await?;
+                if response.outcome.succeeded {
+                    return Ok(steps.iter().map(|_| Ok(WriteOutcome::Done)).collect());
                 }
             }
-            let answer = self.gateway.call::<TxnAnswer>(call, &each_by_itself(steps)).await?;
-            let Some(answers) = apart(answer.done, steps.len()) else {
-                return Err(self.out_of_place(doing, "another number of answers than of writes"));
+            let response = self.gateway.call::<TxnResponse>(call, &nested_txns(steps)).await?;
+            let Some(results) = split_response(response.outcome, steps.len()) else {
+                return Err(
+                    self.unexpected_response(action, "another number of answers than of writes")
+                );
             };
-            let outcomes = steps.iter().zip(answers);
-            Ok(outcomes.map(|(step, done)| self.outcome(step, step.verdict(&done))).collect())
+            let outcomes = steps.iter().zip(results);
+            Ok(outcomes
+                .map(|(step, outcome)| self.write_outcome(step, step.verdict(&outcome)))
+                .collect())
         };
         self.limits.send_all(steps, send).await
     }
 
-    fn outcome(&self, step: &Step, verdict: Verdict) -> Result<Written, StoreError> {
-        let there = match verdict {
-            Verdict::Written(written) => return Ok(written),
-            Verdict::Nonsense(what) => {
-                return Err(self.gateway.out_of_place(&step.describe(), what));
+    fn write_outcome(
+        &self,
+        step: &TxnStep,
+        verdict: TxnVerdict,
+    ) -> Result<WriteOutcome, StoreError> {
+        let obstacle = match verdict {
+            TxnVerdict::WriteOutcome(written) => return Ok(written),
+            TxnVerdict::Unexpected(message) => {
+                return Err(self.gateway.unexpected_response(&step.describe(), message));
             }
-            Verdict::BelowRecord { at } => {
-                format!("there is a record at {}, above it", at.trim_start_matches('/'))
+            TxnVerdict::BelowRecord { ancestor } => {
+                format!("there is a record at {}, above it", ancestor.trim_start_matches('/'))
             }
-            Verdict::AboveRecords { with } => {
-                format!("there are records below it, such as {}", with.trim_start_matches('/'))
+            TxnVerdict::AboveRecords { child } => {
+                format!("there are records below it, such as {}", child.trim_start_matches('/'))
             }
         };
         let message = format!(
-            "{} in etcd at {}: {there}, and DNS servers show either a name or names below it; \
+            "{} in etcd at {}: {obstacle}, and DNS servers show either a name or names below it; \
              rename one of the services",
             step.describe(),
             self.gateway.http().urls()
@@ -126,18 +141,18 @@ impl EtcdV3 {
         Err(StoreError::new(StoreErrorKind::Blocked, message))
     }
 
-    fn out_of_place(&self, doing: &str, what: &str) -> CallError {
-        let error = self.gateway.out_of_place(doing, what);
-        CallError { reason: error::Reason::Other, error }
+    fn unexpected_response(&self, action: &str, message: &str) -> CallError {
+        let error = self.gateway.unexpected_response(action, message);
+        CallError { class: error::ErrorClass::Other, error }
     }
 }
 
 /// A key to read.
-struct Wanted(RecordKey);
+struct RecordQuery(RecordKey);
 
-impl Item for Wanted {
-    fn weight(&self) -> Weight {
-        Weight { operations: 1, inner: 0, bytes: self.0.as_str().len() + 16 }
+impl BatchItem for RecordQuery {
+    fn cost(&self) -> Cost {
+        Cost { operations: 1, inner: 0, bytes: self.0.as_str().len() + 16 }
     }
 
     fn describe(&self) -> String {
@@ -146,82 +161,89 @@ impl Item for Wanted {
 }
 
 impl RecordStore for EtcdV3 {
-    fn upkeep(&self) -> Upkeep {
-        Upkeep::Lease
+    fn keep_alive_mode(&self) -> KeepAliveMode {
+        KeepAliveMode::Lease
     }
 
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-        let mut outcomes = writes.iter().map(|write| Err(not_for_v3(write))).collect::<Vec<_>>();
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<WriteOutcome, StoreError>> {
+        let mut outcomes =
+            writes.iter().map(|write| Err(unsupported_write(write))).collect::<Vec<_>>();
         let steps = writes.iter().enumerate();
-        let steps = steps.filter_map(|(place, write)| Step::new(place, write, &self.root));
+        let steps = steps.filter_map(|(index, write)| TxnStep::new(index, write, &self.root));
         let mut outage = None::<StoreError>;
-        for group in groups(steps.collect()) {
-            let answers = match &outage {
-                None => self.write_together(&group).await,
+        for group in independent_groups(steps.collect()) {
+            let results = match &outage {
+                None => self.write_batch(&group).await,
                 Some(first) => {
-                    let held_back = |step: &Step| Err(batch::not_sent(&step.describe(), first));
+                    let held_back =
+                        |step: &TxnStep| Err(batch::not_sent_error(&step.describe(), first));
                     group.iter().map(held_back).collect()
                 }
             };
-            for (step, answer) in group.iter().zip(answers) {
-                if let Err(error) = &answer
+            for (step, result) in group.iter().zip(results) {
+                if let Err(error) = &result
                     && error.kind.is_outage()
                 {
                     outage.get_or_insert_with(|| error.clone());
                 }
-                outcomes[step.place] = answer;
+                outcomes[step.index] = result;
             }
         }
         outcomes
     }
 
-    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
-        let wanted = keys.into_iter().map(Wanted).collect::<Vec<_>>();
-        let send = async |wanted: &[&Wanted], doing: &str| {
-            let range = |wanted: &&Wanted| {
-                let key = path_of(&wanted.0).as_str().into();
-                Op::Range(Range { key, ..Range::default() })
+    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<StoredRecord>, StoreError>> {
+        let queries = keys.into_iter().map(RecordQuery).collect::<Vec<_>>();
+        let send = async |queries: &[&RecordQuery], action: &str| {
+            let range = |query: &&RecordQuery| {
+                let key = key_path(&query.0).as_str().into();
+                RequestOp::Range(RangeRequest { key, ..RangeRequest::default() })
             };
-            let txn = Txn { success: wanted.iter().map(range).collect(), ..Txn::default() };
-            let answer = self.gateway.call::<TxnAnswer>(Call::read(doing, TXN), &txn).await?;
-            let found = answer.done.responses.iter().map(|response| match response {
-                OpDone::Range(range) => Some(range.kvs.first().map(watch::found)),
+            let txn = TxnRequest {
+                success: queries.iter().map(range).collect(),
+                ..TxnRequest::default()
+            };
+            let response = self.gateway.call::<TxnResponse>(Call::read(action, TXN), &txn).await?;
+            let found = response.outcome.responses.iter().map(|response| match response {
+                ResponseOp::Range(range) => Some(range.kvs.first().map(watch::stored_record)),
                 _ => None,
             });
             match found.collect::<Option<Vec<_>>>() {
-                Some(found) if found.len() == wanted.len() => {
+                Some(found) if found.len() == queries.len() => {
                     Ok(found.into_iter().map(Ok).collect())
                 }
-                _ => Err(self.out_of_place(doing, "another number of answers than of keys")),
+                _ => {
+                    Err(self.unexpected_response(action, "another number of answers than of keys"))
+                }
             }
         };
-        self.limits.send_all(&wanted, send).await
+        self.limits.send_all(&queries, send).await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
         // A key that isn't there, in the range that this client surely may read: by
         // a read that needs a quorum.
-        let (key, _) = below(&path_of(&self.root));
-        let doing = format!("looking for {}", self.root);
-        let range = Range { key: key.as_str().into(), ..Range::default() };
+        let (key, _) = range_below(&key_path(&self.root));
+        let action = format!("looking for {}", self.root);
+        let range = RangeRequest { key: key.as_str().into(), ..RangeRequest::default() };
         // One member that is away is no outage where another answers.
         let probe = async || {
-            self.gateway.call::<RangeFound>(Call::read(&doing, RANGE), &range).await?;
+            self.gateway.call::<RangeResponse>(Call::read(&action, RANGE), &range).await?;
             Ok(())
         };
-        ask_each_once(self.members, probe).await
+        try_each_member(self.members, probe).await
     }
 
-    async fn watch(&self) -> Result<Changes, StoreError> {
+    async fn watch(&self) -> Result<ChangeStream, StoreError> {
         watch::watch(Rc::clone(&self.gateway), &self.root).await
     }
 
-    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
+    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         self.probe().await?;
-        lease::leases(&self.gateway, family).await
+        lease::leases(&self.gateway, namespace).await
     }
 
-    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
+    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
         lease::grant(&self.gateway, id, ttl).await
     }
 
@@ -233,19 +255,19 @@ impl RecordStore for EtcdV3 {
         lease::revoke(&self.gateway, id).await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
         self.probe().await?;
         let Some(state) = lease::time_to_live(&self.gateway, id, true).await? else {
             return Ok(Vec::new());
         };
-        let inside = format!("{}/", self.root);
-        let keys = state.keys.into_iter().filter(|key| key.as_str().starts_with(&inside));
+        let root_prefix = format!("{}/", self.root);
+        let keys = state.keys.into_iter().filter(|key| key.as_str().starts_with(&root_prefix));
         let keys = keys.collect::<Vec<_>>();
         let mut leased = Vec::new();
         for (key, found) in keys.iter().zip(self.read(keys.clone()).await) {
             // It may have gone meanwhile, or hang on another by now.
             if let Some(found) = found?
-                && found.tie == Tie::Lease(id)
+                && found.expiry == Expiry::Lease(id)
             {
                 leased.push((key.clone(), found));
             }
@@ -255,7 +277,7 @@ impl RecordStore for EtcdV3 {
 }
 
 /// The answer to a write that isn't any in v3, where nobody asks for it.
-fn not_for_v3(write: &Write) -> StoreError {
-    let what = format!("{}: in etcd v3 a lease keeps records alive", write.key());
-    StoreError::new(StoreErrorKind::Refused, what)
+fn unsupported_write(write: &Write) -> StoreError {
+    let message = format!("{}: in etcd v3 a lease keeps records alive", write.key());
+    StoreError::new(StoreErrorKind::Refused, message)
 }

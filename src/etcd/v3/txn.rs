@@ -2,144 +2,155 @@
 
 use std::collections::HashSet;
 
-use highhock_actors::{Expected, Guard, LeaseId, RecordKey, Write, Written};
+use highhock_actors::{ExpectedValue, LeaseId, Precondition, RecordKey, Write, WriteOutcome};
 
-use super::batching::{Item, Weight};
-use super::wire::{Compare, DeleteRange, Int, Op, OpDone, Put, Range, Txn, TxnDone};
+use super::batching::{BatchItem, Cost};
+use super::wire::{
+    Compare, DeleteRangeRequest, Int64, PutRequest, RangeRequest, RequestOp, ResponseOp,
+    TxnOutcome, TxnRequest,
+};
 
 /// A write as a transaction of its own.
-pub(super) struct Step {
+pub(super) struct TxnStep {
     /// Its place among the writes that it is one of.
-    pub place: usize,
+    pub index: usize,
     key: RecordKey,
-    doing: &'static str,
-    txn: Txn,
-    weight: Weight,
+    action: &'static str,
+    txn: TxnRequest,
+    cost: Cost,
 }
 
 /// What a transaction's answer says of the write.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Written(Written),
+pub(super) enum TxnVerdict {
+    WriteOutcome(WriteOutcome),
     /// A record above it.
     BelowRecord {
-        at: String,
+        ancestor: String,
     },
     /// Records below it, such as this.
     AboveRecords {
-        with: String,
+        child: String,
     },
     /// What no etcd answers to it.
-    Nonsense(&'static str),
+    Unexpected(&'static str),
 }
 
 /// The key as etcd v3 has it.
-pub(super) fn path_of(key: &RecordKey) -> String {
+pub(super) fn key_path(key: &RecordKey) -> String {
     format!("/{key}")
 }
 
 /// What is below a directory: from the first to before the second.
-pub(super) fn below(path: &str) -> (String, String) {
+pub(super) fn range_below(path: &str) -> (String, String) {
     // `0` is what follows `/`.
     (format!("{path}/"), format!("{path}0"))
 }
 
-impl Step {
+impl TxnStep {
     /// The transaction for a write. `None` for what v3 can't be asked.
-    pub(super) fn new(place: usize, write: &Write, root: &RecordKey) -> Option<Self> {
-        let path = path_of(write.key());
-        let (doing, compare, success, failure) = match write {
-            Write::Put { value, lease, guard, .. } => {
-                let (compare, failure) = match guard {
-                    Guard::Absent => absent(&path, &path_of(root)),
-                    Guard::Holds(expected) => (holds(&path, expected), vec![is_there(&path)]),
+    pub(super) fn new(index: usize, write: &Write, root: &RecordKey) -> Option<Self> {
+        let path = key_path(write.key());
+        let (action, compare, success, failure) = match write {
+            Write::Put { value, lease, precondition, .. } => {
+                let (compare, failure) = match precondition {
+                    Precondition::Absent => absent_compares(&path, &key_path(root)),
+                    Precondition::Equals(expected) => {
+                        (value_compares(&path, expected), vec![existence_query(&path)])
+                    }
                 };
-                let lease = Int(lease.map_or(0, |LeaseId(id)| id));
-                let put = Put { key: path.as_str().into(), value: value.as_str().into(), lease };
-                ("putting", compare, Op::Put(put), failure)
+                let lease = Int64(lease.map_or(0, |LeaseId(id)| id));
+                let put =
+                    PutRequest { key: path.as_str().into(), value: value.as_str().into(), lease };
+                ("putting", compare, RequestOp::Put(put), failure)
             }
             Write::Delete { expected, .. } => {
-                let delete = DeleteRange { key: path.as_str().into() };
-                ("deleting", holds(&path, expected), Op::Delete(delete), vec![is_there(&path)])
+                let delete = DeleteRangeRequest { key: path.as_str().into() };
+                (
+                    "deleting",
+                    value_compares(&path, expected),
+                    RequestOp::Delete(delete),
+                    vec![existence_query(&path)],
+                )
             }
             Write::Refresh { .. } => return None,
         };
         let inner = compare.len().max(failure.len());
-        let weight = Weight { operations: compare.len(), inner, bytes: bytes(write) };
-        let txn = Txn { compare, success: vec![success], failure };
-        Some(Self { place, key: write.key().clone(), doing, txn, weight })
+        let cost = Cost { operations: compare.len(), inner, bytes: byte_size(write) };
+        let txn = TxnRequest { compare, success: vec![success], failure };
+        Some(Self { index, key: write.key().clone(), action, txn, cost })
     }
 
     /// What came of it.
-    pub(super) fn verdict(&self, done: &TxnDone) -> Verdict {
-        if done.succeeded {
-            return Verdict::Written(Written::Done);
+    pub(super) fn verdict(&self, outcome: &TxnOutcome) -> TxnVerdict {
+        if outcome.succeeded {
+            return TxnVerdict::WriteOutcome(WriteOutcome::Done);
         }
         let mut found = Vec::new();
-        for response in &done.responses {
-            let OpDone::Range(range) = response else {
-                return Verdict::Nonsense("no range where one was asked for");
+        for response in &outcome.responses {
+            let ResponseOp::Range(range) = response else {
+                return TxnVerdict::Unexpected("no range where one was asked for");
             };
             found.push(range.kvs.first().map(|kv| kv.key.to_text()));
         }
         if found.len() != self.txn.failure.len() {
-            return Verdict::Nonsense("not as many answers as questions");
+            return TxnVerdict::Unexpected("not as many answers as questions");
         }
-        // In the order of `absent`: the key, what is below it, what is above.
+        // In the order of `absent_compares`: the key, what is below it, what is above.
         let mut found = found.into_iter();
         if found.next().flatten().is_some() {
-            return Verdict::Written(Written::Conflict);
+            return TxnVerdict::WriteOutcome(WriteOutcome::Conflict);
         }
         let Some(first_below) = found.next() else {
-            return Verdict::Written(Written::Missing);
+            return TxnVerdict::WriteOutcome(WriteOutcome::Missing);
         };
-        if let Some(with) = first_below {
-            return Verdict::AboveRecords { with };
+        if let Some(child) = first_below {
+            return TxnVerdict::AboveRecords { child };
         }
         match found.flatten().next() {
-            Some(at) => Verdict::BelowRecord { at },
-            None => Verdict::Nonsense("nothing is in the way, and yet it was not done"),
+            Some(ancestor) => TxnVerdict::BelowRecord { ancestor },
+            None => TxnVerdict::Unexpected("nothing is in the way, and yet it was not done"),
         }
     }
 }
 
-impl Item for Step {
-    fn weight(&self) -> Weight {
-        self.weight
+impl BatchItem for TxnStep {
+    fn cost(&self) -> Cost {
+        self.cost
     }
 
     fn describe(&self) -> String {
-        format!("{} {}", self.doing, self.key)
+        format!("{} {}", self.action, self.key)
     }
 }
 
 /// Several writes in one transaction that does all of them or, where one's guard
 /// doesn't hold, none.
-pub(super) fn all_or_none(steps: &[&Step]) -> Txn {
+pub(super) fn combined_txn(steps: &[&TxnStep]) -> TxnRequest {
     let compare = steps.iter().flat_map(|step| step.txn.compare.clone()).collect();
     let success = steps.iter().flat_map(|step| step.txn.success.clone()).collect();
-    Txn { compare, success, failure: Vec::new() }
+    TxnRequest { compare, success, failure: Vec::new() }
 }
 
 /// Several writes in one transaction, each with its own guard and its own answer:
 /// one transaction that holds theirs. For one write, that itself.
-pub(super) fn each_by_itself(steps: &[&Step]) -> Txn {
+pub(super) fn nested_txns(steps: &[&TxnStep]) -> TxnRequest {
     match steps {
         [one] => one.txn.clone(),
         many => {
-            let success = many.iter().map(|step| Op::Txn(step.txn.clone())).collect();
-            Txn { success, ..Txn::default() }
+            let success = many.iter().map(|step| RequestOp::Txn(step.txn.clone())).collect();
+            TxnRequest { success, ..TxnRequest::default() }
         }
     }
 }
 
-/// The answers to [`each_by_itself`], one a write; `None`: these are none.
-pub(super) fn apart(done: TxnDone, count: usize) -> Option<Vec<TxnDone>> {
+/// The answers to [`nested_txns`], one a write; `None`: these are none.
+pub(super) fn split_response(outcome: TxnOutcome, count: usize) -> Option<Vec<TxnOutcome>> {
     if count == 1 {
-        return Some(vec![done]);
+        return Some(vec![outcome]);
     }
-    let inner = done.responses.into_iter().map(|response| match response {
-        OpDone::Txn(done) => Some(done),
+    let inner = outcome.responses.into_iter().map(|response| match response {
+        ResponseOp::Txn(outcome) => Some(outcome),
         _ => None,
     });
     let inner = inner.collect::<Option<Vec<_>>>()?;
@@ -153,17 +164,17 @@ pub(super) fn apart(done: TxnDone, count: usize) -> Option<Vec<TxnDone>> {
 /// name and one below it, each put where nothing is, would both be written: they
 /// must not meet in one. And a lost lease fails all of a transaction, so those of
 /// one lease, and those of none, are among themselves.
-pub(super) fn groups(steps: Vec<Step>) -> Vec<Vec<Step>> {
+pub(super) fn independent_groups(steps: Vec<TxnStep>) -> Vec<Vec<TxnStep>> {
     let mut rest = steps;
     let mut groups = Vec::new();
     while !rest.is_empty() {
-        let mut taken = Taken::default();
+        let mut occupied = OccupiedKeys::default();
         let (wave, later): (Vec<_>, Vec<_>) =
-            rest.into_iter().partition(|step| taken.take(&step.key));
-        let mut by_lease = Vec::<(Int, Vec<Step>)>::new();
+            rest.into_iter().partition(|step| occupied.claim(&step.key));
+        let mut by_lease = Vec::<(Int64, Vec<TxnStep>)>::new();
         for step in wave {
             let lease = step.lease();
-            match by_lease.iter_mut().find(|(of, _)| *of == lease) {
+            match by_lease.iter_mut().find(|(id, _)| *id == lease) {
                 Some((_, group)) => group.push(step),
                 None => by_lease.push((lease, vec![step])),
             }
@@ -174,30 +185,30 @@ pub(super) fn groups(steps: Vec<Step>) -> Vec<Vec<Step>> {
     groups
 }
 
-impl Step {
-    fn lease(&self) -> Int {
+impl TxnStep {
+    fn lease(&self) -> Int64 {
         match self.txn.success.first() {
-            Some(Op::Put(put)) => put.lease,
-            _ => Int(0),
+            Some(RequestOp::Put(put)) => put.lease,
+            _ => Int64(0),
         }
     }
 }
 
 /// Keys of which none is, or is above or below, another.
 #[derive(Default)]
-struct Taken {
+struct OccupiedKeys {
     keys: HashSet<String>,
     above: HashSet<String>,
 }
 
-impl Taken {
+impl OccupiedKeys {
     /// Takes the key, unless it is in another's way.
-    fn take(&mut self, key: &RecordKey) -> bool {
+    fn claim(&mut self, key: &RecordKey) -> bool {
         let key = key.as_str();
-        let is_in_the_way = self.keys.contains(key)
+        let overlaps = self.keys.contains(key)
             || self.above.contains(key)
             || ancestors(key).any(|above| self.keys.contains(above));
-        if is_in_the_way {
+        if overlaps {
             return false;
         }
         self.above.extend(ancestors(key).map(ToOwned::to_owned));
@@ -214,42 +225,42 @@ fn ancestors(key: &str) -> impl Iterator<Item = &str> {
 
 /// That neither the key is there nor one below nor one above it, short of the
 /// domain's directory; and the questions that tell which is.
-fn absent(path: &str, root: &str) -> (Vec<Compare>, Vec<Op>) {
-    let (from, to) = below(path);
+fn absent_compares(path: &str, root: &str) -> (Vec<Compare>, Vec<RequestOp>) {
+    let (from, to) = range_below(path);
     let mut compare = vec![Compare::absent(path), Compare::empty(&from, &to)];
-    let first_below = Range {
+    let first_below = RangeRequest {
         key: from.as_str().into(),
         range_end: Some(to.as_str().into()),
-        limit: Int(1),
+        limit: Int64(1),
         keys_only: true,
     };
-    let mut failure = vec![is_there(path), Op::Range(first_below)];
-    let (inside, _) = below(root);
+    let mut failure = vec![existence_query(path), RequestOp::Range(first_below)];
+    let (inside, _) = range_below(root);
     for above in ancestors(path).take_while(|above| above.starts_with(&inside)) {
         compare.push(Compare::absent(above));
-        failure.push(is_there(above));
+        failure.push(existence_query(above));
     }
     (compare, failure)
 }
 
-fn holds(path: &str, expected: &Expected) -> Vec<Compare> {
-    let Expected { value, lease, version } = expected;
+fn value_compares(path: &str, expected: &ExpectedValue) -> Vec<Compare> {
+    let ExpectedValue { value, lease, version } = expected;
     let mut compare = vec![Compare::value(path, value)];
     compare.extend(lease.map(|LeaseId(id)| Compare::lease(path, id)));
     compare.extend(version.map(|version| Compare::mod_revision(path, version)));
     compare
 }
 
-fn is_there(path: &str) -> Op {
-    Op::Range(Range { key: path.into(), keys_only: true, ..Range::default() })
+fn existence_query(path: &str) -> RequestOp {
+    RequestOp::Range(RangeRequest { key: path.into(), keys_only: true, ..RangeRequest::default() })
 }
 
 /// About what a write takes up in a request: its key is in every comparison and
 /// question, its values in one each.
-fn bytes(write: &Write) -> usize {
+fn byte_size(write: &Write) -> usize {
     let values = match write {
-        Write::Put { value, guard: Guard::Absent, .. } => value.len(),
-        Write::Put { value, guard: Guard::Holds(expected), .. } => {
+        Write::Put { value, precondition: Precondition::Absent, .. } => value.len(),
+        Write::Put { value, precondition: Precondition::Equals(expected), .. } => {
             value.len() + expected.value.len()
         }
         Write::Delete { expected, .. } => expected.value.len(),
@@ -276,29 +287,32 @@ mod tests {
             value: "v".into(),
             ttl: Duration::ZERO,
             lease: Some(LeaseId(lease)),
-            guard: Guard::Absent,
+            precondition: Precondition::Absent,
         }
     }
 
     fn delete(name: &str) -> Write {
-        let expected = Expected { value: "v".into(), lease: Some(LeaseId(7)), version: Some(9) };
+        let expected =
+            ExpectedValue { value: "v".into(), lease: Some(LeaseId(7)), version: Some(9) };
         Write::Delete { key: key(name), expected }
     }
 
-    fn step(write: &Write) -> Step {
-        Step::new(0, write, &RecordKey::from_path(ROOT)).unwrap()
+    fn step(write: &Write) -> TxnStep {
+        TxnStep::new(0, write, &RecordKey::from_path(ROOT)).unwrap()
     }
 
-    fn grouped(writes: &[Write]) -> Vec<Vec<usize>> {
+    fn group_indices(writes: &[Write]) -> Vec<Vec<usize>> {
         let root = RecordKey::from_path(ROOT);
-        let steps =
-            writes.iter().enumerate().map(|(place, write)| Step::new(place, write, &root).unwrap());
-        let groups = groups(steps.collect());
-        groups.iter().map(|group| group.iter().map(|step| step.place).collect()).collect()
+        let steps = writes
+            .iter()
+            .enumerate()
+            .map(|(index, write)| TxnStep::new(index, write, &root).unwrap());
+        let groups = independent_groups(steps.collect());
+        groups.iter().map(|group| group.iter().map(|step| step.index).collect()).collect()
     }
 
     #[test]
-    fn a_put_compares_with_the_key_what_is_below_and_what_is_above() {
+    fn put_compares_the_key_its_children_and_ancestors() {
         let step = step(&put("httpd/a/b", 1));
         let path = format!("/{ROOT}/httpd/a/b");
         assert_eq!(
@@ -311,15 +325,15 @@ mod tests {
             ]
         );
         assert_eq!(step.txn.failure.len(), 4);
-        assert_eq!(step.weight.inner, 4);
+        assert_eq!(step.cost.inner, 4);
     }
 
     #[test]
-    fn a_key_elsewhere_has_no_domain_above_it() {
+    fn keys_outside_the_root_have_no_ancestors() {
         let write = |path: &str| match put("x", 1) {
-            Write::Put { value, ttl, lease, guard, .. } => {
+            Write::Put { value, ttl, lease, precondition, .. } => {
                 let key = RecordKey::from_path(path);
-                Write::Put { key, value, ttl, lease, guard }
+                Write::Put { key, value, ttl, lease, precondition }
             }
             other => other,
         };
@@ -329,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delete_compares_all_that_is_expected() {
+    fn delete_compares_value_lease_and_version() {
         let path = format!("/{ROOT}/a");
         assert_eq!(
             step(&delete("a")).txn.compare,
@@ -338,41 +352,41 @@ mod tests {
     }
 
     #[test]
-    fn names_in_each_others_way_never_meet_in_a_transaction() {
+    fn overlapping_names_are_in_separate_transactions() {
         let writes = ["a", "b", "a/x", "a/y", "a/x/z", "c", "a"].map(|name| put(name, 1));
-        assert_eq!(grouped(&writes), [vec![0, 1, 5], vec![2, 3], vec![4], vec![6]]);
-        assert_eq!(grouped(&[delete("a"), put("a/x", 1)]), [[0], [1]]);
+        assert_eq!(group_indices(&writes), [vec![0, 1, 5], vec![2, 3], vec![4], vec![6]]);
+        assert_eq!(group_indices(&[delete("a"), put("a/x", 1)]), [[0], [1]]);
     }
 
     #[test]
-    fn those_of_a_lease_are_among_themselves() {
+    fn groups_writes_by_lease() {
         let writes = [put("a", 1), delete("b"), put("c", 2), put("d", 1), delete("e")];
-        assert_eq!(grouped(&writes), [vec![0, 3], vec![1, 4], vec![2]]);
+        assert_eq!(group_indices(&writes), [vec![0, 3], vec![1, 4], vec![2]]);
     }
 
     #[test]
-    fn reads_why_a_guard_did_not_hold() {
-        let verdict = |write: &Write, answer: &str| {
-            step(write).verdict(&serde_json::from_str::<TxnDone>(answer).unwrap())
+    fn explains_why_a_precondition_failed() {
+        let verdict = |write: &Write, response: &str| {
+            step(write).verdict(&serde_json::from_str::<TxnOutcome>(response).unwrap())
         };
         let there = r#"{"response_range":{"header":{},"kvs":[{"key":"L3g="}]}}"#;
         let not = r#"{"response_range":{"header":{}}}"#;
-        let answer = |parts: &[&str]| format!(r#"{{"responses":[{}]}}"#, parts.join(","));
+        let response = |parts: &[&str]| format!(r#"{{"responses":[{}]}}"#, parts.join(","));
         let put = put("a/b", 1);
-        let done = r#"{"succeeded":true,"responses":[{"response_put":{}}]}"#;
-        assert_eq!(verdict(&put, done), Verdict::Written(Written::Done));
-        let conflict = Verdict::Written(Written::Conflict);
-        assert_eq!(verdict(&put, &answer(&[there, not, not])), conflict);
-        assert_eq!(verdict(&put, &answer(&[there, there, there])), conflict);
-        let above = Verdict::AboveRecords { with: "/x".into() };
-        assert_eq!(verdict(&put, &answer(&[not, there, not])), above);
-        let below = Verdict::BelowRecord { at: "/x".into() };
-        assert_eq!(verdict(&put, &answer(&[not, not, there])), below);
-        for odd in [answer(&[not, not, not]), answer(&[not]), answer(&[])] {
-            assert!(matches!(verdict(&put, &odd), Verdict::Nonsense(_)), "{odd}");
+        let outcome = r#"{"succeeded":true,"responses":[{"response_put":{}}]}"#;
+        assert_eq!(verdict(&put, outcome), TxnVerdict::WriteOutcome(WriteOutcome::Done));
+        let conflict = TxnVerdict::WriteOutcome(WriteOutcome::Conflict);
+        assert_eq!(verdict(&put, &response(&[there, not, not])), conflict);
+        assert_eq!(verdict(&put, &response(&[there, there, there])), conflict);
+        let above = TxnVerdict::AboveRecords { child: "/x".into() };
+        assert_eq!(verdict(&put, &response(&[not, there, not])), above);
+        let below = TxnVerdict::BelowRecord { ancestor: "/x".into() };
+        assert_eq!(verdict(&put, &response(&[not, not, there])), below);
+        for odd in [response(&[not, not, not]), response(&[not]), response(&[])] {
+            assert!(matches!(verdict(&put, &odd), TxnVerdict::Unexpected(_)), "{odd}");
         }
-        assert_eq!(verdict(&delete("a"), &answer(&[there])), conflict);
-        let missing = Verdict::Written(Written::Missing);
-        assert_eq!(verdict(&delete("a"), &answer(&[not])), missing);
+        assert_eq!(verdict(&delete("a"), &response(&[there])), conflict);
+        let missing = TxnVerdict::WriteOutcome(WriteOutcome::Missing);
+        assert_eq!(verdict(&delete("a"), &response(&[not])), missing);
     }
 }

@@ -3,45 +3,54 @@
 use std::collections::VecDeque;
 
 use futures_util::{StreamExt, stream};
-use highhock_actors::{Change, Changes, Found, RecordKey, StoreError, StoreErrorKind, Tie};
+use highhock_actors::{
+    Change, ChangeStream, Expiry, RecordKey, StoreError, StoreErrorKind, StoredRecord,
+};
 
-use super::error::{self, Reason, Refusal};
-use super::gateway::{Call, Gateway, Stream};
-use super::txn::{below, path_of};
-use super::wire::{Event, EventKind, InStream, KeyValue, Range, WatchAnswer, WatchRequest};
+use super::error::{self, ErrorClass, ResponseError};
+use super::gateway::{Call, ChunkStream, Gateway};
+use super::txn::{key_path, range_below};
+use super::wire::{
+    EventType, KeyValue, RangeRequest, StreamMessage, WatchEvent, WatchRequest, WatchResponse,
+};
 use crate::etcd::http::Member;
-use crate::text::line_splitter::Lines;
+use crate::text::line_splitter::LineSplitter;
 
-const DOING: &str = "watching for changes";
+const WATCH_ACTION: &str = "watching for changes";
 
 /// The longest message that is taken, in bytes.
-const MAX_LINE: usize = 64 << 20;
+const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Follows what changes below `root`, from the moment on when this answers.
 pub(super) async fn watch(
     gateway: std::rc::Rc<Gateway>,
     root: &RecordKey,
-) -> Result<Changes, StoreError> {
-    let (key, end) = below(&path_of(root));
-    let range = Range {
+) -> Result<ChangeStream, StoreError> {
+    let (key, end) = range_below(&key_path(root));
+    let range = RangeRequest {
         key: key.as_str().into(),
         range_end: Some(end.as_str().into()),
-        ..Range::default()
+        ..RangeRequest::default()
     };
     let request = WatchRequest { create_request: range };
-    let Stream { chunks, member } = gateway.open(call(), &request).await?;
-    let limit = gateway.usual_limit();
-    let mut follower =
-        Follower { gateway, member, chunks, lines: Lines::up_to(MAX_LINE), ready: VecDeque::new() };
-    let created = tokio::time::timeout(limit, follower.until_created()).await;
+    let ChunkStream { chunks, member } = gateway.open_stream(call(), &request).await?;
+    let limit = gateway.default_timeout();
+    let mut reader = WatchReader {
+        gateway,
+        member,
+        chunks,
+        lines: LineSplitter::with_max_length(LINE_BYTES_MAX),
+        pending: VecDeque::new(),
+    };
+    let created = tokio::time::timeout(limit, reader.wait_until_created()).await;
     created.unwrap_or_else(|_| {
-        let what = format!("etcd did not begin within {} s", limit.as_secs_f32());
-        Err(follower.error(StoreErrorKind::Unknown, what))
+        let message = format!("etcd did not begin within {} s", limit.as_secs_f32());
+        Err(reader.error(StoreErrorKind::Unknown, message))
     })?;
-    let changes = stream::unfold(Some(follower), async |follower| {
-        let mut follower = follower?;
-        match follower.next().await {
-            Ok(change) => Some((Ok(change), Some(follower))),
+    let changes = stream::unfold(Some(reader), async |reader| {
+        let mut reader = reader?;
+        match reader.next().await {
+            Ok(change) => Some((Ok(change), Some(reader))),
             Err(error) => Some((Err(error), None)),
         }
     });
@@ -49,99 +58,103 @@ pub(super) async fn watch(
 }
 
 fn call() -> Call<'static> {
-    Call::read(DOING, "/v3/watch")
+    Call::read(WATCH_ACTION, "/v3/watch")
 }
 
 /// One watch stream, on its way from bytes to changes.
-struct Follower {
+struct WatchReader {
     gateway: std::rc::Rc<Gateway>,
     member: Member,
-    chunks: stream::LocalBoxStream<'static, Result<bytes::Bytes, crate::etcd::http::Failure>>,
-    lines: Lines,
-    ready: VecDeque<Change>,
+    chunks: stream::LocalBoxStream<'static, Result<bytes::Bytes, crate::etcd::http::HttpError>>,
+    lines: LineSplitter,
+    pending: VecDeque<Change>,
 }
 
-impl Follower {
-    async fn until_created(&mut self) -> Result<(), StoreError> {
+impl WatchReader {
+    async fn wait_until_created(&mut self) -> Result<(), StoreError> {
         while !self.message().await?.created {}
         Ok(())
     }
 
     async fn next(&mut self) -> Result<Change, StoreError> {
         loop {
-            if let Some(change) = self.ready.pop_front() {
+            if let Some(change) = self.pending.pop_front() {
                 return Ok(change);
             }
             let message = self.message().await?;
-            self.ready.extend(message.events.into_iter().map(change));
+            self.pending.extend(message.events.into_iter().map(change));
         }
     }
 
     /// The next message, where it is none that ends the watch.
-    async fn message(&mut self) -> Result<WatchAnswer, StoreError> {
+    async fn message(&mut self) -> Result<WatchResponse, StoreError> {
         loop {
             if let Some(line) = self.lines.next() {
                 return self.read(&line);
             }
             match self.chunks.next().await {
-                Some(Ok(bytes)) if self.lines.take(&bytes) => {}
+                Some(Ok(bytes)) if self.lines.push(&bytes) => {}
                 Some(Ok(_)) => {
                     return Err(self.error(StoreErrorKind::Malformed, "a message without an end"));
                 }
-                Some(Err(failure)) => return Err(self.error(failure.kind, failure.what)),
+                Some(Err(failure)) => return Err(self.error(failure.kind, failure.message)),
                 None => {
-                    if let Some(line) = self.lines.rest() {
+                    if let Some(line) = self.lines.take_rest() {
                         return self.read(&line);
                     }
-                    let what = "the stream ended: the member is going, or a proxy is in between";
-                    return Err(self.error(StoreErrorKind::Unavailable, what));
+                    let message = "the stream ended: the member is going, or a proxy is in between";
+                    return Err(self.error(StoreErrorKind::Unavailable, message));
                 }
             }
         }
     }
 
-    fn read(&self, line: &[u8]) -> Result<WatchAnswer, StoreError> {
-        if let Some(refusal) = error::in_stream(line) {
-            return Err(self.refused(refusal));
+    fn read(&self, line: &[u8]) -> Result<WatchResponse, StoreError> {
+        if let Some(response_error) = error::stream_error(line) {
+            return Err(self.to_call_error(response_error));
         }
-        let InStream { result } = serde_json::from_slice::<InStream<WatchAnswer>>(line)
-            .map_err(|error| self.refused(error::unfit(200, line, &error)))?;
+        let StreamMessage { result } = serde_json::from_slice::<StreamMessage<WatchResponse>>(line)
+            .map_err(|error| self.to_call_error(error::unexpected(200, line, &error)))?;
         if result.compact_revision.0 != 0 {
-            let what = "etcd compacted what was still to be told";
-            return Err(self.error(StoreErrorKind::Unavailable, what));
+            let message = "etcd compacted what was still to be told";
+            return Err(self.error(StoreErrorKind::Unavailable, message));
         }
         if result.canceled {
             // An old token is called a denied permission here.
             self.gateway.forget_token();
-            let what = format!("etcd cancelled it: {:?}", result.cancel_reason);
-            return Err(self.error(StoreErrorKind::Unavailable, what));
+            let message = format!("etcd cancelled it: {:?}", result.cancel_reason);
+            return Err(self.error(StoreErrorKind::Unavailable, message));
         }
         Ok(result)
     }
 
-    fn refused(&self, refusal: Refusal) -> StoreError {
-        self.gateway.refused(call(), self.member, refusal).into()
+    fn to_call_error(&self, response_error: ResponseError) -> StoreError {
+        self.gateway.to_call_error(call(), self.member, response_error).into()
     }
 
-    fn error(&self, kind: StoreErrorKind, what: impl Into<String>) -> StoreError {
-        self.refused(Refusal { reason: Reason::Other, kind, what: what.into() })
+    fn error(&self, kind: StoreErrorKind, message: impl Into<String>) -> StoreError {
+        self.to_call_error(ResponseError {
+            class: ErrorClass::Other,
+            kind,
+            message: message.into(),
+        })
     }
 }
 
-fn change(event: Event) -> Change {
+fn change(event: WatchEvent) -> Change {
     let key = RecordKey::from_path(&event.kv.key.to_text());
-    let now = (event.kind == EventKind::Put).then(|| found(&event.kv));
+    let now = (event.kind == EventType::Put).then(|| stored_record(&event.kv));
     Change { key, now }
 }
 
 /// What a key holds.
-pub(super) fn found(kv: &KeyValue) -> Found {
-    Found {
+pub(super) fn stored_record(kv: &KeyValue) -> StoredRecord {
+    StoredRecord {
         value: kv.value.to_text(),
         version: kv.mod_revision.unsigned(),
-        tie: match kv.lease.0 {
-            0 => Tie::None,
-            id => Tie::Lease(highhock_actors::LeaseId(id)),
+        expiry: match kv.lease.0 {
+            0 => Expiry::Never,
+            id => Expiry::Lease(highhock_actors::LeaseId(id)),
         },
     }
 }

@@ -10,28 +10,28 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 /// Bytes: a key or a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bytes(pub Vec<u8>);
+pub(super) struct Base64Bytes(pub Vec<u8>);
 
-impl Bytes {
+impl Base64Bytes {
     /// The bytes as text; what is no UTF-8 in it can't be of ours, and is replaced.
     pub(super) fn to_text(&self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()
     }
 }
 
-impl From<&str> for Bytes {
+impl From<&str> for Base64Bytes {
     fn from(text: &str) -> Self {
         Self(text.as_bytes().to_vec())
     }
 }
 
-impl Serialize for Bytes {
+impl Serialize for Base64Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&BASE64_STANDARD.encode(&self.0))
     }
 }
 
-impl<'de> Deserialize<'de> for Bytes {
+impl<'de> Deserialize<'de> for Base64Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         BASE64_STANDARD.decode(text).map(Self).map_err(D::Error::custom)
@@ -41,32 +41,32 @@ impl<'de> Deserialize<'de> for Bytes {
 /// A 64-bit integer: a string, so that a parser which holds numbers as floating
 /// point can't spoil it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Int(pub i64);
+pub(super) struct Int64(pub i64);
 
-impl Int {
+impl Int64 {
     /// As a version or a number of seconds, neither of which is negative.
     pub(super) fn unsigned(self) -> u64 {
         self.0.try_into().unwrap_or(0)
     }
 }
 
-impl Serialize for Int {
+impl Serialize for Int64 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Int {
+impl<'de> Deserialize<'de> for Int64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Either {
+        enum TextOrNumber {
             Text(String),
             Number(i64),
         }
-        match Either::deserialize(deserializer)? {
-            Either::Text(text) => text.parse().map(Self).map_err(D::Error::custom),
-            Either::Number(number) => Ok(Self(number)),
+        match TextOrNumber::deserialize(deserializer)? {
+            TextOrNumber::Text(text) => text.parse().map(Self).map_err(D::Error::custom),
+            TextOrNumber::Number(number) => Ok(Self(number)),
         }
     }
 }
@@ -76,106 +76,106 @@ pub(super) type Header = IgnoredAny;
 
 /// A key, or the keys from this one on to before `range_end`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Range {
-    pub key: Bytes,
+pub(super) struct RangeRequest {
+    pub key: Base64Bytes,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub range_end: Option<Bytes>,
-    #[serde(skip_serializing_if = "Int::is_zero")]
-    pub limit: Int,
+    pub range_end: Option<Base64Bytes>,
+    #[serde(skip_serializing_if = "Int64::is_zero")]
+    pub limit: Int64,
     #[serde(skip_serializing_if = "is_false")]
     pub keys_only: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Put {
-    pub key: Bytes,
-    pub value: Bytes,
-    #[serde(skip_serializing_if = "Int::is_zero")]
-    pub lease: Int,
+pub(super) struct PutRequest {
+    pub key: Base64Bytes,
+    pub value: Base64Bytes,
+    #[serde(skip_serializing_if = "Int64::is_zero")]
+    pub lease: Int64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct DeleteRange {
-    pub key: Bytes,
+pub(super) struct DeleteRangeRequest {
+    pub key: Base64Bytes,
 }
 
 /// One operation of a transaction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) enum Op {
+pub(super) enum RequestOp {
     #[serde(rename = "request_range")]
-    Range(Range),
+    Range(RangeRequest),
     #[serde(rename = "request_put")]
-    Put(Put),
+    Put(PutRequest),
     #[serde(rename = "request_delete_range")]
-    Delete(DeleteRange),
+    Delete(DeleteRangeRequest),
     #[serde(rename = "request_txn")]
-    Txn(Txn),
+    Txn(TxnRequest),
 }
 
 /// A transaction: where all comparisons hold, `success` is done, else `failure`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Txn {
+pub(super) struct TxnRequest {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub compare: Vec<Compare>,
-    pub success: Vec<Op>,
+    pub success: Vec<RequestOp>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub failure: Vec<Op>,
+    pub failure: Vec<RequestOp>,
 }
 
 /// That something at a key, or at each of a range's, equals something.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Compare {
     result: &'static str,
-    key: Bytes,
+    key: Base64Bytes,
     #[serde(skip_serializing_if = "Option::is_none")]
-    range_end: Option<Bytes>,
+    range_end: Option<Base64Bytes>,
     #[serde(flatten)]
-    target: Target,
+    target: CompareTarget,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "target")]
-enum Target {
+enum CompareTarget {
     #[serde(rename = "CREATE")]
-    Create { create_revision: Int },
+    Create { create_revision: Int64 },
     #[serde(rename = "MOD")]
-    Mod { mod_revision: Int },
+    Mod { mod_revision: Int64 },
     #[serde(rename = "VALUE")]
-    Value { value: Bytes },
+    Value { value: Base64Bytes },
     #[serde(rename = "LEASE")]
-    Lease { lease: Int },
+    Lease { lease: Int64 },
 }
 
 impl Compare {
-    fn equal(key: &str, range_end: Option<&str>, target: Target) -> Self {
-        let range_end = range_end.map(Bytes::from);
+    fn equal(key: &str, range_end: Option<&str>, target: CompareTarget) -> Self {
+        let range_end = range_end.map(Base64Bytes::from);
         Self { result: "EQUAL", key: key.into(), range_end, target }
     }
 
     /// Nothing is at the key.
     pub(super) fn absent(key: &str) -> Self {
-        Self::equal(key, None, Target::Create { create_revision: Int(0) })
+        Self::equal(key, None, CompareTarget::Create { create_revision: Int64(0) })
     }
 
     /// Nothing is in the range.
     pub(super) fn empty(key: &str, range_end: &str) -> Self {
-        Self::equal(key, Some(range_end), Target::Create { create_revision: Int(0) })
+        Self::equal(key, Some(range_end), CompareTarget::Create { create_revision: Int64(0) })
     }
 
     /// The key is there with this value.
     pub(super) fn value(key: &str, value: &str) -> Self {
-        Self::equal(key, None, Target::Value { value: value.into() })
+        Self::equal(key, None, CompareTarget::Value { value: value.into() })
     }
 
     /// The key hangs on this lease.
     pub(super) fn lease(key: &str, lease: i64) -> Self {
-        Self::equal(key, None, Target::Lease { lease: Int(lease) })
+        Self::equal(key, None, CompareTarget::Lease { lease: Int64(lease) })
     }
 
     /// The key was last changed by this revision.
     pub(super) fn mod_revision(key: &str, revision: u64) -> Self {
-        let mod_revision = Int(revision.try_into().unwrap_or(i64::MAX));
-        Self::equal(key, None, Target::Mod { mod_revision })
+        let mod_revision = Int64(revision.try_into().unwrap_or(i64::MAX));
+        Self::equal(key, None, CompareTarget::Mod { mod_revision })
     }
 }
 
@@ -183,106 +183,106 @@ impl Compare {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct KeyValue {
-    pub key: Bytes,
-    pub value: Bytes,
-    pub mod_revision: Int,
-    pub lease: Int,
+    pub key: Base64Bytes,
+    pub value: Base64Bytes,
+    pub mod_revision: Int64,
+    pub lease: Int64,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct RangeAnswer {
+pub(super) struct RangeOutcome {
     #[serde(default)]
     pub kvs: Vec<KeyValue>,
 }
 
 /// The answer to a range that was asked for by itself.
 #[derive(Debug, Deserialize)]
-pub(super) struct RangeFound {
+pub(super) struct RangeResponse {
     #[serde(rename = "header")]
     _header: Header,
     #[serde(flatten)]
-    pub range: RangeAnswer,
+    pub range: RangeOutcome,
 }
 
 /// The answer to a transaction.
 #[derive(Debug, Deserialize)]
-pub(super) struct TxnAnswer {
+pub(super) struct TxnResponse {
     #[serde(rename = "header")]
     _header: Header,
     #[serde(flatten)]
-    pub done: TxnDone,
+    pub outcome: TxnOutcome,
 }
 
 /// What a transaction, or one in another, did.
 #[derive(Debug, Deserialize)]
-pub(super) struct TxnDone {
+pub(super) struct TxnOutcome {
     /// Whether all comparisons held.
     #[serde(default)]
     pub succeeded: bool,
     #[serde(default)]
-    pub responses: Vec<OpDone>,
+    pub responses: Vec<ResponseOp>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) enum OpDone {
+pub(super) enum ResponseOp {
     #[serde(rename = "response_range")]
-    Range(RangeAnswer),
+    Range(RangeOutcome),
     #[serde(rename = "response_put")]
     Put(IgnoredAny),
     #[serde(rename = "response_delete_range")]
     Delete(IgnoredAny),
     #[serde(rename = "response_txn")]
-    Txn(TxnDone),
+    Txn(TxnOutcome),
 }
 
 /// A request that is about one lease and nothing else.
 #[derive(Debug, Serialize)]
-pub(super) struct OfLease {
+pub(super) struct LeaseIdRequest {
     #[serde(rename = "ID")]
-    pub id: Int,
+    pub id: Int64,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct GrantRequest {
+pub(super) struct LeaseGrantRequest {
     #[serde(rename = "ID")]
-    pub id: Int,
+    pub id: Int64,
     #[serde(rename = "TTL")]
-    pub ttl: Int,
+    pub ttl: Int64,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct GrantAnswer {
+pub(super) struct LeaseGrantResponse {
     #[serde(rename = "header")]
     _header: Header,
     #[serde(rename = "ID", default)]
-    pub id: Int,
+    pub id: Int64,
     #[serde(rename = "TTL", default)]
-    pub ttl: Int,
+    pub ttl: Int64,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct TimeToLiveRequest {
+pub(super) struct LeaseTimeToLiveRequest {
     #[serde(rename = "ID")]
-    pub id: Int,
+    pub id: Int64,
     #[serde(skip_serializing_if = "is_false")]
     pub keys: bool,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct TimeToLiveAnswer {
+pub(super) struct LeaseTimeToLiveResponse {
     #[serde(rename = "header")]
     _header: Header,
     /// -1 where there is no such lease.
     #[serde(rename = "TTL", default)]
-    pub ttl: Int,
+    pub ttl: Int64,
     #[serde(rename = "grantedTTL", default)]
-    pub granted: Int,
+    pub granted: Int64,
     #[serde(default)]
-    pub keys: Vec<Bytes>,
+    pub keys: Vec<Base64Bytes>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct LeasesAnswer {
+pub(super) struct LeaseLeasesResponse {
     #[serde(rename = "header")]
     _header: Header,
     #[serde(default)]
@@ -292,40 +292,40 @@ pub(super) struct LeasesAnswer {
 #[derive(Debug, Deserialize)]
 pub(super) struct LeaseStatus {
     #[serde(rename = "ID", default)]
-    pub id: Int,
+    pub id: Int64,
 }
 
 /// An answer whose content doesn't matter.
 #[derive(Debug, Deserialize)]
-pub(super) struct Acknowledged {
+pub(super) struct LeaseRevokeResponse {
     #[serde(rename = "header")]
     _header: Header,
 }
 
 /// The wrapping of every message in a stream.
 #[derive(Debug, Deserialize)]
-pub(super) struct InStream<T> {
+pub(super) struct StreamMessage<T> {
     pub result: T,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct KeepAliveAnswer {
+pub(super) struct LeaseKeepAliveResponse {
     #[serde(rename = "header")]
     _header: Header,
     #[serde(rename = "ID", default)]
-    pub id: Int,
+    pub id: Int64,
     /// Left out, so 0, where there is no such lease.
     #[serde(rename = "TTL", default)]
-    pub ttl: Int,
+    pub ttl: Int64,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct WatchRequest {
-    pub create_request: Range,
+    pub create_request: RangeRequest,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct WatchAnswer {
+pub(super) struct WatchResponse {
     #[serde(rename = "header")]
     _header: Header,
     #[serde(default)]
@@ -335,20 +335,20 @@ pub(super) struct WatchAnswer {
     #[serde(default)]
     pub cancel_reason: String,
     #[serde(default)]
-    pub compact_revision: Int,
+    pub compact_revision: Int64,
     #[serde(default)]
-    pub events: Vec<Event>,
+    pub events: Vec<WatchEvent>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Event {
+pub(super) struct WatchEvent {
     #[serde(rename = "type", default)]
-    pub kind: EventKind,
+    pub kind: EventType,
     pub kv: KeyValue,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-pub(super) enum EventKind {
+pub(super) enum EventType {
     #[default]
     #[serde(rename = "PUT")]
     Put,
@@ -356,7 +356,7 @@ pub(super) enum EventKind {
     Delete,
 }
 
-impl Int {
+impl Int64 {
     fn is_zero(&self) -> bool {
         self.0 == 0
     }
@@ -376,12 +376,15 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_reads_as_the_gateway_takes_it() {
-        let put = Put { key: "/a".into(), value: "x".into(), lease: Int(i64::MAX) };
-        let txn = Txn {
+    fn serializes_transactions_for_the_gateway() {
+        let put = PutRequest { key: "/a".into(), value: "x".into(), lease: Int64(i64::MAX) };
+        let txn = TxnRequest {
             compare: vec![Compare::absent("/a"), Compare::empty("/a/", "/a0")],
-            success: vec![Op::Put(put)],
-            failure: vec![Op::Range(Range { key: "/a".into(), ..Range::default() })],
+            success: vec![RequestOp::Put(put)],
+            failure: vec![RequestOp::Range(RangeRequest {
+                key: "/a".into(),
+                ..RangeRequest::default()
+            })],
         };
         assert_eq!(
             json(&txn),
@@ -407,10 +410,10 @@ mod tests {
     }
 
     #[test]
-    fn integers_come_as_strings_and_not_at_all() {
+    fn parses_integers_as_strings_and_defaults() {
         let kv = r#"{"key":"L2E=","mod_revision":"9007199254740993","lease":-3}"#;
         let kv: KeyValue = serde_json::from_str(kv).unwrap();
-        assert_eq!((kv.mod_revision, kv.lease), (Int(9_007_199_254_740_993), Int(-3)));
+        assert_eq!((kv.mod_revision, kv.lease), (Int64(9_007_199_254_740_993), Int64(-3)));
         assert_eq!(kv.value.to_text(), "");
         for odd in [r#"{"lease":"x"}"#, r#"{"lease":1.5}"#, r#"{"key":"%"}"#] {
             assert!(serde_json::from_str::<KeyValue>(odd).is_err(), "{odd}");
@@ -418,9 +421,12 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_header_is_none_of_etcds() {
-        assert!(serde_json::from_str::<TxnAnswer>("{}").is_err());
-        assert!(serde_json::from_str::<LeasesAnswer>("{}").is_err());
-        assert!(serde_json::from_str::<InStream<KeepAliveAnswer>>(r#"{"result":{}}"#).is_err());
+    fn rejects_responses_without_a_header() {
+        assert!(serde_json::from_str::<TxnResponse>("{}").is_err());
+        assert!(serde_json::from_str::<LeaseLeasesResponse>("{}").is_err());
+        assert!(
+            serde_json::from_str::<StreamMessage<LeaseKeepAliveResponse>>(r#"{"result":{}}"#)
+                .is_err()
+        );
     }
 }

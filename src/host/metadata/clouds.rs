@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use awc::http::Method;
 
-use super::http::{Answer, Http};
+use super::http::{MetadataHttp, MetadataResponse};
 use crate::host::is_usable;
 use crate::settings::Cloud;
 
 /// The seconds for which AWS is to take its token: a few questions long.
-const TOKEN_SECONDS: &str = "60";
+const TOKEN_TTL_SECONDS: &str = "60";
 
 /// By this header a service of GCE knows its client, and the client the service.
 const FLAVOR: (&str, &str) = ("Metadata-Flavor", "Google");
 
 /// Asks for the machine's private address, else for its public one.
-pub(super) async fn address(http: &Http, cloud: Cloud) -> Result<IpAddr, String> {
+pub(super) async fn address(http: &MetadataHttp, cloud: Cloud) -> Result<IpAddr, String> {
     match cloud {
         Cloud::Aws => aws(http).await,
         Cloud::Gce => gce(http).await,
@@ -25,7 +25,7 @@ pub(super) async fn address(http: &Http, cloud: Cloud) -> Result<IpAddr, String>
 }
 
 /// What to say where no answer came in time.
-pub(super) fn silent(cloud: Cloud, limit: Duration) -> String {
+pub(super) fn timeout_reason(cloud: Cloud, limit: Duration) -> String {
     let hint = match cloud {
         Cloud::Aws => " (to a container it answers only if the instance's hop limit is 2 or more)",
         Cloud::Gce | Cloud::DigitalOcean => "",
@@ -35,11 +35,11 @@ pub(super) fn silent(cloud: Cloud, limit: Duration) -> String {
 
 /// The second version of AWS's service: with a token for each session. The first, which
 /// takes none, is not asked; operators switch it off.
-async fn aws(http: &Http) -> Result<IpAddr, String> {
+async fn aws(http: &MetadataHttp) -> Result<IpAddr, String> {
     const TOKEN: &str = "/latest/api/token";
-    let lifetime = ("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_SECONDS);
+    let lifetime = ("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_TTL_SECONDS);
     let answer = http.send(Method::PUT, TOKEN, Some(lifetime)).await?;
-    let refused = |what: &str| Err(format!("PUT {TOKEN}: {what}"));
+    let refused = |reason: &str| Err(format!("PUT {TOKEN}: {reason}"));
     match answer.status {
         200 => {}
         403 => return refused("refused (status 403); is the instance's metadata switched off?"),
@@ -50,13 +50,13 @@ async fn aws(http: &Http) -> Result<IpAddr, String> {
         return refused("what it gave is no token; is this AWS?");
     }
     let header = ("x-aws-ec2-metadata-token", token.as_str());
-    let ask = async |path: &str| http.send(Method::GET, path, Some(header)).await;
-    first_of(ask, ["/latest/meta-data/local-ipv4", "/latest/meta-data/public-ipv4"]).await
+    let get = async |path: &str| http.send(Method::GET, path, Some(header)).await;
+    first_address(get, ["/latest/meta-data/local-ipv4", "/latest/meta-data/public-ipv4"]).await
 }
 
-async fn gce(http: &Http) -> Result<IpAddr, String> {
+async fn gce(http: &MetadataHttp) -> Result<IpAddr, String> {
     const INTERFACE: &str = "/computeMetadata/v1/instance/network-interfaces/0";
-    let ask = async |path: &str| {
+    let get = async |path: &str| {
         let answer = http.send(Method::GET, path, Some(FLAVOR)).await?;
         let flavor = answer.headers.get("metadata-flavor").map(|value| value.as_bytes());
         match flavor == Some(FLAVOR.1.as_bytes()) {
@@ -69,25 +69,25 @@ async fn gce(http: &Http) -> Result<IpAddr, String> {
     };
     let private = format!("{INTERFACE}/ip");
     let public = format!("{INTERFACE}/access-configs/0/external-ip");
-    first_of(ask, [&private, &public]).await
+    first_address(get, [&private, &public]).await
 }
 
-async fn digital_ocean(http: &Http) -> Result<IpAddr, String> {
+async fn digital_ocean(http: &MetadataHttp) -> Result<IpAddr, String> {
     const INTERFACES: &str = "/metadata/v1/interfaces";
-    let ask = async |path: &str| http.send(Method::GET, path, None).await;
+    let get = async |path: &str| http.send(Method::GET, path, None).await;
     let private = format!("{INTERFACES}/private/0/ipv4/address");
     let public = format!("{INTERFACES}/public/0/ipv4/address");
-    first_of(ask, [&private, &public]).await
+    first_address(get, [&private, &public]).await
 }
 
 /// The first path at which there is an address. One that isn't there leads to the next;
 /// an answer that makes no sense does not, as it may be anybody's.
-async fn first_of(
-    ask: impl AsyncFn(&str) -> Result<Answer, String>,
+async fn first_address(
+    get: impl AsyncFn(&str) -> Result<MetadataResponse, String>,
     paths: [&str; 2],
 ) -> Result<IpAddr, String> {
     for path in paths {
-        let answer = ask(path).await?;
+        let answer = get(path).await?;
         match (answer.status, answer.text.as_str()) {
             // GCE gives an empty answer for an address that there is none of.
             (404, _) | (200, "") => {}

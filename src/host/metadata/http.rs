@@ -8,23 +8,23 @@ use awc::http::header::{CONTENT_LENGTH, HeaderMap};
 use awc::{Client, Connector};
 
 /// The longest answer that is read, in bytes. An address takes 15, a token of AWS 56.
-const LONGEST_ANSWER: usize = 4096;
+const RESPONSE_BYTES_MAX: usize = 4096;
 
 /// A client that asks the service itself, whatever a proxy or a redirect would have.
-pub(super) struct Http {
+pub(super) struct MetadataHttp {
     client: Client,
     service: String,
 }
 
 /// A whole answer.
-pub(super) struct Answer {
+pub(super) struct MetadataResponse {
     pub status: u16,
     pub headers: HeaderMap,
     /// Without blanks around it; empty unless the status is 200.
     pub text: String,
 }
 
-impl Http {
+impl MetadataHttp {
     /// Nothing is sent yet. The limit is for connecting alone; who asks sees to the rest.
     pub(super) fn new(service: &str, limit: Duration) -> Self {
         let connector = Connector::new().timeout(limit);
@@ -38,8 +38,8 @@ impl Http {
         method: Method,
         path: &str,
         header: Option<(&str, &str)>,
-    ) -> Result<Answer, String> {
-        let failed = |what: String| format!("{method} {path}: {what}");
+    ) -> Result<MetadataResponse, String> {
+        let failed = |reason: String| format!("{method} {path}: {reason}");
         let request = self.client.request(method.clone(), format!("{}{path}", self.service));
         // A kept connection may be closed by the service just when it is used again.
         let mut request = request.force_close();
@@ -48,13 +48,13 @@ impl Http {
         }
         // An empty body, so that its length is told: some servers refuse a PUT without.
         let sent = request.send_body(()).await;
-        let mut response = sent.map_err(|error| failed(not_sent(&error)))?;
+        let mut response = sent.map_err(|error| failed(send_failure(&error)))?;
         let status = response.status().as_u16();
         let text = match status {
             200 => {
-                let body = response.body().limit(LONGEST_ANSWER).await;
-                let body = body.map_err(|error| failed(not_read(&error)))?;
-                if is_cut(response.headers(), body.len()) {
+                let body = response.body().limit(RESPONSE_BYTES_MAX).await;
+                let body = body.map_err(|error| failed(body_failure(&error)))?;
+                if is_truncated(response.headers(), body.len()) {
                     return Err(failed("the answer broke off".into()));
                 }
                 let text = str::from_utf8(&body);
@@ -62,18 +62,18 @@ impl Http {
             }
             _ => String::new(),
         };
-        Ok(Answer { status, headers: response.headers().clone(), text })
+        Ok(MetadataResponse { status, headers: response.headers().clone(), text })
     }
 }
 
 /// Whether the body is shorter than was announced, which awc takes for its end: half
 /// an address may look like a whole one.
-fn is_cut(headers: &HeaderMap, length: usize) -> bool {
+fn is_truncated(headers: &HeaderMap, length: usize) -> bool {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     announced.is_some_and(|announced: usize| announced != length)
 }
 
-fn not_sent(error: &SendRequestError) -> String {
+fn send_failure(error: &SendRequestError) -> String {
     match error {
         SendRequestError::Connect(ConnectError::Io(error)) => format!("can't connect: {error}"),
         SendRequestError::Connect(ConnectError::Disconnected) => {
@@ -84,10 +84,10 @@ fn not_sent(error: &SendRequestError) -> String {
     }
 }
 
-fn not_read(error: &PayloadError) -> String {
+fn body_failure(error: &PayloadError) -> String {
     match error {
         PayloadError::Overflow => {
-            format!("the answer is longer than {LONGEST_ANSWER} bytes, so it is no address")
+            format!("the answer is longer than {RESPONSE_BYTES_MAX} bytes, so it is no address")
         }
         other => format!("the answer broke off: {other}"),
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::settings::{Cloud, Environment};
-use http::Http;
+use http::MetadataHttp;
 
 /// Where all the clouds have their service, for their machines alone (GCE calls it
 /// metadata.google.internal). By address, as a machine's own resolver may be the one
@@ -25,11 +25,11 @@ const SERVICE: &str = "http://169.254.169.254";
 const TEST_SERVICE: &str = "TEST_METADATA_OF_HIGHHOCK";
 
 /// What all questions together may take (SPEC 2).
-const LIMIT: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An address, and whose service told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct MetadataAddress {
     /// The cloud whose machine this is.
     pub cloud: Cloud,
     /// One that clients can connect to.
@@ -38,18 +38,18 @@ pub struct Told {
 
 /// The metadata service that this machine can reach, if any.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Metadata {
+pub struct MetadataClient {
     /// Scheme and authority, without a slash at the end.
     pub service: String,
     /// What all questions together may take.
     pub limit: Duration,
 }
 
-impl Metadata {
+impl MetadataClient {
     /// The clouds' own; or the one that a test names in the environment.
-    pub fn of(environment: &Environment) -> Self {
+    pub fn from_environment(environment: &Environment) -> Self {
         let service = environment.get(TEST_SERVICE).unwrap_or_else(|| SERVICE.to_owned());
-        Self { service, limit: LIMIT }
+        Self { service, limit: REQUEST_TIMEOUT }
     }
 
     /// Asks as the machine of each of these clouds would, all at once. Of several that
@@ -57,22 +57,29 @@ impl Metadata {
     ///
     /// # Errors
     /// None answers with an address: why, for each.
-    pub async fn ask(&self, clouds: &[Cloud]) -> Result<Told, Vec<(Cloud, String)>> {
-        let http = Http::new(&self.service, self.limit);
-        let answers = clouds.iter().map(|&cloud| self.ask_one(&http, cloud));
+    pub async fn find_address(
+        &self,
+        clouds: &[Cloud],
+    ) -> Result<MetadataAddress, Vec<(Cloud, String)>> {
+        let http = MetadataHttp::new(&self.service, self.limit);
+        let answers = clouds.iter().map(|&cloud| self.query_cloud(&http, cloud));
         let mut failures = Vec::new();
         for (cloud, answer) in join_all(answers).await {
             match answer {
-                Ok(address) => return Ok(Told { cloud, address }),
+                Ok(address) => return Ok(MetadataAddress { cloud, address }),
                 Err(reason) => failures.push((cloud, reason)),
             }
         }
         Err(failures)
     }
 
-    async fn ask_one(&self, http: &Http, cloud: Cloud) -> (Cloud, Result<IpAddr, String>) {
+    async fn query_cloud(
+        &self,
+        http: &MetadataHttp,
+        cloud: Cloud,
+    ) -> (Cloud, Result<IpAddr, String>) {
         let answer = tokio::time::timeout(self.limit, clouds::address(http, cloud)).await;
-        let answer = answer.unwrap_or_else(|_| Err(clouds::silent(cloud, self.limit)));
+        let answer = answer.unwrap_or_else(|_| Err(clouds::timeout_reason(cloud, self.limit)));
         (cloud, answer.map_err(|reason| format!("{}: {reason}", self.service)))
     }
 }

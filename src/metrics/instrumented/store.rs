@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use highhock_actors::{
-    Changes, Found, Granted, KeptAlive, Lease, LeaseFamily, LeaseId, RecordKey, RecordStore,
-    StoreError, StoreErrorKind, Upkeep, Write, Written,
+    ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
+    RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write, WriteOutcome,
 };
 
-use super::{OK, Observed, Requests};
+use super::{Instrumented, OK, RequestMetrics};
 
 const WRITE: &str = "write";
 const READ: &str = "read";
@@ -27,9 +27,9 @@ fn kind(kind: StoreErrorKind) -> &'static str {
     }
 }
 
-impl Requests {
+impl RequestMetrics {
     /// For requests to etcd.
-    pub fn of_etcd() -> Self {
+    pub fn for_etcd() -> Self {
         use StoreErrorKind::{Blocked, LeaseLost, Malformed, Refused, Unavailable, Unknown};
         let failures = [Unavailable, Unknown, Malformed, Refused, Blocked, LeaseLost].map(kind);
         let requests = [WRITE, READ, PROBE, WATCH, LEASES, GRANT, KEEP_ALIVE, REVOKE, LEASED];
@@ -43,61 +43,61 @@ fn result<T>(answer: &Result<T, StoreError>) -> &'static str {
 
 /// Of several outcomes the one that tells most: that etcd as a whole failed, else that
 /// something did.
-fn result_of_all<T>(outcomes: &[Result<T, StoreError>]) -> &'static str {
+fn batch_result<T>(outcomes: &[Result<T, StoreError>]) -> &'static str {
     let kinds = || outcomes.iter().filter_map(|one| one.as_ref().err()).map(|error| error.kind);
     let outage = kinds().find(|kind| kind.is_outage());
     outage.or_else(|| kinds().next()).map_or(OK, kind)
 }
 
-fn result_of_keep_alive(answer: &Result<KeptAlive, StoreError>) -> &'static str {
+fn keep_alive_result(answer: &Result<KeptAlive, StoreError>) -> &'static str {
     match answer {
         Ok(KeptAlive::Lost) => kind(StoreErrorKind::LeaseLost),
         answer => result(answer),
     }
 }
 
-impl<R: RecordStore> RecordStore for Observed<R> {
-    fn upkeep(&self) -> Upkeep {
-        self.edge.upkeep()
+impl<R: RecordStore> RecordStore for Instrumented<R> {
+    fn keep_alive_mode(&self) -> KeepAliveMode {
+        self.inner.keep_alive_mode()
     }
 
     /// Counted once, however many requests it takes.
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-        self.requests.observe(WRITE, self.edge.write(writes), |all| result_of_all(all)).await
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<WriteOutcome, StoreError>> {
+        self.requests.measure(WRITE, self.inner.write(writes), |all| batch_result(all)).await
     }
 
     /// Counted once, however many requests it takes.
-    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
-        self.requests.observe(READ, self.edge.read(keys), |all| result_of_all(all)).await
+    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<StoredRecord>, StoreError>> {
+        self.requests.measure(READ, self.inner.read(keys), |all| batch_result(all)).await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.requests.observe(PROBE, self.edge.probe(), result).await
+        self.requests.measure(PROBE, self.inner.probe(), result).await
     }
 
     /// Timed until the stream is open.
-    async fn watch(&self) -> Result<Changes, StoreError> {
-        self.requests.observe(WATCH, self.edge.watch(), result).await
+    async fn watch(&self) -> Result<ChangeStream, StoreError> {
+        self.requests.measure(WATCH, self.inner.watch(), result).await
     }
 
-    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
-        self.requests.observe(LEASES, self.edge.leases(family), result).await
+    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+        self.requests.measure(LEASES, self.inner.leases(namespace), result).await
     }
 
-    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
-        self.requests.observe(GRANT, self.edge.grant(id, ttl), result).await
+    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
+        self.requests.measure(GRANT, self.inner.grant(id, ttl), result).await
     }
 
     async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
-        self.requests.observe(KEEP_ALIVE, self.edge.keep_alive(id), result_of_keep_alive).await
+        self.requests.measure(KEEP_ALIVE, self.inner.keep_alive(id), keep_alive_result).await
     }
 
     async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
-        self.requests.observe(REVOKE, self.edge.revoke(id), result).await
+        self.requests.measure(REVOKE, self.inner.revoke(id), result).await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
-        self.requests.observe(LEASED, self.edge.leased(id), result).await
+    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+        self.requests.measure(LEASED, self.inner.leased(id), result).await
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_batch_the_worst_is_counted() {
+    fn counts_the_worst_result_of_a_batch() {
         use StoreErrorKind::{Blocked, LeaseLost, Refused, Unknown};
         for (outcomes, counted) in [
             (vec![], "ok"),
@@ -119,25 +119,25 @@ mod tests {
             (vec![failed(Refused), Ok(()), failed(Unknown)], "unknown"),
             (vec![failed(LeaseLost)], "lost_lease"),
         ] {
-            assert_eq!(result_of_all(&outcomes), counted, "{outcomes:?}");
+            assert_eq!(batch_result(&outcomes), counted, "{outcomes:?}");
         }
     }
 
     #[tokio::test]
-    async fn each_request_is_counted_under_its_result() {
-        let requests = Requests::of_etcd();
+    async fn counts_requests_by_result() {
+        let requests = RequestMetrics::for_etcd();
         let answers = [Ok(()), failed(Blocked), Ok(())];
         use StoreErrorKind::Blocked;
         for answer in answers {
-            let _ = requests.observe(PROBE, async { answer }, result).await;
+            let _ = requests.measure(PROBE, async { answer }, result).await;
         }
         let counted: Vec<_> = requests
-            .read()
+            .snapshot()
             .into_iter()
             .flat_map(|row| row.results.into_iter().map(move |one| (row.request, one)))
             .filter(|(_, (_, count))| *count > 0)
             .collect();
         assert_eq!(counted, [("probe", ("ok", 2)), ("probe", ("blocked", 1))]);
-        assert_eq!(requests.read()[2].seconds.count, 3);
+        assert_eq!(requests.snapshot()[2].seconds.count, 3);
     }
 }

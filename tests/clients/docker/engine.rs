@@ -5,36 +5,37 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use highhock::docker::{
-    ApiVersion, DEFAULT_TIMEOUT, Docker, Endpoint, NEWEST_API, OLDEST_API, Subnet, VersionChoice,
+    ApiVersion, DEFAULT_TIMEOUT, DockerClient, Endpoint, NEWEST_API, OLDEST_API, Subnet,
+    VersionChoice,
 };
 use highhock_actors::{
-    Binding, ContainerRow, ContainerSource, EngineTime, Health, Life, NetworkMode, Proto,
-    SourceErrorKind,
+    ContainerSource, ContainerState, ContainerSummary, EngineTime, Health, NetworkMode,
+    PortBinding, Protocol, SourceErrorKind,
 };
 
 use crate::client;
-use crate::support::cuttable_proxy::Relay;
+use crate::support::cuttable_proxy::CuttableProxy;
 use crate::support::docker::{self, Container, Network};
 use crate::support::{TempDir, eventually_async, free_port};
 
 /// For what the engine does within seconds.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-pub fn engine() -> Docker {
+pub fn engine() -> DockerClient {
     client(docker::endpoint(), VersionChoice::Auto, DEFAULT_TIMEOUT)
 }
 
-async fn row_of(docker: &Docker, container: &Container) -> Option<ContainerRow> {
+async fn row_of(docker: &DockerClient, container: &Container) -> Option<ContainerSummary> {
     let rows = docker.list().await.unwrap();
     rows.into_iter().find(|row| row.id.as_str() == container.id())
 }
 
-pub async fn inspect(docker: &Docker, container: &Container) -> highhock_actors::Container {
+pub async fn inspect(docker: &DockerClient, container: &Container) -> highhock_actors::Container {
     docker.inspect(container.id()).await.unwrap().unwrap()
 }
 
 #[actix_rt::test]
-async fn a_container_is_listed_and_inspected() {
+async fn lists_and_inspects_a_container() {
     let container = Container::run(
         &["-e", "DISCOVER=httpd:80", "-e", "EMPTY=", "--label", "highhock.discover=x:1/udp"],
         &[],
@@ -47,7 +48,7 @@ async fn a_container_is_listed_and_inspected() {
 
     let seen = inspect(&docker, &container).await;
     assert_eq!((seen.id.as_str(), seen.name.as_str()), (container.id(), container.name()));
-    assert_eq!((seen.life, seen.health), (Life::Running, Health::Unchecked));
+    assert_eq!((seen.state, seen.health), (ContainerState::Running, Health::Unchecked));
     assert_eq!((&*seen.env["DISCOVER"], &*seen.env["EMPTY"]), ("httpd:80", ""));
     assert_eq!(seen.labels["highhock.discover"], "x:1/udp");
     assert_eq!(seen.network, NetworkMode::Own);
@@ -58,7 +59,7 @@ async fn a_container_is_listed_and_inspected() {
 }
 
 #[actix_rt::test]
-async fn bindings_are_read_as_the_engine_made_them() {
+async fn parses_port_bindings() {
     let (all, local, udp) = (free_port(), free_port(), free_port());
     let container = Container::run(
         &[
@@ -76,17 +77,17 @@ async fn bindings_are_read_as_the_engine_made_them() {
     let seen = inspect(&engine(), &container).await;
     let random = docker::docker(&["port", container.id(), "82/tcp"]);
     let random = random.rsplit_once(':').unwrap().1.parse().unwrap();
-    let binding = |port, proto, address: &str, host_port| Binding {
+    let binding = |port, proto, address: &str, host_port| PortBinding {
         port,
         proto,
         host_address: address.parse::<IpAddr>().unwrap(),
         host_port,
     };
     for expected in [
-        binding(80, Proto::Tcp, "0.0.0.0", all),
-        binding(81, Proto::Tcp, "127.0.0.1", local),
-        binding(82, Proto::Tcp, "127.0.0.1", random),
-        binding(53, Proto::Udp, "127.0.0.1", udp),
+        binding(80, Protocol::Tcp, "0.0.0.0", all),
+        binding(81, Protocol::Tcp, "127.0.0.1", local),
+        binding(82, Protocol::Tcp, "127.0.0.1", random),
+        binding(53, Protocol::Udp, "127.0.0.1", udp),
     ] {
         assert!(seen.bindings.contains(&expected), "{expected:?} in {:?}", seen.bindings);
     }
@@ -94,16 +95,16 @@ async fn bindings_are_read_as_the_engine_made_them() {
 }
 
 #[actix_rt::test]
-async fn a_random_port_for_all_addresses_is_found() {
+async fn finds_a_random_published_port() {
     let container = Container::run(&["-p", "80"], &[]);
     let seen = inspect(&engine(), &container).await;
-    let port = container.published("80/tcp");
+    let port = container.published_port("80/tcp");
     let all = "0.0.0.0".parse::<IpAddr>().unwrap();
     assert!(seen.bindings.iter().any(|it| (it.host_address, it.host_port) == (all, port)));
 }
 
 #[actix_rt::test]
-async fn network_modes_are_told_apart() {
+async fn distinguishes_network_modes() {
     let docker = engine();
     let host = Container::run(&["--network", "host"], &[]);
     let none = Container::run(&["--network", "none"], &[]);
@@ -124,35 +125,35 @@ async fn network_modes_are_told_apart() {
 }
 
 #[actix_rt::test]
-async fn a_row_in_anothers_network_shows_nothing_of_the_other() {
+async fn row_with_shared_network_has_no_ports() {
     let docker = engine();
     let target = Container::run(&["-p", "0:80"], &[]);
     let guest = Container::run(&["--network", &format!("container:{}", target.id())], &[]);
     let inspected = inspect(&docker, &guest).await;
     let before = row_of(&docker, &guest).await.unwrap();
-    assert_eq!(before.likeness, inspected.likeness);
+    assert_eq!(before.fingerprint, inspected.fingerprint);
     target.restart();
-    assert_eq!(row_of(&docker, &guest).await.unwrap().likeness, before.likeness);
+    assert_eq!(row_of(&docker, &guest).await.unwrap().fingerprint, before.fingerprint);
     target.stop();
-    assert_eq!(row_of(&docker, &guest).await.unwrap().likeness, before.likeness);
+    assert_eq!(row_of(&docker, &guest).await.unwrap().fingerprint, before.fingerprint);
 }
 
 #[actix_rt::test]
-async fn a_pause_shows_in_the_row_and_in_the_inspection() {
+async fn row_and_inspection_show_a_pause() {
     let container = Container::run(&[], &[]);
     let docker = engine();
     let running = row_of(&docker, &container).await.unwrap();
-    container.does("pause");
+    container.docker_command("pause");
     let paused = row_of(&docker, &container).await.expect("a paused container in the listing");
-    assert_ne!(paused.likeness, running.likeness);
+    assert_ne!(paused.fingerprint, running.fingerprint);
     assert!(paused.uptime.is_some());
-    assert_eq!(inspect(&docker, &container).await.life, Life::Paused);
-    container.does("unpause");
-    assert_eq!(row_of(&docker, &container).await.unwrap().likeness, running.likeness);
+    assert_eq!(inspect(&docker, &container).await.state, ContainerState::Paused);
+    container.docker_command("unpause");
+    assert_eq!(row_of(&docker, &container).await.unwrap().fingerprint, running.fingerprint);
 }
 
 #[actix_rt::test]
-async fn health_shows_in_the_row_and_in_the_inspection() {
+async fn row_and_inspection_show_health() {
     let container = Container::run(
         &["--health-cmd", "test -e /tmp/well", "--health-interval", "1s", "--health-retries", "1"],
         &[],
@@ -163,19 +164,19 @@ async fn health_shows_in_the_row_and_in_the_inspection() {
     rows.push(row_of(&docker, &container).await.unwrap());
     for (health, command) in [(Health::Unhealthy, "true"), (Health::Healthy, "touch /tmp/well")] {
         container.exec(&["sh", "-c", command]);
-        eventually_async(&format!("{health:?}"), SOON, || async {
+        eventually_async(&format!("{health:?}"), TIMEOUT, || async {
             container.check_health();
             (inspect(&docker, &container).await.health == health).then_some(())
         })
         .await;
         rows.push(row_of(&docker, &container).await.unwrap());
     }
-    let likenesses: BTreeSet<_> = rows.iter().map(|row| row.likeness).collect();
+    let likenesses: BTreeSet<_> = rows.iter().map(|row| row.fingerprint).collect();
     assert_eq!(likenesses.len(), 3, "starting, unhealthy and healthy look different");
 }
 
 #[actix_rt::test]
-async fn a_restart_with_the_same_ports_makes_the_row_differ() {
+async fn restart_changes_the_fingerprint() {
     let port = free_port();
     let container = Container::run(&["-p", &format!("127.0.0.1:{port}:80")], &[]);
     let docker = engine();
@@ -188,11 +189,11 @@ async fn a_restart_with_the_same_ports_makes_the_row_differ() {
 }
 
 #[actix_rt::test]
-async fn a_quiet_container_never_differs() {
+async fn unchanged_container_keeps_its_fingerprint() {
     let container = Container::run(&["-p", "80", "-p", "81/udp", "--label", "b=1"], &[]);
     let docker = engine();
     let first = row_of(&docker, &container).await.unwrap();
-    eventually_async("an uptime of four seconds", SOON, || async {
+    eventually_async("an uptime of four seconds", TIMEOUT, || async {
         let row = row_of(&docker, &container).await.unwrap();
         assert!(!row.differs_from(&first), "{row:?} after {first:?}");
         (row.uptime >= Some(Duration::from_secs(4))).then_some(())
@@ -201,12 +202,12 @@ async fn a_quiet_container_never_differs() {
 }
 
 #[actix_rt::test]
-async fn a_container_that_ends_leaves_the_listing_and_one_that_is_removed_is_unknown() {
+async fn ended_container_is_unlisted_and_removed_is_unknown() {
     let container = Container::run(&[], &[]);
     let docker = engine();
     container.stop();
     assert!(row_of(&docker, &container).await.is_none());
-    assert_eq!(inspect(&docker, &container).await.life, Life::Exited);
+    assert_eq!(inspect(&docker, &container).await.state, ContainerState::Exited);
     let id = container.id().to_owned();
     container.remove();
     assert!(docker.inspect(&id).await.unwrap().is_none());
@@ -216,19 +217,19 @@ async fn a_container_that_ends_leaves_the_listing_and_one_that_is_removed_is_unk
 }
 
 #[actix_rt::test]
-async fn a_container_that_never_ran_was_started_before_1970() {
+async fn container_that_never_ran_started_before_1970() {
     let container = Container::create(&["-p", "80"], &[]);
     let docker = engine();
     assert!(row_of(&docker, &container).await.is_none());
     let seen = inspect(&docker, &container).await;
-    assert_eq!(seen.life, Life::Created);
+    assert_eq!(seen.state, ContainerState::Created);
     assert!(seen.started < EngineTime(0));
     // Podman chooses the port as soon as it makes the container.
     assert!(seen.bindings.is_empty() || docker::is_podman());
 }
 
 #[actix_rt::test]
-async fn the_engine_and_its_networks_are_told() {
+async fn reports_engine_and_its_networks() {
     let network = Network::create(&["--subnet", "10.213.77.0/24", "--gateway", "10.213.77.1"]);
     let docker = engine();
     let told = docker.engine().await.unwrap();
@@ -251,14 +252,14 @@ async fn the_engine_and_its_networks_are_told() {
 }
 
 #[actix_rt::test]
-async fn the_newest_common_version_is_negotiated() {
+async fn negotiates_the_newest_common_version() {
     let newest: ApiVersion =
         docker::docker(&["version", "--format", "{{.Server.APIVersion}}"]).parse().unwrap();
     assert_eq!(engine().api_version().await.unwrap(), newest.min(NEWEST_API));
 }
 
 #[actix_rt::test]
-async fn the_oldest_version_shows_all_that_is_read() {
+async fn oldest_version_has_every_field() {
     let oldest: ApiVersion =
         docker::docker(&["version", "--format", "{{.Server.MinAPIVersion}}"]).parse().unwrap();
     let oldest = oldest.max(OLDEST_API);
@@ -276,11 +277,11 @@ async fn the_oldest_version_shows_all_that_is_read() {
     let before = row_of(&old, &container).await.unwrap();
     container.restart();
     let after = row_of(&old, &container).await.unwrap();
-    assert_ne!(before.likeness, after.likeness, "the endpoint shows in an old listing, too");
+    assert_ne!(before.fingerprint, after.fingerprint, "the endpoint shows in an old listing, too");
 }
 
 #[actix_rt::test]
-async fn a_version_that_the_engine_lacks_is_refused_in_one_line() {
+async fn unsupported_version_error_is_one_line() {
     let wanted = ApiVersion { major: 1, minor: 999 };
     let docker = client(docker::endpoint(), VersionChoice::Exactly(wanted), DEFAULT_TIMEOUT);
     let error = docker.list().await.unwrap_err();
@@ -290,9 +291,9 @@ async fn a_version_that_the_engine_lacks_is_refused_in_one_line() {
 }
 
 #[actix_rt::test]
-async fn an_engine_is_reached_over_tcp() {
+async fn connects_over_tcp() {
     let container = Container::run(&[], &[]);
-    let relay = Relay::tcp(docker::place());
+    let relay = CuttableProxy::tcp(docker::server_address());
     let endpoint = Endpoint::parse(&format!("tcp://{}", relay.authority())).unwrap();
     let docker = client(endpoint, VersionChoice::Auto, DEFAULT_TIMEOUT);
     assert!(row_of(&docker, &container).await.is_some());
@@ -300,7 +301,11 @@ async fn an_engine_is_reached_over_tcp() {
 }
 
 /// Through outages of the given relay's.
-async fn outages(mut relay: Relay, docker: Docker, expected: &str) {
+async fn assert_recovers_after_outage(
+    mut relay: CuttableProxy,
+    docker: DockerClient,
+    expected: &str,
+) {
     docker.list().await.unwrap();
     for _ in 0..3 {
         relay.cut();
@@ -310,24 +315,24 @@ async fn outages(mut relay: Relay, docker: Docker, expected: &str) {
         assert_eq!(lost.kind, SourceErrorKind::Unreachable, "{lost}");
         assert_eq!(away.kind, SourceErrorKind::Unreachable, "{away}");
         assert!(away.message.contains(expected), "{away}");
-        relay.mend();
+        relay.restore();
         docker.list().await.unwrap();
     }
 }
 
 #[actix_rt::test]
-async fn an_engine_is_back_after_an_outage_at_the_first_try_over_unix() {
+async fn first_request_after_an_outage_succeeds_over_unix() {
     let folder = TempDir::new();
     let path = folder.0.join("docker.sock");
-    let relay = Relay::unix(&path, docker::place());
+    let relay = CuttableProxy::unix(&path, docker::server_address());
     let docker = client(Endpoint::Unix(path), VersionChoice::Auto, DEFAULT_TIMEOUT);
-    outages(relay, docker, "there is no such socket").await;
+    assert_recovers_after_outage(relay, docker, "there is no such socket").await;
 }
 
 #[actix_rt::test]
-async fn an_engine_is_back_after_an_outage_at_the_first_try_over_tcp() {
-    let relay = Relay::tcp(docker::place());
+async fn first_request_after_an_outage_succeeds_over_tcp() {
+    let relay = CuttableProxy::tcp(docker::server_address());
     let endpoint = Endpoint::Tcp(relay.authority());
     let docker = client(endpoint, VersionChoice::Auto, DEFAULT_TIMEOUT);
-    outages(relay, docker, "connection refused").await;
+    assert_recovers_after_outage(relay, docker, "connection refused").await;
 }

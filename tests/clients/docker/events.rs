@@ -2,13 +2,13 @@
 
 use futures_util::StreamExt;
 use highhock::docker::{DEFAULT_TIMEOUT, Endpoint, VersionChoice};
-use highhock_actors::{ContainerSource, EngineTime, Event, Events, Happening, Life};
+use highhock_actors::{ContainerSource, ContainerState, EngineTime, Event, EventKind, EventStream};
 use tokio::time::timeout;
 
 use crate::client;
-use crate::engine::{SOON, engine, inspect};
+use crate::engine::{TIMEOUT, engine, inspect};
 use crate::support::docker::{self, Container, Network, is_podman};
-use crate::support::proxy::Front;
+use crate::support::proxy::Proxy;
 
 /// The engine's clock, which is this machine's.
 fn now() -> EngineTime {
@@ -17,14 +17,14 @@ fn now() -> EngineTime {
 }
 
 /// A stream of the engine's, and the container that is looked for in it.
-struct Followed {
-    events: Events,
+struct FollowedContainer {
+    events: EventStream,
     container: Container,
     /// When it was about to be run.
     before: EngineTime,
 }
 
-impl Followed {
+impl FollowedContainer {
     async fn run(options: &[&str]) -> Self {
         let events = engine().events(None).await.unwrap();
         let before = now();
@@ -39,12 +39,12 @@ impl Followed {
     }
 
     /// The next event of this sort.
-    async fn expect(&mut self, what: Happening) -> Event {
+    async fn expect(&mut self, what: EventKind) -> Event {
         // Of all together: other tests' containers tell, too.
-        let found = timeout(SOON, async {
+        let found = timeout(TIMEOUT, async {
             loop {
                 let event = self.next().await;
-                if event.at >= self.before && event.what == what {
+                if event.at >= self.before && event.kind == what {
                     return event;
                 }
             }
@@ -66,44 +66,44 @@ impl Followed {
 }
 
 /// Podman doesn't say which signal it was.
-fn signalled(number: u8) -> Happening {
-    if is_podman() { Happening::Changed } else { Happening::Signalled(number) }
+fn signal_event(number: u8) -> EventKind {
+    if is_podman() { EventKind::Changed } else { EventKind::Signalled(number) }
 }
 
 #[actix_rt::test]
-async fn a_life_is_told_with_its_times() {
+async fn reports_start_and_end_with_their_times() {
     let docker = engine();
-    let mut life = Followed::run(&[]).await;
-    let started = life.expect(Happening::Started).await;
+    let mut life = FollowedContainer::run(&[]).await;
+    let started = life.expect(EventKind::Started).await;
     assert_eq!(started.name.as_deref(), Some(life.container.name()));
     let inspected = inspect(&docker, &life.container).await;
     assert!(started.at >= inspected.started, "{started:?} of {inspected:?}");
     assert!(started.at.0 - inspected.started.0 < 5_000_000_000, "{started:?} of {inspected:?}");
 
-    life.after(|it| it.signal("HUP")).expect(signalled(1)).await;
+    life.after(|it| it.signal("HUP")).expect(signal_event(1)).await;
     life.after(Container::stop);
     // Podman tells of `kill`, and not of `stop`.
     if !is_podman() {
-        life.expect(Happening::Signalled(15)).await;
+        life.expect(EventKind::Signalled(15)).await;
     }
-    let ended = life.expect(Happening::Ended).await;
+    let ended = life.expect(EventKind::Ended).await;
     assert!(ended.at > started.at);
-    assert_eq!(inspect(&docker, &life.container).await.life, Life::Exited);
+    assert_eq!(inspect(&docker, &life.container).await.state, ContainerState::Exited);
 
-    let again = life.after(|it| it.does("start")).expect(Happening::Started).await;
+    let again = life.after(|it| it.docker_command("start")).expect(EventKind::Started).await;
     let inspected = inspect(&docker, &life.container).await;
     assert!(again.at >= inspected.started && inspected.started > ended.at);
-    life.after(|it| it.signal("RTMIN+3")).expect(signalled(37)).await;
-    life.after(|it| it.signal("KILL")).expect(signalled(9)).await;
-    life.expect(Happening::Ended).await;
+    life.after(|it| it.signal("RTMIN+3")).expect(signal_event(37)).await;
+    life.after(|it| it.signal("KILL")).expect(signal_event(9)).await;
+    life.expect(EventKind::Ended).await;
     // Once more, at its removal.
-    life.after(|it| it.does("rm")).expect(Happening::Ended).await;
+    life.after(|it| it.docker_command("rm")).expect(EventKind::Ended).await;
 }
 
 #[actix_rt::test]
-async fn what_changes_is_told() {
+async fn reports_changes() {
     let network = Network::create(&[]);
-    let mut life = Followed::run(&[
+    let mut life = FollowedContainer::run(&[
         "--health-cmd",
         "test -e /tmp/well",
         "--health-interval",
@@ -112,52 +112,52 @@ async fn what_changes_is_told() {
         "1",
     ])
     .await;
-    life.expect(Happening::Started).await;
+    life.expect(EventKind::Started).await;
     for verb in ["pause", "unpause"] {
-        life.after(|it| it.does(verb)).expect(Happening::Changed).await;
+        life.after(|it| it.docker_command(verb)).expect(EventKind::Changed).await;
     }
-    life.after(|it| network.takes_in(it)).expect(Happening::Changed).await;
-    life.after(|it| network.lets_go(it)).expect(Happening::Changed).await;
+    life.after(|it| network.connect(it)).expect(EventKind::Changed).await;
+    life.after(|it| network.disconnect(it)).expect(EventKind::Changed).await;
     let name = format!("{}-renamed", life.container.name());
-    let renamed = life.after(|it| it.rename(&name)).expect(Happening::Changed).await;
+    let renamed = life.after(|it| it.rename(&name)).expect(EventKind::Changed).await;
     assert_eq!(renamed.name.as_deref(), Some(&*name));
     life.container.exec(&["touch", "/tmp/well"]);
-    life.after(Container::check_health).expect(Happening::Changed).await;
+    life.after(Container::check_health).expect(EventKind::Changed).await;
 }
 
 #[actix_rt::test]
-async fn what_does_not_matter_is_not_told() {
-    let mut life = Followed::run(&[]).await;
-    life.expect(Happening::Started).await;
+async fn ignores_irrelevant_events() {
+    let mut life = FollowedContainer::run(&[]).await;
+    life.expect(EventKind::Started).await;
     life.container.exec(&["true"]);
-    let event = timeout(SOON, life.after(|it| it.does("pause")).next()).await.unwrap();
-    assert_eq!(event.what, Happening::Changed);
+    let event = timeout(TIMEOUT, life.after(|it| it.docker_command("pause")).next()).await.unwrap();
+    assert_eq!(event.kind, EventKind::Changed);
     assert!(event.at >= life.before, "{event:?}: the command in it was told");
 }
 
 #[actix_rt::test]
-async fn a_narrowed_front_passes_on_the_events_of_its_own_containers() {
+async fn label_proxy_forwards_events_of_its_containers() {
     let (ours, others) = ("highhock-front=ours", "highhock-front=others");
-    let front = Front::narrowed(docker::place(), ours);
+    let front = Proxy::with_label_filter(docker::server_address(), ours);
     let through = client(Endpoint::Tcp(front.authority()), VersionChoice::Auto, DEFAULT_TIMEOUT);
     let mut events = through.events(None).await.unwrap();
     let _other = Container::run(&["--label", others], &[]);
     let our = Container::run(&["--label", ours], &[]);
     for _ in 0..2 {
-        let event = timeout(SOON, events.next()).await.unwrap().unwrap().unwrap();
-        assert_eq!((event.container.as_str(), event.what), (our.id(), Happening::Started));
+        let event = timeout(TIMEOUT, events.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!((event.container.as_str(), event.kind), (our.id(), EventKind::Started));
         our.stop();
-        while timeout(SOON, events.next()).await.unwrap().unwrap().unwrap().what != Happening::Ended
-        {
-        }
-        our.does("start");
+        while timeout(TIMEOUT, events.next()).await.unwrap().unwrap().unwrap().kind
+            != EventKind::Ended
+        {}
+        our.docker_command("start");
     }
     let listed = through.list().await.unwrap();
     assert_eq!(listed.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), [our.id()]);
 }
 
 #[actix_rt::test]
-async fn an_engine_has_one_identity() {
+async fn engine_identity_is_stable() {
     let identity = engine().identity().await.unwrap();
     assert_eq!(engine().identity().await.unwrap(), identity);
     let told = engine().engine().await.unwrap();
@@ -167,16 +167,16 @@ async fn an_engine_has_one_identity() {
 }
 
 #[actix_rt::test]
-async fn what_happened_while_nobody_listened_is_told_afterwards() {
+async fn replays_events_missed_while_disconnected() {
     if is_podman() {
         // It tells of no signal, at any time, and its past is not asked for.
         return;
     }
-    let mut life = Followed::run(&[]).await;
-    let started = life.expect(Happening::Started).await;
+    let mut life = FollowedContainer::run(&[]).await;
+    let started = life.expect(EventKind::Started).await;
     life.events = Box::pin(futures_util::stream::empty());
     docker::docker(&["kill", "--signal", "HUP", life.container.id()]);
     life.events = engine().events(Some(EngineTime(started.at.0 + 1))).await.unwrap();
     // Not told again: what happened until then.
-    assert_eq!(life.next().await.what, Happening::Signalled(1));
+    assert_eq!(life.next().await.kind, EventKind::Signalled(1));
 }

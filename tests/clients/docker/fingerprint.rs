@@ -1,30 +1,34 @@
 //! A row of the real engine's listing and an inspection of the same container are alike.
 
 use highhock_actors::{
-    Condition, Container as Inspected, ContainerRow, ContainerSource, Health, NetworkMode,
+    Condition, Container as Inspected, ContainerSource, ContainerSummary, Health, NetworkMode,
 };
 
-use crate::engine::{SOON, engine};
+use crate::engine::{TIMEOUT, engine};
 use crate::support::docker::{Container, Network};
 use crate::support::{eventually_async, free_port};
 
 /// Both, as soon as they are alike: an engine writes its listing a moment later than what
 /// it tells in an inspection.
-async fn alike(container: &Container, what: &str) -> (ContainerRow, Inspected) {
+async fn assert_same_fingerprint(
+    container: &Container,
+    what: &str,
+) -> (ContainerSummary, Inspected) {
     let docker = engine();
-    eventually_async(&format!("row and inspection alike: {what}"), SOON, || async {
+    eventually_async(&format!("row and inspection alike: {what}"), TIMEOUT, || async {
         let rows = docker.list().await.unwrap();
         let row = rows.into_iter().find(|row| row.id.as_str() == container.id())?;
         let inspected = docker.inspect(container.id()).await.unwrap().unwrap();
         assert_eq!(row.name, inspected.name);
-        let is_alike = row.likeness == inspected.likeness && row.condition == inspected.condition();
+        let is_alike =
+            row.fingerprint == inspected.fingerprint && row.condition == inspected.condition();
         is_alike.then_some((row, inspected))
     })
     .await
 }
 
 #[actix_rt::test]
-async fn with_any_ports() {
+async fn matches_with_any_ports() {
     let (one, two, three) = (free_port(), free_port(), free_port());
     for (what, options) in [
         ("none", vec![]),
@@ -42,47 +46,47 @@ async fn with_any_ports() {
     ] {
         let options: Vec<_> = options.iter().map(String::as_str).collect();
         let container = Container::run(&[&["--label", "a=1"], &*options].concat(), &[]);
-        alike(&container, what).await;
+        assert_same_fingerprint(&container, what).await;
     }
 }
 
 #[actix_rt::test]
-async fn on_any_network() {
+async fn matches_on_any_network() {
     let host = Container::run(&["--network", "host"], &[]);
-    alike(&host, "host").await;
+    assert_same_fingerprint(&host, "host").await;
     let none = Container::run(&["--network", "none"], &[]);
-    alike(&none, "none").await;
+    assert_same_fingerprint(&none, "none").await;
     let within = Container::run(&["--network", &format!("container:{}", none.name())], &[]);
-    let (_, inspected) = alike(&within, "container:").await;
+    let (_, inspected) = assert_same_fingerprint(&within, "container:").await;
     assert_eq!(inspected.network, NetworkMode::Container(none.id().into()));
 }
 
 #[actix_rt::test]
-async fn on_networks_of_the_users() {
+async fn matches_on_user_defined_networks() {
     let (one, two) = (
         Network::create(&["--subnet", "10.213.80.0/24"]),
         Network::create(&["--ipv6", "--subnet", "10.213.81.0/24", "--subnet", "fd00:213:81::/64"]),
     );
     let container = Container::run(&["--network", one.name(), "-p", "127.0.0.1::80"], &[]);
-    let (first, inspected) = alike(&container, "one network").await;
+    let (first, inspected) = assert_same_fingerprint(&container, "one network").await;
     assert_eq!(inspected.networks.keys().collect::<Vec<_>>(), [one.name()]);
     let place = inspected.networks[one.name()];
     assert!(place.address4.unwrap().to_string().starts_with("10.213.80."), "{place:?}");
     assert_eq!(place.address6, None);
 
-    two.takes_in(&container);
-    let (both, inspected) = alike(&container, "two networks").await;
-    assert_ne!(first.likeness, both.likeness);
+    two.connect(&container);
+    let (both, inspected) = assert_same_fingerprint(&container, "two networks").await;
+    assert_ne!(first.fingerprint, both.fingerprint);
     assert_eq!(inspected.networks.len(), 2);
     let place = inspected.networks[two.name()];
     assert!(place.address6.unwrap().to_string().starts_with("fd00:213:81:"), "{place:?}");
 
-    two.lets_go(&container);
-    alike(&container, "one network again").await;
+    two.disconnect(&container);
+    assert_same_fingerprint(&container, "one network again").await;
 }
 
 #[actix_rt::test]
-async fn in_any_condition() {
+async fn matches_in_any_state() {
     let container = Container::run(
         &["--health-cmd", "test -e /tmp/well", "--health-interval", "1s", "--health-retries", "1"],
         &[],
@@ -94,23 +98,23 @@ async fn in_any_condition() {
         ("healthy", "touch /tmp/well", Health::Healthy),
     ] {
         container.exec(&["sh", "-c", command]);
-        let row = eventually_async(what, SOON, || async {
+        let row = eventually_async(what, TIMEOUT, || async {
             if health != Health::Starting {
                 container.check_health();
             }
-            let (row, _) = alike(&container, what).await;
+            let (row, _) = assert_same_fingerprint(&container, what).await;
             (row.condition == Some(Condition::Running(health))).then_some(row)
         })
         .await;
-        seen.push(row.likeness);
+        seen.push(row.fingerprint);
     }
-    container.does("pause");
-    let (row, _) = alike(&container, "paused").await;
+    container.docker_command("pause");
+    let (row, _) = assert_same_fingerprint(&container, "paused").await;
     assert_eq!(row.condition, Some(Condition::Paused));
-    seen.push(row.likeness);
-    container.does("unpause");
+    seen.push(row.fingerprint);
+    container.docker_command("unpause");
     container.restart();
-    seen.push(alike(&container, "restarted").await.0.likeness);
+    seen.push(assert_same_fingerprint(&container, "restarted").await.0.fingerprint);
     let count = seen.len();
     seen.sort_unstable();
     seen.dedup();

@@ -15,7 +15,7 @@ mod tls;
 
 use std::time::Duration;
 
-use highhock::docker::{Docker, DockerOptions, Endpoint, VersionChoice};
+use highhock::docker::{DockerClient, DockerOptions, Endpoint, VersionChoice};
 use highhock::tls::TlsFiles;
 use slog::{Discard, Logger, o};
 
@@ -23,7 +23,7 @@ fn quiet() -> Logger {
     Logger::root(Discard, o!())
 }
 
-fn client(endpoint: Endpoint, version: VersionChoice, timeout: Duration) -> Docker {
+fn client(endpoint: Endpoint, version: VersionChoice, timeout: Duration) -> DockerClient {
     let options = DockerOptions { endpoint, version, tls: TlsFiles::default(), timeout };
-    Docker::new(options, quiet()).unwrap()
+    DockerClient::new(options, quiet()).unwrap()
 }

@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use highhock::docker::{DEFAULT_TIMEOUT, Endpoint, VersionChoice};
-use highhock_actors::{ContainerSource, Event, Events, Happening, SourceError, SourceErrorKind};
+use highhock_actors::{
+    ContainerSource, Event, EventKind, EventStream, SourceError, SourceErrorKind,
+};
 use tokio::time::timeout;
 
 use crate::client;
-use crate::scripted::{check, docker, engine, impatient};
-use crate::support::cuttable_proxy::{Place, Relay};
-use crate::support::scripted_server::{Canned, Reply};
+use crate::scripted::{assert_error, docker, engine, short_timeout_client};
+use crate::support::cuttable_proxy::{CuttableProxy, ServerAddress};
+use crate::support::scripted_server::{ScriptedResponse, ScriptedServer};
 
 /// For what comes at once.
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// For what is not to come.
-const A_WHILE: Duration = Duration::from_millis(700);
+const OBSERVATION_TIME: Duration = Duration::from_millis(700);
 
 const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -32,23 +34,23 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A stream with these chunks; whether it ends as it should.
-fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, ends: bool) -> Reply {
+fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, ends: bool) -> ScriptedResponse {
     let mut bytes = STREAM_HEAD.as_bytes().to_vec();
     pieces.into_iter().for_each(|piece| bytes.extend(chunk(piece)));
     if ends {
         bytes.extend(b"0\r\n\r\n");
     }
-    Reply::Raw(bytes)
+    ScriptedResponse::Raw(bytes)
 }
 
 /// What a stream of this body tells, to its end.
-async fn told(
-    reply: impl Fn() -> Reply + Send + Sync + 'static,
+async fn collect_events(
+    reply: impl Fn() -> ScriptedResponse + Send + Sync + 'static,
 ) -> (Vec<Event>, Option<SourceError>) {
     let server = engine("1.24", "1.41", move |_| reply());
     let mut events = docker(&server).events(None).await.unwrap();
     let mut told = Vec::new();
-    while let Some(event) = timeout(SOON, events.next()).await.unwrap() {
+    while let Some(event) = timeout(TIMEOUT, events.next()).await.unwrap() {
         match event {
             Ok(event) => told.push(event),
             Err(error) => {
@@ -65,7 +67,7 @@ fn ids(events: &[Event]) -> Vec<&str> {
 }
 
 #[actix_rt::test]
-async fn events_are_read_wherever_the_pieces_end() {
+async fn parses_events_across_chunks() {
     let body = format!(
         "{}\n{}\r\n\r\n\n{{\"Type\":\"image\"}}\n[]\n{}\n{}",
         start("one"),
@@ -77,7 +79,7 @@ async fn events_are_read_wherever_the_pieces_end() {
         for ends in [true, false] {
             let body = body.clone();
             let reply = move || chunked(body.as_bytes().chunks(size), ends);
-            let (events, error) = told(reply).await;
+            let (events, error) = collect_events(reply).await;
             assert_eq!(ids(&events), ["one", "two", "three"], "pieces of {size}");
             assert!(error.is_none(), "{error:?}");
         }
@@ -85,7 +87,7 @@ async fn events_are_read_wherever_the_pieces_end() {
 }
 
 #[actix_rt::test]
-async fn garbage_ends_a_stream_with_an_error() {
+async fn malformed_event_ends_the_stream_with_an_error() {
     let garbage = |text: &'static str| {
         move || {
             chunked(
@@ -102,36 +104,37 @@ async fn garbage_ends_a_stream_with_an_error() {
         }
     };
     for text in ["<html>", "{\"Type\":", "{} {}", "\u{1b}[31mred\u{7}"] {
-        let (events, error) = told(garbage(text)).await;
+        let (events, error) = collect_events(garbage(text)).await;
         assert_eq!(ids(&events), ["one"], "{text:?}");
         let error = error.unwrap();
-        check(&error, SourceErrorKind::Malformed, "an event is not JSON but");
+        assert_error(&error, SourceErrorKind::Malformed, "an event is not JSON but");
         assert!(!error.message.chars().any(char::is_control), "{error}");
     }
 }
 
 #[actix_rt::test]
-async fn an_event_without_an_end_ends_the_stream_with_an_error() {
+async fn endless_event_ends_the_stream_with_an_error() {
     let piece = vec![b'x'; 64 << 10];
-    let (events, error) = told(move || chunked([&*piece; 17], false)).await;
+    let (events, error) = collect_events(move || chunked([&*piece; 17], false)).await;
     assert!(events.is_empty());
-    check(&error.unwrap(), SourceErrorKind::Malformed, "longer than 1 MiB");
+    assert_error(&error.unwrap(), SourceErrorKind::Malformed, "longer than 1 MiB");
 }
 
 #[actix_rt::test]
-async fn a_stream_that_announced_more_was_cut_off() {
-    let (events, error) = told(|| Reply::CutOff { body: start("one") + "\n{" }).await;
+async fn truncated_stream_ends_with_an_error() {
+    let (events, error) =
+        collect_events(|| ScriptedResponse::Truncated { body: start("one") + "\n{" }).await;
     assert_eq!(ids(&events), ["one"]);
     assert!(error.is_none_or(|error| error.kind == SourceErrorKind::Unreachable));
 }
 
 #[actix_rt::test]
-async fn a_stream_is_asked_for_with_its_filters_and_outlives_the_time_out() {
-    let server = engine("1.24", "1.41", |_| Reply::Stall { body: start("one") + "\n" });
-    let mut events = impatient(&server).events(None).await.unwrap();
-    let event = timeout(SOON, events.next()).await.unwrap().unwrap().unwrap();
-    assert_eq!((event.container.as_str(), event.what), ("one", Happening::Started));
-    assert!(timeout(A_WHILE, events.next()).await.is_err(), "nothing more, and no end");
+async fn stream_has_filters_and_outlives_the_timeout() {
+    let server = engine("1.24", "1.41", |_| ScriptedResponse::Stall { body: start("one") + "\n" });
+    let mut events = short_timeout_client(&server).events(None).await.unwrap();
+    let event = timeout(TIMEOUT, events.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!((event.container.as_str(), event.kind), ("one", EventKind::Started));
+    assert!(timeout(OBSERVATION_TIME, events.next()).await.is_err(), "nothing more, and no end");
     let target = &server.requests()[1].target;
     assert!(
         target.starts_with("/v1.41/events?filters=%7B%22type%22%3A%5B%22container"),
@@ -140,26 +143,26 @@ async fn a_stream_is_asked_for_with_its_filters_and_outlives_the_time_out() {
 }
 
 #[actix_rt::test]
-async fn an_answer_that_is_no_stream_is_classified_as_any_other() {
+async fn classifies_failed_stream_responses() {
     use SourceErrorKind::{Malformed, Refused, Unreachable};
     for (status, body, kind) in [
         (404, "nothing here", Malformed),
         (500, r#"{"message":"no journal"}"#, Unreachable),
         (403, r#"{"message":"denied by plugin"}"#, Refused),
     ] {
-        let server = engine("1.24", "1.41", move |_| Reply::status(status, body));
+        let server = engine("1.24", "1.41", move |_| ScriptedResponse::status(status, body));
         let error = docker(&server).events(None).await.map(|_| ()).unwrap_err();
-        check(&error, kind, &format!("answered {status}"));
+        assert_error(&error, kind, &format!("answered {status}"));
     }
-    for reply in [|| Reply::Silence, || Reply::Hangup] {
+    for reply in [|| ScriptedResponse::NoResponse, || ScriptedResponse::Hangup] {
         let server = engine("1.24", "1.41", move |_| reply());
-        let error = impatient(&server).events(None).await.map(|_| ()).unwrap_err();
-        check(&error, Unreachable, "/events");
+        let error = short_timeout_client(&server).events(None).await.map(|_| ()).unwrap_err();
+        assert_error(&error, Unreachable, "/events");
     }
 }
 
 #[actix_rt::test]
-async fn an_exchanged_engine_is_followed_in_its_new_version() {
+async fn follows_a_replaced_engine_in_its_version() {
     let refusal =
         r#"{"message":"client version 1.41 is too new. Maximum supported API version is 1.40"}"#;
     let answered = Mutex::new(0);
@@ -167,24 +170,24 @@ async fn an_exchanged_engine_is_followed_in_its_new_version() {
         let mut answered = answered.lock().unwrap();
         *answered += 1;
         match *answered {
-            1 => Reply::status(400, refusal),
-            _ => Reply::Stall { body: start("one") + "\n" },
+            1 => ScriptedResponse::status(400, refusal),
+            _ => ScriptedResponse::Stall { body: start("one") + "\n" },
         }
     });
     let mut events = docker(&server).events(None).await.unwrap();
-    assert!(timeout(SOON, events.next()).await.unwrap().unwrap().is_ok());
+    assert!(timeout(TIMEOUT, events.next()).await.unwrap().unwrap().is_ok());
 }
 
 /// An engine whose one stream tells what is sent here.
-fn scripted() -> (Canned, Sender<String>) {
+fn scripted() -> (ScriptedServer, Sender<String>) {
     let (sender, receiver) = mpsc::channel::<String>();
     let receiver = Mutex::new(Some(receiver));
     let server = engine("1.24", "1.41", move |request| {
         if !request.target.contains("/events") {
-            return Reply::json("[]");
+            return ScriptedResponse::json("[]");
         }
-        let Some(lines) = receiver.lock().unwrap().take() else { return Reply::Hangup };
-        Reply::Written(Box::new(move |client| {
+        let Some(lines) = receiver.lock().unwrap().take() else { return ScriptedResponse::Hangup };
+        ScriptedResponse::Stream(Box::new(move |client| {
             client.write_all(STREAM_HEAD.as_bytes())?;
             lines.into_iter().try_for_each(|line| client.write_all(&chunk(line.as_bytes())))
         }))
@@ -192,22 +195,22 @@ fn scripted() -> (Canned, Sender<String>) {
     (server, sender)
 }
 
-async fn through(relay: &Relay) -> (highhock::docker::Docker, Events) {
+async fn connect_through(relay: &CuttableProxy) -> (highhock::docker::DockerClient, EventStream) {
     let endpoint = Endpoint::Tcp(relay.authority());
     let docker = client(endpoint, VersionChoice::Auto, DEFAULT_TIMEOUT);
     let events = docker.events(None).await.unwrap();
     (docker, events)
 }
 
-async fn next(events: &mut Events) -> Option<Result<Event, SourceError>> {
-    timeout(SOON, events.next()).await.expect("an event, or the end")
+async fn next(events: &mut EventStream) -> Option<Result<Event, SourceError>> {
+    timeout(TIMEOUT, events.next()).await.expect("an event, or the end")
 }
 
 #[actix_rt::test]
-async fn each_event_comes_through_a_relay_at_once_until_it_is_cut() {
+async fn delivers_each_event_at_once_until_the_cut() {
     let (server, sender) = scripted();
-    let mut relay = Relay::tcp(Place::Tcp(server.authority().parse().unwrap()));
-    let (_docker, mut events) = through(&relay).await;
+    let mut relay = CuttableProxy::tcp(ServerAddress::Tcp(server.authority().parse().unwrap()));
+    let (_docker, mut events) = connect_through(&relay).await;
     for id in ["one", "two", "three"] {
         sender.send(start(id) + "\n").unwrap();
         assert_eq!(next(&mut events).await.unwrap().unwrap().container.as_str(), id);
@@ -217,24 +220,24 @@ async fn each_event_comes_through_a_relay_at_once_until_it_is_cut() {
     relay.cut();
     match next(&mut events).await {
         None => {}
-        Some(Err(error)) => check(&error, SourceErrorKind::Unreachable, "/events"),
+        Some(Err(error)) => assert_error(&error, SourceErrorKind::Unreachable, "/events"),
         Some(Ok(event)) => panic!("{event:?}"),
     }
 }
 
 #[actix_rt::test]
-async fn a_stream_that_is_silently_dead_tells_nothing_while_questions_are_answered() {
+async fn silent_stream_does_not_affect_requests() {
     let (server, sender) = scripted();
-    let mut relay = Relay::tcp(Place::Tcp(server.authority().parse().unwrap()));
-    let (docker, mut events) = through(&relay).await;
+    let mut relay = CuttableProxy::tcp(ServerAddress::Tcp(server.authority().parse().unwrap()));
+    let (docker, mut events) = connect_through(&relay).await;
     sender.send(start("one") + "\n").unwrap();
     assert!(next(&mut events).await.unwrap().is_ok());
-    relay.fall_silent();
+    relay.silence_connections();
     sender.send(start("two") + "\n").unwrap();
-    assert!(timeout(A_WHILE, events.next()).await.is_err());
+    assert!(timeout(OBSERVATION_TIME, events.next()).await.is_err());
     // On a connection of its own: a kept one is as silent.
     let fresh = client(docker.endpoint().clone(), VersionChoice::Auto, DEFAULT_TIMEOUT);
     assert!(fresh.list().await.unwrap().is_empty());
-    relay.hang_up();
+    relay.close_connections();
     assert!(!matches!(next(&mut events).await, Some(Ok(_))));
 }

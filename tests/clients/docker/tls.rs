@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use highhock::docker::{Docker, DockerOptions, Endpoint, VersionChoice};
+use highhock::docker::{DockerClient, DockerOptions, Endpoint, VersionChoice};
 use highhock::tls::TlsFiles;
 use highhock_actors::{ContainerSource, SourceError, SourceErrorKind};
 
 use crate::quiet;
-use crate::support::certs::{Authority, Like};
-use crate::support::tls_proxy::TlsFront;
+use crate::support::certs::{CertificateAuthority, CertificateOptions};
+use crate::support::tls_proxy::TlsProxy;
 use crate::support::{TempDir, docker};
 
-fn client(front: &TlsFront, tls: TlsFiles) -> Docker {
+fn client(front: &TlsProxy, tls: TlsFiles) -> DockerClient {
     let endpoint = Endpoint::parse(&format!("https://{}", front.authority())).unwrap();
     let timeout = Duration::from_secs(10);
     let options = DockerOptions { endpoint, version: VersionChoice::Auto, tls, timeout };
-    Docker::new(options, quiet()).unwrap()
+    DockerClient::new(options, quiet()).unwrap()
 }
 
 #[track_caller]
-fn line<T: std::fmt::Debug>(outcome: Result<T, SourceError>) -> String {
+fn error_line<T: std::fmt::Debug>(outcome: Result<T, SourceError>) -> String {
     let error = outcome.unwrap_err();
     assert_eq!(error.kind, SourceErrorKind::Unreachable, "{error}");
     assert!(!error.message.chars().any(char::is_control), "{error}");
@@ -28,47 +28,50 @@ fn line<T: std::fmt::Debug>(outcome: Result<T, SourceError>) -> String {
 }
 
 #[actix_rt::test]
-async fn an_engine_behind_tls_is_asked_as_any_other() {
-    let (folder, ca) = (TempDir::new(), Authority::new("private"));
-    let server = ca.issue(&folder.0, "server", Like::default());
-    let files = ca.client(&folder.0, Some(Like::default()));
-    let front = TlsFront::start(&server, files.ca.as_deref(), docker::place());
+async fn connects_to_an_engine_with_tls() {
+    let (folder, ca) = (TempDir::new(), CertificateAuthority::new("private"));
+    let server = ca.issue(&folder.0, "server", CertificateOptions::default());
+    let files = ca.client(&folder.0, Some(CertificateOptions::default()));
+    let front = TlsProxy::start(&server, files.ca.as_deref(), docker::server_address());
     let docker = client(&front, files);
     assert!(!docker.engine().await.unwrap().version.is_empty());
     docker.list().await.unwrap();
 }
 
 #[actix_rt::test]
-async fn each_fault_of_a_certificate_is_told_by_its_setting_and_mends_when_replaced() {
-    let (folder, ca, other) =
-        (TempDir::new(), Authority::new("private"), Authority::new("another"));
-    let server = ca.issue(&folder.0, "server", Like::default());
+async fn certificate_error_names_the_setting_until_replaced() {
+    let (folder, ca, other) = (
+        TempDir::new(),
+        CertificateAuthority::new("private"),
+        CertificateAuthority::new("another"),
+    );
+    let server = ca.issue(&folder.0, "server", CertificateOptions::default());
     let client_ca = ca.write(&folder.0.join("client-ca.pem"));
-    let front = TlsFront::start(&server, Some(&client_ca), docker::place());
-    let files = other.client(&folder.0, Some(Like::default()));
+    let front = TlsProxy::start(&server, Some(&client_ca), docker::server_address());
+    let files = other.client(&folder.0, Some(CertificateOptions::default()));
     let docker = client(&front, files.clone());
-    let said = line(docker.engine().await);
+    let said = error_line(docker.engine().await);
     assert!(said.contains("by a CA that docker.ca ("), "{said}");
 
     ca.write(files.ca.as_ref().unwrap());
-    let said = line(docker.engine().await);
+    let said = error_line(docker.engine().await);
     assert!(said.contains("refuses the client certificate in "), "{said}");
     let without = TlsFiles { identity: None, ..files };
-    let said = line(client(&front, without).engine().await);
+    let said = error_line(client(&front, without).engine().await);
     assert!(said.contains("set docker.cert and docker.key"), "{said}");
 
-    ca.issue(&folder.0, "client", Like::default());
+    ca.issue(&folder.0, "client", CertificateOptions::default());
     docker.engine().await.unwrap();
 }
 
 #[actix_rt::test]
-async fn tls_where_none_is_spoken_is_told() {
-    let plain = crate::support::cuttable_proxy::Relay::tcp(docker::place());
+async fn reports_tls_to_a_plain_port() {
+    let plain = crate::support::cuttable_proxy::CuttableProxy::tcp(docker::server_address());
     let endpoint = Endpoint::parse(&format!("https://{}", plain.authority())).unwrap();
     let (version, tls) = (VersionChoice::Auto, TlsFiles::default());
-    let (folder, ca) = (TempDir::new(), Authority::new("private"));
+    let (folder, ca) = (TempDir::new(), CertificateAuthority::new("private"));
     let tls = TlsFiles { ca: Some(ca.write(&folder.0.join("ca.pem"))), ..tls };
     let options = DockerOptions { endpoint, version, tls, timeout: Duration::from_secs(10) };
-    let said = line(Docker::new(options, quiet()).unwrap().engine().await);
+    let said = error_line(DockerClient::new(options, quiet()).unwrap().engine().await);
     assert!(said.contains("is docker.url to be http://?"), "{said}");
 }

@@ -6,13 +6,13 @@ mod support;
 
 use std::time::Duration;
 
-use highhock::etcd::{Api, Cluster, Detected, NotDetected, detect, domain_in_config};
+use highhock::etcd::{Api, ApiChoice, Cluster, DetectError, configured_domain, detect};
 use highhock_actors::StoreErrorKind;
 
 use support::cluster::Cluster as Three;
 use support::etcd::{Etcd, Release};
 use support::free_port;
-use support::scripted_server::{Canned, Reply};
+use support::scripted_server::{ScriptedResponse, ScriptedServer};
 
 fn cluster(urls: &[&str]) -> Cluster {
     let urls = urls.iter().flat_map(|urls| urls.split(',')).map(|url| url.parse().unwrap());
@@ -23,78 +23,79 @@ fn log() -> slog::Logger {
     slog::Logger::root(slog::Discard, slog::o!())
 }
 
-async fn detected(urls: &[&str]) -> Detected {
+async fn detect_api(urls: &[&str]) -> ApiChoice {
     detect(&cluster(urls), "skydns", &log()).await.unwrap()
 }
 
 async fn domain(api: Api, url: &str) -> Option<String> {
-    let domain = domain_in_config(api, &cluster(&[url]), "skydns", &log()).await.unwrap();
+    let domain = configured_domain(api, &cluster(&[url]), "skydns", &log()).await.unwrap();
     domain.map(|domain| domain.to_string())
 }
 
 #[actix_rt::test]
-async fn v2_where_it_is_answered_and_v3_holds_nothing_under_the_prefix() {
+async fn selects_v2_if_available_and_v3_is_empty() {
     let etcd = Etcd::start();
     // Neither what others keep in v3 nor what is in v2 decides.
     etcd.v3().put("/skydnsx", "x", None);
     etcd.v3().put("/registry/x", "x", None);
     etcd.put("skydns/local/a", "x", None);
-    let found = detected(&[&etcd.url()]).await;
-    assert_eq!((found.api, found.both), (Api::V2, true), "{found:?}");
+    let found = detect_api(&[&etcd.url()]).await;
+    assert_eq!((found.api, found.has_both_apis), (Api::V2, true), "{found:?}");
 
     etcd.v3().put("/skydns/local/a", "x", None);
-    let found = detected(&[&etcd.url()]).await;
-    assert_eq!((found.api, found.both), (Api::V3, true), "{found:?}");
-    assert!(found.why.contains("such as skydns/local/a"), "{}", found.why);
+    let found = detect_api(&[&etcd.url()]).await;
+    assert_eq!((found.api, found.has_both_apis), (Api::V3, true), "{found:?}");
+    assert!(found.reason.contains("such as skydns/local/a"), "{}", found.reason);
 }
 
 #[actix_rt::test]
-async fn v3_where_v2_is_off_or_gone() {
+async fn selects_v3_if_v2_is_disabled_or_removed() {
     let etcd = Etcd::start_with(&[]);
-    let found = detected(&[&etcd.url()]).await;
-    assert_eq!((found.api, found.both), (Api::V3, false), "{found:?}");
-    assert!(found.why.contains(&etcd.url()), "{}", found.why);
+    let found = detect_api(&[&etcd.url()]).await;
+    assert_eq!((found.api, found.has_both_apis), (Api::V3, false), "{found:?}");
+    assert!(found.reason.contains(&etcd.url()), "{}", found.reason);
     let Some(newer) = Etcd::start_release(Release::V3_6) else { return };
-    assert_eq!(detected(&[&newer.url()]).await.api, Api::V3);
+    assert_eq!(detect_api(&[&newer.url()]).await.api, Api::V3);
 }
 
 #[actix_rt::test]
-async fn one_member_without_v2_is_enough_for_v3() {
+async fn one_member_without_v2_selects_v3() {
     let (with, without) = (Etcd::start(), Etcd::start_with(&[]));
-    let found = detected(&[&with.url(), &without.url()]).await;
-    assert_eq!((found.api, found.both), (Api::V3, false), "{found:?}");
-    assert!(found.why.contains(&without.url()), "{}", found.why);
+    let found = detect_api(&[&with.url(), &without.url()]).await;
+    assert_eq!((found.api, found.has_both_apis), (Api::V3, false), "{found:?}");
+    assert!(found.reason.contains(&without.url()), "{}", found.reason);
 }
 
 #[actix_rt::test]
-async fn a_member_that_is_away_has_no_say() {
+async fn ignores_unreachable_members() {
     let away = format!("http://127.0.0.1:{}", free_port());
     let Some(mut three) = Three::start(Release::V3_4) else { return };
     let urls = three.urls();
-    assert_eq!(detected(&[&urls]).await.api, Api::V2);
+    assert_eq!(detect_api(&[&urls]).await.api, Api::V2);
     three.members[0].kill();
     three.wait_for_another_leader(0);
-    assert_eq!(detected(&[&away, &urls]).await.api, Api::V2);
+    assert_eq!(detect_api(&[&away, &urls]).await.api, Api::V2);
 
     let nobody = detect(&cluster(&[&away]), "skydns", &log()).await;
-    let Err(NotDetected::Store(error)) = nobody else { panic!("{nobody:?}") };
+    let Err(DetectError::Store(error)) = nobody else { panic!("{nobody:?}") };
     assert_eq!(error.kind, StoreErrorKind::Unavailable);
 }
 
 #[actix_rt::test]
-async fn an_etcd_without_a_v3_gateway_is_v2() {
-    let server = Canned::tcp(|request| match request.target.starts_with("/v2/keys") {
-        true => {
-            Reply::status(404, r#"{"errorCode":100,"message":"m","cause":"/skydns","index":1}"#)
-        }
-        false => Reply::status(404, "404 page not found\n"),
+async fn selects_v2_without_a_v3_gateway() {
+    let server = ScriptedServer::tcp(|request| match request.target.starts_with("/v2/keys") {
+        true => ScriptedResponse::status(
+            404,
+            r#"{"errorCode":100,"message":"m","cause":"/skydns","index":1}"#,
+        ),
+        false => ScriptedResponse::status(404, "404 page not found\n"),
     });
-    let found = detected(&[&format!("http://{}", server.authority())]).await;
-    assert_eq!((found.api, found.both), (Api::V2, false), "{found:?}");
+    let found = detect_api(&[&format!("http://{}", server.authority())]).await;
+    assert_eq!((found.api, found.has_both_apis), (Api::V2, false), "{found:?}");
 }
 
 #[actix_rt::test]
-async fn reads_the_domain_from_the_configuration_in_etcd() {
+async fn reads_the_domain_from_skydns_config() {
     let etcd = Etcd::start();
     let url = etcd.url();
     assert_eq!(domain(Api::V2, &url).await, None);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use support::cluster::Cluster;
 use support::etcd::{Etcd, Release};
-use support::etcd_v3::V3;
+use support::etcd_v3::V3Client;
 use support::eventually;
 
 const PREFIX: &str = "/skydns/";
@@ -17,10 +17,10 @@ const KEY: &str = "/skydns/local/skydns/httpd";
 const VALUE: &str = r#"{"host":"10.77.66.0","port":8080,"ttl":60}"#;
 
 /// Time for what etcd does of its own accord.
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[test]
-fn etcd_3_4_answers_both_apis() {
+fn etcd_3_4_supports_both_apis() {
     let etcd = Etcd::start_release(Release::V3_4).unwrap();
     assert!(etcd.v3().try_status().unwrap().version.starts_with("3.4."));
     etcd.put("skydns/local/skydns/httpd", VALUE, Some(60));
@@ -31,14 +31,14 @@ fn etcd_3_4_answers_both_apis() {
 }
 
 #[test]
-fn etcd_3_6_answers_v3_alone() {
+fn etcd_3_6_supports_only_v3() {
     let Some(etcd) = Etcd::start_release(Release::V3_6) else { return };
     assert!(etcd.v3().try_status().unwrap().version.starts_with("3.6."));
     assert_eq!(etcd.request("GET", "skydns", None).0, 404);
     keys_and_leases(&etcd.v3());
 }
 
-fn keys_and_leases(v3: &V3) {
+fn keys_and_leases(v3: &V3Client) {
     let before = v3.revision();
     let lease = v3.grant(60, Some(4711));
     assert_eq!((lease, v3.leases()), (4711, vec![4711]));
@@ -66,16 +66,16 @@ fn keys_and_leases(v3: &V3) {
 }
 
 #[test]
-fn a_cluster_of_3_4_outlives_any_member() {
-    outlives_any_member(Release::V3_4);
+fn cluster_3_4_survives_the_loss_of_any_member() {
+    assert_survives_the_loss_of_any_member(Release::V3_4);
 }
 
 #[test]
-fn a_cluster_of_3_6_outlives_any_member() {
-    outlives_any_member(Release::V3_6);
+fn cluster_3_6_survives_the_loss_of_any_member() {
+    assert_survives_the_loss_of_any_member(Release::V3_6);
 }
 
-fn outlives_any_member(release: Release) {
+fn assert_survives_the_loss_of_any_member(release: Release) {
     let Some(mut cluster) = Cluster::start(release) else { return };
     let first = cluster.wait_for_leader();
     cluster.members[first].v3().put(KEY, VALUE, None);
@@ -84,7 +84,7 @@ fn outlives_any_member(release: Release) {
     let second = cluster.wait_for_another_leader(first);
     cluster.members[second].v3().put(KEY, "second", None);
     assert_eq!(cluster.members[first].v3().try_status(), None);
-    cluster.members[first].start_again(false);
+    cluster.members[first].restart(false);
     cluster.wait_until_healthy();
     assert_held_everywhere(&cluster, "second");
 
@@ -92,7 +92,7 @@ fn outlives_any_member(release: Release) {
     cluster.members[second].pause();
     let third = cluster.wait_for_another_leader(second);
     cluster.members[third].v3().put(KEY, "third", None);
-    let paused = cluster.members[second].v3().within(Duration::from_millis(300));
+    let paused = cluster.members[second].v3().with_timeout(Duration::from_millis(300));
     assert_eq!(paused.try_list_locally(PREFIX), None);
     cluster.members[second].resume();
     cluster.wait_until_healthy();
@@ -106,7 +106,7 @@ fn outlives_any_member(release: Release) {
 }
 
 #[test]
-fn a_member_alone_tells_no_leader_but_what_it_holds() {
+fn isolated_member_has_no_leader_but_serves_local_reads() {
     let Some(mut cluster) = Cluster::start(Release::V3_4) else { return };
     cluster.members[0].v3().put(KEY, VALUE, None);
     cluster.wait_until_healthy();
@@ -114,7 +114,7 @@ fn a_member_alone_tells_no_leader_but_what_it_holds() {
     cluster.members[2].kill();
 
     let left = cluster.members[0].v3();
-    eventually("the last member knows no leader", SOON, || {
+    eventually("the last member knows no leader", TIMEOUT, || {
         left.try_status()?.leader.is_none().then_some(())
     });
     assert_eq!(cluster.leader(), None);
@@ -124,7 +124,7 @@ fn a_member_alone_tells_no_leader_but_what_it_holds() {
 /// A member applies what was agreed on a moment after the leader.
 fn assert_held_everywhere(cluster: &Cluster, value: &str) {
     for member in &cluster.members {
-        eventually("every member holds the newest value", SOON, || {
+        eventually("every member holds the newest value", TIMEOUT, || {
             let kvs = member.v3().try_list_locally(PREFIX)?;
             (kvs.len() == 1 && kvs[0].value == value).then_some(())
         });

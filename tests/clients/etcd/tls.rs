@@ -9,21 +9,22 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use highhock::credentials::secret::{Credentials, Password, Secret};
-use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options, UnusableCluster};
+use highhock::credentials::secret::{Credentials, Secret, SecretSource};
+use highhock::etcd::{Cluster, ClusterError, EtcdV2, EtcdV2Options};
 use highhock::tls::TlsFiles;
 use highhock_actors::{
-    Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Write, Written,
+    Precondition, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write,
+    WriteOutcome,
 };
 use tokio::time::Instant;
 
-use support::certs::{Authority, Like};
+use support::certs::{CertificateAuthority, CertificateOptions};
 use support::etcd::Etcd;
-use support::scripted_server::{Canned, Reply};
+use support::scripted_server::{ScriptedResponse, ScriptedServer};
 use support::{TempDir, eventually_async, free_port};
 
 const ROOT: &str = "skydns/local/skydns";
-const SOON: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// As etcd says that a key isn't there.
 const MISSING: &str = r#"{"errorCode":100,"message":"Key not found","cause":"/skydns","index":1}"#;
@@ -37,7 +38,7 @@ fn store(cluster: Cluster) -> EtcdV2 {
     try_store(cluster).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn try_store(cluster: Cluster) -> Result<EtcdV2, UnusableCluster> {
+fn try_store(cluster: Cluster) -> Result<EtcdV2, ClusterError> {
     let root = RecordKey::from_path(ROOT);
     let options = EtcdV2Options { cluster, root, prefix: "skydns".to_owned() };
     EtcdV2::new(options, slog::Logger::root(slog::Discard, slog::o!()))
@@ -47,21 +48,27 @@ fn with_tls(etcd: &Etcd, tls: TlsFiles) -> EtcdV2 {
     store(Cluster { tls, ..cluster(&[&etcd.tls_url()]) })
 }
 
-fn with_password(etcd: &Etcd, password: Password) -> EtcdV2 {
+fn with_password(etcd: &Etcd, password: SecretSource) -> EtcdV2 {
     let credentials = Some(Credentials { username: "root".to_owned(), password });
     store(Cluster { credentials, ..cluster(&[&etcd.url()]) })
 }
 
-async fn put(store: &EtcdV2, name: &str) -> Result<Written, StoreError> {
+async fn put(store: &EtcdV2, name: &str) -> Result<WriteOutcome, StoreError> {
     let key = RecordKey::from_path(&format!("{ROOT}/{name}"));
     let ttl = Duration::from_secs(60);
-    let put = Write::Put { key, value: "{}".into(), ttl, lease: None, guard: Guard::Absent };
+    let put = Write::Put {
+        key,
+        value: "{}".into(),
+        ttl,
+        lease: None,
+        precondition: Precondition::Absent,
+    };
     store.write(vec![put]).await.remove(0)
 }
 
 /// The error's line, which says that nothing was sent.
 #[track_caller]
-fn line(outcome: Result<(), StoreError>) -> String {
+fn error_line(outcome: Result<(), StoreError>) -> String {
     let error = outcome.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
     assert!(!error.message.chars().any(char::is_control), "{error}");
@@ -70,107 +77,126 @@ fn line(outcome: Result<(), StoreError>) -> String {
 }
 
 #[actix_rt::test]
-async fn a_private_ca_is_trusted_where_it_is_named_and_only_there() {
-    let (folder, ca) = (TempDir::new(), Authority::new("private"));
-    let etcd = Etcd::start_with_tls(&ca.issue(&folder.0, "server", Like::default()), None);
+async fn private_ca_is_trusted_only_if_configured() {
+    let (folder, ca) = (TempDir::new(), CertificateAuthority::new("private"));
+    let etcd =
+        Etcd::start_with_tls(&ca.issue(&folder.0, "server", CertificateOptions::default()), None);
     let trusting = with_tls(&etcd, ca.client(&folder.0, None));
-    assert_eq!(put(&trusting, "a").await.unwrap(), Written::Done);
+    assert_eq!(put(&trusting, "a").await.unwrap(), WriteOutcome::Done);
     assert!(etcd.get(&format!("{ROOT}/a")).is_some());
 
     let other = TlsFiles {
-        ca: Some(Authority::new("other").write(&folder.0.join("other.pem"))),
+        ca: Some(CertificateAuthority::new("other").write(&folder.0.join("other.pem"))),
         identity: None,
     };
-    let said = line(with_tls(&etcd, other).probe().await);
+    let said = error_line(with_tls(&etcd, other).probe().await);
     assert!(said.contains("by a CA that etcd.ca (") && said.contains("other.pem)"), "{said}");
 
-    let said = line(with_tls(&etcd, TlsFiles::default()).probe().await);
+    let said = error_line(with_tls(&etcd, TlsFiles::default()).probe().await);
     assert!(said.contains("name the CA's file in etcd.ca"), "{said}");
 }
 
 #[actix_rt::test]
-async fn the_servers_certificate_must_be_valid_and_for_the_name_in_the_url() {
-    let (folder, ca) = (TempDir::new(), Authority::new("private"));
+async fn server_certificate_must_be_valid_for_the_url() {
+    let (folder, ca) = (TempDir::new(), CertificateAuthority::new("private"));
     let files = ca.client(&folder.0, None);
     for (like, part) in [
-        (Like { expired: true, ..Like::default() }, "has expired on 2021-02-03: renew it there"),
         (
-            Like { elsewhere: true, ..Like::default() },
+            CertificateOptions { expired: true, ..CertificateOptions::default() },
+            "has expired on 2021-02-03: renew it there",
+        ),
+        (
+            CertificateOptions { other_host: true, ..CertificateOptions::default() },
             "is not for 127.0.0.1 but for elsewhere.example: ",
         ),
     ] {
         let etcd = Etcd::start_with_tls(&ca.issue(&folder.0, "server", like), None);
-        let said = line(with_tls(&etcd, files.clone()).probe().await);
+        let said = error_line(with_tls(&etcd, files.clone()).probe().await);
         assert!(said.contains(part), "{said}");
     }
 }
 
 #[actix_rt::test]
-async fn a_client_certificate_is_shown_where_etcd_asks_for_one() {
-    let (folder, ca) = (TempDir::new(), Authority::new("private"));
-    let server = ca.issue(&folder.0, "server", Like::default());
-    let files = ca.client(&folder.0, Some(Like { common_name: Some("me"), ..Like::default() }));
+async fn sends_a_client_certificate_if_requested() {
+    let (folder, ca) = (TempDir::new(), CertificateAuthority::new("private"));
+    let server = ca.issue(&folder.0, "server", CertificateOptions::default());
+    let files = ca.client(
+        &folder.0,
+        Some(CertificateOptions { common_name: Some("me"), ..CertificateOptions::default() }),
+    );
     let etcd = Etcd::start_with_tls(&server, files.ca.as_deref());
-    assert_eq!(put(&with_tls(&etcd, files.clone()), "a").await.unwrap(), Written::Done);
+    assert_eq!(put(&with_tls(&etcd, files.clone()), "a").await.unwrap(), WriteOutcome::Done);
 
     let none = TlsFiles { identity: None, ..files.clone() };
-    let said = line(with_tls(&etcd, none).probe().await);
+    let said = error_line(with_tls(&etcd, none).probe().await);
     assert!(said.contains("set etcd.cert and etcd.key"), "{said}");
 
-    let other = Authority::new("other").issue(&folder.0, "client", Like::default());
-    let said = line(with_tls(&etcd, files.clone()).probe().await);
+    let other = CertificateAuthority::new("other").issue(
+        &folder.0,
+        "client",
+        CertificateOptions::default(),
+    );
+    let said = error_line(with_tls(&etcd, files.clone()).probe().await);
     assert!(said.contains("refuses the client certificate in "), "{said}");
     assert_eq!(other, files.identity.clone().unwrap());
 
-    ca.issue(&folder.0, "client", Like { expired: true, ..Like::default() });
-    let said = line(with_tls(&etcd, files).probe().await);
+    ca.issue(
+        &folder.0,
+        "client",
+        CertificateOptions { expired: true, ..CertificateOptions::default() },
+    );
+    let said = error_line(with_tls(&etcd, files).probe().await);
     assert!(said.contains("refuses the client certificate in "), "{said}");
 }
 
 #[actix_rt::test]
-async fn replaced_files_count_at_the_next_connection_and_broken_ones_do_not() {
-    let (folder, ca, other) =
-        (TempDir::new(), Authority::new("private"), Authority::new("another"));
-    let server = ca.issue(&folder.0, "server", Like::default());
+async fn next_connection_uses_replaced_but_not_broken_files() {
+    let (folder, ca, other) = (
+        TempDir::new(),
+        CertificateAuthority::new("private"),
+        CertificateAuthority::new("another"),
+    );
+    let server = ca.issue(&folder.0, "server", CertificateOptions::default());
     let client_ca = ca.write(&folder.0.join("client-ca.pem"));
     let mut etcd = Etcd::start_with_tls(&server, Some(&client_ca));
-    let files = other.client(&folder.0, Some(Like::default()));
+    let files = other.client(&folder.0, Some(CertificateOptions::default()));
     let store = with_tls(&etcd, files.clone());
-    assert!(line(store.probe().await).contains("etcd.ca"));
+    assert!(error_line(store.probe().await).contains("etcd.ca"));
     ca.write(files.ca.as_ref().unwrap());
-    assert!(line(store.probe().await).contains("refuses the client certificate in "));
-    ca.issue(&folder.0, "client", Like::default());
+    assert!(error_line(store.probe().await).contains("refuses the client certificate in "));
+    ca.issue(&folder.0, "client", CertificateOptions::default());
     store.probe().await.unwrap();
 
     fs::write(files.ca.as_ref().unwrap(), "no certificate").unwrap();
     fs::remove_file(&files.identity.as_ref().unwrap().key).unwrap();
     etcd.kill();
-    etcd.start_again(false);
-    eventually_async("etcd is spoken to again, with the old files", SOON, || async {
+    etcd.restart(false);
+    eventually_async("etcd is spoken to again, with the old files", TIMEOUT, || async {
         store.probe().await.ok()
     })
     .await;
 }
 
 #[actix_rt::test]
-async fn plain_and_tls_taken_for_each_other_say_so() {
-    let (folder, ca) = (TempDir::new(), Authority::new("private"));
-    let etcd = Etcd::start_with_tls(&ca.issue(&folder.0, "server", Like::default()), None);
+async fn reports_plain_and_tls_mismatch() {
+    let (folder, ca) = (TempDir::new(), CertificateAuthority::new("private"));
+    let etcd =
+        Etcd::start_with_tls(&ca.issue(&folder.0, "server", CertificateOptions::default()), None);
     let plain = etcd.tls_url().replace("https:", "http:");
     let said = store(cluster(&[&plain])).probe().await.unwrap_err().message;
     assert!(said.contains("is etcd.url to be https://?"), "{said}");
 
     let tls = ca.client(&folder.0, None);
     let secure = etcd.url().replace("http:", "https:");
-    let said = line(store(Cluster { tls, ..cluster(&[&secure]) }).probe().await);
+    let said = error_line(store(Cluster { tls, ..cluster(&[&secure]) }).probe().await);
     assert!(said.contains("is etcd.url to be http://?"), "{said}");
 }
 
 #[actix_rt::test]
-async fn files_that_cannot_be_used_are_told_at_once() {
-    let (folder, ca) = (TempDir::new(), Authority::new("private"));
-    let mut files = ca.client(&folder.0, Some(Like::default()));
-    let server = ca.issue(&folder.0, "server", Like::default());
+async fn unusable_files_are_reported_at_start() {
+    let (folder, ca) = (TempDir::new(), CertificateAuthority::new("private"));
+    let mut files = ca.client(&folder.0, Some(CertificateOptions::default()));
+    let server = ca.issue(&folder.0, "server", CertificateOptions::default());
     files.identity.as_mut().unwrap().key = server.key;
     let error = try_store(Cluster { tls: files, ..cluster(&["https://127.0.0.1:1"]) });
     let said = error.err().unwrap().to_string();
@@ -178,12 +204,12 @@ async fn files_that_cannot_be_used_are_told_at_once() {
 }
 
 #[actix_rt::test]
-async fn a_user_writes_with_the_right_password_only() {
+async fn writes_need_the_right_password() {
     let etcd = Etcd::start();
     etcd.enable_v2_auth("hunter2");
-    let given = |word: &str| Password::Given(Secret::new(word));
+    let given = |word: &str| SecretSource::Inline(Secret::new(word));
     let right = with_password(&etcd, given("hunter2"));
-    assert_eq!(put(&right, "a").await.unwrap(), Written::Done);
+    assert_eq!(put(&right, "a").await.unwrap(), WriteOutcome::Done);
     let nobody = store(cluster(&[&etcd.url()]));
     for store in [with_password(&etcd, given("hunter3")), nobody] {
         let error = put(&store, "b").await.unwrap_err();
@@ -194,26 +220,26 @@ async fn a_user_writes_with_the_right_password_only() {
 }
 
 #[actix_rt::test]
-async fn a_password_in_a_file_may_change() {
+async fn rereads_the_password_file_when_it_changes() {
     let etcd = Etcd::start();
     etcd.enable_v2_auth("one");
     let folder = TempDir::new();
     let file = folder.0.join("password");
     fs::write(&file, "one\n").unwrap();
-    let store = with_password(&etcd, Password::File(file.clone()));
-    assert_eq!(put(&store, "a").await.unwrap(), Written::Done);
+    let store = with_password(&etcd, SecretSource::File(file.clone()));
+    assert_eq!(put(&store, "a").await.unwrap(), WriteOutcome::Done);
     etcd.change_v2_password("one", "two");
     assert!(put(&store, "b").await.is_err());
     fs::write(&file, "two\n").unwrap();
-    eventually_async("the new password is used", SOON, || async { put(&store, "b").await.ok() })
+    eventually_async("the new password is used", TIMEOUT, || async { put(&store, "b").await.ok() })
         .await;
 }
 
 #[actix_rt::test]
-async fn the_program_takes_all_that_from_its_configuration_and_shows_no_secret() {
-    let (folder, ca) = (TempDir::new(), Authority::new("private"));
-    let server = ca.issue(&folder.0, "server", Like::default());
-    let files = ca.client(&folder.0, Some(Like::default()));
+async fn daemon_uses_configured_tls_and_logs_no_secret() {
+    let (folder, ca) = (TempDir::new(), CertificateAuthority::new("private"));
+    let server = ca.issue(&folder.0, "server", CertificateOptions::default());
+    let files = ca.client(&folder.0, Some(CertificateOptions::default()));
     let etcd = Etcd::start_with_tls(&server, files.ca.as_deref());
     etcd.enable_v2_auth("hunter2");
     let identity = files.identity.unwrap();
@@ -240,14 +266,14 @@ async fn the_program_takes_all_that_from_its_configuration_and_shows_no_secret()
     }
 }
 
-async fn read(store: &EtcdV2) -> Result<Option<Found>, StoreError> {
+async fn read(store: &EtcdV2) -> Result<Option<StoredRecord>, StoreError> {
     store.read(vec![RecordKey::from_path("skydns/local/skydns/httpd")]).await.remove(0)
 }
 
 #[actix_rt::test]
-async fn a_probe_asks_each_member_once() {
+async fn probe_tries_each_member_once() {
     let gone = || format!("http://127.0.0.1:{}", free_port());
-    let well = Canned::tcp(|_| Reply::status(404, MISSING));
+    let well = ScriptedServer::tcp(|_| ScriptedResponse::status(404, MISSING));
     let url = format!("http://{}", well.authority());
     let (first, second) = (gone(), gone());
     store(cluster(&[&first, &second, &url])).probe().await.unwrap();
@@ -257,14 +283,17 @@ async fn a_probe_asks_each_member_once() {
 }
 
 #[actix_rt::test]
-async fn the_next_member_is_asked_after_a_failure_and_stays_the_one() {
+async fn failure_switches_to_the_next_member() {
     let gone = format!("http://127.0.0.1:{}", free_port());
-    let leaderless = Canned::tcp(|_| {
-        Reply::status(500, r#"{"errorCode":300,"message":"Raft Internal Error","cause":"x"}"#)
+    let leaderless = ScriptedServer::tcp(|_| {
+        ScriptedResponse::status(
+            500,
+            r#"{"errorCode":300,"message":"Raft Internal Error","cause":"x"}"#,
+        )
     });
-    let silent = Canned::tcp(|_| Reply::Silence);
-    let web = Canned::tcp(|_| Reply::html());
-    let well = Canned::tcp(|_| Reply::status(404, MISSING));
+    let silent = ScriptedServer::tcp(|_| ScriptedResponse::NoResponse);
+    let web = ScriptedServer::tcp(|_| ScriptedResponse::html());
+    let well = ScriptedServer::tcp(|_| ScriptedResponse::status(404, MISSING));
     let urls = [&leaderless, &silent, &web, &well].map(|one| format!("http://{}", one.authority()));
     let mut all = vec![gone.as_str()];
     all.extend(urls.iter().map(String::as_str));
@@ -280,7 +309,7 @@ async fn the_next_member_is_asked_after_a_failure_and_stays_the_one() {
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.message.contains(url.as_str()), "{error}");
     }
-    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert!(began.elapsed() < TIMEOUT, "{:?}", began.elapsed());
     for _ in 0..3 {
         read(&store).await.unwrap();
     }
@@ -289,11 +318,11 @@ async fn the_next_member_is_asked_after_a_failure_and_stays_the_one() {
 }
 
 #[actix_rt::test]
-async fn a_batch_that_fails_turns_to_the_next_member_once() {
+async fn failed_batch_switches_member_once() {
     let [first, second, third] = std::array::from_fn(|number| {
-        Canned::tcp(move |_| match number {
-            0 => Reply::Hangup,
-            _ => Reply::status(404, MISSING),
+        ScriptedServer::tcp(move |_| match number {
+            0 => ScriptedResponse::Hangup,
+            _ => ScriptedResponse::status(404, MISSING),
         })
     });
     let urls = [&first, &second, &third].map(|one| format!("http://{}", one.authority()));
@@ -306,11 +335,14 @@ async fn a_batch_that_fails_turns_to_the_next_member_once() {
 }
 
 #[actix_rt::test]
-async fn what_is_said_of_one_key_is_no_reason_to_leave_a_member() {
-    let denying = Canned::tcp(|_| {
-        Reply::status(401, r#"{"errorCode":110,"message":"Denied","cause":"Insufficient"}"#)
+async fn key_error_does_not_switch_members() {
+    let denying = ScriptedServer::tcp(|_| {
+        ScriptedResponse::status(
+            401,
+            r#"{"errorCode":110,"message":"Denied","cause":"Insufficient"}"#,
+        )
     });
-    let other = Canned::tcp(|_| Reply::status(404, MISSING));
+    let other = ScriptedServer::tcp(|_| ScriptedResponse::status(404, MISSING));
     let urls = [&denying, &other].map(|one| format!("http://{}", one.authority()));
     let store = store(cluster(&urls.each_ref().map(String::as_str)));
     for _ in 0..2 {

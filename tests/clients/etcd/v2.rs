@@ -16,13 +16,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use highhock::etcd::{Cluster, EtcdV2, EtcdV2Options};
 use highhock_actors::{
-    Change, Expected, Found, Guard, RecordKey, RecordStore, StoreError, StoreErrorKind, Tie, Write,
-    Written,
+    Change, ExpectedValue, Expiry, Precondition, RecordKey, RecordStore, StoreError,
+    StoreErrorKind, StoredRecord, Write, WriteOutcome,
 };
 use tokio::time::Instant;
 
 use support::etcd::Etcd;
-use support::scripted_server::{Canned, Reply};
+use support::scripted_server::{ScriptedResponse, ScriptedServer};
 
 const ROOT: &str = "skydns/local/skydns";
 const TTL: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ const OTHER: &str = r#"{"host":"10.77.66.99","port":8080,"ttl":60}"#;
 /// As etcd says that a write was carried out.
 const CREATED: &str = r#"{"action":"create","node":{"key":"/a","modifiedIndex":3}}"#;
 
-type Outcome = Result<Written, StoreError>;
+type Outcome = Result<WriteOutcome, StoreError>;
 
 fn store_at(url: &str, timeout: Duration) -> EtcdV2 {
     let cluster = Cluster { timeout, ..Cluster::new(vec![url.parse().unwrap()]) };
@@ -62,16 +62,22 @@ fn put(name: &str) -> Write {
 }
 
 fn put_value(name: &str, value: &str) -> Write {
-    Write::Put { key: key(name), value: value.into(), ttl: TTL, lease: None, guard: Guard::Absent }
+    Write::Put {
+        key: key(name),
+        value: value.into(),
+        ttl: TTL,
+        lease: None,
+        precondition: Precondition::Absent,
+    }
 }
 
-fn expect(value: &str) -> Expected {
-    Expected { value: value.into(), lease: None, version: None }
+fn expect(value: &str) -> ExpectedValue {
+    ExpectedValue { value: value.into(), lease: None, version: None }
 }
 
 fn swap(name: &str, old: &str, version: Option<u64>) -> Write {
-    let guard = Guard::Holds(Expected { version, ..expect(old) });
-    Write::Put { key: key(name), value: VALUE.into(), ttl: TTL, lease: None, guard }
+    let precondition = Precondition::Equals(ExpectedValue { version, ..expect(old) });
+    Write::Put { key: key(name), value: VALUE.into(), ttl: TTL, lease: None, precondition }
 }
 
 fn refresh(name: &str) -> Write {
@@ -92,14 +98,17 @@ async fn write(store: &EtcdV2, write: Write) -> Outcome {
     outcomes.remove(0)
 }
 
-async fn read(store: &EtcdV2, name: &str) -> Result<Option<Found>, StoreError> {
+async fn read(store: &EtcdV2, name: &str) -> Result<Option<StoredRecord>, StoreError> {
     let mut outcomes = store.read(vec![key(name)]).await;
     assert_eq!(outcomes.len(), 1);
     outcomes.remove(0)
 }
 
 /// Many names' standings, read by one listing.
-async fn read_many(store: &EtcdV2, names: &[&str]) -> Vec<Result<Option<Found>, StoreError>> {
+async fn read_many(
+    store: &EtcdV2,
+    names: &[&str],
+) -> Vec<Result<Option<StoredRecord>, StoreError>> {
     let fillers = (0..10).map(|number| key(&format!("no-such-{number}")));
     let keys = names.iter().map(|name| key(name)).chain(fillers).collect::<Vec<_>>();
     let mut outcomes = store.read(keys).await;
@@ -120,15 +129,15 @@ fn kind<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> StoreErrorKind {
 }
 
 #[actix_rt::test]
-async fn creates_where_nothing_is() {
+async fn creates_an_absent_key() {
     let etcd = Etcd::start();
     let store = store(&etcd);
-    assert_eq!(write(&store, put("httpd")).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, put("httpd")).await.unwrap(), WriteOutcome::Done);
     let node = etcd.get(&path("httpd")).unwrap();
     assert_eq!(node.value, VALUE);
     assert!(matches!(node.ttl, Some(58..=60)), "{node:?}");
 
-    assert_eq!(write(&store, put("httpd")).await.unwrap(), Written::Conflict);
+    assert_eq!(write(&store, put("httpd")).await.unwrap(), WriteOutcome::Conflict);
     assert_eq!(etcd.get(&path("httpd")).unwrap().modified, node.modified);
 }
 
@@ -136,63 +145,66 @@ async fn creates_where_nothing_is() {
 async fn swaps_by_value_and_by_version() {
     let etcd = Etcd::start();
     let store = store(&etcd);
-    assert_eq!(write(&store, swap("httpd", OTHER, None)).await.unwrap(), Written::Missing);
+    assert_eq!(write(&store, swap("httpd", OTHER, None)).await.unwrap(), WriteOutcome::Missing);
     etcd.put(&path("httpd"), OTHER, Some(30));
     let version = read(&store, "httpd").await.unwrap().unwrap().version;
 
     let wrong_value = swap("httpd", "something else", Some(version));
-    assert_eq!(write(&store, wrong_value).await.unwrap(), Written::Conflict);
+    assert_eq!(write(&store, wrong_value).await.unwrap(), WriteOutcome::Conflict);
     let wrong_version = swap("httpd", OTHER, Some(version + 1));
-    assert_eq!(write(&store, wrong_version).await.unwrap(), Written::Conflict);
+    assert_eq!(write(&store, wrong_version).await.unwrap(), WriteOutcome::Conflict);
     assert_eq!(etcd.get(&path("httpd")).unwrap().value, OTHER);
 
-    assert_eq!(write(&store, swap("httpd", OTHER, Some(version))).await.unwrap(), Written::Done);
+    assert_eq!(
+        write(&store, swap("httpd", OTHER, Some(version))).await.unwrap(),
+        WriteOutcome::Done
+    );
     let node = etcd.get(&path("httpd")).unwrap();
     assert_eq!(node.value, VALUE);
     assert!(matches!(node.ttl, Some(58..=60)), "{node:?}");
-    assert_eq!(write(&store, swap("httpd", VALUE, None)).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, swap("httpd", VALUE, None)).await.unwrap(), WriteOutcome::Done);
 }
 
 #[actix_rt::test]
-async fn refreshes_what_is_ours_and_nothing_else() {
+async fn refreshes_only_own_records() {
     let etcd = Etcd::start();
     let store = store(&etcd);
-    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), Written::Missing);
+    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), WriteOutcome::Missing);
     assert_eq!(etcd.get(&path("httpd")), None);
 
     etcd.put(&path("httpd"), VALUE, Some(10));
     let before = etcd.get(&path("httpd")).unwrap();
-    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), WriteOutcome::Done);
     let after = etcd.get(&path("httpd")).unwrap();
     assert_eq!((&after.value, after.created), (&before.value, before.created));
     assert!(matches!(after.ttl, Some(58..=60)), "{after:?}");
 
     etcd.put(&path("httpd"), OTHER, Some(10));
-    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), Written::Conflict);
+    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), WriteOutcome::Conflict);
     let anothers = etcd.get(&path("httpd")).unwrap();
     assert_eq!(anothers.value, OTHER);
     assert!(matches!(anothers.ttl, Some(8..=10)), "{anothers:?}");
 
     etcd.put(&path("httpd"), OTHER, None);
-    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), Written::Conflict);
+    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), WriteOutcome::Conflict);
     assert_eq!(etcd.get(&path("httpd")).unwrap().ttl, None);
 }
 
 #[actix_rt::test]
-async fn deletes_what_is_ours_and_nothing_else() {
+async fn deletes_only_own_records() {
     let etcd = Etcd::start();
     let store = store(&etcd);
-    assert_eq!(write(&store, delete("httpd")).await.unwrap(), Written::Missing);
+    assert_eq!(write(&store, delete("httpd")).await.unwrap(), WriteOutcome::Missing);
     etcd.put(&path("httpd"), OTHER, Some(30));
-    assert_eq!(write(&store, delete("httpd")).await.unwrap(), Written::Conflict);
+    assert_eq!(write(&store, delete("httpd")).await.unwrap(), WriteOutcome::Conflict);
     assert_eq!(etcd.get(&path("httpd")).unwrap().value, OTHER);
     etcd.put(&path("httpd"), VALUE, Some(30));
-    assert_eq!(write(&store, delete("httpd")).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, delete("httpd")).await.unwrap(), WriteOutcome::Done);
     assert_eq!(etcd.get(&path("httpd")), None);
 }
 
 #[actix_rt::test]
-async fn reads_one_by_one_and_by_a_listing_alike() {
+async fn single_reads_and_listing_agree() {
     let etcd = Etcd::start();
     let store = store(&etcd);
     etcd.put(&path("mine"), VALUE, Some(30));
@@ -218,7 +230,11 @@ async fn reads_one_by_one_and_by_a_listing_alike() {
         assert_eq!(single, listed, "{name}");
         let node = etcd.get(&path(name)).filter(|node| !node.dir);
         let found = node.map(|node| (node.value, node.modified, node.ttl.is_none()));
-        assert_eq!(single.map(|it| (it.value, it.version, it.tie == Tie::None)), found, "{name}");
+        assert_eq!(
+            single.map(|it| (it.value, it.version, it.expiry == Expiry::Never)),
+            found,
+            "{name}"
+        );
     }
 
     for name in ["deep", "deep/down", "mine/below", "static/far/below"] {
@@ -229,7 +245,7 @@ async fn reads_one_by_one_and_by_a_listing_alike() {
 }
 
 #[actix_rt::test]
-async fn reads_keys_elsewhere_and_a_missing_or_blocked_root() {
+async fn reads_other_keys_and_a_missing_or_blocked_root() {
     let etcd = Etcd::start();
     let store = store(&etcd);
     let elsewhere = || {
@@ -250,7 +266,7 @@ async fn reads_keys_elsewhere_and_a_missing_or_blocked_root() {
 }
 
 #[actix_rt::test]
-async fn a_name_above_or_below_another_is_blocked_with_the_reason() {
+async fn name_above_or_below_another_is_blocked() {
     let etcd = Etcd::start();
     let store = store(&etcd);
     etcd.put(&path("httpd"), OTHER, None);
@@ -271,7 +287,7 @@ async fn a_name_above_or_below_another_is_blocked_with_the_reason() {
     }
     // What is deleted isn't there: just what was wanted.
     for gone in [delete("full"), delete("httpd/api")] {
-        assert_eq!(write(&store, gone).await.unwrap(), Written::Missing);
+        assert_eq!(write(&store, gone).await.unwrap(), WriteOutcome::Missing);
     }
     assert_eq!(etcd.get(&path("httpd")).unwrap().value, OTHER);
     assert_eq!(etcd.get(&path("full/api")).unwrap().value, OTHER);
@@ -279,15 +295,15 @@ async fn a_name_above_or_below_another_is_blocked_with_the_reason() {
 }
 
 #[actix_rt::test]
-async fn an_empty_directory_is_as_good_as_nothing() {
+async fn empty_directory_counts_as_absent() {
     let etcd = Etcd::start();
     let store = store(&etcd);
     etcd.make_directory(&path("httpd"));
-    assert_eq!(write(&store, put("httpd")).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, put("httpd")).await.unwrap(), WriteOutcome::Done);
     assert_eq!(etcd.get(&path("httpd")).unwrap().value, VALUE);
     for gone in [swap("web", VALUE, None), refresh("web")] {
         etcd.make_directory(&path("web"));
-        assert_eq!(write(&store, gone).await.unwrap(), Written::Missing);
+        assert_eq!(write(&store, gone).await.unwrap(), WriteOutcome::Missing);
         assert_eq!(etcd.get(&path("web")), None);
     }
 
@@ -295,11 +311,11 @@ async fn an_empty_directory_is_as_good_as_nothing() {
     etcd.put(&path("db/primary"), OTHER, Some(1));
     thread::sleep(Duration::from_millis(2500));
     assert!(etcd.get(&path("db")).unwrap().dir);
-    assert_eq!(write(&store, put("db")).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, put("db")).await.unwrap(), WriteOutcome::Done);
 }
 
 #[actix_rt::test]
-async fn a_batch_of_a_thousand_goes_on_past_a_blocked_key() {
+async fn large_batch_continues_past_a_blocked_key() {
     let etcd = Etcd::start();
     let store = store(&etcd);
     etcd.put(&path("s500/api"), OTHER, None);
@@ -310,33 +326,33 @@ async fn a_batch_of_a_thousand_goes_on_past_a_blocked_key() {
     for (number, outcome) in outcomes.into_iter().enumerate() {
         match number {
             500 => assert_eq!(kind(outcome), StoreErrorKind::Blocked),
-            700 => assert_eq!(outcome.unwrap(), Written::Conflict),
-            _ => assert_eq!(outcome.unwrap(), Written::Done, "{number}"),
+            700 => assert_eq!(outcome.unwrap(), WriteOutcome::Conflict),
+            _ => assert_eq!(outcome.unwrap(), WriteOutcome::Done, "{number}"),
         }
     }
     let there = etcd.list(ROOT).into_iter().filter(|node| node.value == VALUE).count();
     assert_eq!(there, 998);
 
     let outcomes = store.write(names.iter().map(|name| refresh(name)).collect()).await;
-    assert_eq!(outcomes.iter().filter(|it| matches!(it, Ok(Written::Done))).count(), 998);
+    assert_eq!(outcomes.iter().filter(|it| matches!(it, Ok(WriteOutcome::Done))).count(), 998);
     let outcomes = store.write(names.iter().map(|name| delete(name)).collect()).await;
-    assert_eq!(outcomes.iter().filter(|it| matches!(it, Ok(Written::Done))).count(), 998);
+    assert_eq!(outcomes.iter().filter(|it| matches!(it, Ok(WriteOutcome::Done))).count(), 998);
     let left = etcd.list(ROOT).into_iter().map(|node| node.key).collect::<Vec<_>>();
     assert_eq!(left, [path("s500"), path("s500/api"), path("s700")]);
 }
 
 #[actix_rt::test]
-async fn removes_the_directories_that_deletes_leave_empty() {
+async fn prunes_empty_directories_after_deletes() {
     let etcd = Etcd::start();
     let store = store(&etcd);
     etcd.put(&path("a/b/c/two"), OTHER, None);
     etcd.put(&path("kept/_hidden"), OTHER, None);
     let names = ["a/b/c/one", "a/b/d/e/one", "x/y/one", "x/y/two", "kept/one", "top"];
     for outcome in store.write(names.map(put).to_vec()).await {
-        assert_eq!(outcome.unwrap(), Written::Done);
+        assert_eq!(outcome.unwrap(), WriteOutcome::Done);
     }
     for outcome in store.write(names.map(delete).to_vec()).await {
-        assert_eq!(outcome.unwrap(), Written::Done);
+        assert_eq!(outcome.unwrap(), WriteOutcome::Done);
     }
     let left = etcd.list("skydns").into_iter().map(|node| node.key).collect::<Vec<_>>();
     let expected = ["a", "a/b", "a/b/c", "a/b/c/two", "kept"].map(path);
@@ -351,7 +367,7 @@ async fn removes_the_directories_that_deletes_leave_empty() {
 }
 
 #[actix_rt::test]
-async fn pruning_never_takes_a_record_that_comes_at_that_moment() {
+async fn pruning_never_deletes_a_concurrent_record() {
     let etcd = Arc::new(Etcd::start());
     let store = store(&etcd);
     let mut kept_apart = 0;
@@ -362,7 +378,7 @@ async fn pruning_never_takes_a_record_that_comes_at_that_moment() {
             thread::sleep(Duration::from_micros(round * 20 % 1500));
             racer.put(&path("dir/others"), OTHER, None);
         });
-        assert_eq!(write(&store, delete("dir/mine")).await.unwrap(), Written::Done);
+        assert_eq!(write(&store, delete("dir/mine")).await.unwrap(), WriteOutcome::Done);
         kept_apart += usize::from(racing.is_finished());
         racing.join().unwrap();
         let others = etcd.get(&path("dir/others"));
@@ -373,7 +389,7 @@ async fn pruning_never_takes_a_record_that_comes_at_that_moment() {
 }
 
 #[actix_rt::test]
-async fn clearing_the_way_never_takes_a_record_that_comes_at_that_moment() {
+async fn clearing_empty_directories_keeps_concurrent_records() {
     let etcd = Arc::new(Etcd::start());
     let store = store(&etcd);
     for round in 0..100_u64 {
@@ -386,10 +402,10 @@ async fn clearing_the_way_never_takes_a_record_that_comes_at_that_moment() {
         let outcome = write(&store, put("name")).await;
         let created = racing.join().unwrap() == 201;
         match outcome {
-            Ok(Written::Done) => assert!(!created, "round {round}: both can't be"),
+            Ok(WriteOutcome::Done) => assert!(!created, "round {round}: both can't be"),
             Err(error) if error.kind == StoreErrorKind::Blocked => assert!(created, "{error}"),
             // It came between the removal and the put.
-            Ok(Written::Conflict) => assert!(created, "round {round}"),
+            Ok(WriteOutcome::Conflict) => assert!(created, "round {round}"),
             other => panic!("round {round}: {other:?}"),
         }
         if created {
@@ -400,7 +416,7 @@ async fn clearing_the_way_never_takes_a_record_that_comes_at_that_moment() {
 }
 
 #[actix_rt::test]
-async fn carries_odd_keys_and_values_to_the_letter() {
+async fn preserves_unusual_keys_and_values() {
     let etcd = Etcd::start();
     let store = store(&etcd);
     let long = r#"{"text":"a&b=c;d%20+ %zz \"q\" 'é' 日本 \\ /?#"}"#.repeat(90);
@@ -422,26 +438,26 @@ async fn carries_odd_keys_and_values_to_the_letter() {
         for name in names {
             assert_eq!(
                 write(&store, put_value(name, value)).await.unwrap(),
-                Written::Done,
+                WriteOutcome::Done,
                 "{name} {value}"
             );
             let found = read(&store, name).await.unwrap().unwrap();
             assert_eq!(found.value, value, "{name}");
             let refresh = Write::Refresh { key: key(name), value: value.into(), ttl: TTL };
-            assert_eq!(write(&store, refresh).await.unwrap(), Written::Done, "{name} {value}");
+            assert_eq!(write(&store, refresh).await.unwrap(), WriteOutcome::Done, "{name} {value}");
             let swap = Write::Put {
                 key: key(name),
                 value: value.into(),
                 ttl: TTL,
                 lease: None,
-                guard: Guard::Holds(expect(value)),
+                precondition: Precondition::Equals(expect(value)),
             };
-            assert_eq!(write(&store, swap).await.unwrap(), Written::Done, "{name} {value}");
+            assert_eq!(write(&store, swap).await.unwrap(), WriteOutcome::Done, "{name} {value}");
             let not_quite = delete_value(name, &format!("{value}x"));
-            assert_eq!(write(&store, not_quite).await.unwrap(), Written::Conflict);
+            assert_eq!(write(&store, not_quite).await.unwrap(), WriteOutcome::Conflict);
             assert_eq!(
                 write(&store, delete_value(name, value)).await.unwrap(),
-                Written::Done,
+                WriteOutcome::Done,
                 "{name} {value}"
             );
         }
@@ -450,7 +466,7 @@ async fn carries_odd_keys_and_values_to_the_letter() {
 }
 
 #[actix_rt::test]
-async fn what_it_cannot_say_to_etcd_it_refuses_for_this_key_only() {
+async fn invalid_key_is_rejected_alone() {
     let etcd = Etcd::start();
     let store = store(&etcd);
     etcd.put(&path("empty"), "", None);
@@ -470,17 +486,17 @@ async fn what_it_cannot_say_to_etcd_it_refuses_for_this_key_only() {
     ]);
     let mut outcomes = outcomes.await;
     for outcome in outcomes.split_off(5) {
-        assert_eq!(outcome.unwrap(), Written::Done);
+        assert_eq!(outcome.unwrap(), WriteOutcome::Done);
     }
     for outcome in outcomes {
         assert_eq!(kind(outcome), StoreErrorKind::Refused);
     }
     let delete = delete_value("longest", &"&".repeat(16 << 10));
-    assert_eq!(write(&store, delete).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, delete).await.unwrap(), WriteOutcome::Done);
 }
 
 #[actix_rt::test]
-async fn reads_listings_that_are_long_or_deep() {
+async fn reads_long_and_deep_listings() {
     let etcd = Etcd::start();
     let store = store(&etcd);
     let long = "x".repeat(8000);
@@ -488,21 +504,21 @@ async fn reads_listings_that_are_long_or_deep() {
     let puts = names.iter().map(|name| put_value(name, &long));
     assert!(store.write(puts.collect()).await.iter().all(Result::is_ok));
     let everything = || names.iter().map(|name| key(name)).collect::<Vec<_>>();
-    let holds = |outcome: &Result<Option<Found>, StoreError>| {
+    let holds = |outcome: &Result<Option<StoredRecord>, StoreError>| {
         outcome.as_ref().unwrap().as_ref().unwrap().value == long
     };
     assert!(store.read(everything()).await.iter().all(holds));
 
     // As deep as a domain name can go, and deeper than a JSON parser likes.
     let deep = vec!["d"; 120].join("/");
-    assert_eq!(write(&store, put(&deep)).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, put(&deep)).await.unwrap(), WriteOutcome::Done);
     assert!(store.read(everything()).await.iter().all(holds));
-    assert_eq!(write(&store, delete(&deep)).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, delete(&deep)).await.unwrap(), WriteOutcome::Done);
     assert!(!etcd.list(ROOT).iter().any(|node| node.dir));
 }
 
 #[actix_rt::test]
-async fn an_etcd_that_is_not_there_is_unavailable() {
+async fn unreachable_etcd_is_unavailable() {
     let mut etcd = Etcd::start();
     let store = store(&etcd);
     write(&store, put("httpd")).await.unwrap();
@@ -519,10 +535,10 @@ async fn an_etcd_that_is_not_there_is_unavailable() {
     }
     assert_eq!(kind(read(&store, "httpd").await), StoreErrorKind::Unavailable);
 
-    etcd.start_again(true);
+    etcd.restart(true);
     store.probe().await.unwrap();
     assert!(store.read(keys()).await.into_iter().all(|outcome| outcome.unwrap().is_none()));
-    assert_eq!(write(&store, put("httpd")).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, put("httpd")).await.unwrap(), WriteOutcome::Done);
 
     for url in ["http://no-such-host.invalid:4001", "http://192.0.2.1:4001"] {
         let store = store_at(url, Duration::from_secs(1));
@@ -533,7 +549,7 @@ async fn an_etcd_that_is_not_there_is_unavailable() {
 }
 
 #[actix_rt::test]
-async fn a_restart_between_two_requests_costs_nothing_or_leaves_doubt() {
+async fn restart_between_requests_is_harmless_or_unknown() {
     let mut etcd = Etcd::start();
     let store = store(&etcd);
     let names = (0..64).map(|number| format!("s{number}")).collect::<Vec<_>>();
@@ -542,14 +558,14 @@ async fn a_restart_between_two_requests_costs_nothing_or_leaves_doubt() {
         store.write(names.iter().map(|name| put(name)).collect()).await.iter().all(Result::is_ok)
     );
     etcd.kill();
-    etcd.start_again(false);
+    etcd.restart(false);
     tokio::time::sleep(Duration::from_millis(50)).await;
     for outcome in store.write(refreshes()).await {
-        assert_eq!(outcome.unwrap(), Written::Done);
+        assert_eq!(outcome.unwrap(), WriteOutcome::Done);
     }
     // Without that moment, the old connections may not be known to be dead.
     etcd.kill();
-    etcd.start_again(false);
+    etcd.restart(false);
     let mut tries = 0;
     while store.write(refreshes()).await.iter().any(|outcome| {
         let outcome = outcome.clone();
@@ -562,7 +578,7 @@ async fn a_restart_between_two_requests_costs_nothing_or_leaves_doubt() {
 
 /// Done is done, and "nothing was done" is true: whatever moment etcd dies at.
 #[actix_rt::test]
-async fn killed_in_the_middle_of_a_batch_it_tells_the_truth() {
+async fn kill_during_a_batch_reports_correct_results() {
     let mut etcd = Etcd::start();
     let store = store(&etcd);
     let mut seen = HashSet::new();
@@ -576,17 +592,17 @@ async fn killed_in_the_middle_of_a_batch_it_tells_the_truth() {
         let outcomes = store.write(names.iter().map(|name| put(name)).collect()).await;
         killer.join().unwrap();
         etcd.kill();
-        etcd.start_again(false);
+        etcd.restart(false);
         let there = etcd.list(ROOT).into_iter().map(|node| node.key).collect::<HashSet<_>>();
         for (name, outcome) in names.iter().zip(outcomes) {
             let is_there = there.contains(&path(name));
             match outcome {
-                Ok(Written::Done) => assert!(is_there, "{name} was done"),
+                Ok(WriteOutcome::Done) => assert!(is_there, "{name} was done"),
                 Ok(other) => panic!("{name}: {other:?}"),
                 Err(error) => {
                     seen.insert(error.kind.as_str());
                     assert!(error.kind.is_outage(), "{error}");
-                    assert!(!is_there || error.kind.leaves_doubt(), "{name}: {error}");
+                    assert!(!is_there || error.kind.is_uncertain(), "{name}: {error}");
                 }
             }
         }
@@ -596,7 +612,7 @@ async fn killed_in_the_middle_of_a_batch_it_tells_the_truth() {
 }
 
 #[actix_rt::test]
-async fn a_hung_etcd_leaves_doubt_after_the_time_out() {
+async fn hung_etcd_is_unknown_after_the_timeout() {
     let etcd = Etcd::start();
     let store = store_at(&etcd.url(), Duration::from_secs(1));
     write(&store, put("httpd")).await.unwrap();
@@ -612,11 +628,11 @@ async fn a_hung_etcd_leaves_doubt_after_the_time_out() {
     assert_eq!(kind(store.probe().await), StoreErrorKind::Unknown);
     etcd.resume();
     store.probe().await.unwrap();
-    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, refresh("httpd")).await.unwrap(), WriteOutcome::Done);
 }
 
 #[actix_rt::test]
-async fn an_etcd_without_its_v2_api_says_what_to_do() {
+async fn missing_v2_api_error_names_a_remedy() {
     let etcd = Etcd::start_with(&["--enable-v2=false"]);
     let store = store(&etcd);
     let error = store.probe().await.unwrap_err();
@@ -631,8 +647,10 @@ async fn an_etcd_without_its_v2_api_says_what_to_do() {
 }
 
 /// What each call makes of a server that always answers like this.
-async fn kinds_of(reply: impl Fn() -> Reply + Send + Sync + 'static) -> HashSet<&'static str> {
-    let server = Canned::tcp(move |_| reply());
+async fn kinds_of(
+    reply: impl Fn() -> ScriptedResponse + Send + Sync + 'static,
+) -> HashSet<&'static str> {
+    let server = ScriptedServer::tcp(move |_| reply());
     let store = store_at(&format!("http://{}", server.authority()), Duration::from_millis(300));
     let mut kinds = HashSet::new();
     for request in [put("a"), swap("a", OTHER, Some(1)), refresh("a"), delete("a")] {
@@ -647,61 +665,67 @@ async fn kinds_of(reply: impl Fn() -> Reply + Send + Sync + 'static) -> HashSet<
 }
 
 #[actix_rt::test]
-async fn what_is_no_etcd_is_malformed() {
-    assert_eq!(kinds_of(Reply::html).await, HashSet::from(["malformed"]));
-    assert_eq!(kinds_of(|| Reply::json("{}")).await, HashSet::from(["malformed"]));
-    assert_eq!(kinds_of(|| Reply::status(302, "")).await, HashSet::from(["malformed"]));
-    let not_found = || Reply::status(404, "404 page not found\n");
+async fn foreign_response_is_malformed() {
+    assert_eq!(kinds_of(ScriptedResponse::html).await, HashSet::from(["malformed"]));
+    assert_eq!(kinds_of(|| ScriptedResponse::json("{}")).await, HashSet::from(["malformed"]));
+    assert_eq!(kinds_of(|| ScriptedResponse::status(302, "")).await, HashSet::from(["malformed"]));
+    let not_found = || ScriptedResponse::status(404, "404 page not found\n");
     assert_eq!(kinds_of(not_found).await, HashSet::from(["malformed"]));
-    let docker = || Reply::status(404, r#"{"message":"page not found"}"#);
+    let docker = || ScriptedResponse::status(404, r#"{"message":"page not found"}"#);
     assert_eq!(kinds_of(docker).await, HashSet::from(["malformed"]));
 }
 
 #[actix_rt::test]
-async fn what_breaks_off_or_is_etcds_own_trouble_leaves_doubt() {
+async fn truncated_response_or_server_error_is_unknown() {
     let half = r#"{"action":"set","node":{"key":"/skydns/lo"#;
     assert_eq!(
-        kinds_of(move || Reply::CutOff { body: half.into() }).await,
+        kinds_of(move || ScriptedResponse::Truncated { body: half.into() }).await,
         HashSet::from(["unknown"])
     );
     assert_eq!(
-        kinds_of(|| Reply::CutOff { body: String::new() }).await,
+        kinds_of(|| ScriptedResponse::Truncated { body: String::new() }).await,
         HashSet::from(["unknown"])
     );
-    assert_eq!(kinds_of(|| Reply::Hangup).await, HashSet::from(["unknown"]));
-    assert_eq!(kinds_of(|| Reply::Silence).await, HashSet::from(["unknown"]));
+    assert_eq!(kinds_of(|| ScriptedResponse::Hangup).await, HashSet::from(["unknown"]));
+    assert_eq!(kinds_of(|| ScriptedResponse::NoResponse).await, HashSet::from(["unknown"]));
     let no_leader = r#"{"errorCode":300,"message":"Raft Internal Error","cause":"etcdserver: request timed out","index":0}"#;
-    assert_eq!(kinds_of(move || Reply::status(500, no_leader)).await, HashSet::from(["unknown"]));
-    assert_eq!(kinds_of(|| Reply::status(503, "<html>")).await, HashSet::from(["unknown"]));
+    assert_eq!(
+        kinds_of(move || ScriptedResponse::status(500, no_leader)).await,
+        HashSet::from(["unknown"])
+    );
+    assert_eq!(
+        kinds_of(|| ScriptedResponse::status(503, "<html>")).await,
+        HashSet::from(["unknown"])
+    );
 }
 
 #[actix_rt::test]
-async fn a_denied_key_says_nothing_of_others() {
-    let server = Canned::tcp(|request| match request.target.contains("denied") {
-        true => Reply::status(
+async fn denied_key_does_not_affect_others() {
+    let server = ScriptedServer::tcp(|request| match request.target.contains("denied") {
+        true => ScriptedResponse::status(
             401,
             r#"{"errorCode":110,"message":"The request requires user authentication","cause":"Insufficient credentials","index":0}"#,
         ),
-        false => Reply::json(CREATED),
+        false => ScriptedResponse::json(CREATED),
     });
     let store = store_at(&format!("http://{}", server.authority()), Duration::from_secs(1));
     let mut outcomes = store.write(vec![put("denied"), put("fine")]).await;
-    assert_eq!(outcomes.pop().unwrap().unwrap(), Written::Done);
+    assert_eq!(outcomes.pop().unwrap().unwrap(), WriteOutcome::Done);
     assert_eq!(kind(outcomes.pop().unwrap()), StoreErrorKind::Refused);
 }
 
 #[actix_rt::test]
-async fn keeps_connections_alive_and_at_most_32_requests_in_flight() {
+async fn reuses_connections_and_limits_requests_in_flight() {
     let connections = Arc::new(Mutex::new(HashSet::new()));
     let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let (seen, high) = (Arc::clone(&connections), Arc::clone(&most));
-    let server = Canned::tcp(move |_| {
+    let server = ScriptedServer::tcp(move |_| {
         // The server has a thread a connection.
         seen.lock().unwrap().insert(thread::current().id());
         high.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         thread::sleep(Duration::from_millis(30));
         now.fetch_sub(1, Ordering::SeqCst);
-        Reply::json(CREATED)
+        ScriptedResponse::json(CREATED)
     });
     let store = store_at(&format!("http://{}", server.authority()), Duration::from_secs(10));
     for _ in 0..2 {
@@ -718,7 +742,7 @@ async fn keeps_connections_alive_and_at_most_32_requests_in_flight() {
 
 #[actix_rt::test]
 async fn never_follows_a_redirect() {
-    let elsewhere = Canned::tcp(|_| Reply::json(CREATED));
+    let elsewhere = ScriptedServer::tcp(|_| ScriptedResponse::json(CREATED));
     let location = format!("http://{}/v2/keys/skydns", elsewhere.authority());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -736,13 +760,13 @@ async fn never_follows_a_redirect() {
     });
     let store = store_at(&url, Duration::from_secs(2));
     for request in [put("a"), refresh("a"), delete("a")] {
-        assert!(kind(write(&store, request).await).leaves_doubt());
+        assert!(kind(write(&store, request).await).is_uncertain());
     }
     assert_eq!(elsewhere.requests().len(), 0);
 }
 
 #[actix_rt::test]
-async fn reads_many_keys_by_one_request_however_long_the_answer() {
+async fn reads_many_keys_with_one_request() {
     let value = "x".repeat(1 << 20);
     let nodes = (0..5).map(|n| {
         format!(r#"{{"key":"/{ROOT}/{n}","value":"{value}","modifiedIndex":7,"createdIndex":7}}"#)
@@ -750,7 +774,7 @@ async fn reads_many_keys_by_one_request_however_long_the_answer() {
     let nodes = nodes.collect::<Vec<_>>().join(",");
     let listing =
         format!(r#"{{"action":"get","node":{{"key":"/{ROOT}","dir":true,"nodes":[{nodes}]}}}}"#);
-    let server = Canned::tcp(move |_| Reply::json(listing.clone()));
+    let server = ScriptedServer::tcp(move |_| ScriptedResponse::json(listing.clone()));
     let store = store_at(&format!("http://{}", server.authority()), Duration::from_secs(10));
     let outcomes = store.read((0..20).map(|n| key(&n.to_string())).collect()).await;
     let found = outcomes.into_iter().filter(|outcome| outcome.as_ref().unwrap().is_some());
@@ -760,7 +784,7 @@ async fn reads_many_keys_by_one_request_however_long_the_answer() {
 }
 
 #[actix_rt::test]
-async fn a_watch_ends_as_soon_as_its_etcd_dies() {
+async fn watch_ends_when_etcd_dies() {
     let mut etcd = Etcd::start();
     let mut changes = store(&etcd).watch().await.unwrap();
     let waiting = actix_rt::spawn(async move {
@@ -777,7 +801,7 @@ async fn a_watch_ends_as_soon_as_its_etcd_dies() {
 }
 
 #[actix_rt::test]
-async fn a_watch_ends_when_all_is_removed_at_once() {
+async fn watch_ends_when_the_root_is_removed() {
     for removed in [ROOT, "skydns"] {
         let etcd = Etcd::start();
         let store = store(&etcd);
@@ -790,24 +814,24 @@ async fn a_watch_ends_when_all_is_removed_at_once() {
 }
 
 #[actix_rt::test]
-async fn a_watch_tells_of_a_directory_by_its_own_key_and_nothing_of_refreshes() {
+async fn watch_reports_directories_but_no_refreshes() {
     let etcd = Etcd::start();
     let store = store(&etcd);
     write(&store, put("httpd/one")).await.unwrap();
     let mut changes = store.watch().await.unwrap();
-    assert_eq!(write(&store, refresh("httpd/one")).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, refresh("httpd/one")).await.unwrap(), WriteOutcome::Done);
     etcd.remove(&path("httpd"));
     assert_eq!(changes.next().await.unwrap().unwrap(), Change { key: key("httpd"), now: None });
 }
 
 #[actix_rt::test]
-async fn a_watch_that_can_not_know_what_it_missed_ends() {
+async fn watch_ends_if_events_were_missed() {
     let cleared = r#"{"errorCode":401,"message":"The event in requested index is outdated and cleared","cause":"the requested history has been cleared [9/8]","index":1008}"#;
     let event = format!(
         r#"{{"action":"set","node":{{"key":"/{ROOT}/a","value":"x","modifiedIndex":8,"createdIndex":8}}}}"#
     );
     let waits = AtomicUsize::new(0);
-    let server = Canned::tcp(move |request| {
+    let server = ScriptedServer::tcp(move |request| {
         if !request.target.contains("wait=true") {
             let missing = r#"{"errorCode":100,"message":"m","cause":"/skydns","index":7}"#;
             let head = format!(
@@ -815,11 +839,11 @@ async fn a_watch_that_can_not_know_what_it_missed_ends() {
                  Connection: close\r\n\r\n{missing}",
                 missing.len()
             );
-            return Reply::Raw(head.into_bytes());
+            return ScriptedResponse::Raw(head.into_bytes());
         }
         match waits.fetch_add(1, Ordering::SeqCst) {
-            0 => Reply::json(event.clone()),
-            _ => Reply::status(400, cleared),
+            0 => ScriptedResponse::json(event.clone()),
+            _ => ScriptedResponse::status(400, cleared),
         }
     });
     let store = store_at(&format!("http://{}", server.authority()), Duration::from_secs(1));

@@ -10,11 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use highhock::credentials::secret::{Credentials, Password, Secret};
+use highhock::credentials::secret::{Credentials, Secret, SecretSource};
 use highhock::etcd::{Cluster, EtcdV3, EtcdV3Options};
 use highhock_actors::{
-    Change, Expected, Guard, KeptAlive, LeaseFamily, LeaseId, RecordKey, RecordStore, StoreError,
-    StoreErrorKind, Write, Written,
+    Change, ExpectedValue, KeptAlive, LeaseId, LeaseNamespace, Precondition, RecordKey,
+    RecordStore, StoreError, StoreErrorKind, Write, WriteOutcome,
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use support::cluster::Cluster as Three;
 use support::etcd::{Etcd, Release};
 use support::eventually;
-use support::scripted_server::{Canned, Reply};
+use support::scripted_server::{ScriptedResponse, ScriptedServer};
 
 const ROOT: &str = "skydns/local/skydns";
 const TTL: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ fn store(etcd: &Etcd) -> EtcdV3 {
     store_at(&etcd.url(), Duration::from_secs(10))
 }
 
-fn store_of(server: &Canned) -> EtcdV3 {
+fn store_of(server: &ScriptedServer) -> EtcdV3 {
     store_at(&format!("http://{}", server.authority()), Duration::from_millis(300))
 }
 
@@ -65,8 +65,8 @@ fn key(name: &str) -> RecordKey {
 }
 
 fn put_value(name: &str, value: &str) -> Write {
-    let guard = Guard::Absent;
-    Write::Put { key: key(name), value: value.into(), ttl: TTL, lease: Some(LEASE), guard }
+    let precondition = Precondition::Absent;
+    Write::Put { key: key(name), value: value.into(), ttl: TTL, lease: Some(LEASE), precondition }
 }
 
 fn put(name: &str) -> Write {
@@ -78,11 +78,11 @@ fn puts(count: usize) -> Vec<Write> {
 }
 
 fn delete(name: &str) -> Write {
-    let expected = Expected { value: VALUE.into(), lease: None, version: None };
+    let expected = ExpectedValue { value: VALUE.into(), lease: None, version: None };
     Write::Delete { key: key(name), expected }
 }
 
-async fn write(store: &EtcdV3, write: Write) -> Result<Written, StoreError> {
+async fn write(store: &EtcdV3, write: Write) -> Result<WriteOutcome, StoreError> {
     let mut outcomes = store.write(vec![write]).await;
     assert_eq!(outcomes.len(), 1);
     outcomes.remove(0)
@@ -98,12 +98,12 @@ fn kind<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> StoreErrorKind {
     error.kind
 }
 
-fn all_done(outcomes: &[Result<Written, StoreError>]) -> bool {
-    outcomes.iter().all(|outcome| matches!(outcome, Ok(Written::Done)))
+fn all_done(outcomes: &[Result<WriteOutcome, StoreError>]) -> bool {
+    outcomes.iter().all(|outcome| matches!(outcome, Ok(WriteOutcome::Done)))
 }
 
 #[actix_rt::test]
-async fn learns_how_many_operations_etcd_takes() {
+async fn learns_the_operation_limit() {
     for limit in [20, 5, 3, 2] {
         let etcd = Etcd::start_with(&["--max-txn-ops", &limit.to_string()]);
         let store = store_with_lease(&etcd).await;
@@ -120,16 +120,16 @@ async fn learns_how_many_operations_etcd_takes() {
 }
 
 #[actix_rt::test]
-async fn asks_for_no_more_than_was_learnt() {
+async fn stays_below_the_learned_limit() {
     let too_many = r#"{"error":"etcdserver: too many operations in txn request","code":3}"#;
-    let server = Canned::tcp(move |request| {
+    let server = ScriptedServer::tcp(move |request| {
         let txn: serde_json::Value = serde_json::from_str(&request.body).unwrap();
         let puts = txn["success"].as_array().unwrap().len();
         if puts > 30 {
-            return Reply::status(400, too_many);
+            return ScriptedResponse::status(400, too_many);
         }
         let done = vec![r#"{"response_put":{}}"#; puts].join(",");
-        Reply::json(format!(r#"{{{HEADER},"succeeded":true,"responses":[{done}]}}"#))
+        ScriptedResponse::json(format!(r#"{{{HEADER},"succeeded":true,"responses":[{done}]}}"#))
     });
     let store = store_of(&server);
     assert!(all_done(&store.write(puts(300)).await));
@@ -141,7 +141,7 @@ async fn asks_for_no_more_than_was_learnt() {
 }
 
 #[actix_rt::test]
-async fn splits_what_is_too_large_and_refuses_what_is_so_alone() {
+async fn splits_large_batches_and_rejects_large_records() {
     let etcd = Etcd::start();
     let store = store_with_lease(&etcd).await;
     let long = "x".repeat(100_000);
@@ -154,7 +154,7 @@ async fn splits_what_is_too_large_and_refuses_what_is_so_alone() {
     for (place, outcome) in outcomes.into_iter().enumerate() {
         match place {
             20 | 40 => assert_eq!(kind(outcome), StoreErrorKind::Refused, "{place}"),
-            _ => assert_eq!(outcome.unwrap(), Written::Done, "{place}"),
+            _ => assert_eq!(outcome.unwrap(), WriteOutcome::Done, "{place}"),
         }
     }
 
@@ -166,7 +166,7 @@ async fn splits_what_is_too_large_and_refuses_what_is_so_alone() {
 }
 
 #[actix_rt::test]
-async fn a_full_database_takes_deletes_and_keep_alives_only() {
+async fn full_database_accepts_only_deletes_and_keep_alives() {
     let etcd = Etcd::start_with(&["--quota-backend-bytes", "2000000"]);
     let store = store_with_lease(&etcd).await;
     write(&store, put("httpd")).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_full_database_takes_deletes_and_keep_alives_only() {
     }
     let mut outcomes = store.write(vec![delete("old"), put("b")]).await;
     assert_eq!(kind(outcomes.pop().unwrap()), StoreErrorKind::Refused);
-    assert_eq!(outcomes.pop().unwrap().unwrap(), Written::Done);
+    assert_eq!(outcomes.pop().unwrap().unwrap(), WriteOutcome::Done);
     assert_eq!(store.keep_alive(LEASE).await.unwrap(), KeptAlive::For(TTL));
     store.probe().await.unwrap();
     let other = LeaseId(78);
@@ -194,8 +194,10 @@ async fn a_full_database_takes_deletes_and_keep_alives_only() {
 }
 
 /// What each call makes of a server that always answers like this.
-async fn kinds_of(reply: impl Fn() -> Reply + Send + Sync + 'static) -> HashSet<&'static str> {
-    let server = Canned::tcp(move |_| reply());
+async fn kinds_of(
+    reply: impl Fn() -> ScriptedResponse + Send + Sync + 'static,
+) -> HashSet<&'static str> {
+    let server = ScriptedServer::tcp(move |_| reply());
     let store = store_of(&server);
     let mut kinds = HashSet::new();
     let mut note = |kind: StoreErrorKind| kinds.insert(kind.as_str());
@@ -209,7 +211,7 @@ async fn kinds_of(reply: impl Fn() -> Reply + Send + Sync + 'static) -> HashSet<
     note(kind(store.grant(LEASE, TTL).await));
     note(kind(store.keep_alive(LEASE).await));
     note(kind(store.revoke(LEASE).await));
-    note(kind(store.leases(LeaseFamily::new(1)).await));
+    note(kind(store.leases(LeaseNamespace::from_hash(1)).await));
     note(kind(store.leased(LEASE).await));
     // Of a watch nothing can be in doubt.
     assert!(kind(store.watch().await.map(|_| ())).is_outage());
@@ -217,26 +219,26 @@ async fn kinds_of(reply: impl Fn() -> Reply + Send + Sync + 'static) -> HashSet<
 }
 
 #[actix_rt::test]
-async fn what_is_no_etcd_is_malformed() {
+async fn foreign_response_is_malformed() {
     let malformed = HashSet::from(["malformed"]);
-    assert_eq!(kinds_of(Reply::html).await, malformed);
-    assert_eq!(kinds_of(|| Reply::json("{}")).await, malformed);
-    assert_eq!(kinds_of(|| Reply::json("[]")).await, malformed);
-    assert_eq!(kinds_of(|| Reply::status(302, "")).await, malformed);
-    assert_eq!(kinds_of(|| Reply::status(404, "404 page not found\n")).await, malformed);
-    let newer = || Reply::status(404, r#"{"code":5,"message":"Not Found"}"#);
+    assert_eq!(kinds_of(ScriptedResponse::html).await, malformed);
+    assert_eq!(kinds_of(|| ScriptedResponse::json("{}")).await, malformed);
+    assert_eq!(kinds_of(|| ScriptedResponse::json("[]")).await, malformed);
+    assert_eq!(kinds_of(|| ScriptedResponse::status(302, "")).await, malformed);
+    assert_eq!(kinds_of(|| ScriptedResponse::status(404, "404 page not found\n")).await, malformed);
+    let newer = || ScriptedResponse::status(404, r#"{"code":5,"message":"Not Found"}"#);
     assert_eq!(kinds_of(newer).await, malformed);
 }
 
 #[actix_rt::test]
-async fn what_breaks_off_or_is_etcds_own_trouble_leaves_doubt() {
+async fn truncated_response_or_server_error_is_unknown() {
     let unknown = HashSet::from(["unknown"]);
     let half = format!(r#"{{"result":{{{HEADER},"TT"#);
-    assert_eq!(kinds_of(move || Reply::CutOff { body: half.clone() }).await, unknown);
-    assert_eq!(kinds_of(|| Reply::CutOff { body: String::new() }).await, unknown);
-    assert_eq!(kinds_of(|| Reply::Hangup).await, unknown);
-    assert_eq!(kinds_of(|| Reply::Silence).await, unknown);
-    assert_eq!(kinds_of(|| Reply::status(503, "<html>")).await, unknown);
+    assert_eq!(kinds_of(move || ScriptedResponse::Truncated { body: half.clone() }).await, unknown);
+    assert_eq!(kinds_of(|| ScriptedResponse::Truncated { body: String::new() }).await, unknown);
+    assert_eq!(kinds_of(|| ScriptedResponse::Hangup).await, unknown);
+    assert_eq!(kinds_of(|| ScriptedResponse::NoResponse).await, unknown);
+    assert_eq!(kinds_of(|| ScriptedResponse::status(503, "<html>")).await, unknown);
     for (status, text, code) in [
         (503, "etcdserver: request timed out", 14),
         (503, "etcdserver: request timed out, possibly due to previous leader failure", 14),
@@ -244,23 +246,27 @@ async fn what_breaks_off_or_is_etcds_own_trouble_leaves_doubt() {
         (500, "context deadline exceeded", 2),
     ] {
         let body = format!(r#"{{"error":"{text}","message":"{text}","code":{code}}}"#);
-        assert_eq!(kinds_of(move || Reply::status(status, body.clone())).await, unknown, "{text}");
+        assert_eq!(
+            kinds_of(move || ScriptedResponse::status(status, body.clone())).await,
+            unknown,
+            "{text}"
+        );
         // As streams say it, with a status of success.
         let body = format!(
             r#"{{"error":{{"grpc_code":{code},"http_code":{status},"message":"{text}"}}}}"#
         );
-        let server = Canned::tcp(move |_| Reply::json(body.clone() + "\n"));
+        let server = ScriptedServer::tcp(move |_| ScriptedResponse::json(body.clone() + "\n"));
         let store = store_of(&server);
         assert_eq!(kind(store.keep_alive(LEASE).await), StoreErrorKind::Unknown, "{text}");
         assert_eq!(kind(store.watch().await.map(|_| ())), StoreErrorKind::Unknown, "{text}");
     }
     // etcd 3.6 may answer a keep-alive that it can't read so.
-    let server = Canned::tcp(|_| Reply::json(""));
+    let server = ScriptedServer::tcp(|_| ScriptedResponse::json(""));
     assert_eq!(kind(store_of(&server).keep_alive(LEASE).await), StoreErrorKind::Unknown);
 }
 
 #[actix_rt::test]
-async fn what_was_surely_not_done_is_unavailable() {
+async fn write_known_not_applied_is_unavailable() {
     let unavailable = HashSet::from(["unavailable"]);
     for (status, text, code) in [
         (503, "etcdserver: no leader", 14),
@@ -270,16 +276,16 @@ async fn what_was_surely_not_done_is_unavailable() {
         (429, "etcdserver: too many requests", 8),
     ] {
         let body = format!(r#"{{"error":"{text}","message":"{text}","code":{code}}}"#);
-        let kinds = kinds_of(move || Reply::status(status, body.clone())).await;
+        let kinds = kinds_of(move || ScriptedResponse::status(status, body.clone())).await;
         assert_eq!(kinds, unavailable, "{text}");
     }
 }
 
 #[actix_rt::test]
-async fn a_keep_alive_without_a_ttl_is_the_lost_lease() {
+async fn keep_alive_without_ttl_means_lease_lost() {
     let answer = |fields: &str| {
         let body = format!("{{\"result\":{{{HEADER}{fields}}}}}\n");
-        Canned::tcp(move |_| Reply::json(body.clone()))
+        ScriptedServer::tcp(move |_| ScriptedResponse::json(body.clone()))
     };
     let lost = answer(r#","ID":"77""#);
     assert_eq!(store_of(&lost).keep_alive(LEASE).await.unwrap(), KeptAlive::Lost);
@@ -292,7 +298,7 @@ async fn a_keep_alive_without_a_ttl_is_the_lost_lease() {
 }
 
 #[actix_rt::test]
-async fn a_keep_alive_may_take_longer_than_the_rest() {
+async fn keep_alive_has_a_longer_timeout() {
     let etcd = Etcd::start();
     let store = store_at(&etcd.url(), Duration::from_millis(500));
     store.grant(LEASE, TTL).await.unwrap();
@@ -305,7 +311,7 @@ async fn a_keep_alive_may_take_longer_than_the_rest() {
 }
 
 #[actix_rt::test]
-async fn a_hung_etcd_leaves_doubt_and_stops_the_batch() {
+async fn hung_etcd_is_unknown_and_stops_the_batch() {
     let etcd = Etcd::start();
     let store = store_at(&etcd.url(), Duration::from_secs(1));
     store.grant(LEASE, TTL).await.unwrap();
@@ -325,7 +331,7 @@ async fn a_hung_etcd_leaves_doubt_and_stops_the_batch() {
 
 /// Done is done, and "nothing was done" is true: whatever moment etcd dies at.
 #[actix_rt::test]
-async fn killed_in_the_middle_of_a_batch_it_tells_the_truth() {
+async fn kill_during_a_batch_reports_correct_results() {
     let mut etcd = Etcd::start();
     let store = store_with_lease(&etcd).await;
     let mut seen = HashSet::new();
@@ -339,17 +345,17 @@ async fn killed_in_the_middle_of_a_batch_it_tells_the_truth() {
         let outcomes = store.write(names.iter().map(|name| put(name)).collect()).await;
         killer.join().unwrap();
         etcd.kill();
-        etcd.start_again(false);
+        etcd.restart(false);
         let there = etcd.v3().list(&path("")).into_iter().map(|kv| kv.key).collect::<HashSet<_>>();
         for (name, outcome) in names.iter().zip(outcomes) {
             let is_there = there.contains(&path(name));
             match outcome {
-                Ok(Written::Done) => assert!(is_there, "{name} was done"),
+                Ok(WriteOutcome::Done) => assert!(is_there, "{name} was done"),
                 Ok(other) => panic!("{name}: {other:?}"),
                 Err(error) => {
                     seen.insert(error.kind.as_str());
                     assert!(error.kind.is_outage(), "{error}");
-                    assert!(!is_there || error.kind.leaves_doubt(), "{name}: {error}");
+                    assert!(!is_there || error.kind.is_uncertain(), "{name}: {error}");
                 }
             }
         }
@@ -359,7 +365,7 @@ async fn killed_in_the_middle_of_a_batch_it_tells_the_truth() {
 }
 
 #[actix_rt::test]
-async fn an_etcd_that_is_not_there_is_unavailable() {
+async fn unreachable_etcd_is_unavailable() {
     let mut etcd = Etcd::start();
     let store = store_with_lease(&etcd).await;
     etcd.stop();
@@ -369,7 +375,7 @@ async fn an_etcd_that_is_not_there_is_unavailable() {
         assert_eq!(kind(outcome), StoreErrorKind::Unavailable);
     }
     assert_eq!(kind(store.keep_alive(LEASE).await), StoreErrorKind::Unavailable);
-    etcd.start_again(true);
+    etcd.restart(true);
     store.probe().await.unwrap();
     // A wiped etcd knows no lease.
     assert_eq!(store.keep_alive(LEASE).await.unwrap(), KeptAlive::Lost);
@@ -377,7 +383,7 @@ async fn an_etcd_that_is_not_there_is_unavailable() {
 }
 
 #[actix_rt::test]
-async fn without_a_quorum_nothing_is_done_and_it_is_said_at_once() {
+async fn lost_quorum_fails_fast_without_writing() {
     let Some(mut three) = Three::start(Release::V3_4) else { return };
     let store = store_at(&three.urls(), Duration::from_secs(4));
     store.grant(LEASE, TTL).await.unwrap();
@@ -395,7 +401,7 @@ async fn without_a_quorum_nothing_is_done_and_it_is_said_at_once() {
     }
     assert_eq!(kinds, HashSet::from(["unavailable"]));
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    three.members[1].start_again(false);
+    three.members[1].restart(false);
     three.wait_for_leader();
     support::eventually_async("writes go on", Duration::from_secs(10), async || {
         write(&store, put("a")).await.ok()
@@ -404,19 +410,19 @@ async fn without_a_quorum_nothing_is_done_and_it_is_said_at_once() {
 }
 
 /// A head without a length, then these pieces, each a chunk of its own.
-fn chunked(pieces: &[&str]) -> Reply {
+fn chunked(pieces: &[&str]) -> ScriptedResponse {
     let mut whole = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
                      Transfer-Encoding: chunked\r\n\r\n"
         .to_owned();
     for piece in pieces {
         whole += &format!("{:x}\r\n{piece}\r\n", piece.len());
     }
-    Reply::Raw(whole.into_bytes())
+    ScriptedResponse::Raw(whole.into_bytes())
 }
 
 #[actix_rt::test]
-async fn a_watch_is_cut_at_lines_and_not_at_chunks() {
-    let server = Canned::tcp(|_| {
+async fn watch_is_split_at_lines_not_chunks() {
+    let server = ScriptedServer::tcp(|_| {
         let created = format!("{{\"result\":{{{HEADER},\"created\":true}}}}\n");
         // /skydns/local/skydns/a put with the lease 77, then deleted.
         let key = "L3NreWRucy9sb2NhbC9za3lkbnMvYQ==";
@@ -441,7 +447,7 @@ async fn a_watch_is_cut_at_lines_and_not_at_chunks() {
 }
 
 #[actix_rt::test]
-async fn a_watch_that_etcd_ends_says_why() {
+async fn watch_ended_by_etcd_reports_the_reason() {
     for (end, said) in [
         (
             format!(r#"{{"result":{{{HEADER},"canceled":true,"cancel_reason":"mvcc: no"}}}}"#),
@@ -461,7 +467,7 @@ async fn a_watch_that_etcd_ends_says_why() {
     ] {
         let created = format!("{{\"result\":{{{HEADER},\"created\":true}}}}\n");
         let line = end.clone() + "\n";
-        let server = Canned::tcp(move |_| chunked(&[&created, &line]));
+        let server = ScriptedServer::tcp(move |_| chunked(&[&created, &line]));
         let mut changes = store_of(&server).watch().await.unwrap();
         let error = changes.next().await.unwrap().unwrap_err();
         assert!(error.kind.is_outage() && error.message.contains(said), "{end}: {error}");
@@ -470,7 +476,7 @@ async fn a_watch_that_etcd_ends_says_why() {
 }
 
 #[actix_rt::test]
-async fn a_watch_ends_as_soon_as_its_member_dies() {
+async fn watch_ends_when_its_member_dies() {
     let mut etcd = Etcd::start();
     let mut changes = store(&etcd).watch().await.unwrap();
     let waiting = actix_rt::spawn(async move {
@@ -487,17 +493,17 @@ async fn a_watch_ends_as_soon_as_its_member_dies() {
 }
 
 #[actix_rt::test]
-async fn with_authentication_on_3_4() {
-    with_authentication(Release::V3_4).await;
+async fn authenticates_on_etcd_3_4() {
+    assert_authenticates(Release::V3_4).await;
 }
 
 #[actix_rt::test]
-async fn with_authentication_on_3_6() {
-    with_authentication(Release::V3_6).await;
+async fn authenticates_on_etcd_3_6() {
+    assert_authenticates(Release::V3_6).await;
 }
 
 /// A denied key says nothing of others, and a lost token is renewed.
-async fn with_authentication(release: Release) {
+async fn assert_authenticates(release: Release) {
     let Some(mut etcd) = Etcd::start_release(release) else { return };
     let allowed = json!({ "name": "dns", "perm": { "permType": "READWRITE",
         "key": "L3NreWRucy8=", "range_end": "L3NreWRuczA=" } });
@@ -520,7 +526,7 @@ async fn with_authentication(release: Release) {
         let mut options = options(&etcd.url(), Duration::from_secs(10));
         options.cluster.credentials = password.map(|password| Credentials {
             username: "me".to_owned(),
-            password: Password::Given(Secret::new(password)),
+            password: SecretSource::Inline(Secret::new(password)),
         });
         EtcdV3::new(options, slog::Logger::root(slog::Discard, slog::o!())).unwrap()
     };
@@ -542,7 +548,7 @@ async fn with_authentication(release: Release) {
         value: VALUE.into(),
         ttl: TTL,
         lease: Some(LEASE),
-        guard: Guard::Absent,
+        precondition: Precondition::Absent,
     };
     assert_eq!(kind(write(&store, denied()).await), StoreErrorKind::Refused);
     let mut writes = puts(200);
@@ -550,7 +556,7 @@ async fn with_authentication(release: Release) {
     for (place, outcome) in store.write(writes).await.into_iter().enumerate() {
         match place {
             77 => assert_eq!(kind(outcome), StoreErrorKind::Refused),
-            _ => assert_eq!(outcome.unwrap(), Written::Done, "{place}"),
+            _ => assert_eq!(outcome.unwrap(), WriteOutcome::Done, "{place}"),
         }
     }
     let mut keys = (0..200).map(|number| key(&format!("s{number}"))).collect::<Vec<_>>();
@@ -567,12 +573,12 @@ async fn with_authentication(release: Release) {
     // Tokens don't outlive etcd.
     drop(watch);
     etcd.kill();
-    etcd.start_again(false);
+    etcd.restart(false);
     support::eventually_async("etcd serves again", Duration::from_secs(10), async || {
         store.probe().await.ok()
     })
     .await;
-    assert_eq!(write(&store, put("later")).await.unwrap(), Written::Done);
+    assert_eq!(write(&store, put("later")).await.unwrap(), WriteOutcome::Done);
     assert_eq!(store.keep_alive(LEASE).await.unwrap(), KeptAlive::For(TTL));
     assert!(store.watch().await.is_ok());
 }

@@ -3,67 +3,74 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use highhock_actors::{Change, Changes, RecordStore, Tie, Written};
+use highhock_actors::{Change, ChangeStream, Expiry, RecordStore, WriteOutcome};
 
-use crate::fixture::{Field, OTHER, VALUE, write_to};
+use crate::fixture::{OTHER, TestDomain, VALUE, write_to};
 
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-async fn next(changes: &mut Changes) -> Change {
-    let next = tokio::time::timeout(SOON, changes.next()).await;
+async fn next(changes: &mut ChangeStream) -> Change {
+    let next = tokio::time::timeout(TIMEOUT, changes.next()).await;
     next.expect("a change soon").expect("no end").unwrap()
 }
 
 /// The next change that tells of a value's coming or going, and not of a v2
 /// directory's.
-async fn next_of(changes: &mut Changes, field: &Field<'_>, name: &str) -> Option<String> {
+async fn next_value(
+    changes: &mut ChangeStream,
+    domain: &TestDomain<'_>,
+    name: &str,
+) -> Option<String> {
     loop {
         let change = next(changes).await;
-        if change.key == field.key(name) {
+        if change.key == domain.key(name) {
             return change.now.map(|found| found.value);
         }
         assert_eq!(change.now, None, "{change:?} before {name}");
     }
 }
 
-pub async fn a_watch_sees_all_changes_in_the_domain(field: &Field<'_>) {
-    let lease = field.lease(1).await;
-    let another = field.another_store();
-    field.foreign_put("before", OTHER, None);
-    let mut changes = field.store.watch().await.unwrap();
+pub async fn watch_reports_all_changes_in_the_domain(domain: &TestDomain<'_>) {
+    let lease = domain.lease(1).await;
+    let another = domain.another_store();
+    domain.foreign_put("before", OTHER, None);
+    let mut changes = domain.store.watch().await.unwrap();
 
-    field.foreign_put("static", OTHER, None);
+    domain.foreign_put("static", OTHER, None);
     let change = next(&mut changes).await;
-    assert_eq!(change.key, field.key("static"));
-    assert_eq!(change.now, field.read("static").await.unwrap());
-    assert_eq!(change.now.unwrap().tie, Tie::None);
+    assert_eq!(change.key, domain.key("static"));
+    assert_eq!(change.now, domain.read("static").await.unwrap());
+    assert_eq!(change.now.unwrap().expiry, Expiry::Never);
 
-    assert_eq!(write_to(&another, field.put("httpd/one", lease)).await.unwrap(), Written::Done);
-    assert_eq!(next_of(&mut changes, field, "httpd/one").await.as_deref(), Some(VALUE));
-    field.foreign_put("httpd/one", OTHER, Some(60));
-    assert_eq!(next_of(&mut changes, field, "httpd/one").await.as_deref(), Some(OTHER));
-    let swap = field.swap("httpd/one", OTHER, None, lease);
-    assert_eq!(field.write(swap).await.unwrap(), Written::Done);
-    assert_eq!(next_of(&mut changes, field, "httpd/one").await.as_deref(), Some(VALUE));
-    let delete = field.delete("httpd/one", VALUE, None);
-    assert_eq!(field.write(delete).await.unwrap(), Written::Done);
-    assert_eq!(next_of(&mut changes, field, "httpd/one").await, None);
-    field.foreign_delete("before");
-    assert_eq!(next_of(&mut changes, field, "before").await, None);
+    assert_eq!(
+        write_to(&another, domain.put("httpd/one", lease)).await.unwrap(),
+        WriteOutcome::Done
+    );
+    assert_eq!(next_value(&mut changes, domain, "httpd/one").await.as_deref(), Some(VALUE));
+    domain.foreign_put("httpd/one", OTHER, Some(60));
+    assert_eq!(next_value(&mut changes, domain, "httpd/one").await.as_deref(), Some(OTHER));
+    let swap = domain.swap("httpd/one", OTHER, None, lease);
+    assert_eq!(domain.write(swap).await.unwrap(), WriteOutcome::Done);
+    assert_eq!(next_value(&mut changes, domain, "httpd/one").await.as_deref(), Some(VALUE));
+    let delete = domain.delete("httpd/one", VALUE, None);
+    assert_eq!(domain.write(delete).await.unwrap(), WriteOutcome::Done);
+    assert_eq!(next_value(&mut changes, domain, "httpd/one").await, None);
+    domain.foreign_delete("before");
+    assert_eq!(next_value(&mut changes, domain, "before").await, None);
 
     // Many at once, none lost, in their order.
     for number in 0..300 {
-        field.foreign_put("busy", &field.value_with(&number.to_string()), None);
+        domain.foreign_put("busy", &domain.value_with(&number.to_string()), None);
     }
     for number in 0..300 {
-        let value = next_of(&mut changes, field, "busy").await;
-        assert_eq!(value, Some(field.value_with(&number.to_string())));
+        let value = next_value(&mut changes, domain, "busy").await;
+        assert_eq!(value, Some(domain.value_with(&number.to_string())));
     }
 }
 
-pub async fn a_watch_sees_what_expires(field: &Field<'_>) {
-    let mut changes = field.store.watch().await.unwrap();
-    field.foreign_put("brief", OTHER, Some(2));
-    assert_eq!(next_of(&mut changes, field, "brief").await.as_deref(), Some(OTHER));
-    assert_eq!(next_of(&mut changes, field, "brief").await, None);
+pub async fn watch_reports_expired_records(domain: &TestDomain<'_>) {
+    let mut changes = domain.store.watch().await.unwrap();
+    domain.foreign_put("brief", OTHER, Some(2));
+    assert_eq!(next_value(&mut changes, domain, "brief").await.as_deref(), Some(OTHER));
+    assert_eq!(next_value(&mut changes, domain, "brief").await, None);
 }

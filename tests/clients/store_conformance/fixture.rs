@@ -8,11 +8,11 @@ use highhock::memory_store::MemoryStore;
 use highhock::record_store::Store;
 use highhock::zone::Zone;
 use highhock_actors::{
-    Expected, Found, Granted, Guard, LeaseFamily, LeaseId, RecordKey, RecordStore, StoreError, Tie,
-    Write, Written,
+    ExpectedValue, Expiry, GrantOutcome, LeaseId, LeaseNamespace, Precondition, RecordKey,
+    RecordStore, StoreError, StoredRecord, Write, WriteOutcome,
 };
 
-use crate::support::cluster::Cluster as Three;
+use crate::support::cluster::Cluster as EtcdCluster;
 use crate::support::etcd::{Etcd, Release};
 use crate::support::unique;
 
@@ -21,49 +21,49 @@ pub const VALUE: &str = r#"{"host":"10.77.66.0","port":8080,"ttl":60}"#;
 pub const OTHER: &str = r#"{"host":"10.77.66.99","port":8080,"ttl":60}"#;
 
 /// A machine that runs other tests too is slow at times.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
-pub enum Size {
-    Alone,
+pub enum ClusterSize {
+    Single,
     Three,
 }
 
 pub enum Servers {
-    Alone(Etcd),
-    Three(Three),
+    Single(Etcd),
+    Three(EtcdCluster),
 }
 
 impl Servers {
     fn urls(&self) -> String {
         match self {
-            Self::Alone(etcd) => etcd.url(),
+            Self::Single(etcd) => etcd.url(),
             Self::Three(three) => three.urls(),
         }
     }
 
-    fn one(&self) -> &Etcd {
+    fn any_member(&self) -> &Etcd {
         match self {
-            Self::Alone(etcd) => etcd,
+            Self::Single(etcd) => etcd,
             Self::Three(three) => &three.members[1],
         }
     }
 }
 
 /// Where the stores of one column keep their records.
-pub enum Bed {
+pub enum StoreUnderTest {
     /// In a running etcd, which is spoken to by this API.
     Etcd(Api, Servers),
     /// In this process.
     Memory,
 }
 
-impl Bed {
+impl StoreUnderTest {
     /// `None`: this machine has no such etcd.
-    pub fn start(api: Api, release: Release, size: Size) -> Option<Self> {
+    pub fn start(api: Api, release: Release, size: ClusterSize) -> Option<Self> {
         let servers = match size {
-            Size::Alone => Servers::Alone(Etcd::start_release(release)?),
-            Size::Three => Servers::Three(Three::start(release)?),
+            ClusterSize::Single => Servers::Single(Etcd::start_release(release)?),
+            ClusterSize::Three => Servers::Three(EtcdCluster::start(release)?),
         };
         Some(Self::Etcd(api, servers))
     }
@@ -83,29 +83,30 @@ impl Bed {
 
 /// A domain of a behaviour's own, with a store and, where records hang on one, a
 /// lease for it.
-pub struct Field<'a> {
-    bed: &'a Bed,
+pub struct TestDomain<'a> {
+    target: &'a StoreUnderTest,
     root: String,
     pub store: Store,
-    pub family: LeaseFamily,
+    pub namespace: LeaseNamespace,
 }
 
-impl<'a> Field<'a> {
-    pub fn new(bed: &'a Bed, name: &str) -> Self {
+impl<'a> TestDomain<'a> {
+    pub fn new(target: &'a StoreUnderTest, name: &str) -> Self {
         let root = format!("skydns/local/{}", name.replace('_', "-"));
-        let store = bed.store(&root);
-        let family = LeaseFamily::new(u64::from(unique()) << 20 | u64::from(std::process::id()));
-        Self { bed, root, store, family }
+        let store = target.store(&root);
+        let namespace =
+            LeaseNamespace::from_hash(u64::from(unique()) << 20 | u64::from(std::process::id()));
+        Self { target, root, store, namespace }
     }
 
     pub fn has_leases(&self) -> bool {
-        self.bed.has_leases()
+        self.target.has_leases()
     }
 
     /// Another client in the same domain.
     pub fn another_store(&self) -> Store {
         match &self.store {
-            Store::EtcdV2(_) | Store::EtcdV3(_) => self.bed.store(&self.root),
+            Store::EtcdV2(_) | Store::EtcdV3(_) => self.target.store(&self.root),
             Store::Memory(memory) => Store::Memory(memory.clone()),
         }
     }
@@ -115,9 +116,9 @@ impl<'a> Field<'a> {
         if !self.has_leases() {
             return None;
         }
-        let id = self.family.lease(number);
+        let id = self.namespace.lease(number);
         let granted = self.store.grant(id, TTL).await.unwrap();
-        assert!(matches!(granted, Granted::Fresh | Granted::Existed));
+        assert!(matches!(granted, GrantOutcome::Fresh | GrantOutcome::Existed));
         Some(id)
     }
 
@@ -130,7 +131,7 @@ impl<'a> Field<'a> {
     }
 
     pub fn put(&self, name: &str, lease: Option<LeaseId>) -> Write {
-        self.put_value(name, VALUE, lease, Guard::Absent)
+        self.put_value(name, VALUE, lease, Precondition::Absent)
     }
 
     pub fn put_value(
@@ -138,9 +139,9 @@ impl<'a> Field<'a> {
         name: &str,
         value: &str,
         lease: Option<LeaseId>,
-        guard: Guard,
+        precondition: Precondition,
     ) -> Write {
-        Write::Put { key: self.key(name), value: value.into(), ttl: TTL, lease, guard }
+        Write::Put { key: self.key(name), value: value.into(), ttl: TTL, lease, precondition }
     }
 
     /// In place of `old`.
@@ -151,34 +152,39 @@ impl<'a> Field<'a> {
         version: Option<u64>,
         lease: Option<LeaseId>,
     ) -> Write {
-        let guard = Guard::Holds(Expected { version, ..expect(old) });
-        self.put_value(name, VALUE, lease, guard)
+        let precondition = Precondition::Equals(ExpectedValue { version, ..expect_value(old) });
+        self.put_value(name, VALUE, lease, precondition)
     }
 
     pub fn delete(&self, name: &str, value: &str, version: Option<u64>) -> Write {
-        Write::Delete { key: self.key(name), expected: Expected { version, ..expect(value) } }
+        Write::Delete {
+            key: self.key(name),
+            expected: ExpectedValue { version, ..expect_value(value) },
+        }
     }
 
-    pub async fn write(&self, write: Write) -> Result<Written, StoreError> {
+    pub async fn write(&self, write: Write) -> Result<WriteOutcome, StoreError> {
         write_to(&self.store, write).await
     }
 
-    pub async fn read(&self, name: &str) -> Result<Option<Found>, StoreError> {
+    pub async fn read(&self, name: &str) -> Result<Option<StoredRecord>, StoreError> {
         let mut outcomes = self.store.read(vec![self.key(name)]).await;
         assert_eq!(outcomes.len(), 1);
         outcomes.remove(0)
     }
 
     /// What is there, where something is.
-    pub async fn found(&self, name: &str) -> Found {
+    pub async fn found(&self, name: &str) -> StoredRecord {
         self.read(name).await.unwrap().expect("something is there")
     }
 
     /// A value that the store takes, with this text in it: etcd takes any.
     pub fn value_with(&self, text: &str) -> String {
-        match self.bed {
-            Bed::Etcd(..) => text.to_owned(),
-            Bed::Memory => serde_json::json!({ "host": "10.77.66.0", "text": text }).to_string(),
+        match self.target {
+            StoreUnderTest::Etcd(..) => text.to_owned(),
+            StoreUnderTest::Memory => {
+                serde_json::json!({ "host": "10.77.66.0", "text": text }).to_string()
+            }
         }
     }
 
@@ -186,18 +192,18 @@ impl<'a> Field<'a> {
     /// ever where there is no such number. Gives the lease, in v3.
     pub fn foreign_put(&self, name: &str, value: &str, ttl: Option<u64>) -> Option<LeaseId> {
         let path = self.path(name);
-        match (self.bed, &self.store) {
-            (Bed::Etcd(Api::V2, servers), _) => {
-                servers.one().put(&path, value, ttl);
+        match (self.target, &self.store) {
+            (StoreUnderTest::Etcd(Api::V2, servers), _) => {
+                servers.any_member().put(&path, value, ttl);
                 None
             }
-            (Bed::Etcd(Api::V3, servers), _) => {
-                let etcd = servers.one().v3();
+            (StoreUnderTest::Etcd(Api::V3, servers), _) => {
+                let etcd = servers.any_member().v3();
                 let lease = ttl.map(|ttl| etcd.grant(ttl, None));
                 etcd.put(&format!("/{path}"), value, lease);
                 lease.map(LeaseId)
             }
-            (Bed::Memory, store) => self.put_in_memory(store, name, value, ttl),
+            (StoreUnderTest::Memory, store) => self.put_in_memory(store, name, value, ttl),
         }
     }
 
@@ -210,30 +216,30 @@ impl<'a> Field<'a> {
         ttl: Option<u64>,
     ) -> Option<LeaseId> {
         let lease = ttl.map(|ttl| {
-            let id = LeaseFamily::new(u64::from(unique())).lease(0);
-            let granted = at_once(store.grant(id, Duration::from_secs(ttl))).unwrap();
-            assert_eq!(granted, Granted::Fresh);
+            let id = LeaseNamespace::from_hash(u64::from(unique())).lease(0);
+            let granted = ready_now(store.grant(id, Duration::from_secs(ttl))).unwrap();
+            assert_eq!(granted, GrantOutcome::Fresh);
             id
         });
-        let guard = match at_once(self.read(name)).unwrap() {
-            Some(found) => Guard::Holds(exactly(found)),
-            None => Guard::Absent,
+        let precondition = match ready_now(self.read(name)).unwrap() {
+            Some(found) => Precondition::Equals(exact_expectation(found)),
+            None => Precondition::Absent,
         };
-        let put = self.put_value(name, value, lease, guard);
-        assert_eq!(at_once(write_to(store, put)).unwrap(), Written::Done);
+        let put = self.put_value(name, value, lease, precondition);
+        assert_eq!(ready_now(write_to(store, put)).unwrap(), WriteOutcome::Done);
         lease
     }
 
     pub fn foreign_delete(&self, name: &str) {
-        match self.bed {
-            Bed::Etcd(Api::V2, servers) => servers.one().remove(&self.path(name)),
-            Bed::Etcd(Api::V3, servers) => {
-                servers.one().v3().delete(&format!("/{}", self.path(name)));
+        match self.target {
+            StoreUnderTest::Etcd(Api::V2, servers) => servers.any_member().remove(&self.path(name)),
+            StoreUnderTest::Etcd(Api::V3, servers) => {
+                servers.any_member().v3().delete(&format!("/{}", self.path(name)));
             }
-            Bed::Memory => {
-                let expected = exactly(at_once(self.found(name)));
+            StoreUnderTest::Memory => {
+                let expected = exact_expectation(ready_now(self.found(name)));
                 let delete = Write::Delete { key: self.key(name), expected };
-                assert_eq!(at_once(self.write(delete)).unwrap(), Written::Done);
+                assert_eq!(ready_now(self.write(delete)).unwrap(), WriteOutcome::Done);
             }
         }
     }
@@ -241,21 +247,21 @@ impl<'a> Field<'a> {
     /// All names in the domain that hold a value.
     pub fn names(&self) -> Vec<String> {
         let inside = format!("{}/", self.root);
-        let keys: Vec<String> = match (self.bed, &self.store) {
-            (Bed::Etcd(Api::V3, servers), _) => {
-                let held = servers.one().v3().list(&format!("/{inside}"));
+        let keys: Vec<String> = match (self.target, &self.store) {
+            (StoreUnderTest::Etcd(Api::V3, servers), _) => {
+                let held = servers.any_member().v3().list(&format!("/{inside}"));
                 held.into_iter().map(|kv| kv.key.trim_start_matches('/').to_owned()).collect()
             }
-            (Bed::Etcd(Api::V2, servers), _) => {
-                let held = servers.one().list(&self.root);
+            (StoreUnderTest::Etcd(Api::V2, servers), _) => {
+                let held = servers.any_member().list(&self.root);
                 held.into_iter().filter(|node| !node.dir).map(|node| node.key).collect()
             }
-            (Bed::Memory, Store::Memory(memory)) => {
+            (StoreUnderTest::Memory, Store::Memory(memory)) => {
                 let keys = memory.keys().into_iter().map(|key| key.as_str().to_owned());
                 // Others lie elsewhere: the store holds all of them.
                 keys.filter(|key| key.starts_with(&inside)).collect()
             }
-            (Bed::Memory, Store::EtcdV2(_) | Store::EtcdV3(_)) => {
+            (StoreUnderTest::Memory, Store::EtcdV2(_) | Store::EtcdV3(_)) => {
                 unreachable!("it was made in memory")
             }
         };
@@ -269,14 +275,14 @@ impl<'a> Field<'a> {
 }
 
 /// What a store in memory answers, which keeps nobody waiting.
-fn at_once<T>(answer: impl Future<Output = T>) -> T {
+fn ready_now<T>(answer: impl Future<Output = T>) -> T {
     answer.now_or_never().expect("an answer at once")
 }
 
 fn etcd_store(api: Api, servers: &Servers, root: RecordKey) -> Store {
     let log = slog::Logger::root(slog::Discard, slog::o!());
     let urls = servers.urls().split(',').map(|url| url.parse().unwrap()).collect();
-    let cluster = Cluster { timeout: PATIENCE, ..Cluster::new(urls) };
+    let cluster = Cluster { timeout: TIMEOUT, ..Cluster::new(urls) };
     match api {
         Api::V2 => {
             let options = EtcdV2Options { cluster, root, prefix: "skydns".into() };
@@ -287,19 +293,19 @@ fn etcd_store(api: Api, servers: &Servers, root: RecordKey) -> Store {
 }
 
 /// What was found, to the letter.
-fn exactly(found: Found) -> Expected {
-    let lease = match found.tie {
-        Tie::Lease(id) => Some(id),
-        Tie::None | Tie::Ttl(_) => None,
+fn exact_expectation(found: StoredRecord) -> ExpectedValue {
+    let lease = match found.expiry {
+        Expiry::Lease(id) => Some(id),
+        Expiry::Never | Expiry::Ttl(_) => None,
     };
-    Expected { value: found.value, lease, version: Some(found.version) }
+    ExpectedValue { value: found.value, lease, version: Some(found.version) }
 }
 
-pub fn expect(value: &str) -> Expected {
-    Expected { value: value.into(), lease: None, version: None }
+pub fn expect_value(value: &str) -> ExpectedValue {
+    ExpectedValue { value: value.into(), lease: None, version: None }
 }
 
-pub async fn write_to(store: &Store, write: Write) -> Result<Written, StoreError> {
+pub async fn write_to(store: &Store, write: Write) -> Result<WriteOutcome, StoreError> {
     let mut outcomes = store.write(vec![write]).await;
     assert_eq!(outcomes.len(), 1);
     outcomes.remove(0)

@@ -19,50 +19,50 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use highhock::etcd::Api;
 
-use fixture::{Bed, Field, Size};
+use fixture::{ClusterSize, StoreUnderTest, TestDomain};
 use support::etcd::Release;
 
 /// Goes through all behaviours, also after one failed.
-async fn hold(api: Api, release: Release, size: Size) {
-    let Some(bed) = Bed::start(api, release, size) else { return };
-    let failed = failures(&bed).await;
+async fn assert_conformance(api: Api, release: Release, size: ClusterSize) {
+    let Some(target) = StoreUnderTest::start(api, release, size) else { return };
+    let failed = failures(&target).await;
     assert!(failed.is_empty(), "{api} of {release:?}, {size:?}: failed: {failed:?}");
 }
 
-async fn failures(bed: &Bed) -> Vec<&'static str> {
+async fn failures(target: &StoreUnderTest) -> Vec<&'static str> {
     let mut failed = Vec::new();
     macro_rules! each {
-        ($($module:ident::$behaviour:ident),+ $(,)?) => {
+        ($($module:ident::$case:ident),+ $(,)?) => {
             $(
-                println!("{}", stringify!($behaviour));
-                let field = Field::new(bed, stringify!($behaviour));
-                if AssertUnwindSafe($module::$behaviour(&field)).catch_unwind().await.is_err() {
-                    failed.push(stringify!($behaviour));
+                println!("{}", stringify!($case));
+                let domain = TestDomain::new(target, stringify!($case));
+                if AssertUnwindSafe($module::$case(&domain)).catch_unwind().await.is_err() {
+                    failed.push(stringify!($case));
                 }
             )+
         };
     }
     each! {
-        behaviours::creates_where_nothing_is,
+        behaviours::creates_an_absent_key,
         behaviours::swaps_by_value_and_by_version,
-        behaviours::deletes_what_is_as_expected_and_nothing_else,
-        behaviours::reads_what_is_there_and_what_ends_it,
-        behaviours::leaves_static_entries_and_others_records_alone,
-        behaviours::a_name_above_or_below_another_is_blocked_with_the_reason,
-        behaviours::names_in_each_others_way_are_never_both_put,
-        behaviours::a_batch_of_a_thousand_goes_on_past_what_fails,
-        behaviours::carries_odd_keys_and_values_to_the_letter,
-        changes::a_watch_sees_all_changes_in_the_domain,
-        changes::a_watch_sees_what_expires,
-        racing::two_that_want_one_name_never_overwrite_each_other,
+        behaviours::deletes_only_the_expected_record,
+        behaviours::reads_value_and_expiry,
+        behaviours::keeps_static_entries_and_foreign_records,
+        behaviours::name_above_or_below_another_is_blocked,
+        behaviours::conflicting_names_are_never_both_put,
+        behaviours::large_batch_continues_past_failures,
+        behaviours::preserves_unusual_keys_and_values,
+        changes::watch_reports_all_changes_in_the_domain,
+        changes::watch_reports_expired_records,
+        racing::concurrent_writers_never_overwrite_each_other,
     }
-    if bed.has_leases() {
+    if target.has_leases() {
         each! {
-            leases::guards_by_lease,
-            leases::a_lost_lease_is_said_and_nothing_is_written,
-            leases::a_lease_is_granted_once_and_found_again,
-            leases::finds_what_hangs_on_a_lease,
-            leases::keeps_all_records_alive_at_once,
+            leases::precondition_checks_the_lease,
+            leases::lost_lease_is_reported_without_writing,
+            leases::lease_is_granted_once_and_listed,
+            leases::lists_the_records_of_a_lease,
+            leases::keep_alive_covers_all_records,
         }
     }
     failed
@@ -70,36 +70,36 @@ async fn failures(bed: &Bed) -> Vec<&'static str> {
 
 #[actix_rt::test]
 async fn in_memory() {
-    let failed = failures(&Bed::Memory).await;
+    let failed = failures(&StoreUnderTest::Memory).await;
     assert!(failed.is_empty(), "in memory: failed: {failed:?}");
 }
 
 #[actix_rt::test]
-async fn etcd_3_4_by_v2_alone() {
-    hold(Api::V2, Release::V3_4, Size::Alone).await;
+async fn etcd_3_4_v2_single_member() {
+    assert_conformance(Api::V2, Release::V3_4, ClusterSize::Single).await;
 }
 
 #[actix_rt::test]
-async fn etcd_3_4_by_v2_three_members() {
-    hold(Api::V2, Release::V3_4, Size::Three).await;
+async fn etcd_3_4_v2_three_members() {
+    assert_conformance(Api::V2, Release::V3_4, ClusterSize::Three).await;
 }
 
 #[actix_rt::test]
-async fn etcd_3_4_by_v3_alone() {
-    hold(Api::V3, Release::V3_4, Size::Alone).await;
+async fn etcd_3_4_v3_single_member() {
+    assert_conformance(Api::V3, Release::V3_4, ClusterSize::Single).await;
 }
 
 #[actix_rt::test]
-async fn etcd_3_4_by_v3_three_members() {
-    hold(Api::V3, Release::V3_4, Size::Three).await;
+async fn etcd_3_4_v3_three_members() {
+    assert_conformance(Api::V3, Release::V3_4, ClusterSize::Three).await;
 }
 
 #[actix_rt::test]
-async fn etcd_3_6_by_v3_alone() {
-    hold(Api::V3, Release::V3_6, Size::Alone).await;
+async fn etcd_3_6_v3_single_member() {
+    assert_conformance(Api::V3, Release::V3_6, ClusterSize::Single).await;
 }
 
 #[actix_rt::test]
-async fn etcd_3_6_by_v3_three_members() {
-    hold(Api::V3, Release::V3_6, Size::Three).await;
+async fn etcd_3_6_v3_three_members() {
+    assert_conformance(Api::V3, Release::V3_6, ClusterSize::Three).await;
 }

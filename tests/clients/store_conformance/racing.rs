@@ -1,49 +1,49 @@
 //! Two stores that want the same.
 
-use highhock_actors::{Expected, Guard, Write, Written};
+use highhock_actors::{ExpectedValue, Precondition, Write, WriteOutcome};
 
-use crate::fixture::{Field, write_to};
+use crate::fixture::{TestDomain, write_to};
 
 const ROUNDS: usize = 1000;
 
 /// Whoever is first holds the name; the other can neither overwrite nor delete it,
 /// whatever it believes to be there.
-pub async fn two_that_want_one_name_never_overwrite_each_other(field: &Field<'_>) {
-    let others = field.another_store();
-    let (ours_on, others_on) = (field.lease(1).await, field.lease(2).await);
+pub async fn concurrent_writers_never_overwrite_each_other(domain: &TestDomain<'_>) {
+    let others = domain.another_store();
+    let (ours_on, others_on) = (domain.lease(1).await, domain.lease(2).await);
     let mut won = [0; 2];
     for round in 0..ROUNDS {
-        let values = ["ours", "others"].map(|whose| field.value_with(&format!("{whose} {round}")));
-        let put = |whose: usize, guard| {
+        let values = ["ours", "others"].map(|whose| domain.value_with(&format!("{whose} {round}")));
+        let put = |whose: usize, precondition| {
             let lease = [ours_on, others_on][whose];
-            field.put_value("httpd", &values[whose], lease, guard)
+            domain.put_value("httpd", &values[whose], lease, precondition)
         };
-        let holds = |whose: usize| Expected {
+        let holds = |whose: usize| ExpectedValue {
             value: values[whose].clone(),
             lease: [ours_on, others_on][whose],
             version: None,
         };
         let (ours, theirs) = futures_util::future::join(
-            write_to(&field.store, put(0, Guard::Absent)),
-            write_to(&others, put(1, Guard::Absent)),
+            write_to(&domain.store, put(0, Precondition::Absent)),
+            write_to(&others, put(1, Precondition::Absent)),
         )
         .await;
         let winner = match (ours.unwrap(), theirs.unwrap()) {
-            (Written::Done, Written::Conflict) => 0,
-            (Written::Conflict, Written::Done) => 1,
+            (WriteOutcome::Done, WriteOutcome::Conflict) => 0,
+            (WriteOutcome::Conflict, WriteOutcome::Done) => 1,
             both => panic!("round {round}: {both:?}"),
         };
         won[winner] += 1;
-        let held = field.found("httpd").await;
+        let held = domain.found("httpd").await;
         assert_eq!(held.value, values[winner], "round {round}");
 
         // The loser goes on as if it had won, while the winner withdraws.
-        let stores = [&field.store, &others];
+        let stores = [&domain.store, &others];
         let loser = 1 - winner;
         let delete =
-            |whose: usize| Write::Delete { key: field.key("httpd"), expected: holds(whose) };
+            |whose: usize| Write::Delete { key: domain.key("httpd"), expected: holds(whose) };
         let (swapped, deleted, withdrawn) = futures_util::future::join3(
-            write_to(stores[loser], put(loser, Guard::Holds(holds(loser)))),
+            write_to(stores[loser], put(loser, Precondition::Equals(holds(loser)))),
             write_to(stores[loser], delete(loser)),
             write_to(stores[winner], delete(winner)),
         )
@@ -51,12 +51,12 @@ pub async fn two_that_want_one_name_never_overwrite_each_other(field: &Field<'_>
         for lost in [swapped, deleted] {
             let lost = lost.unwrap();
             assert!(
-                matches!(lost, Written::Conflict | Written::Missing),
+                matches!(lost, WriteOutcome::Conflict | WriteOutcome::Missing),
                 "round {round}: {lost:?}"
             );
         }
-        assert_eq!(withdrawn.unwrap(), Written::Done, "round {round}");
+        assert_eq!(withdrawn.unwrap(), WriteOutcome::Done, "round {round}");
     }
     println!("won: {won:?}");
-    assert_eq!(field.names(), [""; 0]);
+    assert_eq!(domain.names(), [""; 0]);
 }

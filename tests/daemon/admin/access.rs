@@ -7,14 +7,14 @@ use crate::support::admin::Admin;
 use crate::support::daemon::Highhock;
 use crate::support::etcd::Etcd;
 use crate::support::{TempDir, eventually};
-use crate::{alone, shown};
+use crate::{start_with_admin, unreachable_servers};
 
-const CONFIG: Option<i32> = Some(78);
-const PATIENCE: Duration = Duration::from_secs(20);
+const CONFIG_ERROR: Option<i32> = Some(78);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[test]
-fn nothing_can_be_changed() {
-    let (_daemon, admin) = shown(&alone());
+fn rejects_methods_that_change_state() {
+    let (_daemon, admin) = start_with_admin(&unreachable_servers());
     admin.get("/healthz");
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "NONSENSE"] {
         for path in ["/", "/actors", "/nonsense"] {
@@ -31,8 +31,8 @@ fn nothing_can_be_changed() {
 }
 
 #[test]
-fn only_its_own_names_are_answered_to() {
-    let (_daemon, admin) = shown(&alone());
+fn rejects_foreign_host_headers() {
+    let (_daemon, admin) = start_with_admin(&unreachable_servers());
     assert_eq!(admin.get("/actors").status, 200);
     for (host, status) in [
         ("localhost", 200),
@@ -65,8 +65,9 @@ fn only_its_own_names_are_answered_to() {
 }
 
 #[test]
-fn where_a_token_is_set_all_but_the_bare_page_takes_it() {
-    let (_daemon, admin) = shown(&alone().env("HIGHHOCK_ADMIN__TOKEN", "hunter2"));
+fn token_is_required_except_for_the_bare_page() {
+    let (_daemon, admin) =
+        start_with_admin(&unreachable_servers().env("HIGHHOCK_ADMIN__TOKEN", "hunter2"));
     // The page asks for the token, and shows nothing by itself.
     assert_eq!(admin.get("/").status, 200);
     for path in ["/healthz", "/readyz", "/actors", "/containers", "/records", "/config", "/x"] {
@@ -87,27 +88,29 @@ fn where_a_token_is_set_all_but_the_bare_page_takes_it() {
 }
 
 #[test]
-fn a_tokens_file_is_read_again_when_it_changes() {
+fn rereads_the_token_file_when_it_changes() {
     let dir = TempDir::new();
     let path = dir.0.join("token");
     fs::write(&path, "first\n").unwrap();
-    let (_daemon, admin) = shown(&alone().flag("--admin-token-file", path.to_str().unwrap()));
+    let (_daemon, admin) =
+        start_with_admin(&unreachable_servers().flag("--admin-token-file", path.to_str().unwrap()));
     let status = |token: &str| {
         admin.get_with("/actors", &[&*format!("Authorization: Bearer {token}")]).status
     };
     assert_eq!((status("first"), status("second")), (200, 401));
     fs::write(&path, "second\n").unwrap();
-    eventually("the second token is taken", PATIENCE, || (status("second") == 200).then_some(()));
+    eventually("the second token is taken", TIMEOUT, || (status("second") == 200).then_some(()));
     assert_eq!(status("first"), 401);
 }
 
 #[test]
-fn beyond_loopback_it_does_not_start_without_a_token_or_leave() {
+fn remote_listen_needs_a_token_or_allow_remote() {
     let refused = |flags: &[(&str, &str)]| {
-        let highhock = flags.iter().fold(alone(), |all, (name, value)| all.flag(name, value));
+        let highhock =
+            flags.iter().fold(unreachable_servers(), |all, (name, value)| all.flag(name, value));
         let output = highhock.output(&["run"]);
         let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), CONFIG, "{text}");
+        assert_eq!(output.status.code(), CONFIG_ERROR, "{text}");
         text
     };
     let text = refused(&[("--admin-listen", "0.0.0.0:9465")]);
@@ -123,8 +126,9 @@ fn beyond_loopback_it_does_not_start_without_a_token_or_leave() {
 }
 
 #[test]
-fn with_leave_to_be_read_by_all_it_hides_its_settings() {
-    let (_daemon, admin) = shown(&alone().flag("--admin-allow-remote", "true"));
+fn allow_remote_hides_config() {
+    let (_daemon, admin) =
+        start_with_admin(&unreachable_servers().flag("--admin-allow-remote", "true"));
     assert_eq!(admin.get("/actors").status, 200);
     let answer = admin.get("/config");
     assert_eq!(answer.status, 403);
@@ -132,10 +136,10 @@ fn with_leave_to_be_read_by_all_it_hides_its_settings() {
 }
 
 #[test]
-fn token_address_and_what_is_shown_of_the_settings_follow_a_reload() {
+fn reload_applies_token_address_and_config_visibility() {
     let etcd = Etcd::start();
-    let highhock = Highhock::new(&etcd.url()).without("--docker-poll");
-    let highhock = highhock.without("--admin-listen");
+    let highhock = Highhock::new(&etcd.url()).without_flag("--docker-poll");
+    let highhock = highhock.without_flag("--admin-listen");
     let [first, second] = [Admin::on_loopback(), Admin::on_loopback()];
     let config = |admin: Admin, rest: &str| {
         format!(r#"{{"admin": {{"listen": "{}"{rest}}}, "docker": {{"poll": 2}}}}"#, admin.listen())
@@ -152,26 +156,26 @@ fn token_address_and_what_is_shown_of_the_settings_follow_a_reload() {
     );
 
     let bearer = ["Authorization: Bearer hunter2"];
-    daemon.reloads(&config(first, r#", "token": "hunter2""#));
-    eventually("the token is asked for", PATIENCE, || {
+    daemon.reload_and_wait(&config(first, r#", "token": "hunter2""#));
+    eventually("the token is asked for", TIMEOUT, || {
         (first.get("/config").status == 401).then_some(())
     });
     assert_eq!(first.get_with("/config", &bearer).status, 200);
 
-    daemon.reloads(&config(second, r#", "token": "hunter2""#).replace("2}}", "3}}"));
+    daemon.reload_and_wait(&config(second, r#", "token": "hunter2""#).replace("2}}", "3}}"));
     assert_eq!(poll(second, &bearer)["value"], 3);
-    eventually("the old address is left", PATIENCE, || {
+    eventually("the old address is left", TIMEOUT, || {
         first.send(&["GET / HTTP/1.1", "Host: localhost"]).is_none().then_some(())
     });
 
     // What can't be used changes nothing.
     daemon.reload(r#"{"admin": {"listen": "0.0.0.0:9465"}}"#);
-    daemon.says(&["the configuration has a fault", "can be reached from elsewhere"]);
+    daemon.wait_for_log(&["the configuration has a fault", "can be reached from elsewhere"]);
     daemon.reload(r#"{"admin": {"tokenFile": "/nonexistent/token"}}"#);
-    daemon.says(&["the configuration has a fault", "/nonexistent/token"]);
+    daemon.wait_for_log(&["the configuration has a fault", "/nonexistent/token"]);
     assert_eq!(poll(second, &bearer)["value"], 3);
-    daemon.reloads(r#"{"admin": {"listen": ""}}"#);
-    eventually("it is shown nowhere", PATIENCE, || {
+    daemon.reload_and_wait(r#"{"admin": {"listen": ""}}"#);
+    eventually("it is shown nowhere", TIMEOUT, || {
         second.send(&["GET / HTTP/1.1", "Host: localhost"]).is_none().then_some(())
     });
 }

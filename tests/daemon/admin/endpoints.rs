@@ -10,9 +10,9 @@ use crate::support::daemon::{ADDRESS, Highhock};
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
 use crate::support::{TempDir, eventually};
-use crate::{alone, named, shown};
+use crate::{start_with_admin, unique_name, unreachable_servers};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The time that a field holds, which must be a late one.
 #[track_caller]
@@ -29,17 +29,17 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn containers_records_and_changes_are_shown_with_their_reasons() {
+fn shows_containers_records_and_changes_with_reasons() {
     let etcd = Etcd::start();
-    let (_daemon, admin) = shown(&Highhock::new(&etcd.url()));
-    let (name, unpublished) = (named("web"), named("unpublished"));
+    let (_daemon, admin) = start_with_admin(&Highhock::new(&etcd.url()));
+    let (name, unpublished) = (unique_name("web"), unique_name("unpublished"));
     let offer = format!("DISCOVER={name}:80/tcp,{unpublished}:81");
     let container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);
     let rival = Container::run(&["-e", &format!("DISCOVER={name}:80"), "-p", "0:80"], &[]);
     let id = container.id();
 
     let row = admin.row("/records", |row| row["container"] == id && row["state"] == "live");
-    let port = container.published("80/tcp");
+    let port = container.published_port("80/tcp");
     assert_eq!(row["key"], format!("skydns/local/skydns/{name}"));
     assert_eq!(row["value"], json!({ "host": ADDRESS, "port": port, "ttl": 60 }));
     assert_eq!(row["reason"], Value::Null);
@@ -69,10 +69,10 @@ fn containers_records_and_changes_are_shown_with_their_reasons() {
 }
 
 #[test]
-fn actors_are_shown_in_the_order_of_the_flow_with_all_that_is_promised() {
+fn shows_actors_in_flow_order_with_all_fields() {
     let etcd = Etcd::start();
-    let (daemon, admin) = shown(&Highhock::new(&etcd.url()));
-    daemon.says(&["docker answers"]);
+    let (daemon, admin) = start_with_admin(&Highhock::new(&etcd.url()));
+    daemon.wait_for_log(&["docker answers"]);
     admin.row("/actors", |row| row["actor"] == "EtcdInserter" && row["handled"] != 0);
     let rows = admin.json("/actors");
     let names: Vec<_> = rows.as_array().unwrap().iter().map(|row| &row["actor"]).collect();
@@ -105,11 +105,11 @@ fn actors_are_shown_in_the_order_of_the_flow_with_all_that_is_promised() {
 }
 
 #[test]
-fn health_and_readiness_tell_what_is_missing() {
+fn health_and_readiness_report_missing_parts() {
     // Neither Docker nor etcd: the daemon is well, and not ready.
-    let (_daemon, admin) = shown(&alone());
+    let (_daemon, admin) = start_with_admin(&unreachable_servers());
     assert_eq!(admin.json("/healthz")["healthy"], true);
-    let reason = eventually("a reason by name", PATIENCE, || {
+    let reason = eventually("a reason by name", TIMEOUT, || {
         let answer = admin.get("/readyz");
         assert_eq!(answer.status, 503);
         let reason = answer.json()["reason"].as_str().unwrap().to_owned();
@@ -120,11 +120,11 @@ fn health_and_readiness_tell_what_is_missing() {
     assert_eq!(admin.get("/containers").json()["reason"], reason);
 
     let mut etcd = Etcd::start();
-    let (_daemon, admin) = shown(&Highhock::new(&etcd.url()).flag("--etcd-ttl", "5"));
-    eventually("it is ready", PATIENCE, || (admin.get("/readyz").status == 200).then_some(()));
+    let (_daemon, admin) = start_with_admin(&Highhock::new(&etcd.url()).flag("--etcd-ttl", "5"));
+    eventually("it is ready", TIMEOUT, || (admin.get("/readyz").status == 200).then_some(()));
     assert_eq!(admin.json("/readyz"), json!({ "ready": true }));
     etcd.stop();
-    let answer = eventually("it is not ready", PATIENCE, || {
+    let answer = eventually("it is not ready", TIMEOUT, || {
         let answer = admin.get("/readyz");
         (answer.status == 503).then_some(answer)
     });
@@ -132,17 +132,15 @@ fn health_and_readiness_tell_what_is_missing() {
     assert_eq!((&body["ready"], &body["kind"]), (&json!(false), &json!("etcd_away")));
     assert!(body["reason"].as_str().unwrap().starts_with("etcd does not answer"), "{body}");
     assert_eq!(admin.json("/healthz"), json!({ "healthy": true }));
-    etcd.start_again(false);
-    eventually("it is ready again", PATIENCE, || {
-        (admin.get("/readyz").status == 200).then_some(())
-    });
+    etcd.restart(false);
+    eventually("it is ready again", TIMEOUT, || (admin.get("/readyz").status == 200).then_some(()));
 }
 
 #[test]
-fn the_summary_tells_of_both_sides_and_the_last_errors() {
+fn status_reports_docker_etcd_and_recent_errors() {
     let mut etcd = Etcd::start();
-    let (daemon, admin) = shown(&Highhock::new(&etcd.url()).flag("--etcd-api", "v3"));
-    let ready = eventually("a summary of a ready daemon", PATIENCE, || {
+    let (daemon, admin) = start_with_admin(&Highhock::new(&etcd.url()).flag("--etcd-api", "v3"));
+    let ready = eventually("a summary of a ready daemon", TIMEOUT, || {
         Some(admin.json("/status")).filter(|summary| summary["ready"] == true)
     });
     for field in ["now", "started"] {
@@ -158,7 +156,7 @@ fn the_summary_tells_of_both_sides_and_the_last_errors() {
     assert!(ready["lease_remaining_seconds"].as_f64().unwrap() > 0.0, "{ready}");
     assert!(ready["records"]["live"].is_u64(), "{ready}");
     etcd.stop();
-    daemon.says(&["WARNING", "etcd does not answer"]);
+    daemon.wait_for_log(&["WARNING", "etcd does not answer"]);
     let errors = admin.json("/status")["errors"].clone();
     let away =
         |line: &&Value| line["message"].as_str().unwrap().starts_with("etcd does not answer");
@@ -169,15 +167,15 @@ fn the_summary_tells_of_both_sides_and_the_last_errors() {
 }
 
 #[test]
-fn settings_are_shown_with_their_layers_and_without_secrets() {
+fn shows_settings_with_layers_but_no_secrets() {
     let dir = TempDir::new();
     let token = dir.0.join("token");
     std::fs::write(&token, "visible-to-nobody\n").unwrap();
-    let highhock = alone()
+    let highhock = unreachable_servers()
         .flag("--etcd-username", "root")
         .env("HIGHHOCK_ETCD__PASSWORD", "hunter2")
         .flag("--admin-token-file", &token.display().to_string());
-    let (_daemon, admin) = shown(&highhock);
+    let (_daemon, admin) = start_with_admin(&highhock);
     let answer = admin.get_with("/config", &["Authorization: Bearer visible-to-nobody"]);
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert!(!answer.body.contains("hunter2") && !answer.body.contains("visible"));
@@ -201,8 +199,8 @@ fn settings_are_shown_with_their_layers_and_without_secrets() {
 }
 
 #[test]
-fn every_answer_says_that_it_is_not_to_be_kept_nor_to_be_run() {
-    let (_daemon, admin) = shown(&alone());
+fn every_response_has_security_headers() {
+    let (_daemon, admin) = start_with_admin(&unreachable_servers());
     for path in ["/", "/healthz", "/readyz", "/actors", "/containers", "/config", "/nonsense"] {
         let answer = admin.get(path);
         for (name, value) in [

@@ -8,30 +8,30 @@ use crate::support::daemon::Highhock;
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
-use crate::{alone, named};
+use crate::{unique_name, unreachable_servers};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_port_that_is_taken_is_warned_of_and_tried_again_while_records_are_written() {
+fn port_in_use_is_retried_without_blocking_records() {
     let admin = Admin::on_loopback();
     let taken = TcpListener::bind(admin.listen()).unwrap();
     let etcd = Etcd::start();
     let daemon = Highhock::new(&etcd.url()).flag("--admin-listen", &admin.listen()).start();
-    daemon.says(&["WARNING", "state can't be shown over http", "Address already in use"]);
-    let name = named("first");
+    daemon.wait_for_log(&["WARNING", "state can't be shown over http", "Address already in use"]);
+    let name = unique_name("first");
     let offer = format!("DISCOVER={name}:80");
     let _container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);
     let key = format!("skydns/local/skydns/{name}");
-    eventually("its record", PATIENCE, || etcd.get(&key));
+    eventually("its record", TIMEOUT, || etcd.get(&key));
     drop(taken);
-    eventually("an answer", PATIENCE, || admin.send(&["GET /healthz HTTP/1.1", "Host: localhost"]));
+    eventually("an answer", TIMEOUT, || admin.send(&["GET /healthz HTTP/1.1", "Host: localhost"]));
     assert_eq!(daemon.lines_with(&["state can't be shown"]).len(), 1, "one warning is enough");
 }
 
 #[test]
-fn with_no_address_nobody_is_answered() {
-    let mut daemon = alone().start();
-    daemon.says(&["docker does not answer"]);
+fn empty_address_disables_the_admin_interface() {
+    let mut daemon = unreachable_servers().start();
+    daemon.wait_for_log(&["docker does not answer"]);
     assert!(daemon.lines_with(&["state is shown"]).is_empty() && daemon.is_alive());
 }

@@ -9,26 +9,29 @@ use crate::support::daemon::{ADDRESS, Highhock};
 use crate::support::docker::{Container, Network, default_network, docker, endpoint, is_podman};
 use crate::support::etcd::Etcd;
 use crate::support::{eventually, free_port, unique};
-use crate::{PATIENCE, ROOT, becomes, goes, key, named, offering_with, record, value_at};
+use crate::{
+    ROOT, TIMEOUT, key, record, run_service_with, unique_name, wait_for_key, wait_for_removal,
+    wait_for_value,
+};
 
 /// The host's IPv6 address, where one is published: of the range for documentation.
 const ADDRESS6: &str = "2001:db8::77";
 
 /// Shows what would be published: without etcd, of which nothing is asked then.
-fn previewer() -> Highhock {
+fn record_preview() -> Highhock {
     let highhock = Highhock::new("http://127.0.0.1:1").flag("--etcd-api", "v3");
     highhock.flag("--skydns-domain", "skydns.local").flag("--skydns-layout", "instance")
 }
 
 /// The same, for containers' own addresses.
-fn of_containers() -> Highhock {
-    previewer().flag("--discovery-address", "container")
+fn container_address_preview() -> Highhock {
+    record_preview().flag("--discovery-address", "container")
 }
 
 /// What would be published of a container: for each record what follows the
 /// container's id in its key, the host and the port.
 #[track_caller]
-fn published(highhock: &Highhock, container: &Container) -> Vec<String> {
+fn preview_records(highhock: &Highhock, container: &Container) -> Vec<String> {
     let output = highhock.output(&["records", "--json"]);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{complaint}");
@@ -44,7 +47,7 @@ fn published(highhock: &Highhock, container: &Container) -> Vec<String> {
 
 /// Why a container's services are left out.
 #[track_caller]
-fn left_out(highhock: &Highhock, container: &Container) -> String {
+fn skip_reason(highhock: &Highhock, container: &Container) -> String {
     let output = highhock.output(&["records"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let start = format!("left out: {}: ", container.name());
@@ -54,8 +57,9 @@ fn left_out(highhock: &Highhock, container: &Container) -> String {
 
 /// A container that offers these ports, with these options.
 #[track_caller]
-fn offering(ports: &[&str], options: &[&str]) -> Container {
-    let entries: Vec<_> = ports.iter().map(|port| format!("{}:{port}", named("at"))).collect();
+fn run_service(ports: &[&str], options: &[&str]) -> Container {
+    let entries: Vec<_> =
+        ports.iter().map(|port| format!("{}:{port}", unique_name("at"))).collect();
     let offer = format!("DISCOVER={}", entries.join(","));
     Container::run(&[&["-e", &offer], options].concat(), &[])
 }
@@ -73,20 +77,20 @@ fn bindings(container: &Container, port: &str) -> Vec<(String, u16)> {
 /// The port on which all IPv6 addresses are bound. Podman names no address where all are
 /// meant; those of IPv6 are where the container has one itself.
 #[track_caller]
-fn port6(container: &Container, port: &str) -> u16 {
+fn ipv6_host_port(container: &Container, port: &str) -> u16 {
     let all = if is_podman() { ["::", ""] } else { ["::"; 2] };
     let found = bindings(container, port).into_iter().find(|(host, _)| all.contains(&&**host));
     found.expect("this engine binds IPv6 addresses").1
 }
 
 /// What `docker inspect` tells of a container's place in a network.
-fn place_in(container: &Container, network: &str, field: &str) -> String {
+fn network_field(container: &Container, network: &str, field: &str) -> String {
     let format = format!("{{{{(index .NetworkSettings.Networks {network:?}).{field}}}}}");
     docker(&["inspect", "--format", &format, container.id()])
 }
 
 fn address_in(container: &Container, network: &str) -> String {
-    place_in(container, network, "IPAddress")
+    network_field(container, network, "IPAddress")
 }
 
 /// The host's own address in a network of the test's own.
@@ -107,15 +111,15 @@ fn network_with_ipv6() -> (Network, String) {
 /// A container that has the host take its addresses in the network: with Podman, or those
 /// of IPv6, it does so only once one is there.
 #[track_caller]
-fn neighbour(network: &Network, address: IpAddr) -> Container {
+fn run_with_address(network: &Network, address: IpAddr) -> Container {
     let neighbour = Container::run(&["--network", network.name()], &[]);
     let usable = || TcpListener::bind((address, 0)).ok();
-    drop(eventually(&format!("{address} can be bound"), PATIENCE, usable));
+    drop(eventually(&format!("{address} can be bound"), TIMEOUT, usable));
     neighbour
 }
 
 /// Says so where the rest of a test is not for Podman.
-fn left_out_on_podman(why: &str) -> bool {
+fn skips_on_podman(why: &str) -> bool {
     if is_podman() {
         println!("LEFT OUT on Podman: {why}");
     }
@@ -123,161 +127,164 @@ fn left_out_on_podman(why: &str) -> bool {
 }
 
 #[test]
-fn a_port_on_all_addresses_is_reached_at_the_hosts() {
-    let container = offering(&["80"], &["-p", "0:80"]);
+fn port_on_all_addresses_uses_the_host_address() {
+    let container = run_service(&["80"], &["-p", "0:80"]);
     let all: Vec<_> = bindings(&container, "80/tcp").into_iter().map(|(host, _)| host).collect();
     // As Podman says "all".
     assert_eq!(all, if is_podman() { &[""][..] } else { &["0.0.0.0", "::"] });
-    let port = container.published("80/tcp");
-    assert_eq!(published(&previewer(), &container), [format!("-80 {ADDRESS} {port}")]);
+    let port = container.published_port("80/tcp");
+    assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {port}")]);
 
-    if left_out_on_podman("it reaches no container by IPv4 where `[::]` is asked for") {
+    if skips_on_podman("it reaches no container by IPv4 where `[::]` is asked for") {
         return;
     }
     // IPv6 alone is all addresses, too.
-    let container = offering(&["80"], &["-p", "[::]:0:80"]);
-    let port = container.published6("80/tcp");
-    assert_eq!(published(&previewer(), &container), [format!("-80 {ADDRESS} {port}")]);
+    let container = run_service(&["80"], &["-p", "[::]:0:80"]);
+    let port = container.published_port_ipv6("80/tcp");
+    assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {port}")]);
 }
 
 #[test]
-fn a_port_on_one_address_is_reached_there() {
+fn port_on_one_address_uses_that_address() {
     // An address that this host has, and that is no loopback.
     let lan = Network::create(&[]);
     let address = gateway(&lan);
-    let _neighbour = neighbour(&lan, address.parse().unwrap());
-    let four = offering(&["80"], &["-p", &format!("{address}::80")]);
-    let port = four.published("80/tcp");
-    assert_eq!(published(&previewer(), &four), [format!("-80 {address} {port}")]);
+    let _neighbour = run_with_address(&lan, address.parse().unwrap());
+    let four = run_service(&["80"], &["-p", &format!("{address}::80")]);
+    let port = four.published_port("80/tcp");
+    assert_eq!(preview_records(&record_preview(), &four), [format!("-80 {address} {port}")]);
 
     let (network, prefix) = network_with_ipv6();
     let address: IpAddr = format!("{prefix}::1").parse().unwrap();
-    let _neighbour = neighbour(&network, address);
-    let six = offering(&["80"], &["-p", &format!("[{address}]::80")]);
-    let port = six.published6("80/tcp");
-    assert_eq!(published(&previewer(), &six), [format!("-80 {address} {port}")]);
+    let _neighbour = run_with_address(&network, address);
+    let six = run_service(&["80"], &["-p", &format!("[{address}]::80")]);
+    let port = six.published_port_ipv6("80/tcp");
+    assert_eq!(preview_records(&record_preview(), &six), [format!("-80 {address} {port}")]);
 }
 
 #[test]
-fn a_port_on_loopback_alone_is_left_out() {
+fn loopback_port_is_skipped() {
     for address in ["127.0.0.1", "[::1]"] {
-        let container = offering(&["80"], &["-p", &format!("{address}::80")]);
-        assert_eq!(published(&previewer(), &container), [""; 0]);
-        let reason = left_out(&previewer(), &container);
+        let container = run_service(&["80"], &["-p", &format!("{address}::80")]);
+        assert_eq!(preview_records(&record_preview(), &container), [""; 0]);
+        let reason = skip_reason(&record_preview(), &container);
         assert!(reason.contains("only, a loopback address"), "{reason}");
     }
 }
 
 #[test]
-fn a_port_that_is_not_published_is_left_out() {
-    let container = offering(&["80"], &["-p", "0:81"]);
-    assert_eq!(published(&previewer(), &container), [""; 0]);
-    let reason = left_out(&previewer(), &container);
+fn unpublished_port_is_skipped() {
+    let container = run_service(&["80"], &["-p", "0:81"]);
+    assert_eq!(preview_records(&record_preview(), &container), [""; 0]);
+    let reason = skip_reason(&record_preview(), &container);
     assert!(reason.contains("port 80 is not published; start the container with `-p 80`"));
 }
 
 #[test]
-fn of_several_bindings_all_addresses_go_before_one_and_the_lowest_port_first() {
+fn prefers_wildcard_binding_and_lowest_port() {
     let lan = Network::create(&[]);
     let address = gateway(&lan);
-    let _neighbour = neighbour(&lan, address.parse().unwrap());
+    let _neighbour = run_with_address(&lan, address.parse().unwrap());
     let (one, other) = (free_port(), free_port());
     let publish =
         ["127.0.0.1::80".to_owned(), format!("{address}::80"), format!("0.0.0.0:{one}:80")];
     let mut options: Vec<&str> = publish.iter().flat_map(|binding| ["-p", binding]).collect();
-    let container = offering(&["80"], &options);
-    assert_eq!(published(&previewer(), &container), [format!("-80 {ADDRESS} {one}")]);
+    let container = run_service(&["80"], &options);
+    assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {one}")]);
     drop(container);
 
     let second = format!("0.0.0.0:{other}:80");
     options.extend(["-p", &second]);
-    let container = offering(&["80"], &options);
+    let container = run_service(&["80"], &options);
     let lowest = one.min(other);
-    assert_eq!(published(&previewer(), &container), [format!("-80 {ADDRESS} {lowest}")]);
+    assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {lowest}")]);
     drop(container);
 
     // Loopback does not count beside another.
-    let container = offering(&["80"], &options[..4]);
+    let container = run_service(&["80"], &options[..4]);
     let bindings = bindings(&container, "80/tcp");
     let (_, port) = bindings.iter().find(|(host, _)| *host == address).unwrap();
-    assert_eq!(published(&previewer(), &container), [format!("-80 {address} {port}")]);
+    assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {address} {port}")]);
 }
 
 #[test]
-fn tcp_goes_before_udp_where_the_container_says_neither() {
+fn prefers_tcp_if_no_protocol_is_given() {
     let options = ["-p", "0:53", "-p", "0:53/udp", "-p", "0:54/udp"];
-    let container = offering(&["53", "54", "53/udp"], &options);
-    let port = |port| container.published(port);
+    let container = run_service(&["53", "54", "53/udp"], &options);
+    let port = |port| container.published_port(port);
     let mut expected = [
         format!("-53 {ADDRESS} {}", port("53/tcp")),
         format!("-54-udp {ADDRESS} {}", port("54/udp")),
         format!("-53-udp {ADDRESS} {}", port("53/udp")),
     ];
-    let mut found = published(&previewer(), &container);
+    let mut found = preview_records(&record_preview(), &container);
     expected.sort();
     found.sort();
     assert_eq!(found, expected);
 }
 
 #[test]
-fn in_the_hosts_network_a_port_is_the_same_outside() {
-    let container = offering(&["4711"], &["--network", "host"]);
-    for highhock in [previewer(), of_containers()] {
-        assert_eq!(published(&highhock, &container), [format!("-4711 {ADDRESS} 4711")]);
-        let both = published(&highhock.flag("--discovery-host6", ADDRESS6), &container);
+fn host_network_keeps_the_container_port() {
+    let container = run_service(&["4711"], &["--network", "host"]);
+    for highhock in [record_preview(), container_address_preview()] {
+        assert_eq!(preview_records(&highhock, &container), [format!("-4711 {ADDRESS} 4711")]);
+        let both = preview_records(&highhock.flag("--discovery-host6", ADDRESS6), &container);
         let six = format!("-4711-6 {ADDRESS6} 4711");
         assert_eq!(both, [format!("-4711 {ADDRESS} 4711"), six]);
     }
 }
 
 #[test]
-fn without_a_network_there_is_nothing_to_publish() {
-    let container = offering(&["80"], &["--network", "none"]);
-    for highhock in [previewer(), of_containers()] {
-        assert_eq!(published(&highhock, &container), [""; 0]);
-        assert!(left_out(&highhock, &container).contains("`--network none`"));
+fn container_without_network_publishes_nothing() {
+    let container = run_service(&["80"], &["--network", "none"]);
+    for highhock in [record_preview(), container_address_preview()] {
+        assert_eq!(preview_records(&highhock, &container), [""; 0]);
+        assert!(skip_reason(&highhock, &container).contains("`--network none`"));
     }
 }
 
 #[test]
-fn a_user_defined_network_publishes_ports_as_the_default_one() {
+fn user_defined_network_publishes_ports() {
     let network = Network::create(&[]);
-    let container = offering(&["80"], &["--network", network.name(), "-p", "0:80"]);
-    let port = container.published("80/tcp");
-    assert_eq!(published(&previewer(), &container), [format!("-80 {ADDRESS} {port}")]);
+    let container = run_service(&["80"], &["--network", network.name(), "-p", "0:80"]);
+    let port = container.published_port("80/tcp");
+    assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {port}")]);
 }
 
 #[test]
-fn a_containers_own_address_needs_no_published_port() {
-    let default = offering(&["80"], &["-p", "127.0.0.1::80"]);
+fn container_address_needs_no_published_port() {
+    let default = run_service(&["80"], &["-p", "127.0.0.1::80"]);
     let address = address_in(&default, default_network());
-    assert_eq!(published(&of_containers(), &default), [format!("-80 {address} 80")]);
+    assert_eq!(
+        preview_records(&container_address_preview(), &default),
+        [format!("-80 {address} 80")]
+    );
 
     let network = Network::create(&[]);
-    let own = offering(&["80", "53/udp"], &["--network", network.name()]);
+    let own = run_service(&["80", "53/udp"], &["--network", network.name()]);
     let address = address_in(&own, network.name());
-    let mut found = published(&of_containers(), &own);
+    let mut found = preview_records(&container_address_preview(), &own);
     found.sort();
     assert_eq!(found, [format!("-53-udp {address} 53"), format!("-80 {address} 80")]);
 }
 
 #[test]
-fn a_containers_own_port_has_the_protocol_that_it_exposes() {
-    let container = offering(&["53", "54"], &["--expose", "53/udp"]);
+fn container_port_has_the_exposed_protocol() {
+    let container = run_service(&["53", "54"], &["--expose", "53/udp"]);
     let address = address_in(&container, default_network());
-    let mut found = published(&of_containers(), &container);
+    let mut found = preview_records(&container_address_preview(), &container);
     found.sort();
     assert_eq!(found, [format!("-53-udp {address} 53"), format!("-54 {address} 54")]);
 }
 
 #[test]
-fn of_several_networks_the_label_names_one_else_the_order_is_fixed() {
+fn network_is_chosen_by_label_or_fixed_order() {
     let mut networks = [Network::create(&[]), Network::create(&[])];
     networks.sort_by(|one, other| one.name().cmp(other.name()));
     let [first, last] = &networks;
     let in_all = |label: &str| {
         let label = format!("highhock.network={label}");
-        let container = offering(&["80"], &["--label", &label]);
+        let container = run_service(&["80"], &["--label", &label]);
         for network in [last, first] {
             docker(&["network", "connect", network.name(), container.id()]);
         }
@@ -287,20 +294,20 @@ fn of_several_networks_the_label_names_one_else_the_order_is_fixed() {
     for (label, expected) in [("", first.name()), (last.name(), last.name()), (default, default)] {
         let container = in_all(label);
         let address = address_in(&container, expected);
-        let found = published(&of_containers(), &container);
+        let found = preview_records(&container_address_preview(), &container);
         assert_eq!(found, [format!("-80 {address} 80")], "{label}");
     }
     let astray = in_all("astray");
-    assert_eq!(published(&of_containers(), &astray), [""; 0]);
-    let reason = left_out(&of_containers(), &astray);
+    assert_eq!(preview_records(&container_address_preview(), &astray), [""; 0]);
+    let reason = skip_reason(&container_address_preview(), &astray);
     for part in ["\"astray\"", &format!("{default:?}"), first.name(), last.name()] {
         assert!(reason.contains(part), "no {part} in: {reason}");
     }
 }
 
 #[test]
-fn an_ipv6_address_is_published_beside_the_first() {
-    let highhock = previewer().flag("--discovery-host6", ADDRESS6);
+fn host_ipv6_is_published_beside_ipv4() {
+    let highhock = record_preview().flag("--discovery-host6", ADDRESS6);
     let (four, six) = (free_port(), free_port());
     let publish = [format!("0.0.0.0:{four}:80"), format!("[::]:{six}:80")];
     let (network, _) = network_with_ipv6();
@@ -308,67 +315,73 @@ fn an_ipv6_address_is_published_beside_the_first() {
     for publish in [&publish[0], &publish[1], "0:53/udp", "0.0.0.0:0:81"] {
         options.extend(["-p", publish]);
     }
-    let container = offering(&["80", "53", "81"], &options);
+    let container = run_service(&["80", "53", "81"], &options);
     let mut expected = [
         format!("-80 {ADDRESS} {four}"),
         format!("-80-6 {ADDRESS6} {six}"),
-        format!("-53-udp {ADDRESS} {}", container.published("53/udp")),
-        format!("-53-udp-6 {ADDRESS6} {}", port6(&container, "53/udp")),
+        format!("-53-udp {ADDRESS} {}", container.published_port("53/udp")),
+        format!("-53-udp-6 {ADDRESS6} {}", ipv6_host_port(&container, "53/udp")),
         // Not bound there.
-        format!("-81 {ADDRESS} {}", container.published("81/tcp")),
+        format!("-81 {ADDRESS} {}", container.published_port("81/tcp")),
     ];
-    let mut found = published(&highhock, &container);
+    let mut found = preview_records(&highhock, &container);
     expected.sort();
     found.sort();
     assert_eq!(found, expected);
 }
 
 #[test]
-fn a_containers_own_ipv6_address_is_published_beside_its_first() {
+fn container_ipv6_is_published_beside_ipv4() {
     let (network, prefix) = network_with_ipv6();
-    let container = offering(&["80"], &["--network", network.name()]);
+    let container = run_service(&["80"], &["--network", network.name()]);
     let (four, six) = (
         address_in(&container, network.name()),
-        place_in(&container, network.name(), "GlobalIPv6Address"),
+        network_field(&container, network.name(), "GlobalIPv6Address"),
     );
     assert!(six.starts_with(&prefix), "{six}");
-    assert_eq!(published(&of_containers(), &container), [format!("-80 {four} 80")]);
-    let both = published(&of_containers().flag("--discovery-host6", ADDRESS6), &container);
+    assert_eq!(
+        preview_records(&container_address_preview(), &container),
+        [format!("-80 {four} 80")]
+    );
+    let both = preview_records(
+        &container_address_preview().flag("--discovery-host6", ADDRESS6),
+        &container,
+    );
     assert_eq!(both, [format!("-80 {four} 80"), format!("-80-6 {six} 80")]);
 }
 
 #[test]
-fn the_second_address_is_kept_and_withdrawn_with_the_first() {
+fn ipv6_record_is_kept_and_withdrawn_with_ipv4() {
     let etcd = Etcd::start();
     let highhock = Highhock::new(&etcd.url()).flag("--skydns-layout", "instance");
     let highhock = highhock.flag("--discovery-host6", ADDRESS6).flag("--skydns-hostname", "rack1");
     let mut daemon = highhock.start();
-    let name = named("dual");
+    let name = unique_name("dual");
     let (network, _) = network_with_ipv6();
-    let container = offering_with(&name, &["--network", network.name()]);
+    let container = run_service_with(&name, &["--network", network.name()]);
     let first = format!("{ROOT}/{name}/rack1-{}-80", &container.id()[..12]);
     let second = format!("{first}-6");
-    let port = port6(&container, "80/tcp");
+    let port = ipv6_host_port(&container, "80/tcp");
     let record6 = format!(r#"{{"host":"{ADDRESS6}","port":{port},"ttl":60}}"#);
-    becomes(&etcd, &first, &record(container.published("80/tcp")));
-    becomes(&etcd, &second, &record6);
+    wait_for_value(&etcd, &first, &record(container.published_port("80/tcp")));
+    wait_for_value(&etcd, &second, &record6);
 
     // Another life knows both again.
     daemon.kill();
     let daemon = highhock.start();
     for key in [&first, &second] {
-        daemon.says(&["record of an earlier life adopted", &format!("key: {key},")]);
+        daemon.wait_for_log(&["record of an earlier life adopted", &format!("key: {key},")]);
     }
     container.restart();
-    let port = port6(&container, "80/tcp");
+    let port = ipv6_host_port(&container, "80/tcp");
     let record6 = format!(r#"{{"host":"{ADDRESS6}","port":{port},"ttl":60}}"#);
-    becomes(&etcd, &second, &record6);
-    becomes(&etcd, &first, &record(container.published("80/tcp")));
+    wait_for_value(&etcd, &second, &record6);
+    wait_for_value(&etcd, &first, &record(container.published_port("80/tcp")));
     assert_eq!(daemon.lines_with(&["stands by", &name]), Vec::<String>::new());
 
     container.stop();
-    goes(&etcd, &first);
-    goes(&etcd, &second);
+    wait_for_removal(&etcd, &first);
+    wait_for_removal(&etcd, &second);
 }
 
 /// A container in the network of another.
@@ -379,100 +392,103 @@ fn in_network_of(other: &Container, name: &str) -> Container {
 }
 
 #[test]
-fn in_anothers_network_the_bindings_of_that_one_count() {
+fn shared_network_uses_bindings_of_its_owner() {
     let etcd = Etcd::start();
     let _daemon = Highhock::new(&etcd.url()).start();
     let target = Container::run(&["-p", "0:80"], &[]);
-    let (name, far) = (named("guest"), named("far-guest"));
+    let (name, far) = (unique_name("guest"), unique_name("far-guest"));
     let guest = in_network_of(&target, &name);
     let far_guest = in_network_of(&guest, &far);
     for name in [&name, &far] {
-        becomes(&etcd, &key(name), &record(target.published("80/tcp")));
+        wait_for_value(&etcd, &key(name), &record(target.published_port("80/tcp")));
     }
     let address = address_in(&target, default_network());
     for container in [&guest, &far_guest] {
-        assert_eq!(published(&of_containers(), container), [format!("-80 {address} 80")]);
+        assert_eq!(
+            preview_records(&container_address_preview(), container),
+            [format!("-80 {address} 80")]
+        );
     }
 }
 
 #[test]
-fn who_shares_a_network_follows_the_one_that_has_it() {
+fn shared_network_follows_its_owner() {
     let etcd = Etcd::start();
     let daemon = Highhock::new(&etcd.url()).start();
     let target = Container::run(&["-p", "0:80"], &[]);
-    let name = named("follower");
+    let name = unique_name("follower");
     let follower = in_network_of(&target, &name);
-    let before = target.published("80/tcp");
-    becomes(&etcd, &key(&name), &record(before));
+    let before = target.published_port("80/tcp");
+    wait_for_value(&etcd, &key(&name), &record(before));
 
     target.restart();
-    let after = target.published("80/tcp");
+    let after = target.published_port("80/tcp");
     // Podman keeps it.
     assert_eq!(after == before, is_podman(), "a new port at a restart?");
-    becomes(&etcd, &key(&name), &record(after));
+    wait_for_value(&etcd, &key(&name), &record(after));
 
     target.stop();
-    goes(&etcd, &key(&name));
-    daemon.says(&["left out", follower.name(), target.name(), "is not running"]);
-    target.does("start");
-    becomes(&etcd, &key(&name), &record(target.published("80/tcp")));
-    if left_out_on_podman("it removes no container whose network another one shares") {
+    wait_for_removal(&etcd, &key(&name));
+    daemon.wait_for_log(&["left out", follower.name(), target.name(), "is not running"]);
+    target.docker_command("start");
+    wait_for_value(&etcd, &key(&name), &record(target.published_port("80/tcp")));
+    if skips_on_podman("it removes no container whose network another one shares") {
         return;
     }
     target.remove();
-    goes(&etcd, &key(&name));
+    wait_for_removal(&etcd, &key(&name));
 }
 
 #[test]
-fn who_shares_a_shared_network_follows_the_one_that_has_it() {
+fn nested_shared_network_follows_its_owner() {
     let etcd = Etcd::start();
     let _daemon = Highhock::new(&etcd.url()).start();
     let target = Container::run(&["-p", "0:80"], &[]);
-    let between = in_network_of(&target, &named("between"));
-    let name = named("far-follower");
+    let between = in_network_of(&target, &unique_name("between"));
+    let name = unique_name("far-follower");
     let _far = in_network_of(&between, &name);
-    let before = target.published("80/tcp");
-    becomes(&etcd, &key(&name), &record(before));
+    let before = target.published_port("80/tcp");
+    wait_for_value(&etcd, &key(&name), &record(before));
 
     target.restart();
-    let after = target.published("80/tcp");
+    let after = target.published_port("80/tcp");
     // Podman keeps it.
     assert_eq!(after == before, is_podman(), "a new port at a restart?");
-    becomes(&etcd, &key(&name), &record(after));
+    wait_for_value(&etcd, &key(&name), &record(after));
     target.stop();
-    goes(&etcd, &key(&name));
+    wait_for_removal(&etcd, &key(&name));
 }
 
 #[test]
-fn a_container_that_moves_to_another_address_is_found_there() {
+fn moved_container_is_republished() {
     let etcd = Etcd::start();
     let highhock = Highhock::new(&etcd.url()).flag("--skydns-layout", "instance");
     let highhock = highhock.flag("--discovery-address", "container");
     let _daemon = highhock.flag("--skydns-hostname", "rack1").start();
     let network = Network::create(&[]);
-    let name = named("mover");
+    let name = unique_name("mover");
     let offer = format!("DISCOVER={name}:80");
     let container = Container::run(&["-e", &offer], &[]);
     let key = format!("{ROOT}/{name}/rack1-{}-80", &container.id()[..12]);
     let record = |address: &str| format!(r#"{{"host":"{address}","port":80,"ttl":60}}"#);
-    assert_eq!(value_at(&etcd, &key), record(&address_in(&container, default_network())));
+    assert_eq!(wait_for_key(&etcd, &key), record(&address_in(&container, default_network())));
 
     docker(&["network", "connect", network.name(), container.id()]);
-    becomes(&etcd, &key, &record(&address_in(&container, network.name())));
+    wait_for_value(&etcd, &key, &record(&address_in(&container, network.name())));
     docker(&["network", "disconnect", network.name(), container.id()]);
-    becomes(&etcd, &key, &record(&address_in(&container, default_network())));
+    wait_for_value(&etcd, &key, &record(&address_in(&container, default_network())));
 }
 
 /// HighHock in a container that has a network of its own: its address is of no use.
 #[test]
-fn an_address_that_the_engine_gave_out_is_refused() {
+fn rejects_address_of_an_engine_network() {
     const UNAVAILABLE: Option<i32> = Some(69);
     assert!(endpoint().to_string().starts_with("unix:"), "needs an engine on a socket");
     let (network, prefix) = network_with_ipv6();
     for options in [&[][..], &["--network", network.name()]] {
         let container = Container::run(options, &[]);
-        let highhock = previewer().in_network_of(&container);
-        let output = highhock.clone().without("--discovery-host").output(&["run"]);
+        let highhock = record_preview().in_network_of(&container);
+        let output = highhock.clone().without_flag("--discovery-host").output(&["run"]);
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), UNAVAILABLE, "{text}");
         for part in ["seems to run in a container", "--network host", "discovery.host"] {
@@ -480,7 +496,7 @@ fn an_address_that_the_engine_gave_out_is_refused() {
         }
     }
     let container = Container::run(&["--network", network.name()], &[]);
-    let highhock = previewer().in_network_of(&container).flag("--discovery-host6", "auto");
+    let highhock = record_preview().in_network_of(&container).flag("--discovery-host6", "auto");
     let output = highhock.output(&["records"]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), UNAVAILABLE, "{text}");
@@ -488,8 +504,8 @@ fn an_address_that_the_engine_gave_out_is_refused() {
 }
 
 #[test]
-fn without_an_ipv6_address_to_be_found_it_does_not_start() {
-    let highhock = previewer().flag("--discovery-host6", "auto");
+fn missing_ipv6_address_prevents_start() {
+    let highhock = record_preview().flag("--discovery-host6", "auto");
     let output = highhock.flag("--discovery-interface", "nonexistent0").output(&["run"]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(69), "{text}");

@@ -3,118 +3,129 @@
 use crate::support::daemon::Highhock;
 use crate::support::etcd::{Etcd, Release};
 use crate::support::eventually;
-use crate::{PATIENCE, becomes, key, named, offering, record};
+use crate::{TIMEOUT, key, record, run_service, unique_name, wait_for_value};
 
-const BOTH: &str = "etcd answers both of its APIs, and CoreDNS reads v3 only";
+const BOTH_APIS_WARNING: &str = "etcd answers both of its APIs, and CoreDNS reads v3 only";
 
 /// In the form that SkyDNS keeps it in.
-const CONFIG: &str = r#"{"dns_addr":"127.0.0.1:5354","domain":"highhock.local.","ttl":3600}"#;
+const SKYDNS_CONFIG: &str =
+    r#"{"dns_addr":"127.0.0.1:5354","domain":"highhock.local.","ttl":3600}"#;
 
 #[test]
-fn an_etcd_with_both_apis_and_no_keys_is_spoken_to_by_v2_and_it_is_said_who_reads_what() {
+fn empty_etcd_with_both_apis_uses_v2_and_warns() {
     let etcd = Etcd::start();
     // Keys elsewhere are no reason for v3.
     etcd.v3().put("/skydnsx/local", "{}", None);
     let highhock = Highhock::new(&etcd.url());
     let daemon = highhock.start();
-    daemon.says(&["NOTICE", "etcd is spoken to", "v2", "v3 holds nothing under /skydns"]);
-    daemon.says(&["NOTICE", BOTH, "v2"]);
-    let name = named("both");
-    let container = offering(&name);
-    becomes(&etcd, &key(&name), &record(container.published("80/tcp")));
+    daemon.wait_for_log(&["NOTICE", "etcd is spoken to", "v2", "v3 holds nothing under /skydns"]);
+    daemon.wait_for_log(&["NOTICE", BOTH_APIS_WARNING, "v2"]);
+    let name = unique_name("both");
+    let container = run_service(&name);
+    wait_for_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
     assert_eq!(etcd.v3().get(&format!("/{}", key(&name))), None);
     let check = String::from_utf8(highhock.output(&["check"]).stdout).unwrap();
     assert!(check.contains("CoreDNS reads v3 only"), "{check}");
 }
 
 #[test]
-fn an_etcd_with_both_apis_and_keys_in_v3_is_spoken_to_by_v3() {
+fn v3_keys_select_v3() {
     let etcd = Etcd::start();
     etcd.v3().put("/skydns/local/elsewhere/static", r#"{"host":"10.77.66.99"}"#, None);
     let daemon = Highhock::new(&etcd.url()).start();
-    daemon.says(&["NOTICE", "etcd is spoken to", "v3", "skydns/local/elsewhere/static"]);
-    daemon.says(&["NOTICE", BOTH, "v3"]);
-    let name = named("held");
-    let container = offering(&name);
-    becomes_in_v3(&etcd, &key(&name), &record(container.published("80/tcp")));
+    daemon.wait_for_log(&["NOTICE", "etcd is spoken to", "v3", "skydns/local/elsewhere/static"]);
+    daemon.wait_for_log(&["NOTICE", BOTH_APIS_WARNING, "v3"]);
+    let name = unique_name("held");
+    let container = run_service(&name);
+    wait_for_v3_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
     assert_eq!(etcd.get(&key(&name)), None);
 }
 
 #[test]
-fn an_etcd_of_today_is_spoken_to_by_v3() {
+fn current_etcd_uses_v3() {
     let Some(etcd) = Etcd::start_release(Release::V3_6) else { return };
     let daemon = Highhock::new(&etcd.url()).start();
-    daemon.says(&["NOTICE", "etcd is spoken to", "v3", "does not answer the v2 keys API"]);
-    let name = named("today");
-    let container = offering(&name);
-    becomes_in_v3(&etcd, &key(&name), &record(container.published("80/tcp")));
-    assert_eq!(daemon.lines_with(&[BOTH]).len(), 0);
+    daemon.wait_for_log(&["NOTICE", "etcd is spoken to", "v3", "does not answer the v2 keys API"]);
+    let name = unique_name("today");
+    let container = run_service(&name);
+    wait_for_v3_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
+    assert_eq!(daemon.lines_with(&[BOTH_APIS_WARNING]).len(), 0);
 }
 
 #[test]
-fn without_v2_v3_is_spoken_even_where_it_is_empty() {
+fn empty_etcd_without_v2_uses_v3() {
     let etcd = Etcd::start_with(&["--enable-v2=false"]);
     let daemon = Highhock::new(&etcd.url()).start();
-    daemon.says(&["NOTICE", "etcd is spoken to", "v3", "does not answer the v2 keys API"]);
-    assert_eq!(daemon.lines_with(&[BOTH]).len(), 0);
+    daemon.wait_for_log(&["NOTICE", "etcd is spoken to", "v3", "does not answer the v2 keys API"]);
+    assert_eq!(daemon.lines_with(&[BOTH_APIS_WARNING]).len(), 0);
 }
 
 #[test]
-fn skydnss_configuration_names_the_domain_in_v2() {
+fn domain_comes_from_skydns_config_in_v2() {
     let etcd = Etcd::start();
-    etcd.put("skydns/config", CONFIG, None);
+    etcd.put("skydns/config", SKYDNS_CONFIG, None);
     let daemon = Highhock::new(&etcd.url()).start();
-    daemon.says(&["etcd is spoken to", "v2", "highhock.local", "skydns configuration in etcd"]);
-    let name = named("configured");
-    let container = offering(&name);
-    let ours = record(container.published("80/tcp"));
-    becomes(&etcd, &format!("skydns/local/highhock/{name}"), &ours);
+    daemon.wait_for_log(&[
+        "etcd is spoken to",
+        "v2",
+        "highhock.local",
+        "skydns configuration in etcd",
+    ]);
+    let name = unique_name("configured");
+    let container = run_service(&name);
+    let ours = record(container.published_port("80/tcp"));
+    wait_for_value(&etcd, &format!("skydns/local/highhock/{name}"), &ours);
     assert_eq!(etcd.get(&key(&name)), None);
-    assert_eq!(etcd.get("skydns/config").unwrap().value, CONFIG);
+    assert_eq!(etcd.get("skydns/config").unwrap().value, SKYDNS_CONFIG);
 }
 
 #[test]
-fn skydnss_configuration_names_the_domain_in_v3() {
+fn domain_comes_from_skydns_config_in_v3() {
     let etcd = Etcd::start();
-    etcd.v3().put("/skydns/config", CONFIG, None);
+    etcd.v3().put("/skydns/config", SKYDNS_CONFIG, None);
     let daemon = Highhock::new(&etcd.url()).start();
-    daemon.says(&["etcd is spoken to", "v3", "highhock.local", "skydns configuration in etcd"]);
-    let name = named("configured");
-    let container = offering(&name);
-    let ours = record(container.published("80/tcp"));
-    becomes_in_v3(&etcd, &format!("skydns/local/highhock/{name}"), &ours);
-    assert_eq!(etcd.v3().get("/skydns/config").unwrap().value, CONFIG);
+    daemon.wait_for_log(&[
+        "etcd is spoken to",
+        "v3",
+        "highhock.local",
+        "skydns configuration in etcd",
+    ]);
+    let name = unique_name("configured");
+    let container = run_service(&name);
+    let ours = record(container.published_port("80/tcp"));
+    wait_for_v3_value(&etcd, &format!("skydns/local/highhock/{name}"), &ours);
+    assert_eq!(etcd.v3().get("/skydns/config").unwrap().value, SKYDNS_CONFIG);
 }
 
 #[test]
-fn a_domain_that_was_set_stands_above_skydnss_configuration() {
+fn configured_domain_overrides_skydns_config() {
     let etcd = Etcd::start();
-    etcd.put("skydns/config", CONFIG, None);
+    etcd.put("skydns/config", SKYDNS_CONFIG, None);
     let highhock = Highhock::new(&etcd.url()).flag("--skydns-domain", "set.local");
     let daemon = highhock.start();
-    daemon.says(&["etcd is spoken to", "set.local", "skydns.domain"]);
-    let name = named("set");
-    let container = offering(&name);
-    let ours = record(container.published("80/tcp"));
-    becomes(&etcd, &format!("skydns/local/set/{name}"), &ours);
+    daemon.wait_for_log(&["etcd is spoken to", "set.local", "skydns.domain"]);
+    let name = unique_name("set");
+    let container = run_service(&name);
+    let ours = record(container.published_port("80/tcp"));
+    wait_for_value(&etcd, &format!("skydns/local/set/{name}"), &ours);
 }
 
 #[test]
-fn a_configuration_that_names_no_usable_domain_is_told_and_the_default_holds() {
+fn invalid_skydns_config_warns_and_uses_the_default() {
     let etcd = Etcd::start();
     etcd.put("skydns/config", r#"{"domain":"no..domain"}"#, None);
     let daemon = Highhock::new(&etcd.url()).start();
-    daemon.says(&["WARNING", "no domain that can be used"]);
-    let name = named("unusable");
-    let container = offering(&name);
-    becomes(&etcd, &key(&name), &record(container.published("80/tcp")));
+    daemon.wait_for_log(&["WARNING", "no domain that can be used"]);
+    let name = unique_name("unusable");
+    let container = run_service(&name);
+    wait_for_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
 }
 
 /// As [`becomes`], in v3; the key is without its leading slash there, too.
 #[track_caller]
-fn becomes_in_v3(etcd: &Etcd, key: &str, value: &str) {
+fn wait_for_v3_value(etcd: &Etcd, key: &str, value: &str) {
     let (v3, key) = (etcd.v3(), format!("/{key}"));
-    eventually(&format!("{value} at {key}"), PATIENCE, || {
+    eventually(&format!("{value} at {key}"), TIMEOUT, || {
         (v3.get(&key)?.value == value).then_some(())
     });
 }

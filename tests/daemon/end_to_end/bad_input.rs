@@ -5,14 +5,17 @@ use crate::support::daemon::{Daemon, Highhock};
 use crate::support::docker::{self, Container};
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
-use crate::support::proxy::{Front, Play};
-use crate::{PATIENCE, becomes, goes, key, named, offering, record, value_at};
+use crate::support::proxy::{Proxy, ProxyMode};
+use crate::{
+    TIMEOUT, key, record, run_service, unique_name, wait_for_key, wait_for_removal, wait_for_value,
+};
 
 #[test]
-fn a_malformed_entry_is_told_once_and_its_neighbours_are_kept() {
+fn malformed_entry_is_reported_once_and_others_kept() {
     let etcd = Etcd::start();
     let daemon = Highhock::new(&etcd.url()).start();
-    let (first, last, unpublished) = (named("first"), named("last"), named("unpublished"));
+    let (first, last, unpublished) =
+        (unique_name("first"), unique_name("last"), unique_name("unpublished"));
     let container = Container::run(
         &[
             "-e",
@@ -22,105 +25,107 @@ fn a_malformed_entry_is_told_once_and_its_neighbours_are_kept() {
         ],
         &[],
     );
-    let ours = record(container.published("80/tcp"));
-    becomes(&etcd, &key(&last), &ours);
-    becomes(&etcd, &key(&first), &ours);
+    let ours = record(container.published_port("80/tcp"));
+    wait_for_value(&etcd, &key(&last), &ours);
+    wait_for_value(&etcd, &key(&first), &ours);
     // Inspected again, and more than once.
     for _ in 0..2 {
-        container.does("pause");
-        goes(&etcd, &key(&first));
-        container.does("unpause");
-        becomes(&etcd, &key(&first), &ours);
+        container.docker_command("pause");
+        wait_for_removal(&etcd, &key(&first));
+        container.docker_command("unpause");
+        wait_for_value(&etcd, &key(&first), &ours);
     }
     for (entry, reason) in [
         ("my web:80", "a name is made of letters"),
         ("far:70000", "is not a port (a number from 1 to 65535)"),
         (&format!("{unpublished}:81"), "not published"),
     ] {
-        let told = daemon.lines_with(&["left out", container.name(), entry]);
-        assert_eq!(told.len(), 1, "{entry}: {told:#?}");
-        assert!(told[0].contains(reason), "{}", told[0]);
+        let logged = daemon.lines_with(&["left out", container.name(), entry]);
+        assert_eq!(logged.len(), 1, "{entry}: {logged:#?}");
+        assert!(logged[0].contains(reason), "{}", logged[0]);
     }
 }
 
 #[test]
-fn an_empty_variable_is_told_once_and_the_label_is_heeded() {
+fn empty_variable_is_reported_once_and_label_used() {
     let etcd = Etcd::start();
     let daemon = Highhock::new(&etcd.url()).start();
-    let name = named("labelled");
+    let name = unique_name("labelled");
     let label = format!("highhock.discover={name}:80");
     let container = Container::run(&["-e", "DISCOVER=", "--label", &label, "-p", "0:80"], &[]);
-    becomes(&etcd, &key(&name), &record(container.published("80/tcp")));
-    let told = daemon.says(&["left out", container.name(), "DISCOVER="]);
-    assert!(told.contains("it names no service"), "{told}");
+    wait_for_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
+    let logged = daemon.wait_for_log(&["left out", container.name(), "DISCOVER="]);
+    assert!(logged.contains("it names no service"), "{logged}");
     assert_eq!(daemon.lines_with(&["left out", container.name()]).len(), 1);
 }
 
 /// The one line in which the daemon told of a trouble with this server.
 #[track_caller]
-fn told_once(daemon: &Daemon, trouble: &str) -> String {
-    daemon.says(&["WARNING", trouble]);
+fn assert_logged_once(daemon: &Daemon, trouble: &str) -> String {
+    daemon.wait_for_log(&["WARNING", trouble]);
     let mut lines = daemon.lines_with(&["WARNING", trouble]);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     lines.remove(0)
 }
 
 #[test]
-fn an_engine_that_answers_html_or_half_a_body_is_told_and_outlived() {
+fn malformed_engine_responses_are_reported_and_survived() {
     let etcd = Etcd::start();
-    let engine = Front::before(docker::place());
-    engine.plays(Play::Html);
+    let engine = Proxy::new(docker::server_address());
+    engine.set_mode(ProxyMode::HtmlResponses);
     let url = format!("tcp://{}", engine.authority());
     let mut daemon = Highhock::new(&etcd.url()).flag("--docker-url", &url).start();
-    let line = told_once(&daemon, "docker does not answer; waiting for it");
+    let line = assert_logged_once(&daemon, "docker does not answer; waiting for it");
     assert!(line.contains(&url) && line.contains("<html>"), "{line}");
 
-    engine.plays(Play::Honest);
-    let name = named("outlives");
-    let container = offering(&name);
-    value_at(&etcd, &key(&name));
-    for (play, told) in [(Play::HalfAnswers, "answer"), (Play::Html, "<html>")] {
+    engine.set_mode(ProxyMode::PassThrough);
+    let name = unique_name("outlives");
+    let container = run_service(&name);
+    wait_for_key(&etcd, &key(&name));
+    for (mode, logged) in
+        [(ProxyMode::TruncatedResponses, "answer"), (ProxyMode::HtmlResponses, "<html>")]
+    {
         let past = daemon.lines_with(&["WARNING", "docker does not answer; what"]).len();
-        engine.plays(play);
-        let line = eventually(&format!("a line about {play:?}"), PATIENCE, || {
+        engine.set_mode(mode);
+        let line = eventually(&format!("a line about {mode:?}"), TIMEOUT, || {
             daemon.lines_with(&["WARNING", "docker does not answer; what"]).get(past).cloned()
         });
-        assert!(line.contains(told), "{line}");
-        engine.plays(Play::Honest);
+        assert!(line.contains(logged), "{line}");
+        engine.set_mode(ProxyMode::PassThrough);
         let back = ["NOTICE", "docker answers again"];
-        eventually("docker is back", PATIENCE, || {
+        eventually("docker is back", TIMEOUT, || {
             (daemon.lines_with(&back).len() > past).then_some(())
         });
         assert!(etcd.get(&key(&name)).is_some());
     }
     container.stop();
-    goes(&etcd, &key(&name));
+    wait_for_removal(&etcd, &key(&name));
     assert!(daemon.is_alive());
 }
 
 #[test]
-fn an_etcd_that_answers_html_is_told_and_outlived() {
+fn malformed_etcd_responses_are_reported_and_survived() {
     let etcd = Etcd::start();
-    let front = Front::before(etcd.place());
-    front.plays(Play::Html);
-    let mut daemon = Highhock::new(&format!("http://{}", front.authority())).start();
-    let (name, later) = (named("outlives"), named("later"));
-    let container = offering(&name);
-    let line = told_once(&daemon, "etcd does not answer");
-    assert!(line.contains(&front.authority()) && line.contains("Welcome to nginx"), "{line}");
+    let proxy = Proxy::new(etcd.server_address());
+    proxy.set_mode(ProxyMode::HtmlResponses);
+    let mut daemon = Highhock::new(&format!("http://{}", proxy.authority())).start();
+    let (name, later) = (unique_name("outlives"), unique_name("later"));
+    let container = run_service(&name);
+    let line = assert_logged_once(&daemon, "etcd does not answer");
+    assert!(line.contains(&proxy.authority()) && line.contains("Welcome to nginx"), "{line}");
 
-    front.plays(Play::Honest);
-    value_at(&etcd, &key(&name));
-    front.plays(Play::Html);
-    let second = offering(&later);
-    eventually("a second warning", PATIENCE, || {
+    proxy.set_mode(ProxyMode::PassThrough);
+    wait_for_key(&etcd, &key(&name));
+    proxy.set_mode(ProxyMode::HtmlResponses);
+    let second = run_service(&later);
+    eventually("a second warning", TIMEOUT, || {
         (daemon.lines_with(&["WARNING", "etcd does not answer"]).len() == 2).then_some(())
     });
     container.stop();
-    front.plays(Play::HalfAnswers);
-    daemon.says(&["etcd does not answer"]);
-    front.plays(Play::Honest);
-    becomes(&etcd, &key(&later), &record(second.published("80/tcp")));
-    goes(&etcd, &key(&name));
+    proxy.set_mode(ProxyMode::TruncatedResponses);
+    daemon.wait_for_log(&["etcd does not answer"]);
+    proxy.set_mode(ProxyMode::PassThrough);
+    wait_for_value(&etcd, &key(&later), &record(second.published_port("80/tcp")));
+    wait_for_removal(&etcd, &key(&name));
     assert!(daemon.is_alive());
 }

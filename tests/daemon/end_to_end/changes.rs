@@ -10,14 +10,14 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::PATIENCE;
-use crate::fixture::BELOW;
+use crate::TIMEOUT;
+use crate::fixture::KEY_PREFIX;
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
 
 /// One thing that happened to one key.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct WatchedChange {
     /// When it was told; it happened somewhat before.
     pub at: Instant,
     pub key: String,
@@ -25,20 +25,20 @@ pub struct Change {
     pub value: Option<String>,
 }
 
-/// A watch on all below [`BELOW`], from its start on.
-pub struct Changes {
+/// A watch on all below [`KEY_PREFIX`], from its start on.
+pub struct WatchRecorder {
     stream: TcpStream,
-    seen: Arc<Mutex<Vec<Change>>>,
+    seen: Arc<Mutex<Vec<WatchedChange>>>,
     reader: Option<JoinHandle<()>>,
 }
 
-impl Changes {
+impl WatchRecorder {
     /// Begins to watch.
     #[track_caller]
     pub fn watch(etcd: &Etcd) -> Self {
         let range = json!({ "create_request": {
-            "key": BASE64.encode(BELOW),
-            "range_end": BASE64.encode(format!("{}0", BELOW.trim_end_matches('/'))),
+            "key": BASE64.encode(KEY_PREFIX),
+            "range_end": BASE64.encode(format!("{}0", KEY_PREFIX.trim_end_matches('/'))),
         } });
         let range = range.to_string();
         let mut stream = TcpStream::connect(etcd.address()).unwrap();
@@ -48,7 +48,7 @@ impl Changes {
         let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
         let created = lines.find(|line| line.as_ref().is_ok_and(|it| it.contains("\"created\"")));
         assert!(created.is_some(), "etcd begins no watch");
-        let seen = Arc::<Mutex<Vec<Change>>>::default();
+        let seen = Arc::<Mutex<Vec<WatchedChange>>>::default();
         let into = Arc::clone(&seen);
         let reader = thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
@@ -59,18 +59,18 @@ impl Changes {
     }
 
     /// All that was told so far.
-    pub fn so_far(&self) -> Vec<Change> {
+    pub fn recorded(&self) -> Vec<WatchedChange> {
         self.seen.lock().unwrap().clone()
     }
 
     /// Ends it; all that happened until now.
     #[track_caller]
-    pub fn finish(mut self, etcd: &Etcd) -> Vec<Change> {
+    pub fn finish(mut self, etcd: &Etcd) -> Vec<WatchedChange> {
         // What is told of this was preceded by all that happened before.
-        let mark = format!("{BELOW}mark-of-the-watch");
+        let mark = format!("{KEY_PREFIX}mark-of-the-watch");
         etcd.v3().put(&mark, "end", None);
-        let is_mark = |change: &Change| change.key == mark;
-        eventually("the watch has told everything", PATIENCE, || {
+        let is_mark = |change: &WatchedChange| change.key == mark;
+        eventually("the watch has told everything", TIMEOUT, || {
             self.seen.lock().unwrap().iter().any(is_mark).then_some(())
         });
         etcd.v3().delete(&mark);
@@ -88,19 +88,19 @@ impl Changes {
     }
 }
 
-impl Drop for Changes {
+impl Drop for WatchRecorder {
     fn drop(&mut self) {
         self.close();
     }
 }
 
 /// The changes that a line tells of: a JSON object.
-fn changes(line: &str) -> Vec<Change> {
+fn changes(line: &str) -> Vec<WatchedChange> {
     let at = Instant::now();
-    let Ok(told) = serde_json::from_str::<Value>(line) else { return Vec::new() };
-    assert_eq!(told["result"]["canceled"], Value::Null, "etcd ended the watch: {line}");
-    let events = told["result"]["events"].as_array().cloned().unwrap_or_default();
-    let change = |event: &Value| Change {
+    let Ok(message) = serde_json::from_str::<Value>(line) else { return Vec::new() };
+    assert_eq!(message["result"]["canceled"], Value::Null, "etcd ended the watch: {line}");
+    let events = message["result"]["events"].as_array().cloned().unwrap_or_default();
+    let change = |event: &Value| WatchedChange {
         at,
         key: decode(&event["kv"]["key"]),
         value: (event["type"] != "DELETE").then(|| decode(&event["kv"]["value"])),
@@ -115,7 +115,7 @@ fn decode(json: &Value) -> String {
 }
 
 /// The keys that were deleted, once for each time.
-pub fn deleted(changes: &[Change]) -> Vec<&str> {
+pub fn deleted_keys(changes: &[WatchedChange]) -> Vec<&str> {
     let deletions = changes.iter().filter(|change| change.value.is_none());
     deletions.map(|change| change.key.as_str()).collect()
 }

@@ -6,66 +6,68 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::many_containers::{Fleet, Member};
+use crate::many_containers::{ContainerGroup, Member};
 use crate::poller::{Sample, Sampler};
-use crate::support::cuttable_proxy::Relay;
+use crate::support::cuttable_proxy::CuttableProxy;
 use crate::support::daemon::{Daemon, Highhock};
 use crate::support::etcd::Etcd;
-use crate::support::proxy::Front;
+use crate::support::proxy::Proxy;
 use crate::support::{docker, eventually};
-use crate::{PATIENCE, ROOT, key, named, record_with_ttl, value_at};
+use crate::{ROOT, TIMEOUT, key, record_with_ttl, unique_name, wait_for_key};
 
 /// How many containers are left alone, and how many are not.
-const UNDISTURBED: usize = 5;
-const DISTURBED: usize = 20;
+const STABLE_COUNT: usize = 5;
+const CHURNING_COUNT: usize = 20;
 
 /// Of the records, in seconds; some outages are longer.
 const TTL: u64 = 15;
 
 /// In which a change is in etcd: a poll, and what a busy machine may take.
-const SETTLED: Duration = Duration::from_secs(4);
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(4);
 /// In which all is right again after etcd was away.
-const MENDED: Duration = Duration::from_secs(2);
+const RECOVERY_TIME_MAX: Duration = Duration::from_secs(2);
 /// A read that takes longer than this met an etcd that was held up.
-const PROMPT: Duration = Duration::from_millis(500);
+const READ_LATENCY_MAX: Duration = Duration::from_millis(500);
 
 #[test]
 #[ignore = "long: tests/run --long"]
-fn all_is_right_in_and_after_minutes_of_churn_and_outages() {
+fn records_stay_correct_during_churn_and_outages() {
     let seconds = std::env::var("HIGHHOCK_TEST_CHURN").ok().and_then(|text| text.parse().ok());
     let seconds = Duration::from_secs(seconds.unwrap_or(240));
     let seed = std::env::var("HIGHHOCK_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("HIGHHOCK_TEST_SEED={seed}");
-    let mut world = World::start(seed);
+    let mut fixture = ChurnFixture::start(seed);
 
-    let sampler = Sampler::start(world.etcd.reader(), Duration::from_millis(50));
+    let sampler = Sampler::start(fixture.etcd.reader(), Duration::from_millis(50));
     let end = Instant::now() + seconds;
     while Instant::now() < end {
-        world.disturb_a_container();
-        world.disturb_a_server();
-        thread::sleep(Duration::from_millis(world.random.u64(..600)));
+        fixture.change_a_container();
+        fixture.interrupt_a_server();
+        thread::sleep(Duration::from_millis(fixture.random.u64(..600)));
     }
-    world.mend();
-    let expected = world.expected();
-    eventually("the end state is exact", PATIENCE, || (world.held() == expected).then_some(()));
-    thread::sleep(SETTLED);
-    assert_eq!(world.held(), expected);
-    world.judge(&sampler.finish());
+    fixture.restore_all();
+    let expected = fixture.expected();
+    eventually("the end state is exact", TIMEOUT, || {
+        (fixture.stored_records() == expected).then_some(())
+    });
+    thread::sleep(SETTLE_TIME_MAX);
+    assert_eq!(fixture.stored_records(), expected);
+    fixture.check_samples(&sampler.finish());
 }
 
 /// What a container does, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
+enum ContainerPhase {
     Up,
     Paused,
     Down,
 }
 
 /// A span in which a container was left in peace, and whether it was up.
-struct Peace {
+struct StablePeriod {
     key: String,
-    up: bool,
+    running: bool,
     from: Instant,
     until: Instant,
 }
@@ -76,39 +78,41 @@ struct Outage {
     until: Instant,
 }
 
-struct World {
+struct ChurnFixture {
     etcd: Etcd,
     etcd_back: Option<(Instant, bool)>,
-    engine: Relay,
+    engine: CuttableProxy,
     engine_back: Option<Instant>,
     engine_cut: Instant,
     engine_outages: Vec<Outage>,
-    next_trouble: Instant,
-    undisturbed: Fleet,
-    disturbed: Fleet,
-    lives: Vec<(Life, Instant)>,
-    peace: Vec<Peace>,
-    begun: Instant,
+    next_outage: Instant,
+    stable: ContainerGroup,
+    churning: ContainerGroup,
+    phases: Vec<(ContainerPhase, Instant)>,
+    stable_periods: Vec<StablePeriod>,
+    started_at: Instant,
     random: fastrand::Rng,
     daemon: Daemon,
 }
 
-impl World {
+impl ChurnFixture {
     fn start(seed: u64) -> Self {
         let etcd = Etcd::start();
         // What other tests' containers do would blur what is measured here.
-        let label = named("churn");
-        let narrowed = Front::narrowed(docker::place(), &label);
-        let engine = Relay::tcp(narrowed.place());
+        let label = unique_name("churn");
+        let narrowed = Proxy::with_label_filter(docker::server_address(), &label);
+        let engine = CuttableProxy::tcp(narrowed.server_address());
         let highhock = Highhock::new(&etcd.url())
             .flag("--etcd-ttl", &TTL.to_string())
             .flag("--log-level", "debug");
         let daemon =
             highhock.flag("--docker-url", &format!("tcp://{}", engine.authority())).start();
-        let (undisturbed, disturbed) =
-            (Fleet::start_labelled(UNDISTURBED, &label), Fleet::start_labelled(DISTURBED, &label));
-        for key in undisturbed.keys().union(&disturbed.keys()) {
-            value_at(&etcd, key);
+        let (stable, churning) = (
+            ContainerGroup::start_with_label(STABLE_COUNT, &label),
+            ContainerGroup::start_with_label(CHURNING_COUNT, &label),
+        );
+        for key in stable.keys().union(&churning.keys()) {
+            wait_for_key(&etcd, key);
         }
         let now = Instant::now();
         Self {
@@ -118,53 +122,53 @@ impl World {
             engine_back: None,
             engine_cut: now,
             engine_outages: Vec::new(),
-            next_trouble: now + Duration::from_secs(10),
-            undisturbed,
-            disturbed,
-            lives: vec![(Life::Up, now); DISTURBED],
-            peace: Vec::new(),
-            begun: now,
+            next_outage: now + Duration::from_secs(10),
+            stable,
+            churning,
+            phases: vec![(ContainerPhase::Up, now); CHURNING_COUNT],
+            stable_periods: Vec::new(),
+            started_at: now,
             random: fastrand::Rng::with_seed(seed),
             daemon,
         }
     }
 
-    fn disturb_a_container(&mut self) {
-        let chosen = self.random.usize(..DISTURBED);
-        let container = &self.disturbed.0[chosen].container;
-        let (before, since) = self.lives[chosen];
-        self.peace.push(Peace {
-            key: key(&self.disturbed.0[chosen].name),
-            up: before == Life::Up,
+    fn change_a_container(&mut self) {
+        let chosen = self.random.usize(..CHURNING_COUNT);
+        let container = &self.churning.0[chosen].container;
+        let (before, since) = self.phases[chosen];
+        self.stable_periods.push(StablePeriod {
+            key: key(&self.churning.0[chosen].name),
+            running: before == ContainerPhase::Up,
             from: since,
             until: Instant::now(),
         });
         let (verb, after) = match (before, self.random.u8(..4)) {
-            (Life::Up, 0) => ("stop", Life::Down),
-            (Life::Up, 1) => ("kill", Life::Down),
-            (Life::Up, 2) => ("restart", Life::Up),
-            (Life::Up, _) => ("pause", Life::Paused),
-            (Life::Paused, _) => ("unpause", Life::Up),
-            (Life::Down, _) => ("start", Life::Up),
+            (ContainerPhase::Up, 0) => ("stop", ContainerPhase::Down),
+            (ContainerPhase::Up, 1) => ("kill", ContainerPhase::Down),
+            (ContainerPhase::Up, 2) => ("restart", ContainerPhase::Up),
+            (ContainerPhase::Up, _) => ("pause", ContainerPhase::Paused),
+            (ContainerPhase::Paused, _) => ("unpause", ContainerPhase::Up),
+            (ContainerPhase::Down, _) => ("start", ContainerPhase::Up),
         };
-        container.does(verb);
-        self.lives[chosen] = (after, Instant::now());
+        container.docker_command(verb);
+        self.phases[chosen] = (after, Instant::now());
     }
 
     /// Takes a server away now and then, one at a time or both; brings back the one
     /// whose time has come.
-    fn disturb_a_server(&mut self) {
+    fn interrupt_a_server(&mut self) {
         let now = Instant::now();
         if self.etcd_back.is_some_and(|(at, _)| now >= at) {
-            self.bring_etcd_back();
+            self.restore_etcd();
         }
         if self.engine_back.is_some_and(|at| now >= at) {
-            self.bring_engine_back();
+            self.restore_engine();
         }
-        if now < self.next_trouble {
+        if now < self.next_outage {
             return;
         }
-        self.next_trouble = now + Duration::from_secs(self.random.u64(8..20));
+        self.next_outage = now + Duration::from_secs(self.random.u64(8..20));
         let back = now + Duration::from_millis(self.random.u64(200..18_000));
         if self.random.bool() && self.engine_back.is_none() {
             self.engine.cut();
@@ -180,82 +184,92 @@ impl World {
         }
     }
 
-    fn bring_etcd_back(&mut self) {
+    fn restore_etcd(&mut self) {
         match self.etcd_back.take() {
             Some((_, true)) => self.etcd.resume(),
             Some((_, false)) => {
                 let empty = self.random.bool();
-                self.etcd.start_again(empty);
+                self.etcd.restart(empty);
             }
             None => {}
         }
     }
 
-    fn bring_engine_back(&mut self) {
+    fn restore_engine(&mut self) {
         if self.engine_back.take().is_some() {
-            self.engine.mend();
+            self.engine.restore();
             self.engine_outages.push(Outage { from: self.engine_cut, until: Instant::now() });
         }
     }
 
     /// Brings the servers back, and closes the books on the containers.
-    fn mend(&mut self) {
-        self.bring_etcd_back();
-        self.bring_engine_back();
+    fn restore_all(&mut self) {
+        self.restore_etcd();
+        self.restore_engine();
         let now = Instant::now();
-        for (member, (life, since)) in self.disturbed.0.iter().zip(&self.lives) {
-            let (key, up) = (key(&member.name), *life == Life::Up);
-            self.peace.push(Peace { key, up, from: *since, until: now });
+        for (member, (phase, since)) in self.churning.0.iter().zip(&self.phases) {
+            let (key, running) = (key(&member.name), *phase == ContainerPhase::Up);
+            self.stable_periods.push(StablePeriod { key, running, from: *since, until: now });
         }
-        for member in &self.undisturbed.0 {
-            let peace = Peace { key: key(&member.name), up: true, from: self.begun, until: now };
-            self.peace.push(peace);
+        for member in &self.stable.0 {
+            let stable_period = StablePeriod {
+                key: key(&member.name),
+                running: true,
+                from: self.started_at,
+                until: now,
+            };
+            self.stable_periods.push(stable_period);
         }
     }
 
     /// What should be in etcd.
     fn expected(&self) -> HashMap<String, String> {
-        let up = self.disturbed.0.iter().zip(&self.lives);
-        let up = up.filter(|(_, (life, _))| *life == Life::Up).map(|(member, _)| member);
-        up.chain(&self.undisturbed.0)
+        let running = self.churning.0.iter().zip(&self.phases);
+        let running = running
+            .filter(|(_, (phase, _))| *phase == ContainerPhase::Up)
+            .map(|(member, _)| member);
+        running
+            .chain(&self.stable.0)
             .map(|Member { name, container }| {
-                (key(name), record_with_ttl(container.published("80/tcp"), TTL))
+                (key(name), record_with_ttl(container.published_port("80/tcp"), TTL))
             })
             .collect()
     }
 
     /// What it holds.
-    fn held(&self) -> HashMap<String, String> {
+    fn stored_records(&self) -> HashMap<String, String> {
         self.etcd.list(ROOT).into_iter().map(|node| (node.key, node.value)).collect()
     }
 
     /// Every read, when etcd had been there for a while, found the record of each
     /// container that was up and in peace; and none of one that was down, where Docker
     /// could tell so.
-    fn judge(&self, samples: &[Sample]) {
+    fn check_samples(&self, samples: &[Sample]) {
         let (mut looked, mut unseen, mut stale) = (0_usize, Vec::new(), Vec::new());
-        let mut mended_at = self.begun;
+        let mut recovered_at = self.started_at;
         for sample in samples {
             let values = match &sample.values {
-                Some(values) if sample.answered - sample.asked < PROMPT => values,
+                Some(values) if sample.received_at - sample.sent_at < READ_LATENCY_MAX => values,
                 _ => {
-                    mended_at = sample.answered + MENDED;
+                    recovered_at = sample.received_at + RECOVERY_TIME_MAX;
                     continue;
                 }
             };
-            if sample.asked < mended_at {
+            if sample.sent_at < recovered_at {
                 continue;
             }
-            for peace in self.peace.iter().filter(|peace| peace.covers(sample)) {
+            for stable_period in
+                self.stable_periods.iter().filter(|stable_period| stable_period.covers(sample))
+            {
                 // A container that went up while Docker was away can't be known.
-                if !self.engine_was_there(peace.from, sample.asked) {
+                if !self.engine_was_available(stable_period.from, sample.sent_at) {
                     continue;
                 }
                 looked += 1;
-                let after = sample.asked - self.begun;
-                match (peace.up, values.contains_key(&peace.key)) {
-                    (true, false) => unseen.push((after, &peace.key)),
-                    (false, true) => stale.push((after, &peace.key)),
+                let after = sample.sent_at - self.started_at;
+                match (stable_period.running, values.contains_key(&stable_period.key)) {
+                    (true, false) => unseen.push((after, &stable_period.key)),
+                    (false, true) => stale.push((after, &stable_period.key)),
                     _ => {}
                 }
             }
@@ -265,7 +279,7 @@ impl World {
              changes, {} outages of Docker, {} of etcd",
             samples.len(),
             looked - unseen.len() - stale.len(),
-            self.peace.len(),
+            self.stable_periods.len(),
             self.engine_outages.len(),
             self.daemon.lines_with(&["WARNING", "etcd does not answer"]).len()
         );
@@ -275,15 +289,15 @@ impl World {
 
     /// Whether the daemon could learn what a container did at `since`, and did so by
     /// `now`: Docker was there for long enough after it.
-    fn engine_was_there(&self, since: Instant, now: Instant) -> bool {
-        let away = |outage: &&Outage| outage.from < since + SETTLED && outage.until > since;
-        self.engine_outages.iter().filter(away).all(|outage| outage.until + SETTLED < now)
+    fn engine_was_available(&self, since: Instant, now: Instant) -> bool {
+        let away = |outage: &&Outage| outage.from < since + SETTLE_TIME_MAX && outage.until > since;
+        self.engine_outages.iter().filter(away).all(|outage| outage.until + SETTLE_TIME_MAX < now)
     }
 }
 
-impl Peace {
+impl StablePeriod {
     /// Whether all was settled before this read, and nothing happened until after it.
     fn covers(&self, sample: &Sample) -> bool {
-        self.from + SETTLED < sample.asked && sample.answered < self.until
+        self.from + SETTLE_TIME_MAX < sample.sent_at && sample.received_at < self.until
     }
 }

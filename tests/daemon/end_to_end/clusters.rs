@@ -7,105 +7,107 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::PATIENCE;
-use crate::fixture::{BELOW, Pack, Records, Stage, becomes_exactly, only_lease, records_of};
-use crate::member_reader::Onlooker;
+use crate::TIMEOUT;
+use crate::fixture::{
+    Fixture, KEY_PREFIX, Records, ServiceContainer, only_lease, records_of, wait_for_records,
+};
+use crate::member_reader::MemberReader;
 use crate::support::cluster::Cluster;
 use crate::support::daemon::Daemon;
 use crate::support::etcd::{Etcd, Release};
-use crate::support::etcd_v3::V3;
+use crate::support::etcd_v3::V3Client;
 use crate::support::eventually;
 
 /// Of the records, in seconds: short, so that a lease that is not kept alive ends.
 const TTL: u64 = 15;
 
 /// How many packs are left alone, and how many are not.
-const UNDISTURBED: usize = 3;
-const DISTURBED: usize = 5;
+const STABLE_COUNT: usize = 3;
+const CHURNING_COUNT: usize = 5;
 const SERVICES: usize = 25;
 
 /// After the last trouble all must be right.
-const RIGHT_AFTER: Duration = Duration::from_secs(30);
+const RECOVERY_TIME: Duration = Duration::from_secs(30);
 
 /// Writes go on about 2 s after a leader's death; the rest is for listings of Docker,
 /// and for a machine that is busy with other tests.
-const GOES_ON: Duration = Duration::from_secs(6);
+const WRITES_RESUME_MAX: Duration = Duration::from_secs(6);
 
 /// Longer than etcd holds a request that has no leader to go to.
-const REQUESTS_END: Duration = Duration::from_secs(8);
+const HELD_REQUEST_MAX: Duration = Duration::from_secs(8);
 
 /// What comes late is noticed and mended within this time.
-const MENDED: Duration = Duration::from_secs(3);
+const REPAIR_TIME_MAX: Duration = Duration::from_secs(3);
 
 #[test]
-fn three_leaders_killed_cost_no_record() {
-    leaders_are_killed(Release::V3_4, 3);
+fn killing_three_leaders_loses_no_record() {
+    assert_survives_killed_leaders(Release::V3_4, 3);
 }
 
 #[test]
 #[ignore = "long: tests/run --long"]
-fn ten_leaders_killed_cost_no_record() {
-    leaders_are_killed(Release::V3_6, 10);
+fn killing_ten_leaders_loses_no_record() {
+    assert_survives_killed_leaders(Release::V3_6, 10);
 }
 
 #[test]
-fn three_leaders_stopped_cost_no_record_and_bring_none_back() {
-    leaders_are_stopped(Release::V3_6, 3, Duration::from_secs(12));
+fn pausing_three_leaders_loses_and_revives_no_record() {
+    assert_survives_paused_leaders(Release::V3_6, 3, Duration::from_secs(12));
 }
 
 #[test]
 #[ignore = "long: tests/run --long"]
-fn ten_leaders_stopped_cost_no_record_and_bring_none_back() {
-    leaders_are_stopped(Release::V3_4, 10, Duration::from_secs(30));
+fn pausing_ten_leaders_loses_and_revives_no_record() {
+    assert_survives_paused_leaders(Release::V3_4, 10, Duration::from_secs(30));
 }
 
-fn leaders_are_killed(release: Release, rounds: usize) {
-    let Some(mut world) = World::start(release) else { return };
-    let onlooker = world.onlooker();
-    let churn = Churn::start(std::mem::take(&mut world.disturbed));
+fn assert_survives_killed_leaders(release: Release, rounds: usize) {
+    let Some(mut cluster_fixture) = ClusterFixture::start(release) else { return };
+    let member_reader = cluster_fixture.member_reader();
+    let churn = Churn::start(std::mem::take(&mut cluster_fixture.churning));
     let mut waits = Vec::new();
     for _ in 0..rounds {
-        let leader = world.cluster.wait_for_leader();
-        world.cluster.members[leader].kill();
-        waits.push(world.until_writes_go_on(leader));
+        let leader = cluster_fixture.cluster.wait_for_leader();
+        cluster_fixture.cluster.members[leader].kill();
+        waits.push(cluster_fixture.wait_for_writes(leader));
         thread::sleep(Duration::from_secs(2));
-        world.cluster.members[leader].start_again(false);
-        world.cluster.wait_until_healthy();
+        cluster_fixture.cluster.members[leader].restart(false);
+        cluster_fixture.cluster.wait_until_healthy();
         thread::sleep(Duration::from_secs(1));
     }
-    world.disturbed = churn.finish();
-    thread::sleep(RIGHT_AFTER);
-    assert_eq!(world.held(), world.wanted());
-    onlooker.finds_none_missing();
-    tell("killed", &waits, &world.daemon);
-    world.ends_well();
+    cluster_fixture.churning = churn.finish();
+    thread::sleep(RECOVERY_TIME);
+    assert_eq!(cluster_fixture.stored_records(), cluster_fixture.expected_records());
+    member_reader.assert_none_missing();
+    report("killed", &waits, &cluster_fixture.daemon);
+    cluster_fixture.assert_clean_end();
 }
 
-fn leaders_are_stopped(release: Release, rounds: usize, watched: Duration) {
-    let Some(mut world) = World::start(release) else { return };
-    let onlooker = world.onlooker();
+fn assert_survives_paused_leaders(release: Release, rounds: usize, watched: Duration) {
+    let Some(mut cluster_fixture) = ClusterFixture::start(release) else { return };
+    let member_reader = cluster_fixture.member_reader();
     let (mut waits, mut late) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         // In full swing, so that writes are under way when the leader stops.
-        let churn = Churn::start(std::mem::take(&mut world.disturbed));
+        let churn = Churn::start(std::mem::take(&mut cluster_fixture.churning));
         thread::sleep(Duration::from_secs(2));
-        let leader = world.cluster.wait_for_leader();
-        world.cluster.members[leader].pause();
-        waits.push(world.until_writes_go_on(leader));
+        let leader = cluster_fixture.cluster.wait_for_leader();
+        cluster_fixture.cluster.members[leader].pause();
+        waits.push(cluster_fixture.wait_for_writes(leader));
         thread::sleep(Duration::from_secs(2));
-        world.disturbed = churn.finish();
-        world.cluster.members[leader].resume();
-        late.extend(world.deviations(watched));
+        cluster_fixture.churning = churn.finish();
+        cluster_fixture.cluster.members[leader].resume();
+        late.extend(cluster_fixture.deviations(watched));
     }
-    assert_eq!(world.held(), world.wanted());
-    onlooker.finds_none_missing();
-    tell("stopped", &waits, &world.daemon);
+    assert_eq!(cluster_fixture.stored_records(), cluster_fixture.expected_records());
+    member_reader.assert_none_missing();
+    report("stopped", &waits, &cluster_fixture.daemon);
     println!("late writes showed {} times, for {late:?}", late.len());
-    assert!(late.iter().all(|lasted| *lasted < MENDED), "{late:?}");
-    world.ends_well();
+    assert!(late.iter().all(|lasted| *lasted < REPAIR_TIME_MAX), "{late:?}");
+    cluster_fixture.assert_clean_end();
 }
 
-fn tell(what: &str, waits: &[Duration], daemon: &Daemon) {
+fn report(what: &str, waits: &[Duration], daemon: &Daemon) {
     let mut sorted = waits.to_vec();
     sorted.sort_unstable();
     println!(
@@ -115,23 +117,23 @@ fn tell(what: &str, waits: &[Duration], daemon: &Daemon) {
         sorted.len()
     );
     println!("the daemon told of {} outages", daemon.lines_with(&["etcd answers again"]).len());
-    assert!(sorted.iter().all(|wait| *wait < GOES_ON), "{sorted:?}");
+    assert!(sorted.iter().all(|wait| *wait < WRITES_RESUME_MAX), "{sorted:?}");
 }
 
 #[test]
-fn a_member_that_is_away_from_the_start_is_no_trouble() {
+fn member_down_from_the_start_is_tolerated() {
     let Some(mut cluster) = Cluster::start(Release::V3_6) else { return };
-    let stage = Stage::new();
-    let pack = stage.pack(SERVICES);
+    let fixture = Fixture::new();
+    let services = fixture.service_container(SERVICES);
     // The one that is asked first.
     cluster.members[0].kill();
     cluster.wait_for_another_leader(0);
     let v3 = cluster.members[1].v3();
-    let highhock = stage.highhock(&cluster.urls()).flag("--etcd-ttl", "5");
+    let highhock = fixture.highhock(&cluster.urls()).flag("--etcd-ttl", "5");
     assert_eq!(highhock.output(&["check"]).status.code(), Some(0));
     let daemon = highhock.start();
-    becomes_exactly(&v3, &pack.records_with_ttl(5), PATIENCE);
-    let log = eventually("the daemon is quiet", PATIENCE, || {
+    wait_for_records(&v3, &services.records_with_ttl(5), TIMEOUT);
+    let log = eventually("the daemon is quiet", TIMEOUT, || {
         let log = daemon.log();
         thread::sleep(Duration::from_secs(1));
         (daemon.log() == log).then_some(log)
@@ -143,94 +145,104 @@ fn a_member_that_is_away_from_the_start_is_no_trouble() {
     assert_eq!(daemon.lines_with(&["WARNING", "etcd"]), Vec::<String>::new());
 }
 
-struct World {
+struct ClusterFixture {
     cluster: Cluster,
-    _stage: Stage,
-    undisturbed: Vec<Pack>,
-    disturbed: Vec<Restless>,
+    _fixture: Fixture,
+    stable: Vec<ServiceContainer>,
+    churning: Vec<ChurningContainer>,
     daemon: Daemon,
 }
 
-impl World {
+impl ClusterFixture {
     fn start(release: Release) -> Option<Self> {
-        let (cluster, stage) = (Cluster::start(release)?, Stage::new());
-        let packs = |count| (0..count).map(|_| stage.pack(SERVICES)).collect::<Vec<_>>();
-        let (undisturbed, disturbed) = (packs(UNDISTURBED), packs(DISTURBED));
-        let disturbed = disturbed.into_iter().map(|pack| Restless { pack, life: Life::Up });
-        let daemon = stage.highhock(&cluster.urls()).flag("--etcd-ttl", &TTL.to_string()).start();
-        let world =
-            Self { undisturbed, disturbed: disturbed.collect(), daemon, cluster, _stage: stage };
-        becomes_exactly(&world.cluster.members[0].v3(), &world.wanted(), PATIENCE);
-        Some(world)
+        let (cluster, fixture) = (Cluster::start(release)?, Fixture::new());
+        let service_containers =
+            |count| (0..count).map(|_| fixture.service_container(SERVICES)).collect::<Vec<_>>();
+        let (stable, churning) =
+            (service_containers(STABLE_COUNT), service_containers(CHURNING_COUNT));
+        let churning = churning
+            .into_iter()
+            .map(|services| ChurningContainer { services, phase: ContainerPhase::Up });
+        let daemon = fixture.highhock(&cluster.urls()).flag("--etcd-ttl", &TTL.to_string()).start();
+        let cluster_fixture =
+            Self { stable, churning: churning.collect(), daemon, cluster, _fixture: fixture };
+        wait_for_records(
+            &cluster_fixture.cluster.members[0].v3(),
+            &cluster_fixture.expected_records(),
+            TIMEOUT,
+        );
+        Some(cluster_fixture)
     }
 
     /// What should be in etcd.
-    fn wanted(&self) -> Records {
-        let up = self.disturbed.iter().filter(|restless| restless.life == Life::Up);
-        records_of(self.undisturbed.iter().chain(up.map(|restless| &restless.pack)), TTL)
+    fn expected_records(&self) -> Records {
+        let up = self.churning.iter().filter(|churning| churning.phase == ContainerPhase::Up);
+        records_of(self.stable.iter().chain(up.map(|churning| &churning.services)), TTL)
     }
 
     /// What is in it; `None` while it does not answer.
-    fn try_held(&self) -> Option<Records> {
-        let list = |member: &Etcd| member.v3().within(GLANCE).try_list(BELOW);
+    fn try_stored_records(&self) -> Option<Records> {
+        let list = |member: &Etcd| member.v3().with_timeout(STATUS_TIMEOUT).try_list(KEY_PREFIX);
         let kvs = self.cluster.members.iter().find_map(list)?;
         Some(kvs.into_iter().map(|kv| (kv.key, kv.value)).collect())
     }
 
     #[track_caller]
-    fn held(&self) -> Records {
-        eventually("the cluster answers", PATIENCE, || self.try_held())
+    fn stored_records(&self) -> Records {
+        eventually("the cluster answers", TIMEOUT, || self.try_stored_records())
     }
 
-    fn onlooker(&self) -> Onlooker {
-        let keys = self.undisturbed.iter().flat_map(Pack::keys).collect();
-        Onlooker::start(&self.cluster.members, &keys, Duration::from_millis(50))
+    fn member_reader(&self) -> MemberReader {
+        let keys = self.stable.iter().flat_map(ServiceContainer::keys).collect();
+        MemberReader::start(&self.cluster.members, &keys, Duration::from_millis(50))
     }
 
     /// Waits until a member other than this one has something new; how long that took.
     #[track_caller]
-    fn until_writes_go_on(&self, without: usize) -> Duration {
-        let fallen = Instant::now();
-        let members = self.cluster.members.iter().enumerate().filter(|(at, _)| *at != without);
-        let members: Vec<V3> = members.map(|(_, it)| it.v3().within(GLANCE)).collect();
+    fn wait_for_writes(&self, excluded: usize) -> Duration {
+        let stopped_at = Instant::now();
+        let members = self.cluster.members.iter().enumerate().filter(|(at, _)| *at != excluded);
+        let members: Vec<V3Client> =
+            members.map(|(_, it)| it.v3().with_timeout(STATUS_TIMEOUT)).collect();
         let newest = || members.iter().filter_map(|it| Some(it.try_status()?.revision)).max();
-        let before = eventually("a member answers", PATIENCE, newest);
-        eventually("writes go on", PATIENCE, || {
+        let before = eventually("a member answers", TIMEOUT, newest);
+        eventually("writes go on", TIMEOUT, || {
             newest().filter(|revision| *revision > before).map(drop)
         });
-        fallen.elapsed()
+        stopped_at.elapsed()
     }
 
     /// Waits until all is as it should be, and looks for this long in all whether it
     /// stays so; how long it did not, each time.
     #[track_caller]
     fn deviations(&self, watched: Duration) -> Vec<Duration> {
-        let wanted = self.wanted();
+        let expected_records = self.expected_records();
         let end = Instant::now() + watched;
-        eventually("all is right for the first time", REQUESTS_END, || {
-            (self.try_held()? == wanted).then_some(())
+        eventually("all is right for the first time", HELD_REQUEST_MAX, || {
+            (self.try_stored_records()? == expected_records).then_some(())
         });
-        let (mut wrong_since, mut deviations) = (None, Vec::new());
+        let (mut deviation_started, mut deviations) = (None, Vec::new());
         while Instant::now() < end {
-            match self.try_held() {
-                Some(held) if held == wanted => {
-                    deviations.extend(wrong_since.take().map(|since: Instant| since.elapsed()));
+            match self.try_stored_records() {
+                Some(stored_records) if stored_records == expected_records => {
+                    deviations
+                        .extend(deviation_started.take().map(|since: Instant| since.elapsed()));
                 }
-                Some(_) => drop(wrong_since.get_or_insert_with(Instant::now)),
+                Some(_) => drop(deviation_started.get_or_insert_with(Instant::now)),
                 None => {}
             }
             thread::sleep(Duration::from_millis(20));
         }
-        deviations.extend(wrong_since.map(|since| since.elapsed()));
+        deviations.extend(deviation_started.map(|since| since.elapsed()));
         deviations
     }
 
     /// Every member has what should be there, on one lease; nothing but outages was told of.
     #[track_caller]
-    fn ends_well(mut self) {
-        let wanted = self.wanted();
+    fn assert_clean_end(mut self) {
+        let expected_records = self.expected_records();
         for member in &self.cluster.members {
-            becomes_exactly(&member.v3(), &wanted, Duration::from_secs(1));
+            wait_for_records(&member.v3(), &expected_records, Duration::from_secs(1));
         }
         only_lease(&self.cluster.members[0].v3());
         assert!(self.daemon.is_alive());
@@ -241,58 +253,58 @@ impl World {
 }
 
 /// How long a member that is well takes at most.
-const GLANCE: Duration = Duration::from_millis(500);
+const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
+enum ContainerPhase {
     Up,
     Paused,
     Down,
 }
 
 /// A pack that is not left alone.
-struct Restless {
-    pack: Pack,
-    life: Life,
+struct ChurningContainer {
+    services: ServiceContainer,
+    phase: ContainerPhase,
 }
 
-impl Restless {
-    fn moves_on(&mut self) {
-        let (verb, life) = match (self.life, fastrand::bool()) {
-            (Life::Up, true) => ("kill", Life::Down),
-            (Life::Up, false) => ("pause", Life::Paused),
-            (Life::Paused, _) => ("unpause", Life::Up),
-            (Life::Down, _) => ("start", Life::Up),
+impl ChurningContainer {
+    fn change_phase(&mut self) {
+        let (verb, phase) = match (self.phase, fastrand::bool()) {
+            (ContainerPhase::Up, true) => ("kill", ContainerPhase::Down),
+            (ContainerPhase::Up, false) => ("pause", ContainerPhase::Paused),
+            (ContainerPhase::Paused, _) => ("unpause", ContainerPhase::Up),
+            (ContainerPhase::Down, _) => ("start", ContainerPhase::Up),
         };
-        self.pack.container.does(verb);
-        self.life = life;
+        self.services.container.docker_command(verb);
+        self.phase = phase;
     }
 }
 
 /// A thread in which packs come and go, until it is told to finish.
 struct Churn {
-    over: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<Restless>>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<ChurningContainer>>,
 }
 
 impl Churn {
-    fn start(mut packs: Vec<Restless>) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let seen_over = Arc::clone(&over);
+    fn start(mut service_containers: Vec<ChurningContainer>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stop_handle = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            while !seen_over.load(Ordering::SeqCst) {
-                let chosen = fastrand::usize(..packs.len());
-                packs[chosen].moves_on();
+            while !stop_handle.load(Ordering::SeqCst) {
+                let chosen = fastrand::usize(..service_containers.len());
+                service_containers[chosen].change_phase();
                 thread::sleep(Duration::from_millis(fastrand::u64(50..300)));
             }
-            packs
+            service_containers
         });
-        Self { over, thread }
+        Self { stop, thread }
     }
 
     /// Ends it; the packs as they are then.
-    fn finish(self) -> Vec<Restless> {
-        self.over.store(true, Ordering::SeqCst);
+    fn finish(self) -> Vec<ChurningContainer> {
+        self.stop.store(true, Ordering::SeqCst);
         self.thread.join().unwrap()
     }
 }

@@ -8,17 +8,17 @@ use crate::support::daemon::{ADDRESS, Highhock};
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
 use crate::support::free_port;
-use crate::support::scripted_server::{Canned, Reply};
-use crate::{key, named, offering, offering_with, record};
+use crate::support::scripted_server::{ScriptedResponse, ScriptedServer};
+use crate::{key, record, run_service, run_service_with, unique_name};
 
 const UNAVAILABLE: Option<i32> = Some(69);
-const CONFIG: Option<i32> = Some(78);
+const CONFIG_ERROR: Option<i32> = Some(78);
 
-fn said(output: &Output) -> String {
+fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn complained(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
@@ -30,11 +30,11 @@ fn verdict<'a>(text: &'a str, subject: &str) -> &'a str {
 }
 
 #[test]
-fn check_finds_all_that_the_daemon_needs() {
+fn check_succeeds_if_everything_is_available() {
     let etcd = Etcd::start();
     let output = Highhock::new(&etcd.url()).output(&["check"]);
-    let text = said(&output);
-    assert_eq!(output.status.code(), Some(0), "{text}{}", complained(&output));
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
     for subject in ["configuration", "docker", "etcd", "address"] {
         assert!(verdict(&text, subject).starts_with("ok "), "{text}");
     }
@@ -44,12 +44,12 @@ fn check_finds_all_that_the_daemon_needs() {
 }
 
 #[test]
-fn check_says_of_each_thing_what_is_wrong_with_it() {
+fn check_reports_each_problem() {
     let away = format!("http://127.0.0.1:{}", free_port());
     let highhock = Highhock::new(&away).flag("--docker-url", "unix:///nonexistent/docker.sock");
-    let highhock = highhock.without("--discovery-host");
+    let highhock = highhock.without_flag("--discovery-host");
     let output = highhock.flag("--discovery-interface", "nonexistent0").output(&["check"]);
-    let text = said(&output);
+    let text = stdout(&output);
     assert_eq!(output.status.code(), UNAVAILABLE, "{text}");
     assert!(verdict(&text, "configuration").starts_with("ok "), "{text}");
     for (subject, reason) in [
@@ -63,18 +63,18 @@ fn check_says_of_each_thing_what_is_wrong_with_it() {
 }
 
 #[test]
-fn records_shows_what_would_be_published_and_writes_nothing() {
+fn records_previews_without_writing() {
     let etcd = Etcd::start();
-    let (name, unpublished) = (named("preview"), named("unpublished"));
+    let (name, unpublished) = (unique_name("preview"), unique_name("unpublished"));
     let offer = format!("DISCOVER={name}:80,{unpublished}:81");
     let container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);
-    let second = offering(&name);
-    let ours = record(container.published("80/tcp"));
+    let second = run_service(&name);
+    let ours = record(container.published_port("80/tcp"));
     let highhock = Highhock::new(&etcd.url());
 
     let output = highhock.output(&["records"]);
-    let text = said(&output);
-    assert_eq!(output.status.code(), Some(0), "{}", complained(&output));
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let line = |parts: [&str; 2]| {
         text.lines().find(|line| parts.iter().all(|part| line.contains(part))).unwrap_or_default()
     };
@@ -98,10 +98,11 @@ fn records_shows_what_would_be_published_and_writes_nothing() {
 
 /// A container's owner may not command the terminal of whoever looks at its records.
 #[test]
-fn what_a_container_says_reaches_no_terminal_unescaped() {
-    let name = named("loud");
+fn container_text_is_escaped_for_the_terminal() {
+    let name = unique_name("loud");
     let said = "highhock.text=a\u{9b}31m\u{7f}\u{202e}b";
-    let _container = offering_with(&name, &["--label", "highhock.host=a.example", "--label", said]);
+    let _container =
+        run_service_with(&name, &["--label", "highhock.host=a.example", "--label", said]);
     let highhock = Highhock::new(&format!("http://127.0.0.1:{}", free_port()));
     for arguments in [
         &["records"][..],
@@ -109,7 +110,7 @@ fn what_a_container_says_reaches_no_terminal_unescaped() {
         &["records", "--explain"],
         &["records", "--explain", "--json"],
     ] {
-        let text = self::said(&highhock.output(arguments));
+        let text = self::stdout(&highhock.output(arguments));
         assert!(text.contains(r"a\u009b31m\u007f\u202eb"), "{arguments:?}: {text:?}");
         let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
         assert!(!text.contains(raw), "{arguments:?}: {text:?}");
@@ -117,22 +118,22 @@ fn what_a_container_says_reaches_no_terminal_unescaped() {
 }
 
 #[test]
-fn records_without_an_engine_says_so() {
+fn records_reports_an_unreachable_engine() {
     let highhock = Highhock::new("http://127.0.0.1:1");
     let output =
         highhock.flag("--docker-url", "unix:///nonexistent/docker.sock").output(&["records"]);
     assert_eq!(output.status.code(), UNAVAILABLE);
-    assert!(complained(&output).contains("/nonexistent/docker.sock"), "{}", complained(&output));
+    assert!(stderr(&output).contains("/nonexistent/docker.sock"), "{}", stderr(&output));
     assert!(output.stdout.is_empty());
 }
 
 #[test]
-fn without_an_address_it_does_not_start_and_says_which_steps_failed() {
-    let highhock = Highhock::new("http://127.0.0.1:1").without("--discovery-host");
+fn missing_address_prevents_start_and_lists_failed_steps() {
+    let highhock = Highhock::new("http://127.0.0.1:1").without_flag("--discovery-host");
     let highhock = highhock.flag("--discovery-interface", "nonexistent0");
     for command in ["run", "records"] {
         let output = highhock.output(&[command]);
-        let text = complained(&output);
+        let text = stderr(&output);
         assert_eq!(output.status.code(), UNAVAILABLE, "{text}");
         for step in [
             "discovery.host: not set",
@@ -146,50 +147,50 @@ fn without_an_address_it_does_not_start_and_says_which_steps_failed() {
 }
 
 #[test]
-fn the_address_may_come_from_the_environment_or_the_interface() {
+fn address_comes_from_environment_or_interface() {
     let etcd = Etcd::start();
-    let highhock = Highhock::new(&etcd.url()).without("--discovery-host");
+    let highhock = Highhock::new(&etcd.url()).without_flag("--discovery-host");
     let output = highhock.clone().env("EXTERNAL_IP", "10.77.66.55").output(&["check"]);
-    assert!(verdict(&said(&output), "address").contains("10.77.66.55 (EXTERNAL_IP)"));
+    assert!(verdict(&stdout(&output), "address").contains("10.77.66.55 (EXTERNAL_IP)"));
     // Nobody can reach this host at it.
     let output = highhock.flag("--discovery-interface", "lo").output(&["check"]);
-    assert!(said(&output).contains("none of its addresses can be reached from elsewhere"));
+    assert!(stdout(&output).contains("none of its addresses can be reached from elsewhere"));
     assert_eq!(output.status.code(), UNAVAILABLE);
 }
 
 #[test]
-fn the_address_may_come_from_a_clouds_metadata_service_where_that_is_configured() {
-    let droplet = Canned::tcp(|request| match request.target.as_str() {
-        "/metadata/v1/interfaces/private/0/ipv4/address" => Reply::json("10.77.66.77"),
-        _ => Reply::status(404, ""),
+fn address_comes_from_metadata_service_if_configured() {
+    let droplet = ScriptedServer::tcp(|request| match request.target.as_str() {
+        "/metadata/v1/interfaces/private/0/ipv4/address" => ScriptedResponse::json("10.77.66.77"),
+        _ => ScriptedResponse::status(404, ""),
     });
     let etcd = Etcd::start();
     let service = format!("http://{}", droplet.authority());
     let highhock = Highhock::new(&etcd.url()).env("TEST_METADATA_OF_HIGHHOCK", &service);
-    let highhock = highhock.without("--discovery-host");
+    let highhock = highhock.without_flag("--discovery-host");
     let highhock = highhock.flag("--discovery-interface", "nonexistent0");
     assert_eq!(highhock.output(&["check"]).status.code(), UNAVAILABLE);
     assert_eq!(droplet.connections(), 0);
 
     let output = highhock.clone().flag("--discovery-metadata", "auto").output(&["check"]);
-    let text = said(&output);
-    assert_eq!(output.status.code(), Some(0), "{text}{}", complained(&output));
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
     let address = verdict(&text, "address");
     assert_eq!(address, "ok      10.77.66.77 (metadata service, digitalocean)");
-    assert_eq!(complained(&output), "");
+    assert_eq!(stderr(&output), "");
 
     let output = highhock.flag("--discovery-metadata", "aws").output(&["run"]);
-    let text = complained(&output);
+    let text = stderr(&output);
     assert_eq!(output.status.code(), UNAVAILABLE, "{text}");
     let step = format!("discovery.metadata aws: {service}: PUT /latest/api/token: gave no token");
     assert!(text.contains(&step), "{text}");
 }
 
 #[test]
-fn with_a_faulty_configuration_it_does_not_start() {
+fn invalid_configuration_prevents_start() {
     let highhock = Highhock::new("http://127.0.0.1:1").flag("--etcd-ttl", "0");
     let output = highhock.output(&["run"]);
-    let text = complained(&output);
-    assert_eq!(output.status.code(), CONFIG, "{text}");
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), CONFIG_ERROR, "{text}");
     assert!(text.contains("flag --etcd-ttl: etcd.ttl: found \"0\""), "{text}");
 }

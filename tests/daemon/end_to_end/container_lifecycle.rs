@@ -5,63 +5,63 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::changes::Changes;
-use crate::fixture::{BELOW, Stage};
+use crate::changes::WatchRecorder;
+use crate::fixture::{Fixture, KEY_PREFIX};
 use crate::support::daemon::Daemon;
 use crate::support::docker::{Container, docker};
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
-use crate::{PATIENCE, named};
+use crate::{TIMEOUT, unique_name};
 
 /// As process 1, it ignores all signals that it has no handler for.
-const UNMOVED: [&str; 2] = ["sleep", "100000"];
+const IGNORES_SIGNALS: [&str; 2] = ["sleep", "100000"];
 
 /// A daemon that follows the events of one stage.
-struct Scene {
+struct LifecycleFixture {
     etcd: Etcd,
-    stage: Stage,
+    fixture: Fixture,
     daemon: Daemon,
 }
 
-impl Scene {
+impl LifecycleFixture {
     fn new(flags: &[(&str, &str)]) -> Self {
-        let (etcd, stage) = (Etcd::start(), Stage::new());
-        let highhock = stage.following(&etcd.url());
+        let (etcd, fixture) = (Etcd::start(), Fixture::new());
+        let highhock = fixture.event_driven(&etcd.url());
         let highhock = flags.iter().fold(highhock, |it, (name, value)| it.flag(name, value));
         let daemon = highhock.flag("--log-level", "DEBUG").start();
-        daemon.says(&["docker's events are followed"]);
-        daemon.says(&["docker listed"]);
-        Self { etcd, stage, daemon }
+        daemon.wait_for_log(&["docker's events are followed"]);
+        daemon.wait_for_log(&["docker listed"]);
+        Self { etcd, fixture, daemon }
     }
 
     /// A container that offers its port 80 by this name.
     fn container(&self, name: &str, options: &[&str], command: &[&str]) -> Container {
         let offer = format!("DISCOVER={name}:80");
-        let own = ["--label", self.stage.label(), "-e", &offer, "-p", "0:80"];
+        let own = ["--label", self.fixture.label(), "-e", &offer, "-p", "0:80"];
         Container::run(&[&own, options].concat(), command)
     }
 
-    fn is_there(&self, name: &str) -> bool {
-        self.etcd.v3().get(&format!("{BELOW}{name}")).is_some()
+    fn has_record(&self, name: &str) -> bool {
+        self.etcd.v3().get(&format!("{KEY_PREFIX}{name}")).is_some()
     }
 
     #[track_caller]
-    fn comes(&self, name: &str) {
-        eventually(&format!("{name} is there"), PATIENCE, || self.is_there(name).then_some(()));
+    fn wait_for_record(&self, name: &str) {
+        eventually(&format!("{name} is there"), TIMEOUT, || self.has_record(name).then_some(()));
     }
 
     #[track_caller]
-    fn goes(&self, name: &str) {
-        eventually(&format!("{name} is gone"), PATIENCE, || (!self.is_there(name)).then_some(()));
+    fn wait_for_removal(&self, name: &str) {
+        eventually(&format!("{name} is gone"), TIMEOUT, || (!self.has_record(name)).then_some(()));
     }
 
     /// Waits until something that happens now is dealt with: what happened before is, then.
-    fn settles(&self) {
-        let name = named("mark");
+    fn wait_for_settled(&self) {
+        let name = unique_name("mark");
         let mark = self.container(&name, &[], &[]);
-        self.comes(&name);
+        self.wait_for_record(&name);
         mark.remove();
-        self.goes(&name);
+        self.wait_for_removal(&name);
     }
 }
 
@@ -74,12 +74,12 @@ fn kill(container: &Container, signal: &str) {
 }
 
 #[test]
-fn starts_pauses_ends_and_removals() {
-    let scene = Scene::new(&[]);
-    let name = named("life");
-    let container = scene.container(&name, &[], &[]);
-    scene.comes(&name);
-    for (verb, is_there) in [
+fn records_follow_start_pause_end_and_removal() {
+    let fixture = LifecycleFixture::new(&[]);
+    let name = unique_name("life");
+    let container = fixture.container(&name, &[], &[]);
+    fixture.wait_for_record(&name);
+    for (verb, has_record) in [
         ("pause", false),
         ("unpause", true),
         ("stop", false),
@@ -88,122 +88,123 @@ fn starts_pauses_ends_and_removals() {
         ("start", true),
         ("restart", true),
     ] {
-        container.does(verb);
-        if is_there { scene.comes(&name) } else { scene.goes(&name) }
+        container.docker_command(verb);
+        if has_record { fixture.wait_for_record(&name) } else { fixture.wait_for_removal(&name) }
     }
     docker(&["rm", "-f", container.id()]);
-    scene.goes(&name);
-    assert_eq!(scene.daemon.lines_with(&["docker listed"]).len(), 1);
+    fixture.wait_for_removal(&name);
+    assert_eq!(fixture.daemon.lines_with(&["docker listed"]).len(), 1);
 }
 
 #[test]
-fn health_decides_unless_it_is_ignored() {
-    let scene = Scene::new(&[]);
-    let (heeded, ignored) = (named("heeded"), named("ignored"));
+fn unhealthy_container_is_withdrawn_unless_ignored() {
+    let fixture = LifecycleFixture::new(&[]);
+    let (heeded, ignored) = (unique_name("heeded"), unique_name("ignored"));
     let check = ["--health-cmd", "test -e /tmp/well", "--health-interval", "1s"];
     let check = [&check[..], &["--health-retries", "1"]].concat();
-    let container = scene.container(&heeded, &check, &[]);
+    let container = fixture.container(&heeded, &check, &[]);
     let opted_out = [&check[..], &["--label", "highhock.health=ignore"]].concat();
-    let _other = scene.container(&ignored, &opted_out, &[]);
-    scene.comes(&ignored);
-    assert!(!scene.is_there(&heeded));
+    let _other = fixture.container(&ignored, &opted_out, &[]);
+    fixture.wait_for_record(&ignored);
+    assert!(!fixture.has_record(&heeded));
     container.exec(&["touch", "/tmp/well"]);
-    scene.comes(&heeded);
+    fixture.wait_for_record(&heeded);
     container.exec(&["rm", "/tmp/well"]);
-    scene.goes(&heeded);
-    assert!(scene.is_there(&ignored));
-    assert_eq!(scene.daemon.lines_with(&["docker listed"]).len(), 1);
+    fixture.wait_for_removal(&heeded);
+    assert!(fixture.has_record(&ignored));
+    assert_eq!(fixture.daemon.lines_with(&["docker listed"]).len(), 1);
 }
 
 #[test]
-fn a_stop_signal_withdraws_a_container_that_lives_on() {
-    let scene = Scene::new(&[]);
-    let (by_term, by_own) = (named("term"), named("own"));
-    let one = scene.container(&by_term, &[], &UNMOVED);
-    let other = scene.container(&by_own, &["--stop-signal", "RTMIN+3"], &UNMOVED);
-    scene.comes(&by_term);
-    scene.comes(&by_own);
+fn stop_signal_withdraws_a_running_container() {
+    let fixture = LifecycleFixture::new(&[]);
+    let (by_term, by_own) = (unique_name("term"), unique_name("own"));
+    let one = fixture.container(&by_term, &[], &IGNORES_SIGNALS);
+    let other = fixture.container(&by_own, &["--stop-signal", "RTMIN+3"], &IGNORES_SIGNALS);
+    fixture.wait_for_record(&by_term);
+    fixture.wait_for_record(&by_own);
     for signal in ["HUP", "USR1", "WINCH"] {
         kill(&one, signal);
         kill(&other, signal);
     }
     // Not its own.
     kill(&one, "RTMIN+3");
-    scene.settles();
-    assert!(scene.is_there(&by_term) && scene.is_there(&by_own));
+    fixture.wait_for_settled();
+    assert!(fixture.has_record(&by_term) && fixture.has_record(&by_own));
 
     kill(&one, "TERM");
     kill(&other, "RTMIN+3");
-    scene.goes(&by_term);
-    scene.goes(&by_own);
+    fixture.wait_for_removal(&by_term);
+    fixture.wait_for_removal(&by_own);
     assert!(is_running(&one) && is_running(&other));
     // Whatever else is told of it.
-    docker(&["rename", one.id(), &named("renamed")]);
+    docker(&["rename", one.id(), &unique_name("renamed")]);
     kill(&one, "HUP");
-    scene.settles();
-    assert!(!scene.is_there(&by_term));
-    scene.daemon.says(&["held back", "got its stop signal"]);
+    fixture.wait_for_settled();
+    assert!(!fixture.has_record(&by_term));
+    fixture.daemon.wait_for_log(&["held back", "got its stop signal"]);
 
     docker(&["restart", "-t", "0", one.id()]);
-    scene.comes(&by_term);
-    assert!(!scene.is_there(&by_own));
+    fixture.wait_for_record(&by_term);
+    assert!(!fixture.has_record(&by_own));
 }
 
 #[test]
-fn one_that_outlives_its_stop_signal_for_long_comes_back() {
-    const LONG: Duration = Duration::from_secs(5);
-    let scene = Scene::new(&[("--discovery-drain-max", "5")]);
-    let name = named("survivor");
-    let container = scene.container(&name, &[], &UNMOVED);
-    scene.comes(&name);
+fn republishes_after_drain_timeout() {
+    const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+    let fixture = LifecycleFixture::new(&[("--discovery-drain-max", "5")]);
+    let name = unique_name("survivor");
+    let container = fixture.container(&name, &[], &IGNORES_SIGNALS);
+    fixture.wait_for_record(&name);
     let sent = Instant::now();
     kill(&container, "TERM");
-    scene.goes(&name);
-    scene.comes(&name);
-    assert!(sent.elapsed() >= LONG, "{:?}", sent.elapsed());
+    fixture.wait_for_removal(&name);
+    fixture.wait_for_record(&name);
+    assert!(sent.elapsed() >= DRAIN_TIMEOUT, "{:?}", sent.elapsed());
 }
 
 #[test]
-fn who_ignores_draining_stays_until_the_end() {
-    let scene = Scene::new(&[]);
-    let name = named("stays");
-    let container = scene.container(&name, &["--label", "highhock.drain=ignore"], &UNMOVED);
-    scene.comes(&name);
+fn drain_label_ignore_keeps_the_record_until_the_end() {
+    let fixture = LifecycleFixture::new(&[]);
+    let name = unique_name("stays");
+    let container =
+        fixture.container(&name, &["--label", "highhock.drain=ignore"], &IGNORES_SIGNALS);
+    fixture.wait_for_record(&name);
     kill(&container, "TERM");
-    scene.settles();
-    assert!(scene.is_there(&name));
+    fixture.wait_for_settled();
+    assert!(fixture.has_record(&name));
     kill(&container, "KILL");
-    scene.goes(&name);
+    fixture.wait_for_removal(&name);
 }
 
 #[test]
-fn nobody_is_drained_where_that_is_switched_off() {
-    let scene = Scene::new(&[("--discovery-drain", "false")]);
-    let name = named("undrained");
-    let container = scene.container(&name, &[], &UNMOVED);
-    scene.comes(&name);
+fn disabled_drain_keeps_the_record_until_the_end() {
+    let fixture = LifecycleFixture::new(&[("--discovery-drain", "false")]);
+    let name = unique_name("undrained");
+    let container = fixture.container(&name, &[], &IGNORES_SIGNALS);
+    fixture.wait_for_record(&name);
     kill(&container, "TERM");
-    scene.settles();
-    assert!(scene.is_there(&name));
+    fixture.wait_for_settled();
+    assert!(fixture.has_record(&name));
 }
 
 #[test]
-fn a_crash_loop_does_not_flood_etcd() {
-    let scene = Scene::new(&[]);
-    let name = named("loop");
-    let container = scene.container(&name, &[], &UNMOVED);
-    scene.comes(&name);
-    let (changes, began) = (Changes::watch(&scene.etcd), Instant::now());
+fn crash_loop_does_not_flood_etcd() {
+    let fixture = LifecycleFixture::new(&[]);
+    let name = unique_name("loop");
+    let container = fixture.container(&name, &[], &IGNORES_SIGNALS);
+    fixture.wait_for_record(&name);
+    let (changes, began) = (WatchRecorder::watch(&fixture.etcd), Instant::now());
     for _ in 0..12 {
         docker(&["restart", "-t", "0", container.id()]);
     }
-    scene.daemon.says(&["held back", "restarts again and again"]);
-    scene.comes(&name);
-    scene.settles();
-    assert!(scene.is_there(&name));
+    fixture.daemon.wait_for_log(&["held back", "restarts again and again"]);
+    fixture.wait_for_record(&name);
+    fixture.wait_for_settled();
+    assert!(fixture.has_record(&name));
     let took = began.elapsed().as_secs();
-    let key = format!("{BELOW}{name}");
-    let changes = changes.finish(&scene.etcd);
+    let key = format!("{KEY_PREFIX}{name}");
+    let changes = changes.finish(&fixture.etcd);
     let puts = changes.iter().filter(|it| it.key == key && it.value.is_some()).count();
     // Two are free, then one in five seconds.
     assert!(puts as u64 <= 3 + took / 5, "{puts} puts in {took} s");
@@ -211,20 +212,20 @@ fn a_crash_loop_does_not_flood_etcd() {
 }
 
 #[test]
-fn a_restart_policy_is_followed_through_its_restarts() {
-    let scene = Scene::new(&[]);
-    let name = named("restarting");
+fn records_follow_a_restart_policy() {
+    let fixture = LifecycleFixture::new(&[]);
+    let name = unique_name("restarting");
     let policy = ["--restart", "on-failure:2"];
-    let container = scene.container(&name, &policy, &["sh", "-c", "sleep 1; exit 1"]);
-    scene.comes(&name);
+    let container = fixture.container(&name, &policy, &["sh", "-c", "sleep 1; exit 1"]);
+    fixture.wait_for_record(&name);
     // It is over after its second restart.
     let over = || {
         let told = "{{.RestartCount}} {{.State.Status}}";
         let told = docker(&["inspect", "--format", told, container.id()]);
         (told == "2 exited").then_some(())
     };
-    eventually("it has ended for good", PATIENCE, over);
-    scene.goes(&name);
-    scene.settles();
-    assert!(!scene.is_there(&name));
+    eventually("it has ended for good", TIMEOUT, over);
+    fixture.wait_for_removal(&name);
+    fixture.wait_for_settled();
+    assert!(!fixture.has_record(&name));
 }

@@ -6,141 +6,150 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::changes::{Changes, deleted};
-use crate::fixture::{BELOW, Records, held};
+use crate::changes::{WatchRecorder, deleted_keys};
+use crate::fixture::{KEY_PREFIX, Records, stored_records};
 use crate::support::daemon::{Daemon, Highhock};
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
-use crate::support::private_engine::{LiveRestore, OwnEngine};
-use crate::{PATIENCE, named, record_with_ttl};
+use crate::support::private_engine::{LiveRestore, PrivateEngine};
+use crate::{TIMEOUT, record_with_ttl, unique_name};
 
 /// As short as it may be, so that the absences that outlast it can be short as well.
 const TTL: u64 = 5;
 
 /// An absence that a record outlasts only if it is refreshed.
-const LONG: Duration = Duration::from_secs(TTL + 3);
+const LEASE_EXPIRED_AFTER: Duration = Duration::from_secs(TTL + 3);
 
 /// In which all is exact once the engine is back: a poll, and what a busy machine may take.
-const SETTLED: Duration = Duration::from_secs(1 + 3);
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(1 + 3);
 
 /// How an engine ends.
-type End = fn(&mut OwnEngine);
+type StopMethod = fn(&mut PrivateEngine);
 
 #[test]
-fn containers_that_outlive_their_engine_keep_their_records() {
-    let mut world = World::start(LiveRestore::On);
-    let names: Vec<_> = (0..5).map(|_| named("outlives")).collect();
+fn containers_that_survive_the_engine_keep_their_records() {
+    let mut engine_fixture = EngineFixture::start(LiveRestore::On);
+    let names: Vec<_> = (0..5).map(|_| unique_name("outlives")).collect();
     for name in &names {
-        world.engine.offering(name, &[]);
+        engine_fixture.engine.run_service(name, &[]);
     }
-    world.becomes_exact("5 records", PATIENCE);
+    engine_fixture.wait_for_expected("5 records", TIMEOUT);
 
-    let changes = Changes::watch(&world.etcd);
-    for end in [OwnEngine::stop as End, OwnEngine::kill] {
-        end(&mut world.engine);
-        world.comes_back();
-        assert_eq!(world.engine.running().len(), 5);
+    let changes = WatchRecorder::watch(&engine_fixture.etcd);
+    for end in [PrivateEngine::stop as StopMethod, PrivateEngine::kill] {
+        end(&mut engine_fixture.engine);
+        engine_fixture.restart_and_check();
+        assert_eq!(engine_fixture.engine.running_containers().len(), 5);
     }
-    for (end, victim) in [OwnEngine::stop as End, OwnEngine::kill].into_iter().zip(&names) {
-        let before = world.expected();
-        let process = world.engine.process_of(victim);
-        end(&mut world.engine);
-        world.engine.signal(process, "KILL");
-        thread::sleep(LONG);
+    for (end, victim) in
+        [PrivateEngine::stop as StopMethod, PrivateEngine::kill].into_iter().zip(&names)
+    {
+        let before = engine_fixture.expected();
+        let process = engine_fixture.engine.container_pid(victim);
+        end(&mut engine_fixture.engine);
+        engine_fixture.engine.signal(process, "KILL");
+        thread::sleep(LEASE_EXPIRED_AFTER);
         let key = key(victim);
         let living = |records: Records| -> Records {
             records.into_iter().filter(|(other, _)| *other != key).collect()
         };
-        assert_eq!(living(held(&world.etcd.v3())), living(before));
-        world.comes_back();
-        assert_eq!(held(&world.etcd.v3()).get(&key), None);
+        assert_eq!(living(stored_records(&engine_fixture.etcd.v3())), living(before));
+        engine_fixture.restart_and_check();
+        assert_eq!(stored_records(&engine_fixture.etcd.v3()).get(&key), None);
     }
-    let changes = changes.finish(&world.etcd);
+    let changes = changes.finish(&engine_fixture.etcd);
     let victims: Vec<_> = names[..2].iter().map(|name| key(name)).collect();
-    assert_eq!(deleted(&changes), victims);
+    assert_eq!(deleted_keys(&changes), victims);
 }
 
 #[test]
-fn containers_that_end_with_their_engine_are_withdrawn_by_what_it_tells_at_last() {
+fn containers_stopped_with_the_engine_are_withdrawn_by_events() {
     // Nothing comes by polls.
-    let world = World::start_with(LiveRestore::Off, &[("--docker-poll", "3600")]);
-    let all_are_withdrawn = |world: &World| {
-        let none = || held(&world.etcd.v3()).is_empty().then_some(());
-        eventually("none is left while the engine is away", SETTLED, none);
+    let engine_fixture = EngineFixture::start_with(LiveRestore::Off, &[("--docker-poll", "3600")]);
+    let all_are_withdrawn = |engine_fixture: &EngineFixture| {
+        let none = || stored_records(&engine_fixture.etcd.v3()).is_empty().then_some(());
+        eventually("none is left while the engine is away", SETTLE_TIME_MAX, none);
     };
-    end_with_their_engine(world, all_are_withdrawn);
+    assert_withdrawn_with_engine(engine_fixture, all_are_withdrawn);
 }
 
 #[test]
-fn containers_that_end_with_their_engine_are_withdrawn_by_polls_where_events_are_off() {
-    let world = World::start_with(LiveRestore::Off, &[("--docker-events", "false")]);
+fn containers_stopped_with_the_engine_are_withdrawn_by_polls() {
+    let engine_fixture =
+        EngineFixture::start_with(LiveRestore::Off, &[("--docker-events", "false")]);
     // Polls may have seen some of them end before the engine did.
-    end_with_their_engine(world, |world| {
-        println!("{} records while the engine is away", held(&world.etcd.v3()).len());
+    assert_withdrawn_with_engine(engine_fixture, |engine_fixture| {
+        println!(
+            "{} records while the engine is away",
+            stored_records(&engine_fixture.etcd.v3()).len()
+        );
     });
 }
 
-fn end_with_their_engine(mut world: World, while_away: impl Fn(&World)) {
-    let once: Vec<_> = (0..3).map(|_| named("once")).collect();
-    let always: Vec<_> = (0..2).map(|_| named("always")).collect();
+fn assert_withdrawn_with_engine(
+    mut engine_fixture: EngineFixture,
+    while_away: impl Fn(&EngineFixture),
+) {
+    let once: Vec<_> = (0..3).map(|_| unique_name("once")).collect();
+    let always: Vec<_> = (0..2).map(|_| unique_name("always")).collect();
     for name in &once {
-        world.engine.offering(name, &[]);
+        engine_fixture.engine.run_service(name, &[]);
     }
     for name in &always {
-        world.engine.offering(name, &["--restart", "always"]);
+        engine_fixture.engine.run_service(name, &["--restart", "always"]);
     }
-    world.becomes_exact("5 records", PATIENCE);
+    engine_fixture.wait_for_expected("5 records", TIMEOUT);
 
-    for absence in [Duration::ZERO, LONG] {
-        world.engine.stop();
-        while_away(&world);
+    for absence in [Duration::ZERO, LEASE_EXPIRED_AFTER] {
+        engine_fixture.engine.stop();
+        while_away(&engine_fixture);
         thread::sleep(absence);
-        world.comes_back();
-        assert_eq!(held(&world.etcd.v3()).len(), always.len());
+        engine_fixture.restart_and_check();
+        assert_eq!(stored_records(&engine_fixture.etcd.v3()).len(), always.len());
         for name in &once {
-            world.engine.docker(&["start", name]);
+            engine_fixture.engine.docker(&["start", name]);
         }
-        world.becomes_exact("5 records again", PATIENCE);
+        engine_fixture.wait_for_expected("5 records again", TIMEOUT);
     }
 }
 
 #[test]
-fn containers_that_outlive_a_crashed_engine_are_held_until_it_ends_them() {
-    let mut world = World::start(LiveRestore::Off);
-    let (once, always) = (named("once"), named("always"));
-    world.engine.offering(&once, &[]);
-    world.engine.offering(&always, &["--restart", "always"]);
-    world.becomes_exact("2 records", PATIENCE);
-    let before = world.expected();
+fn containers_survive_a_crashed_engine_until_it_stops_them() {
+    let mut engine_fixture = EngineFixture::start(LiveRestore::Off);
+    let (once, always) = (unique_name("once"), unique_name("always"));
+    engine_fixture.engine.run_service(&once, &[]);
+    engine_fixture.engine.run_service(&always, &["--restart", "always"]);
+    engine_fixture.wait_for_expected("2 records", TIMEOUT);
+    let before = engine_fixture.expected();
 
-    let changes = Changes::watch(&world.etcd);
-    world.engine.kill();
-    thread::sleep(LONG);
-    assert_eq!(held(&world.etcd.v3()), before);
-    assert_eq!(deleted(&changes.so_far()), Vec::<&str>::new());
+    let changes = WatchRecorder::watch(&engine_fixture.etcd);
+    engine_fixture.engine.kill();
+    thread::sleep(LEASE_EXPIRED_AFTER);
+    assert_eq!(stored_records(&engine_fixture.etcd.v3()), before);
+    assert_eq!(deleted_keys(&changes.recorded()), Vec::<&str>::new());
     // Without live-restore, it ends what its earlier life has left.
-    world.comes_back();
-    let held = held(&world.etcd.v3());
+    engine_fixture.restart_and_check();
+    let held = stored_records(&engine_fixture.etcd.v3());
     assert_eq!(held.into_keys().collect::<Vec<_>>(), [key(&always)]);
 }
 
 fn key(name: &str) -> String {
-    format!("{BELOW}{name}")
+    format!("{KEY_PREFIX}{name}")
 }
 
-struct World {
+struct EngineFixture {
     etcd: Etcd,
-    engine: OwnEngine,
+    engine: PrivateEngine,
     _daemon: Daemon,
 }
 
-impl World {
+impl EngineFixture {
     fn start(live_restore: LiveRestore) -> Self {
         Self::start_with(live_restore, &[])
     }
 
     fn start_with(live_restore: LiveRestore, flags: &[(&str, &str)]) -> Self {
-        let (etcd, engine) = (Etcd::start(), OwnEngine::start(live_restore));
+        let (etcd, engine) = (Etcd::start(), PrivateEngine::start(live_restore));
         let highhock = Highhock::new(&etcd.url()).flag("--docker-url", &engine.url());
         let highhock = highhock.flag("--etcd-api", "v3").flag("--etcd-ttl", &TTL.to_string());
         let highhock = highhock.flag("--log-level", "info");
@@ -151,18 +160,20 @@ impl World {
 
     /// What the engine's containers that run should have.
     fn expected(&self) -> Records {
-        let running = self.engine.running().into_iter();
+        let running = self.engine.running_containers().into_iter();
         running.map(|(name, port)| (key(&name), record_with_ttl(port, TTL))).collect()
     }
 
-    fn becomes_exact(&self, what: &str, deadline: Duration) {
-        eventually(what, deadline, || (held(&self.etcd.v3()) == self.expected()).then_some(()));
+    fn wait_for_expected(&self, what: &str, deadline: Duration) {
+        eventually(what, deadline, || {
+            (stored_records(&self.etcd.v3()) == self.expected()).then_some(())
+        });
     }
 
-    fn comes_back(&mut self) {
-        self.engine.start_again();
+    fn restart_and_check(&mut self) {
+        self.engine.restart();
         let back = Instant::now();
-        self.becomes_exact("exact again", SETTLED);
+        self.wait_for_expected("exact again", SETTLE_TIME_MAX);
         println!("exact {:?} after the engine's first answer", back.elapsed());
     }
 }

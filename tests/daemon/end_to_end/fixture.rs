@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use crate::support::daemon::Highhock;
 use crate::support::docker::{self, Container};
-use crate::support::etcd_v3::V3;
+use crate::support::etcd_v3::V3Client;
 use crate::support::eventually;
-use crate::support::proxy::Front;
-use crate::{named, record_with_ttl};
+use crate::support::proxy::Proxy;
+use crate::{record_with_ttl, unique_name};
 
 /// The default domain's keys in etcd's v3 API.
-pub const BELOW: &str = "/skydns/local/skydns/";
+pub const KEY_PREFIX: &str = "/skydns/local/skydns/";
 
 /// Values by their keys.
 pub type Records = BTreeMap<String, String>;
 
 /// The engine as the daemons of one test see it: with the containers of that test alone.
-pub struct Stage {
+pub struct Fixture {
     label: String,
-    engine: Front,
+    proxy: Proxy,
 }
 
-impl Stage {
+impl Fixture {
     pub fn new() -> Self {
-        let label = named("stage");
-        let engine = Front::narrowed(docker::place(), &label);
-        Self { label, engine }
+        let label = unique_name("stage");
+        let proxy = Proxy::with_label_filter(docker::server_address(), &label);
+        Self { label, proxy }
     }
 
     /// A daemon on this stage that speaks etcd's v3 API.
     pub fn highhock(&self, etcd_urls: &str) -> Highhock {
-        let engine = format!("tcp://{}", self.engine.authority());
+        let engine = format!("tcp://{}", self.proxy.authority());
         Highhock::new(etcd_urls).flag("--docker-url", &engine).flag("--etcd-api", "v3")
     }
 
@@ -42,13 +42,13 @@ impl Stage {
     }
 
     /// The engine as it is seen from this stage.
-    pub fn engine(&self) -> &Front {
-        &self.engine
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 
     /// A daemon on this stage that sees changes by events only: its first poll after the
     /// start is an hour away.
-    pub fn following(&self, etcd_urls: &str) -> Highhock {
+    pub fn event_driven(&self, etcd_urls: &str) -> Highhock {
         let highhock = self.highhock(etcd_urls).flag("--docker-poll", "3600");
         highhock.flag("--docker-poll-container", "3600")
     }
@@ -61,26 +61,26 @@ impl Stage {
 
     /// A container that offers this many services, all at one port.
     #[track_caller]
-    pub fn pack(&self, services: usize) -> Pack {
-        let name = named("pack");
+    pub fn service_container(&self, services: usize) -> ServiceContainer {
+        let name = unique_name("pack");
         let names: Vec<_> = (0..services).map(|number| format!("{name}-{number}")).collect();
         let offers: Vec<_> = names.iter().map(|name| format!("{name}:80")).collect();
         let offer = format!("DISCOVER={}", offers.join(","));
         let container = self.container(&["-e", &offer, "-p", "0:80"]);
-        Pack { names, container }
+        ServiceContainer { names, container }
     }
 }
 
 /// A container of many services.
-pub struct Pack {
+pub struct ServiceContainer {
     names: Vec<String>,
     pub container: Container,
 }
 
-impl Pack {
+impl ServiceContainer {
     /// The keys of its services in the default domain.
     pub fn keys(&self) -> HashSet<String> {
-        self.names.iter().map(|name| format!("{BELOW}{name}")).collect()
+        self.names.iter().map(|name| format!("{KEY_PREFIX}{name}")).collect()
     }
 
     /// Its records while it runs, with the usual TTL.
@@ -91,33 +91,36 @@ impl Pack {
 
     #[track_caller]
     pub fn records_with_ttl(&self, ttl: u64) -> Records {
-        let value = record_with_ttl(self.container.published("80/tcp"), ttl);
+        let value = record_with_ttl(self.container.published_port("80/tcp"), ttl);
         self.keys().into_iter().map(|key| (key, value.clone())).collect()
     }
 }
 
 /// The records of several packs together.
 #[track_caller]
-pub fn records_of<'a>(packs: impl IntoIterator<Item = &'a Pack>, ttl: u64) -> Records {
-    packs.into_iter().flat_map(|pack| pack.records_with_ttl(ttl)).collect()
+pub fn records_of<'a>(
+    containers: impl IntoIterator<Item = &'a ServiceContainer>,
+    ttl: u64,
+) -> Records {
+    containers.into_iter().flat_map(|container| container.records_with_ttl(ttl)).collect()
 }
 
 /// What etcd holds in the default domain.
-pub fn held(etcd: &V3) -> Records {
-    etcd.list(BELOW).into_iter().map(|kv| (kv.key, kv.value)).collect()
+pub fn stored_records(etcd: &V3Client) -> Records {
+    etcd.list(KEY_PREFIX).into_iter().map(|kv| (kv.key, kv.value)).collect()
 }
 
 /// Waits until etcd holds exactly these records.
 #[track_caller]
-pub fn becomes_exactly(etcd: &V3, records: &Records, deadline: Duration) {
+pub fn wait_for_records(etcd: &V3Client, records: &Records, deadline: Duration) {
     let what = format!("exactly {} records", records.len());
-    eventually(&what, deadline, || (held(etcd) == *records).then_some(()));
+    eventually(&what, deadline, || (stored_records(etcd) == *records).then_some(()));
 }
 
 /// The one lease that all records in the default domain hang on.
 #[track_caller]
-pub fn only_lease(etcd: &V3) -> i64 {
-    let leases: HashSet<_> = etcd.list(BELOW).iter().map(|kv| kv.lease).collect();
+pub fn only_lease(etcd: &V3Client) -> i64 {
+    let leases: HashSet<_> = etcd.list(KEY_PREFIX).iter().map(|kv| kv.lease).collect();
     assert_eq!(leases.len(), 1, "{leases:?}");
     leases.into_iter().next().unwrap()
 }

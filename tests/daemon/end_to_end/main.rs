@@ -42,13 +42,13 @@ use support::etcd::Etcd;
 use support::{eventually, unique};
 
 /// For what has no deadline of its own, on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The directory of the default domain.
 const ROOT: &str = "skydns/local/skydns";
 
 /// A service's name that no other test has.
-fn named(what: &str) -> String {
+fn unique_name(what: &str) -> String {
     format!("{what}-{}-{}", std::process::id(), unique())
 }
 
@@ -68,32 +68,32 @@ fn record_with_ttl(port: u16, ttl: u64) -> String {
 
 /// A container that offers its port 80 by this name, at a random port of the host's.
 #[track_caller]
-fn offering(name: &str) -> Container {
-    offering_with(name, &[])
+fn run_service(name: &str) -> Container {
+    run_service_with(name, &[])
 }
 
 /// Such a container, with these options besides.
 #[track_caller]
-fn offering_with(name: &str, options: &[&str]) -> Container {
+fn run_service_with(name: &str, options: &[&str]) -> Container {
     let offer = format!("DISCOVER={name}:80");
     Container::run(&[&["-e", &offer, "-p", "0:80"], options].concat(), &[])
 }
 
 /// Waits until a key has a value, and gives it.
 #[track_caller]
-fn value_at(etcd: &Etcd, key: &str) -> String {
-    eventually(&format!("a record at {key}"), PATIENCE, || Some(etcd.get(key)?.value))
+fn wait_for_key(etcd: &Etcd, key: &str) -> String {
+    eventually(&format!("a record at {key}"), TIMEOUT, || Some(etcd.get(key)?.value))
 }
 
 /// Waits until a key has this very value.
 #[track_caller]
-fn becomes(etcd: &Etcd, key: &str, value: &str) {
+fn wait_for_value(etcd: &Etcd, key: &str, value: &str) {
     let what = format!("{value} at {key}");
-    eventually(&what, PATIENCE, || (etcd.get(key)?.value == value).then_some(()));
+    eventually(&what, TIMEOUT, || (etcd.get(key)?.value == value).then_some(()));
 }
 
 /// Waits until a key is gone.
 #[track_caller]
-fn goes(etcd: &Etcd, key: &str) {
-    eventually(&format!("{key} is gone"), PATIENCE, || etcd.get(key).is_none().then_some(()));
+fn wait_for_removal(etcd: &Etcd, key: &str) {
+    eventually(&format!("{key} is gone"), TIMEOUT, || etcd.get(key).is_none().then_some(()));
 }

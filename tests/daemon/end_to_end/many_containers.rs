@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use std::thread;
 
 use crate::support::docker::Container;
-use crate::{key, named, offering_with};
+use crate::{key, run_service_with, unique_name};
 
 /// How many are started, stopped or removed at a time.
-const AT_A_TIME: usize = 4;
+const CONCURRENCY_MAX: usize = 4;
 
 /// A service and the container that offers it.
 pub struct Member {
@@ -17,25 +17,28 @@ pub struct Member {
 }
 
 /// Containers that each offer a service.
-pub struct Fleet(pub Vec<Member>);
+pub struct ContainerGroup(pub Vec<Member>);
 
-impl Fleet {
+impl ContainerGroup {
     /// Starts so many.
     pub fn start(count: usize) -> Self {
-        Self::start_labelled(count, "")
+        Self::start_with_label(count, "")
     }
 
     /// Starts so many, each with this label (empty: with none).
-    pub fn start_labelled(count: usize, label: &str) -> Self {
-        let names = (0..count).map(|_| named("fleet")).collect();
+    pub fn start_with_label(count: usize, label: &str) -> Self {
+        let names = (0..count).map(|_| unique_name("fleet")).collect();
         let label: &[&str] = if label.is_empty() { &[] } else { &["--label", label] };
-        Self(side_by_side(names, |name| Member { container: offering_with(&name, label), name }))
+        Self(run_concurrently(names, |name| Member {
+            container: run_service_with(&name, label),
+            name,
+        }))
     }
 
     /// Takes this many out, and stops them; gives the keys that were theirs.
     pub fn stop(&mut self, count: usize) -> HashSet<String> {
         let stopped = self.0.drain(..count).collect();
-        let names = side_by_side(stopped, |member| {
+        let names = run_concurrently(stopped, |member| {
             member.container.stop();
             member.name.clone()
         });
@@ -48,18 +51,18 @@ impl Fleet {
     }
 }
 
-impl Drop for Fleet {
+impl Drop for ContainerGroup {
     fn drop(&mut self) {
-        side_by_side(std::mem::take(&mut self.0), drop);
+        run_concurrently(std::mem::take(&mut self.0), drop);
     }
 }
 
 /// Does the same with all of them, a few at a time.
-fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let (items, done) = (Mutex::new(items), Mutex::new(Vec::new()));
-    let next = || items.lock().unwrap().pop();
+fn run_concurrently<T: Send, R: Send>(inputs: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let (inputs, done) = (Mutex::new(inputs), Mutex::new(Vec::new()));
+    let next = || inputs.lock().unwrap().pop();
     thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
+        for _ in 0..CONCURRENCY_MAX {
             scope.spawn(|| {
                 while let Some(item) = next() {
                     let result = work(item);

@@ -2,69 +2,71 @@
 
 use std::time::Duration;
 
-use crate::PATIENCE;
-use crate::changes::{Changes, deleted};
-use crate::fixture::{Stage, becomes_exactly, held, records_of};
+use crate::TIMEOUT;
+use crate::changes::{WatchRecorder, deleted_keys};
+use crate::fixture::{Fixture, records_of, stored_records, wait_for_records};
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
-use crate::support::proxy::Play;
+use crate::support::proxy::ProxyMode;
 
-const MOST_GONE: &str = "docker lists none of the containers of most records";
-const STRANGER: &str = "another docker engine than before answers";
+const MASS_WITHDRAWAL_WARNING: &str = "docker lists none of the containers of most records";
+const OTHER_ENGINE_WARNING: &str = "another docker engine than before answers";
 
 /// Waits until the daemon has listed so many times more.
-fn lists(stage: &Stage, times: usize) {
-    let before = stage.engine().asked().0;
-    eventually("it lists", PATIENCE, || (stage.engine().asked().0 >= before + times).then_some(()));
+fn wait_for_listings(fixture: &Fixture, times: usize) {
+    let before = fixture.proxy().request_counts().0;
+    eventually("it lists", TIMEOUT, || {
+        (fixture.proxy().request_counts().0 >= before + times).then_some(())
+    });
 }
 
 /// Has the engine shown otherwise until the daemon says this.
-fn until_it_says(stage: &Stage, daemon: &Daemon, play: Play, what: &str) {
+fn wait_until_logged(fixture: &Fixture, daemon: &Daemon, mode: ProxyMode, what: &str) {
     let before = daemon.lines_with(&[what]).len();
-    stage.engine().plays(play);
+    fixture.proxy().set_mode(mode);
     let said = || (daemon.lines_with(&[what]).len() > before).then_some(());
-    eventually(what, PATIENCE, said);
-    stage.engine().plays(Play::Honest);
+    eventually(what, TIMEOUT, said);
+    fixture.proxy().set_mode(ProxyMode::PassThrough);
 }
 
 #[test]
-fn a_listing_that_would_withdraw_most_records_is_confirmed_first() {
-    let (etcd, stage) = (Etcd::start(), Stage::new());
-    let packs = [stage.pack(8), stage.pack(4)];
+fn mass_withdrawal_needs_a_second_listing() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let service_containers = [fixture.service_container(8), fixture.service_container(4)];
     // Seldom enough that one listing can be shown otherwise alone.
-    let daemon = stage.highhock(&etcd.url()).flag("--docker-poll", "2").start();
-    let records = records_of(&packs, 60);
-    becomes_exactly(&etcd.v3(), &records, PATIENCE);
+    let daemon = fixture.highhock(&etcd.url()).flag("--docker-poll", "2").start();
+    let records = records_of(&service_containers, 60);
+    wait_for_records(&etcd.v3(), &records, TIMEOUT);
 
-    let changes = Changes::watch(&etcd);
-    until_it_says(&stage, &daemon, Play::Empty, MOST_GONE);
-    lists(&stage, 3);
-    assert_eq!(held(&etcd.v3()), records);
-    assert_eq!(deleted(&changes.finish(&etcd)), [""; 0]);
+    let changes = WatchRecorder::watch(&etcd);
+    wait_until_logged(&fixture, &daemon, ProxyMode::EmptyListing, MASS_WITHDRAWAL_WARNING);
+    wait_for_listings(&fixture, 3);
+    assert_eq!(stored_records(&etcd.v3()), records);
+    assert_eq!(deleted_keys(&changes.finish(&etcd)), [""; 0]);
 
     // Two such listings are believed.
-    stage.engine().plays(Play::Empty);
-    becomes_exactly(&etcd.v3(), &Default::default(), PATIENCE);
-    stage.engine().plays(Play::Honest);
-    becomes_exactly(&etcd.v3(), &records, PATIENCE);
+    fixture.proxy().set_mode(ProxyMode::EmptyListing);
+    wait_for_records(&etcd.v3(), &Default::default(), TIMEOUT);
+    fixture.proxy().set_mode(ProxyMode::PassThrough);
+    wait_for_records(&etcd.v3(), &records, TIMEOUT);
 }
 
 #[test]
-fn another_engine_is_believed_when_it_answers_twice() {
-    let (etcd, stage) = (Etcd::start(), Stage::new());
+fn replaced_engine_needs_a_second_listing() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
     // Few enough that their number alone makes no listing doubtful.
-    let pack = stage.pack(3);
-    let daemon = stage.highhock(&etcd.url()).flag("--docker-poll", "2").start();
-    let records = pack.records();
-    becomes_exactly(&etcd.v3(), &records, PATIENCE);
+    let services = fixture.service_container(3);
+    let daemon = fixture.highhock(&etcd.url()).flag("--docker-poll", "2").start();
+    let records = services.records();
+    wait_for_records(&etcd.v3(), &records, TIMEOUT);
 
-    let changes = Changes::watch(&etcd);
-    until_it_says(&stage, &daemon, Play::Stranger, STRANGER);
-    lists(&stage, 3);
-    assert_eq!(held(&etcd.v3()), records);
-    assert_eq!(deleted(&changes.finish(&etcd)), [""; 0]);
+    let changes = WatchRecorder::watch(&etcd);
+    wait_until_logged(&fixture, &daemon, ProxyMode::OtherEngine, OTHER_ENGINE_WARNING);
+    wait_for_listings(&fixture, 3);
+    assert_eq!(stored_records(&etcd.v3()), records);
+    assert_eq!(deleted_keys(&changes.finish(&etcd)), [""; 0]);
 
-    stage.engine().plays(Play::Stranger);
-    becomes_exactly(&etcd.v3(), &Default::default(), Duration::from_secs(10));
+    fixture.proxy().set_mode(ProxyMode::OtherEngine);
+    wait_for_records(&etcd.v3(), &Default::default(), Duration::from_secs(10));
 }

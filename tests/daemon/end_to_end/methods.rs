@@ -2,25 +2,25 @@
 
 use serde_json::Value;
 
-use crate::fixture::{BELOW, Records, Stage, becomes_exactly};
+use crate::fixture::{Fixture, KEY_PREFIX, Records, wait_for_records};
 use crate::support::compose::Project;
 use crate::support::daemon::Highhock;
 use crate::support::docker::{self, Container};
 use crate::support::etcd::Etcd;
-use crate::{PATIENCE, record};
+use crate::{TIMEOUT, record};
 
 /// A name, the container that has it, and the container's port behind it.
 type Service<'a> = (&'a str, &'a Container, &'a str);
 
 fn records(services: &[Service<'_>]) -> Records {
     let record_of = |&(name, container, port): &Service<'_>| {
-        (format!("{BELOW}{name}"), record(container.published(port)))
+        (format!("{KEY_PREFIX}{name}"), record(container.published_port(port)))
     };
     services.iter().map(record_of).collect()
 }
 
-fn with_methods(stage: &Stage, etcd: &Etcd, methods: &str) -> Highhock {
-    stage.highhock(&etcd.url()).flag("--discovery-methods", methods)
+fn with_methods(fixture: &Fixture, etcd: &Etcd, methods: &str) -> Highhock {
+    fixture.highhock(&etcd.url()).flag("--discovery-methods", methods)
 }
 
 /// The image of the tests, as Registrator would call a container of it.
@@ -29,12 +29,12 @@ fn image_name() -> &'static str {
 }
 
 #[test]
-fn registrators_containers_are_published_as_registrator_has_it() {
-    let (etcd, stage) = (Etcd::start(), Stage::new());
-    let by_image = stage.container(&["-p", "0:80"]);
-    let by_variable = stage.container(&["-e", "SERVICE_NAME=db", "-p", "0:5432"]);
-    let by_label = stage.container(&["--label", "SERVICE_NAME=web", "-p", "0:80", "-p", "0:443"]);
-    let by_port = stage.container(
+fn registrator_method_publishes_like_registrator() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let by_image = fixture.container(&["-p", "0:80"]);
+    let by_variable = fixture.container(&["-e", "SERVICE_NAME=db", "-p", "0:5432"]);
+    let by_label = fixture.container(&["--label", "SERVICE_NAME=web", "-p", "0:80", "-p", "0:443"]);
+    let by_port = fixture.container(
         &[
             &[
                 "-e",
@@ -48,10 +48,10 @@ fn registrators_containers_are_published_as_registrator_has_it() {
         ]
         .concat(),
     );
-    let _ignored = stage.container(&["--label", "SERVICE_IGNORE=true", "-p", "0:80"]);
-    let _unpublished = stage.container(&["-e", "SERVICE_NAME=inner", "--expose", "80"]);
+    let _ignored = fixture.container(&["--label", "SERVICE_IGNORE=true", "-p", "0:80"]);
+    let _unpublished = fixture.container(&["-e", "SERVICE_NAME=inner", "--expose", "80"]);
 
-    let daemon = with_methods(&stage, &etcd, "registrator").start();
+    let daemon = with_methods(&fixture, &etcd, "registrator").start();
     let expected = records(&[
         (image_name(), &by_image, "80/tcp"),
         ("db", &by_variable, "5432/tcp"),
@@ -60,41 +60,46 @@ fn registrators_containers_are_published_as_registrator_has_it() {
         ("api-80", &by_port, "80/tcp"),
         ("admin", &by_port, "81/tcp"),
     ]);
-    becomes_exactly(&etcd.v3(), &expected, PATIENCE);
-    daemon.says(&["SERVICE_82_IGNORE=1", "asks Registrator to ignore it"]);
+    wait_for_records(&etcd.v3(), &expected, TIMEOUT);
+    daemon.wait_for_log(&["SERVICE_82_IGNORE=1", "asks Registrator to ignore it"]);
 }
 
 #[test]
-fn registrator_has_the_exposed_ports_published_in_the_hosts_network() {
-    let (etcd, stage) = (Etcd::start(), Stage::new());
+fn registrator_publishes_exposed_ports_in_host_network() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
     let _on_host =
-        stage.container(&["--network", "host", "--expose", "8099", "-e", "SERVICE_NAME=on-host"]);
-    let _daemon = with_methods(&stage, &etcd, "registrator").start();
-    let expected = [(format!("{BELOW}on-host"), record(8099))].into();
-    becomes_exactly(&etcd.v3(), &expected, PATIENCE);
+        fixture.container(&["--network", "host", "--expose", "8099", "-e", "SERVICE_NAME=on-host"]);
+    let _daemon = with_methods(&fixture, &etcd, "registrator").start();
+    let expected = [(format!("{KEY_PREFIX}on-host"), record(8099))].into();
+    wait_for_records(&etcd.v3(), &expected, TIMEOUT);
 }
 
 /// A container as `docker-compose` makes it, as far as its labels go.
-fn composed(stage: &Stage, service: &str, one_off: bool, options: &[&str]) -> Container {
+fn run_compose_container(
+    fixture: &Fixture,
+    service: &str,
+    one_off: bool,
+    options: &[&str],
+) -> Container {
     let service = format!("com.docker.compose.service={service}");
     let one_off = format!("com.docker.compose.oneoff={}", if one_off { "True" } else { "False" });
     let project = "com.docker.compose.project=shop";
     let labels = ["--label", &service, "--label", project, "--label", &one_off];
-    stage.container(&[&labels, options].concat())
+    fixture.container(&[&labels, options].concat())
 }
 
 #[test]
-fn composes_containers_are_published_by_their_services() {
-    let (etcd, stage) = (Etcd::start(), Stage::new());
+fn compose_method_publishes_services() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
     let v3 = etcd.v3();
-    let one = composed(&stage, "db", false, &["-p", "0:5432"]);
-    let two = composed(&stage, "web", false, &["-p", "0:80", "-p", "0:443"]);
-    let both = composed(&stage, "ns", false, &["-p", "0:53/udp", "-p", "0:53/tcp"]);
-    let _one_off = composed(&stage, "task", true, &["-p", "0:80"]);
-    let _unpublished = composed(&stage, "inner", false, &[]);
-    let _by_itself = stage.container(&["-p", "0:80"]);
+    let one = run_compose_container(&fixture, "db", false, &["-p", "0:5432"]);
+    let two = run_compose_container(&fixture, "web", false, &["-p", "0:80", "-p", "0:443"]);
+    let both = run_compose_container(&fixture, "ns", false, &["-p", "0:53/udp", "-p", "0:53/tcp"]);
+    let _one_off = run_compose_container(&fixture, "task", true, &["-p", "0:80"]);
+    let _unpublished = run_compose_container(&fixture, "inner", false, &[]);
+    let _by_itself = fixture.container(&["-p", "0:80"]);
 
-    let highhock = with_methods(&stage, &etcd, "compose");
+    let highhock = with_methods(&fixture, &etcd, "compose");
     let mut daemon = highhock.clone().flag("--etcd-on-exit", "remove").start();
     let expected = records(&[
         ("db", &one, "5432/tcp"),
@@ -102,10 +107,10 @@ fn composes_containers_are_published_by_their_services() {
         ("web-443", &two, "443/tcp"),
         ("ns", &both, "53/tcp"),
     ]);
-    becomes_exactly(&v3, &expected, PATIENCE);
-    daemon.says(&["com.docker.compose.oneoff=True", "made for one task"]);
-    daemon.says(&["stands by", "skydns/local/skydns/ns", "another port of this container"]);
-    daemon.ends_on("TERM");
+    wait_for_records(&v3, &expected, TIMEOUT);
+    daemon.wait_for_log(&["com.docker.compose.oneoff=True", "made for one task"]);
+    daemon.wait_for_log(&["stands by", "skydns/local/skydns/ns", "another port of this container"]);
+    daemon.stop_with("TERM");
 
     let _daemon = highhock.flag("--discovery-compose-project", "true").start();
     let expected = records(&[
@@ -114,22 +119,22 @@ fn composes_containers_are_published_by_their_services() {
         ("shop/web-443", &two, "443/tcp"),
         ("shop/ns", &both, "53/tcp"),
     ]);
-    becomes_exactly(&v3, &expected, PATIENCE);
+    wait_for_records(&v3, &expected, TIMEOUT);
 }
 
 #[test]
-fn what_docker_compose_makes_is_published_under_its_project() {
-    let (etcd, stage) = (Etcd::start(), Stage::new());
+fn compose_method_publishes_under_the_project() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
     let services: [(&str, &[&str]); 3] =
         [("db", &["5432"]), ("web", &["80", "443"]), ("ns", &["53", "53/udp"])];
-    let project = Project::up(&services, stage.label());
-    project.does(&["run", "-d", "--service-ports", "db", "sleep", "100000"]);
+    let project = Project::up(&services, fixture.label());
+    project.run(&["run", "-d", "--service-ports", "db", "sleep", "100000"]);
 
-    let highhock = with_methods(&stage, &etcd, "compose");
+    let highhock = with_methods(&fixture, &etcd, "compose");
     let daemon = highhock.flag("--discovery-compose-project", "true").start();
     let record_of = |(name, service, port)| {
-        let key = format!("{BELOW}{}/{name}", project.name());
-        (key, record(project.published(service, port)))
+        let key = format!("{KEY_PREFIX}{}/{name}", project.name());
+        (key, record(project.published_port(service, port)))
     };
     let services = [
         ("db", "db", "5432/tcp"),
@@ -137,55 +142,55 @@ fn what_docker_compose_makes_is_published_under_its_project() {
         ("web-443", "web", "443/tcp"),
         ("ns", "ns", "53/tcp"),
     ];
-    becomes_exactly(&etcd.v3(), &services.map(record_of).into(), PATIENCE);
-    daemon.says(&["com.docker.compose.oneoff=True", "made for one task"]);
+    wait_for_records(&etcd.v3(), &services.map(record_of).into(), TIMEOUT);
+    daemon.wait_for_log(&["com.docker.compose.oneoff=True", "made for one task"]);
 }
 
 #[test]
-fn each_protocol_of_a_port_has_an_instance_of_its_own() {
-    let (etcd, stage) = (Etcd::start(), Stage::new());
-    let both = composed(&stage, "ns", false, &["-p", "0:53/udp", "-p", "0:53/tcp"]);
-    let highhock = with_methods(&stage, &etcd, "compose");
+fn each_protocol_has_its_own_instance() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let both = run_compose_container(&fixture, "ns", false, &["-p", "0:53/udp", "-p", "0:53/tcp"]);
+    let highhock = with_methods(&fixture, &etcd, "compose");
     let _daemon =
         highhock.flag("--skydns-layout", "instance").flag("--skydns-hostname", "node1").start();
     let instance = format!("ns/node1-{}-53", &both.id()[..12]);
     let expected =
         records(&[(&instance, &both, "53/tcp"), (&format!("{instance}-udp"), &both, "53/udp")]);
-    becomes_exactly(&etcd.v3(), &expected, PATIENCE);
+    wait_for_records(&etcd.v3(), &expected, TIMEOUT);
 }
 
 /// One that says much, of which not all can be; what is said in two ways is one service.
-fn talkative(stage: &Stage) -> Container {
+fn run_multi_method_container(fixture: &Fixture) -> Container {
     let options = [
         &["-e", "DISCOVER=web:80,api:81,bad", "--label", "highhock.discover=web:80"][..],
         &["-e", "SERVICE_80_NAME=web", "-e", "SERVICE_443_IGNORE=1"],
         &["--label", "highhock.web.priority=7", "--label", "highhock.weight=heavy"],
         &["-p", "0:80", "-p", "0:443"],
     ];
-    stage.container(&options.concat())
+    fixture.container(&options.concat())
 }
 
-const ALL: &str = "env,label,registrator,compose";
+const ALL_METHODS: &str = "env,label,registrator,compose";
 
 #[test]
-fn a_service_named_in_two_ways_is_that_of_the_first() {
-    let (etcd, stage) = (Etcd::start(), Stage::new());
-    let talkative = talkative(&stage);
-    let _daemon = with_methods(&stage, &etcd, ALL).start();
+fn first_method_wins_for_a_duplicate_service() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let container = run_multi_method_container(&fixture);
+    let _daemon = with_methods(&fixture, &etcd, ALL_METHODS).start();
     let value =
-        record(talkative.published("80/tcp")).replace(",\"ttl\"", ",\"priority\":7,\"ttl\"");
-    let expected = [(format!("{BELOW}web"), value)].into();
-    becomes_exactly(&etcd.v3(), &expected, PATIENCE);
+        record(container.published_port("80/tcp")).replace(",\"ttl\"", ",\"priority\":7,\"ttl\"");
+    let expected = [(format!("{KEY_PREFIX}web"), value)].into();
+    wait_for_records(&etcd.v3(), &expected, TIMEOUT);
 }
 
 #[test]
-fn records_explains_each_container() {
-    let (etcd, stage) = (Etcd::start(), Stage::new());
-    let talkative = talkative(&stage);
-    let silent = stage.container(&[]);
-    let paused = stage.container(&["-e", "DISCOVER=late:80", "-p", "0:80"]);
-    paused.does("pause");
-    let highhock = with_methods(&stage, &etcd, ALL);
+fn records_command_explains_each_container() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let container = run_multi_method_container(&fixture);
+    let silent = fixture.container(&[]);
+    let paused = fixture.container(&["-e", "DISCOVER=late:80", "-p", "0:80"]);
+    paused.docker_command("pause");
+    let highhock = with_methods(&fixture, &etcd, ALL_METHODS);
 
     let output = highhock.output(&["records", "--explain"]);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -195,16 +200,16 @@ fn records_explains_each_container() {
         text[from..].split("\n\n").next().unwrap()
     };
     for (container, parts) in [
-        (&talkative, &["env", "\"DISCOVER=web:80\"", "-> web:80"][..]),
-        (&talkative, &["env", "\"bad\"", "left out: there is no port"]),
-        (&talkative, &["label", "-> web:80, dropped: env named it before"]),
-        (&talkative, &["registrator", "SERVICE_80_NAME=web", "dropped: env named it before"]),
-        (&talkative, &["registrator", "SERVICE_443_IGNORE=1", "asks Registrator to ignore it"]),
-        (&talkative, &["compose", "nothing: there is no label com.docker.compose.service"]),
-        (&talkative, &["attributes", "highhock.weight=heavy", "not a whole number"]),
-        (&talkative, &["web:80", "skydns/local/skydns/web", "\"priority\":7"]),
-        (&talkative, &["web:80", "priority by \"highhock.web.priority\""]),
-        (&talkative, &["api:81", "left out: its port 81 is not published"]),
+        (&container, &["env", "\"DISCOVER=web:80\"", "-> web:80"][..]),
+        (&container, &["env", "\"bad\"", "left out: there is no port"]),
+        (&container, &["label", "-> web:80, dropped: env named it before"]),
+        (&container, &["registrator", "SERVICE_80_NAME=web", "dropped: env named it before"]),
+        (&container, &["registrator", "SERVICE_443_IGNORE=1", "asks Registrator to ignore it"]),
+        (&container, &["compose", "nothing: there is no label com.docker.compose.service"]),
+        (&container, &["attributes", "highhock.weight=heavy", "not a whole number"]),
+        (&container, &["web:80", "skydns/local/skydns/web", "\"priority\":7"]),
+        (&container, &["web:80", "priority by \"highhock.web.priority\""]),
+        (&container, &["api:81", "left out: its port 81 is not published"]),
         (&silent, &["env", "nothing: neither DISCOVER nor DISCOVERY is set"]),
         (&silent, &["label", "nothing: there is no label highhock.discover"]),
         (&silent, &["registrator", "nothing: no port is published"]),
@@ -221,17 +226,17 @@ fn records_explains_each_container() {
     assert_eq!(rows.len(), 3);
     let row_of =
         |container: &Container| rows.iter().find(|row| row["id"] == container.id()).unwrap();
-    let row = row_of(&talkative);
+    let row = row_of(&container);
     assert_eq!((&row["state"], &row["reason"]), (&"running".into(), &Value::Null));
     assert_eq!(row["methods"][1]["method"], "label");
-    let named = &row["methods"][1]["named"][0];
-    assert_eq!((&named["service"], &named["named_before_by"]), (&"web:80".into(), &"env".into()));
+    let claim = &row["methods"][1]["named"][0];
+    assert_eq!((&claim["service"], &claim["named_before_by"]), (&"web:80".into(), &"env".into()));
     assert_eq!(row["skipped"][0]["entry"], "highhock.weight=heavy");
     let [web, api] = row["services"].as_array().unwrap().as_slice() else { panic!("{row}") };
     assert_eq!((&web["name"], &web["method"]), (&"web".into(), &"env".into()));
     assert_eq!(web["labels"]["priority"], "highhock.web.priority");
     assert_eq!(web["records"][0]["key"], "skydns/local/skydns/web");
-    assert_eq!(web["records"][0]["value"]["port"], talkative.published("80/tcp"));
+    assert_eq!(web["records"][0]["value"]["port"], container.published_port("80/tcp"));
     assert_eq!(web["records"][0]["state"], "pending");
     assert_eq!(api["records"], Value::Array(Vec::new()));
     assert!(api["skipped"][0]["reason"].as_str().unwrap().contains("is not published"), "{api}");

@@ -6,40 +6,44 @@ use crate::support::daemon::Highhock;
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
-use crate::{PATIENCE, becomes, goes, key, named, offering, record, record_with_ttl, value_at};
+use crate::{
+    TIMEOUT, key, record, record_with_ttl, run_service, unique_name, wait_for_key,
+    wait_for_removal, wait_for_value,
+};
 
-const ANOTHERS: &str = r#"{"host":"10.77.66.99","port":1,"ttl":60}"#;
+const FOREIGN_VALUE: &str = r#"{"host":"10.77.66.99","port":1,"ttl":60}"#;
 
 #[test]
-fn anothers_record_is_left_alone_and_taken_over_when_it_ends() {
+fn foreign_record_is_kept_until_it_expires() {
     let etcd = Etcd::start();
     let daemon = Highhock::new(&etcd.url()).flag("--etcd-ttl", "6").start();
-    let name = named("held");
-    etcd.put(&key(&name), ANOTHERS, Some(60));
-    let container = offering(&name);
-    daemon.says(&["WARNING", "stands by", &name, "10.77.66.99 holds the record"]);
+    let name = unique_name("held");
+    etcd.put(&key(&name), FOREIGN_VALUE, Some(60));
+    let container = run_service(&name);
+    daemon.wait_for_log(&["WARNING", "stands by", &name, "10.77.66.99 holds the record"]);
 
     // Its last refresh.
-    etcd.put(&key(&name), ANOTHERS, Some(5));
+    etcd.put(&key(&name), FOREIGN_VALUE, Some(5));
     let put = etcd.get(&key(&name)).unwrap();
-    let ours = record_with_ttl(container.published("80/tcp"), 6);
-    eventually("the other's record ends", PATIENCE, || {
+    let ours = record_with_ttl(container.published_port("80/tcp"), 6);
+    eventually("the other's record ends", TIMEOUT, || {
         let node = etcd.get(&key(&name));
         if let Some(node) = &node {
-            let untouched = node.value == ANOTHERS && node.modified == put.modified;
+            let untouched = node.value == FOREIGN_VALUE && node.modified == put.modified;
             assert!(untouched || node.value == ours, "{node:?}");
         }
         node.is_none_or(|node| node.value == ours).then_some(())
     });
-    becomes(&etcd, &key(&name), &ours);
+    wait_for_value(&etcd, &key(&name), &ours);
     assert_eq!(daemon.lines_with(&["stands by", &name]).len(), 1);
 }
 
 #[test]
-fn a_static_entry_is_left_alone_even_where_it_names_this_host() {
+fn static_entry_is_kept_even_for_this_host() {
     let etcd = Etcd::start();
-    let (theirs, ours, free) = (named("static"), named("own-static"), named("free"));
-    etcd.put(&key(&theirs), ANOTHERS, None);
+    let (theirs, ours, free) =
+        (unique_name("static"), unique_name("own-static"), unique_name("free"));
+    etcd.put(&key(&theirs), FOREIGN_VALUE, None);
     etcd.put(&key(&ours), &record(1), None);
     let before = [etcd.get(&key(&theirs)), etcd.get(&key(&ours))];
     let mut daemon = Highhock::new(&etcd.url()).flag("--etcd-ttl", "5").start();
@@ -48,40 +52,40 @@ fn a_static_entry_is_left_alone_even_where_it_names_this_host() {
         &[],
     );
     for name in [&theirs, &ours] {
-        daemon.says(&["WARNING", "stands by", name, "a static entry"]);
+        daemon.wait_for_log(&["WARNING", "stands by", name, "a static entry"]);
     }
-    becomes(&etcd, &key(&free), &record_with_ttl(container.published("80/tcp"), 5));
+    wait_for_value(&etcd, &key(&free), &record_with_ttl(container.published_port("80/tcp"), 5));
 
     container.stop();
-    goes(&etcd, &key(&free));
-    assert_eq!(daemon.ends_on("TERM").0, Some(0));
+    wait_for_removal(&etcd, &key(&free));
+    assert_eq!(daemon.stop_with("TERM").0, Some(0));
     assert_eq!([etcd.get(&key(&theirs)), etcd.get(&key(&ours))], before);
 }
 
 #[test]
-fn a_directory_in_the_way_holds_up_only_its_own_name() {
+fn conflicting_directory_blocks_only_its_name() {
     let etcd = Etcd::start();
     let daemon = Highhock::new(&etcd.url()).flag("--log-level", "debug").start();
-    let (blocked, free) = (named("blocked"), named("free"));
+    let (blocked, free) = (unique_name("blocked"), unique_name("free"));
     let in_it = format!("{}/static", key(&blocked));
-    etcd.put(&in_it, ANOTHERS, None);
+    etcd.put(&in_it, FOREIGN_VALUE, None);
     let container =
         Container::run(&["-e", &format!("DISCOVER={blocked}:80,{free}:80"), "-p", "0:80"], &[]);
-    let ours = record(container.published("80/tcp"));
-    becomes(&etcd, &key(&free), &ours);
-    let warning = daemon.says(&["WARNING", "a record can't be kept", &blocked]);
+    let ours = record(container.published_port("80/tcp"));
+    wait_for_value(&etcd, &key(&free), &ours);
+    let warning = daemon.wait_for_log(&["WARNING", "a record can't be kept", &blocked]);
     assert!(warning.contains(&format!("there are records below it, such as {in_it}")), "{warning}");
 
     // Tried again now and then, and not told again.
     let tries = ["request to etcd", "PUT", &blocked];
-    eventually("a second try", PATIENCE + Duration::from_secs(10), || {
+    eventually("a second try", TIMEOUT + Duration::from_secs(10), || {
         (daemon.lines_with(&tries).len() >= 2).then_some(())
     });
     assert_eq!(daemon.lines_with(&["a record can't be kept", &blocked]).len(), 1);
 
     etcd.remove(&in_it);
-    eventually("a third try", PATIENCE + Duration::from_secs(10), || {
+    eventually("a third try", TIMEOUT + Duration::from_secs(10), || {
         (etcd.get(&key(&blocked))?.value == ours).then_some(())
     });
-    assert_eq!(value_at(&etcd, &key(&free)), ours);
+    assert_eq!(wait_for_key(&etcd, &key(&free)), ours);
 }

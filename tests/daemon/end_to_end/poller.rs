@@ -14,9 +14,9 @@ use crate::support::etcd::Reader;
 /// What one read found.
 pub struct Sample {
     /// When it was asked for.
-    pub asked: Instant,
+    pub sent_at: Instant,
     /// When the answer was there.
-    pub answered: Instant,
+    pub received_at: Instant,
     /// The values by their keys; `None`: etcd did not answer.
     pub values: Option<HashMap<String, String>>,
 }
@@ -29,28 +29,29 @@ impl Sample {
 
     /// Which of these are not there.
     pub fn missing<'a>(&self, keys: &'a HashSet<String>) -> Vec<&'a String> {
-        let held = |key: &&String| self.values.as_ref().is_some_and(|it| it.contains_key(*key));
-        keys.iter().filter(|key| !held(key)).collect()
+        let is_stored =
+            |key: &&String| self.values.as_ref().is_some_and(|it| it.contains_key(*key));
+        keys.iter().filter(|key| !is_stored(key)).collect()
     }
 }
 
 /// A thread that reads all below [`ROOT`] until it is told to finish.
 pub struct Sampler {
-    over: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Vec<Sample>>>,
 }
 
 impl Sampler {
     /// Begins to read, with this pause between two reads.
     pub fn start(etcd: Reader, pause: Duration) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let seen_over = Arc::clone(&over);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stop_handle = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let mut samples = Vec::new();
             loop {
                 // The last read begins after the end was asked for, and so sees all that
                 // was there by then.
-                let last = seen_over.load(Ordering::SeqCst);
+                let last = stop_handle.load(Ordering::SeqCst);
                 samples.push(read(etcd));
                 if last {
                     return samples;
@@ -58,36 +59,36 @@ impl Sampler {
                 thread::sleep(pause);
             }
         });
-        Self { over, thread: Some(thread) }
+        Self { stop, thread: Some(thread) }
     }
 
     /// Ends it; all that it read.
     pub fn finish(mut self) -> Vec<Sample> {
-        self.over.store(true, Ordering::SeqCst);
+        self.stop.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap()
     }
 }
 
 impl Drop for Sampler {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.stop.store(true, Ordering::SeqCst);
     }
 }
 
 fn read(etcd: Reader) -> Sample {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     let nodes = etcd.list(ROOT);
     let values = nodes.map(|nodes| nodes.into_iter().map(|node| (node.key, node.value)).collect());
-    Sample { asked, answered: Instant::now(), values }
+    Sample { sent_at, received_at: Instant::now(), values }
 }
 
 /// Panics unless every read was answered, and found all of these keys.
 #[track_caller]
 pub fn assert_never_missing(samples: &[Sample], keys: &HashSet<String>) {
-    let first = samples.first().expect("a sample").asked;
+    let first = samples.first().expect("a sample").sent_at;
     for sample in samples {
         let missing = sample.missing(keys);
-        let at = sample.asked - first;
+        let at = sample.sent_at - first;
         assert!(missing.is_empty(), "after {at:?} of the watch there was no {missing:?}");
     }
     println!("{} reads found {} keys each", samples.len(), keys.len());

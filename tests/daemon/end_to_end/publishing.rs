@@ -10,62 +10,68 @@ use crate::support::daemon::{ADDRESS, Highhock};
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
 use crate::support::{eventually, free_port};
-use crate::{ROOT, becomes, goes, key, named, offering, record, record_with_ttl, value_at};
+use crate::{
+    ROOT, key, record, record_with_ttl, run_service, unique_name, wait_for_key, wait_for_removal,
+    wait_for_value,
+};
 
 /// What a machine that is busy may take on top of a promised time.
-const MARGIN: Duration = Duration::from_secs(3);
+const LATENCY_MARGIN: Duration = Duration::from_secs(3);
 
 #[test]
-fn a_record_comes_and_goes_within_a_poll_by_the_default_settings() {
-    const POLL: Duration = Duration::from_secs(10);
+fn publishes_and_withdraws_within_one_poll_by_default() {
+    const POLL_INTERVAL: Duration = Duration::from_secs(10);
     let etcd = Etcd::start();
-    let highhock = Highhock::new(&etcd.url()).without("--docker-poll");
-    let daemon = highhock.without("--docker-poll-container").start();
-    daemon.says(&["docker answers"]);
-    let (name, port) = (named("httpd"), free_port());
+    let highhock = Highhock::new(&etcd.url()).without_flag("--docker-poll");
+    let daemon = highhock.without_flag("--docker-poll-container").start();
+    daemon.wait_for_log(&["docker answers"]);
+    let (name, port) = (unique_name("httpd"), free_port());
     let offer = format!("DISCOVER={name}:80");
 
     let container = Container::run(&["-e", &offer, "-p", &format!("{port}:80")], &[]);
     let started = Instant::now();
-    assert_eq!(value_at(&etcd, &key(&name)), record(port));
+    assert_eq!(wait_for_key(&etcd, &key(&name)), record(port));
     let appeared = started.elapsed();
     let node = etcd.get(&key(&name)).unwrap();
     assert!(matches!(node.ttl, Some(40..=60)), "{node:?}");
 
     container.stop();
     let stopped = Instant::now();
-    goes(&etcd, &key(&name));
+    wait_for_removal(&etcd, &key(&name));
     let went = stopped.elapsed();
     println!("there {appeared:?} after the start, gone {went:?} after the stop");
-    assert!(appeared < POLL + MARGIN && went < POLL + MARGIN, "{appeared:?}, {went:?}");
+    assert!(
+        appeared < POLL_INTERVAL + LATENCY_MARGIN && went < POLL_INTERVAL + LATENCY_MARGIN,
+        "{appeared:?}, {went:?}"
+    );
 }
 
 #[test]
-fn the_last_record_takes_its_empty_directories_along() {
+fn withdrawing_the_last_record_prunes_directories() {
     let etcd = Etcd::start();
-    let name = named("a.deep");
+    let name = unique_name("a.deep");
     let path = name.split('.').rev().collect::<Vec<_>>().join("/");
-    let below = format!("skydns/test/{}", named("empty"));
+    let below = format!("skydns/test/{}", unique_name("empty"));
     let domain = below.split('/').skip(1).collect::<Vec<_>>();
     let domain = domain.into_iter().rev().collect::<Vec<_>>().join(".");
     let _daemon = Highhock::new(&etcd.url()).flag("--skydns-domain", &domain).start();
 
-    let container = offering(&name);
-    value_at(&etcd, &format!("{below}/{path}"));
+    let container = run_service(&name);
+    wait_for_key(&etcd, &format!("{below}/{path}"));
     container.stop();
     let directory = format!("{below}/{}", path.split('/').next().unwrap());
-    eventually("the directory is gone", MARGIN * 3, || {
+    eventually("the directory is gone", LATENCY_MARGIN * 3, || {
         etcd.get(&directory).is_none().then_some(())
     });
 }
 
 #[test]
-fn a_record_is_kept_alive() {
+fn record_is_kept_alive() {
     let etcd = Etcd::start();
     let _daemon = Highhock::new(&etcd.url()).flag("--etcd-ttl", "15").start();
-    let name = named("fresh");
-    let _container = offering(&name);
-    value_at(&etcd, &key(&name));
+    let name = unique_name("fresh");
+    let _container = run_service(&name);
+    wait_for_key(&etcd, &key(&name));
 
     let mut ttls = Vec::new();
     for _ in 0..70 {
@@ -79,10 +85,10 @@ fn a_record_is_kept_alive() {
 }
 
 #[test]
-fn every_entry_that_a_container_names_has_its_record() {
+fn publishes_every_declared_entry() {
     let etcd = Etcd::start();
     let _daemon = Highhock::new(&etcd.url()).start();
-    let (one, two, udp) = (named("serv1"), named("serv2"), named("udp"));
+    let (one, two, udp) = (unique_name("serv1"), unique_name("serv2"), unique_name("udp"));
     let (port_one, port_two) = (free_port(), free_port());
     let container = Container::run(
         &[
@@ -99,32 +105,32 @@ fn every_entry_that_a_container_names_has_its_record() {
         ],
         &[],
     );
-    becomes(&etcd, &key(&one), &record(port_one));
-    becomes(&etcd, &key(&two), &record(port_two));
-    becomes(&etcd, &key(&udp), &record(container.published("53/udp")));
+    wait_for_value(&etcd, &key(&one), &record(port_one));
+    wait_for_value(&etcd, &key(&two), &record(port_two));
+    wait_for_value(&etcd, &key(&udp), &record(container.published_port("53/udp")));
 
-    container.does("pause");
-    goes(&etcd, &key(&one));
-    container.does("unpause");
-    becomes(&etcd, &key(&one), &record(port_one));
+    container.docker_command("pause");
+    wait_for_removal(&etcd, &key(&one));
+    container.docker_command("unpause");
+    wait_for_value(&etcd, &key(&one), &record(port_one));
 }
 
 #[test]
-fn a_random_published_port_is_found_and_found_anew_after_a_restart() {
+fn finds_a_random_port_again_after_a_restart() {
     let etcd = Etcd::start();
     let _daemon = Highhock::new(&etcd.url()).start();
-    let name = named("random");
-    let container = offering(&name);
-    becomes(&etcd, &key(&name), &record(container.published("80/tcp")));
+    let name = unique_name("random");
+    let container = run_service(&name);
+    wait_for_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
     container.restart();
-    becomes(&etcd, &key(&name), &record(container.published("80/tcp")));
+    wait_for_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
 }
 
 #[test]
-fn labels_name_services_and_their_attributes() {
+fn publishes_services_and_attributes_from_labels() {
     let etcd = Etcd::start();
     let _daemon = Highhock::new(&etcd.url()).start();
-    let (one, two) = (named("labelled"), named("other"));
+    let (one, two) = (unique_name("labelled"), unique_name("other"));
     let container = Container::run(
         &[
             "--label",
@@ -142,68 +148,71 @@ fn labels_name_services_and_their_attributes() {
         ],
         &[],
     );
-    let (port_one, port_two) = (container.published("80/tcp"), container.published("81/tcp"));
-    let value: Value = serde_json::from_str(&value_at(&etcd, &key(&one))).unwrap();
+    let (port_one, port_two) =
+        (container.published_port("80/tcp"), container.published_port("81/tcp"));
+    let value: Value = serde_json::from_str(&wait_for_key(&etcd, &key(&one))).unwrap();
     assert_eq!(
         value,
         json!({"host": ADDRESS, "port": port_one, "priority": 20, "weight": 5,
             "text": "blue, or green", "ttl": 60})
     );
-    let value: Value = serde_json::from_str(&value_at(&etcd, &key(&two))).unwrap();
+    let value: Value = serde_json::from_str(&wait_for_key(&etcd, &key(&two))).unwrap();
     assert_eq!(value, json!({"host": ADDRESS, "port": port_two, "priority": 20, "ttl": 60}));
 }
 
 #[test]
-fn a_record_says_the_ttl_that_it_is_told_to() {
+fn record_has_the_configured_ttl() {
     let etcd = Etcd::start();
     let highhock = Highhock::new(&etcd.url()).flag("--etcd-ttl", "30");
     let _daemon = highhock.flag("--skydns-ttl", "300").start();
-    let name = named("ttl");
-    let container = offering(&name);
-    becomes(&etcd, &key(&name), &record_with_ttl(container.published("80/tcp"), 300));
+    let name = unique_name("ttl");
+    let container = run_service(&name);
+    wait_for_value(&etcd, &key(&name), &record_with_ttl(container.published_port("80/tcp"), 300));
     assert!(matches!(etcd.get(&key(&name)).unwrap().ttl, Some(1..=30)));
 }
 
 #[test]
-fn in_the_instance_layout_containers_share_a_name() {
+fn instance_layout_shares_a_name() {
     let etcd = Etcd::start();
     let highhock = Highhock::new(&etcd.url()).flag("--skydns-layout", "instance");
     let _daemon = highhock.flag("--skydns-hostname", "Rack1.example").start();
-    let name = named("shared");
-    let (one, two) = (offering(&name), offering(&name));
+    let name = unique_name("shared");
+    let (one, two) = (run_service(&name), run_service(&name));
     let udp = Container::run(&["-e", &format!("DISCOVER={name}:53/udp"), "-p", "0:53/udp"], &[]);
     for (container, published, end) in
         [(&one, "80/tcp", "80"), (&two, "80/tcp", "80"), (&udp, "53/udp", "53-udp")]
     {
         let instance = format!("{ROOT}/{name}/rack1-{}-{end}", &container.id()[..12]);
-        becomes(&etcd, &instance, &record(container.published(published)));
+        wait_for_value(&etcd, &instance, &record(container.published_port(published)));
     }
     assert_eq!(etcd.list(&key(&name)).len(), 3);
 
     one.stop();
-    eventually("two are left", MARGIN * 3, || (etcd.list(&key(&name)).len() == 2).then_some(()));
+    eventually("two are left", LATENCY_MARGIN * 3, || {
+        (etcd.list(&key(&name)).len() == 2).then_some(())
+    });
 }
 
 #[test]
-fn of_two_containers_with_one_name_the_earlier_has_it_until_it_ends() {
+fn first_container_holds_a_shared_name_until_it_ends() {
     let etcd = Etcd::start();
     let daemon = Highhock::new(&etcd.url()).start();
-    let name = named("twice");
-    let first = offering(&name);
-    let second = offering(&name);
+    let name = unique_name("twice");
+    let first = run_service(&name);
+    let second = run_service(&name);
     let (of_first, of_second) =
-        (record(first.published("80/tcp")), record(second.published("80/tcp")));
-    daemon.says(&["stands by", &name, second.name(), first.name()]);
-    becomes(&etcd, &key(&name), &of_first);
+        (record(first.published_port("80/tcp")), record(second.published_port("80/tcp")));
+    daemon.wait_for_log(&["stands by", &name, second.name(), first.name()]);
+    wait_for_value(&etcd, &key(&name), &of_first);
 
     first.stop();
     let stopped = Instant::now();
-    becomes(&etcd, &key(&name), &of_second);
+    wait_for_value(&etcd, &key(&name), &of_second);
     let taken = stopped.elapsed();
     println!("taken over {taken:?} after the stop");
-    assert!(taken < Duration::from_secs(1) + MARGIN, "{taken:?}");
+    assert!(taken < Duration::from_secs(1) + LATENCY_MARGIN, "{taken:?}");
 
-    first.does("start");
-    daemon.says(&["stands by", &name, &format!("name: {}", first.name())]);
+    first.docker_command("start");
+    daemon.wait_for_log(&["stands by", &name, &format!("name: {}", first.name())]);
     assert_eq!(etcd.get(&key(&name)).unwrap().value, of_second);
 }

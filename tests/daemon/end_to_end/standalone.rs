@@ -6,40 +6,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::support::admin::Admin;
-use crate::support::cuttable_proxy::Relay;
+use crate::support::cuttable_proxy::CuttableProxy;
 use crate::support::daemon::{ADDRESS, Daemon, Highhock};
-use crate::support::dns::{Reply, dig};
+use crate::support::dns::{DigResponse, dig};
 use crate::support::docker::{self, Container};
 use crate::support::etcd::Etcd;
 use crate::support::{TempDir, eventually, free_port};
-use crate::{PATIENCE, becomes, key, named, offering, offering_with, record};
+use crate::{TIMEOUT, key, record, run_service, run_service_with, unique_name, wait_for_value};
 
 /// The exit status where something that can't be done without isn't there.
 const UNAVAILABLE: i32 = 69;
 
-fn asked(port: u16, name: &str, kind: &str) -> Option<Reply> {
+fn query(port: u16, name: &str, kind: &str) -> Option<DigResponse> {
     dig(port, &format!("{name}.skydns.local"), kind)
 }
 
 /// The ports that a name leads to, at this host's address.
 fn ports(port: u16, name: &str) -> BTreeSet<u16> {
-    let targets = asked(port, name, "SRV").map(|reply| reply.targets()).unwrap_or_default();
+    let targets = query(port, name, "SRV").map(|reply| reply.targets()).unwrap_or_default();
     targets.into_iter().filter(|target| target.host == ADDRESS).map(|target| target.port).collect()
 }
 
 #[track_caller]
-fn is_answered(port: u16, name: &str, containers: &[&Container]) {
-    let expected: BTreeSet<_> = containers.iter().map(|one| one.published("80/tcp")).collect();
+fn wait_for_answer(port: u16, name: &str, containers: &[&Container]) {
+    let expected: BTreeSet<_> = containers.iter().map(|one| one.published_port("80/tcp")).collect();
     let what = format!("{name} at the ports {expected:?}");
-    eventually(&what, PATIENCE, || (ports(port, name) == expected).then_some(()));
-    let reply = asked(port, name, "A").unwrap();
+    eventually(&what, TIMEOUT, || (ports(port, name) == expected).then_some(()));
+    let reply = query(port, name, "A").unwrap();
     assert_eq!((reply.status.as_str(), reply.data("A")), ("NOERROR", [ADDRESS.into()].into()));
 }
 
 #[track_caller]
-fn is_gone(port: u16, name: &str) {
-    let gone = || (asked(port, name, "A")?.status == "NXDOMAIN").then_some(());
-    eventually(&format!("{name} is gone"), PATIENCE, gone);
+fn wait_for_nxdomain(port: u16, name: &str) {
+    let gone = || (query(port, name, "A")?.status == "NXDOMAIN").then_some(());
+    eventually(&format!("{name} is gone"), TIMEOUT, gone);
 }
 
 /// A daemon, and the port that it answers at.
@@ -50,108 +50,108 @@ fn standalone() -> (Highhock, u16) {
 
 /// Waits until nothing is left to be written.
 #[track_caller]
-fn is_ready(daemon: &Daemon, port: u16) {
-    daemon.says(&["NOTICE", "answers dns", &format!("127.0.0.1:{port}"), "skydns.local"]);
-    daemon.says(&["NOTICE", "docker answers"]);
+fn wait_until_ready(daemon: &Daemon, port: u16) {
+    daemon.wait_for_log(&["NOTICE", "answers dns", &format!("127.0.0.1:{port}"), "skydns.local"]);
+    daemon.wait_for_log(&["NOTICE", "docker answers"]);
 }
 
 #[test]
-fn a_service_is_answered_for_as_long_as_its_container_runs() {
+fn service_resolves_while_its_container_runs() {
     let (highhock, port) = standalone();
     let mut daemon = highhock.start();
-    let name = named("httpd");
-    let container = offering(&name);
-    is_answered(port, &name, &[&container]);
+    let name = unique_name("httpd");
+    let container = run_service(&name);
+    wait_for_answer(port, &name, &[&container]);
     container.stop();
-    is_gone(port, &name);
+    wait_for_nxdomain(port, &name);
     assert_eq!(daemon.lines_with(&["etcd"]).len(), 1, "{}", daemon.log());
-    daemon.says(&["highhock starts", "none: standalone"]);
-    assert_eq!(daemon.ends_on("TERM").0, Some(0));
-    daemon.says(&["NOTICE", "stopped"]);
+    daemon.wait_for_log(&["highhock starts", "none: standalone"]);
+    assert_eq!(daemon.stop_with("TERM").0, Some(0));
+    daemon.wait_for_log(&["NOTICE", "stopped"]);
     assert_eq!(daemon.lines_with(&["WARN"]), [""; 0]);
 }
 
 #[test]
-fn a_restart_publishes_what_runs_and_nothing_that_ended_meanwhile() {
+fn restart_publishes_only_running_containers() {
     let (highhock, port) = standalone();
     let mut daemon = highhock.start();
-    let (stays, ends) = (named("stays"), named("ends"));
-    let [container, other] = [&stays, &ends].map(|name| offering(name));
-    is_answered(port, &stays, &[&container]);
-    is_answered(port, &ends, &[&other]);
+    let (stays, ends) = (unique_name("stays"), unique_name("ends"));
+    let [container, other] = [&stays, &ends].map(|name| run_service(name));
+    wait_for_answer(port, &stays, &[&container]);
+    wait_for_answer(port, &ends, &[&other]);
     daemon.kill();
-    assert_eq!(asked(port, &stays, "A"), None);
+    assert_eq!(query(port, &stays, "A"), None);
     other.stop();
 
     let mut daemon = highhock.start();
-    is_answered(port, &stays, &[&container]);
-    is_gone(port, &ends);
-    assert_eq!(daemon.ends_on("TERM").0, Some(0));
+    wait_for_answer(port, &stays, &[&container]);
+    wait_for_nxdomain(port, &ends);
+    assert_eq!(daemon.stop_with("TERM").0, Some(0));
     let _daemon = highhock.start();
-    is_answered(port, &stays, &[&container]);
+    wait_for_answer(port, &stays, &[&container]);
 }
 
 #[test]
-fn of_two_containers_the_first_has_the_name_and_the_second_takes_over() {
+fn second_container_takes_over_a_shared_name() {
     let (highhock, port) = standalone();
     let _daemon = highhock.start();
-    let name = named("twin");
-    let first = offering(&name);
-    is_answered(port, &name, &[&first]);
-    let second = offering(&name);
-    let third = named("third");
-    let behind = offering(&third);
+    let name = unique_name("twin");
+    let first = run_service(&name);
+    wait_for_answer(port, &name, &[&first]);
+    let second = run_service(&name);
+    let third = unique_name("third");
+    let behind = run_service(&third);
     // What came after the second is there, so that was seen.
-    is_answered(port, &third, &[&behind]);
-    is_answered(port, &name, &[&first]);
+    wait_for_answer(port, &third, &[&behind]);
+    wait_for_answer(port, &name, &[&first]);
     first.stop();
-    is_answered(port, &name, &[&second]);
+    wait_for_answer(port, &name, &[&second]);
 }
 
 #[test]
-fn no_name_is_said_not_to_be_there_before_docker_has_told_of_all() {
+fn no_nxdomain_before_the_first_full_listing() {
     let (dir, (highhock, port)) = (TempDir::new(), standalone());
     let socket = dir.0.join("docker.sock");
     let url = format!("unix://{}", socket.display());
     let daemon = highhock.flag("--docker-url", &url).start();
-    daemon.says(&["WARNING", "docker does not answer"]);
-    let (name, unknown) = (named("told"), named("unknown"));
-    let container = offering(&name);
-    let status = |name: &str| asked(port, name, "A").unwrap().status;
+    daemon.wait_for_log(&["WARNING", "docker does not answer"]);
+    let (name, unknown) = (unique_name("told"), unique_name("unknown"));
+    let container = run_service(&name);
+    let status = |name: &str| query(port, name, "A").unwrap().status;
     for name in [&name, &unknown] {
         assert_eq!(status(name), "SERVFAIL");
     }
 
-    let mut relay = Relay::unix(&socket, docker::place());
-    is_gone(port, &unknown);
+    let mut relay = CuttableProxy::unix(&socket, docker::server_address());
+    wait_for_nxdomain(port, &unknown);
     // It knows that one is not there, so it knows all that are.
-    assert_eq!(ports(port, &name), [container.published("80/tcp")].into());
+    assert_eq!(ports(port, &name), [container.published_port("80/tcp")].into());
     relay.cut();
-    eventually("docker is away again", PATIENCE, || {
+    eventually("docker is away again", TIMEOUT, || {
         (daemon.lines_with(&["WARNING", "docker does not answer"]).len() == 2).then_some(())
     });
     assert_eq!(status(&unknown), "NXDOMAIN");
-    is_answered(port, &name, &[&container]);
+    wait_for_answer(port, &name, &[&container]);
 }
 
 #[test]
-fn instances_are_answered_together() {
+fn instances_resolve_together() {
     let (highhock, port) = standalone();
     let _daemon = highhock.flag("--skydns-layout", "instance").start();
-    let name = named("many");
-    let [first, second] = [(); 2].map(|()| offering(&name));
-    is_answered(port, &name, &[&first, &second]);
+    let name = unique_name("many");
+    let [first, second] = [(); 2].map(|()| run_service(&name));
+    wait_for_answer(port, &name, &[&first, &second]);
     first.stop();
-    is_answered(port, &name, &[&second]);
+    wait_for_answer(port, &name, &[&second]);
 }
 
 #[test]
-fn a_reload_takes_no_answer_away() {
+fn reload_interrupts_no_answer() {
     let (highhock, port) = standalone();
     let daemon = highhock.start();
-    let name = named("kept");
-    let container = offering(&name);
-    is_answered(port, &name, &[&container]);
+    let name = unique_name("kept");
+    let container = run_service(&name);
+    wait_for_answer(port, &name, &[&container]);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let missing = scope.spawn(|| {
@@ -169,34 +169,34 @@ fn a_reload_takes_no_answer_away() {
             "{}",
         ];
         for config in configs.iter().cycle().take(5 * configs.len()) {
-            daemon.reloads(config);
+            daemon.reload_and_wait(config);
         }
         done.store(true, Ordering::Relaxed);
         let (missing, asked_for) = missing.join().unwrap();
         assert_eq!(missing, 0, "of {asked_for} answers");
         assert!(asked_for > configs.len(), "{asked_for} answers");
     });
-    is_answered(port, &name, &[&container]);
+    wait_for_answer(port, &name, &[&container]);
 
     // What the server was started with stays.
     daemon.reload(
         r#"{"dns": {"forward": ["9.9.9.9"], "rateLimit": 9},
         "skydns": {"domain": "other.local", "prefix": "dns"}}"#,
     );
-    let kept = daemon.says(&["WARN", "take a restart"]);
+    let kept = daemon.wait_for_log(&["WARN", "take a restart"]);
     for key in ["skydns.domain", "skydns.prefix", "dns.forward", "dns.rateLimit"] {
         assert!(kept.contains(key), "{kept}");
     }
-    is_answered(port, &name, &[&container]);
+    wait_for_answer(port, &name, &[&container]);
 }
 
 #[test]
-fn without_a_place_to_answer_at_it_does_not_start() {
+fn missing_dns_address_prevents_start() {
     let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port();
     let highhock = Highhock::standalone(port);
     let mut daemon = highhock.start();
-    assert_eq!(daemon.ends(), Some(UNAVAILABLE));
+    assert_eq!(daemon.wait_for_exit(), Some(UNAVAILABLE));
     let last = daemon.log().lines().last().unwrap_or_default().to_owned();
     let at = format!("highhock: cannot answer DNS at 127.0.0.1:{port}: ");
     assert!(last.starts_with(&at) && last.contains("dns.listen"), "{last}");
@@ -209,7 +209,7 @@ fn without_a_place_to_answer_at_it_does_not_start() {
     assert!(!text.contains("etcd"), "{text}");
     drop(holder);
     // Another test may have it for a moment, to ask from.
-    eventually("a place to answer at", PATIENCE, || {
+    eventually("a place to answer at", TIMEOUT, || {
         let text = String::from_utf8(highhock.output(&["check"]).stdout).unwrap();
         text.contains(&format!("127.0.0.1:{port}: free, to answer for skydns.local\n"))
             .then_some(())
@@ -217,7 +217,7 @@ fn without_a_place_to_answer_at_it_does_not_start() {
 }
 
 /// A DNS server that answers each question with this code, as long as the process lives.
-fn answering(code: u8) -> SocketAddr {
+fn start_upstream(code: u8) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     thread::spawn(move || {
@@ -232,8 +232,8 @@ fn answering(code: u8) -> SocketAddr {
 }
 
 #[test]
-fn check_asks_each_server_for_other_domains() {
-    let (well, ill, refuses) = (answering(0), answering(2), answering(5));
+fn check_queries_each_upstream() {
+    let (well, ill, refuses) = (start_upstream(0), start_upstream(2), start_upstream(5));
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let silent_at = silent.local_addr().unwrap();
     let nobody = format!("127.0.0.1:{}", free_port());
@@ -265,16 +265,16 @@ fn check_asks_each_server_for_other_domains() {
 }
 
 #[test]
-fn commands_and_endpoints_tell_of_dns_and_not_of_etcd() {
+fn commands_and_endpoints_show_dns_instead_of_etcd() {
     let (highhock, port) = standalone();
     let admin = Admin::on_loopback();
     let highhock = highhock.flag("--admin-listen", &admin.listen());
-    let name = named("told");
-    let container = offering(&name);
+    let name = unique_name("told");
+    let container = run_service(&name);
     let daemon = highhock.start();
-    is_ready(&daemon, port);
-    is_answered(port, &name, &[&container]);
-    eventually("it is ready", PATIENCE, || (admin.get("/readyz").status == 200).then_some(()));
+    wait_until_ready(&daemon, port);
+    wait_for_answer(port, &name, &[&container]);
+    eventually("it is ready", TIMEOUT, || (admin.get("/readyz").status == 200).then_some(()));
 
     let output = highhock.output(&["status"]);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -312,7 +312,7 @@ fn commands_and_endpoints_tell_of_dns_and_not_of_etcd() {
 }
 
 #[test]
-fn the_same_file_moves_to_etcd_with_no_change_to_a_container() {
+fn same_config_works_with_etcd() {
     let (port, etcd) = (free_port(), Etcd::start());
     let config = |store: &str| {
         format!(
@@ -320,17 +320,17 @@ fn the_same_file_moves_to_etcd_with_no_change_to_a_container() {
             etcd.url()
         )
     };
-    let highhock = Highhock::new("").without("--etcd-url");
-    let name = named("moves");
-    let container = offering_with(&name, &["--label", "highhock.weight=7"]);
+    let highhock = Highhock::new("").without_flag("--etcd-url");
+    let name = unique_name("moves");
+    let container = run_service_with(&name, &["--label", "highhock.weight=7"]);
     let mut daemon = highhock.clone().config(&config("standalone")).start();
-    is_answered(port, &name, &[&container]);
+    wait_for_answer(port, &name, &[&container]);
     assert_eq!(etcd.get(&key(&name)), None);
-    assert_eq!(daemon.ends_on("TERM").0, Some(0));
+    assert_eq!(daemon.stop_with("TERM").0, Some(0));
 
     let _daemon = highhock.config(&config("etcd")).start();
-    let published = container.published("80/tcp");
+    let published = container.published_port("80/tcp");
     let weighed = record(published).replace(r#","ttl""#, r#","weight":7,"ttl""#);
-    becomes(&etcd, &key(&name), &weighed);
-    assert_eq!(asked(port, &name, "A"), None);
+    wait_for_value(&etcd, &key(&name), &weighed);
+    assert_eq!(query(port, &name, "A"), None);
 }

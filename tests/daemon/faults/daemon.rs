@@ -5,17 +5,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::driver::Browser;
-use crate::fixture::{Stage, named};
+use crate::fixture::{Fixture, unique_name};
 use crate::support::admin::Admin;
 use crate::support::docker::{Container, docker};
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
-use crate::table::Case;
-use crate::timing::Within;
+use crate::table::FaultCase;
+use crate::timing::InProcessDaemon;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the inserter takes no message.
-const SLOW: Duration = Duration::from_secs(10);
+const SLOW_HANDLER_TIME: Duration = Duration::from_secs(10);
 const CONTAINERS: usize = 4;
 
 fn is_actor(name: &str) -> impl Fn(&Value) -> bool + '_ {
@@ -35,7 +35,7 @@ fn metric(admin: Admin, name: &str) -> f64 {
 }
 
 /// The inserter's row on the page: what waits, and how long it did.
-fn on_the_page(browser: &Browser) -> (String, String) {
+fn read_page_row(browser: &Browser) -> (String, String) {
     let row = browser.run(
         "const rows = [...document.querySelectorAll('#actors tbody tr')];\
          const row = rows.find((row) => row.textContent.includes('EtcdInserter'));\
@@ -60,24 +60,26 @@ fn seconds(text: &str) -> f64 {
     first_number(text) * unit
 }
 
-pub fn slow_inserter(case: &Case) {
+pub fn slow_inserter(case: &FaultCase) {
     const DEPTH: &str = "highhock_mailbox_depth{actor=\"EtcdInserter\"}";
-    let (etcd, stage) = (Etcd::start(), Stage::new());
-    let within = Within::start(&stage, &etcd.url());
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let within = InProcessDaemon::start(&fixture, &etcd.url());
     let admin = within.admin;
     let containers: Vec<_> =
-        (0..CONTAINERS).map(|_| stage.offering(&named("slow"), &[], &[])).collect();
+        (0..CONTAINERS).map(|_| fixture.run_service(&unique_name("slow"), &[], &[])).collect();
     all_are_live(admin, &containers);
     let browser = Browser::start();
     if let Some(browser) = &browser {
         browser.open(&admin.url());
-        eventually("a row for it", PATIENCE, || (!on_the_page(browser).0.is_empty()).then_some(()));
+        eventually("a row for it", TIMEOUT, || {
+            (!read_page_row(browser).0.is_empty()).then_some(())
+        });
     }
     let before = case.row(admin, "an inserter at rest", |row| {
         is_actor("EtcdInserter")(row) && number(row, "depth") == 0
     });
 
-    within.with_core(|core| core.slow_inserter(SLOW));
+    within.with_core(|core| core.inject_inserter_delay(SLOW_HANDLER_TIME));
     let ids: Vec<_> = containers.iter().map(Container::id).collect();
     docker(&[&["pause"], &ids[..]].concat());
     let many = u64::try_from(CONTAINERS).unwrap();
@@ -86,8 +88,8 @@ pub fn slow_inserter(case: &Case) {
     });
     assert!(metric(admin, DEPTH) >= 1.0);
     if let Some(browser) = &browser {
-        eventually("they are on the page", PATIENCE, || {
-            (first_number(&on_the_page(browser).0) >= 1.0).then_some(())
+        eventually("they are on the page", TIMEOUT, || {
+            (first_number(&read_page_row(browser).0) >= 1.0).then_some(())
         });
     }
 
@@ -98,16 +100,16 @@ pub fn slow_inserter(case: &Case) {
     });
     // That they have waited, and how long, is told once they are handled.
     assert!(after["wait_seconds"]["max"].as_f64().unwrap() >= 1.0, "{after}");
-    const OF_DOMAINS: &str = "actor=\"EtcdInserter\",message=\"Domain\"";
+    const DOMAIN_LABELS: &str = "actor=\"EtcdInserter\",message=\"Domain\"";
     let waited = |le: &str| {
         let name = "highhock_message_wait_seconds_bucket";
-        metric(admin, &format!("{name}{{le=\"{le}\",{OF_DOMAINS}}}"))
+        metric(admin, &format!("{name}{{le=\"{le}\",{DOMAIN_LABELS}}}"))
     };
     assert!(waited("+Inf") - waited("1.0") >= 1.0, "none waited for a second");
     assert_eq!(metric(admin, DEPTH), 0.0);
     if let Some(browser) = &browser {
-        eventually("it is over on the page", PATIENCE, || {
-            let (waiting, wait) = on_the_page(browser);
+        eventually("it is over on the page", TIMEOUT, || {
+            let (waiting, wait) = read_page_row(browser);
             let (now, worst) = wait.split_once(" (p99 ")?;
             let over = waiting.starts_with("0 (most ") && seconds(now) < 0.1;
             let told = seconds(worst.trim_end_matches(')')) >= 1.0;
@@ -136,19 +138,19 @@ fn all_are_live(admin: Admin, containers: &[Container]) {
     }
 }
 
-pub fn panicking_watcher(case: &Case) {
+pub fn panicking_watcher(case: &FaultCase) {
     const RESTARTS: &str = "highhock_actor_restarts_total{actor=\"ContainerWatcher\"}";
-    let (etcd, stage) = (Etcd::start(), Stage::new());
-    let within = Within::start(&stage, &etcd.url());
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let within = InProcessDaemon::start(&fixture, &etcd.url());
     let admin = within.admin;
-    let containers = [0, 1].map(|_| stage.offering(&named("fallen"), &[], &[]));
+    let containers = [0, 1].map(|_| fixture.run_service(&unique_name("fallen"), &[], &[]));
     all_are_live(admin, &containers);
     let watchers = is_actor("ContainerWatcher");
     let before = case.row(admin, "both watchers", |row| watchers(row) && row["instances"] == 2);
     assert_eq!((&before["panics"], &before["restarts"]), (&json!(0), &json!(0)));
 
     let name = containers[0].name().to_owned();
-    within.with_core(move |core| core.fell_watcher_of(&name));
+    within.with_core(move |core| core.inject_watcher_panic(&name));
     case.row(admin, "one panic", |row| watchers(row) && row["panics"] == 1);
     case.row(admin, "one restart, and both watchers", |row| {
         watchers(row) && row["panics"] == 1 && row["restarts"] == 1 && row["instances"] == 2
@@ -157,17 +159,17 @@ pub fn panicking_watcher(case: &Case) {
     all_are_live(admin, &containers);
 }
 
-pub fn bad_reload(case: &Case) {
-    let (etcd, stage) = (Etcd::start(), Stage::new());
-    let (daemon, admin) = stage.daemon(&etcd.url(), |it| it);
-    case.shows(admin, &["ready        yes"]);
-    case.shows_no_more(admin, "settings");
+pub fn bad_reload(case: &FaultCase) {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let (daemon, admin) = fixture.daemon(&etcd.url(), |it| it);
+    case.wait_until_shown(admin, &["ready        yes"]);
+    case.wait_until_gone(admin, "settings");
     daemon.reload(r#"{"logLevel": "LOUD", "etcd": {"tll": 30}}"#);
     let cause = ["the last reload was REFUSED", "the old ones hold", "logLevel", "LOUD", "tll"];
-    case.shows(admin, &cause);
-    case.shows(admin, &["ready        yes"]);
+    case.wait_until_shown(admin, &cause);
+    case.wait_until_shown(admin, &["ready        yes"]);
     daemon.reload("{}");
-    case.shows_no_more(admin, "REFUSED");
+    case.wait_until_gone(admin, "REFUSED");
     // Nor is what comes now told with what was refused before.
     assert_eq!(admin.json("/status")["reload_refused"], json!([]));
 }

@@ -5,24 +5,24 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::fixture::{Stage, named};
-use crate::keys::stands;
+use crate::fixture::{Fixture, unique_name};
+use crate::keys::has_state;
 use crate::support::TempDir;
-use crate::support::certs::{Authority, Like};
+use crate::support::certs::{CertificateAuthority, CertificateOptions};
 use crate::support::etcd::Etcd;
-use crate::table::{Case, says};
+use crate::table::{FaultCase, field_contains};
 
 const READY: &str = "\"ready\":true";
 
-pub fn away(case: &Case) {
-    let (mut etcd, stage) = (Etcd::start(), Stage::new());
-    let (_daemon, admin) = stage.daemon(&etcd.url(), |it| it);
-    case.shows(admin, &[READY]);
+pub fn away(case: &FaultCase) {
+    let (mut etcd, fixture) = (Etcd::start(), Fixture::new());
+    let (_daemon, admin) = fixture.daemon(&etcd.url(), |it| it);
+    case.wait_until_shown(admin, &[READY]);
     etcd.stop();
     let parts = ["etcd does not answer", &etcd.url(), "does etcd run there"];
-    case.shows(admin, &parts);
-    etcd.start_again(false);
-    case.shows(admin, &[READY]);
+    case.wait_until_shown(admin, &parts);
+    etcd.restart(false);
+    case.wait_until_shown(admin, &[READY]);
 }
 
 /// Asks for something that must be done; the answer.
@@ -33,28 +33,28 @@ fn call(etcd: &Etcd, path: &str, body: &Value, token: Option<&str>) -> Value {
     serde_json::from_str(&said).unwrap()
 }
 
-pub fn takes_no_writes(case: &Case) {
+pub fn takes_no_writes(case: &FaultCase) {
     full(case);
     read_only(case);
 }
 
-fn full(case: &Case) {
+fn full(case: &FaultCase) {
     let quota = (1 << 19).to_string();
     let etcd = Etcd::start_with(&["--enable-v2=true", "--quota-backend-bytes", &quota]);
-    let (stage, v3) = (Stage::new(), etcd.v3());
-    let (_daemon, admin) = stage.daemon(&etcd.url(), |it| it);
-    let first = stage.offering(&named("before"), &[], &[]);
-    case.row(admin, "the first is there", stands(&first, "live"));
+    let (fixture, v3) = (Fixture::new(), etcd.v3());
+    let (_daemon, admin) = fixture.daemon(&etcd.url(), |it| it);
+    let first = fixture.run_service(&unique_name("before"), &[], &[]);
+    case.row(admin, "the first is there", has_state(&first, "live"));
 
     let filling = json!({ "key": "anVuaw==", "value": "anVu".repeat(10_000) }).to_string();
     let fill = || etcd.send_json("POST", "/v3/kv/put", &filling, None).0;
     assert!((0..100).any(|_| fill() != 200), "etcd is not full");
-    let second = stage.offering(&named("after"), &[], &[]);
-    let row = case.row(admin, "a record that can't be put", stands(&second, "failed"));
+    let second = fixture.run_service(&unique_name("after"), &[], &[]);
+    let row = case.row(admin, "a record that can't be put", has_state(&second, "failed"));
     let cause = ["its database is full", "etcdctl alarm disarm", "--quota-backend-bytes"];
-    assert!(says(&row, "reason", &cause), "{row}");
+    assert!(field_contains(&row, "reason", &cause), "{row}");
     // What is there lives on.
-    case.row(admin, "the first is there still", stands(&first, "live"));
+    case.row(admin, "the first is there still", has_state(&first, "live"));
 
     // As an operator does it.
     v3.delete("junk");
@@ -64,11 +64,11 @@ fn full(case: &Case) {
     let member = v3.try_status().unwrap().member.to_string();
     let disarm = json!({ "action": "DEACTIVATE", "memberID": member, "alarm": "NOSPACE" });
     call(&etcd, "maintenance/alarm", &disarm, None);
-    case.row(admin, "it is put now", stands(&second, "live"));
+    case.row(admin, "it is put now", has_state(&second, "live"));
 }
 
-fn read_only(case: &Case) {
-    let (etcd, stage) = (Etcd::start(), Stage::new());
+fn read_only(case: &FaultCase) {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
     // All that begins with a slash.
     let right = |kind: &str| {
         let all = json!({ "permType": kind, "key": "Lw==", "range_end": "MA==" });
@@ -79,16 +79,16 @@ fn read_only(case: &Case) {
     call(&etcd, "auth/role/grant", &right("READ"), None);
     call(&etcd, "auth/user/grant", &json!({ "user": "me", "role": "guest" }), None);
     etcd.enable_v3_auth("root's");
-    let (_daemon, admin) = stage.daemon(&etcd.url(), |it| {
+    let (_daemon, admin) = fixture.daemon(&etcd.url(), |it| {
         it.flag("--etcd-username", "me").env("HIGHHOCK_ETCD__PASSWORD", "mine")
     });
-    let container = stage.offering(&named("refused"), &[], &[]);
-    let row = case.row(admin, "a record that can't be put", stands(&container, "failed"));
+    let container = fixture.run_service(&unique_name("refused"), &[], &[]);
+    let row = case.row(admin, "a record that can't be put", has_state(&container, "failed"));
     let cause = ["etcd refuses it", "permission denied", "give this client's user the right"];
-    assert!(says(&row, "reason", &cause), "{row}");
+    assert!(field_contains(&row, "reason", &cause), "{row}");
     let token = token_of_root(&etcd, "root's");
     call(&etcd, "auth/role/grant", &right("READWRITE"), Some(&token));
-    case.row(admin, "it is put now", stands(&container, "live"));
+    case.row(admin, "it is put now", has_state(&container, "live"));
 }
 
 fn token_of_root(etcd: &Etcd, password: &str) -> String {
@@ -96,46 +96,50 @@ fn token_of_root(etcd: &Etcd, password: &str) -> String {
     call(etcd, "auth/authenticate", &root, None)["token"].as_str().unwrap().to_owned()
 }
 
-pub fn wrong_password(case: &Case) {
-    let (etcd, stage, dir) = (Etcd::start(), Stage::new(), TempDir::new());
+pub fn wrong_password(case: &FaultCase) {
+    let (etcd, fixture, dir) = (Etcd::start(), Fixture::new(), TempDir::new());
     etcd.enable_v3_auth("right");
     let file = dir.0.join("password");
     let give = |password: &str| fs::write(&file, password).unwrap();
     give("wrong");
-    let (_daemon, admin) = stage.daemon(&etcd.url(), |it| {
+    let (_daemon, admin) = fixture.daemon(&etcd.url(), |it| {
         let highhock = it.flag("--etcd-username", "root").flag("--etcd-ttl", "5");
         highhock.flag("--etcd-password-file", &text(&file))
     });
     let cause = ["refuses the user", "root", "with this password", "etcd.passwordFile"];
-    case.shows(admin, &cause);
+    case.wait_until_shown(admin, &cause);
     give("right");
-    case.shows(admin, &[READY]);
+    case.wait_until_shown(admin, &[READY]);
 
     // And of a daemon that was well, when somebody changes the password.
     let new = json!({ "name": "root", "password": "newer" });
     call(&etcd, "auth/user/changepw", &new, Some(&token_of_root(&etcd, "right")));
-    case.shows(admin, &[&["etcd does not answer"], &cause[..]].concat());
+    case.wait_until_shown(admin, &[&["etcd does not answer"], &cause[..]].concat());
     give("newer");
-    case.shows(admin, &[READY]);
+    case.wait_until_shown(admin, &[READY]);
 }
 
-pub fn expired_certificate(case: &Case) {
-    let (folder, ca, stage) = (TempDir::new(), Authority::new("private"), Stage::new());
+pub fn expired_certificate(case: &FaultCase) {
+    let (folder, ca, fixture) =
+        (TempDir::new(), CertificateAuthority::new("private"), Fixture::new());
     let issue = |like| ca.issue(&folder.0, "server", like);
-    let mut etcd = Etcd::start_with_tls(&issue(Like::default()), None);
+    let mut etcd = Etcd::start_with_tls(&issue(CertificateOptions::default()), None);
     let trusted = ca.write(&folder.0.join("ca.pem"));
     let (_daemon, admin) =
-        stage.daemon(&etcd.tls_url(), |it| it.flag("--etcd-ca", &text(&trusted)));
-    case.shows(admin, &[READY]);
+        fixture.daemon(&etcd.tls_url(), |it| it.flag("--etcd-ca", &text(&trusted)));
+    case.wait_until_shown(admin, &[READY]);
     let mut starts_with = |like| {
         etcd.stop();
         issue(like);
-        etcd.start_again(false);
+        etcd.restart(false);
     };
-    starts_with(Like { expired: true, ..Like::default() });
-    case.shows(admin, &["etcd does not answer", "certificate has expired on 2021-02-03", "renew"]);
-    starts_with(Like::default());
-    case.shows(admin, &[READY]);
+    starts_with(CertificateOptions { expired: true, ..CertificateOptions::default() });
+    case.wait_until_shown(
+        admin,
+        &["etcd does not answer", "certificate has expired on 2021-02-03", "renew"],
+    );
+    starts_with(CertificateOptions::default());
+    case.wait_until_shown(admin, &[READY]);
 }
 
 fn text(path: &Path) -> String {

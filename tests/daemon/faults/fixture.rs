@@ -3,11 +3,11 @@
 use crate::support::admin::Admin;
 use crate::support::daemon::{Daemon, Highhock};
 use crate::support::docker::{self, Container};
-use crate::support::proxy::Front;
+use crate::support::proxy::Proxy;
 use crate::support::unique;
 
 /// A service's name that no other test has.
-pub fn named(what: &str) -> String {
+pub fn unique_name(what: &str) -> String {
     format!("{what}-{}-{}", std::process::id(), unique())
 }
 
@@ -18,15 +18,15 @@ pub fn key(name: &str) -> String {
 }
 
 /// The engine as the daemon of one test sees it: with the containers of that test alone.
-pub struct Stage {
+pub struct Fixture {
     label: String,
-    pub engine: Front,
+    pub engine: Proxy,
 }
 
-impl Stage {
+impl Fixture {
     pub fn new() -> Self {
-        let label = named("fault");
-        let engine = Front::narrowed(docker::place(), &label);
+        let label = unique_name("fault");
+        let engine = Proxy::with_label_filter(docker::server_address(), &label);
         Self { label, engine }
     }
 
@@ -52,7 +52,7 @@ impl Stage {
     /// A container that offers its port 80 by this name, with these options and this
     /// command (none: it waits).
     #[track_caller]
-    pub fn offering(&self, name: &str, options: &[&str], command: &[&str]) -> Container {
+    pub fn run_service(&self, name: &str, options: &[&str], command: &[&str]) -> Container {
         let offer = format!("DISCOVER={name}:80");
         let own = ["--label", &self.label, "-e", &offer, "-p", "0:80"];
         Container::run(&[&own, options].concat(), command)

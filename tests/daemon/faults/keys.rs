@@ -2,47 +2,50 @@
 
 use serde_json::Value;
 
-use crate::fixture::{Stage, key, named};
+use crate::fixture::{Fixture, key, unique_name};
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
-use crate::table::{Case, says};
+use crate::table::{FaultCase, field_contains};
 
 /// Whether this is the container's record, and stands so.
-pub fn stands<'a>(container: &'a Container, state: &'a str) -> impl Fn(&Value) -> bool + 'a {
+pub fn has_state<'a>(container: &'a Container, state: &'a str) -> impl Fn(&Value) -> bool + 'a {
     move |row| row["container"] == container.id() && row["state"] == state
 }
 
-pub fn foreign_record(case: &Case) {
-    let (etcd, stage, name) = (Etcd::start(), Stage::new(), named("foreign"));
+pub fn foreign_record(case: &FaultCase) {
+    let (etcd, fixture, name) = (Etcd::start(), Fixture::new(), unique_name("foreign"));
     let (v3, key) = (etcd.v3(), key(&name));
     let lease = v3.grant(600, None);
     v3.put(&key, r#"{"host":"10.9.8.7","port":80}"#, Some(lease));
-    let (_daemon, admin) = stage.daemon(&etcd.url(), |it| it);
-    let container = stage.offering(&name, &[], &[]);
-    let row = case.row(admin, "a record on standby", stands(&container, "standby"));
-    assert!(says(&row, "standby", &["foreign"]), "{row}");
-    assert!(says(&row, "reason", &["10.9.8.7 holds the record"]), "{row}");
+    let (_daemon, admin) = fixture.daemon(&etcd.url(), |it| it);
+    let container = fixture.run_service(&name, &[], &[]);
+    let row = case.row(admin, "a record on standby", has_state(&container, "standby"));
+    assert!(field_contains(&row, "standby", &["foreign"]), "{row}");
+    assert!(field_contains(&row, "reason", &["10.9.8.7 holds the record"]), "{row}");
     v3.delete(&key);
-    case.row(admin, "it is taken over", stands(&container, "live"));
+    case.row(admin, "it is taken over", has_state(&container, "live"));
 
     // Somebody's own entry, for ever: it says who has to go.
-    let name = named("static");
+    let name = unique_name("static");
     v3.put(&self::key(&name), r#"{"host":"10.9.8.7"}"#, None);
-    let container = stage.offering(&name, &[], &[]);
-    let row = case.row(admin, "a record on standby", stands(&container, "standby"));
-    assert!(says(&row, "standby", &["static"]), "{row}");
-    assert!(says(&row, "reason", &["a static entry (without a TTL) is there; remove it"]), "{row}");
+    let container = fixture.run_service(&name, &[], &[]);
+    let row = case.row(admin, "a record on standby", has_state(&container, "standby"));
+    assert!(field_contains(&row, "standby", &["static"]), "{row}");
+    assert!(
+        field_contains(&row, "reason", &["a static entry (without a TTL) is there; remove it"]),
+        "{row}"
+    );
 }
 
-pub fn shadowed_name(case: &Case) {
-    let (etcd, stage, upper) = (Etcd::start(), Stage::new(), named("httpd"));
-    let (_daemon, admin) = stage.daemon(&etcd.url(), |it| it);
-    let above = stage.offering(&upper, &[], &[]);
-    case.row(admin, "the first is there", stands(&above, "live"));
-    let below = stage.offering(&format!("api.{upper}"), &[], &[]);
-    let row = case.row(admin, "a record on standby", stands(&below, "standby"));
-    assert!(says(&row, "standby", &["shadowed"]), "{row}");
-    assert!(says(&row, "reason", &[&key(&upper)[1..]]), "{row}");
+pub fn shadowed_name(case: &FaultCase) {
+    let (etcd, fixture, upper) = (Etcd::start(), Fixture::new(), unique_name("httpd"));
+    let (_daemon, admin) = fixture.daemon(&etcd.url(), |it| it);
+    let above = fixture.run_service(&upper, &[], &[]);
+    case.row(admin, "the first is there", has_state(&above, "live"));
+    let below = fixture.run_service(&format!("api.{upper}"), &[], &[]);
+    let row = case.row(admin, "a record on standby", has_state(&below, "standby"));
+    assert!(field_contains(&row, "standby", &["shadowed"]), "{row}");
+    assert!(field_contains(&row, "reason", &[&key(&upper)[1..]]), "{row}");
     above.stop();
-    case.row(admin, "nothing shadows it", stands(&below, "live"));
+    case.row(admin, "nothing shadows it", has_state(&below, "live"));
 }

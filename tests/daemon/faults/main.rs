@@ -18,7 +18,7 @@ mod keys;
 mod table;
 mod timing;
 
-use table::{Case, rows};
+use table::{FaultCase, rows};
 
 /// A test for each row of the table, in its order: the failure, the place, and who brings
 /// it about.
@@ -26,7 +26,7 @@ macro_rules! faults {
     ($($name:ident: $failure:literal, $place:literal, $test:path;)*) => {
         $(#[test]
         fn $name() {
-            $test(&Case { place: $place });
+            $test(&FaultCase { place: $place });
         })*
 
         const CASES: &[(&str, &str)] = &[$(($failure, $place)),*];
@@ -49,7 +49,7 @@ faults! {
 }
 
 #[test]
-fn the_table_has_a_row_for_each_test_and_no_other() {
+fn table_rows_match_the_tests() {
     let rows = rows();
     let rows: Vec<_> = rows.iter().map(|row| (row.failure.as_str(), row.place.as_str())).collect();
     assert_eq!(rows, CASES);

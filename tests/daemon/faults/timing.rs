@@ -5,26 +5,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use highhock::admin::{Desk, serve};
-use highhock::daemon::systemd::Supervisor;
-use highhock::daemon::{Beginning, DaemonCore, Life, run};
-use highhock::host::{HostSource, Published};
-use highhock::logging::{self, LastLines};
+use highhock::admin::{AdminBridge, serve};
+use highhock::daemon::systemd::SystemdNotifier;
+use highhock::daemon::{DaemonConfig, DaemonCore, DaemonState, run};
+use highhock::host::{AddressSource, PublicAddress};
+use highhock::logging::{self, RecentLogs};
 use highhock::settings::{Environment, Sources, load};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::admin::Admin;
 use crate::support::daemon::ADDRESS;
 use crate::support::{TempDir, eventually_async};
 
 /// How long a daemon may take until its actors run.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 type Hook = Box<dyn FnOnce(&DaemonCore) + Send>;
 
 /// A daemon in a thread of this process. It is stopped when this is dropped.
-pub struct Within {
+pub struct InProcessDaemon {
     pub admin: Admin,
     hooks: Option<UnboundedSender<Hook>>,
     thread: Option<JoinHandle<()>>,
@@ -33,12 +33,12 @@ pub struct Within {
     _alone: MutexGuard<'static, ()>,
 }
 
-impl Within {
-    pub fn start(stage: &Stage, etcd_url: &str) -> Self {
+impl InProcessDaemon {
+    pub fn start(fixture: &Fixture, etcd_url: &str) -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (admin, dir) = (Admin::on_loopback(), TempDir::new());
-        let (listen, docker) = (admin.listen(), stage.docker_url());
+        let (listen, docker) = (admin.listen(), fixture.docker_url());
         let text = format!(
             r#"{{"docker": {{"url": "{docker}", "poll": 1, "pollContainer": 1}},
                  "etcd": {{"url": "{etcd_url}", "api": "v3"}},
@@ -47,8 +47,8 @@ impl Within {
         let file = dir.0.join("highhock.json");
         std::fs::write(&file, text).unwrap();
         let sources = Sources::new(Some(file), Vec::new(), Environment::default());
-        let (hooks, asked) = unbounded_channel();
-        let thread = thread::spawn(move || live(sources, asked));
+        let (hooks, hook_receiver) = unbounded_channel();
+        let thread = thread::spawn(move || run_daemon(sources, hook_receiver));
         Self { admin, hooks: Some(hooks), thread: Some(thread), _dir: dir, _alone: alone }
     }
 
@@ -58,7 +58,7 @@ impl Within {
     }
 }
 
-impl Drop for Within {
+impl Drop for InProcessDaemon {
     fn drop(&mut self) {
         self.hooks.take();
         // That it panicked is seen by what the test waits for.
@@ -67,31 +67,31 @@ impl Drop for Within {
 }
 
 /// Until nobody can ask for anything any more.
-fn live(sources: Sources, mut asked: UnboundedReceiver<Hook>) {
+fn run_daemon(sources: Sources, mut hook_receiver: UnboundedReceiver<Hook>) {
     actix_rt::System::new().block_on(async {
         let loaded = load(&sources).unwrap();
         let host = loaded.settings.discovery.host.clone().unwrap();
-        let (log, dial) = logging::logger(loaded.settings.log);
-        let lines = LastLines::default();
-        let log = lines.kept_of(&log);
-        let life = Rc::new(Life::new(Beginning {
+        let (log, log_control) = logging::logger(loaded.settings.log);
+        let recent_logs = RecentLogs::default();
+        let log = recent_logs.tee(&log);
+        let daemon = Rc::new(DaemonState::new(DaemonConfig {
             settings: loaded.settings,
             effective: loaded.effective,
-            published: Published { host, source: HostSource::Setting, host6: None },
-            supervisor: Supervisor::of(&Environment::default(), log.clone()),
+            public_address: PublicAddress { host, source: AddressSource::Setting, host6: None },
+            notifier: SystemdNotifier::from_environment(&Environment::default(), log.clone()),
             log: log.clone(),
-            dial,
-            reread: Arc::new(move || load(&sources)),
+            log_control,
+            load_config: Arc::new(move || load(&sources)),
         }));
-        let desk = Desk::open(life.clone(), life.in_force(), lines);
-        let serving = actix_rt::spawn(serve(desk.window(), log));
-        let doing = async {
-            while let Some(hook) = asked.recv().await {
-                let core = eventually_async("a core", PATIENCE, async || life.core()).await;
+        let bridge = AdminBridge::open(daemon.clone(), daemon.active_config(), recent_logs);
+        let serving = actix_rt::spawn(serve(bridge.handle(), log));
+        let run_hooks = async {
+            while let Some(hook) = hook_receiver.recv().await {
+                let core = eventually_async("a core", TIMEOUT, async || daemon.core()).await;
                 hook(&core);
             }
         };
-        run(&life, futures_util::stream::pending(), doing).await.unwrap();
+        run(&daemon, futures_util::stream::pending(), run_hooks).await.unwrap();
         serving.abort();
     });
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::promtool_is_content_with;
+use crate::assert_promtool_accepts;
 use crate::support::admin::Admin;
 use crate::support::daemon::Highhock;
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
 use crate::support::{eventually, unique};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The value of the line that begins like this.
 fn value(text: &str, line: &str) -> Option<f64> {
@@ -17,19 +17,19 @@ fn value(text: &str, line: &str) -> Option<f64> {
 }
 
 #[test]
-fn all_is_measured_that_the_daemon_does() {
+fn daemon_exports_all_metrics() {
     let (etcd, admin) = (Etcd::start(), Admin::on_loopback());
     let highhock = Highhock::new(&etcd.url()).flag("--admin-listen", &admin.listen());
     let daemon = highhock.start();
-    daemon.says(&["docker answers"]);
+    daemon.wait_for_log(&["docker answers"]);
     let name = format!("metrics-{}-{}", std::process::id(), unique());
     let offer = format!("DISCOVER={name}:80");
     let _container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);
-    let text = eventually("a record whose way was timed", PATIENCE, || {
+    let text = eventually("a record whose way was timed", TIMEOUT, || {
         let text = admin.get("/metrics").body;
         (value(&text, "highhock_event_to_record_seconds_count")? >= 1.0).then_some(text)
     });
-    promtool_is_content_with(&text);
+    assert_promtool_accepts(&text);
     for line in [
         r#"highhock_records{state="live"}"#,
         r#"highhock_containers{state="running"}"#,
@@ -55,13 +55,13 @@ fn all_is_measured_that_the_daemon_does() {
 }
 
 #[test]
-fn a_daemon_whose_docker_and_etcd_are_away_is_measured() {
+fn exports_metrics_without_docker_and_etcd() {
     let admin = Admin::on_loopback();
     let highhock = Highhock::new("http://127.0.0.1:1").flag("--admin-listen", &admin.listen());
     let _daemon = highhock.flag("--docker-url", "unix:///nonexistent/docker.sock").start();
     let answer = admin.get("/metrics");
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    promtool_is_content_with(&answer.body);
+    assert_promtool_accepts(&answer.body);
     assert_eq!(value(&answer.body, "highhock_ready"), Some(0.0));
 }

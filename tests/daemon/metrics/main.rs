@@ -10,69 +10,76 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use highhock::metrics::instrumented::Requests;
-use highhock::metrics::{Build, CoreReading, Format, Process, Reading, Reloads, render};
-use highhock_actors::runtime::metrics::{MessageReading, Meter, Timing, TimingReading};
-use highhock_actors::status::{
-    ContainerState, DockerStanding, RecordsStanding, Standing, StoreStanding,
+use highhock::metrics::instrumented::RequestMetrics;
+use highhock::metrics::{Build, CoreSnapshot, Format, MetricsSnapshot, Process, Reloads, render};
+use highhock_actors::runtime::metrics::{
+    Histogram, HistogramSnapshot, MailboxMetrics, MessageSnapshot,
 };
-use highhock_actors::{Counts, StandbyReason};
+use highhock_actors::status::{CoreStatus, DisplayState, RecordsStatus, SourceStatus, StoreStatus};
+use highhock_actors::{RecordCounts, StandbyReason};
 use tokio::time::Instant;
 
-fn timing(milliseconds: &[u64]) -> TimingReading {
-    let timing = Timing::new();
+fn timing(milliseconds: &[u64]) -> HistogramSnapshot {
+    let timing = Histogram::new();
     for took in milliseconds {
-        timing.add(Duration::from_millis(*took));
+        timing.record(Duration::from_millis(*took));
     }
-    timing.read()
+    timing.snapshot()
 }
 
 /// A daemon of which everything is known.
-fn reading() -> Reading {
+fn reading() -> MetricsSnapshot {
     let now = Instant::now();
-    static METERS: [Meter; 4] = [
-        Meter::new("DockerPoller", 16),
-        Meter::new("Registry", 64),
-        Meter::new("ContainerWatcher", 16),
-        Meter::new("EtcdInserter", 64),
+    static METERS: [MailboxMetrics; 4] = [
+        MailboxMetrics::new("DockerPoller", 16),
+        MailboxMetrics::new("Registry", 64),
+        MailboxMetrics::new("ContainerWatcher", 16),
+        MailboxMetrics::new("EtcdInserter", 64),
     ];
     let meters = METERS.each_ref().map(|meter| {
-        let message = MessageReading {
+        let message = MessageSnapshot {
             message: "Poll",
             wait: timing(&[0, 1, 70]),
             handling: timing(&[1, 20_000]),
         };
-        highhock_actors::runtime::metrics::MeterReading { messages: vec![message], ..meter.read() }
+        highhock_actors::runtime::metrics::MailboxSnapshot {
+            messages: vec![message],
+            ..meter.snapshot()
+        }
     });
-    let records = RecordsStanding {
+    let records = RecordsStatus {
         live: 3,
         pending: 0,
         standby: StandbyReason::ALL.map(|reason| (reason, 1)).into(),
         failed: 1,
-        untold: 0,
+        uninspected: 0,
         lease_remaining: Some(Duration::from_millis(41_500)),
     };
-    let standing = Standing {
-        docker: DockerStanding { poll: Duration::from_secs(10), listed: Some(now), trouble: None },
-        store: StoreStanding {
-            answers: true,
-            written: Some(now),
-            audited: Some(now),
-            ..StoreStanding::default()
+    let standing = CoreStatus {
+        docker: SourceStatus {
+            poll_interval: Duration::from_secs(10),
+            last_listing: Some(now),
+            last_error: None,
         },
-        containers: ContainerState::ALL.map(|state| (state, 2)).into(),
+        store: StoreStatus {
+            available: true,
+            last_write: Some(now),
+            last_audit: Some(now),
+            ..StoreStatus::default()
+        },
+        containers: DisplayState::ALL.map(|state| (state, 2)).into(),
         records: Some(records),
-        counts: Counts { put: 7, withdrawn: 3, drifted: 1, ..Counts::default() },
+        counts: RecordCounts { put: 7, withdrawn: 3, drifted: 1, ..RecordCounts::default() },
         event_to_record: timing(&[4, 40, 400]),
     };
-    Reading {
+    MetricsSnapshot {
         build: Build { version: "1.2.3", commit: "0123abc" },
         process: Process::now(),
-        docker: Requests::of_docker().read(),
-        etcd: Requests::of_etcd().read(),
+        docker: RequestMetrics::for_docker().snapshot(),
+        etcd: RequestMetrics::for_etcd().snapshot(),
         reloads: Reloads { ok: 2, refused: 1, last_success: Some(SystemTime::now()) },
         dns: None,
-        core: Some(CoreReading { standing, meters, now: (now, SystemTime::now()) }),
+        core: Some(CoreSnapshot { status: standing, meters, now: (now, SystemTime::now()) }),
     }
 }
 
@@ -89,7 +96,7 @@ fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 
 /// Pipes a text through `promtool check metrics`.
 #[track_caller]
-fn promtool_is_content_with(text: &str) {
+fn assert_promtool_accepts(text: &str) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -104,12 +111,12 @@ fn promtool_is_content_with(text: &str) {
 }
 
 #[test]
-fn promtool_is_content_with_every_family() {
-    promtool_is_content_with(&render(reading(), Format::Prometheus));
+fn promtool_accepts_every_family() {
+    assert_promtool_accepts(&render(reading(), Format::Prometheus));
 }
 
 #[test]
-fn the_names_are_those_that_alerts_and_dashboards_know() {
+fn exports_the_documented_names() {
     let text = render(reading(), Format::Prometheus);
     let mut names: Vec<_> = types(&text).into_iter().map(|(name, _)| name).collect();
     names.sort_unstable();
@@ -157,7 +164,7 @@ fn the_names_are_those_that_alerts_and_dashboards_know() {
 }
 
 #[test]
-fn openmetrics_names_the_families() {
+fn openmetrics_families_have_no_total_suffix() {
     let text = render(reading(), Format::OpenMetrics);
     assert!(text.ends_with("\n# EOF\n"));
     let types = types(&text);
@@ -176,7 +183,7 @@ fn openmetrics_names_the_families() {
 }
 
 #[test]
-fn the_figures_are_those_of_the_reading() {
+fn exports_the_values_of_the_snapshot() {
     let text = render(reading(), Format::Prometheus);
     for line in [
         r#"highhock_build_info{version="1.2.3",commit="0123abc"} 1"#,
@@ -202,8 +209,8 @@ fn the_figures_are_those_of_the_reading() {
 }
 
 #[test]
-fn what_is_not_known_is_left_out() {
-    let nothing = Reading { core: None, process: None, ..reading() };
+fn omits_unknown_values() {
+    let nothing = MetricsSnapshot { core: None, process: None, ..reading() };
     let text = render(nothing, Format::Prometheus);
     assert_eq!(lines(&text, "highhock_ready "), ["highhock_ready 0.0"]);
     assert!(!text.contains("highhock_records"), "{text}");
@@ -211,8 +218,8 @@ fn what_is_not_known_is_left_out() {
 
     let mut early = reading();
     let core = early.core.as_mut().unwrap();
-    core.standing.docker.listed = None;
-    core.standing.records = None;
+    core.status.docker.last_listing = None;
+    core.status.records = None;
     let text = render(early, Format::Prometheus);
     assert!(!text.contains("highhock_docker_last_poll_timestamp_seconds"), "{text}");
     assert!(!text.contains("highhock_lease_remaining_seconds"), "{text}");
@@ -220,9 +227,9 @@ fn what_is_not_known_is_left_out() {
 }
 
 #[test]
-fn a_label_can_hold_anything() {
+fn escapes_label_values() {
     let build = Build { version: "1\"2\\3\n4", commit: "" };
-    let text = render(Reading { build, ..reading() }, Format::Prometheus);
+    let text = render(MetricsSnapshot { build, ..reading() }, Format::Prometheus);
     assert_eq!(
         lines(&text, "highhock_build_info"),
         [r#"highhock_build_info{version="1\"2\\3\n4",commit=""} 1"#]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{TempDir, eventually, free_port, tools};
 
 /// Starting a browser takes long on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A browser with one page. It ends when this is dropped.
 pub struct Browser {
@@ -53,7 +53,7 @@ impl Browser {
             "goog:chromeOptions": options,
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
-        eventually("chromedriver is ready", PATIENCE, || {
+        eventually("chromedriver is ready", TIMEOUT, || {
             let answer = send(port, "GET", "/status", "").ok()?;
             answer["value"]["ready"].as_bool().filter(|ready| *ready)
         });
@@ -94,8 +94,13 @@ impl Browser {
 
     /// Waits until what a person sees of an element fits, and gives it.
     #[track_caller]
-    pub fn shows(&self, what: &str, selector: &str, fits: impl Fn(&str) -> bool) -> String {
-        eventually(what, PATIENCE, || Some(self.text(selector)).filter(|text| fits(text)))
+    pub fn wait_for_text(
+        &self,
+        what: &str,
+        selector: &str,
+        matches: impl Fn(&str) -> bool,
+    ) -> String {
+        eventually(what, TIMEOUT, || Some(self.text(selector)).filter(|text| matches(text)))
     }
 
     /// What the console said since it was last asked, each line with its level.
@@ -114,7 +119,7 @@ impl Browser {
 
     /// Has the page be so wide, in CSS pixels, and light or dark.
     #[track_caller]
-    pub fn look(&self, width: u32, scheme: &str) {
+    pub fn emulate(&self, width: u32, scheme: &str) {
         let narrow = width < 700;
         self.devtools(
             "Emulation.setDeviceMetricsOverride",
@@ -126,10 +131,10 @@ impl Browser {
 
     /// Takes a picture of the page in full height.
     #[track_caller]
-    pub fn picture(&self, path: &Path) {
+    pub fn save_screenshot(&self, path: &Path) {
         let whole = json!({ "captureBeyondViewport": true, "format": "png" });
-        let picture = self.devtools("Page.captureScreenshot", &whole);
-        let bytes = BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
+        let image = self.devtools("Page.captureScreenshot", &whole);
+        let bytes = BASE64_STANDARD.decode(image["data"].as_str().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
 }
@@ -149,7 +154,7 @@ impl Drop for Browser {
 /// whatever it is asked, so the answer's length is what counts.
 fn send(port: u16, method: &str, path: &str, body: &str) -> io::Result<Value> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let length = body.len();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\n\

@@ -16,35 +16,35 @@ use support::admin::Admin;
 use support::daemon::{Daemon, Highhock};
 use support::docker::Container;
 use support::etcd::Etcd;
-use support::proxy::Front;
+use support::proxy::Proxy;
 use support::{docker, eventually, unique};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A service's name that no other test has.
-fn named(what: &str) -> String {
+fn unique_name(what: &str) -> String {
     format!("{what}-{}-{}", std::process::id(), unique())
 }
 
 /// A daemon that sees the containers of one test alone.
-struct Stage {
+struct Fixture {
     label: String,
     admin: Admin,
     etcd: Etcd,
     daemon: Daemon,
-    _engine: Front,
+    _engine: Proxy,
 }
 
-impl Stage {
+impl Fixture {
     fn new(change: impl FnOnce(Highhock) -> Highhock) -> Self {
-        let (etcd, admin, label) = (Etcd::start(), Admin::on_loopback(), named("page"));
-        let engine = Front::narrowed(docker::place(), &label);
+        let (etcd, admin, label) = (Etcd::start(), Admin::on_loopback(), unique_name("page"));
+        let engine = Proxy::with_label_filter(docker::server_address(), &label);
         let highhock = Highhock::new(&etcd.url())
             .flag("--docker-url", &format!("tcp://{}", engine.authority()))
             .flag("--etcd-api", "v3")
             .flag("--admin-listen", &admin.listen());
         let daemon = change(highhock).start();
-        daemon.says(&["docker answers"]);
+        daemon.wait_for_log(&["docker answers"]);
         Self { label, admin, etcd, daemon, _engine: engine }
     }
 
@@ -54,13 +54,13 @@ impl Stage {
     }
 
     #[track_caller]
-    fn offering(&self, name: &str) -> Container {
+    fn run_service(&self, name: &str) -> Container {
         self.container(&["-e", &format!("DISCOVER={name}:80"), "-p", "0:80"])
     }
 }
 
 #[track_caller]
-fn is_quiet(browser: &Browser) {
+fn assert_console_is_empty(browser: &Browser) {
     let mut console = browser.console();
     // Said of a question that was under way when a container of any test came or went: the
     // machine's network changed. The page asks again.
@@ -69,56 +69,66 @@ fn is_quiet(browser: &Browser) {
 }
 
 #[test]
-fn it_loads_and_shows_a_container_as_soon_as_it_starts_and_its_end() {
+fn page_shows_start_and_end_of_a_container() {
     let Some(browser) = Browser::start() else { return };
-    let stage = Stage::new(|highhock| highhock);
-    browser.open(&stage.admin.url());
-    browser.shows("it is ready", "#health", |text| text.starts_with("Ready"));
+    let fixture = Fixture::new(|highhock| highhock);
+    browser.open(&fixture.admin.url());
+    browser.wait_for_text("it is ready", "#health", |text| text.starts_with("Ready"));
     assert!(browser.text("#facts").contains("Docker: answers"), "{}", browser.text("#facts"));
-    browser.shows("no container", "#containers", |text| text.contains("No container runs."));
+    browser
+        .wait_for_text("no container", "#containers", |text| text.contains("No container runs."));
     for actor in ["DockerPoller", "Registry", "ContainerWatcher", "EtcdInserter"] {
         assert!(browser.text("#actors").contains(actor), "{actor}");
     }
     // The page stays as it is: what comes is added to it.
     browser.run("document.querySelector('#containers').mark = 'kept'");
 
-    let name = named("web");
-    let container = stage.offering(&name);
-    browser.shows("the container", "#containers tbody", |text| {
+    let name = unique_name("web");
+    let container = fixture.run_service(&name);
+    browser.wait_for_text("the container", "#containers tbody", |text| {
         text.contains(container.name()) && text.contains(&name) && text.contains("running")
     });
-    let record = browser.shows("its record", "#records tbody", |text| text.contains("live"));
+    let record =
+        browser.wait_for_text("its record", "#records tbody", |text| text.contains("live"));
     assert!(record.contains(&format!("skydns/local/skydns/{name}")), "{record}");
-    assert!(record.contains(&format!("\"port\":{}", container.published("80/tcp"))), "{record}");
-    browser.shows("the change", "#changes tbody", |text| text.contains("record put"));
-    browser.shows("the count", "#health", |text| text.contains("1 record live"));
+    assert!(
+        record.contains(&format!("\"port\":{}", container.published_port("80/tcp"))),
+        "{record}"
+    );
+    browser.wait_for_text("the change", "#changes tbody", |text| text.contains("record put"));
+    browser.wait_for_text("the count", "#health", |text| text.contains("1 record live"));
 
     // Rows are kept, and so does what a person has marked in them stay.
     browser.run("document.querySelector('#records tbody tr').mark = 'kept'");
     let handled = "return document.querySelectorAll('#actors polyline')[6].getAttribute('points')";
     let before = browser.run(handled);
-    eventually("the sparklines move", PATIENCE, || (browser.run(handled) != before).then_some(()));
+    eventually("the sparklines move", TIMEOUT, || (browser.run(handled) != before).then_some(()));
     let kept = "return ['#containers', '#records tbody tr'].map((one) => document.querySelector(one).mark)";
     assert_eq!(browser.run(kept), json!(["kept", "kept"]));
 
     container.stop();
-    browser.shows("its end", "#records", |text| text.contains("No container offers a service"));
-    browser.shows("the withdrawal", "#changes tbody", |text| text.contains("record withdrawn"));
-    is_quiet(&browser);
+    browser.wait_for_text("its end", "#records", |text| {
+        text.contains("No container offers a service")
+    });
+    browser.wait_for_text("the withdrawal", "#changes tbody", |text| {
+        text.contains("record withdrawn")
+    });
+    assert_console_is_empty(&browser);
 }
 
 #[test]
-fn what_a_container_says_stays_text_and_runs_nothing() {
+fn container_text_is_not_interpreted_as_html() {
     let Some(browser) = Browser::start() else { return };
-    let stage = Stage::new(|highhock| highhock.flag("--discovery-methods", "env,label,compose"));
-    browser.open(&stage.admin.url());
-    browser.shows("it is ready", "#health", |text| text.starts_with("Ready"));
+    let fixture =
+        Fixture::new(|highhock| highhock.flag("--discovery-methods", "env,label,compose"));
+    browser.open(&fixture.admin.url());
+    browser.wait_for_text("it is ready", "#health", |text| text.starts_with("Ready"));
 
     let script =
         "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>";
     let svg = "<svg/onload=document.title='run'>";
-    let good = named("good");
-    let _container = stage.container(&[
+    let good = unique_name("good");
+    let _container = fixture.container(&[
         "-e",
         &format!("DISCOVER={script}:80,{svg},{good}:80"),
         "--label",
@@ -130,11 +140,13 @@ fn what_a_container_says_stays_text_and_runs_nothing() {
         "-p",
         "0:80",
     ]);
-    let text = browser.shows("the attempts as text", "#containers tbody", |text| {
+    let text = browser.wait_for_text("the attempts as text", "#containers tbody", |text| {
         text.contains("<img src=x onerror=") && text.contains("<svg/onload=document.title='run'>")
     });
     assert!(text.contains("<script>document.title='run'</script>"), "{text}");
-    browser.shows("its good entry all the same", "#records tbody", |text| text.contains(&good));
+    browser.wait_for_text("its good entry all the same", "#records tbody", |text| {
+        text.contains(&good)
+    });
     // Nothing of it became an element, and nothing ran.
     let foreign = "return document.querySelectorAll('img, #all script, svg:not(.spark)').length";
     assert_eq!(browser.run(foreign), 0);
@@ -149,7 +161,7 @@ fn what_a_container_says_stays_text_and_runs_nothing() {
          image.setAttribute('onerror', \"document.title = 'run'\"); image.src = 'data:,';\
          document.body.append(image);",
     );
-    let refused = eventually("the policy refuses both", PATIENCE, || {
+    let refused = eventually("the policy refuses both", TIMEOUT, || {
         let console = browser.console();
         (console.len() >= 2).then_some(console)
     });
@@ -158,73 +170,78 @@ fn what_a_container_says_stays_text_and_runs_nothing() {
 }
 
 #[test]
-fn it_tells_of_outages_and_of_a_daemon_that_is_gone() {
+fn page_shows_outages_and_a_stopped_daemon() {
     let Some(browser) = Browser::start() else { return };
-    let mut stage = Stage::new(|highhock| highhock);
-    browser.open(&stage.admin.url());
-    browser.shows("it is ready", "#health", |text| text.starts_with("Ready"));
-    is_quiet(&browser);
-    stage.etcd.stop();
-    browser
-        .shows("not ready", "#health", |text| text.starts_with("Not ready: etcd does not answer"));
-    browser.shows("the warning", "#errors tbody", |text| text.contains("etcd does not answer"));
-    stage.daemon.kill();
-    browser.shows("no answer", "#health", |text| text.starts_with("No answer since"));
+    let mut fixture = Fixture::new(|highhock| highhock);
+    browser.open(&fixture.admin.url());
+    browser.wait_for_text("it is ready", "#health", |text| text.starts_with("Ready"));
+    assert_console_is_empty(&browser);
+    fixture.etcd.stop();
+    browser.wait_for_text("not ready", "#health", |text| {
+        text.starts_with("Not ready: etcd does not answer")
+    });
+    browser.wait_for_text("the warning", "#errors tbody", |text| {
+        text.contains("etcd does not answer")
+    });
+    fixture.daemon.kill();
+    browser.wait_for_text("no answer", "#health", |text| text.starts_with("No answer since"));
 }
 
 #[test]
-fn where_a_token_is_set_it_asks_for_it_and_keeps_it_in_the_tab() {
+fn page_requests_the_token_and_keeps_it_in_the_tab() {
     let Some(browser) = Browser::start() else { return };
-    let stage = Stage::new(|highhock| highhock.env("HIGHHOCK_ADMIN__TOKEN", "hunter2"));
+    let fixture = Fixture::new(|highhock| highhock.env("HIGHHOCK_ADMIN__TOKEN", "hunter2"));
     let tell = |token: &str| {
         browser.run(&format!(
             "document.querySelector('#token').value = '{token}';\
              document.querySelector('#ask form').requestSubmit();"
         ));
     };
-    browser.open(&stage.admin.url());
-    browser.shows("it asks", "#ask", |text| text.contains("A token is needed"));
+    browser.open(&fixture.admin.url());
+    browser.wait_for_text("it asks", "#ask", |text| text.contains("A token is needed"));
     assert_eq!(browser.run("return document.querySelector('#all').hidden"), true);
     tell("wrong");
-    browser.shows("it is not taken", "#ask", |text| text.contains("That token is not taken."));
+    browser
+        .wait_for_text("it is not taken", "#ask", |text| text.contains("That token is not taken."));
     tell("hunter2");
-    browser.shows("it is taken", "#health", |text| text.starts_with("Ready"));
-    browser.open(&stage.admin.url());
-    browser.shows("it is kept", "#health", |text| text.starts_with("Ready"));
+    browser.wait_for_text("it is taken", "#health", |text| text.starts_with("Ready"));
+    browser.open(&fixture.admin.url());
+    browser.wait_for_text("it is kept", "#health", |text| text.starts_with("Ready"));
     let kept = "return [localStorage.length, sessionStorage.length, document.cookie]";
     assert_eq!(browser.run(kept), json!([0, 1, ""]));
 }
 
 #[test]
-fn it_fits_on_a_phone_and_in_the_dark() {
+fn page_fits_narrow_screens_and_dark_mode() {
     let Some(browser) = Browser::start() else { return };
-    let stage = Stage::new(|highhock| highhock);
-    let name = named("a-service-with-a-rather-long-name");
+    let fixture = Fixture::new(|highhock| highhock);
+    let name = unique_name("a-service-with-a-rather-long-name");
     let _containers = [
-        stage.offering(&name),
-        stage.offering(&name),
-        stage.offering(&named("db")),
-        stage.container(&["-e", "DISCOVER=unpublished:81,no port,web:80", "-p", "0:80"]),
-        stage.container(&["--health-cmd=false", "--health-interval=1s", "--health-retries=1"]),
-        stage.container(&[]),
+        fixture.run_service(&name),
+        fixture.run_service(&name),
+        fixture.run_service(&unique_name("db")),
+        fixture.container(&["-e", "DISCOVER=unpublished:81,no port,web:80", "-p", "0:80"]),
+        fixture.container(&["--health-cmd=false", "--health-interval=1s", "--health-retries=1"]),
+        fixture.container(&[]),
     ];
-    browser.open(&stage.admin.url());
-    browser.shows("all of it", "#containers tbody", |text| text.contains("unhealthy"));
-    browser.shows("all records", "#records", |text| {
+    browser.open(&fixture.admin.url());
+    browser.wait_for_text("all of it", "#containers tbody", |text| text.contains("unhealthy"));
+    browser.wait_for_text("all records", "#records", |text| {
         text.contains("standby") && text.matches("live").count() >= 3
     });
     let drawn = "return document.querySelector('#actors polyline').points.length";
-    eventually("the sparklines are begun", PATIENCE, || {
+    eventually("the sparklines are begun", TIMEOUT, || {
         browser.run(drawn).as_u64().filter(|points| *points > 4)
     });
     for width in [1280, 390] {
         for scheme in ["light", "dark"] {
-            browser.look(width, scheme);
+            browser.emulate(width, scheme);
             let wide = browser.run("return document.documentElement.scrollWidth");
             assert!(wide.as_u64().unwrap() <= u64::from(width), "{width} {scheme}: {wide}");
             // For eyes: where to put the pictures, if anybody wants them.
             if let Some(folder) = std::env::var_os("PICTURES_OF_HIGHHOCK") {
-                browser.picture(&PathBuf::from(folder).join(format!("{width}-{scheme}.png")));
+                browser
+                    .save_screenshot(&PathBuf::from(folder).join(format!("{width}-{scheme}.png")));
             }
             let colours = browser.run(
                 "const style = getComputedStyle(document.body);\
@@ -236,5 +253,5 @@ fn it_fits_on_a_phone_and_in_the_dark() {
             assert!((text - back).abs() > 400, "{width} {scheme}: {colours}");
         }
     }
-    is_quiet(&browser);
+    assert_console_is_empty(&browser);
 }

@@ -9,43 +9,44 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use network_namespace::{Place, address_in};
+use network_namespace::{NetworkNamespace, address_in};
 use support::docker::{Container, Network, default_network};
 use support::eventually;
 
 /// How long another container may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How many addresses the longest answer has: far more than UDP takes without EDNS.
-const MANY: u8 = 100;
+const MANY_RECORDS: u8 = 100;
 
 /// A place with records of every sort.
-fn place() -> Place {
-    let place = Place::new();
-    place.put("httpd", r#"{"host":"10.77.66.1","port":8080,"ttl":60}"#);
-    place.put("six", r#"{"host":"fd00::77","port":8080,"ttl":60}"#);
-    place.put("both/a", r#"{"host":"10.77.66.2","port":81,"ttl":60,"priority":5,"weight":1}"#);
-    place.put("both/b", r#"{"host":"fd00::78","port":82,"ttl":60,"priority":5,"weight":3}"#);
-    place.put("alias", r#"{"host":"httpd.skydns.local","port":80,"ttl":60}"#);
-    place.put("told", r#"{"host":"here.skydns.local","text":"as it is","ttl":60}"#);
-    place.put("dns/ns", r#"{"host":"10.77.66.53","ttl":60}"#);
-    for at in 1..=MANY {
-        place.put(
+fn namespace() -> NetworkNamespace {
+    let namespace = NetworkNamespace::new();
+    namespace.put("httpd", r#"{"host":"10.77.66.1","port":8080,"ttl":60}"#);
+    namespace.put("six", r#"{"host":"fd00::77","port":8080,"ttl":60}"#);
+    namespace.put("both/a", r#"{"host":"10.77.66.2","port":81,"ttl":60,"priority":5,"weight":1}"#);
+    namespace.put("both/b", r#"{"host":"fd00::78","port":82,"ttl":60,"priority":5,"weight":3}"#);
+    namespace.put("alias", r#"{"host":"httpd.skydns.local","port":80,"ttl":60}"#);
+    namespace.put("told", r#"{"host":"here.skydns.local","text":"as it is","ttl":60}"#);
+    namespace.put("dns/ns", r#"{"host":"10.77.66.53","ttl":60}"#);
+    for at in 1..=MANY_RECORDS {
+        namespace.put(
             &format!("many/{at}"),
             &format!(r#"{{"host":"10.77.1.{at}","port":80,"ttl":60}}"#),
         );
     }
-    place
+    namespace
 }
 
-fn many() -> BTreeSet<String> {
-    (1..=MANY).map(|at| format!("10.77.1.{at}")).collect()
+fn many_addresses() -> BTreeSet<String> {
+    (1..=MANY_RECORDS).map(|at| format!("10.77.1.{at}")).collect()
 }
 
 #[test]
-fn dig_gets_every_type() {
-    let place = place();
-    let dig = |arguments: &[&str]| place.run("dig", &[&["+short"], arguments].concat()).sorted();
+fn dig_resolves_every_type() {
+    let namespace = namespace();
+    let dig =
+        |arguments: &[&str]| namespace.run("dig", &[&["+short"], arguments].concat()).sorted();
     for way in ["+notcp", "+tcp", "+noedns", "+dnssec"] {
         assert_eq!(dig(&["httpd.skydns.local", "A", way]), ["10.77.66.1"], "{way}");
     }
@@ -67,11 +68,11 @@ fn dig_gets_every_type() {
 }
 
 #[test]
-fn dig_tells_what_there_is_not() {
-    let place = place();
+fn dig_reports_missing_names() {
+    let namespace = namespace();
     let status = |arguments: &[&str], status: &str| {
-        let said = place.run("dig", arguments);
-        assert!(said.has(&["status: ", status]), "{arguments:?}: {said:?}");
+        let said = namespace.run("dig", arguments);
+        assert!(said.has_line(&["status: ", status]), "{arguments:?}: {said:?}");
     };
     status(&["nobody.skydns.local"], "NXDOMAIN");
     status(&["six.skydns.local", "A"], "NOERROR");
@@ -80,24 +81,24 @@ fn dig_tells_what_there_is_not() {
     status(&["+opcode=notify", "httpd.skydns.local"], "NOTIMP");
     status(&["+edns=1", "+noednsnegotiation", "httpd.skydns.local"], "BADVERS");
     // In the letters that it was asked in.
-    let said = place.run("dig", &["hTTpd.SkyDNS.local"]);
-    assert!(said.has(&["hTTpd.SkyDNS.local.", "60", "A", "10.77.66.1"]), "{said:?}");
+    let said = namespace.run("dig", &["hTTpd.SkyDNS.local"]);
+    assert!(said.has_line(&["hTTpd.SkyDNS.local.", "60", "A", "10.77.66.1"]), "{said:?}");
 }
 
 #[test]
-fn dig_and_kdig_ask_again_by_tcp_what_udp_cut() {
-    let place = place();
+fn dig_and_kdig_retry_truncated_responses_over_tcp() {
+    let namespace = namespace();
     for program in ["dig", "kdig"] {
         for way in ["+noedns", "+bufsize=512", "+bufsize=1232", "+bufsize=4096", "+tcp"] {
-            let said = place.run(program, &["+short", "many.skydns.local", "A", way]);
+            let said = namespace.run(program, &["+short", "many.skydns.local", "A", way]);
             let found: BTreeSet<_> = said
                 .lines
                 .into_iter()
                 .filter(|line| !line.starts_with(';') && !line.is_empty())
                 .collect();
-            assert_eq!(found, many(), "{program} {way}");
+            assert_eq!(found, many_addresses(), "{program} {way}");
         }
-        let said = place.run(program, &["+noedns", "+ignore", "many.skydns.local", "A"]);
+        let said = namespace.run(program, &["+noedns", "+ignore", "many.skydns.local", "A"]);
         let is_cut = |line: &String| {
             line.to_lowercase().contains("flags:") && line.to_lowercase().contains(" tc")
         };
@@ -106,9 +107,10 @@ fn dig_and_kdig_ask_again_by_tcp_what_udp_cut() {
 }
 
 #[test]
-fn kdig_gets_every_type() {
-    let place = place();
-    let kdig = |arguments: &[&str]| place.run("kdig", &[&["+short"], arguments].concat()).sorted();
+fn kdig_resolves_every_type() {
+    let namespace = namespace();
+    let kdig =
+        |arguments: &[&str]| namespace.run("kdig", &[&["+short"], arguments].concat()).sorted();
     for way in ["+notcp", "+tcp", "+noedns", "+dnssec", "+cookie", "+padding"] {
         assert_eq!(kdig(&["httpd.skydns.local", "A", way]), ["10.77.66.1"], "{way}");
     }
@@ -117,16 +119,16 @@ fn kdig_gets_every_type() {
     assert_eq!(kdig(&["both.skydns.local", "SRV"]), pair);
     assert_eq!(kdig(&["told.skydns.local", "TXT"]), [r#""as it is""#]);
     assert_eq!(kdig(&["-x", "10.77.66.1"]), ["httpd.skydns.local."]);
-    let said = place.run("kdig", &["nobody.skydns.local"]);
-    assert!(said.has(&["status: NXDOMAIN"]), "{said:?}");
+    let said = namespace.run("kdig", &["nobody.skydns.local"]);
+    assert!(said.has_line(&["status: NXDOMAIN"]), "{said:?}");
 }
 
 /// glibc asks for A and AAAA at once, takes the search list, and goes to TCP.
 #[test]
-fn getent_finds_by_name_and_by_address() {
-    let place = place();
+fn getent_resolves_names_and_addresses() {
+    let namespace = namespace();
     let addresses = |database: &str, name: &str| -> BTreeSet<String> {
-        let said = place.run("getent", &[database, name]);
+        let said = namespace.run("getent", &[database, name]);
         let first = |line: &String| line.split_whitespace().next().unwrap().to_owned();
         said.lines.iter().map(first).collect()
     };
@@ -140,40 +142,40 @@ fn getent_finds_by_name_and_by_address() {
     assert_eq!(addresses("ahosts", "both"), set(&["10.77.66.2", "fd00::78"]));
     assert_eq!(addresses("ahostsv4", "both"), set(&["10.77.66.2"]));
     assert_eq!(addresses("ahostsv6", "both").len(), 1);
-    assert_eq!(addresses("ahostsv4", "many"), many());
-    let said = place.run("getent", &["hosts", "10.77.66.1"]);
-    assert!(said.has(&["10.77.66.1", "httpd.skydns.local"]), "{said:?}");
+    assert_eq!(addresses("ahostsv4", "many"), many_addresses());
+    let said = namespace.run("getent", &["hosts", "10.77.66.1"]);
+    assert!(said.has_line(&["10.77.66.1", "httpd.skydns.local"]), "{said:?}");
     for name in ["nobody.skydns.local", "www.example.com"] {
-        assert!(!place.run("getent", &["ahosts", name]).succeeded, "{name}");
+        assert!(!namespace.run("getent", &["ahosts", name]).succeeded, "{name}");
     }
 }
 
 /// On the engine's first network a container asks the server itself; on another it asks
 /// the engine's own resolver, which asks the server.
 #[test]
-fn a_container_finds_another_by_its_name() {
+fn container_resolves_another_by_name() {
     // Goes last: it can't while containers are in it.
     let network = Network::create(&[]);
-    let place = place();
+    let namespace = namespace();
     let page = "the page of the container that was asked";
     let command = format!(
         "mkdir /tmp/www; echo '{page}' > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"
     );
     let web = Container::run(&[], &["sh", "-c", &command]);
-    network.takes_in(place.container());
-    network.takes_in(&web);
+    network.connect(namespace.container());
+    network.connect(&web);
     for name in [default_network(), network.name()] {
         let host = address_in(name, &web);
-        place.put("web", &format!(r#"{{"host":"{host}","port":8080,"ttl":60}}"#));
-        let server = address_in(name, place.container()).to_string();
+        namespace.put("web", &format!(r#"{{"host":"{host}","port":8080,"ttl":60}}"#));
+        let server = address_in(name, namespace.container()).to_string();
         let client = Container::run(&["--dns", &server, "--network", name], &[]);
         let looked_up = client.exec(&["nslookup", "httpd.skydns.local"]);
         assert!(looked_up.contains("10.77.66.1"), "{name}: {looked_up}");
-        let (succeeded, said) = client.tries(&["nslookup", "nobody.skydns.local"]);
+        let (succeeded, said) = client.try_exec(&["nslookup", "nobody.skydns.local"]);
         assert!(!succeeded && said.contains("NXDOMAIN"), "{name}: {said}");
         let fetch = ["wget", "-q", "-O-", "http://web.skydns.local:8080/"];
-        let fetched = eventually("the other container's page", PATIENCE, || {
-            let (succeeded, said) = client.tries(&fetch);
+        let fetched = eventually("the other container's page", TIMEOUT, || {
+            let (succeeded, said) = client.try_exec(&fetch);
             succeeded.then_some(said)
         });
         assert_eq!(fetched, page, "{name}");

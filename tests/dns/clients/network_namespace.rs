@@ -22,21 +22,21 @@ const RESOLV_CONF: &str =
 const NSSWITCH_CONF: &str = "hosts: files dns\n";
 
 /// The container whose network it is, and the server in that.
-pub struct Place {
+pub struct NetworkNamespace {
     container: Container,
     zone: Zone,
     etc: TempDir,
     _server: DnsServer,
 }
 
-impl Place {
+impl NetworkNamespace {
     /// With a server on port 53 of all its addresses, and no records yet.
     pub fn new() -> Self {
         // glibc asks for no IPv6 address where it has none itself.
         let with_ipv6 = ["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"];
         let container = Container::run(&with_ipv6, &[]);
         let zone = Zone::new();
-        zone.complete();
+        zone.mark_complete();
         let server = serve(pid(&container), zone.clone());
         let etc = TempDir::new();
         fs::write(etc.0.join("resolv.conf"), RESOLV_CONF).unwrap();
@@ -57,7 +57,7 @@ impl Place {
 
     /// Runs a program of this machine in it: its network, and the resolver's files.
     #[track_caller]
-    pub fn run(&self, program: &str, arguments: &[&str]) -> Said {
+    pub fn run(&self, program: &str, arguments: &[&str]) -> ProgramOutput {
         // A file may be missing or a link to one that changes under it: the place of a
         // file is covered, in mounts of the program's own.
         let cover = "for file in resolv.conf nsswitch.conf; do
@@ -73,22 +73,22 @@ impl Place {
             .stdin(Stdio::null())
             .output()
             .unwrap_or_else(|error| panic!("needs nsenter and unshare: {error}"));
-        Said::of(&output, &format!("{program} {arguments:?}"))
+        ProgramOutput::from_output(&output, &format!("{program} {arguments:?}"))
     }
 }
 
 /// What a program said, line by line.
 #[derive(Debug)]
-pub struct Said {
+pub struct ProgramOutput {
     pub lines: Vec<String>,
     pub succeeded: bool,
 }
 
-impl Said {
-    fn of(output: &Output, what: &str) -> Self {
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert_ne!(output.status.code(), Some(99), "{what}: {complaint}");
-        assert_ne!(output.status.code(), Some(127), "{what}: run tests/run ({complaint})");
+impl ProgramOutput {
+    fn from_output(output: &Output, what: &str) -> Self {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_ne!(output.status.code(), Some(99), "{what}: {stderr}");
+        assert_ne!(output.status.code(), Some(127), "{what}: run tests/run ({stderr})");
         let text = String::from_utf8_lossy(&output.stdout);
         Self {
             lines: text.lines().map(str::to_owned).collect(),
@@ -103,7 +103,7 @@ impl Said {
     }
 
     /// Whether a line has all of these in it.
-    pub fn has(&self, parts: &[&str]) -> bool {
+    pub fn has_line(&self, parts: &[&str]) -> bool {
         self.lines.iter().any(|line| parts.iter().all(|part| line.contains(part)))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::support::etcd_v3::V3;
+use super::support::etcd_v3::V3Client;
 
 /// The domain that all of it is under: the daemon's default.
 pub const DOMAIN: &str = "skydns.local";
@@ -37,7 +37,7 @@ impl Service {
     }
 
     /// The name to ask a DNS server for.
-    pub fn question(&self) -> String {
+    pub fn query_name(&self) -> String {
         format!("{}.{DOMAIN}", self.name)
     }
 }
@@ -61,27 +61,27 @@ pub trait Publisher {
 }
 
 /// The suite itself, in just the format that the daemon keeps to.
-pub struct Handwritten {
-    etcd: V3,
+pub struct DirectPublisher {
+    etcd: V3Client,
     lease: i64,
     count: u16,
 }
 
-impl Handwritten {
-    pub fn new(etcd: V3) -> Self {
+impl DirectPublisher {
+    pub fn new(etcd: V3Client) -> Self {
         let lease = etcd.grant(TTL, None);
         Self { etcd, lease, count: 0 }
     }
 }
 
-impl Publisher for Handwritten {
+impl Publisher for DirectPublisher {
     fn publish(&mut self, service: &Service) -> Published {
         self.count += 1;
         let host = service.host.clone().unwrap_or_else(|| format!("10.0.0.{}", self.count));
         let port = 8000 + self.count;
         let own_name = match service.replica {
-            None => service.question(),
-            Some(number) => format!("web1-{number:012x}-80.{}", service.question()),
+            None => service.query_name(),
+            Some(number) => format!("web1-{number:012x}-80.{}", service.query_name()),
         };
         self.etcd.put(&key(&own_name), &value(service, &host, port), Some(self.lease));
         Published { host, port, own_name }

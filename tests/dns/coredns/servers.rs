@@ -7,15 +7,15 @@ use super::publish::{Published, Publisher, Service, key};
 use super::support::daemon::{Daemon, Highhock};
 use super::support::docker::{self, Container};
 use super::support::etcd::{Etcd, Release};
-use super::support::etcd_v3::V3;
-use super::support::proxy::Front;
+use super::support::etcd_v3::V3Client;
+use super::support::proxy::Proxy;
 use super::support::{eventually, run_id, unique};
 
 /// The addresses of the machines that are there from the start.
 const ADDRESSES: [&str; 2] = ["10.77.66.1", "10.77.66.2"];
 
 /// How long a record may take to come or to go.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The port that every container offers.
 const PORT: &str = "80";
@@ -24,7 +24,7 @@ const PORT: &str = "80";
 /// own. All containers run on the one engine that there is; each HighHock is shown
 /// those of its machine.
 pub struct Machines {
-    etcd: V3,
+    etcd: V3Client,
     highhock: Highhock,
     /// Started when they are needed: then it is known in which layout.
     machines: Vec<Machine>,
@@ -41,7 +41,7 @@ struct Machine {
     /// Keeps the records.
     daemon: Daemon,
     /// Shows the daemon the machine's containers.
-    _engine: Front,
+    _engine: Proxy,
 }
 
 impl Machines {
@@ -63,9 +63,9 @@ impl Machines {
         let layout = if service.replica.is_some() { "instance" } else { "flat" };
         let is_there = |host: &String| self.machines.iter().any(|it| it.address == *host);
         let is_machine = |host: &&String| host.parse::<IpAddr>().is_ok() || is_there(host);
-        let named = service.host.as_ref().filter(is_machine);
+        let requested_host = service.host.as_ref().filter(is_machine);
         let turn = ADDRESSES[self.published as usize % ADDRESSES.len()];
-        let address = named.map_or(turn, String::as_str);
+        let address = requested_host.map_or(turn, String::as_str);
         let at = self.machines.iter().position(|machine| machine.address == address);
         let at = at.unwrap_or_else(|| self.add(address, layout));
         self.published += 1;
@@ -82,10 +82,10 @@ impl Machines {
 
     /// Waits until one of the HighHocks says all that in a line.
     #[track_caller]
-    pub fn says(&self, parts: &[&str]) {
-        eventually(&format!("a log line with {parts:?}"), PATIENCE, || {
-            let said = |machine: &Machine| !machine.daemon.lines_with(parts).is_empty();
-            self.machines.iter().any(said).then_some(())
+    pub fn wait_for_log(&self, parts: &[&str]) {
+        eventually(&format!("a log line with {parts:?}"), TIMEOUT, || {
+            let has_line = |machine: &Machine| !machine.daemon.lines_with(parts).is_empty();
+            self.machines.iter().any(has_line).then_some(())
         });
     }
 }
@@ -94,7 +94,7 @@ impl Machine {
     fn start(name: String, address: &str, highhock: Highhock) -> Self {
         let label =
             format!("highhock-test-machine={}-{}-{}", run_id(), std::process::id(), unique());
-        let engine = Front::narrowed(docker::place(), &label);
+        let engine = Proxy::with_label_filter(docker::server_address(), &label);
         let daemon = highhock
             .flag("--docker-url", &format!("tcp://{}", engine.authority()))
             .flag("--discovery-host", address)
@@ -121,27 +121,31 @@ impl Publisher for Machines {
         let container = Container::run(&options, &[]);
 
         let own_name = match service.replica {
-            None => service.question(),
+            None => service.query_name(),
             Some(_) => {
                 let id = &container.id()[..12];
-                format!("{}-{id}-{PORT}.{}", machine.name, service.question())
+                format!("{}-{id}-{PORT}.{}", machine.name, service.query_name())
             }
         };
         let host = elsewhere.unwrap_or(&machine.address).clone();
         let is_v6 = machine.address.contains(':');
-        let port = if is_v6 { container.published6(PORT) } else { container.published(PORT) };
+        let port = if is_v6 {
+            container.published_port_ipv6(PORT)
+        } else {
+            container.published_port(PORT)
+        };
         let key = key(&own_name);
-        eventually(&format!("a record at {key}"), PATIENCE, || self.etcd.get(&key));
+        eventually(&format!("a record at {key}"), TIMEOUT, || self.etcd.get(&key));
         self.containers.push((own_name.clone(), container));
         Published { host, port, own_name }
     }
 
     fn withdraw(&mut self, published: &Published) {
-        let its = |(own_name, _): &(String, Container)| *own_name == published.own_name;
-        let at = self.containers.iter().position(its).expect("it was published");
+        let is_same = |(own_name, _): &(String, Container)| *own_name == published.own_name;
+        let at = self.containers.iter().position(is_same).expect("it was published");
         self.containers[at].1.stop();
         let key = key(&published.own_name);
-        eventually(&format!("{key} is gone"), PATIENCE, || {
+        eventually(&format!("{key} is gone"), TIMEOUT, || {
             self.etcd.get(&key).is_none().then_some(())
         });
     }

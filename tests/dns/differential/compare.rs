@@ -2,49 +2,49 @@
 
 use hickory_proto::rr::RecordType;
 
-use super::Pair;
-use super::differences::{Difference, named};
-use super::fixtures::World;
-use super::support::dns_wire::{Question, Row, Said, Way};
+use super::ServerPair;
+use super::differences::{Difference, known_difference};
+use super::fixtures::RecordSet;
+use super::support::dns_wire::{DnsQuery, DnsResponse, ResponseRecord, Transport};
 
 /// One question, and what each of the two said.
 #[derive(Clone)]
-pub struct Case {
-    pub question: Question,
-    pub coredns: Said,
-    pub ours: Said,
+pub struct QueryCase {
+    pub query: DnsQuery,
+    pub coredns: DnsResponse,
+    pub ours: DnsResponse,
 }
 
 /// What came of it.
-pub enum Verdict {
-    Alike,
-    Named(Vec<Difference>),
+pub enum Comparison {
+    Equal,
+    KnownDifferences(Vec<Difference>),
     /// Why, and the answers that were compared: those by TCP, where one was cut.
-    Wrong(String, Box<Case>),
+    Mismatch(String, Box<QueryCase>),
 }
 
 /// Seconds by which a lease's rest and the time may differ: both round, and one is asked first.
-const ROUNDING: u32 = 2;
+const TTL_ROUNDING_SECS: u32 = 2;
 
 /// The largest answer that HighHock gives by UDP, in bytes.
-const LARGEST: u16 = 1232;
+const UDP_RESPONSE_BYTES_MAX: u16 = 1232;
 
-pub fn judge(world: &World, case: &Case, pair: &mut Pair) -> Verdict {
-    if let Err(why) = is_sound(&case.question, &case.ours) {
-        return Verdict::Wrong(why, case.clone().into());
+pub fn compare(record_set: &RecordSet, case: &QueryCase, pair: &mut ServerPair) -> Comparison {
+    if let Err(why) = check_response(&case.query, &case.ours) {
+        return Comparison::Mismatch(why, case.clone().into());
     }
     let mut case = case.clone();
     let mut differences = Vec::new();
     if case.coredns.truncated || case.ours.truncated {
         let cut = case;
-        case = pair.ask(&Question { way: Way::Tcp, ..cut.question.clone() });
-        if let Err(why) = is_cut_well(&cut.ours, &case.ours) {
-            return Verdict::Wrong(why, case.into());
+        case = pair.query(&DnsQuery { transport: Transport::Tcp, ..cut.query.clone() });
+        if let Err(why) = check_truncation(&cut.ours, &case.ours) {
+            return Comparison::Mismatch(why, case.into());
         }
         // What failed was not cut.
         if cut.coredns.truncated != cut.ours.truncated && cut.coredns.code != "ServFail" {
-            let Some(why) = why_cut(&cut, &case) else {
-                return Verdict::Wrong("only one of the answers is cut".into(), cut.into());
+            let Some(why) = truncation_reason(&cut, &case) else {
+                return Comparison::Mismatch("only one of the answers is cut".into(), cut.into());
             };
             differences.push(why);
         }
@@ -52,36 +52,48 @@ pub fn judge(world: &World, case: &Case, pair: &mut Pair) -> Verdict {
         case.coredns.edns = case.ours.edns;
     }
     mask_serials(&mut case);
-    if world.lease.is_some() {
+    if record_set.lease.is_some() {
         round_ttls(&mut case);
     }
-    if !same(&case) {
-        let Some(found) = named(world, &case, pair) else {
-            return Verdict::Wrong("the answers differ".into(), case.into());
+    if !is_equal(&case) {
+        let Some(found) = known_difference(record_set, &case, pair) else {
+            return Comparison::Mismatch("the answers differ".into(), case.into());
         };
         differences.push(found);
     }
-    if differences.is_empty() { Verdict::Alike } else { Verdict::Named(differences) }
+    if differences.is_empty() {
+        Comparison::Equal
+    } else {
+        Comparison::KnownDifferences(differences)
+    }
 }
 
 /// What must hold of an answer whatever CoreDNS says.
-fn is_sound(question: &Question, said: &Said) -> Result<(), String> {
-    let limit = match question.way {
-        Way::Udp => 512,
-        Way::Edns(size) => usize::from(size.clamp(512, LARGEST)),
-        Way::Tcp => usize::from(u16::MAX),
+fn check_response(query: &DnsQuery, response: &DnsResponse) -> Result<(), String> {
+    let limit = match query.transport {
+        Transport::Udp => 512,
+        Transport::Edns(size) => usize::from(size.clamp(512, UDP_RESPONSE_BYTES_MAX)),
+        Transport::Tcp => usize::from(u16::MAX),
     };
-    let asked = question.name();
-    let repeats = |rows: &[Row]| rows.windows(2).any(|pair| pair[0] == pair[1]);
+    let asked = query.name();
+    let repeats = |rows: &[ResponseRecord]| rows.windows(2).any(|pair| pair[0] == pair[1]);
     let faults = [
-        (said.bytes > limit, "longer than was asked for"),
-        (said.question != asked, "the question did not come back as it was"),
-        (said.edns != matches!(question.way, Way::Edns(_)), "EDNS is answered by EDNS only"),
-        (said.recursion_desired != question.wants_recursion, "recursion was asked for otherwise"),
-        (said.recursion_available, "offers recursion that it doesn't do"),
-        (said.truncated && question.way == Way::Tcp, "cut where there is room"),
+        (response.bytes > limit, "longer than was asked for"),
+        (response.query != asked, "the question did not come back as it was"),
         (
-            repeats(&said.answer) || repeats(&said.authority) || repeats(&said.additional),
+            response.edns != matches!(query.transport, Transport::Edns(_)),
+            "EDNS is answered by EDNS only",
+        ),
+        (
+            response.recursion_desired != query.recursion_desired,
+            "recursion was asked for otherwise",
+        ),
+        (response.recursion_available, "offers recursion that it doesn't do"),
+        (response.truncated && query.transport == Transport::Tcp, "cut where there is room"),
+        (
+            repeats(&response.answer)
+                || repeats(&response.authority)
+                || repeats(&response.additional),
             "a record comes twice",
         ),
     ];
@@ -92,11 +104,13 @@ fn is_sound(question: &Question, said: &Said) -> Result<(), String> {
 }
 
 /// Why only one of two answers was cut, by the whole ones; `None`: there is no reason.
-fn why_cut(cut: &Case, whole: &Case) -> Option<Difference> {
-    let records = |said: &Said| said.answer.len() + said.additional.len();
-    match cut.question.way {
-        Way::Edns(size) if size > LARGEST && cut.ours.truncated => Some(Difference::AtMost1232),
-        _ if cut.ours.truncated && cut.question.kind == RecordType::SRV => {
+fn truncation_reason(cut: &QueryCase, whole: &QueryCase) -> Option<Difference> {
+    let records = |response: &DnsResponse| response.answer.len() + response.additional.len();
+    match cut.query.transport {
+        Transport::Edns(size) if size > UDP_RESPONSE_BYTES_MAX && cut.ours.truncated => {
+            Some(Difference::AtMost1232)
+        }
+        _ if cut.ours.truncated && cut.query.kind == RecordType::SRV => {
             Some(Difference::LongerNames)
         }
         _ if cut.coredns.truncated && records(&whole.coredns) > records(&whole.ours) => {
@@ -107,9 +121,11 @@ fn why_cut(cut: &Case, whole: &Case) -> Option<Difference> {
 }
 
 /// What there was room for is a part of the whole.
-fn is_cut_well(cut: &Said, whole: &Said) -> Result<(), String> {
-    let is_part = |part: &[Row], of: &[Row]| {
-        let same = |a: &Row, b: &Row| (&a.name, &a.kind, &a.data) == (&b.name, &b.kind, &b.data);
+fn check_truncation(cut: &DnsResponse, whole: &DnsResponse) -> Result<(), String> {
+    let is_part = |part: &[ResponseRecord], of: &[ResponseRecord]| {
+        let same = |a: &ResponseRecord, b: &ResponseRecord| {
+            (&a.name, &a.kind, &a.data) == (&b.name, &b.kind, &b.data)
+        };
         part.iter().all(|row| of.iter().any(|other| same(row, other)))
     };
     let is_so = is_part(&cut.answer, &whole.answer)
@@ -119,14 +135,14 @@ fn is_cut_well(cut: &Said, whole: &Said) -> Result<(), String> {
 }
 
 /// Both tell the time, the one a little later.
-fn mask_serials(case: &mut Case) {
+fn mask_serials(case: &mut QueryCase) {
     let mut seen: Vec<u32> = Vec::new();
-    for said in [&mut case.coredns, &mut case.ours] {
-        for row in said.answer.iter_mut().chain(&mut said.authority) {
+    for response in [&mut case.coredns, &mut case.ours] {
+        for row in response.answer.iter_mut().chain(&mut response.authority) {
             if row.kind == "SOA" {
                 let mut parts: Vec<_> = row.data.split(' ').collect();
                 let serial = parts[2].parse().unwrap();
-                if seen.iter().all(|other| other.abs_diff(serial) <= ROUNDING) {
+                if seen.iter().all(|other| other.abs_diff(serial) <= TTL_ROUNDING_SECS) {
                     parts[2] = "now";
                 }
                 seen.push(serial);
@@ -136,13 +152,13 @@ fn mask_serials(case: &mut Case) {
     }
 }
 
-fn round_ttls(case: &mut Case) {
-    let Case { coredns, ours, .. } = case;
+fn round_ttls(case: &mut QueryCase) {
+    let QueryCase { coredns, ours, .. } = case;
     for (theirs, ours) in sections(coredns, ours) {
         for row in ours.iter_mut() {
-            let is_near = |other: &&Row| {
-                let rounded = Row { ttl: other.ttl, ..row.clone() };
-                rounded == **other && row.ttl.abs_diff(other.ttl) <= ROUNDING
+            let is_near = |other: &&ResponseRecord| {
+                let rounded = ResponseRecord { ttl: other.ttl, ..row.clone() };
+                rounded == **other && row.ttl.abs_diff(other.ttl) <= TTL_ROUNDING_SECS
             };
             if let Some(near) =
                 theirs.iter().filter(is_near).min_by_key(|other| row.ttl.abs_diff(other.ttl))
@@ -154,7 +170,10 @@ fn round_ttls(case: &mut Case) {
     }
 }
 
-fn sections<'a>(coredns: &'a Said, ours: &'a mut Said) -> [(&'a Vec<Row>, &'a mut Vec<Row>); 3] {
+fn sections<'a>(
+    coredns: &'a DnsResponse,
+    ours: &'a mut DnsResponse,
+) -> [(&'a Vec<ResponseRecord>, &'a mut Vec<ResponseRecord>); 3] {
     [
         (&coredns.answer, &mut ours.answer),
         (&coredns.authority, &mut ours.authority),
@@ -163,8 +182,8 @@ fn sections<'a>(coredns: &'a Said, ours: &'a mut Said) -> [(&'a Vec<Row>, &'a mu
 }
 
 /// The same code, flags and sets of records.
-pub fn same(case: &Case) -> bool {
-    let Case { coredns, ours, .. } = case;
+pub fn is_equal(case: &QueryCase) -> bool {
+    let QueryCase { coredns, ours, .. } = case;
     coredns.code == ours.code
         && coredns.authoritative == ours.authoritative
         && same_rows(&coredns.answer, &ours.answer)
@@ -173,7 +192,7 @@ pub fn same(case: &Case) -> bool {
 }
 
 /// CoreDNS says some records twice.
-pub fn same_rows(coredns: &[Row], ours: &[Row]) -> bool {
+pub fn same_rows(coredns: &[ResponseRecord], ours: &[ResponseRecord]) -> bool {
     let mut once = coredns.to_vec();
     once.dedup();
     once == ours

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use hickory_proto::rr::{Name, RecordType};
 use serde_json::Value;
 
-use super::Pair;
-use super::compare::{Case, same};
-use super::fixtures::{DOMAIN, World};
-use super::support::dns_wire::{Question, Row, Way};
+use super::ServerPair;
+use super::compare::{QueryCase, is_equal};
+use super::fixtures::{DOMAIN, RecordSet};
+use super::support::dns_wire::{DnsQuery, ResponseRecord, Transport};
 
 /// A difference that is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,20 +99,25 @@ impl Difference {
 }
 
 /// The difference that explains all in which these two answers are not the same.
-pub fn named(world: &World, case: &Case, pair: &mut Pair) -> Option<Difference> {
-    let question = &case.question;
+pub fn known_difference(
+    record_set: &RecordSet,
+    case: &QueryCase,
+    pair: &mut ServerPair,
+) -> Option<Difference> {
+    let query = &case.query;
     Difference::ALL.into_iter().find(|difference| match difference {
         Difference::Any => is_minimal_any(case),
         Difference::NamesAbove => is_name_above(case, pair),
         Difference::Slash => {
-            question.labels.iter().any(|label| label.contains('/')) && case.ours.code == "NXDomain"
+            query.labels.iter().any(|label| label.contains('/')) && case.ours.code == "NXDomain"
         }
-        Difference::Reverse => is_reverse(world, case),
+        Difference::Reverse => is_reverse(record_set, case),
         Difference::Backslash => is_backslash(case),
-        Difference::Twice => is_twice(case),
+        Difference::Twice => has_duplicates(case),
         Difference::NoRecord => {
             let codes = (case.coredns.code.as_str(), case.ours.code.as_str());
-            world.spoilt.is_some() && matches!(codes, ("ServFail", "NoError" | "NXDomain"))
+            record_set.invalid_key.is_some()
+                && matches!(codes, ("ServFail", "NoError" | "NXDomain"))
         }
         Difference::Mail => is_mail(case),
         Difference::AliasBeside => is_alias_beside(case, pair),
@@ -123,35 +128,35 @@ pub fn named(world: &World, case: &Case, pair: &mut Pair) -> Option<Difference> 
 }
 
 /// One HINFO record, and a name that CoreDNS knows, too.
-fn is_minimal_any(case: &Case) -> bool {
-    let Case { question, coredns, ours } = case;
+fn is_minimal_any(case: &QueryCase) -> bool {
+    let QueryCase { query, coredns, ours } = case;
     let [row] = &ours.answer[..] else { return false };
-    question.kind == RecordType::ANY
+    query.kind == RecordType::ANY
         && coredns.code == "NoError"
         && coredns.answer.is_empty()
-        && (row.name.as_str(), row.kind.as_str()) == (question.name().as_str(), "HINFO")
+        && (row.name.as_str(), row.kind.as_str()) == (query.name().as_str(), "HINFO")
         && ours.code == "NoError"
         && ours.authority.is_empty()
         && ours.additional.is_empty()
 }
 
 /// All is the same but for the code, and CoreDNS itself knows the name by another type, or fails at it.
-fn is_name_above(case: &Case, pair: &mut Pair) -> bool {
-    let Case { question, coredns, ours } = case;
+fn is_name_above(case: &QueryCase, pair: &mut ServerPair) -> bool {
+    let QueryCase { query, coredns, ours } = case;
     if (coredns.code.as_str(), ours.code.as_str()) != ("NXDomain", "NoError") {
         return false;
     }
-    let mut but_for_code = case.clone();
-    but_for_code.coredns.code.clone_from(&ours.code);
-    let is_apex = question.name().eq_ignore_ascii_case(&format!("{DOMAIN}."));
-    let by_address = Question { kind: RecordType::A, way: Way::Tcp, ..question.clone() };
-    same(&but_for_code) && (is_apex || pair.ask(&by_address).coredns.code != "NXDomain")
+    let mut with_same_code = case.clone();
+    with_same_code.coredns.code.clone_from(&ours.code);
+    let is_apex = query.name().eq_ignore_ascii_case(&format!("{DOMAIN}."));
+    let by_address = DnsQuery { kind: RecordType::A, transport: Transport::Tcp, ..query.clone() };
+    is_equal(&with_same_code) && (is_apex || pair.query(&by_address).coredns.code != "NXDomain")
 }
 
 /// CoreDNS refuses it, and the answer has the name of each record with that address.
-fn is_reverse(world: &World, case: &Case) -> bool {
-    let Case { question, coredns, ours } = case;
-    let Some(address) = address_asked_for(question) else { return false };
+fn is_reverse(record_set: &RecordSet, case: &QueryCase) -> bool {
+    let QueryCase { query, coredns, ours } = case;
+    let Some(address) = queried_address(query) else { return false };
     let name = |(key, value): (&String, &String)| {
         let value: Value = serde_json::from_str(value).unwrap();
         let host: Option<IpAddr> = value["host"].as_str().and_then(|host| host.parse().ok());
@@ -159,60 +164,63 @@ fn is_reverse(world: &World, case: &Case) -> bool {
         let name = labels[..labels.len() - 1].join(".") + ".";
         (host.map(|host| host.to_canonical()) == Some(address)).then_some(name)
     };
-    let mut names: Vec<_> = world.records.iter().filter_map(name).collect();
+    let mut names: Vec<_> = record_set.records.iter().filter_map(name).collect();
     names.sort();
-    let mut said: Vec<_> = ours.answer.iter().map(|row| row.data.clone()).collect();
-    said.sort();
-    let is_pointer = |row: &Row| row.kind == "PTR" && row.name == question.name();
+    let mut response: Vec<_> = ours.answer.iter().map(|row| row.data.clone()).collect();
+    response.sort();
+    let is_pointer = |row: &ResponseRecord| row.kind == "PTR" && row.name == query.name();
     coredns.code == "Refused"
         && ours.code == "NoError"
         && ours.answer.iter().all(is_pointer)
         && !names.is_empty()
-        && said == names
+        && response == names
 }
 
 /// All is the same but for aliases of names with addresses, and what only those lead to.
-fn is_alias_beside(case: &Case, pair: &mut Pair) -> bool {
+fn is_alias_beside(case: &QueryCase, pair: &mut ServerPair) -> bool {
     let mut case = case.clone();
-    let Case { question, coredns, ours } = &mut case;
-    let owners = |rows: &[Row]| {
+    let QueryCase { query, coredns, ours } = &mut case;
+    let owners = |rows: &[ResponseRecord]| {
         let aliases = rows.iter().filter(|row| row.kind == "CNAME");
         aliases.map(|row| row.name.to_lowercase()).collect::<BTreeSet<_>>()
     };
     let mut beside = owners(&coredns.answer);
     beside.append(&mut owners(&coredns.additional));
-    beside.retain(|owner| has_addresses(owner, question, pair));
+    beside.retain(|owner| has_addresses(owner, query, pair));
     if beside.is_empty() {
         return false;
     }
     let targets = coredns.answer.iter().filter(|row| row.kind == "SRV");
-    let target = |row: &Row| row.data.rsplit(' ').next().unwrap_or_default().to_lowercase();
+    let target =
+        |row: &ResponseRecord| row.data.rsplit(' ').next().unwrap_or_default().to_lowercase();
     let targets = targets.map(target).collect();
-    let asked = BTreeSet::from([question.name().to_lowercase()]);
+    let asked = BTreeSet::from([query.name().to_lowercase()]);
     for (rows, roots) in [(&mut coredns.answer, asked), (&mut coredns.additional, targets)] {
         rows.retain(|row| row.kind != "CNAME" || !beside.contains(&row.name.to_lowercase()));
-        drop_what_nothing_leads_to(rows, roots);
+        drop_unreachable_records(rows, roots);
     }
     // Where nothing is left, that is told with the SOA record.
     if coredns.answer.is_empty() && matches!(&ours.authority[..], [row] if row.kind == "SOA") {
         coredns.authority.clone_from(&ours.authority);
     }
-    same(&case) || is_twice(&case) || is_backslash(&case)
+    is_equal(&case) || has_duplicates(&case) || is_backslash(&case)
 }
 
 /// Whether CoreDNS itself knows addresses of exactly this name, in a question's manner.
-fn has_addresses(name: &str, question: &Question, pair: &mut Pair) -> bool {
+fn has_addresses(name: &str, query: &DnsQuery, pair: &mut ServerPair) -> bool {
     let labels = name.trim_end_matches('.').split('.').map(str::to_owned).collect::<Vec<_>>();
     [RecordType::A, RecordType::AAAA].into_iter().any(|kind| {
-        let by_kind = Question { kind, way: Way::Tcp, labels: labels.clone(), ..question.clone() };
-        let said = pair.ask(&by_kind).coredns;
-        let is_it = |row: &Row| row.kind != "CNAME" && row.name.eq_ignore_ascii_case(name);
-        said.answer.iter().any(is_it)
+        let by_kind =
+            DnsQuery { kind, transport: Transport::Tcp, labels: labels.clone(), ..query.clone() };
+        let response = pair.query(&by_kind).coredns;
+        let is_it =
+            |row: &ResponseRecord| row.kind != "CNAME" && row.name.eq_ignore_ascii_case(name);
+        response.answer.iter().any(is_it)
     })
 }
 
 /// Drops what is not led to from these names, and aliases in the domain that lead to nothing.
-fn drop_what_nothing_leads_to(rows: &mut Vec<Row>, roots: BTreeSet<String>) {
+fn drop_unreachable_records(rows: &mut Vec<ResponseRecord>, roots: BTreeSet<String>) {
     loop {
         let before = rows.len();
         let mut reached = roots.clone();
@@ -237,11 +245,11 @@ fn drop_what_nothing_leads_to(rows: &mut Vec<Row>, roots: BTreeSet<String>) {
 
 /// CoreDNS answers the domain's SOA record for another name, and here it is beside that there
 /// is none.
-fn is_soa_below(case: &Case, pair: &mut Pair) -> bool {
-    let Case { question, coredns, ours } = case;
-    let is_soa = |rows: &[Row]| matches!(rows, [row] if row.kind == "SOA");
-    let is_apex = question.name().eq_ignore_ascii_case(&format!("{DOMAIN}."));
-    let is_meant = question.kind == RecordType::SOA
+fn is_soa_below(case: &QueryCase, pair: &mut ServerPair) -> bool {
+    let QueryCase { query, coredns, ours } = case;
+    let is_soa = |rows: &[ResponseRecord]| matches!(rows, [row] if row.kind == "SOA");
+    let is_apex = query.name().eq_ignore_ascii_case(&format!("{DOMAIN}."));
+    let is_meant = query.kind == RecordType::SOA
         && !is_apex
         && is_soa(&coredns.answer)
         && ours.answer.is_empty()
@@ -249,14 +257,14 @@ fn is_soa_below(case: &Case, pair: &mut Pair) -> bool {
     if !is_meant {
         return false;
     }
-    let by_address = Question { kind: RecordType::A, way: Way::Tcp, ..question.clone() };
-    pair.ask(&by_address).ours.code == ours.code
+    let by_address = DnsQuery { kind: RecordType::A, transport: Transport::Tcp, ..query.clone() };
+    pair.query(&by_address).ours.code == ours.code
 }
 
 /// A name without MX records, where CoreDNS has some.
-fn is_mail(case: &Case) -> bool {
-    let Case { question, coredns, ours } = case;
-    question.kind == RecordType::MX
+fn is_mail(case: &QueryCase) -> bool {
+    let QueryCase { query, coredns, ours } = case;
+    query.kind == RecordType::MX
         && coredns.answer.iter().any(|row| row.kind == "MX")
         && ours.code == "NoError"
         && ours.answer.is_empty()
@@ -264,17 +272,17 @@ fn is_mail(case: &Case) -> bool {
 }
 
 /// All is the same but for the backslashes, and what CoreDNS says more than once.
-fn is_backslash(case: &Case) -> bool {
+fn is_backslash(case: &QueryCase) -> bool {
     let mut case = case.clone();
     let texts = case.ours.answer.iter_mut().filter(|row| row.data.contains('\\'));
     let found = texts.map(|row| row.data = row.data.replace('\\', "")).count();
-    found > 0 && (same(&case) || is_twice(&case))
+    found > 0 && (is_equal(&case) || has_duplicates(&case))
 }
 
 /// All is the same but for the TTLs, and letters' case, of what CoreDNS says more than once.
-fn is_twice(case: &Case) -> bool {
+fn has_duplicates(case: &QueryCase) -> bool {
     let mut case = case.clone();
-    let Case { coredns, ours, .. } = &mut case;
+    let QueryCase { coredns, ours, .. } = &mut case;
     let mut found = false;
     for (theirs, ours) in
         [(&mut coredns.answer, &ours.answer), (&mut coredns.additional, &ours.additional)]
@@ -282,16 +290,18 @@ fn is_twice(case: &Case) -> bool {
         let all = theirs.clone();
         theirs.retain(|row| {
             let others = all.iter().filter(|other| is_same_record(row, other));
-            let is_twice = others.clone().any(|other| other != row);
-            found |= is_twice;
-            !is_twice || ours.contains(row) || !others.clone().any(|other| ours.contains(other))
+            let has_duplicates = others.clone().any(|other| other != row);
+            found |= has_duplicates;
+            !has_duplicates
+                || ours.contains(row)
+                || !others.clone().any(|other| ours.contains(other))
         });
     }
-    found && same(&case)
+    found && is_equal(&case)
 }
 
 /// What counts as one record in DNS, where no letter's case does, but in a text.
-fn is_same_record(one: &Row, other: &Row) -> bool {
+fn is_same_record(one: &ResponseRecord, other: &ResponseRecord) -> bool {
     let is_same_data = match one.kind.as_str() {
         "TXT" => one.data == other.data,
         _ => one.data.eq_ignore_ascii_case(&other.data),
@@ -299,9 +309,9 @@ fn is_same_record(one: &Row, other: &Row) -> bool {
     one.kind == other.kind && one.name.eq_ignore_ascii_case(&other.name) && is_same_data
 }
 
-fn address_asked_for(question: &Question) -> Option<IpAddr> {
-    let name = Name::from_ascii(question.name()).ok()?;
-    (question.kind == RecordType::PTR)
+fn queried_address(query: &DnsQuery) -> Option<IpAddr> {
+    let name = Name::from_ascii(query.name()).ok()?;
+    (query.kind == RecordType::PTR)
         .then(|| name.parse_arpa_name().ok())
         .flatten()
         .map(|network| network.addr())

@@ -22,35 +22,36 @@ const ADDRESSES6: [&str; 4] = ["fd00::1", "fd00::2", "2001:db8::a:b", "::ffff:10
 const NAMES_ELSEWHERE: [&str; 3] = ["www.example.com", "example.com", "Host.Example.org"];
 
 /// What is no record.
-pub const SPOILT: &str = r#"{"host":"#;
+pub const INVALID_VALUE: &str = r#"{"host":"#;
 
 /// What is in the store, and what hangs on a lease there.
-pub struct World {
+pub struct RecordSet {
     /// A value by its key, without a leading slash.
     pub records: BTreeMap<String, String>,
     /// A key at which there is what is no record.
-    pub spoilt: Option<String>,
+    pub invalid_key: Option<String>,
     /// Seconds that all of the records have left; `None`: they stay for ever.
     pub lease: Option<u64>,
 }
 
-impl World {
+impl RecordSet {
     /// The first of every run, so that what is rare elsewhere is met: two aliases that meet.
-    pub fn certain() -> Self {
+    pub fn fixed() -> Self {
         let mut records = Records::new();
         let mut put = |path: &str, value: Value| records.insert(key(path), value.to_string());
         let host = format!("met.{DOMAIN}");
         put("twice/a", json!({ "host": host, "port": 80, "ttl": 60 }));
         put("twice/b", json!({ "host": host, "port": 80, "ttl": 30 }));
         put("met", json!({ "host": "10.0.0.1", "port": 80, "ttl": 60 }));
-        Self { records, spoilt: None, lease: None }
+        Self { records, invalid_key: None, lease: None }
     }
 
     pub fn new(rng: &mut Rng) -> Self {
-        let mut maker = Maker { rng, names: Vec::new(), groups: false, names_as_hosts: 0.0 };
+        let mut maker =
+            RecordGenerator { rng, names: Vec::new(), groups: false, names_as_hosts: 0.0 };
         maker.groups = maker.chance(0.4);
         maker.names_as_hosts = [0.0, 0.15, 0.5][maker.rng.usize(..3)];
-        let mut records = maker.plain();
+        let mut records = maker.plain_records();
         if maker.chance(0.4) {
             maker.add_chain(&mut records);
         }
@@ -64,9 +65,9 @@ impl World {
         }
         // Where nothing leads to the domain itself: CoreDNS would drop the alias in silence.
         let leads_home = records.contains_key(&key("web/home"));
-        let spoilt = (!leads_home && maker.chance(0.15)).then(|| key("spoilt/one"));
+        let invalid_key = (!leads_home && maker.chance(0.15)).then(|| key("spoilt/one"));
         let lease = maker.chance(0.3).then(|| [20, 45, 3600][maker.rng.usize(..3)]);
-        Self { records, spoilt, lease }
+        Self { records, invalid_key, lease }
     }
 
     /// The names that the keys stand for, without the domain.
@@ -84,7 +85,7 @@ fn root() -> String {
     format!("{PREFIX}/{}", labels.join("/"))
 }
 
-struct Maker<'a> {
+struct RecordGenerator<'a> {
     rng: &'a mut Rng,
     /// Paths below the domain that have a record.
     names: Vec<String>,
@@ -95,20 +96,20 @@ struct Maker<'a> {
 
 type Records = BTreeMap<String, String>;
 
-impl Maker<'_> {
+impl RecordGenerator<'_> {
     fn chance(&mut self, of_one: f64) -> bool {
         self.rng.f64() < of_one
     }
 
-    fn one_of<T: Copy>(&mut self, choice: &[T]) -> T {
+    fn choose<T: Copy>(&mut self, choice: &[T]) -> T {
         choice[self.rng.usize(..choice.len())]
     }
 
-    fn plain(&mut self) -> Records {
+    fn plain_records(&mut self) -> Records {
         let count = self.rng.usize(1..=24);
         for _ in 0..count {
-            let depth = self.one_of(&[1, 1, 1, 2, 2, 3, 4]);
-            let labels: Vec<_> = (0..depth).map(|_| self.one_of(&LABELS)).collect();
+            let depth = self.choose(&[1, 1, 1, 2, 2, 3, 4]);
+            let labels: Vec<_> = (0..depth).map(|_| self.choose(&LABELS)).collect();
             self.names.push(labels.join("/"));
         }
         let names = self.names.clone();
@@ -117,7 +118,7 @@ impl Maker<'_> {
 
     /// Names that lead to names, in a row or in a ring, with an end or without.
     fn add_chain(&mut self, records: &mut Records) {
-        let length = self.one_of(&[2, 3, 10, 11, 12, 13]);
+        let length = self.choose(&[2, 3, 10, 11, 12, 13]);
         let host = |at: usize| format!("c{at}.chain.{DOMAIN}");
         let put = |records: &mut Records, at: usize, host: String, ttl: u32| {
             let value = json!({ "host": host, "port": 80, "ttl": ttl });
@@ -136,8 +137,8 @@ impl Maker<'_> {
 
     /// Enough of them that an answer needs more room than it has.
     fn add_replicas(&mut self, records: &mut Records) {
-        let count = self.one_of(&[3, 5, 6, 12, 30, 60]);
-        let name = self.one_of(&["many", "web/many"]);
+        let count = self.choose(&[3, 5, 6, 12, 30, 60]);
+        let name = self.choose(&["many", "web/many"]);
         let same_port = self.chance(0.5);
         for at in 0..count {
             let port = if same_port { 8080 } else { 30000 + at };
@@ -169,18 +170,18 @@ impl Maker<'_> {
         let leads_to_a_name = self.names_as_hosts;
         let host = if self.chance(leads_to_a_name) { self.host() } else { self.address() };
         value.insert("host".into(), Value::from(host));
-        let port = self.one_of(&[80, 80, 8080, 65535, 1]);
+        let port = self.choose(&[80, 80, 8080, 65535, 1]);
         value.insert("port".into(), Value::from(port));
         if self.chance(0.9) {
-            let ttl = self.one_of(&[60, 60, 60, 0, 5, 300, 86400]);
+            let ttl = self.choose(&[60, 60, 60, 0, 5, 300, 86400]);
             value.insert("ttl".into(), Value::from(ttl));
         }
         if self.chance(0.3) {
-            let priority = self.one_of(&[0, 1, 10, 20, 65535]);
+            let priority = self.choose(&[0, 1, 10, 20, 65535]);
             value.insert("priority".into(), Value::from(priority));
         }
         if self.chance(0.3) {
-            let weight = self.one_of(&[0, 1, 3, 7, 49, 100, 65535]);
+            let weight = self.choose(&[0, 1, 3, 7, 49, 100, 65535]);
             value.insert("weight".into(), Value::from(weight));
         }
         if self.chance(0.2) {
@@ -192,14 +193,14 @@ impl Maker<'_> {
             value.insert("mail".into(), Value::from(true));
         }
         if self.chance(0.05) {
-            let strip = self.one_of(&[1, 2, 9]);
+            let strip = self.choose(&[1, 2, 9]);
             value.insert("targetstrip".into(), Value::from(strip));
         }
         if self.chance(0.03) {
             value.remove("host");
         }
         if self.groups && self.chance(0.6) {
-            let group = self.one_of(&["g1", "g1", "g2"]);
+            let group = self.choose(&["g1", "g1", "g2"]);
             value.insert("group".into(), Value::from(group));
         }
         Value::Object(value).to_string()
@@ -207,13 +208,13 @@ impl Maker<'_> {
 
     fn address(&mut self) -> String {
         let six = self.chance(0.25);
-        if six { self.one_of(&ADDRESSES6) } else { self.one_of(&ADDRESSES) }.to_owned()
+        if six { self.choose(&ADDRESSES6) } else { self.choose(&ADDRESSES) }.to_owned()
     }
 
     /// A name: in the domain or not, one that is there or not.
     fn host(&mut self) -> String {
         if self.names.is_empty() || self.chance(0.25) {
-            return self.one_of(&NAMES_ELSEWHERE).to_owned();
+            return self.choose(&NAMES_ELSEWHERE).to_owned();
         }
         let at = self.rng.usize(..self.names.len());
         let path = if self.chance(0.15) { "nobody".to_owned() } else { self.names[at].clone() };

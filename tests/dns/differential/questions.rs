@@ -6,42 +6,42 @@ use fastrand::Rng;
 use hickory_proto::rr::RecordType::{self, A, AAAA, ANY, CNAME, HINFO, MX, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{DNSClass, Name};
 
-use super::fixtures::{DOMAIN, World};
-use super::support::dns_wire::{Question, Way};
+use super::fixtures::{DOMAIN, RecordSet};
+use super::support::dns_wire::{DnsQuery, Transport};
 
 /// Those that clients ask for come more often.
 const KINDS: [RecordType; 17] =
     [A, A, A, AAAA, AAAA, SRV, SRV, SRV, TXT, TXT, CNAME, NS, SOA, PTR, MX, HINFO, ANY];
 
 /// About the world that is certain.
-pub fn certain() -> Vec<Question> {
-    vec![Question::new(&format!("twice.{DOMAIN}"), A)]
+pub fn fixed() -> Vec<DnsQuery> {
+    vec![DnsQuery::new(&format!("twice.{DOMAIN}"), A)]
 }
 
 /// This many of them.
-pub fn about(world: &World, count: usize, rng: &mut Rng) -> Vec<Question> {
-    let names = world.names();
-    (0..count).map(|_| question(&names, rng)).collect()
+pub fn random_queries(record_set: &RecordSet, count: usize, rng: &mut Rng) -> Vec<DnsQuery> {
+    let names = record_set.names();
+    (0..count).map(|_| random_query(&names, rng)).collect()
 }
 
-fn question(names: &[Vec<String>], rng: &mut Rng) -> Question {
+fn random_query(names: &[Vec<String>], rng: &mut Rng) -> DnsQuery {
     let known = &names[rng.usize(..names.len())];
     let kind = KINDS[rng.usize(..KINDS.len())];
     let labels = if kind == PTR && rng.bool() { reverse(rng) } else { labels(known, rng) };
-    let way = match rng.u8(..10) {
-        0 | 1 => Way::Udp,
-        2 => Way::Tcp,
-        3 => Way::Edns(512),
-        4 => Way::Edns(1232),
-        5 => Way::Edns([0, 100, 700, 1410, 1500, 65535][rng.usize(..6)]),
-        _ => Way::Edns(4096),
+    let transport = match rng.u8(..10) {
+        0 | 1 => Transport::Udp,
+        2 => Transport::Tcp,
+        3 => Transport::Edns(512),
+        4 => Transport::Edns(1232),
+        5 => Transport::Edns([0, 100, 700, 1410, 1500, 65535][rng.usize(..6)]),
+        _ => Transport::Edns(4096),
     };
-    Question {
+    DnsQuery {
         labels,
         kind,
         class: if rng.u8(..100) == 0 { DNSClass::CH } else { DNSClass::IN },
-        way,
-        wants_recursion: rng.bool(),
+        transport,
+        recursion_desired: rng.bool(),
     }
 }
 

@@ -24,7 +24,7 @@ use highhock_actors::RecordKey;
 use highhock_actors::model::names::DomainName;
 use tokio::time::Instant;
 
-use support::dns_wire::{Asker, Question, Way, by_tcp};
+use support::dns_wire::{DnsClient, DnsQuery, Transport, exchange_tcp};
 
 /// How many mutations there are in the usual run.
 const UDP_PACKETS: usize = 40_000;
@@ -35,38 +35,40 @@ const TCP_CONNECTIONS: usize = 1_500;
 const BURST: usize = 32;
 
 /// What the process may have grown by when all is over, in bytes.
-const GROWTH: u64 = 48 << 20;
+const MEMORY_GROWTH_MAX: u64 = 48 << 20;
 
 const ADDRESS: &str = "10.0.0.1";
 
 #[test]
-fn what_is_malformed_over_udp_never_stops_it() {
+fn survives_malformed_udp_packets() {
     let server = Server::start();
-    let nasties = malformed_cases::nasties();
+    let malformed_packets = malformed_cases::malformed_packets();
     // By a socket of its own, as answers to what is spoilt may have any number.
-    let thrower = Asker::new(server.address);
-    let mut asker = Asker::new(server.address);
-    for (what, packet) in &nasties {
+    let thrower = DnsClient::new(server.address);
+    let mut client = DnsClient::new(server.address);
+    for (what, packet) in &malformed_packets {
         thrower.send(packet);
-        server.answers_well(&mut asker, what);
+        server.assert_answers(&mut client, what);
     }
     let mut rng = seeded();
-    server.grows_by_nothing(|| {
-        for_a_while(UDP_PACKETS / BURST, || {
+    server.assert_no_growth(|| {
+        repeat(UDP_PACKETS / BURST, || {
             for _ in 0..BURST {
-                thrower.send(&mutate::spoilt(&nasties, &mut rng));
+                thrower.send(&mutate::malformed_packet(&malformed_packets, &mut rng));
             }
-            server.answers_well(&mut asker, "spoilt packets");
+            server.assert_answers(&mut client, "spoilt packets");
         });
     });
 }
 
 #[test]
-fn what_is_answered_is_an_answer_to_what_was_asked() {
+fn every_response_matches_its_query() {
     let server = Server::start();
-    let asker = Asker::new(server.address);
-    for (what, packet) in malformed_cases::nasties() {
-        let Some(answer) = asker.by_udp(&packet, Duration::from_millis(20)) else { continue };
+    let client = DnsClient::new(server.address);
+    for (what, packet) in malformed_cases::malformed_packets() {
+        let Some(answer) = client.exchange_udp(&packet, Duration::from_millis(20)) else {
+            continue;
+        };
         assert!(answer.len() >= 12, "{what}: {answer:02x?}");
         assert!(packet[2] & 0x80 == 0, "{what}: an answer was answered");
         assert!(answer[2] & 0x80 != 0, "{what}: what came back is no answer");
@@ -76,31 +78,31 @@ fn what_is_answered_is_an_answer_to_what_was_asked() {
 }
 
 #[test]
-fn what_is_malformed_over_tcp_never_stops_it() {
+fn survives_malformed_tcp_streams() {
     let server = Server::start();
-    let nasties = malformed_cases::nasties();
-    let mut asker = Asker::new(server.address);
-    for (what, packet) in &nasties {
-        let _ = by_tcp(server.address, packet, Duration::from_millis(20));
-        server.answers_well(&mut asker, what);
+    let malformed_packets = malformed_cases::malformed_packets();
+    let mut client = DnsClient::new(server.address);
+    for (what, packet) in &malformed_packets {
+        let _ = exchange_tcp(server.address, packet, Duration::from_millis(20));
+        server.assert_answers(&mut client, what);
     }
     let mut rng = seeded();
-    server.grows_by_nothing(|| {
-        for_a_while(TCP_CONNECTIONS, || {
-            spoil_a_connection(server.address, &nasties, &mut rng);
-            server.answers_well(&mut asker, "spoilt connections");
+    server.assert_no_growth(|| {
+        repeat(TCP_CONNECTIONS, || {
+            send_malformed_stream(server.address, &malformed_packets, &mut rng);
+            server.assert_answers(&mut client, "spoilt connections");
         });
     });
 }
 
 #[test]
-fn connections_that_say_nothing_or_little_keep_nobody_out() {
+fn idle_connections_do_not_block_new_ones() {
     let server = Server::start();
-    let mut asker = Asker::new(server.address);
-    let question = Question::new("httpd.skydns.local", RecordType::A).to_bytes(1);
-    let length = u16::try_from(question.len()).unwrap().to_be_bytes();
+    let mut client = DnsClient::new(server.address);
+    let query = DnsQuery::new("httpd.skydns.local", RecordType::A).to_bytes(1);
+    let length = u16::try_from(query.len()).unwrap().to_be_bytes();
     // Nothing, half of a length, a length alone, a question but for its last byte.
-    let whole = [&length[..], &question].concat();
+    let whole = [&length[..], &query].concat();
     let begun: Vec<_> = (0..400)
         .filter_map(|at| {
             let mut stream = TcpStream::connect(server.address).ok()?;
@@ -108,31 +110,31 @@ fn connections_that_say_nothing_or_little_keep_nobody_out() {
             Some(stream)
         })
         .collect();
-    server.answers_well(&mut asker, "400 connections that wait");
+    server.assert_answers(&mut client, "400 connections that wait");
 
     // One byte a time is slow, and a question all the same.
     let mut slow = TcpStream::connect(server.address).unwrap();
     slow.set_nodelay(true).unwrap();
     for byte in &whole {
         slow.write_all(&[*byte]).unwrap();
-        server.answers_well(&mut asker, "a slow question");
+        server.assert_answers(&mut client, "a slow question");
     }
     slow.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut answer = [0; 4];
     slow.read_exact(&mut answer).expect("an answer to a slow question");
-    assert_eq!(answer[2..], question[..2]);
+    assert_eq!(answer[2..], query[..2]);
     drop(begun);
 }
 
 #[test]
-fn many_questions_in_one_connection_are_all_answered() {
+fn answers_many_queries_in_one_connection() {
     let server = Server::start();
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     for id in 0..200_u16 {
-        let question = Question::new("httpd.skydns.local", RecordType::A).to_bytes(id);
-        let length = u16::try_from(question.len()).unwrap().to_be_bytes();
-        stream.write_all(&[&length[..], &question].concat()).unwrap();
+        let query = DnsQuery::new("httpd.skydns.local", RecordType::A).to_bytes(id);
+        let length = u16::try_from(query.len()).unwrap().to_be_bytes();
+        stream.write_all(&[&length[..], &query].concat()).unwrap();
     }
     let mut seen = [false; 200];
     for _ in 0..200 {
@@ -154,8 +156,8 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        static SERIALIZE: Mutex<()> = Mutex::new(());
+        let alone = SERIALIZE.lock().unwrap_or_else(PoisonError::into_inner);
         count_panics();
         let zone = Zone::new();
         let put = |path: &str, host: &str| {
@@ -165,7 +167,7 @@ impl Server {
         put("httpd", ADDRESS);
         put("alias", "httpd.skydns.local");
         (0..100).for_each(|at| put(&format!("many/host-{at}"), &format!("10.1.0.{at}")));
-        zone.complete();
+        zone.mark_complete();
         let settings = DnsSettings {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             forward: Vec::new(),
@@ -180,27 +182,29 @@ impl Server {
 
     /// Right, over UDP; and nothing has panicked.
     #[track_caller]
-    fn answers_well(&self, asker: &mut Asker, after: &str) {
-        let said = asker.try_ask(&Question::new("httpd.skydns.local", RecordType::A));
-        let said = said.unwrap_or_else(|error| panic!("after {after}: {error}"));
-        assert_eq!(said.data("A"), [ADDRESS], "after {after}: {said:?}");
+    fn assert_answers(&self, client: &mut DnsClient, after: &str) {
+        let response = client.try_query(&DnsQuery::new("httpd.skydns.local", RecordType::A));
+        let response = response.unwrap_or_else(|error| panic!("after {after}: {error}"));
+        assert_eq!(response.data("A"), [ADDRESS], "after {after}: {response:?}");
         assert_eq!(count_panics(), 0, "after {after}");
     }
 
     /// Runs this once to get used to it, and once to be measured by.
     #[track_caller]
-    fn grows_by_nothing(&self, mut work: impl FnMut()) {
+    fn assert_no_growth(&self, mut work: impl FnMut()) {
         work();
         let before = memory();
         work();
         let after = memory();
         let mib = |bytes: u64| bytes >> 20;
         println!("memory before and after: {} and {} MiB", mib(before), mib(after));
-        assert!(after < before + GROWTH, "from {} to {} MiB", mib(before), mib(after));
+        assert!(after < before + MEMORY_GROWTH_MAX, "from {} to {} MiB", mib(before), mib(after));
         // TCP, too, at the end.
-        let question =
-            Question { way: Way::Tcp, ..Question::new("httpd.skydns.local", RecordType::A) };
-        assert_eq!(Asker::new(self.address).ask(&question).data("A"), [ADDRESS]);
+        let query = DnsQuery {
+            transport: Transport::Tcp,
+            ..DnsQuery::new("httpd.skydns.local", RecordType::A)
+        };
+        assert_eq!(DnsClient::new(self.address).query(&query).data("A"), [ADDRESS]);
     }
 }
 
@@ -235,7 +239,7 @@ fn seeded() -> Rng {
 }
 
 /// Half of the usual number of times, as it is called twice; in the long run until its time is over.
-fn for_a_while(times: usize, mut step: impl FnMut()) {
+fn repeat(times: usize, mut step: impl FnMut()) {
     let Ok(long) = std::env::var("HIGHHOCK_TEST_LONG") else {
         (0..times / 2).for_each(|_| step());
         return;
@@ -251,14 +255,14 @@ fn for_a_while(times: usize, mut step: impl FnMut()) {
 }
 
 /// One connection with packets of which the lengths may lie, and that may end anywhere.
-fn spoil_a_connection(server: SocketAddr, nasties: &[(&str, Vec<u8>)], rng: &mut Rng) {
+fn send_malformed_stream(server: SocketAddr, malformed_packets: &[(&str, Vec<u8>)], rng: &mut Rng) {
     let Ok(mut stream) = TcpStream::connect(server) else { return };
     let mut bytes = Vec::new();
     for _ in 0..rng.usize(1..12) {
         let packet = if rng.bool() {
-            mutate::spoilt(nasties, rng)
+            mutate::malformed_packet(malformed_packets, rng)
         } else {
-            mutate::question(rng).to_bytes(rng.u16(..))
+            mutate::random_query(rng).to_bytes(rng.u16(..))
         };
         let length = match rng.u8(..8) {
             0 => rng.u16(..),

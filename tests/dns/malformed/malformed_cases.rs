@@ -1,9 +1,9 @@
 //! Packets that no client should send, each made by hand for one weak spot.
 
 /// A name for what it is, and its bytes.
-pub fn nasties() -> Vec<(&'static str, Vec<u8>)> {
+pub fn malformed_packets() -> Vec<(&'static str, Vec<u8>)> {
     let plain = head(0x0100, [1, 0, 0, 0]);
-    let a = question(1, 1);
+    let a = query(1, 1);
     let with_name = |name: &[u8]| packet(&plain, &[name, &[0, 1, 0, 1]]);
     let mut all = vec![
         ("nothing", Vec::new()),
@@ -119,10 +119,10 @@ pub fn nasties() -> Vec<(&'static str, Vec<u8>)> {
         all.push(("an operation without a question", head(code << 11, [0, 0, 0, 0]).to_vec()));
     }
     for class in [0, 2, 3, 4, 254, 255, 0x8001, 0xffff] {
-        all.push(("a class", packet(&plain, &[&question(1, class)])));
+        all.push(("a class", packet(&plain, &[&query(1, class)])));
     }
     for kind in [0, 10, 41, 46, 249, 250, 251, 252, 253, 254, 255, 0x8000, 0xffff] {
-        all.push(("a type", packet(&plain, &[&question(kind, 1)])));
+        all.push(("a type", packet(&plain, &[&query(kind, 1)])));
     }
     all
 }
@@ -151,7 +151,7 @@ fn in_domain(label: &[u8]) -> Vec<u8> {
     [&[u8::try_from(label.len()).unwrap()], label, &domain()].concat()
 }
 
-fn question(kind: u16, class: u16) -> Vec<u8> {
+fn query(kind: u16, class: u16) -> Vec<u8> {
     [&in_domain(b"httpd")[..], &kind.to_be_bytes(), &class.to_be_bytes()].concat()
 }
 
@@ -176,7 +176,7 @@ fn option(code: u16, length: u16) -> Vec<u8> {
     [&code.to_be_bytes()[..], &length.to_be_bytes(), &vec![7; length.into()]].concat()
 }
 
-fn edns(question: &[u8], name: &[u8], size: u16, flags: u32, options: &[u8]) -> Vec<u8> {
+fn edns(query: &[u8], name: &[u8], size: u16, flags: u32, options: &[u8]) -> Vec<u8> {
     let opt = record(name, 41, size, flags, options);
-    packet(&head(0x0100, [1, 0, 0, 1]), &[question, &opt])
+    packet(&head(0x0100, [1, 0, 0, 1]), &[query, &opt])
 }

@@ -3,26 +3,26 @@
 use fastrand::Rng;
 use hickory_proto::rr::{DNSClass, RecordType};
 
-use super::support::dns_wire::{Question, Way};
+use super::support::dns_wire::{DnsQuery, Transport};
 
 /// Bytes on which much hangs.
 const BYTES: [u8; 10] = [0, 1, 41, 63, 64, 127, 128, 0xc0, 0xfe, 0xff];
 
 /// A well-made question with some of it spoilt, or a nasty one spoilt further.
-pub fn spoilt(nasties: &[(&str, Vec<u8>)], rng: &mut Rng) -> Vec<u8> {
+pub fn malformed_packet(malformed_packets: &[(&str, Vec<u8>)], rng: &mut Rng) -> Vec<u8> {
     let mut packet = match rng.u8(..4) {
-        0 => nasties[rng.usize(..nasties.len())].1.clone(),
-        _ => question(rng).to_bytes(rng.u16(..)),
+        0 => malformed_packets[rng.usize(..malformed_packets.len())].1.clone(),
+        _ => random_query(rng).to_bytes(rng.u16(..)),
     };
     packet.truncate(4000);
     for _ in 0..rng.usize(1..=8) {
-        spoil(&mut packet, rng);
+        mutate_packet(&mut packet, rng);
     }
     packet
 }
 
 /// A well-made question of any sort.
-pub fn question(rng: &mut Rng) -> Question {
+pub fn random_query(rng: &mut Rng) -> DnsQuery {
     const NAMES: [&str; 7] = [
         "httpd.skydns.local",
         "*.skydns.local",
@@ -33,16 +33,16 @@ pub fn question(rng: &mut Rng) -> Question {
         "1.0.0.10.in-addr.arpa",
     ];
     let kind = RecordType::from([1, 28, 33, 16, 12, 6, 2, 5, 15, 255][rng.usize(..10)]);
-    let way = if rng.bool() { Way::Udp } else { Way::Edns(rng.u16(..)) };
-    Question {
+    let transport = if rng.bool() { Transport::Udp } else { Transport::Edns(rng.u16(..)) };
+    DnsQuery {
         class: if rng.u8(..20) == 0 { DNSClass::ANY } else { DNSClass::IN },
-        way,
-        wants_recursion: rng.bool(),
-        ..Question::new(NAMES[rng.usize(..NAMES.len())], kind)
+        transport,
+        recursion_desired: rng.bool(),
+        ..DnsQuery::new(NAMES[rng.usize(..NAMES.len())], kind)
     }
 }
 
-fn spoil(packet: &mut Vec<u8>, rng: &mut Rng) {
+fn mutate_packet(packet: &mut Vec<u8>, rng: &mut Rng) {
     if packet.is_empty() {
         packet.push(rng.u8(..));
         return;

@@ -10,34 +10,34 @@ use highhock::dns::DnsServer;
 use slog::{Drain, Logger, OwnedKVList, Record};
 use tokio::time::Instant;
 
-use crate::query::{self, ask_udp, free_address, question, server_with, zone};
-use crate::upstream::{Manner, Upstream};
+use crate::query::{self, free_address, query_message, query_udp, server_with, zone};
+use crate::upstream::{Behaviour, Upstream};
 
 /// What one server is given before the next is asked.
-const ONE_SERVER: Duration = Duration::from_secs(2);
+const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn forwarding(records: &[(&str, &str)], servers: &[SocketAddr]) -> DnsServer {
     server_with(|settings| settings.forward = servers.to_vec(), zone(records))
 }
 
-fn ask(server: &DnsServer, name: &str) -> (Message, Duration) {
+fn timed_query(server: &DnsServer, name: &str) -> (Message, Duration) {
     let begun = Instant::now();
-    let answer = ask_udp(server.addresses()[0], &question(name, RecordType::A));
+    let answer = query_udp(server.addresses()[0], &query_message(name, RecordType::A));
     (answer, begun.elapsed())
 }
 
 /// The messages of a log.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+struct LogLines(Arc<Mutex<Vec<String>>>);
 
-impl Lines {
-    fn about_servers(&self) -> Vec<String> {
+impl LogLines {
+    fn upstream_lines(&self) -> Vec<String> {
         let lines = self.0.lock().unwrap();
         lines.iter().filter(|line| line.contains("a server of dns.forward")).cloned().collect()
     }
 }
 
-impl Drain for Lines {
+impl Drain for LogLines {
     type Ok = ();
     type Err = slog::Never;
 
@@ -48,43 +48,49 @@ impl Drain for Lines {
 }
 
 #[test]
-fn a_server_that_says_nothing_is_waited_for_once() {
-    let dead = Upstream::start(Manner::Silent);
-    let other = Upstream::start(Manner::Addresses(1));
-    let lines = Lines::default();
+fn silent_upstream_is_waited_for_once() {
+    let dead = Upstream::start(Behaviour::Silent);
+    let other = Upstream::start(Behaviour::Addresses(1));
+    let lines = LogLines::default();
     let settings = query::settings(|it| it.forward = vec![dead.address, other.address]);
     let log = Logger::root(lines.clone(), slog::o!());
     let server = DnsServer::start(settings, zone(&[]), &log).unwrap();
-    assert_eq!(ask(&server, "a.example.org.").0.answers.len(), 1);
-    let asked = dead.asked();
+    assert_eq!(timed_query(&server, "a.example.org.").0.answers.len(), 1);
+    let asked = dead.query_count();
     assert!(asked > 0);
     for name in ["b.example.org.", "c.example.org."] {
-        let (answer, took) = ask(&server, name);
+        let (answer, took) = timed_query(&server, name);
         assert_eq!(answer.answers.len(), 1);
-        assert!(took < ONE_SERVER, "{took:?}");
+        assert!(took < UPSTREAM_TIMEOUT, "{took:?}");
     }
-    assert_eq!(dead.asked(), asked);
-    assert_eq!(server.counts().read().forward_failures, 1);
-    let said = lines.about_servers();
+    assert_eq!(dead.query_count(), asked);
+    assert_eq!(server.stats().read().forward_failures, 1);
+    let said = lines.upstream_lines();
     let expected = "WARN a server of dns.forward does not answer; it is asked last until it does";
     assert_eq!(said, [expected]);
 }
 
 #[test]
-fn a_server_that_is_gone_and_comes_back_is_told_of_once_each() {
+fn upstream_outage_and_recovery_are_logged_once() {
     let gone = free_address();
-    let lines = Lines::default();
+    let lines = LogLines::default();
     let settings = query::settings(|it| it.forward = vec![gone]);
     let log = Logger::root(lines.clone(), slog::o!());
     let server = DnsServer::start(settings, zone(&[]), &log).unwrap();
     for name in ["a.example.org.", "b.example.org."] {
-        assert_eq!(ask(&server, name).0.metadata.response_code, ResponseCode::ServFail);
+        assert_eq!(timed_query(&server, name).0.metadata.response_code, ResponseCode::ServFail);
     }
-    assert_eq!(server.counts().read().forward_failures, 2);
+    assert_eq!(server.stats().read().forward_failures, 2);
     let _other = server_with(|settings| settings.listen = vec![gone], zone(&[]));
-    assert_eq!(ask(&server, "c.skydns.local.").0.metadata.response_code, ResponseCode::NXDomain);
-    assert_eq!(ask(&server, "c.example.org.").0.metadata.response_code, ResponseCode::ServFail);
-    let said = lines.about_servers();
+    assert_eq!(
+        timed_query(&server, "c.skydns.local.").0.metadata.response_code,
+        ResponseCode::NXDomain
+    );
+    assert_eq!(
+        timed_query(&server, "c.example.org.").0.metadata.response_code,
+        ResponseCode::ServFail
+    );
+    let said = lines.upstream_lines();
     let expected = [
         "WARN a server of dns.forward does not answer; it is asked last until it does",
         "INFO a server of dns.forward answers again",
@@ -93,18 +99,18 @@ fn a_server_that_is_gone_and_comes_back_is_told_of_once_each() {
 }
 
 #[test]
-fn what_is_known_here_does_not_wait_for_what_others_know() {
-    let dead = Upstream::start(Manner::Silent);
+fn local_answers_do_not_wait_for_upstreams() {
+    let dead = Upstream::start(Behaviour::Silent);
     let records = [("db", r#"{"host":"db.example.org"}"#)];
     let server = forwarding(&records, &[dead.address]);
-    let (answer, took) = ask(&server, "db.skydns.local.");
+    let (answer, took) = timed_query(&server, "db.skydns.local.");
     assert_eq!(answer.answers.len(), 1);
-    assert!(took < ONE_SERVER, "{took:?}");
-    assert!(dead.asked() > 0);
+    assert!(took < UPSTREAM_TIMEOUT, "{took:?}");
+    assert!(dead.query_count() > 0);
 }
 
 #[test]
-fn servers_that_forward_to_each_other_do_not_multiply_a_question() {
+fn forwarding_loop_does_not_multiply_queries() {
     let (one, two) = (free_address(), free_address());
     let server = |listen, forward| {
         let change = |settings: &mut highhock::dns::DnsSettings| {
@@ -113,22 +119,22 @@ fn servers_that_forward_to_each_other_do_not_multiply_a_question() {
         server_with(change, zone(&[]))
     };
     let servers = [server(one, two), server(two, one)];
-    let (answer, _) = ask(&servers[0], "www.example.org.");
+    let (answer, _) = timed_query(&servers[0], "www.example.org.");
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
     // Each asks again some times for want of an answer.
-    let forwarded = servers.each_ref().map(|server| server.counts().read().forwarded);
+    let forwarded = servers.each_ref().map(|server| server.stats().read().forwarded);
     assert!(forwarded.iter().sum::<u64>() <= 20, "{forwarded:?}");
 }
 
 #[test]
-fn what_many_ask_at_once_is_asked_once() {
-    let dead = Upstream::start(Manner::Silent);
+fn identical_concurrent_queries_are_forwarded_once() {
+    let dead = Upstream::start(Behaviour::Silent);
     let server = forwarding(&[], &[dead.address]);
     std::thread::scope(|scope| {
         for _ in 0..20 {
-            scope.spawn(|| ask(&server, "www.example.org."));
+            scope.spawn(|| timed_query(&server, "www.example.org."));
         }
     });
     // Asked again some times for want of an answer.
-    assert!((1..=8).contains(&dead.asked()), "{}", dead.asked());
+    assert!((1..=8).contains(&dead.query_count()), "{}", dead.query_count());
 }

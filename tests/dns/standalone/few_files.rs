@@ -8,18 +8,18 @@ use highhock::dns::{DnsError, DnsServer};
 use crate::query;
 
 /// Set in the process that is given few files; its value is how many.
-const FEW_FILES: &str = "HIGHHOCK_TEST_FEW_FILES";
+const FILE_LIMIT_VARIABLE: &str = "HIGHHOCK_TEST_FEW_FILES";
 
 #[test]
-fn with_too_few_files_the_start_fails_with_a_line_that_says_so() {
-    if std::env::var_os(FEW_FILES).is_some() {
-        return start_with_fewer_and_fewer_files();
+fn start_fails_cleanly_with_too_few_files() {
+    if std::env::var_os(FILE_LIMIT_VARIABLE).is_some() {
+        return start_with_decreasing_file_limit();
     }
     let this = std::env::current_exe().unwrap();
-    let name = "few_files::with_too_few_files_the_start_fails_with_a_line_that_says_so";
+    let name = "few_files::start_fails_cleanly_with_too_few_files";
     let limited = "ulimit -n 64 && exec \"$0\" --exact \"$1\" --nocapture";
     let mut child = Command::new("sh");
-    child.args(["-c", limited]).arg(this).arg(name).env(FEW_FILES, "64");
+    child.args(["-c", limited]).arg(this).arg(name).env(FILE_LIMIT_VARIABLE, "64");
     let output = child.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
@@ -28,7 +28,7 @@ fn with_too_few_files_the_start_fails_with_a_line_that_says_so() {
 
 /// Each start has one file less than the one before, so that each of the files that it
 /// opens is once the one too many.
-fn start_with_fewer_and_fewer_files() {
+fn start_with_decreasing_file_limit() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (mut taken, mut failed) = (Vec::new(), 0);
     while let Ok(file) = File::open("/dev/null") {
@@ -38,7 +38,7 @@ fn start_with_fewer_and_fewer_files() {
         match runtime.block_on(async { start().map(drop) }) {
             Ok(()) => assert_eq!(failed, 0),
             Err(error) => {
-                assert!(matches!(error, DnsError::Files(_)), "{error}");
+                assert!(matches!(error, DnsError::FileLimit(_)), "{error}");
                 failed += 1;
             }
         }

@@ -14,9 +14,9 @@ use std::time::Duration;
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use highhock::dns::{DnsError, DnsServer};
-use highhock::zone::{Ends, Zone};
+use highhock::zone::{LeaseExpiry, Zone};
 use highhock_actors::RecordKey;
-use query::{ask_tcp, ask_udp, packet, question, server, server_with};
+use query::{packet, query_message, query_tcp, query_udp, server, server_with};
 use tokio::time::Instant;
 
 const HTTPD: &[(&str, &str)] = &[("httpd", r#"{"host":"10.0.0.1","port":80}"#)];
@@ -31,86 +31,86 @@ fn data(message: &Message) -> Vec<String> {
 }
 
 #[test]
-fn a_record_is_answered_over_udp_and_tcp_on_one_port() {
+fn answers_udp_and_tcp_on_one_port() {
     let server = server(HTTPD);
-    let asked = question("httpd.skydns.local.", RecordType::A);
-    assert_eq!(data(&ask_udp(only(&server), &asked)), ["10.0.0.1"]);
-    assert_eq!(data(&ask_tcp(only(&server), &asked)), ["10.0.0.1"]);
-    let counts = server.counts().read();
-    assert_eq!((counts.questions_udp, counts.questions_tcp, counts.answers[0]), (1, 1, 2));
+    let asked = query_message("httpd.skydns.local.", RecordType::A);
+    assert_eq!(data(&query_udp(only(&server), &asked)), ["10.0.0.1"]);
+    assert_eq!(data(&query_tcp(only(&server), &asked)), ["10.0.0.1"]);
+    let counts = server.stats().read();
+    assert_eq!((counts.queries_udp, counts.queries_tcp, counts.responses[0]), (1, 1, 2));
 }
 
 #[test]
-fn what_is_put_and_taken_away_is_answered_at_once() {
+fn changes_are_answered_at_once() {
     let zone = Zone::new();
     let server = server_with(|_| {}, zone.clone());
-    let asked = question("httpd.skydns.local.", RecordType::A);
+    let asked = query_message("httpd.skydns.local.", RecordType::A);
     let key = RecordKey::from_path("skydns/local/skydns/httpd");
     let code = |message: Message| message.metadata.response_code;
-    let early = ask_udp(only(&server), &asked);
+    let early = query_udp(only(&server), &asked);
     assert!(early.authorities.is_empty(), "a resolver would keep it: {early}");
     assert_eq!(code(early), ResponseCode::ServFail);
 
-    zone.complete();
-    assert_eq!(code(ask_udp(only(&server), &asked)), ResponseCode::NXDomain);
+    zone.mark_complete();
+    assert_eq!(code(query_udp(only(&server), &asked)), ResponseCode::NXDomain);
 
-    let ends = Ends::at(Instant::now() + Duration::from_secs(3600));
+    let ends = LeaseExpiry::at(Instant::now() + Duration::from_secs(3600));
     zone.put(&key, r#"{"host":"10.0.0.1"}"#, Some(ends.clone())).unwrap();
-    assert_eq!(data(&ask_udp(only(&server), &asked)), ["10.0.0.1"]);
-    ends.move_to(Instant::now());
-    assert_eq!(code(ask_udp(only(&server), &asked)), ResponseCode::NXDomain);
+    assert_eq!(data(&query_udp(only(&server), &asked)), ["10.0.0.1"]);
+    ends.set(Instant::now());
+    assert_eq!(code(query_udp(only(&server), &asked)), ResponseCode::NXDomain);
 
     zone.put(&key, r#"{"host":"10.0.0.1"}"#, None).unwrap();
-    assert_eq!(data(&ask_udp(only(&server), &asked)), ["10.0.0.1"]);
+    assert_eq!(data(&query_udp(only(&server), &asked)), ["10.0.0.1"]);
     zone.remove(&key);
-    assert_eq!(code(ask_udp(only(&server), &asked)), ResponseCode::NXDomain);
+    assert_eq!(code(query_udp(only(&server), &asked)), ResponseCode::NXDomain);
 }
 
 #[test]
-fn ipv4_and_ipv6_are_answered_side_by_side() {
+fn answers_over_ipv4_and_ipv6() {
     let listen = ["127.0.0.1:0", "[::1]:0"].map(|it| it.parse().unwrap());
     let server = server_with(|settings| settings.listen = listen.to_vec(), query::zone(HTTPD));
-    let asked = question("httpd.skydns.local.", RecordType::A);
+    let asked = query_message("httpd.skydns.local.", RecordType::A);
     assert_eq!(server.addresses().len(), 2);
     for address in server.addresses() {
-        assert_eq!(data(&ask_udp(*address, &asked)), ["10.0.0.1"], "{address}");
-        assert_eq!(data(&ask_tcp(*address, &asked)), ["10.0.0.1"], "{address}");
+        assert_eq!(data(&query_udp(*address, &asked)), ["10.0.0.1"], "{address}");
+        assert_eq!(data(&query_tcp(*address, &asked)), ["10.0.0.1"], "{address}");
     }
 }
 
 #[test]
-fn the_answer_comes_from_the_address_that_was_asked() {
+fn responds_from_the_queried_address() {
     // Any address of 127.0.0.0/8 is this host's, and 127.0.0.1 is the one that the
     // kernel would answer from.
     let everywhere = "0.0.0.0:0".parse().unwrap();
     let server = server_with(|settings| settings.listen = vec![everywhere], query::zone(HTTPD));
     let asked = SocketAddr::from(([127, 9, 8, 7], only(&server).port()));
-    let answer = ask_udp(asked, &question("httpd.skydns.local.", RecordType::A));
+    let answer = query_udp(asked, &query_message("httpd.skydns.local.", RecordType::A));
     assert_eq!(data(&answer), ["10.0.0.1"]);
 }
 
 #[test]
-fn a_cut_answer_is_whole_over_tcp() {
+fn truncated_response_is_complete_over_tcp() {
     let records = (0..200).map(|i| (format!("many/{i}"), format!(r#"{{"host":"10.0.1.{i}"}}"#)));
     let records = records.collect::<Vec<_>>();
     let records = records.iter().map(|(path, value)| (path.as_str(), value.as_str()));
     let server = server(&records.collect::<Vec<_>>());
-    let mut asked = question("many.skydns.local.", RecordType::A);
-    assert!(ask_udp(only(&server), &asked).metadata.truncation);
+    let mut asked = query_message("many.skydns.local.", RecordType::A);
+    assert!(query_udp(only(&server), &asked).metadata.truncation);
     let mut edns = Edns::new();
     edns.set_max_payload(4096);
     asked.set_edns(edns);
-    let cut = ask_udp(only(&server), &asked);
+    let cut = query_udp(only(&server), &asked);
     assert!(cut.metadata.truncation && cut.edns.is_some() && cut.answers.len() > 50);
-    let whole = ask_tcp(only(&server), &asked);
+    let whole = query_tcp(only(&server), &asked);
     assert!(!whole.metadata.truncation);
     assert_eq!(whole.answers.len(), 200);
 }
 
 #[test]
-fn a_connection_may_ask_many_questions_and_ask_before_it_is_answered() {
+fn connection_may_pipeline_queries() {
     let server = server(HTTPD);
-    let packet = packet(&question("httpd.skydns.local.", RecordType::A));
+    let packet = packet(&query_message("httpd.skydns.local.", RecordType::A));
     let framed = [&u16::try_from(packet.len()).unwrap().to_be_bytes(), packet.as_slice()].concat();
     let mut stream = TcpStream::connect(only(&server)).unwrap();
     stream.write_all(&framed.repeat(20)).unwrap();
@@ -120,7 +120,7 @@ fn a_connection_may_ask_many_questions_and_ask_before_it_is_answered() {
 }
 
 #[test]
-fn rubbish_neither_stops_the_server_nor_is_it_answered() {
+fn survives_and_ignores_malformed_input() {
     let server = server(HTTPD);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
@@ -141,16 +141,16 @@ fn rubbish_neither_stops_the_server_nor_is_it_answered() {
         // The server may close it while this is being written.
         let _ = stream.write_all(&bytes);
     }
-    let answer = ask_udp(only(&server), &question("httpd.skydns.local.", RecordType::A));
+    let answer = query_udp(only(&server), &query_message("httpd.skydns.local.", RecordType::A));
     assert_eq!(data(&answer), ["10.0.0.1"]);
-    let answer = ask_tcp(only(&server), &question("httpd.skydns.local.", RecordType::A));
+    let answer = query_tcp(only(&server), &query_message("httpd.skydns.local.", RecordType::A));
     assert_eq!(data(&answer), ["10.0.0.1"]);
     socket.set_nonblocking(true).unwrap();
     assert!(socket.recv(&mut [0; 512]).is_err(), "rubbish was answered");
 }
 
 #[test]
-fn connections_are_bounded_and_their_places_come_free() {
+fn connections_are_limited_and_slots_reused() {
     let server = server(HTTPD);
     let open = (0..300).map(|_| TcpStream::connect(only(&server)).unwrap()).collect::<Vec<_>>();
     // The first of them was closed by the server for those that came later.
@@ -160,38 +160,38 @@ fn connections_are_bounded_and_their_places_come_free() {
     };
     assert!(closed(open.first().unwrap()));
     let mut last = open.last().unwrap();
-    let packet = packet(&question("httpd.skydns.local.", RecordType::A));
+    let packet = packet(&query_message("httpd.skydns.local.", RecordType::A));
     last.write_all(&u16::try_from(packet.len()).unwrap().to_be_bytes()).unwrap();
     last.write_all(&packet).unwrap();
     assert_eq!(data(&query::read_framed(&mut last)), ["10.0.0.1"]);
 
     drop(open);
     let deadline = Instant::now() + Duration::from_secs(10);
-    while query::try_tcp(only(&server), &packet).is_none() {
+    while query::try_query_tcp(only(&server), &packet).is_none() {
         assert!(Instant::now() < deadline, "no place comes free");
     }
 }
 
 #[test]
-fn the_address_is_free_as_soon_as_the_server_is_dropped() {
+fn dropping_the_server_frees_the_address() {
     let zone = query::zone(HTTPD);
     let mut listen = "127.0.0.1:0".parse().unwrap();
     for _ in 0..5 {
         let server = server_with(|settings| settings.listen = vec![listen], zone.clone());
         listen = only(&server);
-        let asked = question("httpd.skydns.local.", RecordType::A);
-        assert_eq!(data(&ask_tcp(listen, &asked)), ["10.0.0.1"]);
+        let asked = query_message("httpd.skydns.local.", RecordType::A);
+        assert_eq!(data(&query_tcp(listen, &asked)), ["10.0.0.1"]);
     }
 }
 
 #[test]
-fn a_server_may_be_dropped_within_a_runtime() {
+fn server_can_be_dropped_inside_a_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async { drop(server(HTTPD)) });
 }
 
 #[test]
-fn what_cannot_be_bound_says_what_to_try() {
+fn bind_error_names_a_remedy() {
     let start = |listen: SocketAddr, forward: Vec<SocketAddr>| {
         let settings = query::settings(|settings| {
             settings.listen = vec![listen];
@@ -209,7 +209,7 @@ fn what_cannot_be_bound_says_what_to_try() {
     assert!(matches!(taken, DnsError::InUse(_)), "{taken}");
 
     let foreign = start("192.0.2.1:0".parse().unwrap(), Vec::new());
-    assert!(matches!(foreign, DnsError::NotHere(_)), "{foreign}");
+    assert!(matches!(foreign, DnsError::AddressNotAvailable(_)), "{foreign}");
 
     let own = query::free_address();
     let itself = start(own, vec![own]);

@@ -13,7 +13,7 @@ use highhock_actors::model::names::DomainName;
 use slog::Logger;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub fn silent() -> Logger {
     Logger::root(slog::Discard, slog::o!())
@@ -39,7 +39,7 @@ pub fn zone(records: &[(&str, &str)]) -> Zone {
         let key = RecordKey::from_path(&format!("skydns/local/skydns/{path}"));
         zone.put(&key, value, None).unwrap();
     }
-    zone.complete();
+    zone.mark_complete();
     zone
 }
 
@@ -56,7 +56,7 @@ pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-pub fn question(name: &str, kind: RecordType) -> Message {
+pub fn query_message(name: &str, kind: RecordType) -> Message {
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
@@ -69,11 +69,11 @@ pub fn packet(message: &Message) -> Vec<u8> {
 
 /// Asks from a socket that takes answers from nowhere else. A datagram may be lost,
 /// so it is asked again.
-pub fn ask_udp(server: SocketAddr, question: &Message) -> Message {
+pub fn query_udp(server: SocketAddr, question: &Message) -> Message {
     let local = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(local).unwrap();
     socket.connect(server).unwrap();
-    socket.set_read_timeout(Some(PATIENCE / 4)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT / 4)).unwrap();
     let mut bytes = vec![0; 65_535];
     for _ in 0..4 {
         socket.send(&packet(question)).unwrap();
@@ -85,14 +85,14 @@ pub fn ask_udp(server: SocketAddr, question: &Message) -> Message {
     panic!("{server} does not answer");
 }
 
-pub fn ask_tcp(server: SocketAddr, question: &Message) -> Message {
-    try_tcp(server, &packet(question)).unwrap_or_else(|| panic!("{server} does not answer"))
+pub fn query_tcp(server: SocketAddr, question: &Message) -> Message {
+    try_query_tcp(server, &packet(question)).unwrap_or_else(|| panic!("{server} does not answer"))
 }
 
 /// The answer over a connection of its own, if there is one.
-pub fn try_tcp(server: SocketAddr, packet: &[u8]) -> Option<Message> {
+pub fn try_query_tcp(server: SocketAddr, packet: &[u8]) -> Option<Message> {
     let mut stream = TcpStream::connect(server).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
     let length = u16::try_from(packet.len()).unwrap().to_be_bytes();
     stream.write_all(&[&length, packet].concat()).ok()?;
     let mut length = [0; 2];

@@ -12,7 +12,7 @@ use hickory_proto::rr::{RData, Record};
 
 /// How it answers.
 #[derive(Clone, Copy, Debug)]
-pub enum Manner {
+pub enum Behaviour {
     /// With this many addresses, and only as many over UDP as the question's size
     /// admits: none, truncated, where that is not all.
     Addresses(u8),
@@ -29,7 +29,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    pub fn start(manner: Manner) -> Self {
+    pub fn start(behaviour: Behaviour) -> Self {
         let (udp, tcp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
             let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) else { continue };
@@ -42,7 +42,7 @@ impl Upstream {
             let mut bytes = [0; 4096];
             while let Ok((length, source)) = udp.recv_from(&mut bytes) {
                 counted.fetch_add(1, Ordering::Relaxed);
-                let Some(answer) = answer(manner, &bytes[..length], true) else { continue };
+                let Some(answer) = answer(behaviour, &bytes[..length], true) else { continue };
                 udp.send_to(&answer, source).unwrap();
             }
         });
@@ -53,7 +53,7 @@ impl Upstream {
                 stream.read_exact(&mut length).unwrap();
                 let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
                 stream.read_exact(&mut bytes).unwrap();
-                let Some(answer) = answer(manner, &bytes, false) else { continue };
+                let Some(answer) = answer(behaviour, &bytes, false) else { continue };
                 let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
                 stream.write_all(&[&length, answer.as_slice()].concat()).unwrap();
             }
@@ -62,21 +62,21 @@ impl Upstream {
     }
 
     /// How many questions came over UDP.
-    pub fn asked(&self) -> usize {
+    pub fn query_count(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
 }
 
-fn answer(manner: Manner, question: &[u8], udp: bool) -> Option<Vec<u8>> {
+fn answer(behaviour: Behaviour, question: &[u8], udp: bool) -> Option<Vec<u8>> {
     let mut message = Message::from_vec(question).unwrap();
     let size = usize::from(message.edns.as_ref().map_or(512, |edns| edns.max_payload()));
     message.metadata.message_type = MessageType::Response;
     message.metadata.recursion_available = true;
     let name = message.queries[0].name.clone();
-    match manner {
-        Manner::Silent => return None,
-        Manner::Code(code) => message.metadata.response_code = code,
-        Manner::Addresses(count) => {
+    match behaviour {
+        Behaviour::Silent => return None,
+        Behaviour::Code(code) => message.metadata.response_code = code,
+        Behaviour::Addresses(count) => {
             let address = |i| RData::A(A(Ipv4Addr::new(192, 0, 2, i)));
             let record = |i| Record::from_rdata(name.clone(), 77, address(i));
             message.add_answers((0..count).map(record));

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use highhock_actors::model::publish_config::Layout;
+use highhock_actors::model::publish_config::KeyLayout;
 use highhock_actors::{
-    Attachment, Binding, Container, ContainerId, ContainerRow, EngineTime, Health, Life,
-    NetworkMode, Proto,
+    Container, ContainerId, ContainerState, ContainerSummary, EngineTime, Health,
+    NetworkAttachment, NetworkMode, PortBinding, Protocol,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,27 +16,27 @@ use super::HOST;
 
 /// How a container is tied to the network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Net {
+pub enum NetworkSetup {
     /// With published ports.
     Own,
     /// It has the host's.
     Host,
     /// It has that of the container of this number; named by its name, not its id, where
     /// so written.
-    Of { number: usize, by_name: bool },
+    SharedWith { number: usize, by_name: bool },
 }
 
 /// A simulated container.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub struct SimContainer {
     pub number: usize,
     pub name: String,
     /// Each a name and the port inside, in the container's own order.
     pub services: Vec<(String, u16)>,
-    pub net: Net,
+    pub net: NetworkSetup,
     /// The port outside of each port inside.
     pub ports: BTreeMap<u16, u16>,
-    pub life: Life,
+    pub life: ContainerState,
     pub health: Health,
     pub ignores_health: bool,
     pub ignores_drain: bool,
@@ -48,41 +48,41 @@ pub struct Made {
     /// Changes with every start.
     pub endpoint: u64,
     /// When it last got its stop signal in this run.
-    pub signalled: Option<Instant>,
+    pub stop_signal_at: Option<Instant>,
     /// When anything last happened to it, or was told of it.
-    pub touched: Instant,
+    pub last_changed: Instant,
 }
 
 /// A record that the rules ask for.
 #[derive(Clone, Debug)]
-pub struct Due {
+pub struct ExpectedRecord {
     pub key: String,
     pub value: String,
     /// Who started first holds a key; of one container's, the first listed.
     pub rank: (i128, String, usize),
     /// Whether it must be there, or only may be.
-    pub is_sure: bool,
+    pub is_certain: bool,
     /// When something last happened that bears on it.
-    pub touched: Instant,
+    pub last_changed: Instant,
 }
 
 /// The id of the container number `n`.
-pub fn id(n: usize) -> String {
+pub fn container_id(n: usize) -> String {
     format!("{n:012x}{n:052x}")
 }
 
-impl Made {
+impl SimContainer {
     pub fn is_listed(&self) -> bool {
-        matches!(self.life, Life::Running | Life::Paused)
+        matches!(self.life, ContainerState::Running | ContainerState::Paused)
     }
 
-    fn bindings(&self) -> Vec<Binding> {
-        if !self.is_listed() || self.net != Net::Own {
+    fn bindings(&self) -> Vec<PortBinding> {
+        if !self.is_listed() || self.net != NetworkSetup::Own {
             return Vec::new();
         }
-        let bind = |(port, host_port): (&u16, &u16)| Binding {
+        let bind = |(port, host_port): (&u16, &u16)| PortBinding {
             port: *port,
-            proto: Proto::Tcp,
+            proto: Protocol::Tcp,
             host_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
             host_port: *host_port,
         };
@@ -91,39 +91,44 @@ impl Made {
 
     fn network(&self, names: &dyn Fn(usize) -> String) -> NetworkMode {
         match &self.net {
-            Net::Own => NetworkMode::Own,
-            Net::Host => NetworkMode::Host,
-            Net::Of { number, by_name: true } => NetworkMode::Container(names(*number)),
-            Net::Of { number, by_name: false } => NetworkMode::Container(id(*number)),
+            NetworkSetup::Own => NetworkMode::Own,
+            NetworkSetup::Host => NetworkMode::Host,
+            NetworkSetup::SharedWith { number, by_name: true } => {
+                NetworkMode::Container(names(*number))
+            }
+            NetworkSetup::SharedWith { number, by_name: false } => {
+                NetworkMode::Container(container_id(*number))
+            }
         }
     }
 
     /// What a listing says but for the uptime. An inspection shows an endpoint only where
     /// the container has a network of its own.
-    fn likeness(&self) -> u64 {
+    fn fingerprint(&self) -> u64 {
         let mut digest = DefaultHasher::new();
-        let endpoint = (!matches!(self.net, Net::Of { .. })).then_some(self.endpoint);
+        let endpoint =
+            (!matches!(self.net, NetworkSetup::SharedWith { .. })).then_some(self.endpoint);
         // A listing doesn't tell the health of what is paused.
-        let health = (self.life == Life::Running).then_some(self.health);
+        let health = (self.life == ContainerState::Running).then_some(self.health);
         format!("{} {:?} {:?} {health:?} {endpoint:?}", self.name, self.bindings(), self.life)
             .hash(&mut digest);
         digest.finish()
     }
 
-    pub fn row(&self, names: &dyn Fn(usize) -> String) -> ContainerRow {
-        let container = self.shown(names);
-        ContainerRow {
-            id: ContainerId::new(&id(self.number)),
+    pub fn row(&self, names: &dyn Fn(usize) -> String) -> ContainerSummary {
+        let container = self.inspection(names);
+        ContainerSummary {
+            id: ContainerId::new(&container_id(self.number)),
             name: self.name.clone(),
             network: self.network(names),
             condition: container.condition(),
-            likeness: self.likeness(),
-            uptime: Some(coarse(self.up_since.elapsed())),
+            fingerprint: self.fingerprint(),
+            uptime: Some(round_uptime(self.up_since.elapsed())),
         }
     }
 
-    pub fn shown(&self, names: &dyn Fn(usize) -> String) -> Container {
-        let said: Vec<_> =
+    pub fn inspection(&self, names: &dyn Fn(usize) -> String) -> Container {
+        let entries: Vec<_> =
             self.services.iter().map(|(name, port)| format!("{name}:{port}")).collect();
         let mut labels = BTreeMap::new();
         for (ignored, label) in
@@ -137,93 +142,96 @@ impl Made {
             labels.insert("highhock.priority".to_owned(), priority.to_string());
         }
         Container {
-            id: ContainerId::new(&id(self.number)),
+            id: ContainerId::new(&container_id(self.number)),
             name: self.name.clone(),
-            life: self.life,
+            state: self.life,
             health: self.health,
             started: EngineTime(self.started),
             restarts: 0,
             exit_code: 0,
-            env: BTreeMap::from([("DISCOVER".to_owned(), said.join(","))]),
+            env: BTreeMap::from([("DISCOVER".to_owned(), entries.join(","))]),
             labels,
             network: self.network(names),
             bindings: self.bindings(),
-            exposed: self.services.iter().map(|(_, port)| (*port, Proto::Tcp)).collect(),
-            networks: BTreeMap::from([("bridge".to_owned(), Attachment::default())]),
+            exposed: self.services.iter().map(|(_, port)| (*port, Protocol::Tcp)).collect(),
+            networks: BTreeMap::from([("bridge".to_owned(), NetworkAttachment::default())]),
             image: "simulated".to_owned(),
             stop_signal: self.stop_signal,
-            likeness: self.likeness(),
+            fingerprint: self.fingerprint(),
         }
     }
 
     /// The records that should be there for it. `drain`: after its stop signal it may be
     /// left out for so long (whether it is depends on whether the event came through).
-    pub fn due(
+    pub fn expected_records(
         &self,
-        all: &BTreeMap<usize, Made>,
-        layout: Layout,
+        all: &BTreeMap<usize, SimContainer>,
+        layout: KeyLayout,
         drain: Option<Duration>,
-    ) -> Vec<Due> {
-        let fit = matches!(self.health, Health::Unchecked | Health::Healthy) || self.ignores_health;
-        if self.life != Life::Running || !fit {
+    ) -> Vec<ExpectedRecord> {
+        let is_healthy =
+            matches!(self.health, Health::Unchecked | Health::Healthy) || self.ignores_health;
+        if self.life != ContainerState::Running || !is_healthy {
             return Vec::new();
         }
         let drains = drain.filter(|_| !self.ignores_drain);
-        let left_out = |at: Instant| drains.is_some_and(|drain| at.elapsed() < drain);
-        let is_sure = !self.signalled.is_some_and(left_out);
+        let is_withheld = |at: Instant| drains.is_some_and(|drain| at.elapsed() < drain);
+        let is_certain = !self.stop_signal_at.is_some_and(is_withheld);
         // Who has another's network is reached where that one is.
-        let (mut touched, mut bearer, mut hops) = (self.touched, self, 0);
-        while let Net::Of { number, .. } = bearer.net {
-            hops += 1;
+        let (mut last_changed, mut network_owner, mut depth) = (self.last_changed, self, 0);
+        while let NetworkSetup::SharedWith { number, .. } = network_owner.net {
+            depth += 1;
             match all.get(&number) {
-                Some(target) if hops <= 8 => bearer = target,
+                Some(target) if depth <= 8 => network_owner = target,
                 _ => return Vec::new(),
             }
-            touched = touched.max(bearer.touched);
+            last_changed = last_changed.max(network_owner.last_changed);
         }
         // Whose network is that of one that doesn't run has none; what is between the two need
         // not run.
-        if !bearer.is_listed() {
+        if !network_owner.is_listed() {
             return Vec::new();
         }
-        let mut due = Vec::new();
+        let mut expected = Vec::new();
         for (place, (name, inside)) in self.services.iter().enumerate() {
-            let outside = match bearer.net {
-                Net::Host => Some(*inside),
-                _ if bearer.is_listed() => bearer.ports.get(inside).copied(),
+            let outside = match network_owner.net {
+                NetworkSetup::Host => Some(*inside),
+                _ if network_owner.is_listed() => network_owner.ports.get(inside).copied(),
                 _ => None,
             };
             let Some(port) = outside else { continue };
             let priority = self.priority.map(|it| format!(r#""priority":{it},"#));
             let priority = priority.unwrap_or_default();
-            due.push(Due {
+            expected.push(ExpectedRecord {
                 key: self.key(name, *inside, layout),
                 value: format!(r#"{{"host":"{HOST}","port":{port},{priority}"ttl":60}}"#),
-                rank: (self.started, id(self.number), place),
-                is_sure,
-                touched,
+                rank: (self.started, container_id(self.number), place),
+                is_certain,
+                last_changed,
             });
         }
-        due
+        expected
     }
 
-    fn key(&self, name: &str, inside: u16, layout: Layout) -> String {
-        let key = key_of(name);
+    fn key(&self, name: &str, inside: u16, layout: KeyLayout) -> String {
+        let key = key_for_name(name);
         match layout {
-            Layout::Flat => key,
-            Layout::Instance => format!("{key}/node1-{}-{inside}", &id(self.number)[..12]),
+            KeyLayout::Flat => key,
+            KeyLayout::Instance => {
+                format!("{key}/node1-{}-{inside}", &container_id(self.number)[..12])
+            }
         }
     }
 }
 
 /// The key of a name in the flat layout.
-pub fn key_of(name: &str) -> String {
+pub fn key_for_name(name: &str) -> String {
     let labels: Vec<_> = name.split('.').rev().collect();
     format!("skydns/local/skydns/{}", labels.join("/"))
 }
 
 /// An uptime as coarse as the engine's words for it.
-fn coarse(up: Duration) -> Duration {
+fn round_uptime(up: Duration) -> Duration {
     let seconds = up.as_secs();
     Duration::from_secs(match seconds {
         0..60 => seconds,

@@ -7,72 +7,72 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
-    Container, ContainerId, ContainerRow, ContainerSource, EngineIdentity, EngineTime, Event,
-    Events, Happening, Health, Life, SourceError, SourceErrorKind,
+    Container, ContainerId, ContainerSource, ContainerState, ContainerSummary, EngineIdentity,
+    EngineTime, Event, EventKind, EventStream, Health, SourceError, SourceErrorKind,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::container::{Made, Net, id};
+use super::container::{NetworkSetup, SimContainer, container_id};
 use super::panics;
-use super::trace::{count, say};
+use super::trace::{count, trace_line};
 
 /// An event that is delayed comes no later than this.
-pub const LATEST_EVENT: Duration = Duration::from_secs(3);
+pub const EVENT_DELAY_MAX: Duration = Duration::from_secs(3);
 /// A question takes no longer than this, be it answered or not.
-pub const LATEST_ANSWER: Duration = Duration::from_secs(5);
+pub const RESPONSE_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// How much of a stream's events is lost, doubled or late, in hundredths.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Lossy {
+pub struct EventLoss {
     pub lost: u8,
-    pub doubled: u8,
+    pub duplicated: u8,
     pub late: u8,
 }
 
 /// Where a panic strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strike {
+pub enum EnginePanic {
     List,
     Inspect,
 }
 
-struct Stream {
+struct EventSender {
     sender: mpsc::UnboundedSender<Result<Event, SourceError>>,
     is_silent: bool,
 }
 
 /// What goes wrong, and until when.
 #[derive(Default)]
-pub struct Ails {
+pub struct DockerFaults {
     pub away: Option<Instant>,
     pub slow: Option<(Instant, Duration)>,
     pub failing: Option<(Instant, u8)>,
-    pub lossy: Option<(Instant, Lossy)>,
+    pub lossy: Option<(Instant, EventLoss)>,
     /// Another engine answers: so many listings, and until then.
-    pub stranger: Option<(Instant, u32)>,
+    pub other_engine: Option<(Instant, u32)>,
     /// The next listing lacks most containers.
-    pub cut_listing: bool,
-    pub strike: Option<Strike>,
+    pub truncate_listing: bool,
+    pub panic: Option<EnginePanic>,
 }
 
-pub struct State {
-    pub containers: BTreeMap<usize, Made>,
-    pub ails: Ails,
+pub struct EngineState {
+    pub containers: BTreeMap<usize, SimContainer>,
+    pub faults: DockerFaults,
     /// Whether another engine answered it. Who that is is asked right after it: nothing is
     /// promised of engines that are swapped between the two questions.
-    stranger_listed: bool,
+    listed_other_engine: bool,
     /// When another engine did not find a container that runs here, last. Whose engine it is
     /// is asked only with listings, so that is believed until the next look.
-    pub denied: Rc<Cell<Option<Instant>>>,
-    streams: Vec<Stream>,
+    pub container_denied_at: Rc<Cell<Option<Instant>>>,
+    streams: Vec<EventSender>,
     random: fastrand::Rng,
     born: Instant,
-    moments: i128,
+    ticks: i128,
     endpoints: u64,
     next: usize,
     /// Questions that are under way.
-    pub asked: usize,
+    pub in_flight: usize,
     pub inspecting: usize,
     pub most_inspecting: usize,
     pub lists: u64,
@@ -81,26 +81,26 @@ pub struct State {
 
 /// A handle to the engine; clones share it.
 #[derive(Clone)]
-pub struct Engine(
-    pub Rc<RefCell<State>>,
+pub struct SimEngine(
+    pub Rc<RefCell<EngineState>>,
     /// Whether the last listing that this process got lacked what runs.
     Rc<Cell<bool>>,
 );
 
-impl Engine {
+impl SimEngine {
     pub fn new(seed: u64) -> Self {
-        let state = Rc::new(RefCell::new(State {
+        let state = Rc::new(RefCell::new(EngineState {
             containers: BTreeMap::new(),
-            ails: Ails::default(),
-            stranger_listed: false,
-            denied: Rc::default(),
+            faults: DockerFaults::default(),
+            listed_other_engine: false,
+            container_denied_at: Rc::default(),
             streams: Vec::new(),
             random: fastrand::Rng::with_seed(seed ^ 0xd0c_4e4),
             born: Instant::now(),
-            moments: 0,
+            ticks: 0,
             endpoints: 0,
             next: 0,
-            asked: 0,
+            in_flight: 0,
             inspecting: 0,
             most_inspecting: 0,
             lists: 0,
@@ -110,49 +110,49 @@ impl Engine {
     }
 
     /// The same engine, for another process.
-    pub fn for_a_process(&self) -> Self {
+    pub fn for_process(&self) -> Self {
         Self(Rc::clone(&self.0), Rc::default())
     }
 
     /// Does something to the engine, and delivers what it has to tell of that.
-    pub fn act<T>(&self, act: impl FnOnce(&mut State, &mut Vec<Event>) -> T) -> T {
-        let mut told = Vec::new();
-        let result = act(&mut self.0.borrow_mut(), &mut told);
-        for event in told {
-            self.tell(event);
+    pub fn act<T>(&self, act: impl FnOnce(&mut EngineState, &mut Vec<Event>) -> T) -> T {
+        let mut events = Vec::new();
+        let result = act(&mut self.0.borrow_mut(), &mut events);
+        for event in events {
+            self.deliver(event);
         }
         result
     }
 
-    fn tell(&self, event: Event) {
+    fn deliver(&self, event: Event) {
         let mut state = self.0.borrow_mut();
         count("events");
         let now = Instant::now();
-        let lossy = state.ails.lossy.filter(|(until, _)| now < *until).map(|(_, lossy)| lossy);
+        let lossy = state.faults.lossy.filter(|(until, _)| now < *until).map(|(_, lossy)| lossy);
         let lossy = lossy.unwrap_or_default();
-        let State { streams, random, .. } = &mut *state;
+        let EngineState { streams, random, .. } = &mut *state;
         streams.retain(|stream| !stream.sender.is_closed());
         for stream in streams.iter().filter(|stream| !stream.is_silent) {
-            let mut dice = |hundredths: u8| random.u8(..100) < hundredths;
-            if dice(lossy.lost) {
+            let mut chance = |hundredths: u8| random.u8(..100) < hundredths;
+            if chance(lossy.lost) {
                 count("events lost");
                 continue;
             }
-            let copies = if dice(lossy.doubled) { 2 } else { 1 };
+            let copies = if chance(lossy.duplicated) { 2 } else { 1 };
             for copy in 0..copies {
                 if copy > 0 {
                     count("events doubled");
                 }
-                if !dice(lossy.late) {
+                if !chance(lossy.late) {
                     let _ = stream.sender.send(Ok(event.clone()));
                     continue;
                 }
                 count("events late");
-                let late = LATEST_EVENT.mul_f64(random_share(copy, &event));
+                let late = EVENT_DELAY_MAX.mul_f64(hashed_fraction(copy, &event));
                 let (engine, sender, event) = (self.clone(), stream.sender.clone(), event.clone());
                 actix_rt::spawn(async move {
                     sleep(late).await;
-                    engine.touch(&event.container);
+                    engine.mark_changed(&event.container);
                     let _ = sender.send(Ok(event));
                 });
             }
@@ -160,48 +160,53 @@ impl Engine {
     }
 
     /// Something of a container was told of just now, though it happened before.
-    fn touch(&self, container: &ContainerId) {
+    fn mark_changed(&self, container: &ContainerId) {
         let mut state = self.0.borrow_mut();
-        let touched =
-            state.containers.values_mut().find(|one| id(one.number) == container.as_str());
-        if let Some(one) = touched {
-            one.touched = Instant::now();
+        let changed = state
+            .containers
+            .values_mut()
+            .find(|one| container_id(one.number) == container.as_str());
+        if let Some(one) = changed {
+            one.last_changed = Instant::now();
         }
     }
 
     /// What a question meets: how long until the engine looks, how long until its answer is
     /// there, and whether it is one.
-    fn fate(&self) -> (Duration, Duration, bool) {
+    fn plan_response(&self) -> (Duration, Duration, bool) {
         let mut state = self.0.borrow_mut();
         let now = Instant::now();
-        let State { random, ails, .. } = &mut *state;
+        let EngineState { random, faults, .. } = &mut *state;
         let mut within = |most: Duration| most.mul_f64(random.f64());
-        let (mut to, mut back) =
+        let (mut send_delay, mut return_delay) =
             (within(Duration::from_millis(2)), within(Duration::from_millis(3)));
-        if let Some((_, most)) = ails.slow.filter(|(until, _)| now < *until) {
+        if let Some((_, most)) = faults.slow.filter(|(until, _)| now < *until) {
             count("late answers of docker");
             let all = within(most);
-            to = within(all);
-            back = all - to;
+            send_delay = within(all);
+            return_delay = all - send_delay;
         }
-        let fails = ails.failing.filter(|(until, _)| now < *until);
+        let fails = faults.failing.filter(|(until, _)| now < *until);
         let fails = fails.is_some_and(|(_, hundredths)| random.u8(..100) < hundredths);
         if fails {
             count("failed answers of docker");
         }
-        (to, back, !fails)
+        (send_delay, return_delay, !fails)
     }
 
-    async fn ask<T>(&self, look: impl FnOnce(&mut State) -> T) -> Result<T, SourceError> {
-        let _asked = Asked::new(self);
-        let (to, back, works) = self.fate();
-        sleep(to).await;
+    async fn request<T>(
+        &self,
+        handle: impl FnOnce(&mut EngineState) -> T,
+    ) -> Result<T, SourceError> {
+        let _guard = RequestGuard::new(self);
+        let (send_delay, return_delay, succeeds) = self.plan_response();
+        sleep(send_delay).await;
         if self.0.borrow().is_away() {
             return Err(unreachable("connection refused"));
         }
-        let found = look(&mut self.0.borrow_mut());
-        sleep(back).await;
-        if !works || self.0.borrow().is_away() {
+        let found = handle(&mut self.0.borrow_mut());
+        sleep(return_delay).await;
+        if !succeeds || self.0.borrow().is_away() {
             return Err(unreachable("connection lost"));
         }
         Ok(found)
@@ -209,29 +214,29 @@ impl Engine {
 }
 
 /// A place between 0 and 1 that hangs on nothing but the event.
-fn random_share(copy: usize, event: &Event) -> f64 {
+fn hashed_fraction(copy: usize, event: &Event) -> f64 {
     let mixed = highhock_actors::model::stable_hash::fnv1a(format!("{copy}{event:?}").as_bytes());
     (mixed % 1000) as f64 / 1000.0
 }
 
-struct Asked(Engine);
+struct RequestGuard(SimEngine);
 
-impl Asked {
-    fn new(engine: &Engine) -> Self {
-        engine.0.borrow_mut().asked += 1;
+impl RequestGuard {
+    fn new(engine: &SimEngine) -> Self {
+        engine.0.borrow_mut().in_flight += 1;
         Self(engine.clone())
     }
 }
 
-impl Drop for Asked {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.0.borrow_mut().asked -= 1;
+        self.0.0.borrow_mut().in_flight -= 1;
     }
 }
 
-struct Inspecting(Engine);
+struct InspectionGuard(SimEngine);
 
-impl Drop for Inspecting {
+impl Drop for InspectionGuard {
     fn drop(&mut self) {
         self.0.0.borrow_mut().inspecting -= 1;
     }
@@ -241,24 +246,24 @@ fn unreachable(how: &str) -> SourceError {
     SourceError::new(SourceErrorKind::Unreachable, format!("simulated: {how}"))
 }
 
-impl State {
+impl EngineState {
     fn is_away(&self) -> bool {
-        self.ails.away.is_some_and(|until| Instant::now() < until)
+        self.faults.away.is_some_and(|until| Instant::now() < until)
     }
 
     /// The engine's clock. No two moments are the same.
-    fn moment(&mut self) -> i128 {
-        self.moments += 1;
-        1_000_000_000 + self.born.elapsed().as_nanos() as i128 + self.moments
+    fn next_time(&mut self) -> i128 {
+        self.ticks += 1;
+        1_000_000_000 + self.born.elapsed().as_nanos() as i128 + self.ticks
     }
 
-    fn event(&mut self, number: usize, what: Happening) -> Event {
-        let at = EngineTime(self.moment());
+    fn event(&mut self, number: usize, what: EventKind) -> Event {
+        let at = EngineTime(self.next_time());
         let name = self.containers.get(&number).map(|one| one.name.clone());
-        Event { container: ContainerId::new(&id(number)), name, at, what }
+        Event { container: ContainerId::new(&container_id(number)), name, at, kind: what }
     }
 
-    pub fn name_of(&self) -> impl Fn(usize) -> String + '_ {
+    pub fn container_names(&self) -> impl Fn(usize) -> String + '_ {
         |number| self.containers.get(&number).map_or_else(String::new, |one| one.name.clone())
     }
 
@@ -268,13 +273,13 @@ impl State {
         (!numbers.is_empty()).then(|| numbers[pick % numbers.len()])
     }
 
-    pub fn run(&mut self, mut made: Made, told: &mut Vec<Event>) -> usize {
+    pub fn run(&mut self, mut container: SimContainer, events: &mut Vec<Event>) -> usize {
         let number = self.next;
         self.next += 1;
-        made.number = number;
-        made.name = format!("box-{number}");
-        self.containers.insert(number, made);
-        self.start(number, told);
+        container.number = number;
+        container.name = format!("box-{number}");
+        self.containers.insert(number, container);
+        self.start(number, events);
         number
     }
 
@@ -282,104 +287,118 @@ impl State {
         self.next
     }
 
-    fn start(&mut self, number: usize, told: &mut Vec<Event>) {
+    fn start(&mut self, number: usize, events: &mut Vec<Event>) {
         self.endpoints += 1;
-        let (endpoint, event) = (self.endpoints, self.event(number, Happening::Started));
+        let (endpoint, event) = (self.endpoints, self.event(number, EventKind::Started));
         let Some(one) = self.containers.get_mut(&number) else { return };
         // By Docker's clock a container has started a moment before that is told.
         (one.started, one.up_since, one.endpoint) = (event.at.0 - 1, Instant::now(), endpoint);
-        (one.life, one.signalled, one.touched) = (Life::Running, None, Instant::now());
+        (one.life, one.stop_signal_at, one.last_changed) =
+            (ContainerState::Running, None, Instant::now());
         if one.health != Health::Unchecked {
             one.health = Health::Starting;
         }
-        told.push(event);
+        events.push(event);
     }
 
-    fn end(&mut self, number: usize, told: &mut Vec<Event>) {
+    fn end(&mut self, number: usize, events: &mut Vec<Event>) {
         let Some(one) = self.containers.get_mut(&number).filter(|one| one.is_listed()) else {
             return;
         };
-        (one.life, one.touched) = (Life::Exited, Instant::now());
-        told.push(self.event(number, Happening::Ended));
+        (one.life, one.last_changed) = (ContainerState::Exited, Instant::now());
+        events.push(self.event(number, EventKind::Ended));
     }
 
     /// Whether the container is up, does something that is told of as a change.
-    fn change(&mut self, number: usize, told: &mut Vec<Event>, change: impl FnOnce(&mut Made)) {
+    fn change(
+        &mut self,
+        number: usize,
+        events: &mut Vec<Event>,
+        change: impl FnOnce(&mut SimContainer),
+    ) {
         let Some(one) = self.containers.get_mut(&number) else { return };
         if one.is_listed() {
             change(one);
-            one.touched = Instant::now();
-            told.push(self.event(number, Happening::Changed));
+            one.last_changed = Instant::now();
+            events.push(self.event(number, EventKind::Changed));
         }
     }
 
-    pub fn stop(&mut self, number: usize, told: &mut Vec<Event>) {
-        self.end(number, told);
+    pub fn stop(&mut self, number: usize, events: &mut Vec<Event>) {
+        self.end(number, events);
     }
 
-    pub fn remove(&mut self, number: usize, told: &mut Vec<Event>) {
-        self.end(number, told);
+    pub fn remove(&mut self, number: usize, events: &mut Vec<Event>) {
+        self.end(number, events);
         if self.containers.contains_key(&number) {
-            told.push(self.event(number, Happening::Ended));
+            events.push(self.event(number, EventKind::Ended));
             self.containers.remove(&number);
             // Who shared its network has none now.
             let now = Instant::now();
             let guests = self.containers.values_mut();
             for guest in
-                guests.filter(|one| matches!(one.net, Net::Of { number: of, .. } if of == number))
+                guests.filter(|one| matches!(one.net, NetworkSetup::SharedWith { number: of, .. } if of == number))
             {
-                guest.touched = now;
+                guest.last_changed = now;
             }
         }
     }
 
     /// Ends and starts it again at once, on other ports where so asked.
-    pub fn restart(&mut self, number: usize, ports: Option<u16>, told: &mut Vec<Event>) {
-        self.end(number, told);
+    pub fn restart(&mut self, number: usize, ports: Option<u16>, events: &mut Vec<Event>) {
+        self.end(number, events);
         if let (Some(base), Some(one)) = (ports, self.containers.get_mut(&number)) {
             for (port, (_, outside)) in (base..).zip(&mut one.ports) {
                 *outside = port;
             }
         }
-        self.start(number, told);
+        self.start(number, events);
     }
 
-    pub fn freeze(&mut self, number: usize, told: &mut Vec<Event>) {
-        self.change(number, told, |one| {
-            one.life = if one.life == Life::Running { Life::Paused } else { Life::Running };
+    pub fn toggle_pause(&mut self, number: usize, events: &mut Vec<Event>) {
+        self.change(number, events, |one| {
+            one.life = if one.life == ContainerState::Running {
+                ContainerState::Paused
+            } else {
+                ContainerState::Running
+            };
         });
     }
 
-    pub fn set_health(&mut self, number: usize, health: Health, told: &mut Vec<Event>) {
-        let is_checked = |one: &Made| one.life == Life::Running && one.health != Health::Unchecked;
+    pub fn set_health(&mut self, number: usize, health: Health, events: &mut Vec<Event>) {
+        let is_checked = |one: &SimContainer| {
+            one.life == ContainerState::Running && one.health != Health::Unchecked
+        };
         if self.containers.get(&number).is_some_and(is_checked) {
-            self.change(number, told, |one| one.health = health);
+            self.change(number, events, |one| one.health = health);
         }
     }
 
-    pub fn rename(&mut self, number: usize, name: &str, told: &mut Vec<Event>) {
+    pub fn rename(&mut self, number: usize, name: &str, events: &mut Vec<Event>) {
         // Guests that name it by its name keep that name's old meaning in Docker (it is
         // resolved to an id when they start), so such are left alone.
-        let named = |one: &Made| one.net == Net::Of { number, by_name: true };
+        let named =
+            |one: &SimContainer| one.net == NetworkSetup::SharedWith { number, by_name: true };
         if !self.containers.values().any(named) {
-            self.change(number, told, |one| one.name = name.to_owned());
+            self.change(number, events, |one| one.name = name.to_owned());
         }
     }
 
-    pub fn signal(&mut self, number: usize, signal: u8, told: &mut Vec<Event>) {
-        let Some(one) = self.containers.get_mut(&number).filter(|one| one.life == Life::Running)
+    pub fn signal(&mut self, number: usize, signal: u8, events: &mut Vec<Event>) {
+        let Some(one) =
+            self.containers.get_mut(&number).filter(|one| one.life == ContainerState::Running)
         else {
             return;
         };
-        one.touched = Instant::now();
+        one.last_changed = Instant::now();
         if signal == 15 || signal == one.stop_signal {
-            one.signalled = Some(Instant::now());
+            one.stop_signal_at = Some(Instant::now());
         }
-        told.push(self.event(number, Happening::Signalled(signal)));
+        events.push(self.event(number, EventKind::Signalled(signal)));
     }
 
-    pub fn tell_nothing_new(&mut self, number: usize, told: &mut Vec<Event>) {
-        self.change(number, told, |_| {});
+    pub fn emit_redundant_change(&mut self, number: usize, events: &mut Vec<Event>) {
+        self.change(number, events, |_| {});
     }
 
     pub fn cut_streams(&mut self, with_error: bool) {
@@ -390,7 +409,7 @@ impl State {
         }
     }
 
-    pub fn silence(&mut self) {
+    pub fn silence_streams(&mut self) {
         for stream in &mut self.streams {
             stream.is_silent = true;
         }
@@ -400,89 +419,91 @@ impl State {
         self.streams.iter().any(|stream| stream.is_silent && !stream.sender.is_closed())
     }
 
-    fn strikes(&mut self, strike: Strike) -> bool {
-        let strikes = self.ails.strike == Some(strike);
-        if strikes {
-            self.ails.strike = None;
+    fn take_panic(&mut self, panic: EnginePanic) -> bool {
+        let is_armed = self.faults.panic == Some(panic);
+        if is_armed {
+            self.faults.panic = None;
         }
-        strikes
+        is_armed
     }
 
     /// Whether it is another engine that answers.
-    fn is_stranger(&self) -> bool {
-        self.ails.stranger.is_some_and(|(until, left)| left > 0 && Instant::now() < until)
+    fn is_other_engine(&self) -> bool {
+        self.faults.other_engine.is_some_and(|(until, left)| left > 0 && Instant::now() < until)
     }
 
     /// What it lists for who was told an untruth before, or was not; and whether it is true.
-    fn listing(&mut self, was_untrue: bool) -> (Vec<ContainerRow>, bool) {
+    fn listing(&mut self, was_false: bool) -> (Vec<ContainerSummary>, bool) {
         // Two that agree are believed (SPEC 4).
-        if was_untrue && self.ails.stranger.is_some_and(|(_, left)| left == 1) {
-            self.ails.stranger = None;
+        if was_false && self.faults.other_engine.is_some_and(|(_, left)| left == 1) {
+            self.faults.other_engine = None;
         }
-        self.stranger_listed = self.is_stranger();
-        let is_cut = !self.stranger_listed && std::mem::take(&mut self.ails.cut_listing);
-        if self.stranger_listed || is_cut && !was_untrue {
+        self.listed_other_engine = self.is_other_engine();
+        let is_truncated =
+            !self.listed_other_engine && std::mem::take(&mut self.faults.truncate_listing);
+        if self.listed_other_engine || is_truncated && !was_false {
             return (Vec::new(), false);
         }
         let listed = self.containers.values().filter(|one| one.is_listed());
-        let names = self.name_of();
+        let names = self.container_names();
         (listed.map(|one| one.row(&names)).collect(), true)
     }
 }
 
-impl ContainerSource for Engine {
-    async fn list(&self) -> Result<Vec<ContainerRow>, SourceError> {
+impl ContainerSource for SimEngine {
+    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
         {
             let mut state = self.0.borrow_mut();
             state.lists += 1;
-            if state.strikes(Strike::List) {
+            if state.take_panic(EnginePanic::List) {
                 drop(state);
-                panics::fall("list");
+                panics::panic_now("list");
             }
         }
         count("listings");
-        let was_untrue = self.1.get();
-        let (rows, is_true) = self.ask(|state| state.listing(was_untrue)).await?;
+        let was_false = self.1.get();
+        let (rows, is_true) = self.request(|state| state.listing(was_false)).await?;
         // One that is lost on its way tells nobody better.
         self.1.set(!is_true);
-        say!("  listed {}", rows.len());
+        trace_line!("  listed {}", rows.len());
         Ok(rows)
     }
 
     async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {
         {
             let mut state = self.0.borrow_mut();
-            if state.strikes(Strike::Inspect) {
+            if state.take_panic(EnginePanic::Inspect) {
                 drop(state);
-                panics::fall("inspect");
+                panics::panic_now("inspect");
             }
             state.inspections += 1;
             state.inspecting += 1;
             state.most_inspecting = state.most_inspecting.max(state.inspecting);
         }
         count("inspections");
-        let _inspecting = Inspecting(self.clone());
+        let _guard = InspectionGuard(self.clone());
         let found = self
-            .ask(|state| {
-                let is_it = |one: &&Made| id(one.number) == target || one.name == target;
-                if state.is_stranger() {
-                    state.denied.set(Some(Instant::now()));
+            .request(|state| {
+                let is_it =
+                    |one: &&SimContainer| container_id(one.number) == target || one.name == target;
+                if state.is_other_engine() {
+                    state.container_denied_at.set(Some(Instant::now()));
                     return None;
                 }
                 let found = state.containers.values().find(is_it);
-                found.map(|one| one.shown(&state.name_of()))
+                found.map(|one| one.inspection(&state.container_names()))
             })
             .await?;
-        let life = found.as_ref().map(|one| (one.life, one.health));
-        say!("  inspected {}: {life:?}", target.get(..12).unwrap_or(target));
+        let life = found.as_ref().map(|one| (one.state, one.health));
+        trace_line!("  inspected {}: {life:?}", target.get(..12).unwrap_or(target));
         Ok(found)
     }
 
     /// This engine remembers nothing: what a stream missed is lost.
-    async fn events(&self, _: Option<EngineTime>) -> Result<Events, SourceError> {
-        let receiver = self.ask(|state| {
+    async fn events(&self, _: Option<EngineTime>) -> Result<EventStream, SourceError> {
+        let receiver = self.request(|state| {
             let (sender, receiver) = mpsc::unbounded_channel();
-            state.streams.push(Stream { sender, is_silent: false });
+            state.streams.push(EventSender { sender, is_silent: false });
             receiver
         });
         let receiver = receiver.await?;
@@ -494,13 +515,14 @@ impl ContainerSource for Engine {
     }
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {
-        self.ask(|state| {
-            let stranger = state.is_stranger() || std::mem::take(&mut state.stranger_listed);
-            if let (true, Some((_, left))) = (stranger, &mut state.ails.stranger) {
+        self.request(|state| {
+            let other_engine =
+                state.is_other_engine() || std::mem::take(&mut state.listed_other_engine);
+            if let (true, Some((_, left))) = (other_engine, &mut state.faults.other_engine) {
                 *left = left.saturating_sub(1);
             }
-            let engine = if stranger { "another" } else { "the one" };
-            say!("  the engine is {engine}");
+            let engine = if other_engine { "another" } else { "the one" };
+            trace_line!("  the engine is {engine}");
             EngineIdentity(engine.to_owned())
         })
         .await

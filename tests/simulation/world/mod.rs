@@ -10,10 +10,10 @@ pub mod run;
 pub mod store;
 pub mod trace;
 
-pub use invariants::Verdict;
+pub use invariants::Violation;
 pub use plan::Plan;
 pub use run::run;
-pub use trace::Lines;
+pub use trace::TraceLines;
 
 /// The address that the core publishes.
 pub const HOST: &str = "10.77.66.0";

@@ -7,78 +7,79 @@ use std::fmt;
 
 use slog::{Drain, KV, Level, Logger, Never, OwnedKVList, Record, Serializer, o};
 
-use super::trace::{self, say};
+use super::trace::{self, trace_line};
 
 /// What a panic says that the simulation asked for.
-pub const ASKED_FOR: &str = "the simulation asked for it";
+pub const INJECTED_PANIC: &str = "the simulation asked for it";
 
 thread_local! {
     static ARMED: RefCell<Option<(&'static str, u32)>> = const { RefCell::new(None) };
-    static WORDS: Cell<Option<&'static str>> = const { Cell::new(None) };
-    static UNASKED: Cell<bool> = const { Cell::new(false) };
-    static FALLEN: Cell<u32> = const { Cell::new(0) };
+    static ARMED_MESSAGE: Cell<Option<&'static str>> = const { Cell::new(None) };
+    static UNEXPECTED_PANIC: Cell<bool> = const { Cell::new(false) };
+    static PANIC_COUNT: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Sees to it that panics which the simulation asked for are not printed, and that others
 /// break a run.
-pub fn quieten() {
+pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
         // Which of the two it is, is up to the compiler.
         let payload = panic.payload();
-        let said = payload.downcast_ref::<&str>().copied();
-        let said = said.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        if said != Some(ASKED_FOR) {
+        let payload_text = payload.downcast_ref::<&str>().copied();
+        let payload_text =
+            payload_text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        if payload_text != Some(INJECTED_PANIC) {
             eprintln!("{panic}");
-            UNASKED.set(true);
+            UNEXPECTED_PANIC.set(true);
         }
     }));
 }
 
 /// Whether there was a panic that nobody asked for.
-pub fn take_unasked() -> bool {
-    UNASKED.take()
+pub fn take_unexpected_panic() -> bool {
+    UNEXPECTED_PANIC.take()
 }
 
 /// Makes an actor of this type panic when it logs the line so many lines from now.
-pub fn arm(actor: &'static str, lines: u32) {
+pub fn arm_after_lines(actor: &'static str, lines: u32) {
     ARMED.set(Some((actor, lines)));
 }
 
 /// Makes the actor panic that next logs these words.
-pub fn arm_at(words: &'static str) {
-    WORDS.set(Some(words));
+pub fn arm_at_message(message_start: &'static str) {
+    ARMED_MESSAGE.set(Some(message_start));
 }
 
 /// Panics as the simulation does.
-pub fn fall(who: &str) -> ! {
-    FALLEN.set(FALLEN.get() + 1);
+pub fn panic_now(actor: &str) -> ! {
+    PANIC_COUNT.set(PANIC_COUNT.get() + 1);
     trace::count("panics");
-    say!("! {who} panics");
-    panic!("{ASKED_FOR}");
+    trace_line!("! {actor} panics");
+    panic!("{INJECTED_PANIC}");
 }
 
 /// How many panics there were since it was last asked; nothing is armed any more.
-pub fn take_fallen() -> u32 {
-    FALLEN.take()
+pub fn take_panic_count() -> u32 {
+    PANIC_COUNT.take()
 }
 
 /// Nothing is to panic any more.
 pub fn disarm() {
     ARMED.set(None);
-    WORDS.set(None);
-    FALLEN.set(0);
+    ARMED_MESSAGE.set(None);
+    PANIC_COUNT.set(0);
 }
 
 /// The logger to start a core with.
 pub fn logger(process: u32) -> Logger {
-    Logger::root(IntoTrace { process }, o!())
+    Logger::root(TraceDrain { process }, o!())
 }
 
-struct IntoTrace {
+struct TraceDrain {
     process: u32,
 }
 
-impl Drain for IntoTrace {
+impl Drain for TraceDrain {
     type Ok = ();
     type Err = Never;
 
@@ -86,13 +87,13 @@ impl Drain for IntoTrace {
         if record.level() == Level::Trace {
             return Ok(());
         }
-        let (mut own, mut told) = (Words::default(), Words::default());
-        let _ = values.serialize(record, &mut own);
-        let _ = record.kv().serialize(record, &mut told);
-        let actor = own.actor.take().unwrap_or_default();
-        say!("  {}/{actor}: {}{}{}", self.process, record.msg(), own.text, told.text);
-        let falls = ARMED.with_borrow_mut(|armed| match armed {
-            Some((whose, lines)) if *whose == actor => match lines.checked_sub(1) {
+        let (mut context, mut fields) = (LogFields::default(), LogFields::default());
+        let _ = values.serialize(record, &mut context);
+        let _ = record.kv().serialize(record, &mut fields);
+        let actor = context.actor.take().unwrap_or_default();
+        trace_line!("  {}/{actor}: {}{}{}", self.process, record.msg(), context.text, fields.text);
+        let panics = ARMED.with_borrow_mut(|armed| match armed {
+            Some((target, lines)) if *target == actor => match lines.checked_sub(1) {
                 Some(left) => {
                     *lines = left;
                     false
@@ -102,26 +103,27 @@ impl Drain for IntoTrace {
             _ => false,
         });
         let message = record.msg().to_string();
-        let falls_at = WORDS.get().is_some_and(|words| message.starts_with(words));
-        if falls_at {
-            WORDS.set(None);
+        let panics_at_message =
+            ARMED_MESSAGE.get().is_some_and(|message_start| message.starts_with(message_start));
+        if panics_at_message {
+            ARMED_MESSAGE.set(None);
         }
-        let falls = falls || falls_at;
+        let panics = panics || panics_at_message;
         // Who is unwinding already may log too.
-        if falls && !std::thread::panicking() {
-            fall(&actor);
+        if panics && !std::thread::panicking() {
+            panic_now(&actor);
         }
         Ok(())
     }
 }
 
 #[derive(Default)]
-struct Words {
+struct LogFields {
     actor: Option<String>,
     text: String,
 }
 
-impl Serializer for Words {
+impl Serializer for LogFields {
     fn emit_arguments(&mut self, key: slog::Key, value: &fmt::Arguments) -> slog::Result {
         if key == "actor" {
             self.actor = Some(value.to_string());

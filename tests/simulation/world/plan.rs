@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use highhock_actors::model::publish_config::Layout;
-use highhock_actors::{Health, Upkeep};
+use highhock_actors::model::publish_config::KeyLayout;
+use highhock_actors::{Health, KeepAliveMode};
 
-use super::docker::Lossy;
-use super::etcd::Bad;
+use super::docker::EventLoss;
+use super::etcd::StoreFault;
 
 /// Under which conditions a core runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions {
     pub seed: u64,
-    pub upkeep: Upkeep,
-    pub layout: Layout,
+    pub keep_alive_mode: KeepAliveMode,
+    pub layout: KeyLayout,
     pub ttl: Duration,
     pub poll: Duration,
     pub events: bool,
@@ -22,10 +22,10 @@ pub struct Conditions {
 
 /// A container to be run.
 #[derive(Clone, Debug)]
-pub struct Recipe {
+pub struct ContainerSpec {
     pub services: Vec<(String, u16)>,
     pub port: u16,
-    pub net: Tie,
+    pub net: NetworkChoice,
     pub is_checked: bool,
     pub ignores_health: bool,
     pub ignores_drain: bool,
@@ -35,20 +35,20 @@ pub struct Recipe {
 
 /// How a recipe's container is tied to the network.
 #[derive(Clone, Copy, Debug)]
-pub enum Tie {
+pub enum NetworkChoice {
     Own,
     Host,
-    Of { pick: usize, by_name: bool },
+    Shared { pick: usize, by_name: bool },
 }
 
 /// Whom a panic strikes, and where.
 #[derive(Clone, Copy, Debug)]
-pub enum Fall {
+pub enum InjectedPanic {
     AtList,
     AtInspect,
     AtWrite,
     /// The registry, when it hears of a watcher's fall.
-    OfRegistry,
+    AtRegistry,
     /// At the line of its log so many lines from now.
     AtLog(&'static str, u32),
 }
@@ -57,7 +57,7 @@ pub enum Fall {
 /// divided by how many there are.
 #[derive(Clone, Debug)]
 pub enum Step {
-    Run(Recipe),
+    Run(ContainerSpec),
     Stop(usize),
     Remove(usize),
     Restart(usize, Option<u16>),
@@ -66,7 +66,7 @@ pub enum Step {
         times: u32,
         every: Duration,
     },
-    Freeze(usize),
+    TogglePause(usize),
     Health(usize, Health),
     Rename(usize, u32),
     /// It ends so long after; or it survives.
@@ -75,7 +75,7 @@ pub enum Step {
         signal: u8,
         ends_after: Option<Duration>,
     },
-    Burst(usize),
+    EventBurst(usize),
     DockerAway {
         time: Duration,
         kills: bool,
@@ -88,22 +88,22 @@ pub enum Step {
         time: Duration,
         share: u8,
     },
-    Stranger {
+    OtherEngine {
         time: Duration,
         listings: u32,
     },
-    ListingCut,
+    ListingTruncated,
     EventsLossy {
         time: Duration,
-        lossy: Lossy,
+        lossy: EventLoss,
     },
     EventsCut {
         with_error: bool,
     },
     EventsSilent,
-    StoreBad {
+    StoreFaulty {
         time: Duration,
-        bad: Bad,
+        bad: StoreFault,
         share: u8,
     },
     StoreSlow {
@@ -116,29 +116,29 @@ pub enum Step {
     WatchCut {
         with_error: bool,
     },
-    WatchMute {
+    WatchMuted {
         time: Duration,
     },
     Wiped,
-    LeaseEnds,
-    OtherRaces {
+    LeaseExpires,
+    RivalWrites {
         name: usize,
         time: Duration,
         lapses: bool,
     },
-    OtherEdits {
+    ForeignEdit {
         pick: usize,
         ttl: Option<Duration>,
     },
-    OtherDeletes {
+    ForeignDelete {
         pick: usize,
     },
-    Static {
+    StaticEntry {
         name: usize,
         time: Duration,
     },
-    Falls(Fall),
-    Flood(u32),
+    Panic(InjectedPanic),
+    MessageFlood(u32),
     Killed {
         down: Duration,
     },
@@ -147,7 +147,7 @@ pub enum Step {
         down: Duration,
         ttl: Option<Duration>,
     },
-    Twin {
+    Duplicate {
         time: Duration,
     },
     Suspended {
@@ -166,7 +166,7 @@ impl Step {
 }
 
 /// The names that services have. One lies below another.
-pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "deep.c"];
+pub const SERVICE_NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "deep.c"];
 
 /// A whole run.
 #[derive(Clone, Debug)]
@@ -174,7 +174,7 @@ pub struct Plan {
     pub conditions: Conditions,
     pub steps: Vec<(Duration, Step)>,
     /// When the faults are over.
-    pub calm_from: Duration,
+    pub faults_end: Duration,
 }
 
 struct Planner {
@@ -187,12 +187,16 @@ fn seconds(from: f64, to: f64, random: &mut fastrand::Rng) -> Duration {
 }
 
 impl Plan {
-    pub fn of(seed: u64) -> Self {
+    pub fn from_seed(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let conditions = Conditions {
             seed,
-            upkeep: if random.bool() { Upkeep::Each } else { Upkeep::Lease },
-            layout: if random.u8(..4) == 0 { Layout::Instance } else { Layout::Flat },
+            keep_alive_mode: if random.bool() {
+                KeepAliveMode::PerRecord
+            } else {
+                KeepAliveMode::Lease
+            },
+            layout: if random.u8(..4) == 0 { KeyLayout::Instance } else { KeyLayout::Flat },
             ttl: Duration::from_secs([5, 15, 15, 60][random.usize(..4)]),
             poll: Duration::from_secs([3, 10][random.usize(..2)]),
             events: random.u8(..5) > 0,
@@ -201,28 +205,28 @@ impl Plan {
         let mut planner = Planner { random, next_port: 8000 };
         let mut steps = Vec::new();
         for _ in 0..planner.random.usize(0..14) {
-            steps.push((Duration::ZERO, Step::Run(planner.recipe())));
+            steps.push((Duration::ZERO, Step::Run(planner.spec())));
         }
         // A run has a character: some kinds of things happen often in it, others never.
         let weights = planner.weights();
         let span = planner.random.u64(30..150);
         let mut at = seconds(0.0, 20.0, &mut planner.random);
-        let calm_from = Duration::from_secs(span);
+        let faults_end = Duration::from_secs(span);
         let pace = [0.3, 1.0, 4.0][planner.random.usize(..3)];
-        while at < calm_from {
+        while at < faults_end {
             let step = planner.step(&weights);
             steps.push((at, step));
             at += seconds(0.0, 2.0 * pace, &mut planner.random);
         }
-        Self { conditions, steps, calm_from }
+        Self { conditions, steps, faults_end }
     }
 }
 
-const KINDS: usize = 34;
+const STEP_KINDS: usize = 34;
 
 impl Planner {
     fn weights(&mut self) -> Vec<u32> {
-        let mut weights: Vec<u32> = (0..KINDS)
+        let mut weights: Vec<u32> = (0..STEP_KINDS)
             .map(|kind| match self.random.u8(..4) {
                 // Life goes on in any case.
                 _ if kind < 6 => self.random.u32(1..6),
@@ -238,19 +242,21 @@ impl Planner {
         weights
     }
 
-    fn recipe(&mut self) -> Recipe {
+    fn spec(&mut self) -> ContainerSpec {
         self.next_port += 10;
         let random = &mut self.random;
         let mut services = Vec::new();
         for n in 0..[1, 1, 1, 2, 3][random.usize(..5)] {
-            services.push((NAMES[random.usize(..NAMES.len())].to_owned(), 80 + n));
+            services.push((SERVICE_NAMES[random.usize(..SERVICE_NAMES.len())].to_owned(), 80 + n));
         }
         let net = match random.u8(..10) {
-            0 => Tie::Host,
-            1 | 2 => Tie::Of { pick: random.usize(..1000), by_name: random.u8(..4) == 0 },
-            _ => Tie::Own,
+            0 => NetworkChoice::Host,
+            1 | 2 => {
+                NetworkChoice::Shared { pick: random.usize(..1000), by_name: random.u8(..4) == 0 }
+            }
+            _ => NetworkChoice::Own,
         };
-        Recipe {
+        ContainerSpec {
             services,
             port: self.next_port,
             net,
@@ -270,22 +276,22 @@ impl Planner {
             left = left.wrapping_sub(*weight);
             hit
         });
-        self.of_kind(kind.unwrap_or(0))
+        self.step_of_kind(kind.unwrap_or(0))
     }
 
-    fn of_kind(&mut self, kind: usize) -> Step {
-        let recipe = self.recipe();
+    fn step_of_kind(&mut self, kind: usize) -> Step {
+        let spec = self.spec();
         let random = &mut self.random;
         let pick = random.usize(..1000);
         let brief = seconds(0.2, 12.0, random);
         let share = random.u8(20..=100);
         match kind {
-            0 | 1 => Step::Run(recipe),
+            0 | 1 => Step::Run(spec),
             2 => Step::Stop(pick),
             3 => Step::Remove(pick),
-            4 => Step::Restart(pick, Some(recipe.port)),
+            4 => Step::Restart(pick, Some(spec.port)),
             5 => Step::Restart(pick, None),
-            6 => Step::Freeze(pick),
+            6 => Step::TogglePause(pick),
             7 => {
                 let health = [Health::Healthy, Health::Unhealthy, Health::Healthy];
                 Step::Health(pick, health[random.usize(..3)])
@@ -299,54 +305,59 @@ impl Planner {
             10 => {
                 Step::CrashLoop { pick, times: random.u32(2..9), every: seconds(0.05, 4.0, random) }
             }
-            11 => Step::Burst(random.usize(5..60)),
+            11 => Step::EventBurst(random.usize(5..60)),
             12 => Step::DockerAway { time: brief * 2, kills: random.bool() },
             13 => Step::DockerSlow { time: brief * 2, by: seconds(0.1, 5.0, random) },
             14 => Step::DockerFails { time: brief * 2, share },
-            15 => Step::Stranger { time: brief, listings: if random.bool() { 1 } else { 99 } },
-            16 => Step::ListingCut,
+            15 => Step::OtherEngine { time: brief, listings: if random.bool() { 1 } else { 99 } },
+            16 => Step::ListingTruncated,
             17 => {
-                let mut dice = || if random.bool() { random.u8(..100) } else { 0 };
-                let lossy = Lossy { lost: dice(), doubled: dice(), late: dice() };
+                let mut chance = || if random.bool() { random.u8(..100) } else { 0 };
+                let lossy = EventLoss { lost: chance(), duplicated: chance(), late: chance() };
                 Step::EventsLossy { time: brief * 2, lossy }
             }
             18 => Step::EventsCut { with_error: random.bool() },
             19 => Step::EventsSilent,
             20 | 21 => {
-                let bad =
-                    [Bad::Refused, Bad::Lost, Bad::Unanswered, Bad::Late, Bad::Any, Bad::ReadOnly]
-                        [random.usize(..6)];
-                Step::StoreBad { time: brief, bad, share }
+                let bad = [
+                    StoreFault::Refused,
+                    StoreFault::RequestLost,
+                    StoreFault::ResponseLost,
+                    StoreFault::Delayed,
+                    StoreFault::Any,
+                    StoreFault::ReadOnly,
+                ][random.usize(..6)];
+                Step::StoreFaulty { time: brief, bad, share }
             }
             22 => Step::StoreSlow { time: brief * 2, by: seconds(0.01, 0.9, random) },
             23 => Step::LeaderChange { time: seconds(0.5, 4.0, random) },
             24 => match random.u8(..3) {
-                0 => Step::WatchMute { time: brief },
+                0 => Step::WatchMuted { time: brief },
                 _ => Step::WatchCut { with_error: random.bool() },
             },
-            25 => [Step::Wiped, Step::LeaseEnds][random.usize(..2)].clone(),
-            26 => Step::OtherRaces {
-                name: random.usize(..NAMES.len()),
+            25 => [Step::Wiped, Step::LeaseExpires][random.usize(..2)].clone(),
+            26 => Step::RivalWrites {
+                name: random.usize(..SERVICE_NAMES.len()),
                 time: brief * 3,
                 lapses: random.bool(),
             },
             27 => match random.u8(..3) {
-                0 => Step::OtherEdits { pick, ttl: None },
-                1 => Step::OtherEdits { pick, ttl: Some(brief) },
-                _ => Step::OtherDeletes { pick },
+                0 => Step::ForeignEdit { pick, ttl: None },
+                1 => Step::ForeignEdit { pick, ttl: Some(brief) },
+                _ => Step::ForeignDelete { pick },
             },
-            28 => Step::Static { name: random.usize(..NAMES.len()), time: brief * 2 },
+            28 => Step::StaticEntry { name: random.usize(..SERVICE_NAMES.len()), time: brief * 2 },
             29 => {
                 let actor = ["EtcdInserter", "DockerPoller", "ContainerWatcher"][random.usize(..3)];
-                Step::Falls(match random.u8(..7) {
-                    0 => Fall::AtList,
-                    1 => Fall::AtInspect,
-                    2 => Fall::AtWrite,
-                    3 => Fall::OfRegistry,
-                    _ => Fall::AtLog(actor, random.u32(..20)),
+                Step::Panic(match random.u8(..7) {
+                    0 => InjectedPanic::AtList,
+                    1 => InjectedPanic::AtInspect,
+                    2 => InjectedPanic::AtWrite,
+                    3 => InjectedPanic::AtRegistry,
+                    _ => InjectedPanic::AtLog(actor, random.u32(..20)),
                 })
             }
-            30 => Step::Flood(random.u32(50..400)),
+            30 => Step::MessageFlood(random.u32(50..400)),
             31 => {
                 let down = if random.bool() { brief / 10 } else { brief * 2 };
                 match random.u8(..3) {
@@ -358,7 +369,7 @@ impl Planner {
                     },
                 }
             }
-            32 => Step::Twin { time: brief * 2 },
+            32 => Step::Duplicate { time: brief * 2 },
             _ => match random.u8(..3) {
                 0 => Step::CheckNow,
                 _ => Step::Suspended { time: brief * 5 },

@@ -9,32 +9,37 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use highhock_actors::model::names::DomainName;
-use highhock_actors::model::publish_config::{AddressOf, Layout, Method, Rules};
+use highhock_actors::model::publish_config::{
+    AddressOwner, DiscoveryMethod, KeyLayout, PublishConfig,
+};
 use highhock_actors::{
-    Core, CoreSettings, Health, Host, LeaseFamily, Life, RecordKey, Stopped, Upkeep,
+    ContainerState, Core, CoreSettings, Health, Host, KeepAliveMode, LeaseNamespace, RecordKey,
+    Shutdown,
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::container::{Made, Net, key_of};
-use super::docker::{Engine, Strike};
-use super::etcd::{self, Bad, Owner};
-use super::invariants::{Judge, Verdict};
-use super::plan::{Conditions, Fall, NAMES, Plan, Recipe, Step, Tie};
-use super::store::{LATEST_WRITE, Store};
-use super::trace::{self, Lines, count, say};
+use super::container::{NetworkSetup, SimContainer, key_for_name};
+use super::docker::{EnginePanic, SimEngine};
+use super::etcd::{self, NodeOwner, StoreFault};
+use super::invariants::{InvariantChecker, Violation};
+use super::plan::{
+    Conditions, ContainerSpec, InjectedPanic, NetworkChoice, Plan, SERVICE_NAMES, Step,
+};
+use super::store::{SimStore, WRITE_DELAY_MAX};
+use super::trace::{self, TraceLines, count, trace_line};
 use super::{HOST, OTHER_HOST, panics};
 
 /// How often the judge looks, at the least.
-const LOOK: Duration = Duration::from_millis(50);
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the quiet at the end is watched.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET_PERIOD: Duration = Duration::from_secs(60);
 /// What a clean stop may take.
-const GRACE: Duration = Duration::from_secs(5);
+const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// What came of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    pub verdict: Option<Verdict>,
+    pub violation: Option<Violation>,
     /// The last lines of its trace.
     pub lines: Vec<String>,
     /// Of all lines.
@@ -43,7 +48,7 @@ pub struct Outcome {
 }
 
 /// Carries out a plan, in simulated time.
-pub fn run(plan: &Plan, lines: Lines) -> Outcome {
+pub fn run(plan: &Plan, lines: TraceLines) -> Outcome {
     fastrand::seed(plan.conditions.seed);
     // Paused from its very start: else the time that passes until it is paused would decide
     // on which side of a millisecond's end a timer falls.
@@ -53,13 +58,13 @@ pub fn run(plan: &Plan, lines: Lines) -> Outcome {
         trace::begin(lines);
         panics::disarm();
         let mut world = World::new(plan.conditions);
-        world.live(plan).await;
+        world.run_plan(plan).await;
         trace::count_many("seconds simulated", world.begun.elapsed().as_secs());
-        let verdict = world.judge.borrow().verdict.clone();
+        let violation = world.checker.borrow().violation.clone();
         drop(world);
         let (lines, digest, counts) = trace::end();
         let counts = counts.into_iter().map(|(what, many)| (what.to_owned(), many)).collect();
-        let mut outcome = Outcome { verdict, lines, digest, counts };
+        let mut outcome = Outcome { violation, lines, digest, counts };
         for (_, step) in &plan.steps {
             *outcome.counts.entry(format!("step {}", step.kind())).or_default() += 1;
         }
@@ -67,17 +72,17 @@ pub fn run(plan: &Plan, lines: Lines) -> Outcome {
     })
 }
 
-type Later = Box<dyn FnOnce(&mut World)>;
+type ScheduledAction = Box<dyn FnOnce(&mut World)>;
 
-struct Running {
-    core: Core<Engine, Store>,
+struct RunningCore {
+    core: Core<SimEngine, SimStore>,
     process: u32,
     ttl: Duration,
 }
 
 /// A process that was stopped in order.
-struct HasStopped {
-    stopped: Stopped,
+struct StoppedCore {
+    stopped: Shutdown,
     withdraw: bool,
     process: u32,
     ttl: Duration,
@@ -86,92 +91,96 @@ struct HasStopped {
 struct World {
     begun: Instant,
     conditions: Conditions,
-    engine: Engine,
-    etcd: Rc<RefCell<etcd::State>>,
-    judge: Rc<RefCell<Judge>>,
-    core: Option<Running>,
-    twin: Option<Running>,
+    engine: SimEngine,
+    etcd: Rc<RefCell<etcd::StoreState>>,
+    checker: Rc<RefCell<InvariantChecker>>,
+    core: Option<RunningCore>,
+    duplicate: Option<RunningCore>,
     /// What a stop in order came to, once it has.
-    stopping: Rc<Cell<Option<HasStopped>>>,
+    stopping: Rc<Cell<Option<StoppedCore>>>,
     is_stopping: bool,
     ttl: Duration,
     processes: u32,
-    agenda: BTreeMap<(Instant, u64), Later>,
-    entries: u64,
-    watcher_falls: u32,
+    agenda: BTreeMap<(Instant, u64), ScheduledAction>,
+    next_entry: u64,
+    watcher_panics: u32,
 }
 
 impl World {
     fn new(conditions: Conditions) -> Self {
-        let engine = Engine::new(conditions.seed);
-        let denied = Rc::clone(&engine.0.borrow().denied);
-        let judge = Rc::new(RefCell::new(Judge::new(conditions, denied)));
-        let etcd =
-            etcd::State::new(conditions.seed, conditions.upkeep, conditions.ttl, judge.clone());
+        let engine = SimEngine::new(conditions.seed);
+        let container_denied_at = Rc::clone(&engine.0.borrow().container_denied_at);
+        let checker = Rc::new(RefCell::new(InvariantChecker::new(conditions, container_denied_at)));
+        let etcd = etcd::StoreState::new(
+            conditions.seed,
+            conditions.keep_alive_mode,
+            conditions.ttl,
+            checker.clone(),
+        );
         Self {
             begun: Instant::now(),
             conditions,
             engine,
             etcd: Rc::new(RefCell::new(etcd)),
-            judge,
+            checker,
             core: None,
-            twin: None,
+            duplicate: None,
             stopping: Rc::default(),
             is_stopping: false,
             ttl: conditions.ttl,
             processes: 0,
             agenda: BTreeMap::new(),
-            entries: 0,
-            watcher_falls: 0,
+            next_entry: 0,
+            watcher_panics: 0,
         }
     }
 
-    async fn live(&mut self, plan: &Plan) {
+    async fn run_plan(&mut self, plan: &Plan) {
         let begun = self.begun;
-        say!("{:?}", self.conditions);
+        trace_line!("{:?}", self.conditions);
         let mut steps = plan.steps.iter().peekable();
         // What runs already when the core starts.
         while let Some((_, step)) = steps.next_if(|(at, _)| at.is_zero()) {
-            self.take(step).await;
+            self.apply_step(step).await;
         }
         self.start();
         for (at, step) in steps {
-            self.pass_until(begun + *at).await;
+            self.advance_until(begun + *at).await;
             if self.is_over() {
                 return;
             }
-            self.take(step).await;
+            self.apply_step(step).await;
         }
-        self.pass_until(begun + plan.calm_from).await;
-        self.calm_down();
-        self.settle().await;
+        self.advance_until(begun + plan.faults_end).await;
+        self.end_faults();
+        self.wait_until_quiet().await;
         if !self.is_over() {
-            self.watch_the_quiet().await;
+            self.check_quiet_period().await;
         }
         if !self.is_over() {
-            self.end().await;
+            self.stop_and_check().await;
         }
     }
 
     fn is_over(&self) -> bool {
-        self.judge.borrow().verdict.is_some()
+        self.checker.borrow().violation.is_some()
     }
 
     // --- time --------------------------------------------------------------
 
     /// Lets time pass, does what is on the agenda, and has the judge look again and again.
-    async fn pass_until(&mut self, end: Instant) {
+    async fn advance_until(&mut self, end: Instant) {
         loop {
-            self.look();
+            self.check();
             let now = Instant::now();
             if now >= end || self.is_over() {
                 return;
             }
             let next = self.agenda.first_key_value().map_or(end, |((at, _), _)| *at);
-            sleep_until((now + LOOK).min(end).min(next)).await;
+            sleep_until((now + CHECK_INTERVAL).min(end).min(next)).await;
             // Nobody could do anything yet about what was sent in this very moment.
             if Instant::now() > now {
-                self.look_at_sizes();
+                self.check_bounds();
             }
             while let Some(entry) = self.agenda.first_entry() {
                 if entry.key().0 > Instant::now() {
@@ -182,110 +191,120 @@ impl World {
         }
     }
 
-    async fn pass(&mut self, time: Duration) {
-        self.pass_until(Instant::now() + time).await;
+    async fn advance(&mut self, time: Duration) {
+        self.advance_until(Instant::now() + time).await;
     }
 
-    fn later(&mut self, wait: Duration, act: impl FnOnce(&mut World) + 'static) {
-        self.entries += 1;
-        self.agenda.insert((Instant::now() + wait, self.entries), Box::new(act));
+    fn schedule(&mut self, wait: Duration, act: impl FnOnce(&mut World) + 'static) {
+        self.next_entry += 1;
+        self.agenda.insert((Instant::now() + wait, self.next_entry), Box::new(act));
     }
 
-    fn look(&mut self) {
+    fn check(&mut self) {
         let now = Instant::now();
         self.etcd.borrow_mut().tick();
-        self.see_to_falls();
-        self.see_to_stop();
-        self.tell_of_ails(now);
+        self.check_panics();
+        self.check_stop();
+        self.report_faults(now);
         let due = {
             let state = self.engine.0.borrow();
             let drain = self.conditions.drain.filter(|_| self.conditions.events);
-            let drain = drain.map(|drain| drain + super::docker::LATEST_EVENT);
+            let drain = drain.map(|drain| drain + super::docker::EVENT_DELAY_MAX);
             let all = state.containers.values();
-            all.flat_map(|one| one.due(&state.containers, self.conditions.layout, drain)).collect()
+            all.flat_map(|one| {
+                one.expected_records(&state.containers, self.conditions.layout, drain)
+            })
+            .collect()
         };
-        let mut judge = self.judge.borrow_mut();
-        judge.learn(due);
-        judge.look(&self.etcd.borrow().nodes, self.core.is_some());
+        let mut checker = self.checker.borrow_mut();
+        checker.update_rules(due);
+        checker.check_keys(&self.etcd.borrow().nodes, self.core.is_some());
     }
 
-    fn tell_of_ails(&mut self, now: Instant) {
-        let mut judge = self.judge.borrow_mut();
+    fn report_faults(&mut self, now: Instant) {
+        let mut checker = self.checker.borrow_mut();
         let engine = self.engine.0.borrow();
-        let ails = &engine.ails;
-        let lasts = |until: Option<Instant>| until.is_some_and(|until| now < until);
-        if lasts(ails.away) || lasts(ails.slow.map(|it| it.0)) || lasts(ails.failing.map(|it| it.0))
+        let faults = &engine.faults;
+        let is_active = |until: Option<Instant>| until.is_some_and(|until| now < until);
+        if is_active(faults.away)
+            || is_active(faults.slow.map(|it| it.0))
+            || is_active(faults.failing.map(|it| it.0))
         {
-            judge.docker_is_bad();
+            checker.mark_docker_faulty();
         }
-        if let Some((until, left)) = ails.stranger
+        if let Some((until, left)) = faults.other_engine
             && now < until
         {
             // Once it is listed twice it may be believed. And of two that ask, each may get the
             // answer that was meant to warn the other.
-            if left > 1 || self.twin.is_some() {
-                judge.docker_lies()
+            if left > 1 || self.duplicate.is_some() {
+                checker.mark_listing_false()
             } else {
-                judge.docker_is_bad()
+                checker.mark_docker_faulty()
             }
         }
         let etcd = self.etcd.borrow();
-        let ails = &etcd.ails;
-        if lasts(ails.bad.map(|it| it.0)) || lasts(ails.slow.map(|it| it.0)) || lasts(ails.mute) {
-            judge.store_is_bad();
+        let faults = &etcd.faults;
+        if is_active(faults.bad.map(|it| it.0))
+            || is_active(faults.slow.map(|it| it.0))
+            || is_active(faults.mute)
+        {
+            checker.mark_store_faulty();
         }
-        if let Some(twin) = &self.twin {
-            judge.forgive_leftovers(self.after_a_twin(twin.ttl));
+        if let Some(duplicate) = &self.duplicate {
+            checker.allow_leftovers(self.duplicate_leftover_time(duplicate.ttl));
         }
     }
 
     /// What a twin puts that nobody wants stands until an audit and a listing after its end
     /// on v3; on v2 until its TTL ends.
-    fn after_a_twin(&self, ttl: Duration) -> Duration {
-        match self.conditions.upkeep {
-            Upkeep::Each => ttl + LATEST_WRITE,
-            Upkeep::Lease => Duration::from_secs(60) + LATEST_WRITE + self.conditions.poll,
+    fn duplicate_leftover_time(&self, ttl: Duration) -> Duration {
+        match self.conditions.keep_alive_mode {
+            KeepAliveMode::PerRecord => ttl + WRITE_DELAY_MAX,
+            KeepAliveMode::Lease => {
+                Duration::from_secs(60) + WRITE_DELAY_MAX + self.conditions.poll
+            }
         }
     }
 
-    fn see_to_falls(&mut self) {
-        if panics::take_unasked() {
-            self.judge.borrow_mut().break_promise("no actor falls by itself", "it panicked");
+    fn check_panics(&mut self) {
+        if panics::take_unexpected_panic() {
+            self.checker.borrow_mut().report_violation("no actor falls by itself", "it panicked");
         }
-        let fallen = panics::take_fallen();
-        if fallen > 0 {
-            self.watcher_falls += fallen;
+        let panic_count = panics::take_panic_count();
+        if panic_count > 0 {
+            self.watcher_panics += panic_count;
             // A watcher comes back after 4 s, 16 s, a minute; all others within two seconds.
-            let respawn = 4 * 4_u64.pow(self.watcher_falls.min(3) - 1);
-            let mut judge = self.judge.borrow_mut();
-            let excuse = judge.one_poll() + Duration::from_secs(respawn);
-            judge.excuse(excuse);
-            judge.core_is_absent();
+            let respawn = 4 * 4_u64.pow(self.watcher_panics.min(3) - 1);
+            let mut checker = self.checker.borrow_mut();
+            let excuse = checker.poll_time_max() + Duration::from_secs(respawn);
+            checker.extend_excuse(excuse);
+            checker.mark_core_absent();
         }
         let Some(running) = &self.core else { return };
-        if let Some(actor) = running.core.exhausted().now_or_never() {
-            say!("! {actor} is exhausted");
-            if self.watcher_falls < 5 {
-                let mut judge = self.judge.borrow_mut();
-                judge.break_promise("no actor falls by itself", actor);
+        if let Some(actor) = running.core.restarts_exhausted().now_or_never() {
+            trace_line!("! {actor} is exhausted");
+            if self.watcher_panics < 5 {
+                let mut checker = self.checker.borrow_mut();
+                checker.report_violation("no actor falls by itself", actor);
             }
             self.kill(Duration::from_secs(1));
         }
     }
 
-    fn look_at_sizes(&mut self) {
+    fn check_bounds(&mut self) {
         let Some(running) = &self.core else { return };
-        let cores = 1 + usize::from(self.twin.is_some());
+        let cores = 1 + usize::from(self.duplicate.is_some());
         let (containers, inspecting, asked) = {
             let state = self.engine.0.borrow();
-            (state.containers.len(), state.inspecting, state.asked)
+            (state.containers.len(), state.inspecting, state.in_flight)
         };
-        let mut judge = self.judge.borrow_mut();
-        for meter in running.core.meters() {
+        let mut checker = self.checker.borrow_mut();
+        for meter in running.core.mailbox_snapshots() {
             // One message of each sender, and what a flood left a moment ago.
             let bound = (64 + 4 * containers * cores) as u64;
             if meter.depth > bound {
-                judge.break_promise(
+                checker.report_violation(
                     "mailboxes stay bounded",
                     &format!("{} has {}", meter.actor, meter.depth),
                 );
@@ -293,7 +312,7 @@ impl World {
         }
         if inspecting > 8 * cores || asked > (8 + 3) * cores {
             let what = format!("{inspecting} inspections, {asked} questions in all");
-            judge.break_promise("docker is asked a bounded number of things at a time", &what);
+            checker.report_violation("docker is asked a bounded number of things at a time", &what);
         }
     }
 
@@ -301,41 +320,41 @@ impl World {
 
     fn settings(&self) -> CoreSettings {
         CoreSettings {
-            rules: Rules {
+            publish_config: PublishConfig {
                 prefix: "skydns".into(),
                 domain: DomainName::parse("skydns.local").unwrap(),
                 layout: self.conditions.layout,
                 hostname: "node1".into(),
-                address: AddressOf::Host,
+                address: AddressOwner::Host,
                 host: Host::parse(HOST).unwrap(),
                 host6: None,
                 ttl: NonZeroU32::new(60).unwrap(),
-                methods: vec![Method::Env, Method::Label],
+                methods: vec![DiscoveryMethod::Env, DiscoveryMethod::Label],
                 compose_project: false,
                 health: true,
                 text_beside_name: true,
             },
             ttl: self.ttl,
-            family: LeaseFamily::new(7),
-            poll: self.conditions.poll,
-            look: self.conditions.poll,
+            lease_namespace: LeaseNamespace::from_hash(7),
+            poll_interval: self.conditions.poll,
+            recheck_interval: self.conditions.poll,
             events: self.conditions.events,
             drain: self.conditions.drain,
         }
     }
 
-    fn launch(&mut self) -> Running {
+    fn launch(&mut self) -> RunningCore {
         self.processes += 1;
         let process = self.processes;
-        say!("! process {process} starts");
-        let store = Store { state: self.etcd.clone(), process };
+        trace_line!("! process {process} starts");
+        let store = SimStore { state: self.etcd.clone(), process };
         let core = Core::start(
             self.settings(),
-            self.engine.for_a_process(),
+            self.engine.for_process(),
             store,
             &panics::logger(process),
         );
-        Running { core, process, ttl: self.ttl }
+        RunningCore { core, process, ttl: self.ttl }
     }
 
     fn start(&mut self) {
@@ -343,145 +362,157 @@ impl World {
             return;
         }
         self.core = Some(self.launch());
-        self.watcher_falls = 0;
-        let mut judge = self.judge.borrow_mut();
-        judge.excuse(Duration::from_secs(5));
-        judge.core_is_absent();
+        self.watcher_panics = 0;
+        let mut checker = self.checker.borrow_mut();
+        checker.extend_excuse(Duration::from_secs(5));
+        checker.mark_core_absent();
     }
 
     /// What stays after a process that ends: on v2 for a TTL, as the next one looks only at
     /// the keys that it wants; on v3 the next one finds it.
-    fn after_an_end(&self, ttl: Duration) -> Duration {
-        match self.conditions.upkeep {
-            Upkeep::Each => ttl + LATEST_WRITE + Duration::from_secs(1),
-            Upkeep::Lease => Duration::ZERO,
+    fn leftover_time(&self, ttl: Duration) -> Duration {
+        match self.conditions.keep_alive_mode {
+            KeepAliveMode::PerRecord => ttl + WRITE_DELAY_MAX + Duration::from_secs(1),
+            KeepAliveMode::Lease => Duration::ZERO,
         }
     }
 
     fn kill(&mut self, down: Duration) {
         let Some(running) = self.core.take() else { return };
-        say!("! process {} is killed", running.process);
-        let mut judge = self.judge.borrow_mut();
-        judge.died(running.process);
-        judge.forgive_leftovers(self.after_an_end(running.ttl));
-        drop(judge);
+        trace_line!("! process {} is killed", running.process);
+        let mut checker = self.checker.borrow_mut();
+        checker.mark_ended(running.process);
+        checker.allow_leftovers(self.leftover_time(running.ttl));
+        drop(checker);
         drop(running);
-        self.later(down, World::start);
+        self.schedule(down, World::start);
     }
 
     fn stop(&mut self, withdraw: bool) {
         let Some(running) = self.core.take() else { return };
-        say!("! process {} is stopped, withdraw: {withdraw}", running.process);
+        trace_line!("! process {} is stopped, withdraw: {withdraw}", running.process);
         self.is_stopping = true;
         if withdraw {
-            self.judge.borrow_mut().withdraws(running.process);
+            self.checker.borrow_mut().mark_withdrawing(running.process);
         }
         let stopping = Rc::clone(&self.stopping);
         actix_rt::spawn(async move {
-            let Running { core, process, ttl } = running;
-            let stopped = core.stop(withdraw, GRACE).await;
-            stopping.set(Some(HasStopped { stopped, withdraw, process, ttl }));
+            let RunningCore { core, process, ttl } = running;
+            let stopped = core.stop(withdraw, STOP_GRACE).await;
+            stopping.set(Some(StoppedCore { stopped, withdraw, process, ttl }));
         });
     }
 
     /// Looks at a stop in order that has come to its end.
-    fn see_to_stop(&mut self) {
-        let Some(has_stopped) = self.stopping.take() else { return };
-        let HasStopped { stopped, withdraw, process, ttl } = has_stopped;
-        say!("! process {process} has stopped: {stopped:?}");
+    fn check_stop(&mut self) {
+        let Some(stopped_core) = self.stopping.take() else { return };
+        let StoppedCore { stopped, withdraw, process, ttl } = stopped_core;
+        trace_line!("! process {process} has stopped: {stopped:?}");
         self.is_stopping = false;
-        let mut judge = self.judge.borrow_mut();
-        judge.died(process);
-        judge.forgive_leftovers(self.after_an_end(ttl));
+        let mut checker = self.checker.borrow_mut();
+        checker.mark_ended(process);
+        checker.allow_leftovers(self.leftover_time(ttl));
         let etcd = self.etcd.borrow();
-        let is_ours = |node: &&etcd::Node| node.owner == Owner::Us(process);
+        let is_ours = |node: &&etcd::Node| node.owner == NodeOwner::Own(process);
         let left = etcd.nodes.values().filter(is_ours).count();
         // A write in doubt may land after the stop.
         if withdraw
-            && stopped == Stopped::Clean
+            && stopped == Shutdown::Clean
             && left > 0
-            && judge.is_store_sure()
-            && self.twin.is_none()
+            && checker.is_store_settled()
+            && self.duplicate.is_none()
         {
-            judge.break_promise("a clean stop leaves nothing", &format!("{:?}", etcd.nodes));
+            checker.report_violation("a clean stop leaves nothing", &format!("{:?}", etcd.nodes));
         }
     }
 
     // --- steps -------------------------------------------------------------
 
-    async fn take(&mut self, step: &Step) {
-        say!("> {step:?}");
+    async fn apply_step(&mut self, step: &Step) {
+        trace_line!("> {step:?}");
         match step {
             Step::Suspended { time } => {
-                self.judge.borrow_mut().core_sleeps(true);
+                self.checker.borrow_mut().set_suspended(true);
                 tokio::time::advance(*time).await;
                 // Who drains does so for as long as before: it was heard of after the sleep, or
                 // is timed by a clock that stood still.
                 for one in self.engine.0.borrow_mut().containers.values_mut() {
-                    one.signalled = one.signalled.map(|at| at + *time);
+                    one.stop_signal_at = one.stop_signal_at.map(|at| at + *time);
                 }
-                self.judge.borrow_mut().core_sleeps(false);
+                self.checker.borrow_mut().set_suspended(false);
                 if let Some(running) = &self.core {
                     running.core.check_now();
                 }
-                if let Some(running) = &self.twin {
+                if let Some(running) = &self.duplicate {
                     running.core.check_now();
                 }
-                let mut judge = self.judge.borrow_mut();
-                judge.core_is_absent();
-                judge.excuse(Duration::from_secs(5));
+                let mut checker = self.checker.borrow_mut();
+                checker.mark_core_absent();
+                checker.extend_excuse(Duration::from_secs(5));
             }
-            _ if self.life_goes_on(step) || self.docker_ails(step) || self.store_ails(step) => {}
-            _ => self.daemon_ails(step),
+            _ if self.apply_container_step(step)
+                || self.apply_docker_step(step)
+                || self.apply_store_step(step) => {}
+            _ => self.apply_daemon_step(step),
         }
-        self.look();
+        self.check();
     }
 
     /// What containers do.
-    fn life_goes_on(&mut self, step: &Step) -> bool {
+    fn apply_container_step(&mut self, step: &Step) -> bool {
         let pick = |pick: usize| self.engine.0.borrow().pick(pick);
         let engine = self.engine.clone();
         match step {
-            Step::Run(recipe) => {
-                let made = self.make(recipe);
-                engine.act(|state, told| state.run(made, told));
+            Step::Run(spec) => {
+                let container = self.create_container(spec);
+                engine.act(|state, events| state.run(container, events));
             }
-            Step::Stop(n) => with(pick(*n), |n| engine.act(|state, told| state.stop(n, told))),
-            Step::Remove(n) => with(pick(*n), |n| engine.act(|state, told| state.remove(n, told))),
+            Step::Stop(n) => {
+                if_picked(pick(*n), |n| engine.act(|state, events| state.stop(n, events)))
+            }
+            Step::Remove(n) => {
+                if_picked(pick(*n), |n| engine.act(|state, events| state.remove(n, events)))
+            }
             Step::Restart(n, port) => {
-                with(pick(*n), |n| engine.act(|state, told| state.restart(n, *port, told)));
+                if_picked(pick(*n), |n| {
+                    engine.act(|state, events| state.restart(n, *port, events))
+                });
             }
             Step::CrashLoop { pick: n, times, every } => {
                 let Some(n) = pick(*n) else { return true };
                 for time in 0..*times {
-                    self.later(*every * time, move |world| {
-                        world.engine.act(|state, told| state.restart(n, None, told));
+                    self.schedule(*every * time, move |world| {
+                        world.engine.act(|state, events| state.restart(n, None, events));
                     });
                 }
             }
-            Step::Freeze(n) => with(pick(*n), |n| engine.act(|state, told| state.freeze(n, told))),
+            Step::TogglePause(n) => {
+                if_picked(pick(*n), |n| engine.act(|state, events| state.toggle_pause(n, events)))
+            }
             Step::Health(n, health) => {
-                with(pick(*n), |n| engine.act(|state, told| state.set_health(n, *health, told)));
+                if_picked(pick(*n), |n| {
+                    engine.act(|state, events| state.set_health(n, *health, events))
+                });
             }
             Step::Rename(n, name) => {
                 let name = format!("renamed-{name}");
-                with(pick(*n), |n| engine.act(|state, told| state.rename(n, &name, told)));
+                if_picked(pick(*n), |n| engine.act(|state, events| state.rename(n, &name, events)));
             }
             Step::Signal { pick: n, signal, ends_after } => {
                 let (Some(n), signal) = (pick(*n), *signal) else { return true };
-                engine.act(|state, told| state.signal(n, signal, told));
+                engine.act(|state, events| state.signal(n, signal, events));
                 if let Some(wait) = ends_after {
-                    self.later(*wait, move |world| {
-                        world.engine.act(|state, told| state.stop(n, told));
+                    self.schedule(*wait, move |world| {
+                        world.engine.act(|state, events| state.stop(n, events));
                     });
                 }
             }
-            Step::Burst(times) => {
+            Step::EventBurst(times) => {
                 for n in 0..*times {
-                    with(pick(n), |n| {
-                        engine.act(|state, told| match n % 3 {
-                            0 => state.restart(n, None, told),
-                            _ => state.tell_nothing_new(n, told),
+                    if_picked(pick(n), |n| {
+                        engine.act(|state, events| match n % 3 {
+                            0 => state.restart(n, None, events),
+                            _ => state.emit_redundant_change(n, events),
                         });
                     });
                 }
@@ -491,18 +522,18 @@ impl World {
         true
     }
 
-    fn make(&self, recipe: &Recipe) -> Made {
+    fn create_container(&self, spec: &ContainerSpec) -> SimContainer {
         let state = self.engine.0.borrow();
-        let net = match recipe.net {
-            Tie::Own => Net::Own,
-            Tie::Host => Net::Host,
-            Tie::Of { pick, by_name } => match state.pick(pick) {
-                Some(number) => Net::Of { number, by_name },
-                None => Net::Own,
+        let net = match spec.net {
+            NetworkChoice::Own => NetworkSetup::Own,
+            NetworkChoice::Host => NetworkSetup::Host,
+            NetworkChoice::Shared { pick, by_name } => match state.pick(pick) {
+                Some(number) => NetworkSetup::SharedWith { number, by_name },
+                None => NetworkSetup::Own,
             },
         };
-        let mut services = recipe.services.clone();
-        if matches!(net, Net::Of { .. }) {
+        let mut services = spec.services.clone();
+        if matches!(net, NetworkSetup::SharedWith { .. }) {
             // Its restarts show in no listing but for the uptime, which is coarse: who started
             // first is then not to be seen without events. So its names are its own.
             for (place, (name, _)) in services.iter_mut().enumerate() {
@@ -510,29 +541,29 @@ impl World {
             }
         }
         let outside =
-            |(place, (_, port)): (usize, &(String, u16))| (*port, recipe.port + place as u16);
-        Made {
+            |(place, (_, port)): (usize, &(String, u16))| (*port, spec.port + place as u16);
+        SimContainer {
             number: 0,
             name: String::new(),
             ports: services.iter().enumerate().map(outside).collect(),
             services,
             net,
-            life: Life::Created,
-            health: if recipe.is_checked { Health::Starting } else { Health::Unchecked },
-            ignores_health: recipe.ignores_health,
-            ignores_drain: recipe.ignores_drain,
-            priority: recipe.priority,
-            stop_signal: recipe.stop_signal,
+            life: ContainerState::Created,
+            health: if spec.is_checked { Health::Starting } else { Health::Unchecked },
+            ignores_health: spec.ignores_health,
+            ignores_drain: spec.ignores_drain,
+            priority: spec.priority,
+            stop_signal: spec.stop_signal,
             started: 0,
             up_since: Instant::now(),
             endpoint: 0,
-            signalled: None,
-            touched: Instant::now(),
+            stop_signal_at: None,
+            last_changed: Instant::now(),
         }
     }
 
     /// What goes wrong with Docker.
-    fn docker_ails(&mut self, step: &Step) -> bool {
+    fn apply_docker_step(&mut self, step: &Step) -> bool {
         let now = Instant::now();
         let mut state = self.engine.0.borrow_mut();
         match *step {
@@ -542,108 +573,116 @@ impl World {
                     // The engine ends its containers as it ends; some start again with it.
                     let all: Vec<_> = self.engine.0.borrow().containers.keys().copied().collect();
                     for n in all {
-                        self.engine.act(|state, told| state.stop(n, told));
+                        self.engine.act(|state, events| state.stop(n, events));
                         if n % 2 == 0 {
-                            self.later(time, move |world| {
-                                world.engine.act(|state, told| state.restart(n, None, told));
+                            self.schedule(time, move |world| {
+                                world.engine.act(|state, events| state.restart(n, None, events));
                             });
                         }
                     }
                 }
                 let mut state = self.engine.0.borrow_mut();
                 state.cut_streams(true);
-                state.ails.away = Some(now + time);
+                state.faults.away = Some(now + time);
             }
-            Step::DockerSlow { time, by } => state.ails.slow = Some((now + time, by)),
-            Step::DockerFails { time, share } => state.ails.failing = Some((now + time, share)),
-            Step::Stranger { time, listings } => state.ails.stranger = Some((now + time, listings)),
-            Step::ListingCut => {
+            Step::DockerSlow { time, by } => state.faults.slow = Some((now + time, by)),
+            Step::DockerFails { time, share } => state.faults.failing = Some((now + time, share)),
+            Step::OtherEngine { time, listings } => {
+                state.faults.other_engine = Some((now + time, listings))
+            }
+            Step::ListingTruncated => {
                 let ours = self
                     .etcd
                     .borrow()
                     .nodes
                     .values()
-                    .filter(|node| node.owner != Owner::Other)
+                    .filter(|node| node.owner != NodeOwner::Foreign)
                     .count();
                 // Fewer records need no second listing (SPEC 4).
-                if ours >= 16 && self.judge.borrow().wanted() >= 16 {
-                    state.ails.cut_listing = true;
+                if ours >= 16 && self.checker.borrow().wanted_keys() >= 16 {
+                    state.faults.truncate_listing = true;
                 }
             }
-            Step::EventsLossy { time, lossy } => state.ails.lossy = Some((now + time, lossy)),
+            Step::EventsLossy { time, lossy } => state.faults.lossy = Some((now + time, lossy)),
             Step::EventsCut { with_error } => state.cut_streams(with_error),
-            Step::EventsSilent => state.silence(),
+            Step::EventsSilent => state.silence_streams(),
             _ => return false,
         }
         true
     }
 
     /// What goes wrong with etcd, and what others do there.
-    fn store_ails(&mut self, step: &Step) -> bool {
+    fn apply_store_step(&mut self, step: &Step) -> bool {
         let now = Instant::now();
         let etcd = Rc::clone(&self.etcd);
         let mut state = etcd.borrow_mut();
-        let judge = Rc::clone(&self.judge);
+        let checker = Rc::clone(&self.checker);
         match *step {
-            Step::StoreBad { time, bad, share } => {
-                if bad == Bad::Refused && share == 100 {
+            Step::StoreFaulty { time, bad, share } => {
+                if bad == StoreFault::Refused && share == 100 {
                     state.cut_watches(true);
                 }
-                state.ails.bad = Some((now + time, bad, share));
+                state.faults.bad = Some((now + time, bad, share));
             }
-            Step::StoreSlow { time, by } => state.ails.slow = Some((now + time, by)),
+            Step::StoreSlow { time, by } => state.faults.slow = Some((now + time, by)),
             Step::LeaderChange { time } => {
-                state.ails.bad = Some((now + time, Bad::Any, 100));
-                self.later(time, |world| world.etcd.borrow_mut().change_leader());
+                state.faults.bad = Some((now + time, StoreFault::Any, 100));
+                self.schedule(time, |world| world.etcd.borrow_mut().reset_leases());
             }
             Step::WatchCut { with_error } => {
                 state.cut_watches(with_error);
-                judge.borrow_mut().store_is_bad();
+                checker.borrow_mut().mark_store_faulty();
             }
-            Step::WatchMute { time } => {
-                state.ails.mute = Some(now + time);
+            Step::WatchMuted { time } => {
+                state.faults.mute = Some(now + time);
             }
             Step::Wiped => {
                 state.wipe();
-                judge.borrow_mut().store_is_bad();
+                checker.borrow_mut().mark_store_faulty();
             }
-            Step::LeaseEnds => {
+            Step::LeaseExpires => {
                 for id in state.leases.keys().copied().collect::<Vec<_>>() {
-                    state.end_lease(id);
+                    state.expire_lease(id);
                 }
-                judge.borrow_mut().store_is_bad();
+                checker.borrow_mut().mark_store_faulty();
             }
-            Step::OtherRaces { name, time, lapses } => {
-                let rival = Rival { key: self.others_key(name), until: now + time, lapses };
+            Step::RivalWrites { name, time, lapses } => {
+                let rival = Rival { key: self.foreign_key(name), until: now + time, lapses };
                 drop(state);
                 rival.act(self);
             }
-            Step::OtherEdits { pick, ttl } => {
-                let ours = state.nodes.iter().filter(|(_, node)| node.owner != Owner::Other);
+            Step::ForeignEdit { pick, ttl } => {
+                let ours = state.nodes.iter().filter(|(_, node)| node.owner != NodeOwner::Foreign);
                 let ours: Vec<_> = ours.map(|(key, _)| key.clone()).collect();
                 if !ours.is_empty() {
-                    let life = ttl.map_or(etcd::Life::Static, |ttl| etcd::Life::Until(now + ttl));
-                    state.set(&ours[pick % ours.len()], &foreign(1), life, Owner::Other);
+                    let expiry =
+                        ttl.map_or(etcd::NodeExpiry::Never, |ttl| etcd::NodeExpiry::At(now + ttl));
+                    state.set(
+                        &ours[pick % ours.len()],
+                        &foreign_value(1),
+                        expiry,
+                        NodeOwner::Foreign,
+                    );
                 }
             }
-            Step::OtherDeletes { pick } => {
+            Step::ForeignDelete { pick } => {
                 let keys: Vec<_> = state.nodes.keys().cloned().collect();
                 if !keys.is_empty() {
                     let key = &keys[pick % keys.len()];
                     state.unset(key, "another deleted it");
-                    judge.borrow_mut().touched(key);
+                    checker.borrow_mut().mark_foreign_change(key);
                 }
             }
-            Step::Static { name, time } => {
-                let key = self.others_key(name);
+            Step::StaticEntry { name, time } => {
+                let key = self.foreign_key(name);
                 let own = RecordKey::from_path(&key);
-                let hides =
-                    |other: &String| RecordKey::from_path(other).hides_or_is_hidden_by(&own);
+                let hides = |other: &String| RecordKey::from_path(other).overlaps(&own);
                 if !state.nodes.keys().any(hides) {
-                    state.set(&key, &foreign(2), etcd::Life::Static, Owner::Other);
-                    self.later(time, move |world| {
+                    state.set(&key, &foreign_value(2), etcd::NodeExpiry::Never, NodeOwner::Foreign);
+                    self.schedule(time, move |world| {
                         let mut state = world.etcd.borrow_mut();
-                        if state.nodes.get(&key).is_some_and(|node| node.value == foreign(2)) {
+                        if state.nodes.get(&key).is_some_and(|node| node.value == foreign_value(2))
+                        {
                             state.unset(&key, "the static entry was removed");
                         }
                     });
@@ -654,37 +693,43 @@ impl World {
         true
     }
 
-    fn others_key(&self, name: usize) -> String {
-        let key = key_of(NAMES[name]);
+    fn foreign_key(&self, name: usize) -> String {
+        let key = key_for_name(SERVICE_NAMES[name]);
         match self.conditions.layout {
-            Layout::Flat => key,
-            Layout::Instance => format!("{key}/node9-0-80"),
+            KeyLayout::Flat => key,
+            KeyLayout::Instance => format!("{key}/node9-0-80"),
         }
     }
 
     /// What goes wrong with the daemon.
-    fn daemon_ails(&mut self, step: &Step) {
+    fn apply_daemon_step(&mut self, step: &Step) {
         match *step {
-            Step::Falls(fall) => match fall {
+            Step::Panic(panic) => match panic {
                 // A process that falls too often ends, which others here are about.
-                _ if self.watcher_falls >= 3 => {}
-                Fall::AtList => self.engine.0.borrow_mut().ails.strike = Some(Strike::List),
-                Fall::AtInspect => self.engine.0.borrow_mut().ails.strike = Some(Strike::Inspect),
-                Fall::AtWrite => self.etcd.borrow_mut().ails.strike = true,
-                Fall::OfRegistry => {
-                    self.engine.0.borrow_mut().ails.strike = Some(Strike::Inspect);
-                    panics::arm_at("a container's watcher panicked");
+                _ if self.watcher_panics >= 3 => {}
+                InjectedPanic::AtList => {
+                    self.engine.0.borrow_mut().faults.panic = Some(EnginePanic::List)
                 }
-                Fall::AtLog(actor, lines) => panics::arm(actor, lines),
+                InjectedPanic::AtInspect => {
+                    self.engine.0.borrow_mut().faults.panic = Some(EnginePanic::Inspect)
+                }
+                InjectedPanic::AtWrite => self.etcd.borrow_mut().faults.panic_on_write = true,
+                InjectedPanic::AtRegistry => {
+                    self.engine.0.borrow_mut().faults.panic = Some(EnginePanic::Inspect);
+                    panics::arm_at_message("a container's watcher panicked");
+                }
+                InjectedPanic::AtLog(actor, lines) => panics::arm_after_lines(actor, lines),
             },
-            Step::Flood(times) => {
+            Step::MessageFlood(times) => {
                 let Some(running) = &self.core else { return };
                 for _ in 0..times {
                     running.core.poll_now();
                 }
                 for n in 0..times as usize {
                     let pick = self.engine.0.borrow().pick(n);
-                    with(pick, |n| self.engine.act(|state, told| state.tell_nothing_new(n, told)));
+                    if_picked(pick, |n| {
+                        self.engine.act(|state, events| state.emit_redundant_change(n, events))
+                    });
                 }
                 count("floods");
             }
@@ -695,15 +740,15 @@ impl World {
                     self.ttl = ttl;
                     self.etcd.borrow_mut().ttl = ttl;
                 }
-                self.later(GRACE + down, World::start);
+                self.schedule(STOP_GRACE + down, World::start);
             }
-            Step::Twin { time } => {
-                if self.core.is_none() || self.twin.is_some() {
+            Step::Duplicate { time } => {
+                if self.core.is_none() || self.duplicate.is_some() {
                     return;
                 }
-                self.twin = Some(self.launch());
-                self.judge.borrow_mut().core_is_absent();
-                self.later(time, World::end_twin);
+                self.duplicate = Some(self.launch());
+                self.checker.borrow_mut().mark_core_absent();
+                self.schedule(time, World::end_duplicate);
             }
             Step::CheckNow => {
                 if let Some(running) = &self.core {
@@ -714,73 +759,74 @@ impl World {
         }
     }
 
-    fn end_twin(&mut self) {
-        let Some(twin) = self.twin.take() else { return };
-        say!("! process {} is killed", twin.process);
-        let mut judge = self.judge.borrow_mut();
-        judge.died(twin.process);
-        judge.leaves_survivor(twin.process, self.core.is_some());
-        judge.forgive_leftovers(self.after_a_twin(twin.ttl));
-        judge.excuse(Duration::from_secs(5));
+    fn end_duplicate(&mut self) {
+        let Some(duplicate) = self.duplicate.take() else { return };
+        trace_line!("! process {} is killed", duplicate.process);
+        let mut checker = self.checker.borrow_mut();
+        checker.mark_ended(duplicate.process);
+        checker.mark_survivor(duplicate.process, self.core.is_some());
+        checker.allow_leftovers(self.duplicate_leftover_time(duplicate.ttl));
+        checker.extend_excuse(Duration::from_secs(5));
     }
 
     // --- the end -----------------------------------------------------------
 
     /// Ends all faults.
-    fn calm_down(&mut self) {
-        say!("> the faults are over");
+    fn end_faults(&mut self) {
+        trace_line!("> the faults are over");
         panics::disarm();
         {
             let mut state = self.engine.0.borrow_mut();
-            state.ails = super::docker::Ails::default();
+            state.faults = super::docker::DockerFaults::default();
             // A stream that is silent for good is found out only by a change that it
             // doesn't tell of; with those there are none any more.
             if state.has_silent_stream() {
                 state.cut_streams(false);
             }
             let mut etcd = self.etcd.borrow_mut();
-            let mute = etcd.ails.mute.map(|_| Instant::now());
-            etcd.ails = etcd::Ails { mute, ..etcd::Ails::default() };
+            let mute = etcd.faults.mute.map(|_| Instant::now());
+            etcd.faults = etcd::StoreFaults { mute, ..etcd::StoreFaults::default() };
         }
-        self.end_twin();
+        self.end_duplicate();
         self.start();
     }
 
     /// Waits until nothing has an excuse any more: for what is under way, for TTLs of
     /// others, for stop signals that were survived.
-    async fn settle(&mut self) {
-        self.pass(Duration::from_secs(75)).await;
+    async fn wait_until_quiet(&mut self) {
+        self.advance(Duration::from_secs(75)).await;
         while !self.is_over() {
-            let (calm_from, on_their_way) =
-                (self.judge.borrow().calm_from(), self.etcd.borrow().on_their_way);
+            let (quiet_from, delayed_requests) =
+                (self.checker.borrow().quiet_from(), self.etcd.borrow().delayed_requests);
             let now = Instant::now();
-            if now >= calm_from && on_their_way == 0 && self.agenda.is_empty() {
+            if now >= quiet_from && delayed_requests == 0 && self.agenda.is_empty() {
                 return;
             }
-            self.pass(Duration::from_secs(1)).await;
+            self.advance(Duration::from_secs(1)).await;
         }
     }
 
     /// A minute in which nothing happens: nothing is written, and little is asked.
-    async fn watch_the_quiet(&mut self) {
-        say!("> quiet");
+    async fn check_quiet_period(&mut self) {
+        trace_line!("> quiet");
         let figures = |world: &World| {
             let (etcd, engine) = (world.etcd.borrow(), world.engine.0.borrow());
             (etcd.puts + etcd.deletes, etcd.refreshes, engine.lists, engine.inspections, etcd.reads)
         };
         let (changes, refreshes, lists, inspections, reads) = figures(self);
-        self.pass(QUIET).await;
+        self.advance(QUIET_PERIOD).await;
         let after = figures(self);
-        let polls = QUIET.as_secs() / self.conditions.poll.as_secs();
+        let polls = QUIET_PERIOD.as_secs() / self.conditions.poll.as_secs();
         let every = (self.ttl / 3).min(Duration::from_secs(20)).as_secs_f64();
-        let keys = self.judge.borrow().wanted() as u64 + self.etcd.borrow().nodes.len() as u64;
-        let rounds = (QUIET.as_secs_f64() / every * 1.3) as u64 + 2;
-        let mut judge = self.judge.borrow_mut();
+        let keys =
+            self.checker.borrow().wanted_keys() as u64 + self.etcd.borrow().nodes.len() as u64;
+        let rounds = (QUIET_PERIOD.as_secs_f64() / every * 1.3) as u64 + 2;
+        let mut checker = self.checker.borrow_mut();
         if after.0 > changes {
-            judge.break_promise("a quiet world is left alone", "something was written");
+            checker.report_violation("a quiet world is left alone", "something was written");
         }
         if after.1 - refreshes > keys * rounds || after.4 - reads > (keys + 1) * rounds * 2 {
-            judge.break_promise("a quiet world is left alone", "etcd was asked too much");
+            checker.report_violation("a quiet world is left alone", "etcd was asked too much");
         }
         // Who shares the network of one that isn't listed is looked at with each listing, and
         // with it what is between the two.
@@ -788,7 +834,7 @@ impl World {
         if after.2 - lists > polls * 11 / 10 + 2 || after.3 - inspections > looked_at {
             let what =
                 format!("{} listings, {} inspections", after.2 - lists, after.3 - inspections);
-            judge.break_promise("a quiet world is left alone", &what);
+            checker.report_violation("a quiet world is left alone", &what);
         }
     }
 
@@ -796,11 +842,13 @@ impl World {
     /// that isn't listed.
     fn unlisted_hops(&self) -> usize {
         let state = self.engine.0.borrow();
-        let hops = |one: &Made| {
-            let (mut hops, mut bearer, mut is_unlisted) = (1, Some(one), false);
-            while let Some(Net::Of { number, .. }) = bearer.map(|one| &one.net) {
-                bearer = state.containers.get(number);
-                is_unlisted |= bearer.is_none_or(|one| !one.is_listed());
+        let hops = |one: &SimContainer| {
+            let (mut hops, mut network_owner, mut is_unlisted) = (1, Some(one), false);
+            while let Some(NetworkSetup::SharedWith { number, .. }) =
+                network_owner.map(|one| &one.net)
+            {
+                network_owner = state.containers.get(number);
+                is_unlisted |= network_owner.is_none_or(|one| !one.is_listed());
                 hops += 1;
             }
             if is_unlisted { hops } else { 0 }
@@ -809,27 +857,29 @@ impl World {
     }
 
     /// Stops in order, which leaves nothing.
-    async fn end(&mut self) {
+    async fn stop_and_check(&mut self) {
         self.stop(true);
-        self.pass(GRACE + Duration::from_millis(100)).await;
+        self.advance(STOP_GRACE + Duration::from_millis(100)).await;
         if self.is_stopping && !self.is_over() {
-            self.judge.borrow_mut().break_promise("a clean stop leaves nothing", "it never ended");
+            self.checker
+                .borrow_mut()
+                .report_violation("a clean stop leaves nothing", "it never ended");
         }
-        let (asked, inspecting) = (self.etcd.borrow().asked, self.engine.0.borrow().asked);
+        let (asked, inspecting) = (self.etcd.borrow().in_flight, self.engine.0.borrow().in_flight);
         if asked + inspecting > 0 && !self.is_over() {
             let what = format!("{asked} requests to etcd, {inspecting} to docker");
-            self.judge.borrow_mut().break_promise("what has ended asks nothing", &what);
+            self.checker.borrow_mut().report_violation("what has ended asks nothing", &what);
         }
     }
 }
 
-fn with(picked: Option<usize>, act: impl FnOnce(usize)) {
+fn if_picked(picked: Option<usize>, act: impl FnOnce(usize)) {
     if let Some(number) = picked {
         act(number);
     }
 }
 
-fn foreign(port: u16) -> String {
+fn foreign_value(port: u16) -> String {
     format!(r#"{{"host":"{OTHER_HOST}","port":{port}}}"#)
 }
 
@@ -847,10 +897,10 @@ impl Rival {
             let mut state = world.etcd.borrow_mut();
             state.tick();
             let own = RecordKey::from_path(&self.key);
-            let hides = |other: &String| RecordKey::from_path(other).hides_or_is_hidden_by(&own);
+            let hides = |other: &String| RecordKey::from_path(other).overlaps(&own);
             let is_free = !state.nodes.keys().any(|other| *other == self.key || hides(other));
-            let value = foreign(9);
-            let ends = etcd::Life::Until(now + Duration::from_secs(9));
+            let value = foreign_value(9);
+            let ends = etcd::NodeExpiry::At(now + Duration::from_secs(9));
             if now >= self.until {
                 let holds = state.nodes.get(&self.key).is_some_and(|node| node.value == value);
                 if holds && !self.lapses {
@@ -860,13 +910,13 @@ impl Rival {
             }
             if is_free {
                 count("keys that a rival took");
-                state.set(&self.key, &value, ends, Owner::Other);
+                state.set(&self.key, &value, ends, NodeOwner::Foreign);
             } else if let Some(node) =
                 state.nodes.get_mut(&self.key).filter(|node| node.value == value)
             {
-                node.life = ends;
+                node.expiry = ends;
             }
         }
-        world.later(Duration::from_millis(150), |world| self.act(world));
+        world.schedule(Duration::from_millis(150), |world| self.act(world));
     }
 }

@@ -6,31 +6,31 @@ use std::time::Duration;
 
 use futures_util::{future::join_all, stream};
 use highhock_actors::{
-    Changes, Found, Granted, KeptAlive, Lease, LeaseFamily, LeaseId, RecordKey, RecordStore,
-    StoreError, StoreErrorKind, Upkeep, Write, Written,
+    ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
+    RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write, WriteOutcome,
 };
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::etcd::{Bad, LeaseState, Life, State, found};
+use super::etcd::{LeaseState, NodeExpiry, StoreFault, StoreState, stored_record};
 use super::panics;
-use super::trace::{count, say};
+use super::trace::{count, trace_line};
 
 /// How long an edge waits for a member.
-pub const TIME_OUT: Duration = Duration::from_secs(1);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// A write that comes late comes within this.
-pub const LATEST_WRITE: Duration = Duration::from_secs(12);
+pub const WRITE_DELAY_MAX: Duration = Duration::from_secs(12);
 
 /// One core's way to the store.
 #[derive(Clone)]
-pub struct Store {
-    pub state: Rc<RefCell<State>>,
+pub struct SimStore {
+    pub state: Rc<RefCell<StoreState>>,
     pub process: u32,
 }
 
 /// What becomes of one request.
 #[derive(Clone, Copy, Debug)]
-struct Fate {
+struct RequestPlan {
     /// When it is carried out, if it is.
     done: Option<Duration>,
     /// When its caller has an answer.
@@ -38,55 +38,68 @@ struct Fate {
     failure: Option<StoreErrorKind>,
 }
 
-const NOT_SENT: Fate =
-    Fate { done: None, answered: Duration::ZERO, failure: Some(StoreErrorKind::Unavailable) };
+const NOT_SENT: RequestPlan = RequestPlan {
+    done: None,
+    answered: Duration::ZERO,
+    failure: Some(StoreErrorKind::Unavailable),
+};
 
-impl Store {
-    fn fate(&self, writes: bool) -> Fate {
+impl SimStore {
+    fn plan(&self, writes: bool) -> RequestPlan {
         let mut state = self.state.borrow_mut();
         let now = Instant::now();
-        let State { random, ails, .. } = &mut *state;
+        let StoreState { random, faults, .. } = &mut *state;
         let within = |random: &mut fastrand::Rng, most: Duration| most.mul_f64(random.f64());
-        let mut to = within(random, Duration::from_millis(2));
-        let mut back = within(random, Duration::from_millis(2));
-        if let Some((_, most)) = ails.slow.filter(|(until, _)| now < *until) {
-            (to, back) = (within(random, most / 2), within(random, most / 2));
+        let mut send_delay = within(random, Duration::from_millis(2));
+        let mut return_delay = within(random, Duration::from_millis(2));
+        if let Some((_, most)) = faults.slow.filter(|(until, _)| now < *until) {
+            (send_delay, return_delay) = (within(random, most / 2), within(random, most / 2));
             count("slow answers of etcd");
         }
-        let fine = Fate { done: Some(to), answered: to + back, failure: None };
-        let bad = ails.bad.filter(|(until, ..)| now < *until);
+        let normal = RequestPlan {
+            done: Some(send_delay),
+            answered: send_delay + return_delay,
+            failure: None,
+        };
+        let bad = faults.bad.filter(|(until, ..)| now < *until);
         let Some((_, bad, _)) = bad.filter(|(_, _, share)| random.u8(..100) < *share) else {
-            return fine;
+            return normal;
         };
         let bad = match bad {
-            Bad::Any => [Bad::Refused, Bad::Lost, Bad::Unanswered, Bad::Late][random.usize(..4)],
-            Bad::ReadOnly if !writes => return fine,
+            StoreFault::Any => [
+                StoreFault::Refused,
+                StoreFault::RequestLost,
+                StoreFault::ResponseLost,
+                StoreFault::Delayed,
+            ][random.usize(..4)],
+            StoreFault::ReadOnly if !writes => return normal,
             other => other,
         };
         let unknown = Some(StoreErrorKind::Unknown);
         // A connection that breaks tells sooner than a time-out.
-        let told = if random.bool() { TIME_OUT } else { to + back };
+        let answered_after =
+            if random.bool() { REQUEST_TIMEOUT } else { send_delay + return_delay };
         match bad {
-            Bad::Refused => {
+            StoreFault::Refused => {
                 count("requests refused");
-                Fate { done: None, failure: Some(StoreErrorKind::Unavailable), ..fine }
+                RequestPlan { done: None, failure: Some(StoreErrorKind::Unavailable), ..normal }
             }
-            Bad::Lost => {
+            StoreFault::RequestLost => {
                 count("requests lost");
-                Fate { done: None, answered: TIME_OUT, failure: unknown }
+                RequestPlan { done: None, answered: REQUEST_TIMEOUT, failure: unknown }
             }
-            Bad::Unanswered => {
+            StoreFault::ResponseLost => {
                 count("answers lost");
-                Fate { done: Some(to), answered: told, failure: unknown }
+                RequestPlan { done: Some(send_delay), answered: answered_after, failure: unknown }
             }
-            Bad::Late | Bad::Any => {
+            StoreFault::Delayed | StoreFault::Any => {
                 count("requests carried out late");
-                let late = told + within(random, LATEST_WRITE - TIME_OUT);
-                Fate { done: Some(late), answered: told, failure: unknown }
+                let late = answered_after + within(random, WRITE_DELAY_MAX - REQUEST_TIMEOUT);
+                RequestPlan { done: Some(late), answered: answered_after, failure: unknown }
             }
-            Bad::ReadOnly => {
+            StoreFault::ReadOnly => {
                 count("writes refused by a server's error");
-                Fate { done: None, answered: to + back, failure: unknown }
+                RequestPlan { done: None, answered: send_delay + return_delay, failure: unknown }
             }
         }
     }
@@ -94,79 +107,80 @@ impl Store {
     /// Sends a request. It goes its way even if nobody waits for its answer any more.
     async fn send<T: 'static>(
         &self,
-        fate: Fate,
-        act: impl FnOnce(&mut State) -> T + 'static,
+        plan: RequestPlan,
+        act: impl FnOnce(&mut StoreState) -> T + 'static,
     ) -> Result<T, StoreError> {
         let (done, answer) = oneshot::channel();
-        self.state.borrow_mut().asked += 1;
-        let _asked = Asked(Rc::clone(&self.state));
-        if let Some(wait) = fate.done {
+        self.state.borrow_mut().in_flight += 1;
+        let _guard = RequestGuard(Rc::clone(&self.state));
+        if let Some(wait) = plan.done {
             let state = Rc::clone(&self.state);
-            let is_late = fate.answered < wait;
+            let is_late = plan.answered < wait;
             actix_rt::spawn(async move {
-                state.borrow_mut().on_their_way += usize::from(is_late);
+                state.borrow_mut().delayed_requests += usize::from(is_late);
                 sleep(wait).await;
                 let mut state = state.borrow_mut();
-                state.on_their_way -= usize::from(is_late);
+                state.delayed_requests -= usize::from(is_late);
                 state.tick();
                 if is_late {
-                    say!("  a late request is carried out");
-                    state.judge.borrow_mut().store_is_bad();
+                    trace_line!("  a late request is carried out");
+                    state.checker.borrow_mut().mark_store_faulty();
                 }
                 let _ = done.send(act(&mut state));
             });
         }
         let start = Instant::now();
-        if let Some(kind) = fate.failure {
-            sleep(fate.answered).await;
+        if let Some(kind) = plan.failure {
+            sleep(plan.answered).await;
             return Err(StoreError::new(kind, "simulated: no answer"));
         }
         let answer = answer.await;
-        sleep((start + fate.answered).saturating_duration_since(Instant::now())).await;
+        sleep((start + plan.answered).saturating_duration_since(Instant::now())).await;
         answer.map_err(|_| StoreError::new(StoreErrorKind::Unknown, "simulated: no answer"))
     }
 
-    async fn ask<T: 'static>(
+    async fn request<T: 'static>(
         &self,
-        act: impl FnOnce(&mut State) -> T + 'static,
+        act: impl FnOnce(&mut StoreState) -> T + 'static,
     ) -> Result<T, StoreError> {
-        let fate = self.fate(false);
-        self.send(fate, act).await
+        let plan = self.plan(false);
+        self.send(plan, act).await
     }
 }
 
-struct Asked(Rc<RefCell<State>>);
+struct RequestGuard(Rc<RefCell<StoreState>>);
 
-impl Drop for Asked {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.borrow_mut().asked -= 1;
+        self.0.borrow_mut().in_flight -= 1;
     }
 }
 
-impl RecordStore for Store {
-    fn upkeep(&self) -> Upkeep {
-        self.state.borrow().upkeep
+impl RecordStore for SimStore {
+    fn keep_alive_mode(&self) -> KeepAliveMode {
+        self.state.borrow().keep_alive_mode
     }
 
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-        let strikes = std::mem::take(&mut self.state.borrow_mut().ails.strike);
-        if strikes {
-            panics::fall("write");
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<WriteOutcome, StoreError>> {
+        let panics = std::mem::take(&mut self.state.borrow_mut().faults.panic_on_write);
+        if panics {
+            panics::panic_now("write");
         }
-        let judge = Rc::clone(&self.state.borrow().judge);
+        let checker = Rc::clone(&self.state.borrow().checker);
         for write in &writes {
-            judge.borrow_mut().issued(self.process, write);
+            checker.borrow_mut().check_issued_write(self.process, write);
         }
         // On v3 a batch goes in a transaction. On v2 each write is a request of its own; those
         // behind one that fails are not sent any more.
-        let at_a_time = if self.upkeep() == Upkeep::Lease { writes.len() } else { 1 };
+        let at_a_time =
+            if self.keep_alive_mode() == KeepAliveMode::Lease { writes.len() } else { 1 };
         let parts: Vec<Vec<Write>> = writes.chunks(at_a_time.max(1)).map(<[_]>::to_vec).collect();
         let mut has_failed = false;
         let sent = parts.into_iter().map(|part| {
-            let fate = if has_failed { NOT_SENT } else { self.fate(true) };
-            has_failed |= fate.failure.is_some();
+            let plan = if has_failed { NOT_SENT } else { self.plan(true) };
+            has_failed |= plan.failure.is_some();
             let (count, process) = (part.len(), self.process);
-            let sent = self.send(fate, move |state| {
+            let sent = self.send(plan, move |state| {
                 part.iter().map(|write| state.write(write, process)).collect::<Vec<_>>()
             });
             async move { sent.await.unwrap_or_else(|error| vec![Err(error); count]) }
@@ -174,18 +188,18 @@ impl RecordStore for Store {
         join_all(sent).await.concat()
     }
 
-    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<Found>, StoreError>> {
+    async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<StoredRecord>, StoreError>> {
         let count = keys.len();
-        let read = move |state: &mut State| keys.iter().map(|key| state.read(key)).collect();
-        self.ask(read).await.unwrap_or_else(|error| vec![Err(error); count])
+        let read = move |state: &mut StoreState| keys.iter().map(|key| state.read(key)).collect();
+        self.request(read).await.unwrap_or_else(|error| vec![Err(error); count])
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.ask(|_| ()).await
+        self.request(|_| ()).await
     }
 
-    async fn watch(&self) -> Result<Changes, StoreError> {
-        let receiver = self.ask(State::watch).await?;
+    async fn watch(&self) -> Result<ChangeStream, StoreError> {
+        let receiver = self.request(StoreState::watch).await?;
         count("watches");
         let next = async |mut receiver: tokio::sync::mpsc::UnboundedReceiver<_>| {
             let change = receiver.recv().await?;
@@ -198,30 +212,30 @@ impl RecordStore for Store {
         Ok(Box::pin(stream::unfold(receiver, next)))
     }
 
-    async fn leases(&self, family: LeaseFamily) -> Result<Vec<Lease>, StoreError> {
-        self.ask(move |state| {
-            let ours = state.leases.iter().filter(|(id, _)| family.has(**id));
+    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+        self.request(move |state| {
+            let ours = state.leases.iter().filter(|(id, _)| namespace.contains(**id));
             ours.map(|(id, lease)| Lease { id: *id, ttl: lease.ttl }).collect()
         })
         .await
     }
 
-    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<Granted, StoreError> {
-        let fate = self.fate(true);
-        self.send(fate, move |state| {
+    async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
+        let plan = self.plan(true);
+        self.send(plan, move |state| {
             if state.leases.contains_key(&id) {
-                return Granted::Existed;
+                return GrantOutcome::Existed;
             }
-            say!("  lease {id} granted for {ttl:?}");
+            trace_line!("  lease {id} granted for {ttl:?}");
             state.leases.insert(id, LeaseState { ttl, ends: Instant::now() + ttl });
-            Granted::Fresh
+            GrantOutcome::Fresh
         })
         .await
     }
 
     async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
         count("keep-alives");
-        self.ask(move |state| {
+        self.request(move |state| {
             let Some(lease) = state.leases.get_mut(&id) else { return KeptAlive::Lost };
             lease.ends = Instant::now() + lease.ttl;
             KeptAlive::For(lease.ttl)
@@ -231,24 +245,25 @@ impl RecordStore for Store {
 
     async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
         let process = self.process;
-        self.ask(move |state| {
-            let judge = Rc::clone(&state.judge);
+        self.request(move |state| {
+            let checker = Rc::clone(&state.checker);
             for (key, node) in &state.nodes {
-                if node.life == Life::Lease(id) {
-                    judge.borrow_mut().revokes(process, key, node);
+                if node.expiry == NodeExpiry::Lease(id) {
+                    checker.borrow_mut().check_revoke(process, key, node);
                 }
             }
-            say!("  lease {id} revoked");
-            state.end_lease(id);
+            trace_line!("  lease {id} revoked");
+            state.expire_lease(id);
         })
         .await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, Found)>, StoreError> {
-        self.ask(move |state| {
+    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+        self.request(move |state| {
             state.reads += 1;
-            let on_it = state.nodes.iter().filter(|(_, node)| node.life == Life::Lease(id));
-            on_it.map(|(key, node)| (RecordKey::from_path(key), found(node))).collect()
+            let has_lease =
+                state.nodes.iter().filter(|(_, node)| node.expiry == NodeExpiry::Lease(id));
+            has_lease.map(|(key, node)| (RecordKey::from_path(key), stored_record(node))).collect()
         })
         .await
     }

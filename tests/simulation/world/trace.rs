@@ -9,11 +9,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use tokio::time::Instant;
 
 /// How many lines are kept where nobody asked for all of them.
-const KEPT: usize = 400;
+const LINES_KEPT_MAX: usize = 400;
 
 /// What becomes of the lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lines {
+pub enum TraceLines {
     /// The last ones are kept.
     #[default]
     Last,
@@ -26,7 +26,7 @@ pub enum Lines {
 #[derive(Default)]
 struct Trace {
     started: Option<Instant>,
-    of_interest: Lines,
+    retention: TraceLines,
     lines: VecDeque<String>,
     digest: DefaultHasher,
     counts: BTreeMap<&'static str, u64>,
@@ -38,9 +38,9 @@ thread_local! {
 }
 
 /// Begins a run's trace.
-pub fn begin(of_interest: Lines) {
+pub fn begin(retention: TraceLines) {
     let started = Some(Instant::now());
-    TRACE.with_borrow_mut(|trace| *trace = Trace { started, of_interest, ..Trace::default() });
+    TRACE.with_borrow_mut(|trace| *trace = Trace { started, retention, ..Trace::default() });
 }
 
 /// Adds a line.
@@ -49,23 +49,25 @@ pub fn add_line(line: fmt::Arguments) {
         let Some(started) = trace.started else { return };
         let line = format!("{:>11.6} {line}", started.elapsed().as_secs_f64());
         line.hash(&mut trace.digest);
-        match trace.of_interest {
-            Lines::Last if trace.lines.len() >= KEPT => drop(trace.lines.pop_front()),
-            Lines::Last | Lines::All => {}
-            Lines::Printed => return println!("{line}"),
+        match trace.retention {
+            TraceLines::Last if trace.lines.len() >= LINES_KEPT_MAX => {
+                drop(trace.lines.pop_front())
+            }
+            TraceLines::Last | TraceLines::All => {}
+            TraceLines::Printed => return println!("{line}"),
         }
         trace.lines.push_back(line);
     });
 }
 
 /// Counts something by its name.
-pub fn count(what: &'static str) {
-    count_many(what, 1);
+pub fn count(name: &'static str) {
+    count_many(name, 1);
 }
 
 /// Counts so many of something.
-pub fn count_many(what: &'static str, many: u64) {
-    TRACE.with_borrow_mut(|trace| *trace.counts.entry(what).or_default() += many);
+pub fn count_many(name: &'static str, amount: u64) {
+    TRACE.with_borrow_mut(|trace| *trace.counts.entry(name).or_default() += amount);
 }
 
 /// Ends the trace: its last lines, its digest and its counts.
@@ -77,7 +79,7 @@ pub fn end() -> (Vec<String>, u64, BTreeMap<&'static str, u64>) {
 }
 
 /// Adds a line to the run's trace.
-macro_rules! say {
+macro_rules! trace_line {
     ($($args:tt)+) => { $crate::world::trace::add_line(format_args!($($args)+)) };
 }
-pub(crate) use say;
+pub(crate) use trace_line;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Endpoint, Endpoints, proto};
-use crate::model::container::{Attachment, Container, Proto};
-use crate::model::names::quoted;
-use crate::model::publish_config::Rules;
+use super::{Endpoint, Endpoints, resolve_proto};
+use crate::model::container::{Container, NetworkAttachment, Protocol};
+use crate::model::names::quote;
+use crate::model::publish_config::PublishConfig;
 use crate::model::record::Host;
 use crate::model::service::Service;
 
@@ -15,7 +15,7 @@ const NETWORK_LABEL: &str = "highhock.network";
 
 /// The networks that engines make by themselves, for containers that name no other:
 /// Docker's, Podman's, and the one of Swarm's published ports.
-const ENGINES_OWN: [&str; 3] = ["bridge", "podman", "ingress"];
+const ENGINE_DEFAULT_NETWORKS: [&str; 3] = ["bridge", "podman", "ingress"];
 
 /// Where a service can be reached at the container itself, without a published port.
 /// `networks` are those that it is in, perhaps through another container, which says of
@@ -25,10 +25,10 @@ const ENGINES_OWN: [&str; 3] = ["bridge", "podman", "ingress"];
 /// Why nowhere, and what to do.
 pub(super) fn endpoints(
     container: &Container,
-    networks: &BTreeMap<String, Attachment>,
-    exposed: &[(u16, Proto)],
+    networks: &BTreeMap<String, NetworkAttachment>,
+    exposed: &[(u16, Protocol)],
     service: &Service,
-    rules: &Rules,
+    config: &PublishConfig,
 ) -> Result<Endpoints, String> {
     let attachment = attachment(container, networks)?;
     let v4 = attachment.address4.map(IpAddr::V4);
@@ -37,42 +37,42 @@ pub(super) fn endpoints(
         return Err("has no address in its network yet".into());
     };
     let exposed = container.exposed.iter().chain(exposed);
-    let (port, proto) = (service.port, proto(service, exposed));
+    let (port, proto) = (service.port, resolve_proto(service, exposed));
     let first = Endpoint { host: Host::Address(address), port, proto };
     // Who has IPv6 published of the host wants it of its containers.
-    let address6 = attachment.address6.filter(|_| rules.host6.is_some());
-    Ok(first.beside(address6.map(|address| (address, port))))
+    let address6 = attachment.address6.filter(|_| config.host6.is_some());
+    Ok(first.with_ipv6(address6.map(|address| (address, port))))
 }
 
 /// The network to be found in: the one that the container names; else the first by
 /// name, those of the engine's own last.
 fn attachment<'a>(
     container: &Container,
-    networks: &'a BTreeMap<String, Attachment>,
-) -> Result<&'a Attachment, String> {
+    networks: &'a BTreeMap<String, NetworkAttachment>,
+) -> Result<&'a NetworkAttachment, String> {
     let named = container.labels.get(NETWORK_LABEL).map(|name| name.trim());
     if let Some(name) = named.filter(|name| !name.is_empty()) {
         return networks.get(name).ok_or_else(|| {
             format!(
                 "the label {NETWORK_LABEL} names {}, a network that it is not in; it is in {}",
-                quoted(name),
-                listed(networks),
+                quote(name),
+                network_list(networks),
             )
         });
     }
-    let has_address = |one: &Attachment| one.address4.is_some() || one.address6.is_some();
+    let has_address = |one: &NetworkAttachment| one.address4.is_some() || one.address6.is_some();
     networks
         .iter()
         .filter(|(_, attachment)| has_address(attachment))
-        .min_by_key(|(name, _)| (ENGINES_OWN.contains(&name.as_str()), *name))
+        .min_by_key(|(name, _)| (ENGINE_DEFAULT_NETWORKS.contains(&name.as_str()), *name))
         .map(|(_, attachment)| attachment)
-        .ok_or_else(|| format!("has no address of its own; it is in {}", listed(networks)))
+        .ok_or_else(|| format!("has no address of its own; it is in {}", network_list(networks)))
 }
 
-fn listed(networks: &BTreeMap<String, Attachment>) -> String {
+fn network_list(networks: &BTreeMap<String, NetworkAttachment>) -> String {
     match networks.is_empty() {
         true => "no network".to_owned(),
-        false => networks.keys().map(|name| quoted(name)).collect::<Vec<_>>().join(", "),
+        false => networks.keys().map(|name| quote(name)).collect::<Vec<_>>().join(", "),
     }
 }
 
@@ -82,11 +82,11 @@ mod tests {
     use crate::publish::endpoint::tests::{service, shown};
 
     /// Reads `net=172.18.0.2` or `net=172.18.0.2,fd00::2` or `net=`.
-    fn networks(attachments: &[&str]) -> BTreeMap<String, Attachment> {
+    fn networks(attachments: &[&str]) -> BTreeMap<String, NetworkAttachment> {
         let mut networks = BTreeMap::new();
         for shown in attachments {
             let (name, addresses) = shown.split_once('=').unwrap();
-            let mut attachment = Attachment::default();
+            let mut attachment = NetworkAttachment::default();
             for address in addresses.split(',').filter(|address| !address.is_empty()) {
                 match address.parse().unwrap() {
                     IpAddr::V4(v4) => attachment.address4 = Some(v4),
@@ -102,15 +102,15 @@ mod tests {
         container: &Container,
         attachments: &[&str],
         port: &str,
-        rules: &Rules,
+        config: &PublishConfig,
     ) -> Result<String, String> {
         let networks = networks(attachments);
-        let found = endpoints(container, &networks, &[(99, Proto::Udp)], &service(port), rules);
+        let found = endpoints(container, &networks, &[(99, Protocol::Udp)], &service(port), config);
         found.map(|endpoints| shown(&endpoints))
     }
 
     #[test]
-    fn the_network_is_the_one_that_is_named_else_the_first_in_a_fixed_order() {
+    fn selects_named_network_else_first_in_order() {
         for (attachments, named, expected) in [
             (&["bridge=172.17.0.2"][..], "", "172.17.0.2 80/tcp"),
             // One that a person made before the engine's own, whatever its name.
@@ -132,13 +132,13 @@ mod tests {
             (&["bridge=172.17.0.2", "six=fd00::2"], "bridge", "172.17.0.2 80/tcp"),
         ] {
             let container = Container::sample().label("highhock.network", named);
-            let found = found(&container, attachments, "80", &Rules::sample());
+            let found = found(&container, attachments, "80", &PublishConfig::sample());
             assert_eq!(found.as_deref(), Ok(expected), "{attachments:?} {named:?}");
         }
     }
 
     #[test]
-    fn without_an_address_there_is_a_reason_that_lists_the_networks() {
+    fn missing_address_reason_lists_networks() {
         for (attachments, named, reason) in [
             (&["web=172.18.0.2", "bridge=172.17.0.2"][..], "wep", "names \"wep\", a network"),
             (&["web=172.18.0.2", "api=172.17.0.2"], "wep", "it is in \"api\", \"web\""),
@@ -148,20 +148,21 @@ mod tests {
             (&["web=", "api=172.17.0.2"], "web", "has no address in its network yet"),
         ] {
             let container = Container::sample().label("highhock.network", named);
-            let refusal = found(&container, attachments, "80", &Rules::sample()).unwrap_err();
+            let refusal =
+                found(&container, attachments, "80", &PublishConfig::sample()).unwrap_err();
             assert!(refusal.contains(reason), "{attachments:?} {named:?}: {refusal}");
         }
     }
 
     #[test]
-    fn the_protocol_is_what_the_container_exposes_where_the_service_says_none() {
+    fn protocol_defaults_to_exposed_port() {
         let exposed = vec![
-            (53, Proto::Udp),
-            (53, Proto::Tcp),
-            (54, Proto::Udp),
-            (55, Proto::Sctp),
-            (56, Proto::Sctp),
-            (56, Proto::Udp),
+            (53, Protocol::Udp),
+            (53, Protocol::Tcp),
+            (54, Protocol::Udp),
+            (55, Protocol::Sctp),
+            (56, Protocol::Sctp),
+            (56, Protocol::Udp),
         ];
         let container = Container { exposed, ..Container::sample() };
         for (port, expected) in [
@@ -175,21 +176,24 @@ mod tests {
             ("99", "99/udp"),
             ("80", "80/tcp"),
         ] {
-            let found = found(&container, &["bridge=172.17.0.2"], port, &Rules::sample());
+            let found = found(&container, &["bridge=172.17.0.2"], port, &PublishConfig::sample());
             assert_eq!(found, Ok(format!("172.17.0.2 {expected}")), "{port}");
         }
     }
 
     #[test]
-    fn where_ipv6_is_to_be_published_a_container_has_its_own() {
-        let rules = Rules { host6: Some("2001:db8::6".parse().unwrap()), ..Rules::sample() };
+    fn publishes_ipv6_address_of_container() {
+        let config = PublishConfig {
+            host6: Some("2001:db8::6".parse().unwrap()),
+            ..PublishConfig::sample()
+        };
         for (attachments, expected) in [
             (&["web=172.18.0.2,fd00::2"][..], "172.18.0.2 80/tcp, fd00::2 80/tcp"),
             (&["web=172.18.0.2"], "172.18.0.2 80/tcp"),
             (&["web=fd00::2"], "fd00::2 80/tcp"),
             (&["a=172.18.0.2", "web=fd00::2"], "172.18.0.2 80/tcp"),
         ] {
-            let found = found(&Container::sample(), attachments, "80", &rules);
+            let found = found(&Container::sample(), attachments, "80", &config);
             assert_eq!(found.as_deref(), Ok(expected), "{attachments:?}");
         }
     }

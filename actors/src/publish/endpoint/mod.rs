@@ -7,27 +7,29 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU16;
 
-use crate::model::container::{Attachment, Binding, Container, ContainerId, NetworkMode, Proto};
-use crate::model::publish_config::{AddressOf, Rules};
+use crate::model::container::{
+    Container, ContainerId, NetworkAttachment, NetworkMode, PortBinding, Protocol,
+};
+use crate::model::publish_config::{AddressOwner, PublishConfig};
 use crate::model::record::Host;
 use crate::model::service::Service;
 
 /// How a container's ports can be reached from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum PortAccess {
     /// In networks of the engine's.
     Networks {
         /// The published ports.
-        bindings: Vec<Binding>,
+        bindings: Vec<PortBinding>,
         /// The networks, by name, and its addresses there.
-        networks: BTreeMap<String, Attachment>,
+        networks: BTreeMap<String, NetworkAttachment>,
         /// The ports that whoever has these networks says it listens on.
-        exposed: Vec<(u16, Proto)>,
+        exposed: Vec<(u16, Protocol)>,
     },
     /// It shares the host's network: a port outside is the port inside.
     HostNetwork,
     /// Not at all, for this reason.
-    Nowhere(String),
+    Unreachable(String),
 }
 
 /// Where a container's port can be reached from outside.
@@ -38,7 +40,7 @@ pub struct Endpoint {
     /// The port to connect to.
     pub port: NonZeroU16,
     /// Its protocol.
-    pub proto: Proto,
+    pub proto: Protocol,
 }
 
 /// All that is published of where a container's port can be reached.
@@ -52,7 +54,7 @@ pub struct Endpoints {
 
 impl Endpoint {
     /// This one, and the same service at this IPv6 address and port.
-    fn beside(self, by_ipv6: Option<(Ipv6Addr, NonZeroU16)>) -> Endpoints {
+    fn with_ipv6(self, by_ipv6: Option<(Ipv6Addr, NonZeroU16)>) -> Endpoints {
         let proto = self.proto;
         let by_ipv6 = by_ipv6.map(|(address, port)| (Host::Address(address.into()), port));
         let by_ipv6 = by_ipv6.filter(|(host, _)| *host != self.host);
@@ -62,20 +64,20 @@ impl Endpoint {
 }
 
 impl Endpoints {
-    fn one(first: Endpoint) -> Self {
+    fn single(first: Endpoint) -> Self {
         Self { first, by_ipv6: None }
     }
 }
 
-impl Reach {
+impl PortAccess {
     /// How this container can be reached by what its own inspection says; and so can
     /// those that share its network. A container in another's network
-    /// (`NetworkMode::Container`) has no answer of its own: `Nowhere`, until the caller
+    /// (`NetworkMode::Container`) has no answer of its own: `Unreachable`, until the caller
     /// looked at that other.
-    pub fn of(container: &Container) -> Self {
+    pub fn from_container(container: &Container) -> Self {
         if container.condition().is_none() {
             // It offers nothing then; this is for those that share its network.
-            return Self::Nowhere(format!(
+            return Self::Unreachable(format!(
                 "shares the network of container {}, which is not running; restart it when \
                  that one is",
                 container.name
@@ -88,11 +90,11 @@ impl Reach {
                 exposed: container.exposed.clone(),
             },
             NetworkMode::Host => Self::HostNetwork,
-            NetworkMode::Container(other) => Self::Nowhere(format!(
+            NetworkMode::Container(other) => Self::Unreachable(format!(
                 "shares the network of container {}, which was not found",
-                readable(other)
+                display_id(other)
             )),
-            NetworkMode::None => Self::Nowhere("has no network (`--network none`)".into()),
+            NetworkMode::None => Self::Unreachable("has no network (`--network none`)".into()),
         }
     }
 
@@ -110,36 +112,39 @@ impl Reach {
         &self,
         container: &Container,
         service: &Service,
-        rules: &Rules,
+        config: &PublishConfig,
     ) -> Result<Endpoints, String> {
-        match (self, rules.address) {
-            (Self::Networks { bindings, .. }, AddressOf::Host) => {
-                published_port::endpoints(bindings, service, rules)
+        match (self, config.address) {
+            (Self::Networks { bindings, .. }, AddressOwner::Host) => {
+                published_port::endpoints(bindings, service, config)
             }
-            (Self::Networks { networks, exposed, .. }, AddressOf::Container) => {
-                container_network::endpoints(container, networks, exposed, service, rules)
+            (Self::Networks { networks, exposed, .. }, AddressOwner::Container) => {
+                container_network::endpoints(container, networks, exposed, service, config)
             }
             (Self::HostNetwork, _) => {
-                let (port, proto) = (service.port, proto(service, &container.exposed));
-                let first = Endpoint { host: rules.host.clone(), port, proto };
-                Ok(first.beside(rules.host6.map(|host6| (host6, port))))
+                let (port, proto) = (service.port, resolve_proto(service, &container.exposed));
+                let first = Endpoint { host: config.host.clone(), port, proto };
+                Ok(first.with_ipv6(config.host6.map(|host6| (host6, port))))
             }
-            (Self::Nowhere(reason), _) => Err(reason.clone()),
+            (Self::Unreachable(reason), _) => Err(reason.clone()),
         }
     }
 }
 
 /// An id as people read it; a name as it is.
-fn readable(container: &str) -> String {
+fn display_id(container: &str) -> String {
     let is_id = container.len() == 64 && container.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_id { ContainerId::new(container).short().to_owned() } else { container.to_owned() }
 }
 
 /// A service's protocol where no binding tells it: its own; else the first that is
 /// exposed at its port; else TCP.
-fn proto<'a>(service: &Service, exposed: impl IntoIterator<Item = &'a (u16, Proto)>) -> Proto {
+fn resolve_proto<'a>(
+    service: &Service,
+    exposed: impl IntoIterator<Item = &'a (u16, Protocol)>,
+) -> Protocol {
     let at_port = exposed.into_iter().filter(|(port, _)| *port == service.port.get());
-    service.proto.or_else(|| at_port.map(|(_, proto)| *proto).min()).unwrap_or(Proto::Tcp)
+    service.proto.or_else(|| at_port.map(|(_, proto)| *proto).min()).unwrap_or(Protocol::Tcp)
 }
 
 fn is_link_local(address: IpAddr) -> bool {
@@ -152,11 +157,11 @@ fn is_link_local(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::container::Life;
+    use crate::model::container::ContainerState;
     use crate::model::names::{DomainName, ServiceName};
     use crate::model::service::Attributes;
 
-    /// The address in [`Rules::sample`].
+    /// The address in [`PublishConfig::sample`].
     pub(super) const HOST: &str = "10.77.66.0";
 
     /// Reads `80` or `53/udp`.
@@ -182,52 +187,55 @@ mod tests {
         all.map(shown).collect::<Vec<_>>().join(", ")
     }
 
-    fn found(reach: &Reach, port: &str, rules: &Rules) -> Result<String, String> {
-        let container = Container { exposed: vec![(53, Proto::Udp)], ..Container::sample() };
-        let endpoints = reach.endpoints(&container, &service(port), rules)?;
+    fn found(access: &PortAccess, port: &str, config: &PublishConfig) -> Result<String, String> {
+        let container = Container { exposed: vec![(53, Protocol::Udp)], ..Container::sample() };
+        let endpoints = access.endpoints(&container, &service(port), config)?;
         Ok(shown(&endpoints))
     }
 
     #[test]
-    fn in_the_hosts_network_a_port_is_the_same_outside() {
-        for address in [AddressOf::Host, AddressOf::Container] {
+    fn host_network_keeps_port_numbers() {
+        for address in [AddressOwner::Host, AddressOwner::Container] {
             for (port, expected) in [
                 ("80", "10.77.66.0 80/tcp"),
                 ("80/tcp", "10.77.66.0 80/tcp"),
                 ("80/udp", "10.77.66.0 80/udp"),
                 ("53", "10.77.66.0 53/udp"),
             ] {
-                let rules = Rules { address, ..Rules::sample() };
-                assert_eq!(found(&Reach::HostNetwork, port, &rules).as_deref(), Ok(expected));
-                let rules = Rules { host6: Some("2001:db8::6".parse().unwrap()), ..rules };
+                let config = PublishConfig { address, ..PublishConfig::sample() };
+                assert_eq!(found(&PortAccess::HostNetwork, port, &config).as_deref(), Ok(expected));
+                let config =
+                    PublishConfig { host6: Some("2001:db8::6".parse().unwrap()), ..config };
                 let both = expected.replace(HOST, "2001:db8::6");
                 let both = format!("{expected}, {both}");
-                assert_eq!(found(&Reach::HostNetwork, port, &rules), Ok(both));
+                assert_eq!(found(&PortAccess::HostNetwork, port, &config), Ok(both));
             }
         }
     }
 
     #[test]
-    fn whose_address_is_published_is_for_the_operator_to_say() {
-        let attachment = Attachment { address4: Some([172, 17, 0, 2].into()), address6: None };
+    fn publishes_address_of_configured_owner() {
+        let attachment =
+            NetworkAttachment { address4: Some([172, 17, 0, 2].into()), address6: None };
         let container = Container::sample().bind("80/tcp -> 0.0.0.0:8080");
         let networks = [("bridge".to_owned(), attachment)].into();
-        let reach = Reach::of(&Container { networks, ..container });
-        for (address, expected) in
-            [(AddressOf::Host, "10.77.66.0 8080/tcp"), (AddressOf::Container, "172.17.0.2 80/tcp")]
-        {
-            let rules = Rules { address, ..Rules::sample() };
-            assert_eq!(found(&reach, "80", &rules).as_deref(), Ok(expected));
+        let access = PortAccess::from_container(&Container { networks, ..container });
+        for (address, expected) in [
+            (AddressOwner::Host, "10.77.66.0 8080/tcp"),
+            (AddressOwner::Container, "172.17.0.2 80/tcp"),
+        ] {
+            let config = PublishConfig { address, ..PublishConfig::sample() };
+            assert_eq!(found(&access, "80", &config).as_deref(), Ok(expected));
         }
     }
 
     #[test]
-    fn a_containers_network_tells_how_it_is_reached() {
+    fn network_mode_determines_port_access() {
         let bound = Container::sample().bind("80/tcp -> 0.0.0.0:8080");
-        let reach = |network| Reach::of(&Container { network, ..bound.clone() });
-        let Reach::Networks { bindings, .. } = reach(NetworkMode::Own) else { panic!() };
+        let access = |network| PortAccess::from_container(&Container { network, ..bound.clone() });
+        let PortAccess::Networks { bindings, .. } = access(NetworkMode::Own) else { panic!() };
         assert_eq!(bindings, bound.bindings);
-        assert_eq!(reach(NetworkMode::Host), Reach::HostNetwork);
+        assert_eq!(access(NetworkMode::Host), PortAccess::HostNetwork);
 
         for (network, reason) in [
             (NetworkMode::None, "has no network"),
@@ -240,28 +248,32 @@ mod tests {
                 "shares the network of container 0123456789ab, which was not found",
             ),
         ] {
-            let refusal = found(&reach(network), "80", &Rules::sample()).unwrap_err();
+            let refusal = found(&access(network), "80", &PublishConfig::sample()).unwrap_err();
             assert!(refusal.contains(reason), "{refusal}");
         }
     }
 
     #[test]
-    fn a_network_is_there_as_long_as_the_container_that_has_it_runs() {
-        let reach = |life, network| Reach::of(&Container { life, network, ..Container::sample() });
-        for (life, runs) in [
-            (Life::Running, true),
+    fn network_exists_while_its_container_runs() {
+        let access = |state, network| {
+            PortAccess::from_container(&Container { state, network, ..Container::sample() })
+        };
+        for (state, runs) in [
+            (ContainerState::Running, true),
             // Its network does not pause.
-            (Life::Paused, true),
-            (Life::Created, false),
-            (Life::Restarting, false),
-            (Life::Exited, false),
-            (Life::Dead, false),
-            (Life::Removing, false),
+            (ContainerState::Paused, true),
+            (ContainerState::Created, false),
+            (ContainerState::Restarting, false),
+            (ContainerState::Exited, false),
+            (ContainerState::Dead, false),
+            (ContainerState::Removing, false),
         ] {
             for network in [NetworkMode::Own, NetworkMode::Host] {
-                match reach(life, network) {
-                    Reach::Nowhere(reason) => assert!(!runs && reason.contains("web"), "{reason}"),
-                    _ => assert!(runs, "{life:?}"),
+                match access(state, network) {
+                    PortAccess::Unreachable(reason) => {
+                        assert!(!runs && reason.contains("web"), "{reason}")
+                    }
+                    _ => assert!(runs, "{state:?}"),
                 }
             }
         }

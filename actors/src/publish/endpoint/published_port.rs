@@ -4,21 +4,21 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 
 use super::{Endpoint, Endpoints, is_link_local};
-use crate::model::container::{Binding, Proto};
-use crate::model::publish_config::Rules;
+use crate::model::container::{PortBinding, Protocol};
+use crate::model::publish_config::PublishConfig;
 use crate::model::record::Host;
 use crate::model::service::Service;
 
 /// A binding whose port the engine has assigned.
-struct Bound {
-    proto: Proto,
+struct PublishedPort {
+    proto: Protocol,
     address: IpAddr,
     port: NonZeroU16,
 }
 
-impl Bound {
+impl PublishedPort {
     /// `None` where the engine has not assigned a port.
-    fn read(binding: &Binding) -> Option<Self> {
+    fn from_binding(binding: &PortBinding) -> Option<Self> {
         Some(Self {
             proto: binding.proto,
             address: binding.host_address.to_canonical(),
@@ -31,14 +31,14 @@ impl Bound {
     ///
     /// Where this host's own address is an IPv6 one, the binding to all IPv6 addresses
     /// is the one that answers there, at a port that may be another.
-    fn rank(&self, host: &Host) -> (Proto, bool, bool, NonZeroU16, IpAddr) {
+    fn rank(&self, host: &Host) -> (Protocol, bool, bool, NonZeroU16, IpAddr) {
         let one_address = !self.address.is_unspecified();
         let host_is_ipv6 = matches!(host, Host::Address(address) if address.is_ipv6());
         let other_family = self.address.is_ipv6() != (host_is_ipv6 && !one_address);
         (self.proto, one_address, other_family, self.port, self.address)
     }
 
-    fn can_be_reached(&self) -> bool {
+    fn is_reachable(&self) -> bool {
         !self.address.is_loopback() && !is_link_local(self.address)
     }
 }
@@ -48,79 +48,77 @@ impl Bound {
 /// # Errors
 /// Why nowhere, and what to do.
 pub(super) fn endpoints(
-    bindings: &[Binding],
+    bindings: &[PortBinding],
     service: &Service,
-    rules: &Rules,
+    config: &PublishConfig,
 ) -> Result<Endpoints, String> {
-    let mut bound: Vec<Bound> = bindings
+    let mut bound: Vec<PublishedPort> = bindings
         .iter()
         .filter(|binding| binding.port == service.port.get())
         .filter(|binding| service.proto.is_none_or(|proto| proto == binding.proto))
-        .filter_map(Bound::read)
+        .filter_map(PublishedPort::from_binding)
         .collect();
-    bound.sort_by_key(|bound| bound.rank(&rules.host));
+    bound.sort_by_key(|bound| bound.rank(&config.host));
 
-    let Some(chosen) = bound.iter().find(|bound| bound.can_be_reached()) else {
+    let Some(chosen) = bound.iter().find(|bound| bound.is_reachable()) else {
         return Err(match bound.first() {
-            Some(first) => why_unreachable(first, service),
-            None => why_not_bound(bindings, service),
+            Some(first) => unreachable_reason(first, service),
+            None => not_published_reason(bindings, service),
         });
     };
     if !chosen.address.is_unspecified() {
         let host = Host::Address(chosen.address);
-        return Ok(Endpoints::one(Endpoint { host, port: chosen.port, proto: chosen.proto }));
+        return Ok(Endpoints::single(Endpoint { host, port: chosen.port, proto: chosen.proto }));
     }
-    let first = Endpoint { host: rules.host.clone(), port: chosen.port, proto: chosen.proto };
-    let on_all_ipv6 =
-        |bound: &&Bound| bound.proto == chosen.proto && bound.address == Ipv6Addr::UNSPECIFIED;
-    let by_ipv6 = bound.iter().find(on_all_ipv6).zip(rules.host6);
-    Ok(first.beside(by_ipv6.map(|(bound, host6)| (host6, bound.port))))
+    let first = Endpoint { host: config.host.clone(), port: chosen.port, proto: chosen.proto };
+    let on_all_ipv6 = |bound: &&PublishedPort| {
+        bound.proto == chosen.proto && bound.address == Ipv6Addr::UNSPECIFIED
+    };
+    let by_ipv6 = bound.iter().find(on_all_ipv6).zip(config.host6);
+    Ok(first.with_ipv6(by_ipv6.map(|(bound, host6)| (host6, bound.port))))
 }
 
-fn why_unreachable(bound: &Bound, service: &Service) -> String {
+fn unreachable_reason(bound: &PublishedPort, service: &Service) -> String {
     let kind = if bound.address.is_loopback() { "loopback" } else { "link-local" };
     format!(
         "its port {} is published on {} only, a {kind} address that other hosts can't reach; \
          publish it on all addresses (`-p {}:{}`) or on one of the host's",
-        as_written(service.port, service.proto),
+        format_port(service.port, service.proto),
         SocketAddr::new(bound.address, bound.port.get()),
         bound.port,
-        as_published(service.port, bound.proto),
+        format_publish_flag(service.port, bound.proto),
     )
 }
 
-fn why_not_bound(bindings: &[Binding], service: &Service) -> String {
-    let wanted = as_written(service.port, service.proto);
+fn not_published_reason(bindings: &[PortBinding], service: &Service) -> String {
+    let port = format_port(service.port, service.proto);
     let assigned = || bindings.iter().filter(|binding| binding.host_port != 0);
 
     if let Some(other) = assigned().find(|binding| binding.port == service.port.get()) {
-        return format!(
-            "its port {wanted} is not published, only {}/{} is",
-            other.port, other.proto
-        );
+        return format!("its port {port} is not published, only {}/{} is", other.port, other.proto);
     }
     if let Some(outer) = assigned().find(|binding| binding.host_port == service.port.get()) {
         return format!(
-            "its port {wanted} is not published; {} is the port outside of the container, for {} \
+            "its port {port} is not published; {} is the port outside of the container, for {} \
              inside: write `{}:{}`",
             outer.host_port, outer.port, service.name, outer.port,
         );
     }
     format!(
-        "its port {wanted} is not published; start the container with `-p {}`, or with a port of \
+        "its port {port} is not published; start the container with `-p {}`, or with a port of \
          your choice: `-p PORT:{0}`",
-        as_published(service.port, service.proto.unwrap_or(Proto::Tcp)),
+        format_publish_flag(service.port, service.proto.unwrap_or(Protocol::Tcp)),
     )
 }
 
 /// `80`, or `80/tcp` where the container says which.
-fn as_written(port: NonZeroU16, proto: Option<Proto>) -> String {
+fn format_port(port: NonZeroU16, proto: Option<Protocol>) -> String {
     proto.map_or_else(|| port.to_string(), |proto| format!("{port}/{proto}"))
 }
 
 /// The container's side of Docker's `-p`, which takes TCP where nothing is said.
-fn as_published(port: NonZeroU16, proto: Proto) -> String {
-    as_written(port, Some(proto).filter(|proto| *proto != Proto::Tcp))
+fn format_publish_flag(port: NonZeroU16, proto: Protocol) -> String {
+    format_port(port, Some(proto).filter(|proto| *proto != Protocol::Tcp))
 }
 
 #[cfg(test)]
@@ -128,17 +126,17 @@ mod tests {
     use super::*;
     use crate::publish::endpoint::tests::{HOST, service, shown};
 
-    fn endpoints(bindings: &[&str], port: &str, rules: &Rules) -> Result<String, String> {
-        let bindings: Vec<_> = bindings.iter().map(|shown| Binding::sample(shown)).collect();
-        super::endpoints(&bindings, &service(port), rules).map(|endpoints| shown(&endpoints))
+    fn endpoints(bindings: &[&str], port: &str, config: &PublishConfig) -> Result<String, String> {
+        let bindings: Vec<_> = bindings.iter().map(|shown| PortBinding::sample(shown)).collect();
+        super::endpoints(&bindings, &service(port), config).map(|endpoints| shown(&endpoints))
     }
 
     fn endpoint(bindings: &[&str], port: &str) -> Result<String, String> {
-        endpoints(bindings, port, &Rules::sample())
+        endpoints(bindings, port, &PublishConfig::sample())
     }
 
     #[test]
-    fn one_of_several_bindings_is_chosen() {
+    fn selects_one_of_several_bindings() {
         for (bindings, port, expected) in [
             // One binding: all addresses are the host's, one is its own.
             (&["80/tcp -> 0.0.0.0:8080"][..], "80", "10.77.66.0 8080/tcp"),
@@ -180,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_reached_has_a_reason_that_says_what_to_do() {
+    fn unreachable_reason_names_remedy() {
         for (bindings, port, reason) in [
             (&[][..], "80", "port 80 is not published; start the container with `-p 80`"),
             (&[], "53/udp", "port 53/udp is not published; start the container with `-p 53/udp`"),
@@ -206,11 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn a_second_address_is_that_of_the_binding_to_all_ipv6_addresses() {
-        let rules = |host: &str| Rules {
+    fn second_address_uses_wildcard_ipv6_binding() {
+        let config = |host: &str| PublishConfig {
             host: Host::parse(host).unwrap(),
             host6: Some("2001:db8::6".parse().unwrap()),
-            ..Rules::sample()
+            ..PublishConfig::sample()
         };
         for (bindings, port, expected) in [
             (
@@ -231,23 +229,24 @@ mod tests {
             // Of one address, it is known who is reached there.
             (&["80/tcp -> 192.0.2.7:80", "80/tcp -> [2001:db8::9]:80"], "80", "192.0.2.7 80/tcp"),
         ] {
-            let found = endpoints(bindings, port, &rules(HOST));
+            let found = endpoints(bindings, port, &config(HOST));
             assert_eq!(found.as_deref(), Ok(expected), "{bindings:?} {port}");
         }
         // The first is the very same.
-        let found = endpoints(&["80/tcp -> [::]:80"], "80", &rules("2001:db8::6"));
+        let found = endpoints(&["80/tcp -> [::]:80"], "80", &config("2001:db8::6"));
         assert_eq!(found.as_deref(), Ok("2001:db8::6 80/tcp"));
     }
 
     #[test]
-    fn a_host_with_an_ipv6_address_is_reached_by_the_ipv6_binding() {
-        let rules = Rules { host: Host::parse("2001:db8::5").unwrap(), ..Rules::sample() };
+    fn ipv6_host_uses_the_ipv6_binding() {
+        let config =
+            PublishConfig { host: Host::parse("2001:db8::5").unwrap(), ..PublishConfig::sample() };
         for (bindings, expected) in [
             (&["80/tcp -> 0.0.0.0:80", "80/tcp -> [::]:8080"][..], "2001:db8::5 8080/tcp"),
             (&["80/tcp -> 0.0.0.0:80"], "2001:db8::5 80/tcp"),
             (&["80/tcp -> [2001:db8::9]:80", "80/tcp -> 192.0.2.7:81"], "192.0.2.7 81/tcp"),
         ] {
-            assert_eq!(endpoints(bindings, "80", &rules).as_deref(), Ok(expected), "{bindings:?}");
+            assert_eq!(endpoints(bindings, "80", &config).as_deref(), Ok(expected), "{bindings:?}");
         }
     }
 }

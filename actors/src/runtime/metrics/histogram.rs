@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The upper bounds of the buckets, in nanoseconds: 1, 2 and 5 of each decade from a
 /// microsecond to 50 seconds. What took longer goes into one bucket more.
-const BOUNDS: [u64; 24] = {
+const BUCKET_BOUNDS_NANOS: [u64; 24] = {
     let mut bounds = [0; 24];
     let (mut place, mut decade) = (0, 1_000);
     while place < bounds.len() {
@@ -14,20 +14,20 @@ const BOUNDS: [u64; 24] = {
     }
     bounds
 };
-const BUCKETS: usize = BOUNDS.len() + 1;
+const BUCKET_COUNT: usize = BUCKET_BOUNDS_NANOS.len() + 1;
 
 /// How long something took, over and over: a sum, a maximum, and a distribution in
 /// buckets. It can be added to from anywhere at any time, and never waits.
 #[derive(Debug, Default)]
-pub struct Timing {
-    nanoseconds: AtomicU64,
-    longest: AtomicU64,
-    buckets: [AtomicU64; BUCKETS],
+pub struct Histogram {
+    total_nanos: AtomicU64,
+    max_nanos: AtomicU64,
+    buckets: [AtomicU64; BUCKET_COUNT],
 }
 
-/// What a [`Timing`] held at one moment.
+/// What a [`Histogram`] held at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TimingReading {
+pub struct HistogramSnapshot {
     /// How many were timed.
     pub count: u64,
     /// All of them together.
@@ -38,45 +38,49 @@ pub struct TimingReading {
     pub p99: Duration,
     /// The longest.
     pub max: Duration,
-    buckets: [u64; BUCKETS],
+    buckets: [u64; BUCKET_COUNT],
 }
 
-impl Timing {
+impl Histogram {
     /// One that nothing was added to.
     pub const fn new() -> Self {
         Self {
-            nanoseconds: AtomicU64::new(0),
-            longest: AtomicU64::new(0),
-            buckets: [const { AtomicU64::new(0) }; BUCKETS],
+            total_nanos: AtomicU64::new(0),
+            max_nanos: AtomicU64::new(0),
+            buckets: [const { AtomicU64::new(0) }; BUCKET_COUNT],
         }
     }
 
     /// Adds one.
-    pub fn add(&self, took: Duration) {
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
-        self.nanoseconds.fetch_add(nanoseconds, Relaxed);
-        raise(&self.longest, nanoseconds);
+    pub fn record(&self, elapsed: Duration) {
+        let nanoseconds = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BUCKET_BOUNDS_NANOS.partition_point(|bound| *bound < nanoseconds);
+        self.total_nanos.fetch_add(nanoseconds, Relaxed);
+        update_max(&self.max_nanos, nanoseconds);
         self.buckets[bucket].fetch_add(1, Relaxed);
     }
 
     /// All of it as it is now.
-    pub fn read(&self) -> TimingReading {
+    pub fn snapshot(&self) -> HistogramSnapshot {
         let buckets = std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed));
         let nanoseconds = |value: &AtomicU64| Duration::from_nanos(value.load(Relaxed));
-        TimingReading::of(buckets, nanoseconds(&self.nanoseconds), nanoseconds(&self.longest))
+        HistogramSnapshot::from_buckets(
+            buckets,
+            nanoseconds(&self.total_nanos),
+            nanoseconds(&self.max_nanos),
+        )
     }
 }
 
 /// Raises a maximum. That is rare, and a look costs less than an exchange.
-pub(super) fn raise(most: &AtomicU64, to: u64) {
-    if to > most.load(Relaxed) {
-        most.fetch_max(to, Relaxed);
+pub(super) fn update_max(maximum: &AtomicU64, to: u64) {
+    if to > maximum.load(Relaxed) {
+        maximum.fetch_max(to, Relaxed);
     }
 }
 
-impl TimingReading {
-    fn of(buckets: [u64; BUCKETS], sum: Duration, max: Duration) -> Self {
+impl HistogramSnapshot {
+    fn from_buckets(buckets: [u64; BUCKET_COUNT], sum: Duration, max: Duration) -> Self {
         // Of the buckets themselves: a count of its own could differ from them by what is
         // being added just now.
         let count: u64 = buckets.iter().sum();
@@ -87,7 +91,7 @@ impl TimingReading {
                 seen += in_bucket;
                 seen >= rank
             });
-            let bound = bucket.and_then(|bucket| BOUNDS.get(bucket));
+            let bound = bucket.and_then(|bucket| BUCKET_BOUNDS_NANOS.get(bucket));
             bound.map_or(max, |bound| Duration::from_nanos(*bound).min(max))
         };
         Self { count, sum, p50: percentile(50), p99: percentile(99), max, buckets }
@@ -95,16 +99,16 @@ impl TimingReading {
 
     /// This and another, as one.
     #[must_use]
-    pub fn with(&self, other: &Self) -> Self {
+    pub fn merged_with(&self, other: &Self) -> Self {
         let buckets = std::array::from_fn(|bucket| self.buckets[bucket] + other.buckets[bucket]);
-        Self::of(buckets, self.sum + other.sum, self.max.max(other.max))
+        Self::from_buckets(buckets, self.sum + other.sum, self.max.max(other.max))
     }
 
     /// How many took no longer than this. Exact where `bound` is 1, 2 or 5 of a decade
     /// between a microsecond and 50 seconds; else the next such below it is meant.
-    pub fn at_most(&self, bound: Duration) -> u64 {
+    pub fn count_at_most(&self, bound: Duration) -> u64 {
         let nanoseconds = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
-        let buckets = BOUNDS.partition_point(|bound| *bound <= nanoseconds);
+        let buckets = BUCKET_BOUNDS_NANOS.partition_point(|bound| *bound <= nanoseconds);
         self.buckets[..buckets].iter().sum()
     }
 }
@@ -117,38 +121,38 @@ mod tests {
         Duration::from_micros(micros)
     }
 
-    fn reading(took: impl IntoIterator<Item = Duration>) -> TimingReading {
-        let timing = Timing::new();
-        for took in took {
-            timing.add(took);
+    fn reading(elapsed: impl IntoIterator<Item = Duration>) -> HistogramSnapshot {
+        let timing = Histogram::new();
+        for elapsed in elapsed {
+            timing.record(elapsed);
         }
-        timing.read()
+        timing.snapshot()
     }
 
     #[test]
-    fn nothing_timed_reads_as_nothing() {
-        assert_eq!(reading([]), TimingReading::default());
+    fn empty_histogram_has_default_snapshot() {
+        assert_eq!(reading([]), HistogramSnapshot::default());
     }
 
     #[test]
-    fn a_bound_belongs_to_the_bucket_below_it() {
+    fn bound_belongs_to_the_lower_bucket() {
         let nanosecond = Duration::from_nanos(1);
         for bound in [micros(1), micros(20), micros(500), Duration::from_secs(50)] {
             let timed = reading([bound - nanosecond, bound, bound + nanosecond]);
-            assert_eq!(timed.at_most(bound), 2, "{bound:?}");
-            assert_eq!(timed.at_most(bound - nanosecond), 0, "{bound:?}");
+            assert_eq!(timed.count_at_most(bound), 2, "{bound:?}");
+            assert_eq!(timed.count_at_most(bound - nanosecond), 0, "{bound:?}");
         }
     }
 
     #[test]
-    fn what_is_longer_than_all_bounds_is_counted_all_the_same() {
+    fn counts_values_above_all_bounds() {
         let timed = reading([Duration::MAX, Duration::from_secs(51), Duration::ZERO]);
-        assert_eq!((timed.count, timed.at_most(Duration::from_secs(50))), (3, 1));
+        assert_eq!((timed.count, timed.count_at_most(Duration::from_secs(50))), (3, 1));
         assert_eq!(timed.p99, timed.max);
     }
 
     #[test]
-    fn percentiles_are_rounded_up_but_never_beyond_the_longest() {
+    fn percentiles_round_up_to_at_most_the_maximum() {
         let timed = reading((1..=100).map(|n| micros(n * 10)));
         assert_eq!((timed.p50, timed.p99, timed.max), (micros(500), micros(1000), micros(1000)));
         assert_eq!(timed.sum, micros(50_500));
@@ -157,9 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn two_readings_together_are_one_of_both() {
+    fn merges_two_snapshots() {
         let (some, others) = ([micros(1), micros(700)], [micros(30), micros(9_000)]);
         let together = reading(some.into_iter().chain(others));
-        assert_eq!(reading(some).with(&reading(others)), together);
+        assert_eq!(reading(some).merged_with(&reading(others)), together);
     }
 }

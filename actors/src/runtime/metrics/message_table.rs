@@ -3,52 +3,55 @@
 use std::any::{TypeId, type_name};
 use std::sync::OnceLock;
 
-use super::histogram::{Timing, TimingReading};
+use super::histogram::{Histogram, HistogramSnapshot};
 
 /// How many message types of an actor are told apart: more than any actor has. What goes
 /// beyond is timed as one.
-const MOST: usize = 24;
+const MESSAGE_TYPES_MAX: usize = 24;
 
 /// The timings of an actor type's messages. Each message type takes a place of its own
 /// with its first message, and keeps it.
 #[derive(Debug)]
-pub(super) struct Messages {
-    places: [OnceLock<(TypeId, MessageMeter)>; MOST],
-    others: MessageMeter,
+pub(super) struct MessageTable {
+    slots: [OnceLock<(TypeId, MessageMetrics)>; MESSAGE_TYPES_MAX],
+    others: MessageMetrics,
 }
 
 /// The timings of one message type.
 #[derive(Debug)]
-pub(super) struct MessageMeter {
+pub(super) struct MessageMetrics {
     name: &'static str,
-    pub wait: Timing,
-    pub handling: Timing,
+    pub wait: Histogram,
+    pub handling: Histogram,
 }
 
 /// What was timed of one message type at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageReading {
+pub struct MessageSnapshot {
     /// The message type, without its path.
     pub message: &'static str,
     /// From entering the mailbox to being handled.
-    pub wait: TimingReading,
+    pub wait: HistogramSnapshot,
     /// In the handler.
-    pub handling: TimingReading,
+    pub handling: HistogramSnapshot,
 }
 
-impl Messages {
+impl MessageTable {
     pub const fn new() -> Self {
-        Self { places: [const { OnceLock::new() }; MOST], others: MessageMeter::new("others") }
+        Self {
+            slots: [const { OnceLock::new() }; MESSAGE_TYPES_MAX],
+            others: MessageMetrics::new("others"),
+        }
     }
 
     /// The timings of a message type. The few places are looked through in order, which
     /// takes less than any map would.
-    pub fn of<M: 'static>(&self) -> &MessageMeter {
-        let wanted = TypeId::of::<M>();
-        for place in &self.places {
+    pub fn metrics_of<M: 'static>(&self) -> &MessageMetrics {
+        let desired = TypeId::of::<M>();
+        for slot in &self.slots {
             let (message, meter) =
-                place.get_or_init(|| (wanted, MessageMeter::new(without_path(type_name::<M>()))));
-            if *message == wanted {
+                slot.get_or_init(|| (desired, MessageMetrics::new(without_path(type_name::<M>()))));
+            if *message == desired {
                 return meter;
             }
         }
@@ -56,20 +59,20 @@ impl Messages {
     }
 
     /// What was timed of each message type that there was any message of.
-    pub fn read(&self) -> impl Iterator<Item = MessageReading> {
-        let known = self.places.iter().filter_map(OnceLock::get).map(|(_, meter)| meter);
-        known.chain([&self.others]).map(MessageMeter::read).filter(|one| one.wait.count > 0)
+    pub fn snapshot(&self) -> impl Iterator<Item = MessageSnapshot> {
+        let known = self.slots.iter().filter_map(OnceLock::get).map(|(_, meter)| meter);
+        known.chain([&self.others]).map(MessageMetrics::snapshot).filter(|one| one.wait.count > 0)
     }
 }
 
-impl MessageMeter {
+impl MessageMetrics {
     const fn new(name: &'static str) -> Self {
-        Self { name, wait: Timing::new(), handling: Timing::new() }
+        Self { name, wait: Histogram::new(), handling: Histogram::new() }
     }
 
-    fn read(&self) -> MessageReading {
-        let (wait, handling) = (self.wait.read(), self.handling.read());
-        MessageReading { message: self.name, wait, handling }
+    fn snapshot(&self) -> MessageSnapshot {
+        let (wait, handling) = (self.wait.snapshot(), self.handling.snapshot());
+        MessageSnapshot { message: self.name, wait, handling }
     }
 }
 
@@ -86,17 +89,17 @@ mod tests {
     struct One;
     struct Another;
 
-    fn time<M: 'static>(messages: &Messages) {
-        messages.of::<M>().wait.add(Duration::ZERO);
+    fn time<M: 'static>(messages: &MessageTable) {
+        messages.metrics_of::<M>().wait.record(Duration::ZERO);
     }
 
-    fn names(messages: &Messages) -> Vec<(&'static str, u64)> {
-        messages.read().map(|one| (one.message, one.wait.count)).collect()
+    fn names(messages: &MessageTable) -> Vec<(&'static str, u64)> {
+        messages.snapshot().map(|one| (one.message, one.wait.count)).collect()
     }
 
     #[test]
-    fn each_message_type_is_timed_by_itself() {
-        let messages = Messages::new();
+    fn measures_each_message_type_separately() {
+        let messages = MessageTable::new();
         time::<One>(&messages);
         time::<Another>(&messages);
         time::<One>(&messages);
@@ -104,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn more_than_there_are_places_for_are_timed_as_one() {
-        let messages = Messages::new();
+    fn excess_message_types_share_one_entry() {
+        let messages = MessageTable::new();
         macro_rules! time_arrays_of {
             ($($size:literal)*) => { $(time::<[u8; $size]>(&messages);)* };
         }
         time_arrays_of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26);
         let names = names(&messages);
-        assert_eq!(names.len(), MOST + 1);
+        assert_eq!(names.len(), MESSAGE_TYPES_MAX + 1);
         assert_eq!(names.last(), Some(&("others", 2)));
     }
 }

@@ -7,33 +7,33 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::time::Instant;
 
-use histogram::raise;
-pub use histogram::{Timing, TimingReading};
-pub use message_table::MessageReading;
-use message_table::{MessageMeter, Messages};
+use histogram::update_max;
+pub use histogram::{Histogram, HistogramSnapshot};
+pub use message_table::MessageSnapshot;
+use message_table::{MessageMetrics, MessageTable};
 
 /// The counters of one actor type.
 #[derive(Debug)]
-pub struct Meter {
+pub struct MailboxMetrics {
     /// The actor type, as an operator knows it.
     pub actor: &'static str,
     /// How many messages the mailbox of one instance takes before senders wait.
     pub capacity: usize,
     enqueued: AtomicU64,
-    left: AtomicU64,
+    dequeued: AtomicU64,
     high_water: AtomicU64,
     coalesced: AtomicU64,
     refused: AtomicU64,
-    born: AtomicU64,
-    ended: AtomicU64,
+    instances_started: AtomicU64,
+    instances_ended: AtomicU64,
     restarts: AtomicU64,
     panics: AtomicU64,
-    messages: Messages,
+    messages: MessageTable,
 }
 
-/// What a [`Meter`] showed at one moment.
+/// What a [`MailboxMetrics`] showed at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MeterReading {
+pub struct MailboxSnapshot {
     /// The actor type.
     pub actor: &'static str,
     /// How many live.
@@ -57,45 +57,48 @@ pub struct MeterReading {
     /// How often an instance panicked.
     pub panics: u64,
     /// From entering the mailbox to being handled.
-    pub wait: TimingReading,
+    pub wait: HistogramSnapshot,
     /// In the handler.
-    pub handling: TimingReading,
+    pub handling: HistogramSnapshot,
     /// The same by message type, in the order in which each was first met.
-    pub messages: Vec<MessageReading>,
+    pub messages: Vec<MessageSnapshot>,
 }
 
-impl Meter {
+impl MailboxMetrics {
     /// A meter for the actor type of this name.
     pub const fn new(actor: &'static str, capacity: usize) -> Self {
         Self {
             actor,
             capacity,
             enqueued: AtomicU64::new(0),
-            left: AtomicU64::new(0),
+            dequeued: AtomicU64::new(0),
             high_water: AtomicU64::new(0),
             coalesced: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            born: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
+            instances_started: AtomicU64::new(0),
+            instances_ended: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             panics: AtomicU64::new(0),
-            messages: Messages::new(),
+            messages: MessageTable::new(),
         }
     }
 
     /// All of it as it is now. Counters move on meanwhile; each by itself is right.
-    pub fn read(&self) -> MeterReading {
-        let messages: Vec<_> = self.messages.read().collect();
-        let all = |part: fn(&MessageReading) -> &TimingReading| {
-            messages.iter().map(part).fold(TimingReading::default(), |sum, one| sum.with(one))
+    pub fn snapshot(&self) -> MailboxSnapshot {
+        let messages: Vec<_> = self.messages.snapshot().collect();
+        let all = |part: fn(&MessageSnapshot) -> &HistogramSnapshot| {
+            messages
+                .iter()
+                .map(part)
+                .fold(HistogramSnapshot::default(), |sum, one| sum.merged_with(one))
         };
         let handling = all(|one| &one.handling);
-        let left = self.left.load(Relaxed);
-        let ended = self.ended.load(Relaxed);
-        MeterReading {
+        let dequeued = self.dequeued.load(Relaxed);
+        let instances_ended = self.instances_ended.load(Relaxed);
+        MailboxSnapshot {
             actor: self.actor,
-            instances: self.born.load(Relaxed).saturating_sub(ended),
-            depth: self.enqueued.load(Relaxed).saturating_sub(left),
+            instances: self.instances_started.load(Relaxed).saturating_sub(instances_ended),
+            depth: self.enqueued.load(Relaxed).saturating_sub(dequeued),
             capacity: self.capacity,
             high_water: self.high_water.load(Relaxed),
             enqueued: self.enqueued.load(Relaxed),
@@ -127,50 +130,50 @@ impl Meter {
     }
 
     /// Counts an instance for as long as the guard lives.
-    pub(crate) fn instance(&'static self) -> Instance {
-        self.born.fetch_add(1, Relaxed);
-        Instance(self)
+    pub(crate) fn instance_guard(&'static self) -> InstanceGuard {
+        self.instances_started.fetch_add(1, Relaxed);
+        InstanceGuard(self)
     }
 
     /// Counts a message of type `M` as queued for as long as the guard lives.
-    pub(crate) fn enqueue<M: 'static>(&'static self) -> Queued {
+    pub(crate) fn enqueue<M: 'static>(&'static self) -> QueuedGuard {
         let enqueued = self.enqueued.fetch_add(1, Relaxed) + 1;
-        let depth = enqueued.saturating_sub(self.left.load(Relaxed));
-        raise(&self.high_water, depth);
-        Queued { meter: self, message: self.messages.of::<M>(), since: Instant::now() }
+        let depth = enqueued.saturating_sub(self.dequeued.load(Relaxed));
+        update_max(&self.high_water, depth);
+        QueuedGuard { meter: self, message: self.messages.metrics_of::<M>(), since: Instant::now() }
     }
 }
 
 /// An instance of an actor, alive.
-pub(crate) struct Instance(&'static Meter);
+pub(crate) struct InstanceGuard(&'static MailboxMetrics);
 
-impl Drop for Instance {
+impl Drop for InstanceGuard {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Relaxed);
+        self.0.instances_ended.fetch_add(1, Relaxed);
     }
 }
 
 /// A message in a mailbox. It leaves by being handled, or with the mailbox that
 /// is dropped: either way the guard counts it out.
-pub(crate) struct Queued {
-    meter: &'static Meter,
-    message: &'static MessageMeter,
+pub(crate) struct QueuedGuard {
+    meter: &'static MailboxMetrics,
+    message: &'static MessageMetrics,
     since: Instant,
 }
 
-impl Queued {
+impl QueuedGuard {
     /// Counts the message out of the mailbox and times its handling.
     pub(crate) fn handle(self, handler: impl FnOnce()) {
         let (message, started) = (self.message, Instant::now());
-        message.wait.add(started.saturating_duration_since(self.since));
+        message.wait.record(started.saturating_duration_since(self.since));
         drop(self);
         handler();
-        message.handling.add(started.elapsed());
+        message.handling.record(started.elapsed());
     }
 }
 
-impl Drop for Queued {
+impl Drop for QueuedGuard {
     fn drop(&mut self) {
-        self.meter.left.fetch_add(1, Relaxed);
+        self.meter.dequeued.fetch_add(1, Relaxed);
     }
 }
