@@ -182,11 +182,12 @@ async fn show_status(settings: &Settings, json: bool, log: &Logger) -> ExitCode 
         Err(error) => return fail(exit_code::UNAVAILABLE, &error),
     };
     let mut text = Vec::new();
-    let written = match json {
-        true => serde_json::to_writer_pretty(&mut text, &status)
+    let written = if json {
+        serde_json::to_writer_pretty(&mut text, &status)
             .map_err(io::Error::from)
-            .and_then(|()| writeln!(text)),
-        false => status::write_table(&status, &mut text),
+            .and_then(|()| writeln!(text))
+    } else {
+        status::write_table(&status, &mut text)
     };
     match written.and_then(|()| print_escaped(&text)) {
         Ok(()) if status.ready => ExitCode::SUCCESS,

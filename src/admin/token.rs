@@ -47,9 +47,10 @@ impl Token {
         };
         let file = SecretFile::new(path, SETTING, log.clone())
             .map_err(|error| TokenError::File { path: path.clone(), error })?;
-        match is_token(file.current().reveal()) {
-            true => Ok(Some(Self::File(Box::new(file)))),
-            false => Err(TokenError::Empty(path.clone())),
+        if is_token(file.current().reveal()) {
+            Ok(Some(Self::File(Box::new(file))))
+        } else {
+            Err(TokenError::Empty(path.clone()))
         }
     }
 

@@ -59,9 +59,10 @@ async fn send_query(server: SocketAddr) -> Result<ResponseCode, ForwarderError> 
     query.metadata.recursion_desired = true;
     query.add_query(Query::query(Name::root(), RecordType::NS));
     let bytes = query.to_vec()?;
-    let from: SocketAddr = match server.is_ipv4() {
-        true => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        false => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    let from: SocketAddr = if server.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
+    } else {
+        (Ipv6Addr::UNSPECIFIED, 0).into()
     };
     let socket = UdpSocket::bind(from).await?;
     socket.connect(server).await?;

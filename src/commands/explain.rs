@@ -218,9 +218,10 @@ fn result_lines(container: &PreviewContainer, preview: &Preview) -> Vec<[String;
         }
         for skipped in &explained.skipped {
             let reason = skipped_text(&skipped.reason);
-            lines.push(match skipped.entry == service {
-                true => [service.clone(), reason, String::new()],
-                false => [service.clone(), quoted(&skipped.entry), reason],
+            lines.push(if skipped.entry == service {
+                [service.clone(), reason, String::new()]
+            } else {
+                [service.clone(), quoted(&skipped.entry), reason]
             });
         }
     }

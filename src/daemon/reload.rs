@@ -83,10 +83,11 @@ pub(super) fn apply_reload(
 /// Tells that what was read last is in force.
 pub(super) fn log_applied(daemon: &DaemonState, diff: &ConfigDiff) {
     daemon.reload_applied();
-    match diff.applied.is_empty() {
-        true => notice!(daemon.log, "the configuration was read again; there is nothing to apply"),
-        false => notice!(daemon.log, "the configuration was read again and is applied";
-            "changed" => diff.applied.join(", ")),
+    if diff.applied.is_empty() {
+        notice!(daemon.log, "the configuration was read again; there is nothing to apply")
+    } else {
+        notice!(daemon.log, "the configuration was read again and is applied";
+    "changed" => diff.applied.join(", "))
     }
 }
 

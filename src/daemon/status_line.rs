@@ -39,9 +39,10 @@ pub(super) fn waiting(
     store: StoreKind,
     format: impl Fn(&str) -> String,
 ) -> String {
-    match unavailable.is_empty() {
-        true => format!("asking {}", store.dependencies()),
-        false => format!("waiting for {}", list_targets(unavailable, format)),
+    if unavailable.is_empty() {
+        format!("asking {}", store.dependencies())
+    } else {
+        format!("waiting for {}", list_targets(unavailable, format))
     }
 }
 

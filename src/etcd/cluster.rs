@@ -57,9 +57,10 @@ impl Cluster {
     pub(super) fn check(&self) -> Result<(), ClusterError> {
         let Some(first) = self.urls.first() else { return Err(ClusterError::NoMember) };
         self.urls.iter().try_for_each(check)?;
-        match self.urls.iter().all(|url| url.scheme() == first.scheme()) {
-            true => Ok(()),
-            false => Err(ClusterError::SchemesDiffer),
+        if self.urls.iter().all(|url| url.scheme() == first.scheme()) {
+            Ok(())
+        } else {
+            Err(ClusterError::SchemesDiffer)
         }
     }
 }

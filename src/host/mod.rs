@@ -128,17 +128,18 @@ impl std::error::Error for NoPublicAddress {}
 
 impl fmt::Display for NoPublicAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, advice) = match self.lacks_ipv6 {
-            false => (
+        let (kind, advice) = if !self.lacks_ipv6 {
+            (
                 "address",
                 "set discovery.host to the host's address, or discovery.interface to the \
-                 interface that has it",
-            ),
-            true => (
+             interface that has it",
+            )
+        } else {
+            (
                 "IPv6 address",
                 "set discovery.host6 to the host's IPv6 address, or leave it out, or set \
-                 discovery.interface to the interface that has one",
-            ),
+             discovery.interface to the interface that has one",
+            )
         };
         write!(f, "found no {kind} to publish:")?;
         self.steps.iter().try_for_each(|(step, reason)| write!(f, "\n  {step}: {reason}"))?;

@@ -90,9 +90,10 @@ impl Write for TerminalLine {
             return self.text.write(bytes);
         }
         for c in String::from_utf8_lossy(bytes).chars() {
-            match is_terminal_control(c) {
-                true => write!(self.text, "{}", c.escape_default())?,
-                false => write!(self.text, "{c}")?,
+            if is_terminal_control(c) {
+                write!(self.text, "{}", c.escape_default())?
+            } else {
+                write!(self.text, "{c}")?
             }
         }
         Ok(bytes.len())

@@ -62,9 +62,10 @@ pub async fn resolve_store(
         EtcdApi::V3 => configured(Api::V3),
         EtcdApi::Auto => detect(&cluster, &skydns.prefix, log).await?,
     };
-    let found = match skydns.domain_is_set {
-        true => None,
-        false => configured_domain(detected.api, &cluster, &skydns.prefix, log).await?,
+    let found = if skydns.domain_is_set {
+        None
+    } else {
+        configured_domain(detected.api, &cluster, &skydns.prefix, log).await?
     };
     let domain_source = match &found {
         Some(_) => "skydns configuration in etcd",

@@ -11,7 +11,6 @@ use super::values::{StoreKind, ValueError};
 const LISTEN: &str = "dns.listen";
 const FORWARD: &str = "dns.forward";
 const ADMIN: &str = "admin.listen";
-/// Where DNS is asked, unless something else is said.
 
 /// The keys `dns.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +32,8 @@ pub(super) fn dns(
     warnings: &mut Vec<Warning>,
 ) -> Result<Dns, Vec<SettingsError>> {
     let listen = addresses(config, LISTEN, dns_listen)?;
-    let forward = match config.is_set(FORWARD) {
-        true => addresses(config, FORWARD, dns_forward)?,
-        false => Vec::new(),
-    };
+    let forward =
+        if config.is_set(FORWARD) { addresses(config, FORWARD, dns_forward)? } else { Vec::new() };
     let rate_limit = read("dns.rateLimit", |path| config.number(path))?;
     if store == StoreKind::Standalone {
         if !has_error(LISTEN, earlier_errors) {
@@ -76,10 +73,8 @@ fn check_listen_addresses(
             ));
         }
     }
-    let admin_address = match has_error(ADMIN, earlier_errors) {
-        true => None,
-        false => parsed(config, ADMIN, admin_listen)?,
-    };
+    let admin_address =
+        if has_error(ADMIN, earlier_errors) { None } else { parsed(config, ADMIN, admin_listen)? };
     let overlaps = |one: &&SocketAddr| {
         admin_address.is_some_and(|admin_address| {
             is_within(**one, admin_address) || is_within(admin_address, **one)

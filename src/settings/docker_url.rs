@@ -74,9 +74,10 @@ fn url(config: &MergedConfig, sources: &Sources) -> Result<EngineUrl, Vec<Settin
         return Ok(url);
     }
     let Some(host) = sources.environment.get("DOCKER_HOST") else {
-        return Ok(match sources.docker_socket.exists() {
-            true => EngineUrl::Unix(PathBuf::from(&sources.docker_socket)),
-            false => tcp("127.0.0.1", None),
+        return Ok(if sources.docker_socket.exists() {
+            EngineUrl::Unix(PathBuf::from(&sources.docker_socket))
+        } else {
+            tcp("127.0.0.1", None)
         });
     };
     match keys::find(URL).map(|key| key.read(&host.as_str().into(), ValueEncoding::Text)) {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::values::ValueError;
 
+/// The port of an upstream whose address names none.
 const DNS_PORT: u16 = 53;
 
 /// Reads an address with its port; nothing: nowhere.
@@ -29,9 +30,10 @@ pub(super) fn admin_listen(text: &str) -> Result<Option<SocketAddr>, ValueError>
 
 /// Whether a text can be sent as a bearer token: it stands in a header, on one line.
 pub(super) fn token(text: &str) -> Result<(), ValueError> {
-    match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(()),
-        false => Err(ValueError::Invalid(None)),
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err(ValueError::Invalid(None))
     }
 }
 

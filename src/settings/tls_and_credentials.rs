@@ -91,12 +91,13 @@ fn require_both(
     other: &str,
     earlier_errors: &[SettingsError],
 ) -> Result<(), Vec<SettingsError>> {
-    match has_error(other, earlier_errors) {
-        true => Ok(()),
-        false => Err(vec![combination_error(
+    if has_error(other, earlier_errors) {
+        Ok(())
+    } else {
+        Err(vec![combination_error(
             config,
             path,
             format!("set without {other}; takes both or neither"),
-        )]),
+        )])
     }
 }

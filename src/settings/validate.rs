@@ -247,13 +247,14 @@ fn members(
 ) -> Result<(Vec<Url>, TlsFiles), Vec<SettingsError>> {
     let urls = parsed(config, "etcd.url", values::etcd_urls)?;
     let files = tls_and_credentials::tls_files(config, "etcd", earlier_errors);
-    let file_check = match urls.iter().all(|url| url.scheme() == "http") {
-        true => tls_and_credentials::refuse_files(
+    let file_check = if urls.iter().all(|url| url.scheme() == "http") {
+        tls_and_credentials::refuse_files(
             config,
             "etcd",
             "etcd.url begins with http://, not https://",
-        ),
-        false => Ok(()),
+        )
+    } else {
+        Ok(())
     };
     match (files, file_check) {
         // Nobody reads them.
@@ -271,9 +272,10 @@ fn skydns(
     let domain = parsed_if_set(config, "skydns.domain", values::domain)?;
     let etcd_ttl = read("etcd.ttl", |path| config.seconds(path))?;
     let exact = read("skydns.exactTtl", |path| config.boolean(path))?;
-    let ttl = match config.is_set("skydns.ttl") {
-        true => read("skydns.ttl", |path| config.seconds(path))?,
-        false => etcd_ttl,
+    let ttl = if config.is_set("skydns.ttl") {
+        read("skydns.ttl", |path| config.seconds(path))?
+    } else {
+        etcd_ttl
     };
     let ignored = ttl < etcd_ttl && !exact;
     if ignored {

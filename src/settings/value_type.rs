@@ -73,9 +73,10 @@ impl ValueType {
         let invalid = Err(ValueError::Invalid(None));
         match (self, written, encoding) {
             (Self::Integer { min, max, .. }, ValueKind::I64(number), _) => {
-                match (i64::from(*min)..=i64::from(*max)).contains(number) {
-                    true => Ok(ValueKind::I64(*number)),
-                    false => invalid,
+                if (i64::from(*min)..=i64::from(*max)).contains(number) {
+                    Ok(ValueKind::I64(*number))
+                } else {
+                    invalid
                 }
             }
             (Self::Integer { .. }, ValueKind::String(text), ValueEncoding::Text) => {
@@ -92,18 +93,20 @@ impl ValueType {
                 }
             }
             (Self::Enum(words), ValueKind::String(text), _) => {
-                match words.contains(&text.as_str()) {
-                    true => Ok(ValueKind::String(text.clone())),
-                    false => invalid,
+                if words.contains(&text.as_str()) {
+                    Ok(ValueKind::String(text.clone()))
+                } else {
+                    invalid
                 }
             }
             (Self::String { check, .. }, ValueKind::String(text), _) => {
                 check(text).map(|()| ValueKind::String(text.clone()))
             }
             (Self::List { check, may_be_empty, .. }, ValueKind::Array(items), _) => {
-                match items.is_empty() && !may_be_empty {
-                    true => Err(ValueError::Invalid(Some("an empty list".to_owned()))),
-                    false => read_list(items, *check),
+                if items.is_empty() && !may_be_empty {
+                    Err(ValueError::Invalid(Some("an empty list".to_owned())))
+                } else {
+                    read_list(items, *check)
                 }
             }
             (Self::List { .. }, ValueKind::String(text), ValueEncoding::Text) => {

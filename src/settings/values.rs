@@ -182,9 +182,10 @@ pub(super) fn etcd_urls(text: &str) -> Result<Vec<Url>, ValueError> {
     if urls.iter().enumerate().any(is_duplicate) {
         return Err(ValueError::with_detail("a member stands twice"));
     }
-    match urls.windows(2).all(|pair| pair[0].scheme() == pair[1].scheme()) {
-        true => Ok(urls),
-        false => Err(ValueError::with_detail("http:// for one member, https:// for another")),
+    if urls.windows(2).all(|pair| pair[0].scheme() == pair[1].scheme()) {
+        Ok(urls)
+    } else {
+        Err(ValueError::with_detail("http:// for one member, https:// for another"))
     }
 }
 
@@ -204,9 +205,10 @@ fn etcd_url(text: &str) -> Result<Url, ValueError> {
 /// Reads how the engine is reached.
 pub(super) fn docker_url(text: &str) -> Result<EngineUrl, ValueError> {
     if let Some(path) = text.strip_prefix("unix://") {
-        return match path.starts_with('/') && path.len() > 1 {
-            true => Ok(EngineUrl::Unix(PathBuf::from(path))),
-            false => Err(ValueError::with_detail("the socket's path must be absolute")),
+        return if path.starts_with('/') && path.len() > 1 {
+            Ok(EngineUrl::Unix(PathBuf::from(path)))
+        } else {
+            Err(ValueError::with_detail("the socket's path must be absolute"))
         };
     }
     let (scheme, rest) = text.split_once("://").ok_or(ValueError::Invalid(None))?;
@@ -231,10 +233,7 @@ pub(super) fn docker_url(text: &str) -> Result<EngineUrl, ValueError> {
 
 /// Reads the name of an etcd user. Basic authentication ends it at a colon.
 pub(super) fn username(name: &str) -> Result<String, ValueError> {
-    match name.contains(':') {
-        true => Err(ValueError::Invalid(None)),
-        false => text(name),
-    }
+    if name.contains(':') { Err(ValueError::Invalid(None)) } else { text(name) }
 }
 
 /// Whether a URL says where, and nothing of what or as whom.
@@ -264,10 +263,12 @@ pub(super) fn docker_version(text: &str) -> Result<DockerVersion, ValueError> {
     if text == "auto" {
         return Ok(DockerVersion::Auto);
     }
-    let digits = |part: &str| match part.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => part.parse().map_err(|_| ValueError::Invalid(None)),
-        // `parse` alone would take a sign.
-        false => Err(ValueError::Invalid(None)),
+    let digits = |part: &str| {
+        if part.bytes().all(|byte| byte.is_ascii_digit()) {
+            part.parse().map_err(|_| ValueError::Invalid(None))
+        } else {
+            Err(ValueError::Invalid(None))
+        }
     };
     let (major, minor) =
         text.strip_prefix('v').unwrap_or(text).split_once('.').ok_or(ValueError::Invalid(None))?;
@@ -296,18 +297,20 @@ pub(super) fn label(text: &str) -> Result<String, ValueError> {
 pub(crate) fn host(text: &str) -> Result<Host, ValueError> {
     use std::net::IpAddr;
     if let Ok(address) = text.parse::<IpAddr>() {
-        return match address.is_unspecified() || address.is_multicast() {
-            false => Ok(Host::Address(address)),
-            true => Err(ValueError::with_detail("nobody can connect to that address")),
+        return if !(address.is_unspecified() || address.is_multicast()) {
+            Ok(Host::Address(address))
+        } else {
+            Err(ValueError::with_detail("nobody can connect to that address"))
         };
     }
     let name = domain(text)?;
     // No top-level domain is a number: 10.0.0.300 is an address gone wrong.
     let top_is_number =
         name.labels().next_back().is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit()));
-    match top_is_number {
-        true => Err(ValueError::with_detail("neither an address nor a host name")),
-        false => Ok(Host::Name(name)),
+    if top_is_number {
+        Err(ValueError::with_detail("neither an address nor a host name"))
+    } else {
+        Ok(Host::Name(name))
     }
 }
 
@@ -320,9 +323,10 @@ pub(super) fn host6(text: &str) -> Result<Host6, ValueError> {
     if address.to_ipv4_mapped().is_some() {
         return Err(ValueError::with_detail("an IPv4 address"));
     }
-    match address.is_unspecified() || address.is_multicast() || address.is_unicast_link_local() {
-        false => Ok(Host6::Address(address)),
-        true => Err(ValueError::with_detail("nobody elsewhere can connect to that address")),
+    if !(address.is_unspecified() || address.is_multicast() || address.is_unicast_link_local()) {
+        Ok(Host6::Address(address))
+    } else {
+        Err(ValueError::with_detail("nobody elsewhere can connect to that address"))
     }
 }
 

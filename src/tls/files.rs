@@ -91,9 +91,10 @@ fn certificates(path: &Path, key: &str) -> Result<Vec<CertificateDer<'static>>, 
     let all = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| file_error(key, path, &pem_message(error, "certificate")))?;
-    match all.is_empty() {
-        true => Err(file_error(key, path, &pem_message(pem::Error::NoItemsFound, "certificate"))),
-        false => Ok(all),
+    if all.is_empty() {
+        Err(file_error(key, path, &pem_message(pem::Error::NoItemsFound, "certificate")))
+    } else {
+        Ok(all)
     }
 }
 

@@ -219,9 +219,12 @@ async fn with_all_clouds_the_responding_one_is_used() {
         assert_eq!(told, Ok((cloud, "10.3.2.1".to_owned())));
     }
     // The others' silence costs time, and nothing else.
-    let server = ScriptedServer::tcp(|request| match request.target.starts_with("/metadata/v1/") {
-        true => digital_ocean(request, BOTH),
-        false => ScriptedResponse::NoResponse,
+    let server = ScriptedServer::tcp(|request| {
+        if request.target.starts_with("/metadata/v1/") {
+            digital_ocean(request, BOTH)
+        } else {
+            ScriptedResponse::NoResponse
+        }
     });
     let told = lookup_within(Duration::from_secs(1), &server, &all).await;
     assert_eq!(told, Ok((DigitalOcean, "10.3.2.1".to_owned())));
@@ -229,9 +232,12 @@ async fn with_all_clouds_the_responding_one_is_used() {
 
 #[actix_rt::test]
 async fn first_listed_cloud_wins() {
-    let server = ScriptedServer::tcp(|request| match request.target.starts_with("/metadata/v1/") {
-        true => digital_ocean(request, PUBLIC),
-        false => aws(request, BOTH),
+    let server = ScriptedServer::tcp(|request| {
+        if request.target.starts_with("/metadata/v1/") {
+            digital_ocean(request, PUBLIC)
+        } else {
+            aws(request, BOTH)
+        }
     });
     for (order, address) in
         [([Aws, DigitalOcean], "10.3.2.1"), ([DigitalOcean, Aws], "203.0.113.7")]

@@ -63,9 +63,10 @@ impl Project {
         command.args(["--project-name", &self.name]).args(verb).current_dir(&self.dir.0);
         let output = command.stdin(Stdio::null()).output();
         let output = output.map_err(|error| format!("{error}: run tests/run"))?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
         }
     }
 }

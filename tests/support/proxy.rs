@@ -48,9 +48,12 @@ impl Proxy {
     /// label, and are not told of at all.)
     pub fn with_label_filter(engine: ServerAddress, label: &str) -> Self {
         let label = label.to_owned();
-        Self::start(engine, move |target| match is_listing(target) || is_event_stream(target) {
-            true => add_label_filter(target, &label),
-            false => target.to_owned(),
+        Self::start(engine, move |target| {
+            if is_listing(target) || is_event_stream(target) {
+                add_label_filter(target, &label)
+            } else {
+                target.to_owned()
+            }
         })
     }
 

@@ -39,9 +39,10 @@ impl Discoverer for Compose {
         // One port with two protocols is one port, under one name.
         let several = ports.iter().map(|(port, _)| port).collect::<HashSet<_>>().len() > 1;
         for (port, proto) in ports {
-            let name = match several {
-                true => format!("{service}-{port}{below}"),
-                false => format!("{service}{below}"),
+            let name = if several {
+                format!("{service}-{port}{below}")
+            } else {
+                format!("{service}{below}")
             };
             match ServiceName::parse(&name, domain) {
                 Ok(name) => findings.services.push(DiscoveredService {
@@ -64,9 +65,10 @@ impl Discoverer for Compose {
     }
 
     fn none_reason(&self, container: &Container) -> &'static str {
-        match container.labels.contains_key(SERVICE_LABEL) {
-            true => "no port is published",
-            false => "there is no label com.docker.compose.service",
+        if container.labels.contains_key(SERVICE_LABEL) {
+            "no port is published"
+        } else {
+            "there is no label com.docker.compose.service"
         }
     }
 }

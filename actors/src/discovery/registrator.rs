@@ -90,9 +90,10 @@ fn port_name(
         Some(variable) => (variable.value.trim(), variable.to_string()),
         None => (image_base_name(image), format!("image {image}")),
     };
-    let name = match several && !given.is_some_and(|variable| variable.port_specific) {
-        true => format!("{base}-{port}"),
-        false => base.to_owned(),
+    let name = if several && !given.is_some_and(|variable| variable.port_specific) {
+        format!("{base}-{port}")
+    } else {
+        base.to_owned()
     };
     (name, entry)
 }
@@ -157,9 +158,10 @@ mod tests {
         }
         for variable in variables {
             let (key, value) = variable.trim_start_matches("label ").split_once('=').unwrap();
-            container = match variable.starts_with("label ") {
-                true => container.label(key, value),
-                false => container.env(key, value),
+            container = if variable.starts_with("label ") {
+                container.label(key, value)
+            } else {
+                container.env(key, value)
             };
         }
         container

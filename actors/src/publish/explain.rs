@@ -92,9 +92,10 @@ pub fn explain(container: &Container, access: &PortAccess, config: &PublishConfi
     let labels = attributes::labels_by_attribute(&container.labels, &services);
     let withheld = withhold_reason(container, config.health).is_some();
     let explained = |(service, labels): (Service, _)| {
-        let records = match withheld {
-            true => Default::default(),
-            false => records_for(container, &service, access, config),
+        let records = if withheld {
+            Default::default()
+        } else {
+            records_for(container, &service, access, config)
         };
         ExplainedService { service, labels, records: records.desired, skipped: records.skipped }
     };

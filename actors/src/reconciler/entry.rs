@@ -63,10 +63,8 @@ impl Claim {
     /// What decides who holds a key: who started first; of one container's claims the
     /// first listed.
     pub fn rank(&self) -> (EngineTime, &ContainerId, usize) {
-        let started = match planted!(LaterStartedHolds) {
-            true => EngineTime(-self.started.0),
-            false => self.started,
-        };
+        let started =
+            if planted!(LaterStartedHolds) { EngineTime(-self.started.0) } else { self.started };
         (started, &self.container, self.position)
     }
 }

@@ -91,11 +91,10 @@ fn classify_io(error: &io::Error) -> (StoreErrorKind, String) {
 /// A server that speaks TLS answers a plain request so, without a look at it.
 pub(super) fn check_scheme(status: u16, body: &[u8], member: Member) -> Result<(), HttpError> {
     let text = String::from_utf8_lossy(body.get(..200).unwrap_or(body));
-    match status == 400 && text.contains("HTTP request to an HTTPS server") {
-        true => {
-            let message = "etcd speaks TLS there: write https:// in etcd.url";
-            Err(HttpError::new(Unavailable, message, member))
-        }
-        false => Ok(()),
+    if status == 400 && text.contains("HTTP request to an HTTPS server") {
+        let message = "etcd speaks TLS there: write https:// in etcd.url";
+        Err(HttpError::new(Unavailable, message, member))
+    } else {
+        Ok(())
     }
 }

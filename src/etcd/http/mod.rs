@@ -121,9 +121,10 @@ impl HttpClient {
     /// Where the cluster can't be spoken to as it says.
     pub(super) fn new(cluster: &Cluster, log: Logger) -> Result<Self, ClusterError> {
         cluster.check()?;
-        let tls = match cluster.is_https() {
-            true => Some(Rc::new(Tls::new(cluster.tls.clone(), "etcd", log.clone())?)),
-            false => None,
+        let tls = if cluster.is_https() {
+            Some(Rc::new(Tls::new(cluster.tls.clone(), "etcd", log.clone())?))
+        } else {
+            None
         };
         let connections = Connections {
             client: connect::client(tls.clone(), cluster.timeout),

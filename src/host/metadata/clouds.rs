@@ -59,12 +59,11 @@ async fn gce(http: &MetadataHttp) -> Result<IpAddr, String> {
     let get = async |path: &str| {
         let answer = http.send(Method::GET, path, Some(FLAVOR)).await?;
         let flavor = answer.headers.get("metadata-flavor").map(|value| value.as_bytes());
-        match flavor == Some(FLAVOR.1.as_bytes()) {
-            true => Ok(answer),
-            false => {
-                let (name, value) = FLAVOR;
-                Err(format!("GET {path}: the answer lacks {name}: {value}; is this GCE?"))
-            }
+        if flavor == Some(FLAVOR.1.as_bytes()) {
+            Ok(answer)
+        } else {
+            let (name, value) = FLAVOR;
+            Err(format!("GET {path}: the answer lacks {name}: {value}; is this GCE?"))
         }
     };
     let private = format!("{INTERFACE}/ip");

@@ -83,12 +83,15 @@ async fn ignores_unreachable_members() {
 
 #[actix_rt::test]
 async fn selects_v2_without_a_v3_gateway() {
-    let server = ScriptedServer::tcp(|request| match request.target.starts_with("/v2/keys") {
-        true => ScriptedResponse::status(
-            404,
-            r#"{"errorCode":100,"message":"m","cause":"/skydns","index":1}"#,
-        ),
-        false => ScriptedResponse::status(404, "404 page not found\n"),
+    let server = ScriptedServer::tcp(|request| {
+        if request.target.starts_with("/v2/keys") {
+            ScriptedResponse::status(
+                404,
+                r#"{"errorCode":100,"message":"m","cause":"/skydns","index":1}"#,
+            )
+        } else {
+            ScriptedResponse::status(404, "404 page not found\n")
+        }
     });
     let found = detect_api(&[&format!("http://{}", server.authority())]).await;
     assert_eq!((found.api, found.has_both_apis), (Api::V2, false), "{found:?}");

@@ -701,12 +701,15 @@ async fn truncated_response_or_server_error_is_unknown() {
 
 #[actix_rt::test]
 async fn denied_key_does_not_affect_others() {
-    let server = ScriptedServer::tcp(|request| match request.target.contains("denied") {
-        true => ScriptedResponse::status(
-            401,
-            r#"{"errorCode":110,"message":"The request requires user authentication","cause":"Insufficient credentials","index":0}"#,
-        ),
-        false => ScriptedResponse::json(CREATED),
+    let server = ScriptedServer::tcp(|request| {
+        if request.target.contains("denied") {
+            ScriptedResponse::status(
+                401,
+                r#"{"errorCode":110,"message":"The request requires user authentication","cause":"Insufficient credentials","index":0}"#,
+            )
+        } else {
+            ScriptedResponse::json(CREATED)
+        }
     });
     let store = store_at(&format!("http://{}", server.authority()), Duration::from_secs(1));
     let mut outcomes = store.write(vec![put("denied"), put("fine")]).await;

@@ -127,9 +127,10 @@ fn identical_daemons_survive_the_end_of_either() {
         for goes_on in [false, true] {
             service_containers.remove(0).container.remove();
             service_containers.push(fixture.service_container(25));
-            match goes_on {
-                false => drop(daemons[ends].stop_with(signal)),
-                true => daemons[ends] = highhock.start(),
+            if goes_on {
+                daemons[ends] = highhock.start();
+            } else {
+                daemons[ends].stop_with(signal);
             }
             thread::sleep(AUDIT_TIME);
             assert_eq!(

@@ -44,13 +44,13 @@ pub enum NetworkChoice {
 /// Whom a panic strikes, and where.
 #[derive(Clone, Copy, Debug)]
 pub enum InjectedPanic {
-    AtList,
-    AtInspect,
-    AtWrite,
+    List,
+    Inspect,
+    Write,
     /// The registry, when it hears of a watcher's fall.
-    AtRegistry,
+    Registry,
     /// At the line of its log so many lines from now.
-    AtLog(&'static str, u32),
+    LogLine(&'static str, u32),
 }
 
 /// Something that happens. A container is named by a number of which the rest counts when
@@ -350,11 +350,11 @@ impl Planner {
             29 => {
                 let actor = ["EtcdInserter", "DockerPoller", "ContainerWatcher"][random.usize(..3)];
                 Step::Panic(match random.u8(..7) {
-                    0 => InjectedPanic::AtList,
-                    1 => InjectedPanic::AtInspect,
-                    2 => InjectedPanic::AtWrite,
-                    3 => InjectedPanic::AtRegistry,
-                    _ => InjectedPanic::AtLog(actor, random.u32(..20)),
+                    0 => InjectedPanic::List,
+                    1 => InjectedPanic::Inspect,
+                    2 => InjectedPanic::Write,
+                    3 => InjectedPanic::Registry,
+                    _ => InjectedPanic::LogLine(actor, random.u32(..20)),
                 })
             }
             30 => Step::MessageFlood(random.u32(50..400)),

@@ -707,18 +707,18 @@ impl World {
             Step::Panic(panic) => match panic {
                 // A process that falls too often ends, which others here are about.
                 _ if self.watcher_panics >= 3 => {}
-                InjectedPanic::AtList => {
+                InjectedPanic::List => {
                     self.engine.0.borrow_mut().faults.panic = Some(EnginePanic::List)
                 }
-                InjectedPanic::AtInspect => {
+                InjectedPanic::Inspect => {
                     self.engine.0.borrow_mut().faults.panic = Some(EnginePanic::Inspect)
                 }
-                InjectedPanic::AtWrite => self.etcd.borrow_mut().faults.panic_on_write = true,
-                InjectedPanic::AtRegistry => {
+                InjectedPanic::Write => self.etcd.borrow_mut().faults.panic_on_write = true,
+                InjectedPanic::Registry => {
                     self.engine.0.borrow_mut().faults.panic = Some(EnginePanic::Inspect);
                     panics::arm_at_message("a container's watcher panicked");
                 }
-                InjectedPanic::AtLog(actor, lines) => panics::arm_after_lines(actor, lines),
+                InjectedPanic::LogLine(actor, lines) => panics::arm_after_lines(actor, lines),
             },
             Step::MessageFlood(times) => {
                 let Some(running) = &self.core else { return };

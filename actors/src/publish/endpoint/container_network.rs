@@ -70,9 +70,10 @@ fn attachment<'a>(
 }
 
 fn network_list(networks: &BTreeMap<String, NetworkAttachment>) -> String {
-    match networks.is_empty() {
-        true => "no network".to_owned(),
-        false => networks.keys().map(|name| quote(name)).collect::<Vec<_>>().join(", "),
+    if networks.is_empty() {
+        "no network".to_owned()
+    } else {
+        networks.keys().map(|name| quote(name)).collect::<Vec<_>>().join(", ")
     }
 }
 
