@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 #
 # A private Podman for the tests, on a socket with Docker's API. Sourced by tests/run,
-# after deploy/machine.sh.
+# after deploy/lib.sh.
 
 # Set by start_podman. podman_service stays empty if there is no Podman.
 podman_folder=
