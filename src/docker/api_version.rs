@@ -1,23 +1,25 @@
-//! Docker API versions, and which one to speak with an engine.
+//! Docker API versions, and the negotiation of one with an engine.
+//!
+//! An engine reports the versions that it supports in `GET /version`. Every other request carries
+//! the chosen version as the first part of its path, for example `/v1.41/containers/json`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The oldest API that shows all that is read: health checks came with 1.24
-/// (Docker 1.12), a row's network endpoints with 1.22.
+/// The oldest API version with every field that HighHock reads. Health checks came with 1.24
+/// (Docker 1.12), and the network endpoints of a row with 1.22.
 pub const OLDEST: ApiVersion = ApiVersion { major: 1, minor: 24 };
 
-/// The newest API whose version history was read for changes to the fields that
-/// are read here (docs.docker.com, "Engine API version history"). A newer engine
-/// is spoken to in this one.
+/// The newest API version whose history was checked for changes to the fields that HighHock reads
+/// (docs.docker.com, "Engine API version history"). Newer engines are addressed in this version.
 pub const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 54 };
 
-/// A version of the Docker Engine API, as `1.41`.
+/// A version of the Docker Engine API, such as `1.41`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiVersion {
-    /// What stands before the dot.
+    /// The number before the dot.
     pub major: u16,
-    /// What stands behind the dot: a number, so that 1.9 is older than 1.10.
+    /// The number after the dot. It is compared as a number: 1.9 is older than 1.10.
     pub minor: u16,
 }
 
@@ -27,9 +29,9 @@ impl fmt::Display for ApiVersion {
     }
 }
 
-/// A text that is no API version.
+/// The error for a text that is not an API version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no Docker API version such as 1.41 or v1.41")]
+#[error("{0:?} is not a Docker API version; use a version such as 1.41 or v1.41")]
 pub struct BadVersion(String);
 
 impl FromStr for ApiVersion {
@@ -39,7 +41,7 @@ impl FromStr for ApiVersion {
         let bad = || BadVersion(text.to_owned());
         let (major, minor) =
             text.strip_prefix('v').unwrap_or(text).split_once('.').ok_or_else(bad)?;
-        // The number parser would take a sign, too.
+        // The number parser would also accept a sign.
         if !(major.bytes().chain(minor.bytes()).all(|byte| byte.is_ascii_digit())) {
             return Err(bad());
         }
@@ -50,19 +52,19 @@ impl FromStr for ApiVersion {
     }
 }
 
-/// Who decides about the API version (`docker.version`).
+/// The setting `docker.version`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionChoice {
-    /// The newest that the engine and HighHock both speak.
+    /// The newest version that both the engine and HighHock support.
     Auto,
-    /// The operator.
+    /// The version that the operator configured.
     Exactly(ApiVersion),
 }
 
-/// What an engine speaks (`GET /version`).
+/// The versions that an engine supports (`GET /version`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SupportedVersions {
-    /// `MinAPIVersion`; engines before API 1.25 don't tell it.
+    /// `MinAPIVersion`. Engines with an API older than 1.25 do not report it.
     pub oldest: Option<ApiVersion>,
     /// `ApiVersion`.
     pub newest: ApiVersion,
@@ -78,41 +80,41 @@ impl fmt::Display for SupportedVersions {
     }
 }
 
-/// Why there is no version to speak with an engine.
+/// The reason why no version suits both the engine and the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoCommonVersion {
-    /// Its oldest version is newer than our newest.
+    /// The engine's oldest version is newer than [`NEWEST`].
     #[error(
-        "the engine is too new: it speaks Docker API {0}, this HighHock {OLDEST} to {NEWEST}; \
+        "the engine is too new: it supports Docker API {0}, this HighHock {OLDEST} to {NEWEST}; \
          use a newer HighHock"
     )]
     EngineTooNew(SupportedVersions),
-    /// Its newest version is older than our oldest.
+    /// The engine's newest version is older than [`OLDEST`].
     #[error(
-        "the engine is too old: it speaks Docker API {0}, HighHock needs {OLDEST} or newer; \
+        "the engine is too old: it supports Docker API {0}, HighHock needs {OLDEST} or newer; \
          upgrade Docker to 1.12 or newer"
     )]
     EngineTooOld(SupportedVersions),
-    /// The operator's choice is none of the engine's.
+    /// The engine does not support the configured version.
     #[error(
-        "docker.version is {0}, but the engine speaks Docker API {1}; set it to \"auto\" or to \
+        "docker.version is {0}, but the engine supports Docker API {1}; set it to \"auto\" or to \
          one of these"
     )]
     ChoiceNotSupported(ApiVersion, SupportedVersions),
-    /// The operator's choice doesn't show what HighHock must read.
+    /// The configured version lacks fields that HighHock reads.
     #[error(
         "docker.version is {0}, but HighHock needs Docker API {OLDEST} or newer; set it to \"auto\""
     )]
     ChoiceTooOld(ApiVersion),
 }
 
-/// The version to speak with an engine that speaks `supported`.
+/// Returns the version for requests to an engine with the versions `supported`.
 ///
-/// A choice of the operator's that is newer than [`NEWEST`] is followed: new
-/// versions rarely change what is read here, and who writes a number means it.
+/// A configured version newer than [`NEWEST`] is accepted, because new versions rarely change the
+/// fields that HighHock reads.
 ///
 /// # Errors
-/// Where there is none; the error's text is for the operator.
+/// Returns an error if no version suits both sides. Its text names the remedy for the operator.
 pub fn choose(
     choice: VersionChoice,
     supported: SupportedVersions,
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_what_is_no_version() {
+    fn rejects_invalid_versions() {
         for text in ["", "v", "1", "1.", ".1", "1.x", "1.41.0", "1.-4", "+1.4", "vv1.4", "1.99999"]
         {
             assert!(text.parse::<ApiVersion>().is_err(), "{text:?}");
@@ -181,10 +183,15 @@ mod tests {
 
     #[test]
     fn reports_engines_that_are_too_new_or_too_old() {
-        let new = choose(VersionChoice::Auto, supported("1.60", "1.70")).unwrap_err().to_string();
-        assert!(new.contains("too new") && new.contains("1.60 to 1.70"), "{new}");
-        let old = choose(VersionChoice::Auto, supported("1.12", "1.23")).unwrap_err().to_string();
-        assert!(old.contains("too old") && old.contains("1.12 to 1.23"), "{old}");
+        let (new, old) = (supported("1.60", "1.70"), supported("1.12", "1.23"));
+        for (engine, expected, range) in [
+            (new, NoCommonVersion::EngineTooNew(new), "1.60 to 1.70"),
+            (old, NoCommonVersion::EngineTooOld(old), "1.12 to 1.23"),
+        ] {
+            let error = choose(VersionChoice::Auto, engine).unwrap_err();
+            assert_eq!(error, expected);
+            assert!(error.to_string().contains(range), "{error}");
+        }
     }
 
     #[test]

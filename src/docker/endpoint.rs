@@ -1,46 +1,46 @@
-//! Where an engine listens.
+//! The address of a Docker engine (`docker.url`).
 
 use std::fmt;
 use std::path::PathBuf;
 
 use awc::http::uri::Authority;
 
-/// The ports of an engine without TLS and with it, where a URL names none
-/// (Docker's own rule).
+/// The ports that Docker uses by default, without and with TLS, for a URL without a port.
 const DEFAULT_PORT: u16 = 2375;
 const DEFAULT_TLS_PORT: u16 = 2376;
 
-/// Where an engine listens (`docker.url`).
+/// The address at which an engine listens, parsed from `docker.url`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// A Unix socket.
     Unix(PathBuf),
-    /// A TCP port without TLS: `host:port`, an IPv6 address in brackets.
+    /// A TCP port without TLS, as `host:port`. An IPv6 address is in brackets.
     Tcp(String),
-    /// A TCP port with TLS: the same.
+    /// A TCP port with TLS, in the same form.
     Tls(String),
 }
 
-/// A URL that names no engine that can be asked.
+/// The error for a URL that is not the address of an engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadEndpoint {
-    /// Not one of the schemes below.
-    #[error("it must begin with unix://, tcp://, http:// or https://")]
+    /// The scheme is missing or unknown.
+    #[error("it must start with unix://, tcp://, http:// or https://")]
     Scheme,
-    /// `unix://` without an absolute path.
+    /// `unix://` is not followed by an absolute path.
     #[error("unix:// needs an absolute path, as in unix:///var/run/docker.sock")]
     SocketPath,
-    /// No `host` or `host:port` between scheme and end.
-    #[error("{0:?} is no host or host:port (a path is not supported)")]
+    /// The scheme is not followed by `host` or `host:port`.
+    #[error("{0:?} is not a host or host:port; remove any path or user name")]
     Authority(String),
 }
 
 impl Endpoint {
-    /// Reads `unix:///path`, or `host[:port]` behind `tcp://`, `http://` or, for
-    /// TLS, `https://`.
+    /// Parses `unix:///path`, or `host[:port]` after `tcp://`, `http://` or `https://`. Only
+    /// `https://` means TLS.
     ///
     /// # Errors
-    /// Where it is none of these; the text goes behind the URL in a message.
+    /// Returns an error if `url` has another form. The caller puts the text of the error after the
+    /// URL in a message.
     pub fn parse(url: &str) -> Result<Self, BadEndpoint> {
         match url.trim().split_once("://") {
             Some(("unix", path)) if path.starts_with('/') && path.len() > 1 => {
@@ -53,9 +53,11 @@ impl Endpoint {
         }
     }
 
-    /// The URL of a path there, for awc, which is not to know of TLS: its
-    /// connections do. For a Unix socket the host is made up: HTTP asks for one, the
-    /// engine doesn't look at it.
+    /// Returns the URL of a path at this endpoint, for use with awc.
+    ///
+    /// The scheme is always `http`, because TLS is handled by the connections of
+    /// `transport.rs`. The host of a Unix socket is a placeholder: HTTP requires a host, and
+    /// the engine ignores it.
     pub(super) fn url(&self, path: &str) -> String {
         match self {
             Self::Unix(_) => format!("http://localhost{path}"),
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_urls_of_no_engine() {
+    fn rejects_urls_that_are_not_engines() {
         for (url, expected) in [
             ("", BadEndpoint::Scheme),
             ("/var/run/docker.sock", BadEndpoint::Scheme),

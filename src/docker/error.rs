@@ -1,4 +1,7 @@
-//! What went wrong with a question to the engine, as one line for the operator.
+//! Errors of requests to the engine, each as one line for the operator.
+//!
+//! A message has the form "Docker at URL, GET PATH: cause; remedy". Its kind decides how the core
+//! reacts: `Unreachable` is retried, and `Refused` and `Malformed` need the operator.
 
 use std::error::Error;
 use std::io;
@@ -10,19 +13,19 @@ use highhock_actors::{SourceError, SourceErrorKind};
 use super::endpoint::Endpoint;
 use crate::tls::TlsError;
 
-/// How much of somebody else's text is quoted, in characters.
+/// The longest quotation of a foreign text, in characters.
 const QUOTE_CHARS_MAX: usize = 200;
 
-/// What was asked of whom: the first half of every message.
+/// The address and path of a request. Every error message starts with them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestContext<'a> {
     pub endpoint: &'a Endpoint,
-    /// The path as it was sent.
+    /// The path as it was sent, including the API version.
     pub path: &'a str,
 }
 
 impl RequestContext<'_> {
-    /// An error about this question; `outcome` says what came and what to try.
+    /// Returns an error about this request. `outcome` names the cause and the remedy.
     pub fn error(&self, kind: SourceErrorKind, outcome: &str) -> SourceError {
         SourceError::new(
             kind,
@@ -42,29 +45,29 @@ impl RequestContext<'_> {
         self.error(SourceErrorKind::Malformed, outcome)
     }
 
-    /// No whole answer in time.
+    /// Returns the error for a response that was not complete within `timeout`.
     pub fn timeout_error(&self, timeout: Duration) -> SourceError {
         self.unreachable(&format!(
-            "no answer within {timeout:?}; is the engine overloaded or hung?"
+            "no response within {timeout:?}; check whether the engine is overloaded"
         ))
     }
 
-    /// No answer's head.
+    /// Returns the error for a request without a response head.
     pub fn send_error(&self, error: &SendRequestError) -> SourceError {
         match error {
             SendRequestError::Connect(ConnectError::Io(error)) => self.connect_error(error),
             SendRequestError::Connect(ConnectError::Disconnected) => self.unreachable(
-                "the connection was closed without an answer; is Docker starting or stopping?",
+                "the connection was closed before a response; check whether Docker is restarting",
             ),
             SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => {
-                self.unreachable("connecting took too long; is the engine overloaded or hung?")
+                self.unreachable("connection timed out; check whether the engine is overloaded")
             }
             SendRequestError::Send(error) => self.connection_lost(error),
-            // Bytes that are no HTTP, or a connection that was lost among them.
+            // Either the bytes are not HTTP, or the connection was lost while they arrived.
             SendRequestError::Response(error) => match error.source() {
                 Some(cause) if cause.is::<io::Error>() => self.connection_lost(cause),
                 _ => self.malformed(&format!(
-                    "the answer is not HTTP ({}); is this a TLS port, or not Docker's?",
+                    "the response is not HTTP ({}); check docker.url, and use https:// for TLS",
                     one_line(&error.to_string())
                 )),
             },
@@ -89,33 +92,34 @@ impl RequestContext<'_> {
                 "permission denied; run as root or as a member of the socket's group (docker)",
             ),
             io::ErrorKind::PermissionDenied => {
-                self.refused("permission denied; does a firewall rule forbid the connection?")
+                self.refused("permission denied; check the firewall rules")
             }
-            io::ErrorKind::NotFound if unix => self
-                .unreachable("there is no such socket; is Docker running, and docker.url right?"),
+            io::ErrorKind::NotFound if unix => {
+                self.unreachable("no such socket; check that Docker is running, and docker.url")
+            }
             io::ErrorKind::ConnectionRefused => self.unreachable(
-                "connection refused; is Docker running, does it listen there, is docker.url right?",
+                "connection refused; check that Docker is running and listens at docker.url",
             ),
-            _ => self.unreachable(&format!("can't connect: {}", one_line(&error.to_string()))),
+            _ => self.unreachable(&format!("cannot connect: {}", one_line(&error.to_string()))),
         }
     }
 
-    /// A head, but no whole body.
+    /// Returns the error for a response whose body is incomplete or longer than `limit` bytes.
     pub fn read_error(&self, error: &PayloadError, limit: usize) -> SourceError {
         match error {
             PayloadError::Overflow => {
-                self.malformed(&format!("the answer is longer than {} MiB", limit >> 20))
+                self.malformed(&format!("the response is longer than {} MiB", limit >> 20))
             }
             PayloadError::Io(error) => self.connection_lost(error),
             error => self.malformed(&format!(
-                "the answer's body can't be read: {}",
+                "cannot read the response body: {}",
                 one_line(&error_chain(error))
             )),
         }
     }
 }
 
-/// An error with its causes.
+/// Returns the text of an error and of its causes, joined by colons.
 fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -126,16 +130,16 @@ fn error_chain(error: &dyn Error) -> String {
     text
 }
 
-/// Somebody else's text made fit for a log line: blanks and control characters
-/// in a row become one blank, and what is too long is cut.
+/// Turns a foreign text into one line for a log. Each run of blanks and control characters becomes
+/// one blank, and a long text is cut.
 pub(super) fn one_line(text: &str) -> String {
     let mut line = String::new();
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    for word in words.filter(|word| !word.is_empty()) {
+    let parts = text.split(|c: char| c.is_whitespace() || c.is_control());
+    for part in parts.filter(|part| !part.is_empty()) {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(part);
         if line.len() > QUOTE_CHARS_MAX * char::MAX.len_utf8() {
             break;
         }
@@ -165,9 +169,9 @@ mod tests {
             (PermissionDenied, unix, Refused, "group (docker)"),
             (PermissionDenied, tcp, Refused, "firewall"),
             (NotFound, unix, Unreachable, "no such socket"),
-            (ConnectionRefused, unix, Unreachable, "is Docker running"),
-            (ConnectionRefused, tcp, Unreachable, "is Docker running"),
-            (HostUnreachable, tcp, Unreachable, "can't connect: host unreachable"),
+            (ConnectionRefused, unix, Unreachable, "Docker is running"),
+            (ConnectionRefused, tcp, Unreachable, "Docker is running"),
+            (HostUnreachable, tcp, Unreachable, "cannot connect: host unreachable"),
         ] {
             let error = connect(kind, url);
             assert_eq!(error.kind, expected, "{error}");

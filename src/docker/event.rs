@@ -1,5 +1,11 @@
-//! One event of an engine's stream, and what it says in the core's words (field names:
-//! Docker Engine API, `EventMessage`).
+//! One message of the event stream (`GET /events`), and its translation into an [`Event`].
+//!
+//! Field names are those of `EventMessage` in the Docker Engine API. Docker and Podman differ:
+//!
+//! - Podman names the end and removal of a container `died` and `remove`, and Docker `die` and
+//!   `destroy`.
+//! - Podman reports no signal of a `kill`, so only an inspection shows the effect.
+//! - The actor of a network event is the network with Docker, and the container with Podman.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +15,11 @@ use serde::Deserialize;
 use super::signal;
 use super::wire::{or_default, without_slash};
 
-/// What is asked for: the types and actions that are read below. `died` and `remove` are
-/// Podman's words, in which it writes or filters what Docker calls `die` and `destroy`.
+/// The query parameter `filters`: the types and actions that this module understands. Podman uses
+/// `died` and `remove` as names of actions, in its messages or its filter.
 pub(super) const EVENT_FILTERS: &str = r#"{"type":["container","network"],"event":["start","die","died","destroy","remove","kill","pause","unpause","rename","update","health_status","connect","disconnect"]}"#;
 
-/// An object of the stream.
+/// One JSON object of the stream.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Message {
@@ -23,7 +29,7 @@ struct Message {
     action: String,
     #[serde(default, deserialize_with = "or_default")]
     actor: Actor,
-    /// In seconds since 1970.
+    /// The time in seconds since 1970.
     #[serde(rename = "time", default, deserialize_with = "or_default")]
     seconds: i64,
     #[serde(rename = "timeNano", default, deserialize_with = "or_default")]
@@ -39,11 +45,12 @@ struct Actor {
     attributes: BTreeMap<String, String>,
 }
 
-/// Reads one object; `None` where it tells nothing of a container that is of interest.
+/// Parses one message. Returns `None` if it does not concern a container, or if its action is
+/// irrelevant.
 ///
 /// # Errors
-/// Where it is no JSON. JSON of another form is skipped: a newer engine may have more to
-/// tell than is known here.
+/// Returns an error if `line` is not JSON. JSON of an unknown form is skipped, because a newer
+/// engine may send messages that HighHock does not know.
 pub(super) fn parse(line: &[u8]) -> Result<Option<Event>, serde_json::Error> {
     match serde_json::from_slice::<Message>(line) {
         Ok(message) => Ok(message.into_event()),
@@ -52,7 +59,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Option<Event>, serde_json::Error> {
     }
 }
 
-/// A moment as the query's `since` takes it: seconds, and nanoseconds as their fraction.
+/// Formats a time for the query parameter `since`: seconds, with nanoseconds as their fraction.
 pub(super) fn timestamp(at: EngineTime) -> String {
     const SECOND: i128 = 1_000_000_000;
     format!("{}.{:09}", at.0.div_euclid(SECOND), at.0.rem_euclid(SECOND))
@@ -61,7 +68,7 @@ pub(super) fn timestamp(at: EngineTime) -> String {
 impl Message {
     fn into_event(self) -> Option<Event> {
         let attribute = |name: &str| self.actor.attributes.get(name);
-        let (container, name, what) = match &*self.kind {
+        let (container, name, kind) = match &*self.kind {
             "container" => (&self.actor.id, attribute("name"), self.container_event_kind()?),
             "network" if matches!(&*self.action, "connect" | "disconnect") => {
                 // Docker's actor is the network, Podman's the container.
@@ -78,12 +85,12 @@ impl Message {
             container: ContainerId::new(container),
             name: name.map(|name| without_slash(name).to_owned()),
             at: EngineTime(at),
-            kind: what,
+            kind,
         })
     }
 
     fn container_event_kind(&self) -> Option<EventKind> {
-        // Docker writes what came of a check behind it: `health_status: healthy`.
+        // Docker appends the result of a health check: `health_status: healthy`.
         let action = self.action.split(':').next().unwrap_or_default();
         Some(match action {
             "start" => EventKind::Started,
@@ -94,7 +101,8 @@ impl Message {
         })
     }
 
-    /// Podman doesn't tell which signal: only an inspection shows then what came of it.
+    /// Returns the signal of a `kill`. Podman does not report it, so the container must be
+    /// inspected.
     fn signal_event_kind(&self) -> EventKind {
         let number = self.actor.attributes.get("signal").and_then(|text| signal::number(text));
         number.map_or(EventKind::Changed, EventKind::Signalled)
@@ -113,7 +121,7 @@ mod tests {
         parse(value.to_string().as_bytes()).unwrap()
     }
 
-    /// As Docker 20.10 writes it.
+    /// A container event as Docker 20.10 writes it.
     fn container_event(action: &str, attributes: Value) -> Value {
         let mut actor = json!({"ID": ID, "Attributes": {"image": "httpd:1", "name": "web"}});
         for (key, value) in attributes.as_object().unwrap() {
@@ -135,7 +143,7 @@ mod tests {
             ("remove", json!({}), Ended),
             ("kill", json!({"signal": "15"}), Signalled(15)),
             ("kill", json!({"signal": "SIGRTMIN+3"}), Signalled(37)),
-            ("kill", json!({"signal": "what?"}), Changed),
+            ("kill", json!({"signal": "SIGNONE"}), Changed),
             ("kill", json!({}), Changed),
             ("pause", json!({}), Changed),
             ("unpause", json!({}), Changed),
@@ -194,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_what_is_not_json() {
+    fn rejects_messages_that_are_not_json() {
         for line in ["", "hello", "{\"Type\":\"container\"", "<html>", "{} {}", "\u{0}"] {
             assert!(parse(line.as_bytes()).is_err(), "{line:?}");
         }

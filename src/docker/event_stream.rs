@@ -1,4 +1,4 @@
-//! The engine's event stream.
+//! The event stream: the endless response to `GET /events`, with one JSON object per line.
 
 use awc::error::PayloadError;
 use bytes::Bytes;
@@ -11,10 +11,12 @@ use super::error::{RequestContext, one_line};
 use super::event;
 use crate::text::line_splitter::LineSplitter;
 
-/// The longest event that is read, in bytes: one has some 500, and a container's labels.
+/// The longest event that is read, in bytes. An event has some 500 bytes and the container's
+/// labels.
 const EVENT_BYTES_MAX: usize = 1 << 20;
 
-/// The events in the body of an answer to `path`.
+/// Returns the events in `body`, the response to a request for `path`. The stream ends after its
+/// first error.
 pub(super) fn read_events(
     endpoint: Endpoint,
     path: String,
@@ -32,7 +34,7 @@ pub(super) fn read_events(
     events.boxed_local()
 }
 
-/// One stream, on its way from bytes to events.
+/// The state of one stream: the unread bytes, and the request for error messages.
 struct EventReader {
     endpoint: Endpoint,
     path: String,
@@ -41,7 +43,7 @@ struct EventReader {
 }
 
 impl EventReader {
-    /// The next event; `None` where the engine has closed the stream.
+    /// Returns the next event, or `None` after the engine closed the stream.
     async fn next(&mut self) -> Result<Option<Event>, SourceError> {
         loop {
             while let Some(line) = self.lines.next() {
@@ -53,11 +55,11 @@ impl EventReader {
                 Some(Ok(bytes)) if self.lines.push(&bytes) => {}
                 Some(Ok(_)) => {
                     let limit = EVENT_BYTES_MAX >> 20;
-                    let reason = format!("an event is longer than {limit} MiB; is this Docker?");
+                    let reason = format!("an event is longer than {limit} MiB; check docker.url");
                     return Err(self.request_context().malformed(&reason));
                 }
                 Some(Err(error)) => return Err(self.stream_error(&error)),
-                // What has no end was cut off.
+                // A line without an end was cut off and is dropped.
                 None => return Ok(None),
             }
         }
@@ -65,10 +67,10 @@ impl EventReader {
 
     fn read(&self, line: &[u8]) -> Result<Option<Event>, SourceError> {
         event::parse(line).map_err(|_| {
-            let beginning = String::from_utf8_lossy(&line[..line.len().min(1024)]);
-            let quote = one_line(&beginning);
+            let start = String::from_utf8_lossy(&line[..line.len().min(1024)]);
+            let quote = one_line(&start);
             self.request_context()
-                .malformed(&format!("an event is not JSON but {quote:?}; is this Docker?"))
+                .malformed(&format!("an event is not JSON but {quote:?}; check docker.url"))
         })
     }
 

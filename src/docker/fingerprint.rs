@@ -1,5 +1,7 @@
-//! What a row of the listing and an inspection both tell of a container, as one number
-//! to compare.
+//! A hash of the facts that both a listing row and an inspection contain.
+//!
+//! The core compares the fingerprint of a new row with the one of the last inspection. Equal
+//! fingerprints mean that the container need not be inspected again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,31 +9,34 @@ use std::net::IpAddr;
 
 use super::wire::EndpointSettings;
 
-/// The facts that both tell.
+/// The facts that both a row and an inspection contain.
 ///
-/// Left out: the uptime's text, since it grows; the image's name, since it changes with a
-/// tag that moves on while the container stays; ports that are exposed and not bound, as
-/// an inspection has more of them; other containers' links to it, which only rows have;
-/// its network mode, which stays what it is for all of a container's life.
+/// Excluded facts:
+///
+/// - the text of the uptime, because it grows;
+/// - the image's name, because it changes when a tag moves, while the container stays;
+/// - ports that are exposed and not bound, because an inspection has more of them;
+/// - links of other containers, because only rows have them;
+/// - the network mode, because it never changes during a container's life.
 #[derive(Hash)]
 pub(super) struct FingerprintInput<'a> {
     pub id: &'a str,
-    /// Without Docker's leading slash.
+    /// The name without Docker's leading slash.
     pub name: &'a str,
-    /// `State` of the row, `State.Status` of the inspection.
+    /// `State` of the row, or `State.Status` of the inspection.
     pub state: &'a str,
-    /// What stands in brackets in a row's `Status`: of health, or of a pause.
+    /// The text in parentheses in the `Status` of a row: the health, or a pause.
     pub note: Option<&'a str>,
     pub ports: BTreeSet<PortMapping<'a>>,
     pub labels: &'a BTreeMap<String, String>,
-    /// The networks that it is in, by name.
+    /// The networks that the container has joined, by name.
     pub networks: BTreeMap<&'a str, &'a EndpointSettings>,
 }
 
-/// A port of the container's that the engine forwards to it.
+/// A port that the engine forwards from the host to the container.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PortMapping<'a> {
-    /// The text itself, where it is no address.
+    /// The address, or the unparsed text if it is not an address.
     pub host_address: Result<IpAddr, &'a str>,
     pub host_port: u16,
     pub port: u16,
@@ -39,7 +44,7 @@ pub(super) struct PortMapping<'a> {
 }
 
 impl FingerprintInput<'_> {
-    /// The same number for the same facts, within one process.
+    /// Returns the hash of all facts. It is stable within one process only.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
@@ -47,11 +52,11 @@ impl FingerprintInput<'_> {
     }
 }
 
-/// The networks that it is in, without those that it is about to leave.
+/// Returns the networks without those that the container is about to leave (`null` in JSON).
 pub(super) fn joined_networks(
     networks: &BTreeMap<String, Option<EndpointSettings>>,
 ) -> BTreeMap<&str, &EndpointSettings> {
-    let joined_networks =
+    let joined =
         networks.iter().filter_map(|(name, attachment)| Some((&**name, attachment.as_ref()?)));
-    joined_networks.collect()
+    joined.collect()
 }

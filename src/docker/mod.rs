@@ -1,7 +1,22 @@
-//! The Docker edge: a client of the Docker Engine API, as far as HighHock needs it.
+//! The Docker edge: a client of the Docker Engine API, behind the core's [`ContainerSource`].
 //!
-//! Every question is one try with a time-out; when to ask again is the core's
-//! business. Written after the Docker Engine API's reference.
+//! Written after the reference of the Docker Engine API. The client uses these endpoints, all with
+//! `GET`:
+//!
+//! | Endpoint | Use |
+//! | --- | --- |
+//! | `/version` | negotiates the API version and recognises Podman |
+//! | `/info` | identifies the engine |
+//! | `/containers/json` | lists the running containers |
+//! | `/containers/ID/json` | inspects one container |
+//! | `/events` | follows changes as a stream |
+//! | `/networks` | finds the host's address in the engine's networks |
+//!
+//! A request is sent once, with a time-out. The core decides about retries. The only exception is
+//! an engine that was upgraded between two requests: it rejects the old API version, and the
+//! request is repeated in a new one.
+//!
+//! Podman implements the same API with some differences, which `podman.rs` and `event.rs` describe.
 
 mod api_version;
 mod endpoint;
@@ -38,82 +53,82 @@ use podman::Podman;
 
 use crate::tls::{Tls, TlsFileError, TlsFiles};
 
-/// How long an engine may take for a whole answer, by default. A busy engine
-/// takes its time, and nothing but a later notice is lost by waiting.
+/// The default time limit for a complete response. A busy engine is slow, and a longer wait only
+/// delays changes.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whom to ask, and how.
+/// The address of an engine, and how to connect to it.
 #[derive(Clone, Debug)]
 pub struct DockerOptions {
-    /// Where the engine listens.
+    /// The address of the engine.
     pub endpoint: Endpoint,
-    /// The API version to speak.
+    /// The API version for requests.
     pub version: VersionChoice,
-    /// Whom to trust and who to be, where the endpoint is one with TLS.
+    /// The certificates for an endpoint with TLS.
     pub tls: TlsFiles,
-    /// For a whole request, from connecting to the last byte of the answer.
+    /// The time limit of a whole request, from connecting to the last byte of the response.
     pub timeout: Duration,
 }
 
-/// A client of one Docker engine. It belongs to one arbiter's thread.
+/// A client of one Docker engine. It belongs to the thread of one arbiter.
 pub struct DockerClient {
     options: DockerOptions,
     http: Client,
-    /// What was negotiated, until something hints at another engine there.
+    /// The negotiated API, until a failure suggests that the engine was replaced.
     negotiated: Cell<Option<ApiDialect>>,
-    /// What only inspections tell of Podman's containers.
+    /// Facts about Podman's containers that only inspections contain.
     podman: Podman,
     log: Logger,
 }
 
-/// How an engine is spoken to.
+/// The API version and the kind of engine.
 #[derive(Clone, Copy, Debug)]
 struct ApiDialect {
     version: ApiVersion,
     is_podman: bool,
 }
 
-/// The engine itself (`GET /info`).
+/// The identity of an engine (`GET /info`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
-    /// Its identity; empty for Podman, which has none. Two engines of one host may share
-    /// it, and differ in `root_dir`.
+    /// The id. Podman has none, so it is empty. Two engines of one host may share an id, and then
+    /// differ in `root_dir`.
     pub id: String,
-    /// The name that it has for its host; may be empty.
+    /// The engine's name for its host. May be empty.
     pub name: String,
-    /// The directory that it keeps its state in; may be empty.
+    /// The directory of the engine's state. May be empty.
     pub root_dir: String,
-    /// Its own version, such as `20.10.24`; may be empty.
+    /// The engine's version, such as `20.10.24`. May be empty.
     pub version: String,
-    /// The API version that it is spoken to in.
+    /// The API version of requests to this engine.
     pub api: ApiVersion,
 }
 
-/// A network of the engine's (`GET /networks`).
+/// A network of the engine (`GET /networks`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineNetwork {
-    /// Its name, such as `bridge`.
+    /// The name, such as `bridge`.
     pub name: String,
-    /// Its driver: `bridge`, `host`, `null`, `overlay`, `macvlan`, …
+    /// The driver: `bridge`, `host`, `null`, `overlay`, `macvlan`, …
     pub driver: String,
-    /// Its address ranges: none for `host` and `none`.
+    /// The address ranges. The networks `host` and `none` have none.
     pub subnets: Vec<Subnet>,
 }
 
 /// An address range of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subnet {
-    /// In CIDR notation, as the engine gives it: `172.17.0.0/16`.
+    /// The range in CIDR notation, as the engine reports it: `172.17.0.0/16`.
     pub subnet: String,
-    /// The host's own address in it; the engine doesn't always tell.
+    /// The host's own address in the range. Not every engine reports it.
     pub gateway: Option<String>,
 }
 
 impl DockerClient {
-    /// A client; nothing is asked yet.
+    /// Returns a client. No request is sent yet.
     ///
     /// # Errors
-    /// Where a file for TLS can't be used.
+    /// Returns an error if a TLS file is missing or invalid.
     pub fn new(options: DockerOptions, log: Logger) -> Result<Self, TlsFileError> {
         let tls = match &options.endpoint {
             Endpoint::Tls(_) => {
@@ -125,16 +140,16 @@ impl DockerClient {
         Ok(Self { options, http, negotiated: Cell::new(None), podman: Podman::default(), log })
     }
 
-    /// Where the engine is looked for.
+    /// Returns the configured address of the engine.
     pub fn endpoint(&self) -> &Endpoint {
         &self.options.endpoint
     }
 
-    /// The API version to speak: asked of the engine once, and again after it
-    /// was away.
+    /// Returns the API version for requests. It is negotiated once, and again after a failed
+    /// request.
     ///
     /// # Errors
-    /// Where the engine doesn't answer, or there is no version in common.
+    /// Returns an error if the engine is unreachable, or if there is no common version.
     pub async fn api_version(&self) -> Result<ApiVersion, SourceError> {
         Ok(self.dialect().await?.version)
     }
@@ -165,16 +180,16 @@ impl DockerClient {
         Ok(dialect)
     }
 
-    /// Which engine it is.
+    /// Returns the identity of the engine.
     ///
     /// # Errors
-    /// Where the engine doesn't answer, or not with that.
+    /// Returns an error if the request fails, or if the response is not the one of an engine.
     pub async fn engine(&self) -> Result<EngineInfo, SourceError> {
         let reply = self.request("/info").await?;
         let info: wire::InfoResponse =
-            reply.response.json(self.request_context(&reply.path), "the state")?;
+            reply.response.json(self.request_context(&reply.path), "the system information")?;
         Ok(EngineInfo {
-            // Podman makes one up for each answer.
+            // Podman invents another id for each response.
             id: if reply.dialect.is_podman { String::new() } else { info.id },
             name: info.name,
             root_dir: info.docker_root_dir,
@@ -183,18 +198,18 @@ impl DockerClient {
         })
     }
 
-    /// The rows of a listing.
+    /// Returns the rows of a listing.
     async fn rows(&self, path: &str) -> Result<Vec<wire::ListingRow>, SourceError> {
         let reply = self.request(path).await?;
-        // One row that can't be read spoils the listing: leaving it out would
-        // say that its container is gone.
+        // One invalid row fails the whole listing: a skipped row would mean that its container is
+        // gone.
         reply.response.json(self.request_context(&reply.path), "the listing of containers")
     }
 
-    /// The engine's networks, in any order.
+    /// Returns the engine's networks in any order.
     ///
     /// # Errors
-    /// Where the engine doesn't answer, or not with that.
+    /// Returns an error if the request fails, or if the response is not the one of an engine.
     pub async fn networks(&self) -> Result<Vec<EngineNetwork>, SourceError> {
         let reply = self.request("/networks").await?;
         let networks: Vec<wire::NetworkResource> =
@@ -220,7 +235,7 @@ impl ContainerSource for DockerClient {
         let context = self.request_context(&reply.path);
         let inspection: wire::Inspection = reply.response.json(context, "a container")?;
         let container = Container::try_from(inspection)
-            .map_err(|field| context.malformed(&format!("no Docker engine answers so: {field}")))?;
+            .map_err(|field| context.malformed(&format!("unexpected value: {field}")))?;
         if reply.dialect.is_podman {
             self.podman.record_inspection(&container);
         }
@@ -230,12 +245,12 @@ impl ContainerSource for DockerClient {
     async fn events(&self, since: Option<EngineTime>) -> Result<EventStream, SourceError> {
         let dialect = self.dialect().await?;
         let mut path = format!("/events?filters={}", percent_encoded(event::EVENT_FILTERS));
-        // Podman would read all of its log for that, and has no signals in it.
+        // Podman would read its whole log for past events, and its log contains no signals.
         if let Some(since) = since.filter(|_| !dialect.is_podman) {
             path.push_str(&format!("&since={}", event::timestamp(since)));
         }
-        let (path, body) = self.open(&path).await?;
-        Ok(event_stream::read_events(self.options.endpoint.clone(), path, body))
+        let stream = self.open(&path).await?;
+        Ok(event_stream::read_events(self.options.endpoint.clone(), stream.path, stream.response))
     }
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {
@@ -244,8 +259,8 @@ impl ContainerSource for DockerClient {
     }
 }
 
-/// A name or id as one segment of a path, or a value in a query (RFC 3986: what is not
-/// unreserved is encoded).
+/// Encodes a name or id for one segment of a path or one value of a query. All characters except
+/// the unreserved ones of RFC 3986 are encoded.
 fn percent_encoded(segment: &str) -> String {
     let mut encoded = String::with_capacity(segment.len());
     for byte in segment.bytes() {

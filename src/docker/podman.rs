@@ -1,10 +1,11 @@
-//! What Podman says otherwise than Docker, behind the API that they have in common
-//! (found by trying Podman 4.3).
+//! Differences of Podman behind the common API (measured with Podman 4.3).
 //!
-//! Its listing leaves paused containers out unless they are asked for, and tells neither
-//! health nor network modes. The health is had from a listing in Podman's own API, the
-//! mode from the container's last inspection: it never changes. And a container in
-//! another's network shows the other's place there as its own.
+//! - Its listing omits paused containers unless the filter names them.
+//! - Its listing contains neither health nor network modes. The health is read from a listing in
+//!   Podman's own API. The network mode is taken from the container's last inspection, because it
+//!   never changes.
+//! - A container that uses the network of another container shows the networks of the other one as
+//!   its own.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -15,45 +16,48 @@ use serde::Deserialize;
 use super::wire::{ListingRow, SummaryNetworkSettings, or_default};
 use super::{DockerClient, percent_encoded, status_text};
 
-/// Those that a listing of Docker's shows without being asked for.
+/// The filter for the containers that Docker lists by default.
 const LIST_FILTERS: &str = r#"{"status":["running","paused"]}"#;
 
-/// In the oldest version that every Podman of today speaks.
+/// The listing of Podman's own API, in the oldest version that every current Podman supports.
 const LIBPOD_LIST_PATH: &str = "/v4.0.0/libpod/containers/json";
 
-/// A row of Podman's own listing.
+/// A row of the listing in Podman's own API.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct PodmanRow {
     id: String,
-    /// The health; empty where there is no health check.
+    /// The health. Empty for a container without a health check.
     #[serde(default, deserialize_with = "or_default")]
     status: String,
 }
 
-/// What is remembered of Podman's containers.
+/// Facts about Podman's containers from earlier inspections.
 #[derive(Default)]
 pub(super) struct Podman {
     network_modes: RefCell<HashMap<ContainerId, NetworkMode>>,
 }
 
 impl Podman {
+    /// Remembers the facts that listings of Podman do not contain.
     pub fn record_inspection(&self, container: &Container) {
         self.network_modes.borrow_mut().insert(container.id.clone(), container.network.clone());
     }
 
-    /// Those that were inspected so far.
+    /// Returns the ids of all inspected containers.
     fn known_ids(&self) -> HashSet<ContainerId> {
         self.network_modes.borrow().keys().cloned().collect()
     }
 
+    /// Returns `true` if the container is known to use the network of another container.
     fn shares_network(&self, id: &str) -> bool {
         let network_modes = self.network_modes.borrow();
         matches!(network_modes.get(&ContainerId::new(id)), Some(NetworkMode::Container(_)))
     }
 
-    /// Adds the modes that are known to a whole listing. Forgets what is not in it and
-    /// was known before it was asked for.
+    /// Sets the known network modes in a complete listing. Forgets each container of `ids_before`
+    /// that is not listed. `ids_before` are the ids that were known before the listing was
+    /// requested.
     fn fill_network_modes(&self, rows: &mut [ContainerSummary], ids_before: &HashSet<ContainerId>) {
         let listed: HashSet<_> = rows.iter().map(|row| row.id.clone()).collect();
         let mut network_modes = self.network_modes.borrow_mut();
@@ -67,10 +71,11 @@ impl Podman {
 }
 
 impl DockerClient {
+    /// Lists Podman's containers, completed to the content of a listing by Docker.
     pub(super) async fn list_podman(&self) -> Result<Vec<ContainerSummary>, SourceError> {
         let path = format!("/containers/json?filters={}", percent_encoded(LIST_FILTERS));
         let known_ids = self.podman.known_ids();
-        // One after the other, so that one kept connection serves both.
+        // The requests are sequential, so that both use one kept-alive connection.
         let rows = self.rows(&path).await?;
         let health_by_id = self.health_by_id().await?;
         let rows = rows.into_iter().map(|mut row| {
@@ -85,20 +90,21 @@ impl DockerClient {
         Ok(rows)
     }
 
-    /// The health of each running container, by its id.
+    /// Returns the health of each running container by its id.
     async fn health_by_id(&self) -> Result<HashMap<String, String>, SourceError> {
         let response = self.get(LIBPOD_LIST_PATH).await?;
         let context = self.request_context(LIBPOD_LIST_PATH);
-        let rows: Vec<PodmanRow> = response.json(context, "a listing of Podman's own")?;
+        let rows: Vec<PodmanRow> = response.json(context, "a listing of Podman's own API")?;
         Ok(rows.into_iter().map(|row| (row.id, row.status)).collect())
     }
 }
 
 impl ListingRow {
-    /// Adds the health to the status, as Docker does. `None`: it isn't known.
+    /// Appends the health to the status text, as Docker does. `None` means that the health is
+    /// unknown.
     fn append_health(&mut self, health: Option<&str>) {
         let note = match health {
-            // A pause, or a Podman that tells it by itself.
+            // The status already contains a pause, or a newer Podman reports the health itself.
             _ if self.status.contains('(') => return,
             Some("" | "none") => return,
             Some("starting") => status_text::STARTING,

@@ -1,5 +1,6 @@
-//! Questions to the engine: each is one request in the negotiated API version, with a
-//! time-out and a line in the log.
+//! Sends requests to the engine, each with a time-out and a line in the log.
+//!
+//! Every path except `/version` starts with the negotiated API version.
 
 use awc::ClientResponse;
 use awc::http::header;
@@ -10,24 +11,39 @@ use super::error::RequestContext;
 use super::response::ApiResponse;
 use super::{ApiDialect, DockerClient};
 
-/// The longest answer that is read, in bytes. A row of a listing has some 2 KiB,
-/// several times that with Compose's labels.
+/// The longest response that is read, in bytes. A row of a listing has some 2 KiB, and several
+/// times that with the labels of Compose.
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
-/// An answer, and what exactly was asked.
+/// A complete response with the path and the dialect of its request.
 pub(super) struct ApiReply {
     pub path: String,
     pub dialect: ApiDialect,
     pub response: ApiResponse,
 }
 
+/// The response to a request for a stream.
+enum StreamReply {
+    Opened(OpenedStream),
+    /// The status is not a success.
+    Rejected(ApiReply),
+}
+
+/// A stream whose response head was a success.
+pub(super) struct OpenedStream {
+    pub path: String,
+    /// The response, with its body still to be read.
+    pub response: ClientResponse,
+}
+
 impl DockerClient {
+    /// Returns the context for errors about `path`.
     pub(super) fn request_context<'a>(&'a self, path: &'a str) -> RequestContext<'a> {
         RequestContext { endpoint: &self.options.endpoint, path }
     }
 
-    /// Asks under the negotiated version. An engine that was upgraded between two
-    /// questions refuses the old version, and is asked once more in a new one.
+    /// Sends a request in the negotiated API version. An engine that was upgraded since the
+    /// negotiation rejects that version, and the request is sent once more in a new one.
     pub(super) async fn request(&self, path: &str) -> Result<ApiReply, SourceError> {
         let reply = self.request_once(path).await?;
         if !reply.response.rejects_version() {
@@ -44,21 +60,23 @@ impl DockerClient {
         Ok(ApiReply { path, dialect, response })
     }
 
-    /// Asks likewise for a stream: gives the path as it was asked, and the answer, which
-    /// is one of success. The time-out is for the answer's head only.
-    pub(super) async fn open(&self, path: &str) -> Result<(String, ClientResponse), SourceError> {
-        let mut opened = self.open_once(path).await?;
-        if matches!(&opened, Err(reply) if reply.response.rejects_version()) {
+    /// Opens a stream in the negotiated API version, like [`Self::request`]. The status of the
+    /// returned response is a success. The time-out covers the response head only.
+    pub(super) async fn open(&self, path: &str) -> Result<OpenedStream, SourceError> {
+        let mut reply = self.open_once(path).await?;
+        if matches!(&reply, StreamReply::Rejected(it) if it.response.rejects_version()) {
             self.negotiated.set(None);
-            opened = self.open_once(path).await?;
+            reply = self.open_once(path).await?;
         }
-        opened.map_err(|reply| reply.response.to_error(self.request_context(&reply.path)))
+        match reply {
+            StreamReply::Opened(stream) => Ok(stream),
+            StreamReply::Rejected(reply) => {
+                Err(reply.response.to_error(self.request_context(&reply.path)))
+            }
+        }
     }
 
-    async fn open_once(
-        &self,
-        path: &str,
-    ) -> Result<Result<(String, ClientResponse), ApiReply>, SourceError> {
+    async fn open_once(&self, path: &str) -> Result<StreamReply, SourceError> {
         let dialect = self.dialect().await?;
         let path = format!("/v{}{path}", dialect.version);
         let opened = self.exchange(&path, async |context, response| {
@@ -68,19 +86,20 @@ impl DockerClient {
             read_response(context, response).await.map(Err)
         });
         Ok(match opened.await? {
-            Ok(response) => Ok((path, response)),
-            Err(response) => Err(ApiReply { path, dialect, response }),
+            Ok(response) => StreamReply::Opened(OpenedStream { path, response }),
+            Err(response) => StreamReply::Rejected(ApiReply { path, dialect, response }),
         })
     }
 
-    /// One request with a whole answer.
+    /// Sends one request and reads the complete response.
     pub(super) async fn get(&self, path: &str) -> Result<ApiResponse, SourceError> {
         self.exchange(path, read_response).await
     }
 
-    /// One request; `read` takes what is wanted of its answer, within the time-out. No
-    /// answer may mean that the engine is being exchanged for another version, so the
-    /// negotiated one is forgotten then.
+    /// Sends one request. `read` extracts the result from the response, within the time-out.
+    ///
+    /// If the request fails, the negotiated API version is forgotten, because the engine may be in
+    /// the middle of an upgrade.
     async fn exchange<T>(
         &self,
         path: &str,

@@ -1,4 +1,4 @@
-//! An engine's whole answer, and what it means.
+//! A complete response of the engine, and its classification.
 
 use awc::http::StatusCode;
 use highhock_actors::{SourceError, SourceErrorKind};
@@ -7,39 +7,41 @@ use serde::de::DeserializeOwned;
 
 use super::error::{RequestContext, one_line};
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug)]
 pub(super) struct ApiResponse {
     pub status: StatusCode,
-    /// The `Content-Type`, or nothing.
+    /// The header `Content-Type`, or an empty text.
     pub content_type: String,
-    /// Where a redirect points, or nothing.
+    /// The target of a redirect, or an empty text.
     pub location: String,
     pub body: Vec<u8>,
 }
 
-/// The body of an engine's error (Docker API: `ErrorResponse`).
+/// The body of an error response (`ErrorResponse` in the Docker Engine API).
 #[derive(Deserialize)]
 struct ErrorResponse {
     message: String,
 }
 
 impl ApiResponse {
-    /// What the engine says for itself, where the body is one of its errors.
+    /// Returns the engine's error message, if the body is an [`ErrorResponse`].
     fn message(&self) -> Option<String> {
         serde_json::from_slice::<ErrorResponse>(&self.body).ok().map(|body| body.message)
     }
 
-    /// Whether the engine refuses the API version that was asked in, as it does
-    /// after an upgrade or a downgrade ("client version 1.24 is too old. …").
+    /// Returns `true` if the engine rejects the API version of the request, as it does after an
+    /// upgrade or a downgrade ("client version 1.24 is too old. …").
     pub fn rejects_version(&self) -> bool {
         self.status == StatusCode::BAD_REQUEST
             && self.message().is_some_and(|message| message.contains("client version"))
     }
 
-    /// Whether an engine says that it has no such container. Another sort of 404,
-    /// such as a web server's, says nothing about containers. Podman says so with a 500
-    /// of one that is removed while it is inspected.
+    /// Returns `true` if the engine reports that it has no such container.
+    ///
+    /// Other responses with status 404, such as those of a web server, say nothing about
+    /// containers. Podman responds with status 500 if the container is removed during the
+    /// inspection.
     pub fn is_no_such_container(&self, target: &str) -> bool {
         let Some(message) = self.message() else { return false };
         match self.status {
@@ -51,10 +53,10 @@ impl ApiResponse {
         }
     }
 
-    /// The body, as JSON of this form; `expected` names it in the error.
+    /// Parses the body as JSON of type `T`. `expected` names that type in the error message.
     ///
     /// # Errors
-    /// Where the status is no success, or the body something else.
+    /// Returns an error if the status is not a success, or if the body has another form.
     pub fn json<T: DeserializeOwned>(
         &self,
         context: RequestContext<'_>,
@@ -67,37 +69,40 @@ impl ApiResponse {
             let error_text = one_line(&error.to_string());
             context.malformed(&match error.classify() {
                 serde_json::error::Category::Eof => {
-                    format!("the answer broke off after {} bytes ({error_text})", self.body.len())
+                    format!(
+                        "the response is cut off after {} bytes ({error_text})",
+                        self.body.len()
+                    )
                 }
                 serde_json::error::Category::Data => {
-                    format!("the answer is not {expected} of a Docker engine: {error_text}")
+                    format!("the response is not {expected} of a Docker engine: {error_text}")
                 }
-                _ => format!("the answer is not JSON but {}; is this Docker?", self.excerpt()),
+                _ => format!("the response is not JSON but {}; check docker.url", self.excerpt()),
             })
         })
     }
 
-    /// What an answer means whose status is not one of success.
+    /// Returns the error for a response whose status is not a success.
     pub fn to_error(&self, context: RequestContext<'_>) -> SourceError {
         let status = self.status;
         let body = String::from_utf8_lossy(&self.body);
         if body.contains("HTTP request to an HTTPS server") {
             return context
-                .refused("the engine wants TLS on this port; write https:// in docker.url");
+                .refused("the engine requires TLS on this port; use https:// in docker.url");
         }
         if status.is_redirection() {
             let target = one_line(&self.location);
             return context.malformed(&format!(
-                "answered {status}, a redirect to {target:?}, which no Docker engine does"
+                "status {status}, a redirect to {target:?}; check docker.url"
             ));
         }
         let detail = self.message().map_or_else(|| self.excerpt(), |text| one_line(&text));
-        context.error(error_kind(status), &format!("answered {status}: {detail}"))
+        context.error(error_kind(status), &format!("status {status}: {detail}"))
     }
 
-    /// The body's beginning and its type, to recognise the speaker by.
+    /// Returns the content type and the start of the body, which help to recognise the server.
     fn excerpt(&self) -> String {
-        // Enough for a quote, however the bytes decode.
+        // These bytes suffice for a quotation in any encoding.
         let start = &self.body[..self.body.len().min(1024)];
         let text = one_line(&String::from_utf8_lossy(start));
         match (self.content_type.is_empty(), text.is_empty()) {
@@ -114,7 +119,7 @@ fn error_kind(status: StatusCode) -> SourceErrorKind {
         | StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
         | StatusCode::PROXY_AUTHENTICATION_REQUIRED => SourceErrorKind::Refused,
-        // A proxy's way to say "later".
+        // Proxies send these if the request should be retried later.
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => SourceErrorKind::Unreachable,
         _ if status.is_server_error() => SourceErrorKind::Unreachable,
         _ => SourceErrorKind::Malformed,
@@ -151,12 +156,12 @@ mod tests {
             (response(500, json, r#"{"message":"disk\nfull"}"#), Unreachable, ": disk full"),
             (response(502, "text/html", "<html>"), Unreachable, "502 Bad Gateway: text/html"),
             (response(429, "", ""), Unreachable, "429 Too Many Requests: nothing"),
-            (response(403, json, r#"{"message":"plugin says no"}"#), Refused, "plugin says no"),
-            (response(401, "", "who?"), Refused, "who?"),
+            (response(403, json, r#"{"message":"denied by plugin"}"#), Refused, "denied by plugin"),
+            (response(401, "", "log in"), Refused, "log in"),
             (
                 response(400, "", "Client sent an HTTP request to an HTTPS server.\n"),
                 Refused,
-                "wants TLS",
+                "requires TLS",
             ),
             (response(301, "", ""), Malformed, "a redirect to \"http://elsewhere/\""),
             (response(404, json, r#"{"message":"page not found"}"#), Malformed, "page not found"),
@@ -165,10 +170,10 @@ mod tests {
                 Malformed,
                 "not JSON but text/html: \"<!",
             ),
-            (response(200, json, "[\"a\", \"b"), Malformed, "broke off after 8 bytes"),
-            (response(200, json, ""), Malformed, "broke off after 0 bytes"),
+            (response(200, json, "[\"a\", \"b"), Malformed, "cut off after 8 bytes"),
+            (response(200, json, ""), Malformed, "cut off after 0 bytes"),
             (response(200, json, r#"{"message":"hi"}"#), Malformed, "not a listing of a Docker"),
-            (response(204, "", ""), Malformed, "broke off after 0 bytes"),
+            (response(204, "", ""), Malformed, "cut off after 0 bytes"),
         ] {
             let error = error(&response);
             assert_eq!(error.kind, kind, "{error}");
@@ -185,7 +190,7 @@ mod tests {
             404,
             r#"{"message":"no container with name \"a\": no such container"}"#
         ));
-        // Podman 4.3, of a container and of another that it needs.
+        // Podman 4.3 responds like this for the container, and for a container that it depends on.
         let gone = r#"{"message":"container abc does not exist in database: no such container"}"#;
         assert!(is_missing(500, gone));
         assert!(!is_missing(500, &gone.replace("abc", "def")));

@@ -1,19 +1,19 @@
-//! Signals, as engines write them, and their numbers on Linux.
+//! Names and numbers of Linux signals, in the spellings that engines use.
 
-/// The first and the last real-time signal, as engines count them: two below the first
-/// are the C library's own.
+/// The first and the last real-time signal, as engines count them. The C library reserves the two
+/// signals below the first one.
 const RTMIN: u8 = 34;
 const RTMAX: u8 = 64;
 
-/// The names of the signals from 1 on (`signal(7)`, for x86 and ARM).
+/// The names of the signals, starting with number 1 (`signal(7)` for x86 and ARM).
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
     "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
     "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
-/// The number of a signal that is written as a number or as a name, with or without
-/// `SIG`, in any case: `15`, `SIGTERM`, `rtmin+3`. `None` where it is no signal.
+/// Returns the number of a signal, or `None` if `text` is not a signal. The signal is given as a
+/// number or as a name in any case, with or without `SIG`: `15`, `SIGTERM`, `rtmin+3`.
 pub(super) fn number(text: &str) -> Option<u8> {
     let text = text.trim().to_ascii_uppercase();
     if let Ok(number) = text.parse() {
@@ -32,7 +32,7 @@ pub(super) fn number(text: &str) -> Option<u8> {
     }
 }
 
-/// `RTMIN`, `RTMIN+3`, `RTMAX-1`.
+/// Parses `RTMIN`, `RTMIN+3` or `RTMAX-1`.
 fn real_time(name: &str) -> Option<u8> {
     let distance = |text: &str, sign| match text {
         "" => Some(0),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_what_is_no_signal() {
+    fn rejects_unknown_signals() {
         for text in [
             "",
             " ",

@@ -1,5 +1,8 @@
-//! What a row's `Status` text says: how long the container has been up, and
-//! what stands in brackets.
+//! The `Status` text of a listing row, such as `Up 5 minutes (healthy)`.
+//!
+//! A row has no field for the uptime, and most API versions have none for the health. Both are
+//! parsed from this text. The engine writes the uptime with `units.HumanDuration` of
+//! docker/go-units.
 
 use std::time::Duration;
 
@@ -12,42 +15,42 @@ const WEEK: u64 = 7 * DAY;
 const MONTH: u64 = 30 * DAY;
 const YEAR: u64 = 365 * DAY;
 
-/// What stands in brackets of a container that is frozen, or has a health check.
+/// The texts in parentheses for a pause and for the states of a health check.
 pub(super) const PAUSED: &str = "Paused";
 pub(super) const STARTING: &str = "health: starting";
 pub(super) const HEALTHY: &str = "healthy";
 pub(super) const UNHEALTHY: &str = "unhealthy";
 
-/// A row's `Status`, taken apart.
+/// The parts of a row's `Status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusText {
-    /// The least time that the wording stands for; `None` where the text doesn't
-    /// speak of a running container, or not in words known here.
+    /// The shortest uptime that the text can stand for. `None` if the container is not running, or
+    /// if the wording is unknown.
     pub uptime: Option<Duration>,
-    /// The text in the last brackets: `healthy`, `health: starting`, `Paused`.
+    /// The text in the last parentheses: `healthy`, `health: starting`, `Paused`.
     pub note: Option<String>,
 }
 
 impl StatusText {
-    /// Reads `Up 5 minutes (healthy)` and its like.
+    /// Parses a text such as `Up 5 minutes (healthy)`.
     ///
-    /// The engine writes the time by `units.HumanDuration` of docker/go-units;
-    /// a longer time never reads as a shorter one here, through all of its steps.
+    /// The parsed uptime never decreases while the real uptime grows, in spite of the engine's
+    /// changing units.
     pub fn parse(text: &str) -> Self {
-        let (words, note) = match text.split_once(" (") {
-            Some((words, rest)) => {
+        let (duration, note) = match text.split_once(" (") {
+            Some((duration, rest)) => {
                 let note = rest.rsplit_once(')').map_or(rest, |(note, _)| note);
-                (words, Some(note.to_owned()))
+                (duration, Some(note.to_owned()))
             }
             None => (text, None),
         };
-        let uptime = words.strip_prefix("Up ").and_then(parse_seconds).map(Duration::from_secs);
+        let uptime = duration.strip_prefix("Up ").and_then(parse_seconds).map(Duration::from_secs);
         Self { uptime, note }
     }
 }
 
 impl StatusText {
-    /// What the container is doing; `None` where that isn't told in words known here.
+    /// Returns the condition of the container, or `None` if the wording is unknown.
     pub fn condition(&self) -> Option<Condition> {
         self.uptime?;
         Some(match self.note.as_deref() {
@@ -61,15 +64,16 @@ impl StatusText {
     }
 }
 
-/// Seconds of a human duration.
-fn parse_seconds(words: &str) -> Option<u64> {
-    match words.trim() {
+/// Parses a human-readable duration and returns its seconds.
+fn parse_seconds(duration: &str) -> Option<u64> {
+    let duration = duration.trim();
+    match duration {
         "Less than a second" => return Some(0),
         "About a minute" => return Some(MINUTE),
         "About an hour" => return Some(HOUR),
         _ => {}
     }
-    let (count, unit) = words.trim().split_once(' ')?;
+    let (count, unit) = duration.split_once(' ')?;
     let count: u64 = count.parse().ok()?;
     let unit = match unit {
         "second" | "seconds" => 1,
@@ -78,8 +82,8 @@ fn parse_seconds(words: &str) -> Option<u64> {
         "day" | "days" => DAY,
         "week" | "weeks" => WEEK,
         "month" | "months" => MONTH,
-        // The engine counts in years from the second on. In the half hour before
-        // it, two roundings disagree and it writes "1 years", after "24 months".
+        // The engine counts in years from the second year on. In the half hour before the second
+        // year, two roundings disagree, and the text changes from "24 months" to "1 years".
         "year" | "years" => return count.max(2).checked_mul(YEAR),
         _ => return None,
     };
@@ -91,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_condition() {
+    fn parses_the_condition() {
         let condition = |text| StatusText::parse(text).condition();
         assert_eq!(condition("Up 5 minutes"), Some(Condition::Running(Health::Unchecked)));
         assert_eq!(condition("Up 5 minutes (healthy)"), Some(Condition::Running(Health::Healthy)));
@@ -102,12 +106,12 @@ mod tests {
         let starting = Some(Condition::Running(Health::Starting));
         assert_eq!(condition("Up Less than a second (health: starting)"), starting);
         assert_eq!(condition("Up 2 hours (Paused)"), Some(Condition::Paused));
-        assert_eq!(condition("Up 2 hours (Dreaming)"), None);
+        assert_eq!(condition("Up 2 hours (Unknown)"), None);
         assert_eq!(condition("Restarting (1) 3 seconds ago"), None);
     }
 
     #[test]
-    fn parses_every_wording_of_the_engine() {
+    fn parses_every_duration_of_the_engine() {
         for (text, expected, note) in [
             ("Up Less than a second", 0, None),
             ("Up 1 second", 1, None),
@@ -131,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn text_without_uptime_is_none() {
+    fn text_without_uptime_has_no_uptime() {
         for (text, note) in [
             ("", None),
             ("Up", None),
@@ -149,7 +153,7 @@ mod tests {
         }
     }
 
-    /// `units.HumanDuration` of docker/go-units, for a number of whole seconds.
+    /// Rust version of `units.HumanDuration` in docker/go-units, for whole seconds.
     fn human_duration(seconds: u64) -> String {
         let (minutes, whole_hours) = (seconds / MINUTE, seconds / HOUR);
         let hours = (seconds + HOUR / 2) / HOUR;

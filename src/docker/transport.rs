@@ -1,4 +1,4 @@
-//! How requests get to an engine: over a Unix socket or TCP, with TLS or without.
+//! Connections to an engine: a Unix socket or TCP, with or without TLS.
 
 use std::future::Future;
 use std::io;
@@ -15,21 +15,21 @@ use awc::{Client, Connector};
 use super::endpoint::Endpoint;
 use crate::tls::{MaybeTlsStream, Tls};
 
-/// How long an unused connection is kept: longer than the pause between two
-/// polls, so that a poll needs no new one. Whether the other side has closed it
-/// meanwhile is looked at before each use.
+/// The time for which an unused connection is kept. It is longer than the pause between two polls,
+/// so that a poll needs no new connection. Before each use awc checks whether the engine closed the
+/// connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How old a connection may grow.
+/// The maximum age of a connection.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// An HTTP client whose every request goes to `endpoint`, with no time-out of
-/// its own but for connecting, and no redirects. `tls` is for an endpoint with TLS.
-pub(super) fn client(endpoint: &Endpoint, tls: Option<Rc<Tls>>, limit: Duration) -> Client {
+/// Returns an HTTP client that sends every request to `endpoint`. `timeout` limits connecting only,
+/// and redirects are not followed. `tls` is used by an endpoint with TLS.
+pub(super) fn client(endpoint: &Endpoint, tls: Option<Rc<Tls>>, timeout: Duration) -> Client {
     match endpoint {
-        Endpoint::Unix(path) => client_over(limit, path.clone(), UnixStream::connect::<PathBuf>),
+        Endpoint::Unix(path) => client_over(timeout, path.clone(), UnixStream::connect::<PathBuf>),
         Endpoint::Tcp(authority) | Endpoint::Tls(authority) => {
-            client_over(limit, authority.clone(), move |authority| open(authority, tls.clone()))
+            client_over(timeout, authority.clone(), move |authority| open(authority, tls.clone()))
         }
     }
 }
@@ -40,8 +40,8 @@ async fn open(authority: String, tls: Option<Rc<Tls>>) -> io::Result<MaybeTlsStr
     MaybeTlsStream::open(bare_host, port.parse().unwrap_or(0), tls).await
 }
 
-/// A connector of our own for both sorts of streams: whatever a URL says, the
-/// connection goes to the endpoint.
+/// Returns a client with its own connector, for both kinds of streams. The connector ignores the
+/// host of a URL and always connects to `address`.
 fn client_over<A, Io, F>(
     timeout: Duration,
     address: A,

@@ -1,5 +1,7 @@
-//! What etcd itself tells before anything is written: which of its APIs to speak,
-//! and the domain that SkyDNS's configuration there names.
+//! Questions to etcd before anything is written: which of its APIs to use, and which domain the
+//! configuration of SkyDNS names.
+//!
+//! The choice follows "API of etcd" in config/README.md.
 
 use std::fmt;
 
@@ -12,20 +14,20 @@ use url::Url;
 use super::cluster::{Cluster, ClusterError};
 use super::{EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options, batch};
 
-/// How many members are asked at a time.
+/// The maximum number of members that are checked concurrently.
 const REQUESTS_IN_FLIGHT_MAX: usize = 8;
 
-/// One of etcd's two APIs, each with keys of its own.
+/// One of the two APIs of etcd. Each has its own set of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
-    /// The keys API, as SkyDNS 2 reads it.
+    /// The keys API, which SkyDNS 2 reads.
     V2,
-    /// As CoreDNS reads it.
+    /// The API of etcd 3, which CoreDNS reads.
     V3,
 }
 
 impl Api {
-    /// As in settings and logs.
+    /// Returns the name in settings and logs: `v2` or `v3`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V2 => "v2",
@@ -40,33 +42,35 @@ impl fmt::Display for Api {
     }
 }
 
-/// Which API to speak.
+/// The API to use, and the reason for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiChoice {
-    /// The one to speak.
+    /// The API to use.
     pub api: Api,
-    /// Why it, for the log.
+    /// The reason, for the log.
     pub reason: String,
-    /// Whether etcd answers both. To be said, since CoreDNS reads v3 only.
+    /// `true` if etcd serves both APIs. The operator is informed, since CoreDNS reads v3 only.
     pub has_both_apis: bool,
 }
 
-/// Why it can't be told.
+/// The reason why etcd could not be queried.
 #[derive(Debug, thiserror::Error)]
 pub enum DetectError {
-    /// The settings name what can't be a cluster.
+    /// The settings do not describe a usable cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// etcd did not answer; to be asked again.
+    /// The request failed, and may be repeated.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Asks every member which APIs it answers: v2 if every one that can be reached
-/// answers the v2 keys API, and v3 holds nothing under the prefix; else v3.
+/// Checks which APIs each member serves, and chooses one.
+///
+/// The choice is v2 if every reachable member serves the v2 keys API, and v3 holds no key under the
+/// prefix. Otherwise it is v3.
 ///
 /// # Errors
-/// Where no member can be reached, or those that can, can't tell.
+/// Returns an error if no member is reachable, or if the responses do not allow a choice.
 pub async fn detect(
     cluster: &Cluster,
     prefix: &str,
@@ -76,35 +80,34 @@ pub async fn detect(
     let store = v3(cluster, prefix, log)?;
     let first_key = match cluster.try_members(async || store.first_key().await).await {
         Ok(first_key) => first_key,
-        // It is no fault of an etcd with v2 alone that it has no gateway.
+        // An etcd with the v2 API only has no gateway, which is not an error.
         Err(error) if error.kind == StoreErrorKind::Malformed && v2.member_without_v2.is_none() => {
-            let reason = format!("etcd answers its v2 keys API alone: {error}");
+            let reason = format!("etcd serves only the v2 keys API: {error}");
             return Ok(ApiChoice { api: Api::V2, reason, has_both_apis: false });
         }
         Err(error) => return Err(error.into()),
     };
     Ok(match (v2.member_without_v2, first_key) {
         (Some(member), _) => {
-            let reason = format!("the member at {member} does not answer the v2 keys API");
+            let reason = format!("the member at {member} does not serve the v2 keys API");
             ApiChoice { api: Api::V3, reason, has_both_apis: false }
         }
         (None, Some(key)) => {
-            let reason = format!("v3 holds keys under /{prefix} already, such as {key}");
+            let reason = format!("v3 already holds keys under /{prefix}, such as {key}");
             ApiChoice { api: Api::V3, reason, has_both_apis: true }
         }
         (None, None) => {
             let reason = format!(
-                "every member that can be reached answers the v2 keys API, and v3 holds nothing \
-                 under /{prefix}"
+                "every reachable member serves the v2 keys API, and v3 holds no key under /{prefix}"
             );
             ApiChoice { api: Api::V2, reason, has_both_apis: true }
         }
     })
 }
 
-/// What the members say of the v2 keys API.
+/// The result of the check of all members for the v2 keys API.
 struct V2Survey {
-    /// One that is there and does not answer it.
+    /// A reachable member that does not serve the API.
     member_without_v2: Option<Url>,
 }
 
@@ -114,9 +117,10 @@ async fn survey_v2(cluster: &Cluster, prefix: &str, log: &Logger) -> Result<V2Su
         Ok((url.clone(), v2(&single_member, prefix, log)?))
     });
     let members = members.collect::<Result<Vec<_>, ClusterError>>()?;
-    // Several at a time, and none held back because another is away.
+    // The members are checked concurrently. A member that is unreachable does not stop the checks
+    // of others.
     let check = async |(url, store): &(Url, EtcdV2)| Ok((url.clone(), store.supports_v2().await));
-    let describe = |(url, _): &(Url, EtcdV2)| format!("asking {url}");
+    let describe = |(url, _): &(Url, EtcdV2)| format!("checking {url} for the v2 keys API");
     let mut last_outage = None;
     let mut any_supports_v2 = false;
     for outcome in batch::run(&members, REQUESTS_IN_FLIGHT_MAX, describe, check).await {
@@ -132,10 +136,10 @@ async fn survey_v2(cluster: &Cluster, prefix: &str, log: &Logger) -> Result<V2Su
     }
 }
 
-/// The domain in SkyDNS's configuration, at `<prefix>/config`, where there is one.
+/// Returns the domain in the configuration of SkyDNS at `PREFIX/config`, if there is any.
 ///
 /// # Errors
-/// Where etcd can't tell.
+/// Returns an error if etcd cannot be read.
 pub async fn configured_domain(
     api: Api,
     cluster: &Cluster,
@@ -149,13 +153,13 @@ pub async fn configured_domain(
     };
     let record = match read {
         Ok(record) => record,
-        // Somebody's service may be called `config`.
+        // `config` may be the name of a service, and then is a directory.
         Err(error) if error.kind == StoreErrorKind::Blocked => None,
         Err(error) => return Err(error.into()),
     };
     Ok(record.and_then(|record| {
         parse_domain(&record.value).unwrap_or_else(|reason| {
-            warn!(log, "the configuration in etcd has no domain that can be used";
+            warn!(log, "invalid configuration of SkyDNS in etcd; ignoring its domain";
                 "key" => key.as_str(), "reason" => reason);
             None
         })

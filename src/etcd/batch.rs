@@ -1,14 +1,15 @@
-//! Many requests at a time, and not one more than needed once etcd is away.
+//! Runs many requests concurrently, and stops early if etcd is unreachable.
 
 use std::cell::RefCell;
 
 use futures_util::{StreamExt, stream};
 use highhock_actors::{StoreError, StoreErrorKind};
 
-/// Does `job` for each of the items, `in_flight` at a time, and answers in their
-/// order. After the first failure that tells of etcd as a whole, nothing more is
-/// started: what was not, is answered `Unavailable`, with that failure as the
-/// reason.
+/// Runs `job` for each item, at most `in_flight` at a time, and returns the results in the order of
+/// the items.
+///
+/// No further job is started after the first failure that concerns etcd as a whole. The results of
+/// the remaining items are `Unavailable` errors with that failure as the reason.
 pub(super) async fn run<I, T>(
     items: &[I],
     in_flight: usize,
@@ -40,9 +41,9 @@ pub(super) async fn run<I, T>(
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-/// The error for what was held back after an outage.
+/// Returns the error for a request that was not sent because of the failure `cause`.
 pub(super) fn not_sent_error(description: &str, cause: &StoreError) -> StoreError {
-    let message = format!("{description}: not sent, because of {cause}");
+    let message = format!("{description}: not sent after a failure: {cause}");
     StoreError::new(StoreErrorKind::Unavailable, message)
 }
 
@@ -56,7 +57,7 @@ mod tests {
     const REQUESTS_IN_FLIGHT_MAX: usize = 32;
 
     #[actix_rt::test]
-    async fn keeps_the_order_of_the_items() {
+    async fn returns_results_in_the_order_of_items() {
         let items = (0..100_u64).collect::<Vec<_>>();
         let outcomes = run(&items, REQUESTS_IN_FLIGHT_MAX, u64::to_string, async |item| {
             tokio::time::sleep(Duration::from_millis(100 - item)).await;
@@ -79,20 +80,21 @@ mod tests {
                 started.set(started.get() + 1);
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 match item {
-                    3 => Err(StoreError::new(StoreErrorKind::Refused, "a matter of this key")),
-                    7 => Err(StoreError::new(StoreErrorKind::Unknown, "etcd went away")),
+                    3 => Err(StoreError::new(StoreErrorKind::Refused, "only this key is rejected")),
+                    7 => Err(StoreError::new(StoreErrorKind::Unknown, "etcd is gone")),
                     _ => Ok(()),
                 }
             },
         )
         .await;
-        // Those under way with the failing one, and at most as many that took
-        // the places of those that were done before it.
+        // The requests that were in flight with the failed one, and at most as many that replaced
+        // the requests completed before it.
         assert!(started.get() < 2 * REQUESTS_IN_FLIGHT_MAX, "{} started", started.get());
         assert_eq!(outcomes[3].as_ref().unwrap_err().kind, StoreErrorKind::Refused);
         assert_eq!(outcomes[7].as_ref().unwrap_err().kind, StoreErrorKind::Unknown);
         let last = outcomes[99].as_ref().unwrap_err();
         assert_eq!(last.kind, StoreErrorKind::Unavailable);
-        assert_eq!(last.message, "item 99: not sent, because of etcd went away");
+        assert!(last.message.starts_with("item 99: "), "{last}");
+        assert!(last.message.ends_with("etcd is gone"), "{last}");
     }
 }

@@ -1,4 +1,4 @@
-//! Where an etcd cluster is, and how it is spoken to.
+//! The members of an etcd cluster, and the settings for connections to them.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,37 +10,40 @@ use url::{Position, Url};
 use crate::credentials::secret::Credentials;
 use crate::tls::{TlsFileError, TlsFiles};
 
-/// How long a request may usually take to its answer's end. With one try a
-/// request and another member for the next, writes go on some two seconds after
-/// a leader's death; a longer time makes that longer, and gains nothing.
+/// The default time limit of a request.
+///
+/// A request is sent once, and the next request goes to another member after a failure. Writes
+/// therefore continue about two seconds after the death of a leader. A longer time-out only extends
+/// this time.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An etcd cluster: where its members are, whom to trust and who to be there.
+/// The members of an etcd cluster, with certificates and credentials.
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    /// The members' client URLs, one at least, `http` or `https` for all: a host,
-    /// perhaps a port; nothing else.
+    /// The client URLs of the members. There is at least one, and all have the scheme `http` or all
+    /// `https`. A URL consists of a host and an optional port only.
     pub urls: Vec<Url>,
-    /// What `https` needs.
+    /// The certificates for `https`.
     pub tls: TlsFiles,
-    /// Who to be, where etcd asks.
+    /// The user for an etcd with authentication.
     pub credentials: Option<Credentials>,
-    /// How long one request for one key may take to its answer's end, more than
-    /// 0. Connecting may take half of it.
+    /// The time limit of one request for one key, from connecting to the last byte of the response.
+    /// It is greater than 0. Connecting may take half of it.
     pub timeout: Duration,
 }
 
 impl Cluster {
-    /// A cluster without files and credentials, with the usual time-out.
+    /// Returns a cluster without certificates and credentials, with the default time-out.
     pub fn new(urls: Vec<Url>) -> Self {
         Self { urls, tls: TlsFiles::default(), credentials: None, timeout: DEFAULT_TIMEOUT }
     }
 
-    /// Asks what a store that was just made for this cluster can tell, each member
-    /// once at most: after an outage the store turns to the next.
+    /// Runs `request` until it succeeds, at most once per member. `request` uses a store for this
+    /// cluster, which moves to the next member after an outage.
     ///
     /// # Errors
-    /// Where no member answers, or one says more than that it is away.
+    /// Returns the last error if no member is reachable. Returns the first error that is not an
+    /// outage.
     pub async fn try_members<T>(
         &self,
         request: impl AsyncFn() -> Result<T, StoreError>,
@@ -48,12 +51,12 @@ impl Cluster {
         try_each_member(self.urls.len(), request).await
     }
 
-    /// Whether TLS is spoken to it.
+    /// Returns `true` if connections use TLS.
     pub(super) fn is_https(&self) -> bool {
         self.urls.iter().any(|url| url.scheme() == "https")
     }
 
-    /// Whether the URLs are such as can be used.
+    /// Checks the URLs.
     pub(super) fn check(&self) -> Result<(), ClusterError> {
         let Some(first) = self.urls.first() else { return Err(ClusterError::NoMember) };
         self.urls.iter().try_for_each(check)?;
@@ -65,8 +68,8 @@ impl Cluster {
     }
 }
 
-/// Asks again after an outage, which turns a store to the next member, until each of so
-/// many members was asked.
+/// Repeats `request` after each outage, at most `members` times in all. The store behind it moves
+/// to the next member after an outage.
 pub(super) async fn try_each_member<T>(
     members: usize,
     request: impl AsyncFn() -> Result<T, StoreError>,
@@ -81,33 +84,33 @@ pub(super) async fn try_each_member<T>(
     result
 }
 
-/// Why a cluster can't be spoken to as the settings say.
+/// The reason why the settings do not describe a usable cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// No URL.
-    #[error("etcd.url names no member")]
+    /// There is no URL.
+    #[error("etcd.url is empty; set the URL of at least one member")]
     NoMember,
-    /// Another scheme than `http` or `https`.
-    #[error("etcd's URL must start with http:// or https://, not {0}://")]
+    /// The scheme is neither `http` nor `https`.
+    #[error("etcd.url has the scheme {0}://; use http:// or https://")]
     Scheme(String),
-    /// `http` for one member, `https` for another.
-    #[error("etcd.url must name all members with http:// or all with https://")]
+    /// Some URLs have the scheme `http`, and some `https`.
+    #[error("etcd.url mixes http:// and https://; use one scheme for all members")]
     SchemesDiffer,
-    /// A user name or password in it.
-    #[error("etcd's URL can't hold a user name or password; set etcd.username and etcd.password")]
+    /// The URL contains a user name or a password.
+    #[error("etcd.url contains a user name or password; use etcd.username and etcd.password")]
     Credentials,
-    /// A path, query or fragment in it.
-    #[error("etcd's URL must end after host and port; it goes on with {0}")]
+    /// The URL contains a path, query or fragment.
+    #[error("etcd.url contains {0} after host and port; remove it")]
     Path(String),
-    /// A PEM file can't be used.
+    /// A PEM file is missing or invalid.
     #[error(transparent)]
     Tls(#[from] TlsFileError),
-    /// The password's file can't be read.
-    #[error("etcd.passwordFile: {}: can't be read: {error}", path.display())]
+    /// The file with the password is not readable.
+    #[error("etcd.passwordFile: {}: cannot be read: {error}", path.display())]
     PasswordFile {
-        /// Where it should be.
+        /// The path in the settings.
         path: PathBuf,
-        /// What came of reading it.
+        /// The error of the operating system.
         error: io::Error,
     },
 }
@@ -134,9 +137,8 @@ mod tests {
 
     use super::*;
 
-    fn check_urls(urls: &str) -> Result<(), String> {
-        let urls = urls.split(',').map(|url| url.parse().unwrap()).collect();
-        Cluster::new(urls).check().map_err(|error| error.to_string())
+    fn check_urls(urls: &str) -> Result<(), ClusterError> {
+        Cluster::new(urls.split(',').map(|url| url.parse().unwrap()).collect()).check()
     }
 
     #[actix_rt::test]
@@ -144,20 +146,18 @@ mod tests {
         let cluster = Cluster::new(["http://a", "http://b"].map(|it| it.parse().unwrap()).into());
         let unavailable = || StoreError::new(StoreErrorKind::Unavailable, "away");
         let refused = || StoreError::new(StoreErrorKind::Refused, "no");
-        for (mut answers, expected_requests, good) in [
+        for (mut responses, expected_requests, succeeds) in [
             (vec![Ok(1), Ok(2)], 1, true),
             (vec![Err(unavailable()), Ok(2)], 2, true),
             (vec![Err(unavailable()), Err(unavailable()), Ok(3)], 2, false),
             (vec![Err(refused()), Ok(2)], 1, false),
         ] {
-            answers.reverse();
-            let answers = RefCell::new(answers);
-            let before = answers.borrow().len();
-            let result = cluster.try_members(async || answers.borrow_mut().pop().unwrap()).await;
-            assert_eq!(
-                (before - answers.borrow().len(), result.is_ok()),
-                (expected_requests, good)
-            );
+            responses.reverse();
+            let responses = RefCell::new(responses);
+            let before = responses.borrow().len();
+            let result = cluster.try_members(async || responses.borrow_mut().pop().unwrap()).await;
+            assert_eq!(before - responses.borrow().len(), expected_requests);
+            assert_eq!(result.is_ok(), succeeds);
         }
     }
 
@@ -169,17 +169,18 @@ mod tests {
             "https://etcd.example",
             "http://a,http://b",
         ] {
-            assert_eq!(check_urls(good), Ok(()), "{good}");
+            assert!(check_urls(good).is_ok(), "{good}");
         }
-        for (bad, part) in [
-            ("ftp://etcd:4001", "not ftp://"),
-            ("http://me:secret@etcd:4001", "etcd.username"),
-            ("http://a,http://etcd:4001/v2/keys", "it goes on with /v2/keys"),
-            ("http://etcd:4001/?a=b", "it goes on with /?a=b"),
-            ("http://a,https://b", "all with https://"),
+        for (bad, expected) in [
+            ("ftp://etcd:4001", ClusterError::Scheme("ftp".into())),
+            ("http://me:secret@etcd:4001", ClusterError::Credentials),
+            ("http://a,http://etcd:4001/v2/keys", ClusterError::Path("/v2/keys".into())),
+            ("http://etcd:4001/?a=b", ClusterError::Path("/?a=b".into())),
+            ("http://a,https://b", ClusterError::SchemesDiffer),
         ] {
             let error = check_urls(bad).unwrap_err();
-            assert!(error.contains(part) && !error.contains("secret"), "{error}");
+            assert_eq!(format!("{error:?}"), format!("{expected:?}"), "{bad}");
+            assert!(!error.to_string().contains("secret"), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who to be towards etcd, with a password that may be in a file.
+//! The user name and the current password for etcd. The password is in the settings or in a file.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use slog::Logger;
@@ -7,23 +7,23 @@ use super::cluster::ClusterError;
 use crate::credentials::secret::{Credentials, Secret, SecretSource};
 use crate::credentials::secret_file::SecretFile;
 
-/// A user's name and, as it is now, the password.
+/// A user name, and the source of the password.
 pub(super) struct LoadedCredentials {
     username: String,
     password: PasswordSource,
 }
 
-/// Where the password is.
+/// The source of the password. A file is read again when it changes.
 enum PasswordSource {
     Inline(Secret),
     File(Box<SecretFile>),
 }
 
 impl LoadedCredentials {
-    /// Reads the password where it is in a file.
+    /// Returns the credentials, after reading the file if the password is in a file.
     ///
     /// # Errors
-    /// Where the file can't be read.
+    /// Returns an error if the file is not readable.
     pub(super) fn new(credentials: &Credentials, log: Logger) -> Result<Self, ClusterError> {
         let password = match &credentials.password {
             SecretSource::Inline(secret) => PasswordSource::Inline(secret.clone()),
@@ -36,12 +36,12 @@ impl LoadedCredentials {
         Ok(Self { username: credentials.username.clone(), password })
     }
 
-    /// The user's name.
+    /// Returns the user name.
     pub(super) fn username(&self) -> &str {
         &self.username
     }
 
-    /// The password as it is now.
+    /// Returns the current password.
     pub(super) fn password(&self) -> Secret {
         match &self.password {
             PasswordSource::Inline(secret) => secret.clone(),
@@ -49,7 +49,7 @@ impl LoadedCredentials {
         }
     }
 
-    /// The value of a header for basic authentication.
+    /// Returns the value of an `Authorization` header for basic authentication.
     pub(super) fn basic_auth(&self) -> Secret {
         let plain = format!("{}:{}", self.username, self.password().reveal());
         Secret::new(format!("Basic {}", BASE64_STANDARD.encode(plain)))

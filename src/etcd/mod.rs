@@ -1,9 +1,15 @@
-//! The etcd edge: clients that keep records in etcd, behind the core's
+//! The etcd edge: clients that store records in etcd, behind the core's
 //! [`RecordStore`](highhock_actors::RecordStore).
 //!
-//! An edge speaks the protocol and says what came of it, once a call; when to
-//! try again, in which order and what a failure means for a record is the
-//! core's business.
+//! - `v2` speaks the keys API of etcd up to 3.5 (`/v2/keys/…`), which SkyDNS 2 reads. Each record
+//!   has its own TTL.
+//! - `v3` speaks the JSON gateway of etcd 3.4 and newer (`/v3/…`), which serves the data that
+//!   CoreDNS reads. All records are attached to one lease.
+//! - `api_detection` chooses between both, before anything is written.
+//! - `cluster` and `http` are the members and the connections to them, for both APIs.
+//!
+//! Both clients send each request once and classify its result. The core decides about retries,
+//! about the order of writes, and about the consequences of a failure.
 
 mod api_detection;
 mod batch;

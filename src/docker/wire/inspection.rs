@@ -1,4 +1,7 @@
-//! An inspection of a container.
+//! An inspection of a container (`GET /containers/ID/json`).
+//!
+//! An inspection with a value that no engine writes is rejected as a whole. Half a container would
+//! withdraw services that run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
@@ -18,7 +21,7 @@ use super::{EndpointSettings, HostConfig, host_address, or_default, without_slas
 use crate::docker::fingerprint::{FingerprintInput, PortMapping, joined_networks};
 use crate::docker::{signal, status_text};
 
-/// `GET /containers/<id>/json`.
+/// The response to `GET /containers/ID/json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(in crate::docker) struct Inspection {
@@ -66,7 +69,7 @@ struct ContainerConfig {
     stop_signal: StopSignal,
 }
 
-/// As Docker writes it, or as Podman does.
+/// The stop signal: a name with Docker, a number with Podman.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum StopSignal {
@@ -98,13 +101,12 @@ struct HostPort {
     host_port: String,
 }
 
-/// A value in an inspection that no engine writes. It is an error rather than
-/// left out: half a container would withdraw services that run.
+/// The error for a field with a value that no engine writes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is {value:?}")]
 pub(in crate::docker) struct UnexpectedField {
-    field: &'static str,
-    value: String,
+    pub(super) field: &'static str,
+    pub(super) value: String,
 }
 
 impl UnexpectedField {
@@ -145,7 +147,7 @@ impl TryFrom<Inspection> for Container {
 }
 
 impl Inspection {
-    /// That of the row that a listing would have of it.
+    /// Returns the fingerprint that the row of this container has in a listing.
     fn fingerprint(
         &self,
         container_state: ContainerState,
@@ -158,7 +160,8 @@ impl Inspection {
             port: it.port,
             proto: it.proto.as_str(),
         };
-        // In another's network it has no place of its own, though Podman shows the other's.
+        // A container in another's network has no networks of its own, although Podman shows the
+        // other's.
         let networks = match NetworkMode::parse(&self.host_config.network_mode) {
             NetworkMode::Container(_) => BTreeMap::new(),
             _ => joined_networks(&self.network_settings.networks),
@@ -176,13 +179,13 @@ impl Inspection {
     }
 }
 
-/// Docker's words, or Podman's own. What is `stopping` got its stop signal, and ends in
-/// any case; its listings leave it out, too.
-fn parse_state(word: &str) -> Result<ContainerState, UnexpectedField> {
-    match word {
+/// Parses a state of Docker or Podman. A container that is `stopping` has received its stop signal
+/// and ends in any case. Podman's listings omit it too.
+fn parse_state(text: &str) -> Result<ContainerState, UnexpectedField> {
+    match text {
         "configured" | "initialized" => Ok(ContainerState::Created),
         "stopping" | "stopped" => Ok(ContainerState::Exited),
-        _ => word.parse().map_err(|()| UnexpectedField::new("State.Status", word)),
+        _ => text.parse().map_err(|()| UnexpectedField::new("State.Status", text)),
     }
 }
 
@@ -196,7 +199,7 @@ fn parse_health(state: Option<&HealthState>) -> Result<Health, UnexpectedField> 
     }
 }
 
-/// What a row has in brackets for this.
+/// Returns the text in parentheses that the row of such a container has.
 fn note(container_state: ContainerState, health: Health) -> Option<&'static str> {
     match (container_state, health) {
         (ContainerState::Paused, _) => Some(status_text::PAUSED),
@@ -207,21 +210,24 @@ fn note(container_state: ContainerState, health: Health) -> Option<&'static str>
     }
 }
 
-/// Of a container that never ran, the engine writes the first second of year 1.
+/// Parses the time of the last start. A container that never ran has the first second of year 1.
 fn parse_start_time(text: &str) -> Result<EngineTime, UnexpectedField> {
     OffsetDateTime::parse(text, &Rfc3339)
-        .map(|moment| EngineTime(moment.unix_timestamp_nanos()))
+        .map(|time| EngineTime(time.unix_timestamp_nanos()))
         .map_err(|_| UnexpectedField::new("State.StartedAt", text))
 }
 
-/// An entry without `=` unsets a variable of the image: there is nothing to read.
+/// Parses entries of the form `NAME=VALUE`. An entry without `=` unsets a variable of the image and
+/// is skipped.
 fn parse_env(entries: &[String]) -> BTreeMap<String, String> {
     let pairs = entries.iter().filter_map(|entry| entry.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Reads `{"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "81/tcp": null}`. Podman names
-/// no address where all are meant: those of IPv6, too, if the container has one itself.
+/// Parses `{"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "81/tcp": null}`.
+///
+/// Podman writes an empty address for all addresses. They include those of IPv6 if the container
+/// has an IPv6 address itself.
 fn bindings(
     ports: &BTreeMap<String, Option<Vec<HostPort>>>,
     has_ipv6: bool,
@@ -229,13 +235,13 @@ fn bindings(
     let mut bindings = Vec::new();
     for (key, host_ports) in ports {
         let (port, proto) = port_and_proto(key);
-        // A protocol that is not known here can't be published.
+        // An unknown protocol cannot be published.
         let Ok(proto) = proto.parse::<Protocol>() else { continue };
         let port = port
             .parse()
             .map_err(|_| UnexpectedField::new("a key of NetworkSettings.Ports", key))?;
         for host_port in host_ports.iter().flatten() {
-            // No port, or port 0: asked for, but not bound.
+            // No port, or port 0, means that the port was requested and is not bound.
             let number = match host_port.host_port.as_str() {
                 "" => 0,
                 text => text.parse().map_err(|_| UnexpectedField::new("HostPort", text))?,
@@ -258,12 +264,12 @@ fn bindings(
     Ok(bindings)
 }
 
-/// `80/tcp`; no protocol means TCP.
+/// Splits `80/tcp`. The default protocol is TCP.
 fn port_and_proto(key: &str) -> (&str, &str) {
     key.split_once('/').unwrap_or((key, "tcp"))
 }
 
-/// What can't be read is left out: nothing can be bound to it.
+/// Returns the exposed ports. Invalid entries are skipped, because no port can be bound to them.
 fn exposed_ports(config: &ContainerConfig, settings: &NetworkSettings) -> Vec<(u16, Protocol)> {
     let published = settings.ports.keys();
     let keys = config.exposed_ports.keys().chain(published);
@@ -285,7 +291,7 @@ fn attachments(
     attachments.collect()
 }
 
-/// A container that doesn't run, or lacks the family, has the empty address.
+/// Parses an address. It is empty if the container does not run, or lacks the address family.
 fn parse_address<A: FromStr>(
     field: &'static str,
     text: &str,
@@ -296,8 +302,8 @@ fn parse_address<A: FromStr>(
     }
 }
 
-/// Where it isn't understood, the engine's own default: to take it for another signal
-/// costs a drain at most.
+/// Returns the stop signal, or SIGTERM, the engine's default, if the setting is invalid. A wrong
+/// signal only costs a drain.
 fn stop_signal(configured: &StopSignal) -> u8 {
     let number = match configured {
         StopSignal::Name(text) => signal::number(text),

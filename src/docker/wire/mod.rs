@@ -1,9 +1,8 @@
-//! What the engine sends, as far as it is read, and how it becomes the core's
-//! words (field names: Docker Engine API, `ContainerSummary`,
-//! `ContainerInspectResponse`, `SystemInfo`, `SystemVersion`, `Network`).
+//! The JSON of the engine's responses, and its translation into types of the core.
 //!
-//! Fields that are not read are ignored, so that a newer engine may say more;
-//! where an engine may write `null` for "none", `null` is read as that.
+//! Field names are those of the Docker Engine API: `ContainerSummary`, `ContainerInspectResponse`,
+//! `SystemInfo`, `SystemVersion`, `Network`. Other fields are ignored, so that newer engines may
+//! add some. If an engine may write `null` for an empty value, `null` is accepted.
 
 mod inspection;
 mod row;
@@ -16,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 pub(super) use inspection::Inspection;
 pub(super) use row::ListingRow;
 
-/// Reads `null` as the empty value.
+/// Deserializes `null` as the default value.
 pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -25,7 +24,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// `GET /version`.
+/// The response to `GET /version`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct VersionResponse {
@@ -44,13 +43,13 @@ struct Component {
 }
 
 impl VersionResponse {
-    /// Podman names itself among its components.
+    /// Returns `true` if the engine is Podman, which lists itself as a component.
     pub fn is_podman(&self) -> bool {
         self.components.iter().any(|component| component.name == "Podman Engine")
     }
 }
 
-/// `GET /info`.
+/// The response to `GET /info`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct InfoResponse {
@@ -98,16 +97,16 @@ pub(super) struct SummaryNetworkSettings {
     networks: BTreeMap<String, Option<EndpointSettings>>,
 }
 
-/// A container's place in a network (`EndpointSettings`).
+/// The attachment of a container to a network (`EndpointSettings`).
 #[derive(Debug, Deserialize, Hash)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct EndpointSettings {
     #[serde(rename = "NetworkID", default, deserialize_with = "or_default")]
     network: String,
-    /// Another each time that the container is started; Podman has none.
+    /// The engine assigns another id at each start of the container. Podman has none.
     #[serde(rename = "EndpointID", default, deserialize_with = "or_default")]
     endpoint: String,
-    /// With Podman another each time that the container is started.
+    /// Podman assigns another address at each start of the container.
     #[serde(default, deserialize_with = "or_default")]
     mac_address: String,
     #[serde(rename = "IPAddress", default, deserialize_with = "or_default")]
@@ -123,11 +122,13 @@ struct HostConfig {
     network_mode: String,
 }
 
+/// Returns a container's name without the slash that Docker puts before it.
 pub(super) fn without_slash(name: &str) -> &str {
     name.strip_prefix('/').unwrap_or(name)
 }
 
-/// No address means all of the host's; `None`: it is none.
+/// Parses the host address of a published port. An empty text means all addresses. Returns `None`
+/// if the text is not an address.
 fn host_address(text: &str) -> Option<IpAddr> {
     match text {
         "" => Some(Ipv4Addr::UNSPECIFIED.into()),

@@ -1,4 +1,4 @@
-//! A row of the listing of containers.
+//! A row of the listing of containers (`GET /containers/json`).
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,8 @@ impl From<ListingRow> for ContainerSummary {
             id: &row.id,
             name,
             state: &row.state,
-            // That of one which restarts is how it ended, and of no interest.
+            // The text of a restarting container is the exit code of its last run, which is
+            // irrelevant here.
             note: status
                 .note
                 .as_deref()
@@ -72,7 +73,7 @@ impl From<ListingRow> for ContainerSummary {
 }
 
 impl ListingPort {
-    /// `None` for one that is exposed only.
+    /// Returns `None` if the port is exposed and not published.
     fn mapping(&self) -> Option<PortMapping<'_>> {
         (self.public_port != 0).then(|| PortMapping {
             host_address: host_address(&self.ip).ok_or(&*self.ip),
@@ -83,8 +84,8 @@ impl ListingPort {
     }
 }
 
-/// A container's own name among those of a row: the links of others to it are
-/// there too, as `/other/alias`.
+/// Returns the container's own name among the names of a row. The links of other containers are
+/// listed there too, as `/other/alias`.
 fn row_name(names: &[String]) -> Option<&str> {
     names.iter().map(|name| without_slash(name)).find(|name| !name.contains('/'))
 }

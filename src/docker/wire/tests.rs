@@ -31,7 +31,7 @@ fn row(value: Value) -> ContainerSummary {
     serde_json::from_value::<ListingRow>(value).unwrap().into()
 }
 
-/// The sample row with one place changed.
+/// Returns the sample row with one value replaced.
 fn row_with(pointer: &str, value: Value) -> ContainerSummary {
     let mut json = row_json();
     *json.pointer_mut(pointer).unwrap() = value;
@@ -112,7 +112,7 @@ fn fingerprint_changes_with_relevant_fields() {
     }
 }
 
-/// The sample row's container, inspected.
+/// Returns the inspection of the container in the sample row.
 fn matching_inspection() -> Value {
     let row = row_json();
     json!({
@@ -314,33 +314,32 @@ fn parses_health() {
 }
 
 #[test]
-fn unexpected_fields_are_named_in_the_error() {
-    for (pointer, value, expected) in [
-        ("/State/Status", json!("undead"), "State.Status is \"undead\""),
-        ("/State/StartedAt", json!("yesterday"), "State.StartedAt is \"yesterday\""),
-        ("/State/Health/Status", json!("poorly"), "State.Health.Status is \"poorly\""),
-        (
-            "/NetworkSettings/Ports",
-            json!({"x/tcp": []}),
-            "a key of NetworkSettings.Ports is \"x/tcp\"",
-        ),
+fn error_names_the_unexpected_field() {
+    for (pointer, json, field, value) in [
+        ("/State/Status", json!("undead"), "State.Status", "undead"),
+        ("/State/StartedAt", json!("yesterday"), "State.StartedAt", "yesterday"),
+        ("/State/Health/Status", json!("poorly"), "State.Health.Status", "poorly"),
+        ("/NetworkSettings/Ports", json!({"x/tcp": []}), "a key of NetworkSettings.Ports", "x/tcp"),
         (
             "/NetworkSettings/Ports",
             json!({"1/tcp": [{"HostIp": "here", "HostPort": "1"}]}),
-            "HostIp is \"here\"",
+            "HostIp",
+            "here",
         ),
         (
             "/NetworkSettings/Ports",
             json!({"1/tcp": [{"HostIp": "", "HostPort": "70000"}]}),
-            "HostPort is \"70000\"",
+            "HostPort",
+            "70000",
         ),
         (
             "/NetworkSettings/Networks",
             json!({"bridge": {"IPAddress": "fd00::2"}}),
-            "IPAddress is \"fd00::2\"",
+            "IPAddress",
+            "fd00::2",
         ),
     ] {
-        let error = inspect_with(pointer, value).unwrap_err();
-        assert_eq!(error.to_string(), expected);
+        let error = inspect_with(pointer, json).unwrap_err();
+        assert_eq!((error.field, &*error.value), (field, value));
     }
 }

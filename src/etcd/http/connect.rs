@@ -1,4 +1,4 @@
-//! How connections to members are made.
+//! Creates connections to the members of a cluster.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,20 +11,19 @@ use awc::{Client, Connector};
 
 use crate::tls::{MaybeTlsStream, Tls};
 
-/// How long an idle connection is kept for reuse; longer than the core's longest
-/// pause between two rounds of refreshes (20 s).
+/// The time for which an idle connection is kept. It is longer than the longest interval between
+/// two refreshes of the core (20 s).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How old a connection may get. A limit at all, so that a changed address behind
-/// etcd's host name, or a replaced certificate, is noticed some time.
+/// The maximum age of a connection. It is limited so that a new address behind etcd's host name, or
+/// a replaced certificate, takes effect eventually.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
 
-/// An HTTP client with no time-out of its own but for connecting, TLS included:
-/// half the usual limit of a request, so that when it runs out it is certain that
-/// nothing was sent.
+/// Returns an HTTP client. Its only time-out is for connecting, including TLS: half the time limit
+/// of a request. If connecting times out, it is certain that nothing was sent.
 ///
-/// It is given URLs with `http` even where TLS is spoken: the connections that it
-/// is handed do that by themselves.
+/// URLs for this client always have the scheme `http`, because the connections handle TLS
+/// themselves.
 pub(super) fn client(tls: Option<Rc<Tls>>, default_timeout: Duration) -> Client {
     let service = fn_service::<_, _, _, _, _, ()>(move |request: ConnectInfo<Uri>| {
         let uri = request.request().clone();
@@ -41,14 +40,15 @@ pub(super) fn client(tls: Option<Rc<Tls>>, default_timeout: Duration) -> Client 
         .timeout(default_timeout / 2)
         .conn_keep_alive(IDLE_TIMEOUT)
         .conn_lifetime(CONNECTION_LIFETIME);
-    // No redirects: a write must not be repeated elsewhere. No time-out of awc's:
-    // it ends with the answer's head, ours covers the body too.
+    // Redirects are not followed, because a write must not be repeated elsewhere. The time-out of
+    // awc is disabled, because it ends with the response head. The time limit of a request includes
+    // the body.
     Client::builder()
         .connector(connector)
         .disable_timeout()
         .disable_redirects()
-        // Has a member without a leader say so at once, and end its watches, instead
-        // of waiting for a leader; its v2 API takes no notice.
+        // A member without a leader then rejects the request and ends its watches at once, instead
+        // of waiting for a leader. The v2 API ignores this header.
         .add_default_header(("Grpc-Metadata-hasleader", "true"))
         .add_default_header((USER_AGENT, concat!("highhock/", env!("CARGO_PKG_VERSION"))))
         .finish()

@@ -1,4 +1,7 @@
-//! A request that got no whole answer, and what that says.
+//! Requests without a complete response, and what is known about their effect.
+//!
+//! The important distinction is between `Unavailable` (the request was certainly not applied) and
+//! `Unknown` (a write may have been applied, or may still be).
 
 use std::error::Error;
 use std::io;
@@ -10,15 +13,15 @@ use highhock_actors::StoreErrorKind::{Malformed, Refused, Unavailable, Unknown};
 use super::Member;
 use crate::tls::TlsError;
 
-const ADDRESS_HINT: &str = "does etcd run there, and is etcd.url right?";
+const ADDRESS_HINT: &str = "check that etcd runs there and that etcd.url is right";
 
-/// A request that got no whole answer.
+/// A request without a complete response.
 #[derive(Clone, Debug)]
 pub(in crate::etcd) struct HttpError {
     pub kind: StoreErrorKind,
-    /// What happened, without the URL.
+    /// The cause, without the URL.
     pub message: String,
-    /// Who was asked.
+    /// The member that the request was sent to.
     pub member: Member,
 }
 
@@ -31,46 +34,50 @@ impl HttpError {
         Self { kind, message: message.to_string(), member }
     }
 
-    /// No answer's head. `may_be_tls`: from a member that has never answered a plain
-    /// request yet. etcd closes a connection that should have been one with TLS.
+    /// Returns the error for a request without a response head.
+    ///
+    /// `may_be_tls` is `true` if the member has never responded to a request without TLS. etcd
+    /// closes a connection on which it expected TLS.
     pub(super) fn from_send(error: SendRequestError, may_be_tls: bool, member: Member) -> Self {
         let (kind, message) = match error {
-            // awc says so when the connection ends before an answer, not only while
-            // connecting: the request was sent.
+            // awc reports this error not only while connecting, but whenever a connection ends
+            // before a response. The request was sent.
             SendRequestError::Connect(ConnectError::Disconnected) => {
-                let hint = if may_be_tls { "; is etcd.url to be https://?" } else { "" };
-                (Unknown, format!("the connection was closed before an answer came{hint}"))
+                let hint =
+                    if may_be_tls { "; if etcd uses TLS, use https:// in etcd.url" } else { "" };
+                (Unknown, format!("the connection was closed before a response{hint}"))
             }
             SendRequestError::Connect(ConnectError::Timeout) => {
-                (Unavailable, format!("no connection within the time-out; {ADDRESS_HINT}"))
+                (Unavailable, format!("connection timed out; {ADDRESS_HINT}"))
             }
             SendRequestError::Connect(ConnectError::Io(error)) => match TlsError::find_in(&error) {
                 Some(failure) => (Unavailable, failure.to_string()),
-                None => (Unavailable, format!("can't connect: {error}; {ADDRESS_HINT}")),
+                None => (Unavailable, format!("cannot connect: {error}; {ADDRESS_HINT}")),
             },
             SendRequestError::Connect(error) => (Unavailable, error.to_string()),
-            // The request could not even be written down.
+            // The request could not be encoded.
             SendRequestError::Url(error) => (Refused, error.to_string()),
             SendRequestError::Http(error) => (Refused, error.to_string()),
             SendRequestError::Response(error) => match io_cause(&error) {
                 Some(io_cause) => io_cause,
-                None => (Malformed, format!("what answered doesn't speak HTTP: {error}")),
+                None => (Malformed, format!("the response is not HTTP: {error}; check etcd.url")),
             },
             SendRequestError::Send(error) => classify_io(&error),
-            // A kept-alive connection that the server closed just now is one of
-            // these; awc doesn't try again, and so much is certain only to the server.
+            // This includes a kept-alive connection that the server has just closed. awc does not
+            // retry, and only the server knows whether it received the request.
             other => (Unknown, format!("the connection was lost: {other}")),
         };
         Self { kind, message, member }
     }
 
-    /// A head, but no whole body.
+    /// Returns the error for a response with an incomplete body, or with a body longer than `limit`
+    /// bytes.
     pub(super) fn from_read(error: PayloadError, limit: usize, member: Member) -> Self {
         let (kind, message) = match error {
             PayloadError::Overflow => {
-                (Malformed, format!("the answer is longer than {} MiB", limit >> 20))
+                (Malformed, format!("the response is longer than {} MiB", limit >> 20))
             }
-            other => (Unknown, format!("the answer broke off: {other}")),
+            other => (Unknown, format!("the response is cut off: {other}")),
         };
         Self { kind, message, member }
     }
@@ -82,17 +89,18 @@ fn io_cause(error: &dyn Error) -> Option<(StoreErrorKind, String)> {
 
 fn classify_io(error: &io::Error) -> (StoreErrorKind, String) {
     match TlsError::find_in(error) {
-        // The server ended TLS, or never began it: it has read no request.
+        // The TLS handshake failed, so the server has read no request.
         Some(failure) => (Unavailable, failure.to_string()),
         None => (Unknown, format!("the connection was lost: {error}")),
     }
 }
 
-/// A server that speaks TLS answers a plain request so, without a look at it.
+/// Returns an error if the response is the one of a server that expected TLS. Such a server ignores
+/// the content of the request.
 pub(super) fn check_scheme(status: u16, body: &[u8], member: Member) -> Result<(), HttpError> {
     let text = String::from_utf8_lossy(body.get(..200).unwrap_or(body));
     if status == 400 && text.contains("HTTP request to an HTTPS server") {
-        let message = "etcd speaks TLS there: write https:// in etcd.url";
+        let message = "etcd requires TLS; use https:// in etcd.url";
         Err(HttpError::new(Unavailable, message, member))
     } else {
         Ok(())

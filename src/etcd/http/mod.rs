@@ -1,5 +1,7 @@
-//! HTTP requests to a cluster's members, on awc: one try a request, to the member
-//! whose turn it is, and what can become of it.
+//! HTTP requests to the members of a cluster, on top of awc.
+//!
+//! Each request is sent once, to the current member. After a failure the next request goes to the
+//! next member. This module knows nothing about the content of requests.
 
 mod connect;
 mod error;
@@ -25,14 +27,14 @@ use crate::tls::Tls;
 
 pub(super) use error::HttpError;
 
-/// The longest answer that is read, in bytes: a listing of some 200,000 records.
+/// The longest response that is read, in bytes: a listing of some 200,000 records.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// A client of a cluster, with its kept-alive connections. Belongs to the thread
-/// that it was made in.
+/// A client of a cluster, with its kept-alive connections. It belongs to the thread that created
+/// it.
 ///
-/// All requests go to one member until that fails one; the next request then goes
-/// to the next member. Those under way stay where they are.
+/// All requests go to one member until one of them fails. The next request then goes to the next
+/// member. Requests in flight are not moved.
 pub(super) struct HttpClient {
     connections: RefCell<Connections>,
     tls: Option<Rc<Tls>>,
@@ -42,43 +44,43 @@ pub(super) struct HttpClient {
     log: Logger,
 }
 
-/// The kept-alive connections that were made with the same files.
+/// The kept-alive connections that were created with one version of the TLS files.
 struct Connections {
     client: awc::Client,
     generation: u64,
 }
 
 struct MemberEndpoint {
-    /// Scheme and authority, without user name, password or trailing slash.
+    /// The scheme and authority, without user name, password or trailing slash.
     display_url: String,
-    /// The same for awc, which is not to know of TLS: see [`connect`].
+    /// The base of URLs for awc, with the scheme `http`, because [`connect`] handles TLS.
     base_url: String,
     is_https: bool,
-    /// Whether it has ever answered.
+    /// `true` after the first response of this member.
     has_responded: Cell<bool>,
 }
 
-/// One of the cluster's members.
+/// A member of the cluster, as an index of its URLs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member(usize);
 
-/// A request to make.
+/// An HTTP request.
 #[derive(Clone)]
 pub(super) struct Request<'a> {
     pub method: Method,
     /// The path, percent-encoded.
     pub path: &'a str,
-    /// The query, percent-encoded, without its question mark; may be empty.
+    /// The query, percent-encoded and without the question mark. May be empty.
     pub query: &'a str,
     pub body: Body,
-    /// How long it may take, to the end of its answer (of a stream: to the end of
-    /// its answer's head). See [`HttpClient::default_timeout`].
+    /// The time limit, from connecting to the last byte of the response. For a stream it covers the
+    /// response head only. See [`HttpClient::default_timeout`].
     pub timeout: Duration,
-    /// The `Authorization` header's value, in whole.
+    /// The complete value of the `Authorization` header.
     pub authorization: Option<Secret>,
 }
 
-/// What a request carries; cheap to clone.
+/// The body of a request. It is cheap to clone.
 #[derive(Clone)]
 pub(super) enum Body {
     None,
@@ -87,38 +89,37 @@ pub(super) enum Body {
     Json(Bytes),
 }
 
-/// An answer, read to its end.
+/// A complete response.
 #[derive(Debug)]
 pub(super) struct HttpResponse {
     pub status: u16,
     pub body: Vec<u8>,
     pub headers: HeaderMap,
-    /// Who answered.
+    /// The member that responded.
     pub member: Member,
 }
 
 impl HttpResponse {
-    /// A header's value, where it is there and text. The name is in lower case.
+    /// Returns the value of a header, if it is present and is text. `name` is in lower case.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-/// An answer that comes bit by bit.
+/// The response to a request for a stream.
 pub(super) enum StreamResponse {
-    /// A success; its body, as it comes, for as long as it takes. It ends with a
-    /// failure, or without one where the server ends it. To drop it closes the
-    /// connection.
+    /// The status is a success. `chunks` is the body as it arrives. It ends after an error, or when
+    /// the server ends it. Dropping it closes the connection.
     Stream { chunks: LocalBoxStream<'static, Result<Bytes, HttpError>>, member: Member },
-    /// No success; the whole answer.
+    /// The status is not a success. The response is complete.
     Other(HttpResponse),
 }
 
 impl HttpClient {
-    /// A client of the cluster. Nothing is sent yet.
+    /// Returns a client of the cluster. No request is sent yet.
     ///
     /// # Errors
-    /// Where the cluster can't be spoken to as it says.
+    /// Returns an error if the settings do not describe a usable cluster.
     pub(super) fn new(cluster: &Cluster, log: Logger) -> Result<Self, ClusterError> {
         cluster.check()?;
         let tls = if cluster.is_https() {
@@ -140,9 +141,10 @@ impl HttpClient {
         })
     }
 
-    /// With the newest files: a connection with replaced ones is left to what is
-    /// under way on it. A certificate that etcd takes offence at can be told by
-    /// answers, while its connection stays.
+    /// Returns the client with the current TLS files. After a change of the files, the old
+    /// connections only finish their requests. A response can report that etcd rejects a
+    /// certificate while the connection stays open, so waiting for a failed connection would not
+    /// suffice.
     fn client(&self) -> awc::Client {
         let mut connections = self.connections.borrow_mut();
         if let Some(tls) = &self.tls
@@ -154,41 +156,41 @@ impl HttpClient {
         connections.client.clone()
     }
 
-    /// How long a request for one key may take.
+    /// Returns the time limit of a request for one key.
     pub(super) fn default_timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// The member that the next request goes to.
+    /// Returns the member that receives the next request.
     pub(super) fn current(&self) -> Member {
         Member(self.current.get())
     }
 
-    /// A member's URL as an operator may see it.
+    /// Returns the URL of a member for messages.
     pub(super) fn member_url(&self, member: Member) -> &str {
         self.members.get(member.0).map_or("", |endpoint| &endpoint.display_url)
     }
 
-    /// All members' URLs as an operator may see them, separated by commas.
+    /// Returns the URLs of all members for messages, separated by commas.
     pub(super) fn urls(&self) -> String {
         let urls = self.members.iter().map(|endpoint| endpoint.display_url.as_str());
         urls.collect::<Vec<_>>().join(",")
     }
 
-    /// Lets the next request go to another member than this, which failed one or
-    /// answered what says that it can't do its work. Said already: nothing changes.
+    /// Moves to the next member, after `member` failed a request or reported that it cannot serve.
+    /// Does nothing if another request has already moved on.
     pub(super) fn mark_failed(&self, member: Member) {
         if self.current() != member || self.members.len() < 2 {
             return;
         }
         let next = Member((member.0 + 1) % self.members.len());
         self.current.set(next.0);
-        info!(self.log, "turning to another etcd member";
+        info!(self.log, "switching to another etcd member";
             "from" => self.member_url(member), "to" => self.member_url(next));
     }
 
-    /// Sends one request, once, and reads its answer. A member that fails it, or
-    /// answers with 5xx, is not asked next.
+    /// Sends one request once, and reads the complete response. A failure, or a status of 500 or
+    /// more, moves later requests to the next member.
     pub(super) async fn send(&self, request: Request<'_>) -> Result<HttpResponse, HttpError> {
         let member = self.current();
         self.with_timeout(&request, member, async {
@@ -198,7 +200,7 @@ impl HttpClient {
         .await
     }
 
-    /// Sends one request, once, whose answer comes bit by bit.
+    /// Sends one request once, and returns its response as a stream.
     pub(super) async fn open_stream(
         &self,
         request: Request<'_>,
@@ -217,8 +219,8 @@ impl HttpClient {
         .await
     }
 
-    /// Sees to a request's limit, its line in the log and what it says of the
-    /// member.
+    /// Applies the time limit of a request, logs its result, and moves to the next member after a
+    /// failure of this one.
     async fn with_timeout<T: HasStatus>(
         &self,
         request: &Request<'_>,
@@ -228,7 +230,7 @@ impl HttpClient {
         let started = Instant::now();
         let limit = request.timeout;
         let outcome = tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| {
-            let message = format!("no answer within {} s", limit.as_secs_f32());
+            let message = format!("no response within {} s", limit.as_secs_f32());
             Err(HttpError::new(StoreErrorKind::Unknown, message, member))
         });
         let ms = started.elapsed().as_millis();
@@ -263,7 +265,8 @@ impl HttpClient {
         let mut client_request = self.client().request(request.method.clone(), url);
         if let Some(secret) = &request.authorization {
             let mut value = HeaderValue::from_str(secret.reveal()).map_err(|_| {
-                let message = "the credentials can't be sent: a character that HTTP doesn't allow";
+                let message =
+                    "cannot send the token: it contains a character that is invalid in HTTP";
                 HttpError::new(StoreErrorKind::Refused, message, member)
             })?;
             value.set_sensitive(true);
@@ -307,7 +310,7 @@ impl HttpClient {
 
 type RawResponse = ClientResponse;
 
-/// What an exchange ended with.
+/// A response with a status code.
 trait HasStatus {
     fn status(&self) -> u16;
 }

@@ -1,6 +1,8 @@
-//! Empty directories: etcd v2 keeps one when its last key was deleted or has
-//! expired. DNS servers then answer NODATA where there should be NXDOMAIN, and no
-//! record can be put where it stands.
+//! Removes empty directories. etcd v2 keeps a directory after its last key was deleted or has
+//! expired.
+//!
+//! An empty directory has two effects. DNS servers respond with NODATA in place of NXDOMAIN. And no
+//! record can be written at the key of the directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,30 +14,29 @@ use super::keys::{KeyRequest, KeysApi};
 use super::wire::KeyResponse;
 use crate::etcd::batch;
 
-/// What stands at a key after an empty directory there was removed.
+/// The content of a key after the removal of an empty directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DirOutcome {
-    /// Nothing.
+    /// The key does not exist.
     Absent,
-    /// A value.
+    /// The key holds a value.
     Value,
-    /// A directory with something in it.
+    /// The key is a directory with content.
     NotEmpty,
 }
 
-/// Removes the directory at `key` where it is an empty one.
+/// Removes the directory at `key` if it is empty.
 ///
-/// etcd removes an empty directory in one step: a key that another creates in it
-/// at that moment either keeps it or makes it anew, and is never lost. But asked
-/// to remove a directory, etcd removes a *value* too, and can't be told not to.
-/// So it is asked first what is there. This leaves one gap: between the answer
-/// and the removal another must have removed the directory and put a value with
-/// its very name.
+/// etcd removes an empty directory atomically. If another client creates a key inside at that
+/// moment, the directory either stays or is created again, and the key is never lost. However, a
+/// request to remove a directory also removes a *value*, and no option prevents that. Therefore the
+/// key is read first. One gap remains: between the read and the removal, another client may remove
+/// the directory and write a value at its key.
 pub(super) async fn remove_if_empty(keys: &KeysApi, key: &str) -> Result<DirOutcome, StoreError> {
-    // Asking for a key in it tells a directory from a value, and costs the same
-    // for one with ten thousand keys, which a listing doesn't.
+    // A read of a key inside distinguishes a directory from a value. Unlike a listing, it costs the
+    // same for a directory with ten thousand keys.
     let inside = format!("{key}/_");
-    let lookup = KeyRequest { action: "looking at what is above", key: &inside };
+    let lookup = KeyRequest { action: "looking up the directory of", key: &inside };
     match keys.get(lookup).await? {
         KeyResponse::Missing { first_missing }
             if first_missing.trim_start_matches('/') == inside => {}
@@ -53,9 +54,11 @@ pub(super) async fn remove_if_empty(keys: &KeysApi, key: &str) -> Result<DirOutc
     }
 }
 
-/// Removes the directories that these keys were in, and those above them, as far
-/// as they are empty and below `prefix`. What fails stays: it does no great harm,
-/// and the next key deleted there has it tried again.
+/// Removes the parent directories of the `deleted` keys, and the directories above them, if they
+/// are empty and below `prefix`.
+///
+/// A failure is only logged. The directory does little harm, and is checked again when the next key
+/// inside is deleted.
 pub(super) async fn prune(
     keys: &KeysApi,
     prefix: &str,
@@ -71,7 +74,8 @@ pub(super) async fn prune(
     for key in deleted {
         note_parent(&mut by_depth, key);
     }
-    // The deepest first: those above them can only be empty afterwards.
+    // The deepest directories are first, because the directories above them can only be empty
+    // afterwards.
     while let Some((_, deepest)) = by_depth.pop_last() {
         let deepest = Vec::from_iter(deepest);
         let describe = |key: &String| format!("removing the empty directory {key}");
@@ -83,7 +87,7 @@ pub(super) async fn prune(
                 Ok(DirOutcome::Absent) => note_parent(&mut by_depth, key),
                 Ok(DirOutcome::Value | DirOutcome::NotEmpty) => {}
                 Err(error) => {
-                    debug!(log, "an empty directory may be left"; "error" => %error);
+                    debug!(log, "cannot remove an empty directory"; "error" => %error);
                     if error.kind.is_outage() {
                         return;
                     }
@@ -97,7 +101,7 @@ fn depth(key: &str) -> usize {
     key.bytes().filter(|byte| *byte == b'/').count()
 }
 
-/// The directory that the key is in, where that lies below `prefix`.
+/// Returns the directory of a key, if it is below `prefix`.
 fn parent_below<'a>(prefix: &str, key: &'a str) -> Option<&'a str> {
     let (parent, _) = key.rsplit_once('/')?;
     parent.strip_prefix(prefix)?.starts_with('/').then_some(parent)
@@ -108,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn climbs_to_the_prefix_and_stops_below_it() {
+    fn parents_end_below_the_prefix() {
         let parent = |key| parent_below("skydns", key);
         assert_eq!(parent("skydns/local/a/b"), Some("skydns/local/a"));
         assert_eq!(parent("skydns/local/a"), Some("skydns/local"));

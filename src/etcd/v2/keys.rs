@@ -1,4 +1,8 @@
-//! Requests to etcd's v2 keys API, each about one key.
+//! Requests of the v2 keys API, each for one key.
+//!
+//! The endpoint is `/v2/keys/KEY`. `GET` reads, `PUT` with a form body writes, and `DELETE`
+//! deletes. Preconditions are the parameters `prevValue`, `prevIndex` and `prevExist`. `wait=true`
+//! turns a `GET` into a long poll.
 
 use awc::http::Method;
 use bytes::Bytes;
@@ -10,34 +14,36 @@ use super::wire::{self, KeyResponse, UnexpectedResponse};
 use crate::etcd::credentials::LoadedCredentials;
 use crate::etcd::http::{Body, HttpClient, HttpError, Member, Request, StreamResponse};
 
-/// The longest value that is handled, in bytes. A delete must carry it in its
-/// URL, where a byte may take three and awc ends at 64 KiB; what could not be
-/// withdrawn must not be put either.
+/// The longest value that is written, in bytes.
+///
+/// A delete carries the expected value in its URL, where a byte may need three characters, and awc
+/// limits a URL to 64 KiB. A longer value could be written but never withdrawn.
 const VALUE_BYTES_MAX: usize = 16 << 10;
 
-/// How much longer than for one key a listing may take: it can be megabytes.
+/// The time limit of a listing, as a multiple of the limit for one key. A listing may have
+/// megabytes.
 const LISTING_TIMEOUT_FACTOR: u32 = 5;
 
-/// The keys API of one etcd.
+/// The keys API of one cluster.
 pub(super) struct KeysApi {
     http: HttpClient,
     credentials: Option<LoadedCredentials>,
 }
 
-/// An answer that has begun, and ends when something has changed.
+/// A response that has begun, and ends with the next change.
 pub(super) struct LongPoll {
     pub chunks: LocalBoxStream<'static, Result<Bytes, HttpError>>,
     pub member: Member,
 }
 
-/// A request about one key: what is being done, for messages, and the key.
+/// The key of a request, and a description of the action for messages.
 #[derive(Clone, Copy)]
 pub(super) struct KeyRequest<'a> {
     pub action: &'static str,
     pub key: &'a str,
 }
 
-/// What must be there for a write, as etcd can compare it.
+/// The expected content of a key, as far as etcd v2 can compare it.
 #[derive(Clone, Copy)]
 pub(super) struct Comparison<'a> {
     pub value: &'a str,
@@ -49,12 +55,12 @@ impl KeysApi {
         Self { http, credentials }
     }
 
-    /// Reads the key, by a read that needs a quorum.
+    /// Reads the key with a quorum.
     pub(super) async fn get(&self, key_request: KeyRequest<'_>) -> Result<KeyResponse, StoreError> {
         self.call(key_request, Method::GET, "quorum=true", None, 1).await
     }
 
-    /// Reads the key and everything below it, by a read that needs a quorum.
+    /// Reads the key and all keys below it with a quorum.
     pub(super) async fn list(
         &self,
         key_request: KeyRequest<'_>,
@@ -63,7 +69,7 @@ impl KeysApi {
         self.call(key_request, Method::GET, query, None, LISTING_TIMEOUT_FACTOR).await
     }
 
-    /// Puts a value where nothing is.
+    /// Writes a value if the key does not exist.
     pub(super) async fn create(
         &self,
         key_request: KeyRequest<'_>,
@@ -76,7 +82,7 @@ impl KeysApi {
         self.call(key_request, Method::PUT, "prevExist=false", Some(form.finish()), 1).await
     }
 
-    /// Puts a value in place of another.
+    /// Replaces the expected value by another one.
     pub(super) async fn swap(
         &self,
         key_request: KeyRequest<'_>,
@@ -90,7 +96,7 @@ impl KeysApi {
         self.call(key_request, Method::PUT, "prevExist=true", Some(form.finish()), 1).await
     }
 
-    /// Gives the value there another `ttl`, without a word to watchers.
+    /// Sets a new `ttl` for the value, without an event for watchers.
     pub(super) async fn refresh(
         &self,
         key_request: KeyRequest<'_>,
@@ -103,7 +109,7 @@ impl KeysApi {
         self.call(key_request, Method::PUT, query, Some(form.finish()), 1).await
     }
 
-    /// Takes the value away. etcd reads a delete's comparison from the URL only.
+    /// Deletes the expected value. etcd reads the comparison of a delete from the URL only.
     pub(super) async fn delete(
         &self,
         key_request: KeyRequest<'_>,
@@ -114,8 +120,8 @@ impl KeysApi {
         self.call(key_request, Method::DELETE, &query, None, 1).await
     }
 
-    /// Removes a directory where it is empty. Where a *value* is, etcd removes
-    /// that: the caller makes sure that there is none.
+    /// Removes an empty directory. etcd would also remove a *value*: the caller must check that
+    /// there is none.
     pub(super) async fn remove_directory(
         &self,
         key_request: KeyRequest<'_>,
@@ -123,7 +129,7 @@ impl KeysApi {
         self.call(key_request, Method::DELETE, "dir=true", None, 1).await
     }
 
-    /// An error in doing this.
+    /// Returns an error about this request, with the URLs of all members.
     pub(super) fn error(
         &self,
         key_request: KeyRequest<'_>,
@@ -154,18 +160,18 @@ impl KeysApi {
         StoreError::new(kind, format!("{action} {key} in etcd at {url}: {message}"))
     }
 
-    /// The error for an answer that doesn't fit the question.
+    /// Returns the error for a response that does not fit the request.
     pub(super) fn unexpected_response(
         &self,
         key_request: KeyRequest<'_>,
         response: &KeyResponse,
     ) -> StoreError {
-        let message = format!("etcd answers what it should not to this: {}", response.name());
+        let message = format!("unexpected response: {}", response.name());
         self.error(key_request, StoreErrorKind::Malformed, &message)
     }
 
-    /// The comparison as the start of a form. etcd can't compare with an empty
-    /// value, only with a version.
+    /// Returns a form that starts with the comparison. etcd cannot compare with an empty value,
+    /// only with a version.
     fn compare_params(
         &self,
         key_request: KeyRequest<'_>,
@@ -175,7 +181,7 @@ impl KeysApi {
         if !expected.value.is_empty() {
             form.append_pair("prevValue", expected.value);
         } else if expected.version.is_none() {
-            let message = "there is an empty value, which etcd v2 can't compare with";
+            let message = "the value is empty, and etcd v2 cannot compare empty values";
             return Err(self.error(key_request, StoreErrorKind::Refused, message));
         }
         if let Some(version) = expected.version {
@@ -189,7 +195,7 @@ impl KeysApi {
             return Ok(());
         }
         let message = format!(
-            "the value has {} bytes, and {VALUE_BYTES_MAX} is the most; shorten the service's text",
+            "the value has {} bytes, more than {VALUE_BYTES_MAX}; shorten the service's text",
             value.len()
         );
         Err(self.error(key_request, StoreErrorKind::Refused, &message))
@@ -208,7 +214,7 @@ impl KeysApi {
             .map(|(response, _)| response)
     }
 
-    /// As a call; and etcd's index at that moment.
+    /// Like [`Self::call`], and also returns etcd's current index from the header `X-Etcd-Index`.
     async fn exchange(
         &self,
         key_request: KeyRequest<'_>,
@@ -240,7 +246,7 @@ impl KeysApi {
         ))
     }
 
-    /// etcd's index, as of now.
+    /// Returns etcd's current index.
     pub(super) async fn current_index(
         &self,
         key_request: KeyRequest<'_>,
@@ -250,8 +256,8 @@ impl KeysApi {
         index.ok_or_else(|| self.unexpected_response(key_request, &response))
     }
 
-    /// Waits for the first change at the key or below it from this index on: an
-    /// answer that begins now and ends with that.
+    /// Waits for the first change at the key or below it, starting at `index`. The response begins
+    /// at once and ends with the change.
     pub(super) async fn long_poll(
         &self,
         key_request: KeyRequest<'_>,
@@ -283,7 +289,7 @@ impl KeysApi {
 
     fn path(&self, key_request: KeyRequest<'_>) -> Result<String, StoreError> {
         key_path(key_request.key).ok_or_else(|| {
-            let message = "a key's parts can't be empty, `.` or `..`";
+            let message = "invalid key: a part is empty, `.` or `..`";
             self.error(key_request, StoreErrorKind::Refused, message)
         })
     }
@@ -295,7 +301,7 @@ impl KeysApi {
         is_write: bool,
     ) -> StoreError {
         let hint = match failure.kind {
-            StoreErrorKind::Unknown if is_write => "; whether it was done is not known",
+            StoreErrorKind::Unknown if is_write => "; it is unknown whether the write was applied",
             _ => "",
         };
         self.member_error(
@@ -306,8 +312,8 @@ impl KeysApi {
         )
     }
 
-    /// The error for an answer that tells nothing of the key; a member that can't
-    /// do its work is not asked next.
+    /// Returns the error for an [`UnexpectedResponse`]. If the member cannot serve, later requests
+    /// go to the next one.
     pub(super) fn response_error(
         &self,
         key_request: KeyRequest<'_>,
@@ -321,7 +327,7 @@ impl KeysApi {
     }
 }
 
-/// The key's path in a URL; `None` where etcd would take it for another key.
+/// Returns the path of a key in a URL, or `None` if etcd would take it for another key.
 fn key_path(key: &str) -> Option<String> {
     let mut path = String::from("/v2/keys");
     for part in key.split('/') {

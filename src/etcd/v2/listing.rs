@@ -1,4 +1,4 @@
-//! Everything below one key, as a recursive read shows it, cut to single keys.
+//! A recursive read of one directory, and the state of single keys in it.
 
 use std::collections::HashMap;
 
@@ -6,20 +6,20 @@ use highhock_actors::{RecordKey, StoredRecord};
 
 use super::wire::Node;
 
-/// What stands at a key.
+/// The content of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KeyState {
-    /// Nothing, or an empty directory, which is as good as nothing.
+    /// The key does not exist, or is an empty directory, which counts as absent.
     Absent,
-    /// A value.
+    /// The key holds a value.
     Value(StoredRecord),
-    /// A directory with something in it, for instance this key.
+    /// The key is a directory with content, for example the key `child`.
     Directory { child: String },
-    /// A value stands above it, at this key.
+    /// The key `value_key` above this key holds a value.
     BelowValue { value_key: String },
 }
 
-/// What stands at the node's own key.
+/// Returns the state of the node's own key.
 pub(super) fn key_state(node: &Node) -> KeyState {
     if !node.dir {
         return KeyState::Value(node.stored_record());
@@ -30,8 +30,8 @@ pub(super) fn key_state(node: &Node) -> KeyState {
     }
 }
 
-/// Whether a listing of `root` would show a key, if it is there: etcd hides what
-/// is in a part that starts with `_`.
+/// Returns `true` if a listing of `root` shows `key` when it exists. etcd hides keys with a part
+/// below `root` that starts with `_`.
 pub(super) fn is_listed(root: &RecordKey, key: &RecordKey) -> bool {
     let suffix = key.as_str().strip_prefix(root.as_str());
     match suffix {
@@ -45,24 +45,23 @@ pub(super) fn is_listed(root: &RecordKey, key: &RecordKey) -> bool {
 pub(super) struct Listing(HashMap<String, Node>);
 
 impl Listing {
-    /// A listing of what isn't there.
+    /// Returns the listing of a root that does not exist.
     pub(super) fn empty() -> Self {
         Self(HashMap::new())
     }
 
-    /// A listing of what can't be there, since a value stands above.
+    /// Returns the listing of a root that cannot exist, because a key above it holds a value.
     pub(super) fn below_value(value_key: String) -> Self {
         let key = value_key.trim_start_matches('/').to_owned();
         Self(HashMap::from([(key, Node::default())]))
     }
 
-    /// Takes a recursive read apart.
+    /// Returns the listing with all nodes below `root`.
     pub(super) fn new(root: Node) -> Self {
         let mut nodes = HashMap::new();
         let mut rest = vec![root];
         while let Some(mut node) = rest.pop() {
-            // A directory keeps its first child, to tell that it has one, and
-            // which.
+            // A directory keeps its first child, as a sign and an example of its content.
             let children = std::mem::take(&mut node.nodes);
             node.nodes.extend(
                 children.first().map(|child| Node { key: child.key.clone(), ..Node::default() }),
@@ -73,7 +72,7 @@ impl Listing {
         Self(nodes)
     }
 
-    /// What stands at a key that the listing shows.
+    /// Returns the state of a key that the listing shows (see [`is_listed`]).
     pub(super) fn state_of(&self, key: &RecordKey) -> KeyState {
         if let Some(node) = self.0.get(key.as_str()) {
             return key_state(node);
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn recognizes_keys_that_a_listing_omits() {
+    fn recognises_keys_that_a_listing_omits() {
         let root = RecordKey::from_path("skydns/_local");
         let is_listed = |key| is_listed(&root, &RecordKey::from_path(key));
         assert!(is_listed("skydns/_local"));

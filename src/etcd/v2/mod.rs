@@ -1,4 +1,8 @@
-//! Records in etcd through its v2 keys API: one request a write, many in flight.
+//! Stores records through the v2 keys API: one request per write, with many in flight.
+//!
+//! Each record has its own TTL and is refreshed by its own request. The API has no transactions
+//! over several keys and no leases. It distinguishes directories from values, so a name and a name
+//! below it cannot both have records ("Nested names" in config/README.md).
 
 mod empty_dirs;
 mod keys;
@@ -25,30 +29,30 @@ use super::cluster::{Cluster, ClusterError, try_each_member};
 use super::credentials::LoadedCredentials;
 use super::http::HttpClient;
 
-/// How many requests of a batch are under way at a time: 32 are nearly six times
-/// as fast as one by one (measured), 128 gain little more.
+/// The maximum number of concurrent requests of a batch. Measured: 32 are nearly six times as fast
+/// as single requests, and 128 are hardly faster.
 const REQUESTS_IN_FLIGHT_MAX: usize = 32;
 
-/// Up to this many keys under the root are read one by one, in flight together;
-/// more of them by one recursive read, which costs as much as all that is there.
+/// The maximum number of keys under the root that are read one by one, concurrently. More keys are
+/// read by one recursive read, whose cost grows with the content of the root.
 const SINGLE_READS_MAX: usize = 8;
 
-/// Where and how to keep records.
+/// The cluster and the keys of a store.
 #[derive(Clone, Debug)]
 pub struct EtcdV2Options {
     /// The cluster. A listing may take five times its time-out.
     pub cluster: Cluster,
-    /// The directory of the domain, for instance `skydns/local/skydns`: what is
-    /// read when many keys are asked for.
+    /// The directory of the domain, for example `skydns/local/skydns`. It is listed when many keys
+    /// are read.
     pub root: RecordKey,
-    /// The first part of every key, for instance `skydns`. Empty directories are
-    /// removed below it only.
+    /// The first part of every key, for example `skydns`. Empty directories are only removed below
+    /// it.
     pub prefix: String,
 }
 
-/// A [`RecordStore`] in one etcd, through its v2 keys API.
+/// A [`RecordStore`] in an etcd cluster, through the v2 keys API.
 ///
-/// It belongs to the thread that it was made in, since awc's connections do.
+/// It belongs to the thread that created it, because the connections of awc do.
 pub struct EtcdV2 {
     keys: Rc<KeysApi>,
     members: usize,
@@ -58,10 +62,10 @@ pub struct EtcdV2 {
 }
 
 impl EtcdV2 {
-    /// A client of that cluster. Nothing is sent yet.
+    /// Returns a store in the cluster. No request is sent yet.
     ///
     /// # Errors
-    /// Where the cluster can't be spoken to as the options say.
+    /// Returns an error if the options do not describe a usable cluster.
     pub fn new(options: EtcdV2Options, log: Logger) -> Result<Self, ClusterError> {
         let EtcdV2Options { cluster, root, prefix } = options;
         let http = HttpClient::new(&cluster, log.clone())?;
@@ -73,14 +77,14 @@ impl EtcdV2 {
         Ok(Self { keys, members, root, prefix, log })
     }
 
-    /// Whether what answers has a v2 keys API at all, whatever it says.
+    /// Returns `true` if the server has a v2 keys API, even if it rejects the request.
     pub(super) async fn supports_v2(&self) -> Result<bool, StoreError> {
         match self.probe().await {
             Ok(()) => Ok(true),
             Err(error) => match error.kind {
                 StoreErrorKind::Unavailable | StoreErrorKind::Unknown => Err(error),
                 StoreErrorKind::Malformed => Ok(false),
-                // It says no, as an etcd with v2 does.
+                // An etcd with the v2 API rejects requests like this.
                 _ => Ok(true),
             },
         }
@@ -92,7 +96,7 @@ impl EtcdV2 {
             KeyResponse::Done(_) => Ok(WriteOutcome::Done),
             KeyResponse::Missing { .. } => Ok(WriteOutcome::Missing),
             KeyResponse::CompareFailed => Ok(WriteOutcome::Conflict),
-            // Where a directory is, or below a value, our value is not.
+            // The value to delete does not exist if its key is a directory or below a value.
             KeyResponse::IsDirectory | KeyResponse::BelowValue { .. } if is_delete(write) => {
                 Ok(WriteOutcome::Missing)
             }
@@ -108,8 +112,8 @@ impl EtcdV2 {
         }
     }
 
-    /// A value, or a directory, is where a write goes to. An empty directory is
-    /// as good as nothing: it is removed.
+    /// Handles a write to a key with a value or a directory. An empty directory counts as absent,
+    /// and is removed before the write is repeated.
     async fn write_over_directory(&self, write: &Write) -> Result<WriteOutcome, StoreError> {
         let key_request = request_for(write);
         match empty_dirs::remove_if_empty(&self.keys, key_request.key).await? {
@@ -118,7 +122,7 @@ impl EtcdV2 {
             DirOutcome::Absent if !is_creation(write) => Ok(WriteOutcome::Missing),
             DirOutcome::Absent => match self.send_write(write).await? {
                 KeyResponse::Done(_) => Ok(WriteOutcome::Done),
-                // Somebody was quicker; what it is, the core's next read shows.
+                // Another writer was faster. The core reads the key again.
                 KeyResponse::Exists => Ok(WriteOutcome::Conflict),
                 KeyResponse::BelowValue { value_key } => {
                     Err(self.blocked_error(key_request, &KeyState::BelowValue { value_key }))
@@ -193,8 +197,8 @@ impl EtcdV2 {
         }
     }
 
-    /// The error for a directory in a write's way, with one of its keys where
-    /// that can be had.
+    /// Returns the error for a write that is blocked by a directory. It names a key inside if the
+    /// directory can be read.
     async fn blocked_by_directory(&self, key_request: KeyRequest<'_>) -> StoreError {
         let key_state = match self.keys.get(key_request).await {
             Ok(KeyResponse::Done(node)) => listing::key_state(&node),
@@ -252,8 +256,8 @@ impl RecordStore for EtcdV2 {
         }
         let listing = match self.list().await {
             Ok(listing) => listing,
-            // An answer that can't be read may be a listing deeper or longer than
-            // this program takes, and no reason to hold back what can be read.
+            // The listing may be too long or too deeply nested to parse. The keys themselves can
+            // still be read.
             Err(error) if error.kind == StoreErrorKind::Malformed => {
                 return self.read_each(&keys).await;
             }
@@ -276,9 +280,9 @@ impl RecordStore for EtcdV2 {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        // A read with a quorum goes the way of a write, through the leader's log.
-        let key_request = KeyRequest { action: "looking for", key: &self.prefix };
-        // One member that is away is no outage where another answers.
+        // A read with a quorum takes the same way as a write, through the leader's log.
+        let key_request = KeyRequest { action: "reading", key: &self.prefix };
+        // The store is reachable if any member responds.
         try_each_member(self.members, async || self.keys.get(key_request).await.map(|_| ())).await
     }
 
@@ -307,13 +311,14 @@ impl RecordStore for EtcdV2 {
     }
 }
 
-/// Nobody asks for a lease where [`EtcdV2::keep_alive_mode`] says that there are none.
+/// Returns the error for requests about leases. The core does not send them, because
+/// [`EtcdV2::keep_alive_mode`] is `PerRecord`.
 fn no_leases() -> StoreError {
-    let message = "etcd's v2 API has no leases: every key has a TTL of its own";
+    let message = "the v2 API of etcd has no leases: every key has its own TTL";
     StoreError::new(StoreErrorKind::Refused, message)
 }
 
-/// What etcd v2 can compare of what is expected.
+/// Returns the part of an expected value that etcd v2 can compare.
 fn comparison(expected: &highhock_actors::ExpectedValue) -> Comparison<'_> {
     Comparison { value: &expected.value, version: expected.version }
 }
@@ -335,7 +340,7 @@ fn is_creation(write: &Write) -> bool {
     matches!(write, Write::Put { precondition: Precondition::Absent, .. })
 }
 
-/// A TTL as etcd takes it. A TTL of 0 would be none.
+/// Returns a TTL in seconds for etcd, at least 1. A TTL of 0 would mean none.
 fn seconds(ttl: Duration) -> u64 {
     ttl.as_secs().max(1)
 }

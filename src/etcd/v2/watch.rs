@@ -1,5 +1,7 @@
-//! The changes below one directory: one wait after the other, each from behind the
-//! last change on, so that none is lost in between.
+//! Follows the changes below one directory by long polls.
+//!
+//! Each long poll starts at the index after the last change, so that no change is lost between two
+//! of them. etcd keeps the last 1,000 changes.
 
 use std::rc::Rc;
 
@@ -9,10 +11,10 @@ use highhock_actors::{Change, ChangeStream, RecordKey, StoreError, StoreErrorKin
 use super::keys::{KeyRequest, KeysApi, LongPoll};
 use super::wire::{self, KeyEvent, UnexpectedResponse};
 
-/// The longest answer to a wait that is taken, in bytes.
+/// The longest response to a long poll that is read, in bytes.
 const EVENT_BYTES_MAX: usize = 16 << 20;
 
-/// Follows what changes below `root`, from the moment on when this answers.
+/// Returns the changes below `root` from now on.
 pub(super) async fn watch(keys: Rc<KeysApi>, root: RecordKey) -> Result<ChangeStream, StoreError> {
     let key_request = key_request(&root);
     let next = keys.current_index(key_request).await? + 1;
@@ -35,7 +37,7 @@ fn key_request(root: &RecordKey) -> KeyRequest<'_> {
 struct LongPollReader {
     keys: Rc<KeysApi>,
     root: RecordKey,
-    /// The index that is waited for.
+    /// The first index that the next long poll waits for.
     next: u64,
     long_poll: Option<LongPoll>,
 }
@@ -51,7 +53,7 @@ impl LongPollReader {
         }
     }
 
-    /// The next change, whole.
+    /// Returns the next event of etcd.
     async fn event(&mut self) -> Result<KeyEvent, StoreError> {
         let key_request = key_request(&self.root);
         let LongPoll { mut chunks, member } = match self.long_poll.take() {
@@ -67,12 +69,12 @@ impl LongPollReader {
             body.extend_from_slice(&chunk);
             if body.len() > EVENT_BYTES_MAX {
                 let unexpected =
-                    UnexpectedResponse::new(StoreErrorKind::Malformed, "a change without an end");
+                    UnexpectedResponse::new(StoreErrorKind::Malformed, "the change is too long");
                 return Err(self.keys.response_error(key_request, member, &unexpected));
             }
         }
         if body.is_empty() {
-            let message = "etcd ended the wait: the member is going, or a proxy is in between";
+            let message = "etcd ended the long poll; the member is stopping, or a proxy closed it";
             let unexpected = UnexpectedResponse::new(StoreErrorKind::Unavailable, message);
             return Err(self.keys.response_error(key_request, member, &unexpected));
         }
@@ -80,8 +82,8 @@ impl LongPollReader {
             .map_err(|unexpected| self.keys.response_error(key_request, member, &unexpected))
     }
 
-    /// What an event tells. A directory's removal is one event, with the
-    /// directory's key, whatever was in it.
+    /// Translates an event. The removal of a directory is one event with the key of the directory,
+    /// whatever its content was.
     fn change(&self, event: KeyEvent) -> Result<Option<Change>, StoreError> {
         let KeyEvent { action, node } = event;
         let key = RecordKey::from_path(&node.key);
@@ -89,7 +91,7 @@ impl LongPollReader {
         let is_inside =
             key.as_str().strip_prefix(self.root.as_str()).is_some_and(|it| it.starts_with('/'));
         if is_gone && !is_inside {
-            let message = format!("{key} was removed with all that was in it");
+            let message = format!("the directory {key} was removed with its content");
             return Err(self.keys.error(
                 key_request(&self.root),
                 StoreErrorKind::Unavailable,
@@ -97,7 +99,7 @@ impl LongPollReader {
             ));
         }
         let now = (!is_gone).then(|| node.stored_record());
-        // That a directory was made changes nothing.
+        // The creation of a directory changes no record.
         let is_relevant = is_inside && (is_gone || !node.dir);
         Ok(is_relevant.then_some(Change { key, now }))
     }

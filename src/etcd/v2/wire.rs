@@ -1,4 +1,4 @@
-//! What etcd's v2 keys API answers: nodes, and errors by their `errorCode`.
+//! The JSON of responses of the v2 keys API: nodes, and errors with an `errorCode`.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use serde::Deserialize;
 
 use crate::text::quote::{one_line, quote};
 
-/// A key with what is there: a value, or a directory's content.
+/// A key with its value, or a directory with its content.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Node {
-    /// With its leading slash.
+    /// The key with a leading slash.
     pub key: String,
     pub value: Option<String>,
     pub dir: bool,
-    /// In a listing; those whose last part starts with `_` are not shown.
+    /// The content, in a listing. Nodes whose last part starts with `_` are omitted.
     pub nodes: Vec<Node>,
     pub modified_index: u64,
-    /// In seconds. Left out when it is 0, too.
+    /// The remaining time in seconds. etcd omits 0.
     pub ttl: Option<i64>,
-    /// When it ends; left out only where it never does.
+    /// The time of expiry. Only a node without expiry has none.
     pub expiration: Option<String>,
 }
 
 impl Node {
-    /// The value there, where it isn't a directory.
+    /// Returns the record of a node that is not a directory.
     pub(super) fn stored_record(&self) -> StoredRecord {
         let ttl_seconds = self.ttl.or(self.expiration.as_ref().map(|_| 0));
         let remaining =
@@ -38,27 +38,27 @@ impl Node {
     }
 }
 
-/// etcd's answer to a request for one key.
+/// The response to a request for one key.
 #[derive(Debug)]
 pub(super) enum KeyResponse {
-    /// It was carried out; the key as it is now.
+    /// The request was applied. This is the new state of the key.
     Done(Node),
-    /// Nothing is there; the part of the key that is missing, from the root on.
+    /// The key does not exist. `first_missing` is its shortest missing part, starting at the root.
     Missing { first_missing: String },
-    /// `prevValue` or `prevIndex` doesn't fit.
+    /// `prevValue` or `prevIndex` differs.
     CompareFailed,
-    /// `prevExist=false`, and something is there: a value or a directory.
+    /// `prevExist=false` was required, and the key is a value or a directory.
     Exists,
-    /// A directory is there.
+    /// The key is a directory.
     IsDirectory,
-    /// A value stands above the key, here.
+    /// The key `value_key` above this key holds a value.
     BelowValue { value_key: String },
-    /// The directory to remove has something in it, hidden keys included.
+    /// The directory to remove has content, possibly hidden keys.
     NotEmpty,
 }
 
 impl KeyResponse {
-    /// What it says, for an error about an answer that doesn't fit its question.
+    /// Returns etcd's own text, for an error about an unexpected response.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Done(_) => "done",
@@ -72,7 +72,7 @@ impl KeyResponse {
     }
 }
 
-/// An answer that tells nothing of the key.
+/// A response that says nothing about the key.
 #[derive(Debug)]
 pub(super) struct UnexpectedResponse {
     pub kind: StoreErrorKind,
@@ -92,14 +92,14 @@ struct SuccessBody {
     node: Node,
 }
 
-/// A change, as a wait answers it.
+/// A change, as the response to a long poll.
 #[derive(Debug, Deserialize)]
 pub(super) struct KeyEvent {
     pub action: String,
     pub node: Node,
 }
 
-/// Reads the answer to a wait.
+/// Parses the response to a long poll.
 pub(super) fn read_event(body: &[u8]) -> Result<KeyEvent, UnexpectedResponse> {
     serde_json::from_slice(body).map_err(|error| malformed_success(200, body, &error))
 }
@@ -113,7 +113,7 @@ struct ErrorBody {
     cause: String,
 }
 
-/// Reads an answer of the keys API.
+/// Parses a response of the keys API.
 pub(super) fn read(status: u16, body: &[u8]) -> Result<KeyResponse, UnexpectedResponse> {
     if (200..300).contains(&status) {
         return match serde_json::from_slice::<SuccessBody>(body) {
@@ -127,7 +127,7 @@ pub(super) fn read(status: u16, body: &[u8]) -> Result<KeyResponse, UnexpectedRe
     }
 }
 
-/// Codes as in etcd's `etcdserver/api/v2error`.
+/// Classifies an error by its code, as defined in etcd's `etcdserver/api/v2error`.
 fn classify_error(status: u16, error_body: ErrorBody) -> Result<KeyResponse, UnexpectedResponse> {
     let ErrorBody { code, message, cause } = error_body;
     let description = format!("{} (code {code}: {})", one_line(&message), one_line(&cause));
@@ -138,43 +138,42 @@ fn classify_error(status: u16, error_body: ErrorBody) -> Result<KeyResponse, Une
         104 => Ok(KeyResponse::BelowValue { value_key: cause }),
         105 => Ok(KeyResponse::Exists),
         108 => Ok(KeyResponse::NotEmpty),
-        // Said of a wrong password and of a key that the user may not write alike.
+        // etcd sends this code for a wrong password, and also for a key that the user may not
+        // write.
         110 => Err(UnexpectedResponse::new(
             StoreErrorKind::Refused,
             format!(
-                "etcd denies it: {description}; is the user in etcd.username right, and the \
-                 password, and has that user the right to the key?"
+                "etcd denies access: {description}; check etcd.username, its password, and its \
+                 permission for the key"
             ),
         )),
-        // Raft's and the server's own troubles (300 Raft error, which every
-        // time-out and lost leader comes as; 301 election; 400 to 402, 500): the
-        // write may be in the log by now.
+        // Errors of Raft and of the server: 300 is a Raft error, which includes every time-out and
+        // lost leader, 301 an election, and 400 to 402 and 500 are internal. The write may already
+        // be in the log.
         300.. => Err(UnexpectedResponse::new(
             StoreErrorKind::Unknown,
             format!(
-                "etcd can't serve it now: {description}; has the cluster a leader and a quorum?"
+                "etcd cannot serve the request: {description}; check that the cluster has a leader \
+                 and a quorum"
             ),
         )),
         _ if status >= 500 => Err(UnexpectedResponse::new(StoreErrorKind::Unknown, description)),
-        // The rest of the hundreds and two hundreds tell what is wrong with the
-        // request itself.
+        // All other codes from 100 to 299 describe an error in the request itself.
         _ => Err(UnexpectedResponse::new(
             StoreErrorKind::Refused,
-            format!("etcd refuses it: {description}"),
+            format!("etcd rejects the request: {description}"),
         )),
     }
 }
 
 fn malformed_success(status: u16, body: &[u8], error: &serde_json::Error) -> UnexpectedResponse {
-    // A JSON object isn't whole before its last byte, so one cut off can't pass
-    // for a whole one. (awc doesn't tell of a body shorter than announced.)
+    // A JSON object is complete only with its last byte, so a truncated one cannot pass for a
+    // complete one. awc does not report a body that is shorter than announced.
     if error.is_eof() {
-        return UnexpectedResponse::new(StoreErrorKind::Unknown, "the answer broke off");
+        return UnexpectedResponse::new(StoreErrorKind::Unknown, "the response is cut off");
     }
-    let message = format!(
-        "answered with status {status} and not as etcd does, but {}; is it etcd?",
-        quote(body)
-    );
+    let message =
+        format!("status {status} and a response unlike etcd's, {}; check etcd.url", quote(body));
     UnexpectedResponse::new(StoreErrorKind::Malformed, message)
 }
 
@@ -184,19 +183,16 @@ fn malformed_failure(status: u16, body: &[u8]) -> UnexpectedResponse {
         404 => UnexpectedResponse::new(
             StoreErrorKind::Malformed,
             format!(
-                "etcd doesn't answer its v2 keys API there, but 404 and {quoted}; \
-                 start it with --enable-v2=true"
+                "no v2 keys API there: status 404 and {quoted}; start etcd with --enable-v2=true"
             ),
         ),
         500.. => UnexpectedResponse::new(
             StoreErrorKind::Unknown,
-            format!("answered with status {status} and {quoted}; has etcd trouble of its own?"),
+            format!("status {status} and {quoted}; check etcd's own log"),
         ),
         _ => UnexpectedResponse::new(
             StoreErrorKind::Malformed,
-            format!(
-                "answered with status {status} and not as etcd does, but {quoted}; is it etcd?"
-            ),
+            format!("status {status} and a response unlike etcd's, {quoted}; check etcd.url"),
         ),
     }
 }
@@ -214,46 +210,46 @@ mod tests {
     }
 
     #[test]
-    fn distinguishes_static_and_expiring_entries() {
-        let living = node(
+    fn distinguishes_static_and_expiring_records() {
+        let live = node(
             r#"{"key":"/a","value":"x","modifiedIndex":4,"ttl":7,"expiration":"2026-01-01T00:00:00Z"}"#,
         );
-        let ending = node(
+        let expiring = node(
             r#"{"key":"/a","value":"x","modifiedIndex":4,"expiration":"2026-01-01T00:00:00Z"}"#,
         );
         let overdue = node(
             r#"{"key":"/a","value":"x","modifiedIndex":4,"ttl":-1,"expiration":"2026-01-01T00:00:00Z"}"#,
         );
         let fixed = node(r#"{"key":"/a","value":"x","modifiedIndex":4}"#);
-        assert_eq!(living.stored_record().expiry, Expiry::Ttl(Duration::from_secs(7)));
-        assert_eq!(ending.stored_record().expiry, Expiry::Ttl(Duration::ZERO));
+        assert_eq!(live.stored_record().expiry, Expiry::Ttl(Duration::from_secs(7)));
+        assert_eq!(expiring.stored_record().expiry, Expiry::Ttl(Duration::ZERO));
         assert_eq!(overdue.stored_record().expiry, Expiry::Ttl(Duration::ZERO));
         assert_eq!(fixed.stored_record().expiry, Expiry::Never);
     }
 
     #[test]
     fn classifies_errors_by_code() {
-        let refused = |code: u16| {
+        let response = |code: u16| {
             let body = format!(r#"{{"errorCode":{code},"message":"M","cause":"/a/b","index":1}}"#);
             read(412, body.as_bytes())
         };
         assert!(
-            matches!(refused(100), Ok(KeyResponse::Missing { first_missing }) if first_missing == "/a/b")
+            matches!(response(100), Ok(KeyResponse::Missing { first_missing }) if first_missing == "/a/b")
         );
-        assert!(matches!(refused(101), Ok(KeyResponse::CompareFailed)));
-        assert!(matches!(refused(102), Ok(KeyResponse::IsDirectory)));
+        assert!(matches!(response(101), Ok(KeyResponse::CompareFailed)));
+        assert!(matches!(response(102), Ok(KeyResponse::IsDirectory)));
         assert!(
-            matches!(refused(104), Ok(KeyResponse::BelowValue { value_key }) if value_key == "/a/b")
+            matches!(response(104), Ok(KeyResponse::BelowValue { value_key }) if value_key == "/a/b")
         );
-        assert!(matches!(refused(105), Ok(KeyResponse::Exists)));
-        assert!(matches!(refused(108), Ok(KeyResponse::NotEmpty)));
+        assert!(matches!(response(105), Ok(KeyResponse::Exists)));
+        assert!(matches!(response(108), Ok(KeyResponse::NotEmpty)));
         for code in [107, 110, 201, 202, 209, 211] {
-            let error = refused(code).unwrap_err();
+            let error = response(code).unwrap_err();
             assert_eq!(error.kind, StoreErrorKind::Refused, "{code}");
             assert!(error.message.contains(&format!("code {code}: /a/b")), "{}", error.message);
         }
         for code in [300, 301, 400, 401, 402, 500] {
-            assert_eq!(refused(code).unwrap_err().kind, StoreErrorKind::Unknown, "{code}");
+            assert_eq!(response(code).unwrap_err().kind, StoreErrorKind::Unknown, "{code}");
         }
     }
 
@@ -277,7 +273,7 @@ mod tests {
     fn missing_v2_api_names_the_remedy() {
         let error = unexpected(404, "404 page not found\n");
         assert_eq!(error.kind, StoreErrorKind::Malformed);
-        assert!(error.message.ends_with("start it with --enable-v2=true"), "{}", error.message);
+        assert!(error.message.ends_with("start etcd with --enable-v2=true"), "{}", error.message);
     }
 
     #[test]

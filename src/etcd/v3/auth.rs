@@ -1,4 +1,9 @@
-//! etcd v3's token authentication, around the requests that need it.
+//! Token authentication of etcd v3, around the requests that need it.
+//!
+//! A token is requested at `/v3/auth/authenticate` with the user name and the password. It is the
+//! value of the `Authorization` header, and is valid until etcd restarts, its users change, or it
+//! expires. A client certificate does not authenticate a user at the gateway: etcd rejects
+//! certificates with a common name there.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -14,42 +19,41 @@ use crate::credentials::secret::Secret;
 use crate::etcd::credentials::LoadedCredentials;
 use crate::etcd::http::{Body, HttpClient, HttpError, HttpResponse, Request, StreamResponse};
 
-/// How much longer than others a request for a token may take: etcd makes
-/// guessing passwords slow.
+/// The time limit of a request for a token, as a multiple of the limit of others. etcd makes it
+/// slow on purpose, against guessed passwords.
 const TIMEOUT_FACTOR: u32 = 2;
 
-/// How long refused credentials are not tried again, however many requests want
-/// a token.
+/// The pause after rejected credentials, however many requests need a token.
 const REJECTED_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// gRPC's codes in the gateway's errors.
+/// Codes of gRPC in the errors of the gateway.
 const INVALID_ARGUMENT: i64 = 3;
 const FAILED_PRECONDITION: i64 = 9;
 const UNAUTHENTICATED: i64 = 16;
 
-/// A cluster's v3 gateway, asked with a token where there are credentials.
+/// A client of the v3 gateway that adds a token if there are credentials.
 pub(super) struct AuthClient {
     http: HttpClient,
     credentials: Option<LoadedCredentials>,
     state: RefCell<AuthState>,
-    /// Held by the one request that asks for a token, so that others wait for it.
+    /// Held by the one request for a token, so that other requests wait for it.
     token_request: Mutex<()>,
     log: Logger,
 }
 
-/// How this client stands with etcd.
+/// The result of the last request for a token.
 #[derive(Clone, Debug)]
 enum AuthState {
-    /// No token was asked for since the last was refused.
+    /// There is no token, or etcd rejected it.
     Unknown,
-    /// etcd wants no token.
+    /// Authentication is disabled in etcd.
     Disabled,
     Token(Secret),
-    /// Name or password is wrong; as of then.
+    /// The user name or the password was rejected at this time.
     Rejected(HttpError, Instant),
 }
 
-/// An error of the gateway's.
+/// An error response of the gateway.
 #[derive(Deserialize)]
 struct GatewayError {
     code: i64,
@@ -65,7 +69,7 @@ struct TokenResponse {
 }
 
 impl AuthClient {
-    /// Nothing is sent yet.
+    /// Returns a client. No request is sent yet.
     pub(super) fn new(
         http: HttpClient,
         credentials: Option<LoadedCredentials>,
@@ -75,13 +79,13 @@ impl AuthClient {
         Self { http, credentials, state, token_request: Mutex::new(()), log }
     }
 
-    /// The members, and whose turn it is.
+    /// Returns the client of the members.
     pub(super) fn http(&self) -> &HttpClient {
         &self.http
     }
 
-    /// As [`HttpClient::send`], with a token, and once more with a new one where etcd
-    /// doesn't know the token any more: it carried out nothing then.
+    /// Like [`HttpClient::send`], with a token. If etcd rejects the token, it has applied nothing,
+    /// and the request is sent once more with a new token.
     pub(super) async fn send(&self, request: Request<'_>) -> Result<HttpResponse, HttpError> {
         let (request, used_token) = self.with_token(request).await?;
         let response = check_certificate(self.http.send(request.clone()).await?)?;
@@ -92,9 +96,8 @@ impl AuthClient {
         check_certificate(self.http.send(request).await?)
     }
 
-    /// As [`HttpClient::open_stream`], with a token, as in [`Self::send`]. A watch that
-    /// is cancelled for "permission denied" may have had an old token: see
-    /// [`Self::forget_token`].
+    /// Like [`HttpClient::open_stream`], with a token as in [`Self::send`]. A watch that is
+    /// cancelled with "permission denied" may have had an old token: see [`Self::forget_token`].
     pub(super) async fn open_stream(
         &self,
         request: Request<'_>,
@@ -111,7 +114,7 @@ impl AuthClient {
         self.http.open_stream(request).await
     }
 
-    /// Has a new token asked for by the next request.
+    /// Forgets the token. The next request requests a new one.
     pub(super) fn forget_token(&self) {
         self.state.replace(AuthState::Unknown);
     }
@@ -132,7 +135,7 @@ impl AuthClient {
         request: Request<'a>,
         used_token: Option<&Secret>,
     ) -> Result<(Request<'a>, Option<Secret>), HttpError> {
-        // Another request may have renewed it by now.
+        // Another request may have renewed the token meanwhile.
         let is_current = match &*self.state.borrow() {
             AuthState::Token(token) => used_token == Some(token),
             AuthState::Disabled => used_token.is_none(),
@@ -144,7 +147,7 @@ impl AuthClient {
         self.with_token(request).await
     }
 
-    /// The token to use; `None` where etcd wants none.
+    /// Returns the token for requests, or `None` if authentication is disabled.
     async fn token(&self, credentials: &LoadedCredentials) -> Result<Option<Secret>, HttpError> {
         if let Some(known_token) = self.known_token() {
             return known_token;
@@ -180,10 +183,10 @@ impl AuthClient {
             timeout: self.http.default_timeout() * TIMEOUT_FACTOR,
             authorization: None,
         };
-        // Whatever came of it, the request that the token is for was not sent.
+        // Whatever the failure is, the request that needs the token was not sent.
         let not_sent = |failure: HttpError| HttpError {
             kind: StoreErrorKind::Unavailable,
-            message: format!("asking for a token: {}", failure.message),
+            message: format!("requesting a token: {}", failure.message),
             ..failure
         };
         let response = self.http.send(request).await.map_err(not_sent)?;
@@ -191,37 +194,33 @@ impl AuthClient {
         let fail =
             |message: String| HttpError::new(StoreErrorKind::Unavailable, message, response.member);
         if let Ok(TokenResponse { token }) = serde_json::from_slice(&response.body) {
-            debug!(self.log, "etcd gave a token"; "user" => name);
+            debug!(self.log, "etcd token received"; "user" => name);
             return Ok(AuthState::Token(Secret::new(token)));
         }
         match parse_error(&response) {
             Some(GatewayError { code: FAILED_PRECONDITION, .. }) => {
-                info!(self.log, "etcd's authentication is not enabled; going on without a token");
+                info!(self.log, "authentication is disabled in etcd; continuing without a token");
                 Ok(AuthState::Disabled)
             }
             Some(GatewayError { code: INVALID_ARGUMENT, .. }) => {
                 let message = format!(
-                    "etcd refuses the user {name:?} with this password: see etcd.username and \
+                    "etcd refuses the user {name:?} with this password; check etcd.username, and \
                      etcd.password or etcd.passwordFile"
                 );
                 Ok(AuthState::Rejected(fail(message), Instant::now()))
             }
             Some(gateway_error) => {
                 let detail = gateway_error.text();
-                Err(fail(format!(
-                    "asking for a token: etcd answered {}: {detail}",
-                    response.status
-                )))
+                Err(fail(format!("requesting a token: status {}: {detail}", response.status)))
             }
             None => Err(fail(format!(
-                "asking for a token: answered with status {} and not as etcd's v3 API does; is \
-                 it etcd?",
+                "requesting a token: status {} and a response unlike etcd's; check etcd.url",
                 response.status
             ))),
         }
     }
 
-    /// Whether the answer says that another token, or one at all, is wanted.
+    /// Returns `true` if etcd requires a token, or another one.
     fn is_token_rejected(&self, response: &HttpResponse) -> bool {
         if self.credentials.is_none() || response.status < 400 {
             return false;
@@ -230,7 +229,8 @@ impl AuthClient {
             let text = gateway_error.text();
             gateway_error.code == UNAUTHENTICATED
                 || text.contains("invalid auth token")
-                // Users or roles were changed since; authentication was enabled since.
+                // Users or roles were changed, or authentication was enabled, since the token was
+                // issued.
                 || text.contains("revision of auth store is old")
                 || text.contains("user name is empty")
         })
@@ -247,15 +247,17 @@ fn parse_error(response: &HttpResponse) -> Option<GatewayError> {
     serde_json::from_slice(&response.body).ok()
 }
 
-/// etcd's gateway takes no client certificate with a common name while
-/// authentication is on: it would mean a user, whom the gateway can't be.
+/// Returns an error if the gateway rejects the client certificate.
+///
+/// While authentication is enabled, a common name in a client certificate means a user. The gateway
+/// cannot act as that user, and rejects the certificate.
 fn check_certificate(response: HttpResponse) -> Result<HttpResponse, HttpError> {
     let text = response.body.get(..200).unwrap_or(&response.body);
     if response.status != 400 || !String::from_utf8_lossy(text).contains("CommonName of client") {
         return Ok(response);
     }
-    let message = "with authentication on, etcd's v3 gateway takes no client certificate that has a \
-                common name (CN): name one without a CN in etcd.cert";
+    let message = "with authentication enabled, etcd's v3 gateway rejects client certificates \
+                   with a common name (CN); use one without a CN in etcd.cert";
     Err(HttpError::new(StoreErrorKind::Unavailable, message, response.member))
 }
 
@@ -305,7 +307,7 @@ mod tests {
         }
     }
 
-    fn canned(
+    fn scripted(
         script: impl Fn(&scripted_server::ReceivedRequest) -> ScriptedResponse + Send + Sync + 'static,
     ) -> ScriptedServer {
         ScriptedServer::tcp(script)
@@ -319,7 +321,7 @@ mod tests {
     async fn concurrent_requests_share_one_token() {
         let token_requests = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&token_requests);
-        let server = canned(move |request| match request.target.as_str() {
+        let server = scripted(move |request| match request.target.as_str() {
             RANGE if counter.load(Ordering::SeqCst) < 2 => ScriptedResponse::status(401, BAD_TOKEN),
             RANGE => ScriptedResponse::json("{}"),
             _ => {
@@ -337,7 +339,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn rejected_tokens_are_renewed_once_per_request() {
-        let server = canned(|request| match request.target.as_str() {
+        let server = scripted(|request| match request.target.as_str() {
             RANGE => ScriptedResponse::status(401, BAD_TOKEN),
             _ => ScriptedResponse::json(r#"{"token":"a.1"}"#),
         });
@@ -349,7 +351,7 @@ mod tests {
     #[actix_rt::test]
     async fn rejected_passwords_are_not_retried_or_logged() {
         let gateway_error = r#"{"error":"etcdserver: authentication failed, invalid user ID or password","code":3}"#;
-        let server = canned(move |_| ScriptedResponse::status(400, gateway_error));
+        let server = scripted(move |_| ScriptedResponse::status(400, gateway_error));
         let gateway = with_password(&format!("http://{}", server.authority()), "hunter2");
         for _ in 0..5 {
             let failure = gateway.send(range()).await.unwrap_err();
@@ -362,11 +364,11 @@ mod tests {
 
     #[actix_rt::test]
     async fn token_request_errors_leave_the_request_unsent() {
-        let server = canned(|_| ScriptedResponse::Hangup);
+        let server = scripted(|_| ScriptedResponse::Hangup);
         let gateway = with_password(&format!("http://{}", server.authority()), "hunter2");
         let failure = gateway.send(range()).await.unwrap_err();
         assert_eq!(failure.kind, StoreErrorKind::Unavailable);
-        assert!(failure.message.starts_with("asking for a token: "), "{}", failure.message);
+        assert!(failure.message.starts_with("requesting a token: "), "{}", failure.message);
     }
 
     #[actix_rt::test]
@@ -376,10 +378,10 @@ mod tests {
         assert_eq!(gateway.send(range()).await.unwrap().status, 200);
         etcd.enable_v3_auth("hunter2");
         assert_eq!(gateway.send(range()).await.unwrap().status, 200);
-        // A restart forgets all tokens.
+        // The restarted etcd has no tokens.
         etcd.stop();
         etcd.restart(false);
-        // Time to notice that the old connection is gone.
+        // Gives the client time to notice that the old connection is closed.
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(gateway.send(range()).await.unwrap().status, 200);
         let anonymous = self::gateway(&etcd.url(), TlsFiles::default(), None);
@@ -427,8 +429,8 @@ mod tests {
         let failure = gateway.send(range()).await.unwrap_err();
         assert!(failure.message.contains("without a CN in etcd.cert"), "{}", failure.message);
         ca.issue(&folder.0, "client", CertificateOptions::default());
-        let patience = Duration::from_secs(20);
-        eventually_async("the new certificate counts", patience, || async {
+        let timeout = Duration::from_secs(20);
+        eventually_async("the new certificate is used", timeout, || async {
             gateway.send(range()).await.ok().filter(|response| response.status == 200)
         })
         .await;

@@ -1,4 +1,8 @@
-//! Many operations in as few requests as etcd takes them in.
+//! Packs many operations into few requests, within the limits of etcd.
+//!
+//! etcd limits the operations of a transaction (`--max-txn-ops`, 128 by default) and the size of a
+//! request (`--max-request-bytes`, 1.5 MiB by default). A client cannot query these limits. They
+//! are assumed to be the defaults until etcd rejects a request, and are then lowered.
 
 use std::cell::Cell;
 
@@ -8,31 +12,31 @@ use super::error::ErrorClass;
 use super::gateway::CallError;
 use crate::etcd::batch;
 
-/// How many requests of a batch are under way at a time.
+/// The maximum number of concurrent requests of a batch.
 const REQUESTS_IN_FLIGHT_MAX: usize = 4;
 
-/// etcd's own default of `--max-txn-ops`.
+/// The default of etcd's `--max-txn-ops`.
 const OPERATIONS_MAX: usize = 128;
 
-/// Well below etcd's default of `--max-request-bytes`, 1.5 MiB.
+/// The initial size of a request, well below 1.5 MiB, the default of etcd's `--max-request-bytes`.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// What this etcd takes in one request: its defaults, until it refuses one.
+/// The limits of a request to this etcd: the defaults, until etcd rejects a request.
 pub(super) struct BatchLimits {
     operations: Cell<usize>,
     bytes: Cell<usize>,
 }
 
-/// What an item takes up in a request.
+/// The share of a request that an item needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cost {
-    /// The operations, or comparisons, where it shares a transaction with others.
+    /// The number of operations or comparisons in a transaction shared with other items.
     pub operations: usize,
-    /// The same where it is a transaction within another; 0 where that is never
-    /// needed. etcd takes the outer transaction's operations off what each of the
-    /// inner ones may have.
+    /// The number of operations in a transaction inside another one, or 0 if the item is never sent
+    /// like that. etcd subtracts the operations of the outer transaction from the limit of each
+    /// inner one.
     pub inner: usize,
-    /// About.
+    /// The approximate number of bytes.
     pub bytes: usize,
 }
 
@@ -45,33 +49,34 @@ impl Cost {
         }
     }
 
-    /// How many operations a transaction of so many items must be allowed, in
-    /// either shape.
+    /// Returns the limit of operations that a transaction of `items` items requires, in either
+    /// form.
     fn operations_needed(self, items: usize) -> usize {
         self.operations.max(items + self.inner)
     }
 }
 
-/// Something to be sent among others.
+/// An item of a batch.
 pub(super) trait BatchItem {
     fn cost(&self) -> Cost;
 
-    /// For errors, for instance `putting skydns/local/a`.
+    /// Returns a description for errors, for example `putting skydns/local/a`.
     fn describe(&self) -> String;
 }
 
-/// A part of a batch: the items and their places in it.
+/// A part of all items, which is sent as one request. Each item has its index among all items.
 struct Batch<'a, I> {
     items: Vec<(usize, &'a I)>,
-    /// The sums; of `inner`, the largest.
+    /// The sum of all costs. For `inner` it is the maximum.
     cost: Cost,
 }
 
+/// The result of one request.
 enum BatchResult<T> {
     Completed(Vec<Result<T, StoreError>>),
-    /// Not done, and to be sent again in smaller parts.
+    /// Nothing was applied. The items are sent again in smaller batches.
     Retry,
-    /// Not done, and to be sent again in halves: one of the items spoils it.
+    /// Nothing was applied, because of one item. The items are sent again in halves.
     Split,
 }
 
@@ -80,18 +85,18 @@ impl BatchLimits {
         Self { operations: Cell::new(OPERATIONS_MAX), bytes: Cell::new(BATCH_BYTES_MAX) }
     }
 
-    /// Sends all items by `send`, several requests at a time, and answers in their
-    /// order. After the first failure that tells of etcd as a whole, nothing more
-    /// is sent.
+    /// Sends all items by `send`, with several concurrent requests, and returns the results in the
+    /// order of the items. Nothing more is sent after the first failure that concerns etcd as a
+    /// whole.
     pub(super) async fn send_all<I: BatchItem, T>(
         &self,
         items: &[I],
         send: impl AsyncFn(&[&I], &str) -> Result<Vec<Result<T, StoreError>>, CallError>,
     ) -> Vec<Result<T, StoreError>> {
         let mut outcomes = items.iter().map(|_| None).collect::<Vec<_>>();
-        let mut waiting = vec![items.iter().enumerate().collect::<Vec<_>>()];
-        while !waiting.is_empty() {
-            let parts = std::mem::take(&mut waiting);
+        let mut queue = vec![items.iter().enumerate().collect::<Vec<_>>()];
+        while !queue.is_empty() {
+            let parts = std::mem::take(&mut queue);
             let batches = parts.into_iter().flat_map(|part| self.pack(part)).collect::<Vec<_>>();
             let send_batch = async |batch: &Batch<'_, I>| self.send_one(batch, &send).await;
             let batch_results =
@@ -104,11 +109,11 @@ impl BatchLimits {
                             outcomes[*index] = Some(result);
                         }
                     }
-                    Ok(BatchResult::Retry) => waiting.push(batch.items),
+                    Ok(BatchResult::Retry) => queue.push(batch.items),
                     Ok(BatchResult::Split) => {
                         let mut first = batch.items;
                         let second = first.split_off(first.len() / 2);
-                        waiting.extend([first, second]);
+                        queue.extend([first, second]);
                     }
                     Err(error) => {
                         for (index, _) in &batch.items {
@@ -119,7 +124,7 @@ impl BatchLimits {
                 }
             }
             if let Some(first) = outage {
-                for (index, item) in waiting.drain(..).flatten() {
+                for (index, item) in queue.drain(..).flatten() {
                     outcomes[index] = Some(Err(batch::not_sent_error(&item.describe(), &first)));
                 }
             }
@@ -148,7 +153,7 @@ impl BatchLimits {
                 self.bytes.set(self.bytes.get().min(batch.cost.bytes / 2));
                 Ok(BatchResult::Retry)
             }
-            // It may be for one of them only, which must not spoil the others.
+            // etcd may have rejected a single item, which must not affect the others.
             ErrorClass::Other if !is_single && failure.error.kind == StoreErrorKind::Refused => {
                 Ok(BatchResult::Split)
             }
@@ -156,8 +161,8 @@ impl BatchLimits {
         }
     }
 
-    /// Cuts items into chunks that fit in a request; one that doesn't fit even
-    /// alone is left alone.
+    /// Packs items into batches that fit into a request. An item that is too large is a batch of
+    /// its own.
     fn pack<'a, I: BatchItem>(&self, items: Vec<(usize, &'a I)>) -> Vec<Batch<'a, I>> {
         let mut batches = Vec::<Batch<'a, I>>::new();
         for (index, item) in items {
@@ -187,10 +192,10 @@ impl<I: BatchItem> Batch<'_, I> {
     }
 }
 
-/// Every item is in a chunk, and every chunk's answer is as long as it: this is for
-/// a fault in here only.
+/// Returns the error for an item without a result. This is only possible by a bug: each item is in
+/// one batch, and each batch has as many results as items.
 fn lost_request<T>() -> Result<T, StoreError> {
-    Err(StoreError::new(StoreErrorKind::Unknown, "a request for etcd was lost track of"))
+    Err(StoreError::new(StoreErrorKind::Unknown, "internal error: a request to etcd has no result"))
 }
 
 #[cfg(test)]
@@ -199,9 +204,9 @@ mod tests {
 
     use super::*;
 
-    struct Thing(usize, usize);
+    struct TestItem(usize, usize);
 
-    impl BatchItem for Thing {
+    impl BatchItem for TestItem {
         fn cost(&self) -> Cost {
             Cost { operations: self.1.max(1), inner: self.1, bytes: 1000 }
         }
@@ -215,15 +220,14 @@ mod tests {
         Err(CallError { class, error: StoreError::new(kind, "no") })
     }
 
-    /// Sends things to a server of these limits; answers how many went in each
-    /// request that it took, and how many requests there were.
+    /// Sends items to a server with this limit of operations.
     async fn sizes(
         limits: &BatchLimits,
-        things: &[Thing],
+        test_items: &[TestItem],
         operations: usize,
     ) -> (Vec<usize>, usize) {
         let (sizes, requests) = (RefCell::new(Vec::new()), Cell::new(0));
-        let outcomes = limits.send_all(things, async |items: &[&Thing], _: &str| {
+        let outcomes = limits.send_all(test_items, async |items: &[&TestItem], _: &str| {
             requests.set(requests.get() + 1);
             let inner = items.iter().map(|item| item.1).max().unwrap();
             let outer = if items.len() == 1 { 0 } else { items.len() };
@@ -234,43 +238,43 @@ mod tests {
             Ok(items.iter().map(|item| Ok(item.0)).collect())
         });
         let indices = outcomes.await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
-        assert_eq!(indices, (0..things.len()).collect::<Vec<_>>());
+        assert_eq!(indices, (0..test_items.len()).collect::<Vec<_>>());
         (sizes.into_inner(), requests.get())
     }
 
-    fn things(count: usize, inner: usize) -> Vec<Thing> {
-        (0..count).map(|number| Thing(number, inner)).collect()
+    fn test_items(count: usize, inner: usize) -> Vec<TestItem> {
+        (0..count).map(|number| TestItem(number, inner)).collect()
     }
 
     #[actix_rt::test]
     async fn fills_batches_to_the_limit() {
         let limits = BatchLimits::new();
         assert_eq!(
-            sizes(&limits, &things(300, 3), 128).await,
+            sizes(&limits, &test_items(300, 3), 128).await,
             (vec![42, 42, 42, 42, 42, 42, 42, 6], 8)
         );
-        assert_eq!(sizes(&limits, &things(300, 1), 128).await, (vec![127, 127, 46], 3));
-        assert_eq!(sizes(&limits, &things(300, 0), 128).await, (vec![128, 128, 44], 3));
+        assert_eq!(sizes(&limits, &test_items(300, 1), 128).await, (vec![127, 127, 46], 3));
+        assert_eq!(sizes(&limits, &test_items(300, 0), 128).await, (vec![128, 128, 44], 3));
     }
 
     #[actix_rt::test]
     async fn learns_and_remembers_a_lower_limit() {
         let limits = BatchLimits::new();
-        let (first, requests) = sizes(&limits, &things(250, 2), 20).await;
+        let (first, requests) = sizes(&limits, &test_items(250, 2), 20).await;
         assert_eq!(first.iter().sum::<usize>(), 250);
         assert!(first.iter().all(|size| *size + 2 <= 20), "{first:?}");
         assert!(requests > first.len());
-        let (second, requests) = sizes(&limits, &things(250, 2), 20).await;
-        assert_eq!(second.len(), requests, "nothing is refused a second time");
-        // As low as it can be: one write a request, in no outer transaction.
-        assert_eq!(sizes(&limits, &things(3, 3), 3).await.0, [1, 1, 1]);
+        let (second, requests) = sizes(&limits, &test_items(250, 2), 20).await;
+        assert_eq!(second.len(), requests, "the limit is remembered");
+        // The lowest limit: one write per request, without an outer transaction.
+        assert_eq!(sizes(&limits, &test_items(3, 3), 3).await.0, [1, 1, 1]);
     }
 
     #[actix_rt::test]
     async fn splits_requests_that_are_too_large() {
         let limits = BatchLimits::new();
-        let things = things(100, 1);
-        let outcomes = limits.send_all(&things, async |items: &[&Thing], _: &str| {
+        let test_items = test_items(100, 1);
+        let outcomes = limits.send_all(&test_items, async |items: &[&TestItem], _: &str| {
             if items.len() > 30 {
                 return reject(ErrorClass::TooLarge, StoreErrorKind::Refused);
             }
@@ -281,8 +285,8 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_rejected_item_does_not_fail_the_others() {
-        let (limits, things) = (BatchLimits::new(), things(100, 1));
-        let outcomes = limits.send_all(&things, async |items: &[&Thing], _: &str| {
+        let (limits, test_items) = (BatchLimits::new(), test_items(100, 1));
+        let outcomes = limits.send_all(&test_items, async |items: &[&TestItem], _: &str| {
             if items.iter().any(|item| item.0 == 37) {
                 return reject(ErrorClass::Other, StoreErrorKind::Refused);
             }
@@ -296,8 +300,8 @@ mod tests {
     async fn outage_stops_the_batch() {
         let requests = Cell::new(0);
         let limits = BatchLimits::new();
-        let things = things(2000, 1);
-        let outcomes = limits.send_all(&things, async |_: &[&Thing], _: &str| {
+        let test_items = test_items(2000, 1);
+        let outcomes = limits.send_all(&test_items, async |_: &[&TestItem], _: &str| {
             requests.set(requests.get() + 1);
             tokio::task::yield_now().await;
             reject::<Vec<Result<(), StoreError>>>(ErrorClass::Other, StoreErrorKind::Unknown)

@@ -1,36 +1,39 @@
-//! What etcd's gateway answers where it does not do what it was asked: gRPC's
-//! codes and etcd's texts, in the several shapes that its versions have.
+//! Error responses of etcd's gateway: codes of gRPC and texts of etcd.
+//!
+//! The JSON of an error differs between etcd 3.4, 3.5 and 3.6, and between a single response and a
+//! stream. One code can stand for several errors, which only the text distinguishes. Texts are
+//! those of `api/v3rpc/rpctypes/error.go` in etcd.
 
 use highhock_actors::StoreErrorKind;
 use serde::Deserialize;
 
 use crate::text::quote::{one_line, quote};
 
-/// Why etcd did not do what it was asked.
+/// The reason why etcd did not apply a request.
 #[derive(Clone, Debug)]
 pub(super) struct ResponseError {
     pub class: ErrorClass,
     pub kind: StoreErrorKind,
-    /// What happened, and what to try.
+    /// The cause, and a remedy if there is one.
     pub message: String,
 }
 
-/// What a caller may do something about.
+/// The errors that a caller reacts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorClass {
-    /// There is no such lease.
+    /// The lease does not exist.
     LeaseNotFound,
-    /// There is such a lease already.
+    /// A lease with this id exists already.
     LeaseExists,
-    /// More operations in a transaction than `--max-txn-ops`.
+    /// A transaction has more operations than `--max-txn-ops`.
     TooManyOperations,
-    /// A request of more bytes than `--max-request-bytes`.
+    /// A request has more bytes than `--max-request-bytes`.
     TooLarge,
-    /// The token is none, or none any more.
+    /// The token is missing, or no longer valid.
     Token,
-    /// It concerns the whole store, though nothing but puts.
+    /// The database is full. All puts are rejected, and other requests are served.
     NoSpace,
-    /// Anything else.
+    /// Any other error.
     Other,
 }
 
@@ -40,7 +43,7 @@ impl ResponseError {
     }
 }
 
-/// An error as etcd 3.4 and 3.6 write it, alone or in a stream.
+/// An error as etcd 3.4 to 3.6 write it, alone or in a stream.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ErrorPayload {
@@ -57,7 +60,7 @@ enum NestedError {
     Object(Box<ErrorPayload>),
 }
 
-/// gRPC's code and etcd's text, where the body tells any.
+/// Returns gRPC's code and etcd's text, if the body contains them.
 fn code_and_text(body: &[u8]) -> Option<(u16, String)> {
     let mut payload = serde_json::from_slice::<ErrorPayload>(body).ok()?;
     let mut text = None;
@@ -70,7 +73,7 @@ fn code_and_text(body: &[u8]) -> Option<(u16, String)> {
     Some((code, payload.message.or(text).unwrap_or_default()))
 }
 
-/// Whether a message in a stream is an error.
+/// Returns the error, if a line of a stream is an error.
 pub(super) fn stream_error(line: &[u8]) -> Option<ResponseError> {
     #[derive(Deserialize)]
     struct StreamLine {
@@ -80,18 +83,18 @@ pub(super) fn stream_error(line: &[u8]) -> Option<ResponseError> {
     either.error.map(|_| parse(200, line))
 }
 
-/// Reads an answer that is no success.
+/// Parses a response whose status is not a success.
 pub(super) fn parse(status: u16, body: &[u8]) -> ResponseError {
     match code_and_text(body) {
-        // The gateway's own: etcd's 404s tell of what was not found.
+        // This text is the gateway's own. With the other texts of code 5, etcd reports a missing
+        // object.
         Some((5, text)) if text == "Not Found" => gateway_missing(body),
         Some((code, text)) => classify(code, &text),
         None => classify_foreign(status, body),
     }
 }
 
-/// By gRPC's codes, and by etcd's texts (`api/v3rpc/rpctypes/error.go`) where one
-/// code stands for several things.
+/// Classifies an error by gRPC's code, and by etcd's text if a code stands for several errors.
 fn classify(code: u16, text: &str) -> ResponseError {
     use StoreErrorKind::{LeaseLost, Malformed, Refused, Unavailable, Unknown};
     let has = |part: &str| text.contains(part);
@@ -100,57 +103,55 @@ fn classify(code: u16, text: &str) -> ResponseError {
         3 if has("too many operations") => (
             ErrorClass::TooManyOperations,
             Refused,
-            "; etcd's --max-txn-ops is too low for even one guarded write: raise it",
+            "; raise etcd's --max-txn-ops, which is too low for a single write",
         ),
         3 if has("request is too large") => (ErrorClass::TooLarge, Refused, TOO_LARGE),
         8 if has("larger than max") => (ErrorClass::TooLarge, Refused, TOO_LARGE),
         8 if has("space exceeded") => (
             ErrorClass::NoSpace,
             Refused,
-            "; its database is full: what is there lives on, but nothing can be put until it is \
-             compacted and defragmented, or --quota-backend-bytes is raised, and then \
-             `etcdctl alarm disarm` was run",
+            "; its database is full: compact and defragment it, or raise --quota-backend-bytes, \
+             then run `etcdctl alarm disarm`",
         ),
         5 if has("lease not found") => (ErrorClass::LeaseNotFound, LeaseLost, ""),
         9 if has("lease already exists") => (ErrorClass::LeaseExists, Refused, ""),
-        16 => (ErrorClass::Token, Unavailable, "; it was asked for a new token"),
-        3 if has("user name is empty") => (
-            ErrorClass::Token,
-            Unavailable,
-            "; it asks who we are: set etcd.username and etcd.password",
-        ),
+        16 => (ErrorClass::Token, Unavailable, "; a new token is requested"),
+        3 if has("user name is empty") => {
+            (ErrorClass::Token, Unavailable, "; set etcd.username and etcd.password")
+        }
         3 if has("revision of auth store is old") => (ErrorClass::Token, Unavailable, ""),
         3 if has("authentication failed") => {
-            (ErrorClass::Other, Unavailable, "; is etcd.username right, and the password?")
+            (ErrorClass::Other, Unavailable, "; check etcd.username and its password")
         }
         3 if has("CommonName") => (
             ErrorClass::Other,
             Unavailable,
-            "; the gateway takes no client certificate that bears a CN while auth is on: \
-             use one without",
+            "; with authentication enabled, use a client certificate without a common name (CN)",
         ),
-        7 => (ErrorClass::Other, Refused, "; give this client's user the right to the key"),
-        // Said before the request is looked at.
-        14 if has("no leader") => (ErrorClass::Other, Unavailable, "; has the cluster a quorum?"),
+        7 => (ErrorClass::Other, Refused, "; grant this client's user access to the key"),
+        // etcd sends this before it handles the request.
+        14 if has("no leader") => {
+            (ErrorClass::Other, Unavailable, "; check that the cluster has a quorum")
+        }
         8 if has("too many requests") => (ErrorClass::Other, Unavailable, ""),
-        // Time-outs, a lost leader, a member that stops: it may be in the log by
-        // now. So may be whatever is called an internal error.
+        // Time-outs, a lost leader, a member that stops, and internal errors. A write may already
+        // be in the log.
         1 | 2 | 4 | 10 | 13 | 14 | 15 => {
-            (ErrorClass::Other, Unknown, "; has the cluster a leader and a quorum?")
+            (ErrorClass::Other, Unknown, "; check that the cluster has a leader and a quorum")
         }
         12 => (ErrorClass::Other, Malformed, "; HighHock needs etcd 3.4 or newer for its v3 API"),
         _ => (ErrorClass::Other, Refused, ""),
     };
     let verb = match kind {
-        Unknown | Unavailable => "etcd can't serve it now",
-        _ => "etcd refuses it",
+        Unknown | Unavailable => "etcd cannot serve the request",
+        _ => "etcd rejects the request",
     };
     ResponseError::new(class, kind, format!("{verb}: {detail}{hint}"))
 }
 
 const TOO_LARGE: &str = "; shorten the service's text, or raise etcd's --max-request-bytes";
 
-/// Nothing that etcd's gateway would say.
+/// Classifies a response that etcd's gateway would not send.
 fn classify_foreign(status: u16, body: &[u8]) -> ResponseError {
     let quoted = quote(body);
     match status {
@@ -158,7 +159,7 @@ fn classify_foreign(status: u16, body: &[u8]) -> ResponseError {
         500.. => ResponseError::new(
             ErrorClass::Other,
             StoreErrorKind::Unknown,
-            format!("answered with status {status} and {quoted}; has etcd trouble of its own?"),
+            format!("status {status} and {quoted}; check etcd's own log"),
         ),
         _ => not_etcd(status, body),
     }
@@ -166,33 +167,31 @@ fn classify_foreign(status: u16, body: &[u8]) -> ResponseError {
 
 fn gateway_missing(body: &[u8]) -> ResponseError {
     let message = format!(
-        "etcd doesn't answer its v3 API there, but 404 and {}; HighHock needs etcd 3.4 or newer, \
-         its gateway not switched off (--enable-grpc-gateway)",
+        "no v3 API there: status 404 and {}; HighHock needs etcd 3.4 or newer, with its gateway \
+         enabled (--enable-grpc-gateway)",
         quote(body)
     );
     ResponseError::new(ErrorClass::Other, StoreErrorKind::Malformed, message)
 }
 
-/// A status of success, and a body that is none.
+/// Returns the error for a response with a status of success and an invalid body.
 pub(super) fn unexpected(status: u16, body: &[u8], error: &serde_json::Error) -> ResponseError {
-    // A JSON object isn't whole before its last byte, so one cut off can't pass
-    // for a whole one. (awc doesn't tell of a body shorter than announced.)
+    // A JSON object is complete only with its last byte, so a truncated one cannot pass for a
+    // complete one. awc does not report a body that is shorter than announced.
     if error.is_eof() {
         return ResponseError::new(
             ErrorClass::Other,
             StoreErrorKind::Unknown,
-            "the answer broke off",
+            "the response is cut off",
         );
     }
     not_etcd(status, body)
 }
 
-/// What answers is no etcd, or none that is known.
+/// Returns the error for a server that is not etcd, or an unknown version of it.
 pub(super) fn not_etcd(status: u16, body: &[u8]) -> ResponseError {
-    let message = format!(
-        "answered with status {status} and not as etcd does, but {}; is it etcd?",
-        quote(body)
-    );
+    let message =
+        format!("status {status} and a response unlike etcd's, {}; check etcd.url", quote(body));
     ResponseError::new(ErrorClass::Other, StoreErrorKind::Malformed, message)
 }
 

@@ -1,4 +1,7 @@
-//! One request to etcd's v3 JSON gateway, and its answer as one of etcd's messages.
+//! Requests to etcd's JSON gateway, and their responses as messages of etcd.
+//!
+//! The gateway maps each method of etcd's gRPC API to a `POST` with a JSON body, for example
+//! `/v3/kv/txn`.
 
 use std::time::Duration;
 
@@ -19,23 +22,23 @@ use crate::etcd::http::{
 /// The gateway of a cluster.
 pub(super) struct Gateway(AuthClient);
 
-/// A call that failed.
+/// A failed call.
 #[derive(Clone, Debug)]
 pub(super) struct CallError {
-    /// What the caller may do something about.
+    /// The part of the error that a caller may react to.
     pub class: ErrorClass,
     pub error: StoreError,
 }
 
-/// What is sent: how it is called in errors, and where to.
+/// The path of a call, and its description in errors.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
-    /// For instance `putting skydns/local/a`.
+    /// The description, for example `putting skydns/local/a`.
     pub action: &'a str,
     pub path: &'a str,
-    /// Whether something is not as it was when it was carried out.
+    /// `true` if the call changes something in etcd.
     pub is_write: bool,
-    /// How many times the usual limit it may take.
+    /// The time limit, as a multiple of the default.
     pub timeout_factor: u32,
 }
 
@@ -49,7 +52,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A stream's raw bytes, and who sends them.
+/// The raw bytes of a stream, and the member that sends them.
 pub(super) struct ChunkStream {
     pub chunks: LocalBoxStream<'static, Result<Bytes, HttpError>>,
     pub member: Member,
@@ -64,12 +67,12 @@ impl Gateway {
         self.0.http()
     }
 
-    /// How long a request may usually take.
+    /// Returns the default time limit of a request.
     pub(super) fn default_timeout(&self) -> Duration {
         self.http().default_timeout()
     }
 
-    /// Sends one request and reads its one answer.
+    /// Sends one request and reads its single response.
     pub(super) async fn call<A: DeserializeOwned>(
         &self,
         call: Call<'_>,
@@ -79,7 +82,8 @@ impl Gateway {
         self.read(call, &response, &response.body)
     }
 
-    /// Sends one request and reads the first answer of a stream of one.
+    /// Sends one request and reads the first message of the streamed response. The gateway responds
+    /// to `/v3/lease/keepalive` like this.
     pub(super) async fn call_streamed<A: DeserializeOwned>(
         &self,
         call: Call<'_>,
@@ -94,7 +98,7 @@ impl Gateway {
         Ok(result)
     }
 
-    /// Opens a stream of answers.
+    /// Opens a stream of messages.
     pub(super) async fn open_stream(
         &self,
         call: Call<'_>,
@@ -111,7 +115,7 @@ impl Gateway {
         }
     }
 
-    /// Has a new token asked for by the next request.
+    /// Forgets the token. The next request requests a new one.
     pub(super) fn forget_token(&self) {
         self.0.forget_token();
     }
@@ -163,14 +167,17 @@ impl Gateway {
 
     fn http_error(&self, call: Call<'_>, failure: &HttpError) -> CallError {
         let hint = match failure.kind {
-            StoreErrorKind::Unknown if call.is_write => "; whether it was done is not known",
+            StoreErrorKind::Unknown if call.is_write => {
+                "; it is unknown whether the write was applied"
+            }
             _ => "",
         };
         let message = format!("{}{hint}", failure.message);
         self.error(call.action, failure.member, ErrorClass::Other, failure.kind, &message)
     }
 
-    /// The error for what a member refused; one that can't serve is not asked next.
+    /// Returns the error for an error response of a member. If the member cannot serve, later
+    /// requests go to the next one.
     pub(super) fn to_call_error(
         &self,
         call: Call<'_>,
@@ -201,11 +208,10 @@ impl Gateway {
         CallError::new(class, kind, format!("{action} in etcd at {url}: {message}"))
     }
 
-    /// The error for an answer that doesn't fit the question.
+    /// Returns the error for a response that does not fit the request.
     pub(super) fn unexpected_response(&self, action: &str, message: &str) -> StoreError {
         let urls = self.http().urls();
-        let message =
-            format!("{action} in etcd at {urls}: etcd answers what it should not: {message}");
+        let message = format!("{action} in etcd at {urls}: unexpected response: {message}");
         StoreError::new(StoreErrorKind::Malformed, message)
     }
 }

@@ -1,5 +1,10 @@
-//! Records in etcd through its v3 API, by the JSON gateway: guarded transactions,
-//! one lease that all records hang on, a watch.
+//! Stores records through etcd's v3 API, by its JSON gateway.
+//!
+//! - `txn` turns each write into a transaction with preconditions, so that a write never overwrites
+//!   a record of another writer ("Ownership of records" in config/README.md).
+//! - `batching` packs many of them into one request.
+//! - `lease` manages the lease that all records are attached to.
+//! - `watch` follows changes, and `gateway`, `auth`, `error` and `wire` implement the protocol.
 
 pub(crate) mod auth;
 mod batching;
@@ -34,23 +39,23 @@ use super::credentials::LoadedCredentials;
 use super::http::HttpClient;
 use auth::AuthClient;
 
-/// Where writes and reads go.
+/// The paths of writes and of reads.
 const TXN: &str = "/v3/kv/txn";
 const RANGE: &str = "/v3/kv/range";
 
-/// Where and how to keep records.
+/// The cluster and the keys of a store.
 #[derive(Clone, Debug)]
 pub struct EtcdV3Options {
     /// The cluster. A keep-alive may take four times its time-out.
     pub cluster: Cluster,
-    /// The directory of the domain, for instance `skydns/local/skydns`: what is
-    /// watched, and what records stand in.
+    /// The directory of the domain, for example `skydns/local/skydns`. All records are in it, and
+    /// it is watched.
     pub root: RecordKey,
 }
 
-/// A [`RecordStore`] in one etcd cluster, through its v3 API.
+/// A [`RecordStore`] in an etcd cluster, through the v3 API.
 ///
-/// It belongs to the thread that it was made in, since awc's connections do.
+/// It belongs to the thread that created it, because the connections of awc do.
 pub struct EtcdV3 {
     gateway: Rc<Gateway>,
     members: usize,
@@ -59,10 +64,10 @@ pub struct EtcdV3 {
 }
 
 impl EtcdV3 {
-    /// A client of that cluster. Nothing is sent yet.
+    /// Returns a store in the cluster. No request is sent yet.
     ///
     /// # Errors
-    /// Where the cluster can't be spoken to as the options say.
+    /// Returns an error if the options do not describe a usable cluster.
     pub fn new(options: EtcdV3Options, log: Logger) -> Result<Self, ClusterError> {
         let EtcdV3Options { cluster, root } = options;
         let http = HttpClient::new(&cluster, log.clone())?;
@@ -74,10 +79,10 @@ impl EtcdV3 {
         Ok(Self { gateway, members: cluster.urls.len(), limits: BatchLimits::new(), root })
     }
 
-    /// A key below the root, where there is any.
+    /// Returns a key below the root, if there is any.
     pub(super) async fn first_key(&self) -> Result<Option<RecordKey>, StoreError> {
         let (key, end) = range_below(&key_path(&self.root));
-        let action = format!("looking for keys below {}", self.root);
+        let action = format!("listing keys below {}", self.root);
         let first = RangeRequest {
             key: key.as_str().into(),
             range_end: Some(end.as_str().into()),
@@ -88,10 +93,11 @@ impl EtcdV3 {
         Ok(found.range.kvs.first().map(|kv| RecordKey::from_path(&kv.key.to_text())))
     }
 
-    /// Carries out writes of which none is in another's way.
+    /// Applies writes whose keys do not overlap.
     ///
-    /// First all or none, in one plain transaction, which costs etcd half of what
-    /// inner transactions do. Only where some guard does not hold, each by itself.
+    /// The first attempt is one plain transaction for all writes, which costs etcd half as much as
+    /// nested ones. If a precondition fails, nothing was written, and the second attempt has a
+    /// nested transaction for each write.
     async fn write_batch(&self, steps: &[TxnStep]) -> Vec<Result<WriteOutcome, StoreError>> {
         let send = async |steps: &[&TxnStep], action: &str| {
             let call = Call::write(action, TXN);
@@ -103,9 +109,10 @@ impl EtcdV3 {
             }
             let response = self.gateway.call::<TxnResponse>(call, &nested_txns(steps)).await?;
             let Some(results) = split_response(response.outcome, steps.len()) else {
-                return Err(
-                    self.unexpected_response(action, "another number of answers than of writes")
-                );
+                return Err(self.unexpected_response(
+                    action,
+                    "its number of results is not the number of writes",
+                ));
             };
             let outcomes = steps.iter().zip(results);
             Ok(outcomes
@@ -147,7 +154,7 @@ impl EtcdV3 {
     }
 }
 
-/// A key to read.
+/// A key to read, as an item of a batch.
 struct RecordQuery(RecordKey);
 
 impl BatchItem for RecordQuery {
@@ -175,9 +182,9 @@ impl RecordStore for EtcdV3 {
             let results = match &outage {
                 None => self.write_batch(&group).await,
                 Some(first) => {
-                    let held_back =
+                    let not_sent =
                         |step: &TxnStep| Err(batch::not_sent_error(&step.describe(), first));
-                    group.iter().map(held_back).collect()
+                    group.iter().map(not_sent).collect()
                 }
             };
             for (step, result) in group.iter().zip(results) {
@@ -212,21 +219,22 @@ impl RecordStore for EtcdV3 {
                 Some(found) if found.len() == queries.len() => {
                     Ok(found.into_iter().map(Ok).collect())
                 }
-                _ => {
-                    Err(self.unexpected_response(action, "another number of answers than of keys"))
-                }
+                _ => Err(self.unexpected_response(
+                    action,
+                    "its number of results is not the number of keys",
+                )),
             }
         };
         self.limits.send_all(&queries, send).await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        // A key that isn't there, in the range that this client surely may read: by
-        // a read that needs a quorum.
+        // The key does not exist. It is in the range that this client certainly may read, and is
+        // read with a quorum.
         let (key, _) = range_below(&key_path(&self.root));
-        let action = format!("looking for {}", self.root);
+        let action = format!("reading {}", self.root);
         let range = RangeRequest { key: key.as_str().into(), ..RangeRequest::default() };
-        // One member that is away is no outage where another answers.
+        // The store is reachable if any member responds.
         let probe = async || {
             self.gateway.call::<RangeResponse>(Call::read(&action, RANGE), &range).await?;
             Ok(())
@@ -265,7 +273,7 @@ impl RecordStore for EtcdV3 {
         let keys = keys.collect::<Vec<_>>();
         let mut leased = Vec::new();
         for (key, found) in keys.iter().zip(self.read(keys.clone()).await) {
-            // It may have gone meanwhile, or hang on another by now.
+            // The key may have been deleted or attached to another lease meanwhile.
             if let Some(found) = found?
                 && found.expiry == Expiry::Lease(id)
             {
@@ -276,8 +284,9 @@ impl RecordStore for EtcdV3 {
     }
 }
 
-/// The answer to a write that isn't any in v3, where nobody asks for it.
+/// Returns the error for a write that v3 does not support: a refresh of a single record. The core
+/// does not send it, because [`EtcdV3::keep_alive_mode`] is `Lease`.
 fn unsupported_write(write: &Write) -> StoreError {
-    let message = format!("{}: in etcd v3 a lease keeps records alive", write.key());
+    let message = format!("refreshing {}: in etcd v3 a lease keeps records alive", write.key());
     StoreError::new(StoreErrorKind::Refused, message)
 }

@@ -1,4 +1,8 @@
-//! Writes as guarded transactions, and what their answers say.
+//! Writes as transactions with preconditions, and the interpretation of their results.
+//!
+//! A transaction (`/v3/kv/txn`) has comparisons, operations for the case that all comparisons hold,
+//! and operations for the other case. The latter are reads here, which reveal why a write was
+//! rejected.
 
 use std::collections::HashSet;
 
@@ -12,7 +16,7 @@ use super::wire::{
 
 /// A write as a transaction of its own.
 pub(super) struct TxnStep {
-    /// Its place among the writes that it is one of.
+    /// The index of the write in its batch.
     pub index: usize,
     key: RecordKey,
     action: &'static str,
@@ -20,35 +24,36 @@ pub(super) struct TxnStep {
     cost: Cost,
 }
 
-/// What a transaction's answer says of the write.
+/// The result of a write, derived from the result of its transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TxnVerdict {
     WriteOutcome(WriteOutcome),
-    /// A record above it.
+    /// The key `ancestor` above the written key has a record.
     BelowRecord {
         ancestor: String,
     },
-    /// Records below it, such as this.
+    /// There are records below the written key, for example `child`.
     AboveRecords {
         child: String,
     },
-    /// What no etcd answers to it.
+    /// The result is not one of etcd.
     Unexpected(&'static str),
 }
 
-/// The key as etcd v3 has it.
+/// Returns the key in etcd v3, which starts with a slash.
 pub(super) fn key_path(key: &RecordKey) -> String {
     format!("/{key}")
 }
 
-/// What is below a directory: from the first to before the second.
+/// Returns the range of all keys below a directory: the first key, and the end of the range, which
+/// is excluded.
 pub(super) fn range_below(path: &str) -> (String, String) {
-    // `0` is what follows `/`.
+    // `0` is the character after `/`.
     (format!("{path}/"), format!("{path}0"))
 }
 
 impl TxnStep {
-    /// The transaction for a write. `None` for what v3 can't be asked.
+    /// Returns the transaction for a write, or `None` if v3 does not support the write.
     pub(super) fn new(index: usize, write: &Write, root: &RecordKey) -> Option<Self> {
         let path = key_path(write.key());
         let (action, compare, success, failure) = match write {
@@ -81,7 +86,7 @@ impl TxnStep {
         Some(Self { index, key: write.key().clone(), action, txn, cost })
     }
 
-    /// What came of it.
+    /// Derives the result of the write from the result of its transaction.
     pub(super) fn verdict(&self, outcome: &TxnOutcome) -> TxnVerdict {
         if outcome.succeeded {
             return TxnVerdict::WriteOutcome(WriteOutcome::Done);
@@ -89,14 +94,15 @@ impl TxnStep {
         let mut found = Vec::new();
         for response in &outcome.responses {
             let ResponseOp::Range(range) = response else {
-                return TxnVerdict::Unexpected("no range where one was asked for");
+                return TxnVerdict::Unexpected("a result is not a range");
             };
             found.push(range.kvs.first().map(|kv| kv.key.to_text()));
         }
         if found.len() != self.txn.failure.len() {
-            return TxnVerdict::Unexpected("not as many answers as questions");
+            return TxnVerdict::Unexpected("its number of results is not the number of reads");
         }
-        // In the order of `absent_compares`: the key, what is below it, what is above.
+        // The results are in the order of [`absent_compares`]: the key, the keys below it, the keys
+        // above it.
         let mut found = found.into_iter();
         if found.next().flatten().is_some() {
             return TxnVerdict::WriteOutcome(WriteOutcome::Conflict);
@@ -109,7 +115,7 @@ impl TxnStep {
         }
         match found.flatten().next() {
             Some(ancestor) => TxnVerdict::BelowRecord { ancestor },
-            None => TxnVerdict::Unexpected("nothing is in the way, and yet it was not done"),
+            None => TxnVerdict::Unexpected("the write was rejected without a reason"),
         }
     }
 }
@@ -124,16 +130,16 @@ impl BatchItem for TxnStep {
     }
 }
 
-/// Several writes in one transaction that does all of them or, where one's guard
-/// doesn't hold, none.
+/// Returns one transaction for several writes. It applies all of them, or none if one precondition
+/// fails.
 pub(super) fn combined_txn(steps: &[&TxnStep]) -> TxnRequest {
     let compare = steps.iter().flat_map(|step| step.txn.compare.clone()).collect();
     let success = steps.iter().flat_map(|step| step.txn.success.clone()).collect();
     TxnRequest { compare, success, failure: Vec::new() }
 }
 
-/// Several writes in one transaction, each with its own guard and its own answer:
-/// one transaction that holds theirs. For one write, that itself.
+/// Returns a transaction with a nested transaction for each write, so that each write has its own
+/// preconditions and its own result. A single write is not nested.
 pub(super) fn nested_txns(steps: &[&TxnStep]) -> TxnRequest {
     match steps {
         [one] => one.txn.clone(),
@@ -144,7 +150,7 @@ pub(super) fn nested_txns(steps: &[&TxnStep]) -> TxnRequest {
     }
 }
 
-/// The answers to [`nested_txns`], one a write; `None`: these are none.
+/// Returns the result of each write of [`nested_txns`], or `None` if the response has another form.
 pub(super) fn split_response(outcome: TxnOutcome, count: usize) -> Option<Vec<TxnOutcome>> {
     if count == 1 {
         return Some(vec![outcome]);
@@ -157,13 +163,13 @@ pub(super) fn split_response(outcome: TxnOutcome, count: usize) -> Option<Vec<Tx
     (inner.len() == count).then_some(inner)
 }
 
-/// Sorts steps into groups that can be one transaction, each group after the other
-/// was done.
+/// Splits steps into groups. Each group can be one transaction, after the group before it was
+/// applied.
 ///
-/// etcd checks all guards of a transaction before it does any of its writes. So a
-/// name and one below it, each put where nothing is, would both be written: they
-/// must not meet in one. And a lost lease fails all of a transaction, so those of
-/// one lease, and those of none, are among themselves.
+/// etcd checks all comparisons of a transaction before it applies any of its writes. In one
+/// transaction, a name and a name below it would both be written, although each write requires that
+/// the other does not exist. Such keys are therefore in different groups. A lost lease fails the
+/// whole transaction, so each group has writes of one lease only, or of none.
 pub(super) fn independent_groups(steps: Vec<TxnStep>) -> Vec<Vec<TxnStep>> {
     let mut rest = steps;
     let mut groups = Vec::new();
@@ -194,7 +200,7 @@ impl TxnStep {
     }
 }
 
-/// Keys of which none is, or is above or below, another.
+/// A set of keys in which no key is above another.
 #[derive(Default)]
 struct OccupiedKeys {
     keys: HashSet<String>,
@@ -202,7 +208,8 @@ struct OccupiedKeys {
 }
 
 impl OccupiedKeys {
-    /// Takes the key, unless it is in another's way.
+    /// Adds the key, unless it is equal to, above or below a key of the set. Returns `true` if it
+    /// was added.
     fn claim(&mut self, key: &RecordKey) -> bool {
         let key = key.as_str();
         let overlaps = self.keys.contains(key)
@@ -217,14 +224,16 @@ impl OccupiedKeys {
     }
 }
 
-/// The directories that a key is in, from the innermost on.
+/// Returns the directories of a key, starting with the innermost.
 fn ancestors(key: &str) -> impl Iterator<Item = &str> {
     let ends = key.char_indices().rev().filter(|(_, c)| *c == '/');
     ends.map(|(end, _)| &key[..end]).filter(|above| !above.is_empty())
 }
 
-/// That neither the key is there nor one below nor one above it, short of the
-/// domain's directory; and the questions that tell which is.
+/// Returns the preconditions of a put to an absent key, and the reads that reveal which one failed.
+///
+/// Neither the key, nor a key below it, nor a key above it may exist. Only keys inside the domain's
+/// directory `root` are considered.
 fn absent_compares(path: &str, root: &str) -> (Vec<Compare>, Vec<RequestOp>) {
     let (from, to) = range_below(path);
     let mut compare = vec![Compare::absent(path), Compare::empty(&from, &to)];
@@ -255,8 +264,8 @@ fn existence_query(path: &str) -> RequestOp {
     RequestOp::Range(RangeRequest { key: path.into(), keys_only: true, ..RangeRequest::default() })
 }
 
-/// About what a write takes up in a request: its key is in every comparison and
-/// question, its values in one each.
+/// Returns the approximate size of a write in a request. The key is in each comparison and read,
+/// and each value occurs once.
 fn byte_size(write: &Write) -> usize {
     let values = match write {
         Write::Put { value, precondition: Precondition::Absent, .. } => value.len(),
@@ -312,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn put_compares_the_key_its_children_and_ancestors() {
+    fn put_requires_absent_key_children_and_ancestors() {
         let step = step(&put("httpd/a/b", 1));
         let path = format!("/{ROOT}/httpd/a/b");
         assert_eq!(
@@ -365,28 +374,28 @@ mod tests {
     }
 
     #[test]
-    fn explains_why_a_precondition_failed() {
+    fn reports_the_failed_precondition() {
         let verdict = |write: &Write, response: &str| {
             step(write).verdict(&serde_json::from_str::<TxnOutcome>(response).unwrap())
         };
-        let there = r#"{"response_range":{"header":{},"kvs":[{"key":"L3g="}]}}"#;
-        let not = r#"{"response_range":{"header":{}}}"#;
+        let present = r#"{"response_range":{"header":{},"kvs":[{"key":"L3g="}]}}"#;
+        let absent = r#"{"response_range":{"header":{}}}"#;
         let response = |parts: &[&str]| format!(r#"{{"responses":[{}]}}"#, parts.join(","));
         let put = put("a/b", 1);
         let outcome = r#"{"succeeded":true,"responses":[{"response_put":{}}]}"#;
         assert_eq!(verdict(&put, outcome), TxnVerdict::WriteOutcome(WriteOutcome::Done));
         let conflict = TxnVerdict::WriteOutcome(WriteOutcome::Conflict);
-        assert_eq!(verdict(&put, &response(&[there, not, not])), conflict);
-        assert_eq!(verdict(&put, &response(&[there, there, there])), conflict);
+        assert_eq!(verdict(&put, &response(&[present, absent, absent])), conflict);
+        assert_eq!(verdict(&put, &response(&[present, present, present])), conflict);
         let above = TxnVerdict::AboveRecords { child: "/x".into() };
-        assert_eq!(verdict(&put, &response(&[not, there, not])), above);
+        assert_eq!(verdict(&put, &response(&[absent, present, absent])), above);
         let below = TxnVerdict::BelowRecord { ancestor: "/x".into() };
-        assert_eq!(verdict(&put, &response(&[not, not, there])), below);
-        for odd in [response(&[not, not, not]), response(&[not]), response(&[])] {
+        assert_eq!(verdict(&put, &response(&[absent, absent, present])), below);
+        for odd in [response(&[absent, absent, absent]), response(&[absent]), response(&[])] {
             assert!(matches!(verdict(&put, &odd), TxnVerdict::Unexpected(_)), "{odd}");
         }
-        assert_eq!(verdict(&delete("a"), &response(&[there])), conflict);
+        assert_eq!(verdict(&delete("a"), &response(&[present])), conflict);
         let missing = TxnVerdict::WriteOutcome(WriteOutcome::Missing);
-        assert_eq!(verdict(&delete("a"), &response(&[not])), missing);
+        assert_eq!(verdict(&delete("a"), &response(&[absent])), missing);
     }
 }

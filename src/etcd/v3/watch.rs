@@ -1,4 +1,7 @@
-//! The stream of changes below one directory.
+//! Follows the changes below one directory by a watch (`/v3/watch`).
+//!
+//! The response is a stream with one JSON message per line. etcd first confirms the watch, and then
+//! sends each change.
 
 use std::collections::VecDeque;
 
@@ -18,10 +21,10 @@ use crate::text::line_splitter::LineSplitter;
 
 const WATCH_ACTION: &str = "watching for changes";
 
-/// The longest message that is taken, in bytes.
+/// The longest message that is read, in bytes.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
-/// Follows what changes below `root`, from the moment on when this answers.
+/// Returns the changes below `root` from now on.
 pub(super) async fn watch(
     gateway: std::rc::Rc<Gateway>,
     root: &RecordKey,
@@ -44,7 +47,7 @@ pub(super) async fn watch(
     };
     let created = tokio::time::timeout(limit, reader.wait_until_created()).await;
     created.unwrap_or_else(|_| {
-        let message = format!("etcd did not begin within {} s", limit.as_secs_f32());
+        let message = format!("etcd did not confirm the watch within {} s", limit.as_secs_f32());
         Err(reader.error(StoreErrorKind::Unknown, message))
     })?;
     let changes = stream::unfold(Some(reader), async |reader| {
@@ -61,7 +64,7 @@ fn call() -> Call<'static> {
     Call::read(WATCH_ACTION, "/v3/watch")
 }
 
-/// One watch stream, on its way from bytes to changes.
+/// The state of one watch: the unread bytes and changes.
 struct WatchReader {
     gateway: std::rc::Rc<Gateway>,
     member: Member,
@@ -86,7 +89,7 @@ impl WatchReader {
         }
     }
 
-    /// The next message, where it is none that ends the watch.
+    /// Returns the next message, or an error if it ends the watch.
     async fn message(&mut self) -> Result<WatchResponse, StoreError> {
         loop {
             if let Some(line) = self.lines.next() {
@@ -95,14 +98,14 @@ impl WatchReader {
             match self.chunks.next().await {
                 Some(Ok(bytes)) if self.lines.push(&bytes) => {}
                 Some(Ok(_)) => {
-                    return Err(self.error(StoreErrorKind::Malformed, "a message without an end"));
+                    return Err(self.error(StoreErrorKind::Malformed, "the message is too long"));
                 }
                 Some(Err(failure)) => return Err(self.error(failure.kind, failure.message)),
                 None => {
                     if let Some(line) = self.lines.take_rest() {
                         return self.read(&line);
                     }
-                    let message = "the stream ended: the member is going, or a proxy is in between";
+                    let message = "the stream ended; the member is stopping, or a proxy closed it";
                     return Err(self.error(StoreErrorKind::Unavailable, message));
                 }
             }
@@ -116,13 +119,13 @@ impl WatchReader {
         let StreamMessage { result } = serde_json::from_slice::<StreamMessage<WatchResponse>>(line)
             .map_err(|error| self.to_call_error(error::unexpected(200, line, &error)))?;
         if result.compact_revision.0 != 0 {
-            let message = "etcd compacted what was still to be told";
+            let message = "etcd compacted changes that it had not sent";
             return Err(self.error(StoreErrorKind::Unavailable, message));
         }
         if result.canceled {
-            // An old token is called a denied permission here.
+            // etcd reports an old token as a denied permission here.
             self.gateway.forget_token();
-            let message = format!("etcd cancelled it: {:?}", result.cancel_reason);
+            let message = format!("etcd cancelled the watch: {:?}", result.cancel_reason);
             return Err(self.error(StoreErrorKind::Unavailable, message));
         }
         Ok(result)
@@ -147,7 +150,7 @@ fn change(event: WatchEvent) -> Change {
     Change { key, now }
 }
 
-/// What a key holds.
+/// Returns the record at a key.
 pub(super) fn stored_record(kv: &KeyValue) -> StoredRecord {
     StoredRecord {
         value: kv.value.to_text(),

@@ -1,19 +1,20 @@
-//! What goes over the wire: etcd's v3 messages as its JSON gateway spells them.
+//! Messages of etcd's v3 API, in the JSON of its gateway.
 //!
-//! Keys and values are base64, 64-bit integers are strings, and what has its
-//! default value is left out of answers.
+//! Names are those of `rpc.proto` and `kv.proto` in etcd. Keys and values are base64, 64-bit
+//! integers are strings, and responses omit fields with their default value.
 
 use serde::de::{Deserializer, Error, IgnoredAny};
 use serde::{Deserialize, Serialize, Serializer};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
-/// Bytes: a key or a value.
+/// Bytes of a key or a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Base64Bytes(pub Vec<u8>);
 
 impl Base64Bytes {
-    /// The bytes as text; what is no UTF-8 in it can't be of ours, and is replaced.
+    /// Returns the bytes as text. Bytes that are not UTF-8 are replaced, because HighHock did not
+    /// write them.
     pub(super) fn to_text(&self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()
     }
@@ -38,13 +39,13 @@ impl<'de> Deserialize<'de> for Base64Bytes {
     }
 }
 
-/// A 64-bit integer: a string, so that a parser which holds numbers as floating
-/// point can't spoil it.
+/// A 64-bit integer. It is a string in JSON, so that a parser with floating-point numbers keeps its
+/// precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Int64(pub i64);
 
 impl Int64 {
-    /// As a version or a number of seconds, neither of which is negative.
+    /// Returns a version or a number of seconds, which are never negative.
     pub(super) fn unsigned(self) -> u64 {
         self.0.try_into().unwrap_or(0)
     }
@@ -71,10 +72,10 @@ impl<'de> Deserialize<'de> for Int64 {
     }
 }
 
-/// What every answer begins with. That it is there tells etcd's from others'.
+/// The header of every response. Its presence distinguishes etcd from other servers.
 pub(super) type Header = IgnoredAny;
 
-/// A key, or the keys from this one on to before `range_end`.
+/// A read of one key, or of the keys from `key` to before `range_end`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct RangeRequest {
     pub key: Base64Bytes,
@@ -99,7 +100,7 @@ pub(super) struct DeleteRangeRequest {
     pub key: Base64Bytes,
 }
 
-/// One operation of a transaction.
+/// An operation of a transaction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) enum RequestOp {
     #[serde(rename = "request_range")]
@@ -112,7 +113,7 @@ pub(super) enum RequestOp {
     Txn(TxnRequest),
 }
 
-/// A transaction: where all comparisons hold, `success` is done, else `failure`.
+/// A transaction. If all comparisons hold, `success` is applied, otherwise `failure`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct TxnRequest {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -122,7 +123,7 @@ pub(super) struct TxnRequest {
     pub failure: Vec<RequestOp>,
 }
 
-/// That something at a key, or at each of a range's, equals something.
+/// A precondition: a property of a key, or of each key of a range, has the given value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Compare {
     result: &'static str,
@@ -152,22 +153,22 @@ impl Compare {
         Self { result: "EQUAL", key: key.into(), range_end, target }
     }
 
-    /// Nothing is at the key.
+    /// The key does not exist.
     pub(super) fn absent(key: &str) -> Self {
         Self::equal(key, None, CompareTarget::Create { create_revision: Int64(0) })
     }
 
-    /// Nothing is in the range.
+    /// No key of the range exists.
     pub(super) fn empty(key: &str, range_end: &str) -> Self {
         Self::equal(key, Some(range_end), CompareTarget::Create { create_revision: Int64(0) })
     }
 
-    /// The key is there with this value.
+    /// The key exists with this value.
     pub(super) fn value(key: &str, value: &str) -> Self {
         Self::equal(key, None, CompareTarget::Value { value: value.into() })
     }
 
-    /// The key hangs on this lease.
+    /// The key is attached to this lease.
     pub(super) fn lease(key: &str, lease: i64) -> Self {
         Self::equal(key, None, CompareTarget::Lease { lease: Int64(lease) })
     }
@@ -179,7 +180,7 @@ impl Compare {
     }
 }
 
-/// A key with what is there.
+/// A key with its value.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct KeyValue {
@@ -189,13 +190,14 @@ pub(super) struct KeyValue {
     pub lease: Int64,
 }
 
+/// The result of a read. A read outside of a transaction returns it as a [`RangeResponse`].
 #[derive(Debug, Deserialize)]
 pub(super) struct RangeOutcome {
     #[serde(default)]
     pub kvs: Vec<KeyValue>,
 }
 
-/// The answer to a range that was asked for by itself.
+/// The response to a single read.
 #[derive(Debug, Deserialize)]
 pub(super) struct RangeResponse {
     #[serde(rename = "header")]
@@ -204,7 +206,7 @@ pub(super) struct RangeResponse {
     pub range: RangeOutcome,
 }
 
-/// The answer to a transaction.
+/// The response to a transaction.
 #[derive(Debug, Deserialize)]
 pub(super) struct TxnResponse {
     #[serde(rename = "header")]
@@ -213,16 +215,17 @@ pub(super) struct TxnResponse {
     pub outcome: TxnOutcome,
 }
 
-/// What a transaction, or one in another, did.
+/// The result of a transaction, or of one inside another.
 #[derive(Debug, Deserialize)]
 pub(super) struct TxnOutcome {
-    /// Whether all comparisons held.
+    /// `true` if all comparisons held.
     #[serde(default)]
     pub succeeded: bool,
     #[serde(default)]
     pub responses: Vec<ResponseOp>,
 }
 
+/// The result of an operation of a transaction.
 #[derive(Debug, Deserialize)]
 pub(super) enum ResponseOp {
     #[serde(rename = "response_range")]
@@ -235,7 +238,7 @@ pub(super) enum ResponseOp {
     Txn(TxnOutcome),
 }
 
-/// A request that is about one lease and nothing else.
+/// A request that concerns one lease: a keep-alive or a revocation.
 #[derive(Debug, Serialize)]
 pub(super) struct LeaseIdRequest {
     #[serde(rename = "ID")]
@@ -272,7 +275,7 @@ pub(super) struct LeaseTimeToLiveRequest {
 pub(super) struct LeaseTimeToLiveResponse {
     #[serde(rename = "header")]
     _header: Header,
-    /// -1 where there is no such lease.
+    /// The remaining seconds, or -1 if the lease does not exist.
     #[serde(rename = "TTL", default)]
     pub ttl: Int64,
     #[serde(rename = "grantedTTL", default)]
@@ -295,14 +298,14 @@ pub(super) struct LeaseStatus {
     pub id: Int64,
 }
 
-/// An answer whose content doesn't matter.
+/// A response whose content is irrelevant.
 #[derive(Debug, Deserialize)]
 pub(super) struct LeaseRevokeResponse {
     #[serde(rename = "header")]
     _header: Header,
 }
 
-/// The wrapping of every message in a stream.
+/// The envelope of each message in a stream.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamMessage<T> {
     pub result: T,
@@ -314,7 +317,7 @@ pub(super) struct LeaseKeepAliveResponse {
     _header: Header,
     #[serde(rename = "ID", default)]
     pub id: Int64,
-    /// Left out, so 0, where there is no such lease.
+    /// 0, which etcd omits, if the lease does not exist.
     #[serde(rename = "TTL", default)]
     pub ttl: Int64,
 }
@@ -362,7 +365,7 @@ impl Int64 {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
