@@ -1,4 +1,4 @@
-//! The Debian package, as cargo-deb makes it of Cargo.toml.
+//! The Debian package that cargo-deb builds from Cargo.toml.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +29,7 @@ fn every_packaged_file_exists() {
     let metadata = metadata();
     let assets = metadata["assets"].as_array().expect("assets");
     let sources = assets.iter().map(|asset| asset[0].as_str().unwrap());
-    // What cargo is going to build.
+    // The program itself is built by cargo.
     let sources = sources.filter(|source| !source.starts_with("target/release/"));
     let missing: Vec<_> = sources.filter(|source| !file(source).exists()).collect();
     assert!(missing.is_empty(), "{missing:?}");
@@ -48,7 +48,7 @@ fn bash_loads_completions_on_demand() {
     assert!(said.contains("_highhock"), "{said}");
 }
 
-/// The package, made of the program as cargo built it for the tests.
+/// The package with the program that cargo built for the tests.
 fn package(folder: &TempDir) -> Option<PathBuf> {
     let cargo_deb = tool("CARGO_DEB")?;
     let target = folder.0.join("target");
@@ -61,7 +61,7 @@ fn package(folder: &TempDir) -> Option<PathBuf> {
     Some(package)
 }
 
-/// The modes and owners of its files, by their paths.
+/// The modes and owners of the package's files, by path.
 fn contents(package: &Path) -> BTreeMap<String, String> {
     let listing = run_successfully(Command::new("dpkg-deb").arg("--contents").arg(package));
     let row = |line: &str| {
@@ -102,8 +102,8 @@ fn package_contains_the_service_files() {
     }
 }
 
-/// Into a folder, as its scripts want a whole system: unpacked, and the program is there
-/// and runs.
+/// Unpacks into a folder, because the maintainer scripts expect a whole system. Checks that the
+/// program runs.
 #[test]
 #[ignore = "takes cargo-deb, which takes minutes to build: tests/run --long"]
 fn dpkg_can_unpack_the_package() {
