@@ -1,4 +1,4 @@
-//! Each endpoint on a daemon between a real Docker and a real etcd.
+//! Each endpoint of a daemon with a real Docker and a real etcd.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{start_with_admin, unique_name, unreachable_servers};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The time that a field holds, which must be a late one.
+/// Returns the time in a field, which must be recent.
 #[track_caller]
 fn time(value: &Value) -> OffsetDateTime {
     let text = value.as_str().unwrap_or_else(|| panic!("no time: {value}"));
@@ -44,7 +44,7 @@ fn shows_containers_records_and_changes_with_reasons() {
     assert_eq!(row["value"], json!({ "host": ADDRESS, "port": port, "ttl": 60 }));
     assert_eq!(row["reason"], Value::Null);
     time(&row["refreshed"]);
-    // To the letter, since that is what stands in etcd.
+    // Byte for byte the value in etcd.
     let letter = format!("\"value\":{{\"host\":\"{ADDRESS}\",\"port\":{port},\"ttl\":60}}");
     assert!(admin.get("/records").body.contains(&letter));
 
@@ -106,7 +106,7 @@ fn shows_actors_in_flow_order_with_all_fields() {
 
 #[test]
 fn health_and_readiness_report_missing_parts() {
-    // Neither Docker nor etcd: the daemon is well, and not ready.
+    // Without Docker and etcd the daemon is alive, but not ready.
     let (_daemon, admin) = start_with_admin(&unreachable_servers());
     assert_eq!(admin.json("/healthz")["healthy"], true);
     let reason = eventually("a reason by name", TIMEOUT, || {

@@ -1,4 +1,4 @@
-//! What a container offers is in etcd, as it is to be, as long as it runs.
+//! The declared services of a container are in etcd, exactly and as long as the container runs.
 
 use std::thread;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::{
     wait_for_value,
 };
 
-/// What a machine that is busy may take on top of a promised time.
+/// The margin of a busy machine on top of a promised time.
 const LATENCY_MARGIN: Duration = Duration::from_secs(3);
 
 #[test]
