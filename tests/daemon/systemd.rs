@@ -37,7 +37,7 @@ fn ready_with_status_before_any_server_responds() {
         assert!(took < LATENCY_MARGIN, "{took:?}");
         supervisor.wait_for("STOPPING", 1);
         assert_eq!(supervisor.values("READY"), ["1"]);
-        assert_eq!(supervisor.values("WATCHDOG").len(), 0, "nobody asked for it");
+        assert_eq!(supervisor.values("WATCHDOG").len(), 0, "no watchdog was requested");
     }
 }
 
@@ -134,10 +134,10 @@ fn unit() -> (TempDir, std::path::PathBuf) {
 /// The findings of systemd about a unit and its drop-ins.
 fn analyze_errors(analyze: &Path, unit: &Path) -> Vec<String> {
     let output = Command::new(analyze).arg("verify").arg("--man=no").arg(unit).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
     // systemd checks the machine's other units, too.
-    let ours: Vec<_> = said.lines().filter(|line| line.contains("highhock")).collect();
-    assert!(!ours.is_empty() || output.status.success(), "{said}");
+    let ours: Vec<_> = output_text.lines().filter(|line| line.contains("highhock")).collect();
+    assert!(!ours.is_empty() || output.status.success(), "{output_text}");
     ours.into_iter().map(str::to_owned).collect()
 }
 
@@ -172,11 +172,11 @@ fn unit_exposure_is_low() {
         .arg(&unit)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let overall = said.lines().find(|line| line.contains("Overall exposure level"));
-    println!("{}", overall.unwrap_or(&said));
+    let output_text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let overall = output_text.lines().find(|line| line.contains("Overall exposure level"));
+    println!("{}", overall.unwrap_or(&output_text));
     // The threshold is in tenths.
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{output_text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -38,8 +38,8 @@ fn compose_file_is_valid() {
 
 #[test]
 fn missing_socket_group_error_explains_how_to_find_it() {
-    let (content, said) = run(compose().arg("config"));
-    assert!(!content && said.contains("stat -c %g /var/run/docker.sock"), "{said}");
+    let (succeeded, output_text) = run(compose().arg("config"));
+    assert!(!succeeded && output_text.contains("stat -c %g /var/run/docker.sock"), "{output_text}");
 }
 
 /// The Compose file uses the versions that the tests run.

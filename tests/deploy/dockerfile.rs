@@ -126,9 +126,9 @@ fn socket_group_can_be_built_in() {
         let image = Image::from_last_stage(&[&format!("SOCKET_GROUP={group}")]);
         let mut check = Command::new("docker");
         check.args(["run", "--rm", "--network", "host", "--read-only", "-v", &socket]);
-        let (_, said) = run(check.args([image.name(), "check"]));
-        let line = said.lines().find_map(|line| line.strip_prefix("docker "));
-        line.unwrap_or_else(|| panic!("{said}")).trim().to_owned()
+        let (_, output_text) = run(check.args([image.name(), "check"]));
+        let line = output_text.lines().find_map(|line| line.strip_prefix("docker "));
+        line.unwrap_or_else(|| panic!("{output_text}")).trim().to_owned()
     };
     let with = verdict(&socket_group());
     assert!(with.starts_with("ok "), "{with}");

@@ -111,8 +111,8 @@ fn last_stage(dockerfile: &str, built: &str) -> String {
 
 /// The shared libraries of a program, including the loader. A static program has none.
 fn libraries(program: &Path) -> Vec<String> {
-    let (_, said) = run(Command::new("ldd").arg(program));
-    let words = said.split_whitespace().filter(|word| word.starts_with('/'));
+    let (_, output_text) = run(Command::new("ldd").arg(program));
+    let words = output_text.split_whitespace().filter(|word| word.starts_with('/'));
     words.filter(|word| !word.ends_with(':')).map(str::to_owned).collect()
 }
 

@@ -37,14 +37,14 @@ fn run(command: &mut Command) -> (bool, String) {
     let output = command.output();
     let output =
         output.unwrap_or_else(|error| panic!("needs {command:?}: run tests/run ({error})"));
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).trim().to_owned())
+    let output_text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&output_text).trim().to_owned())
 }
 
 /// Runs a command that must succeed, and returns its output.
 #[track_caller]
 fn run_successfully(command: &mut Command) -> String {
-    let (content, said) = run(command);
-    assert!(content, "{command:?}:\n{said}");
-    said
+    let (succeeded, output_text) = run(command);
+    assert!(succeeded, "{command:?}:\n{output_text}");
+    output_text
 }

@@ -17,8 +17,8 @@ const UNIT: &str = "/usr/lib/systemd/system/highhock.service";
 fn metadata() -> Value {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
-    let said = cargo.current_dir(file("")).output().unwrap().stdout;
-    let workspace: Value = serde_json::from_slice(&said).unwrap();
+    let output_text = cargo.current_dir(file("")).output().unwrap().stdout;
+    let workspace: Value = serde_json::from_slice(&output_text).unwrap();
     let packages = workspace["packages"].as_array().unwrap();
     let package = packages.iter().find(|package| package["name"] == "highhock").unwrap();
     package["metadata"]["deb"].clone()
@@ -43,9 +43,9 @@ fn bash_loads_completions_on_demand() {
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
     let mut bash = Command::new("bash");
     bash.args(["--norc", "-c", ". \"$0\" && complete -p highhock"]);
-    let said =
+    let output_text =
         run_successfully(bash.arg(file("deploy/completions/highhock.bash")).env("PATH", path));
-    assert!(said.contains("_highhock"), "{said}");
+    assert!(output_text.contains("_highhock"), "{output_text}");
 }
 
 /// The package with the program that cargo built for the tests.
@@ -97,8 +97,8 @@ fn package_contains_the_service_files() {
     assert_eq!(read("conffiles").trim(), "/etc/highhock.json");
     let about = read("control");
     assert!(about.contains("\nDepends: ") && about.contains("libc6 ("), "{about}");
-    for said in ["systemd-sysusers", "highhock.service"] {
-        assert!(read("postinst").contains(said), "{}", read("postinst"));
+    for output_text in ["systemd-sysusers", "highhock.service"] {
+        assert!(read("postinst").contains(output_text), "{}", read("postinst"));
     }
 }
 
@@ -117,7 +117,8 @@ fn dpkg_can_unpack_the_package() {
     let mut dpkg = Command::new("dpkg");
     dpkg.arg(format!("--root={}", root.display())).args(["--force-depends", "--unpack"]);
     run_successfully(dpkg.arg(&package));
-    let (content, said) = run(Command::new(root.join("usr/bin/highhock")).arg("--version"));
-    assert!(content && said.contains(env!("CARGO_PKG_VERSION")), "{said}");
+    let (succeeded, output_text) =
+        run(Command::new(root.join("usr/bin/highhock")).arg("--version"));
+    assert!(succeeded && output_text.contains(env!("CARGO_PKG_VERSION")), "{output_text}");
     assert!(root.join("etc/highhock.json.dpkg-new").exists(), "the configuration");
 }

@@ -56,7 +56,7 @@ impl Drop for Dnsmasq {
         let _ = self.child.wait();
         if std::thread::panicking() {
             let log = fs::read_to_string(self.folder.0.join("log")).unwrap_or_default();
-            eprintln!("dnsmasq said:\n{log}");
+            eprintln!("dnsmasq's log:\n{log}");
         }
     }
 }
@@ -64,8 +64,9 @@ impl Drop for Dnsmasq {
 #[test]
 fn dnsmasq_accepts_its_snippet() {
     let Some(dnsmasq) = program("dnsmasq") else { return };
-    let said = run_successfully(Command::new(&dnsmasq).arg("--test").arg("-C").arg(file(DNSMASQ)));
-    assert!(said.contains("syntax check OK"), "{said}");
+    let output_text =
+        run_successfully(Command::new(&dnsmasq).arg("--test").arg("-C").arg(file(DNSMASQ)));
+    assert!(output_text.contains("syntax check OK"), "{output_text}");
     let folder = TempDir::new();
     let broken = folder.0.join("broken.conf");
     fs::write(&broken, text(DNSMASQ).replace("server=", "servers=")).unwrap();
@@ -103,9 +104,9 @@ fn dnsmasq_forwards_only_the_domain_to_the_daemon() {
 #[test]
 fn resolved_snippet_names_the_defaults() {
     let ([listen, domain], snippet) = (defaults(), text(RESOLVED));
-    let said: Vec<_> = snippet.lines().filter(|line| !line.starts_with('#')).collect();
+    let output_text: Vec<_> = snippet.lines().filter(|line| !line.starts_with('#')).collect();
     let expected = ["[Resolve]", &format!("DNS={listen}"), &format!("Domains=~{domain}")];
-    assert_eq!(said, expected);
+    assert_eq!(output_text, expected);
 }
 
 #[test]

@@ -20,7 +20,7 @@ const STATUS_TIMEOUT: Duration = Duration::from_millis(300);
 /// keep its data, otherwise the others reject it.
 pub struct Cluster {
     pub members: Vec<Etcd>,
-    /// The ids of the members, in their order.
+    /// The ids of the members, in the order of `members`.
     ids: Vec<u64>,
 }
 

@@ -242,7 +242,7 @@ impl Drop for Daemon {
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("highhock said:\n{}", self.log());
+            eprintln!("highhock's log:\n{}", self.log());
         }
     }
 }

@@ -129,7 +129,7 @@ impl Drop for CoreDns {
         if std::thread::panicking() {
             let log = self.log();
             let tail = log.lines().rev().take(8).collect::<Vec<_>>();
-            eprintln!("CoreDNS said at last (newest first):\n{}", tail.join("\n"));
+            eprintln!("CoreDNS's last log lines (newest first):\n{}", tail.join("\n"));
         }
     }
 }

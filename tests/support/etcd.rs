@@ -270,8 +270,8 @@ impl Etcd {
             ("/v2/auth/enable", ""),
             ("/v2/auth/roles/guest", revoke),
         ] {
-            let (status, said) = self.send_json("PUT", target, body, Some(&basic));
-            assert!(matches!(status, 200 | 201), "{target}: {status} {said}");
+            let (status, response_body) = self.send_json("PUT", target, body, Some(&basic));
+            assert!(matches!(status, 200 | 201), "{target}: {status} {response_body}");
         }
     }
 
@@ -279,8 +279,9 @@ impl Etcd {
     pub fn change_v2_password(&self, old: &str, new: &str) {
         let root = serde_json::json!({ "user": "root", "password": new }).to_string();
         let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("root:{old}")));
-        let (status, said) = self.send_json("PUT", "/v2/auth/users/root", &root, Some(&basic));
-        assert_eq!(status, 200, "{said}");
+        let (status, response_body) =
+            self.send_json("PUT", "/v2/auth/users/root", &root, Some(&basic));
+        assert_eq!(status, 200, "{response_body}");
     }
 
     /// Creates the user root with this password and enables authentication of the v3 API.
@@ -292,8 +293,9 @@ impl Etcd {
             ("user/grant", r#"{"user":"root","role":"root"}"#),
             ("enable", "{}"),
         ] {
-            let (status, said) = self.send_json("POST", &format!("/v3/auth/{call}"), body, None);
-            assert_eq!(status, 200, "{call}: {said}");
+            let (status, response_body) =
+                self.send_json("POST", &format!("/v3/auth/{call}"), body, None);
+            assert_eq!(status, 200, "{call}: {response_body}");
         }
     }
 
@@ -441,7 +443,11 @@ impl Drop for Etcd {
         if std::thread::panicking() {
             let log = self.log();
             let tail = log.lines().rev().take(5).collect::<Vec<_>>();
-            eprintln!("etcd at {} said at last (newest first):\n{}", self.url(), tail.join("\n"));
+            eprintln!(
+                "last log lines of etcd at {} (newest first):\n{}",
+                self.url(),
+                tail.join("\n")
+            );
         }
         let _ = fs::remove_dir_all(&self.dir);
     }

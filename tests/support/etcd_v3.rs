@@ -36,7 +36,7 @@ pub struct Lease {
     pub left: i64,
     /// The granted time in seconds.
     pub granted: i64,
-    /// The attached keys, in their order.
+    /// The attached keys, sorted.
     pub keys: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ impl V3Client {
         kvs(&answer).pop()
     }
 
-    /// All keys with the prefix, in their order, by a quorum read.
+    /// All keys with the prefix, sorted, by a quorum read.
     pub fn list(&self, prefix: &str) -> Vec<Kv> {
         kvs(&self.expect("kv/range", &below(prefix)))
     }
@@ -124,7 +124,7 @@ impl V3Client {
         self.expect("lease/revoke", &json!({ "ID": id.to_string() }));
     }
 
-    /// The ids of all leases, in their order.
+    /// The ids of all leases, sorted.
     pub fn leases(&self) -> Vec<i64> {
         let answer = self.expect("lease/leases", &json!({}));
         let leases = answer["leases"].as_array().into_iter().flatten();

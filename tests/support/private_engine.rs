@@ -206,7 +206,7 @@ impl PrivateEngine {
 impl Drop for PrivateEngine {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the engine of the test's own said at last:\n{}", self.log_tail());
+            eprintln!("last log lines of the private engine:\n{}", self.log_tail());
         }
         // The kernel ends all processes of the namespace, then the network and the mounts.
         drop(self.namespace_stdin.take());

@@ -30,7 +30,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
 #[track_caller]
 fn skip_test(reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let text = format!("LEFT OUT: {test}: {reason}");
+    let text = format!("SKIPPED: {test}: {reason}");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{text}");
     // Not by a macro: the test harness hides macro output of passing tests.
     let _ = writeln!(std::io::stderr(), "{text}");

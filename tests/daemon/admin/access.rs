@@ -157,7 +157,7 @@ fn reload_applies_token_address_and_config_visibility() {
 
     let bearer = ["Authorization: Bearer hunter2"];
     daemon.reload_and_wait(&config(first, r#", "token": "hunter2""#));
-    eventually("the token is asked for", TIMEOUT, || {
+    eventually("the token is required", TIMEOUT, || {
         (first.get("/config").status == 401).then_some(())
     });
     assert_eq!(first.get_with("/config", &bearer).status, 200);

@@ -160,7 +160,7 @@ fn status_reports_docker_etcd_and_recent_errors() {
     let errors = admin.json("/status")["errors"].clone();
     let away =
         |line: &&Value| line["message"].as_str().unwrap().starts_with("etcd does not answer");
-    let line = errors.as_array().unwrap().iter().find(away).expect("what the log says");
+    let line = errors.as_array().unwrap().iter().find(away).expect("the log line of the outage");
     assert_eq!(line["level"], "WARNING");
     assert_eq!(line["fields"]["actor"], "EtcdInserter");
     time(&line["at"]);
@@ -170,13 +170,13 @@ fn status_reports_docker_etcd_and_recent_errors() {
 fn shows_settings_with_layers_but_no_secrets() {
     let dir = TempDir::new();
     let token = dir.0.join("token");
-    std::fs::write(&token, "visible-to-nobody\n").unwrap();
+    std::fs::write(&token, "unreadable-token\n").unwrap();
     let highhock = unreachable_servers()
         .flag("--etcd-username", "root")
         .env("HIGHHOCK_ETCD__PASSWORD", "hunter2")
         .flag("--admin-token-file", &token.display().to_string());
     let (_daemon, admin) = start_with_admin(&highhock);
-    let answer = admin.get_with("/config", &["Authorization: Bearer visible-to-nobody"]);
+    let answer = admin.get_with("/config", &["Authorization: Bearer unreadable-token"]);
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert!(!answer.body.contains("hunter2") && !answer.body.contains("visible"));
     let rows = answer.json();

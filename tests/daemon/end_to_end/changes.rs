@@ -70,7 +70,7 @@ impl WatchRecorder {
         let mark = format!("{KEY_PREFIX}mark-of-the-watch");
         etcd.v3().put(&mark, "end", None);
         let is_mark = |change: &WatchedChange| change.key == mark;
-        eventually("the watch has told everything", TIMEOUT, || {
+        eventually("the watch has reported every change", TIMEOUT, || {
             self.seen.lock().unwrap().iter().any(is_mark).then_some(())
         });
         etcd.v3().delete(&mark);

@@ -116,7 +116,7 @@ fn report(what: &str, waits: &[Duration], daemon: &Daemon) {
         sorted[sorted.len() - 1],
         sorted.len()
     );
-    println!("the daemon told of {} outages", daemon.lines_with(&["etcd answers again"]).len());
+    println!("the daemon logged {} outages", daemon.lines_with(&["etcd answers again"]).len());
     assert!(sorted.iter().all(|wait| *wait < WRITES_RESUME_MAX), "{sorted:?}");
 }
 

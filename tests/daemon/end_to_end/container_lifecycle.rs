@@ -46,12 +46,16 @@ impl LifecycleFixture {
 
     #[track_caller]
     fn wait_for_record(&self, name: &str) {
-        eventually(&format!("{name} is there"), TIMEOUT, || self.has_record(name).then_some(()));
+        eventually(&format!("{name} is published"), TIMEOUT, || {
+            self.has_record(name).then_some(())
+        });
     }
 
     #[track_caller]
     fn wait_for_removal(&self, name: &str) {
-        eventually(&format!("{name} is gone"), TIMEOUT, || (!self.has_record(name)).then_some(()));
+        eventually(&format!("{name} is withdrawn"), TIMEOUT, || {
+            (!self.has_record(name)).then_some(())
+        });
     }
 
     /// Waits until a new event was processed, and therefore all earlier ones.

@@ -100,7 +100,7 @@ fn check_deletions(services: &[ChurningService], changes: &[WatchedChange]) {
             continue;
         }
         deletions += 1;
-        let value = held.remove(key).expect("what is deleted was there");
+        let value = held.remove(key).expect("a deleted key existed");
         let service = by_key[key];
         assert!(
             service.was_asked_to_end(value, *at),

@@ -98,7 +98,7 @@ fn wait_until_published_by(etcd: &V3Client, address: &str) {
 
 #[track_caller]
 fn wait_until_standby(daemon: &Daemon, holder: &str) {
-    eventually("it stands by for each record", TIMEOUT, || {
+    eventually("every record is on standby", TIMEOUT, || {
         (daemon.lines_with(&["WARNING", "stands by", holder]).len() == SERVICES).then_some(())
     });
 }
@@ -123,10 +123,10 @@ fn identical_daemons_survive_the_end_of_either() {
     for (ends, signal) in [(0, "TERM"), (1, "KILL")] {
         // One container is removed and one is created while one of the daemons ends, and again
         // when it is back.
-        for goes_on in [false, true] {
+        for is_second_half in [false, true] {
             service_containers.remove(0).container.remove();
             service_containers.push(fixture.service_container(25));
-            if goes_on {
+            if is_second_half {
                 daemons[ends] = highhock.start();
             } else {
                 daemons[ends].stop_with(signal);

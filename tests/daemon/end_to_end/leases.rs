@@ -141,7 +141,7 @@ fn republishes_after_the_lease_is_revoked() {
         println!("200 records were back {took:?} after their lease was revoked");
         assert!(took < Duration::from_secs(5), "{took:?}");
         assert_eq!(v3.lease(only_lease(&v3)).unwrap().keys.len(), 200);
-        eventually("the loss is told", TIMEOUT, || {
+        eventually("the lost lease is logged", TIMEOUT, || {
             (daemon.lines_with(&["WARNING", "our lease was lost"]).len() == round).then_some(())
         });
     }
@@ -170,7 +170,7 @@ fn republishes_when_an_emptied_v3_etcd_returns() {
     etcd.kill();
     thread::sleep(Duration::from_secs(2));
     etcd.restart(false);
-    eventually("the third outage is told to be over", TIMEOUT, || {
+    eventually("the end of the third outage is logged", TIMEOUT, || {
         (daemon.lines_with(&["NOTICE", "etcd answers again"]).len() == 3).then_some(())
     });
     assert_eq!(v3.revision(), revision);

@@ -47,7 +47,7 @@ fn republishes_when_an_emptied_etcd_returns() {
         assert!(took < RECOVERY_TIME_MAX, "{took:?}");
     }
     assert_eq!(daemon.lines_with(&["WARNING", "etcd does not answer"]).len(), 2);
-    eventually("it said so", TIMEOUT, || {
+    eventually("the outage is logged", TIMEOUT, || {
         (daemon.lines_with(&["NOTICE", "etcd answers again"]).len() == 2).then_some(())
     });
 }

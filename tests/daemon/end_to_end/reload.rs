@@ -128,7 +128,7 @@ fn changed_domain_publishes_before_withdrawing() {
             // The old key is read first, so that one of the two exists at any time.
             eventually("the old one goes", TIMEOUT, || {
                 let (old, new) = (at(from), at(to));
-                assert!(old.is_some() || new.is_some(), "neither is there");
+                assert!(old.is_some() || new.is_some(), "both keys are missing");
                 old.is_none().then_some(())
             });
             assert_eq!(at(to), Some(record(container.published_port("80/tcp"))), "{api} {to}");
@@ -160,7 +160,7 @@ fn new_etcd_must_respond_before_the_switch() {
     supervisor.wait_for_status("the settings read last wait for etcd");
     let waits = || admin.json("/status")["reload_waits"].as_str().map(str::to_owned);
     assert!(waits().unwrap().starts_with("etcd: "), "{:?}", waits());
-    assert_eq!(supervisor.wait_for("READY", 2).value("READY"), Some("1"), "it goes on");
+    assert_eq!(supervisor.wait_for("READY", 2).value("READY"), Some("1"), "the daemon continues");
     // Longer than the TTL.
     thread::sleep(Duration::from_secs(7));
     member_reader.assert_none_missing();

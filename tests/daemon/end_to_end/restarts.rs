@@ -47,7 +47,7 @@ fn restart_after_kill_adopts_the_records() {
     let samples = sampler.finish();
     let since = samples.iter().position(|sample| sample.sent_at > complete).unwrap();
     assert_never_missing(&samples[since..], &containers.keys());
-    println!("the five were gone {gone:?} after the kill; the least of their TTLs was {least:?}");
+    println!("the five records expired {gone:?} after the kill; their lowest TTL was {least:?}");
     assert!(gone < Duration::from_secs(2 + TTL.unsigned_abs()), "{gone:?}");
     let too_early = samples[since..].iter().find(|sample| !sample.has_all(&ended)).unwrap();
     assert!(too_early.received_at - killed + Duration::from_secs(1) >= least);

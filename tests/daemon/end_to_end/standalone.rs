@@ -115,7 +115,7 @@ fn no_nxdomain_before_the_first_full_listing() {
     let url = format!("unix://{}", socket.display());
     let daemon = highhock.flag("--docker-url", &url).start();
     daemon.wait_for_log(&["WARNING", "docker does not answer"]);
-    let (name, unknown) = (unique_name("told"), unique_name("unknown"));
+    let (name, unknown) = (unique_name("known"), unique_name("unknown"));
     let container = run_service(&name);
     let status = |name: &str| query(port, name, "A").unwrap().status;
     for name in [&name, &unknown] {
@@ -236,7 +236,7 @@ fn check_queries_each_upstream() {
     let (well, ill, refuses) = (start_upstream(0), start_upstream(2), start_upstream(5));
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let silent_at = silent.local_addr().unwrap();
-    let nobody = format!("127.0.0.1:{}", free_port());
+    let closed_port = format!("127.0.0.1:{}", free_port());
     let checked = |servers: &str| {
         let (highhock, _) = standalone();
         let output = highhock.flag("--dns-forward", servers).output(&["check"]);
@@ -249,13 +249,13 @@ fn check_queries_each_upstream() {
     assert_eq!(lines[0], format!("dns.forward    ok      {well}: answers"));
     assert_eq!(lines[1], format!("dns.forward    ok      {ill}: answers, but with SERVFAIL"));
 
-    let (code, lines) = checked(&format!("{silent_at},{well},{refuses},{nobody}"));
+    let (code, lines) = checked(&format!("{silent_at},{well},{refuses},{closed_port}"));
     assert_eq!(code, Some(UNAVAILABLE), "{lines:?}");
     let parts = [
         format!("FAILED  asking {silent_at} for DNS: no answer within "),
         format!("ok      {well}: answers"),
         format!("FAILED  asking {refuses} for DNS: it answers REFUSED"),
-        format!("FAILED  asking {nobody} for DNS: Connection refused"),
+        format!("FAILED  asking {closed_port} for DNS: Connection refused"),
     ];
     assert_eq!(lines.len(), parts.len(), "{lines:?}");
     for (line, part) in lines.iter().zip(parts) {
@@ -269,7 +269,7 @@ fn commands_and_endpoints_show_dns_instead_of_etcd() {
     let (highhock, port) = standalone();
     let admin = Admin::on_loopback();
     let highhock = highhock.flag("--admin-listen", &admin.listen());
-    let name = unique_name("told");
+    let name = unique_name("known");
     let container = run_service(&name);
     let daemon = highhock.start();
     wait_until_ready(&daemon, port);

@@ -28,9 +28,10 @@ pub fn away(case: &FaultCase) {
 /// Sends a request that must succeed. Returns the response.
 #[track_caller]
 fn call(etcd: &Etcd, path: &str, body: &Value, token: Option<&str>) -> Value {
-    let (status, said) = etcd.send_json("POST", &format!("/v3/{path}"), &body.to_string(), token);
-    assert_eq!(status, 200, "{path}: {said}");
-    serde_json::from_str(&said).unwrap()
+    let (status, response_body) =
+        etcd.send_json("POST", &format!("/v3/{path}"), &body.to_string(), token);
+    assert_eq!(status, 200, "{path}: {response_body}");
+    serde_json::from_str(&response_body).unwrap()
 }
 
 pub fn takes_no_writes(case: &FaultCase) {

@@ -21,7 +21,7 @@ pub struct FaultRow {
     pub place: String,
 }
 
-/// The rows of the table, in their order.
+/// The rows of the table, from top to bottom.
 pub fn rows() -> Vec<FaultRow> {
     let (_, section) = PAGE.split_once(HEADING).expect("the section with the table");
     let lines = section.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);

@@ -106,8 +106,10 @@ fn assert_promtool_accepts(text: &str) {
         .expect("promtool (Debian's package prometheus; tests/run installs it)");
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
-    assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+    let output_text = [output.stdout, output.stderr]
+        .map(|output_text| String::from_utf8(output_text).unwrap())
+        .concat();
+    assert!(output.status.success() && output_text.is_empty(), "{output_text}\n{text}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn assert_console_is_empty(browser: &Browser) {
     // Chromium reports this for a request in flight when a container of any test starts or stops:
     // the machine's network changed. The page repeats the request.
     console.retain(|line| !line.contains("ERR_NETWORK_CHANGED"));
-    assert!(console.is_empty(), "the console says: {console:#?}");
+    assert!(console.is_empty(), "console messages: {console:#?}");
 }
 
 #[test]
@@ -197,7 +197,9 @@ fn page_requests_the_token_and_keeps_it_in_the_tab() {
         ));
     };
     browser.open(&fixture.admin.url());
-    browser.wait_for_text("it asks", "#ask", |text| text.contains("A token is needed"));
+    browser.wait_for_text("the page requests the token", "#ask", |text| {
+        text.contains("A token is needed")
+    });
     assert_eq!(browser.run("return document.querySelector('#all').hidden"), true);
     tell("wrong");
     browser
