@@ -1,5 +1,4 @@
-//! The command line and the configuration's faults, as an operator meets them:
-//! by the built program.
+//! The command line and configuration errors of the built program.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 use std::process::{Command, Output};
@@ -7,7 +6,7 @@ use std::process::{Command, Output};
 const USAGE_ERROR: i32 = 64;
 const CONFIG_ERROR: i32 = 78;
 
-/// Runs the program with no environment but these variables.
+/// Runs the program with only these environment variables.
 fn highhock(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_highhock"))
         .args(arguments)
@@ -21,8 +20,7 @@ fn fixture(name: &str) -> String {
     format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs `check`, which must end at once with a configuration's fault; returns
-/// what it says.
+/// Runs `check`, which must exit at once with a configuration error. Returns its output.
 #[track_caller]
 fn rejected(arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let mut all = vec!["check"];
@@ -73,7 +71,7 @@ fn version_is_the_package_version() {
     assert_eq!(output.status.code(), Some(0));
     let version = String::from_utf8(output.stdout).unwrap();
     let rest = version.strip_prefix(concat!("highhock ", env!("CARGO_PKG_VERSION"))).unwrap();
-    // Built from a clone it names the commit.
+    // A build from a clone names its commit.
     let git = Command::new("git").args(["rev-parse", "--short=7", "HEAD"]).output();
     let commit = git.ok().filter(|output| output.status.success()).map(|output| output.stdout);
     let commit =
@@ -169,8 +167,8 @@ fn accepts_ipv6_addresses_from_flag_and_variable() {
         assert!(output.stdout.starts_with(b"configuration  ok "), "{flags:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    // Nobody but root answers at port 1, and nobody does without IPv6: that it is tried
-    // there is enough.
+    // Only root can listen on port 1, and without IPv6 the address is missing. Both show that the
+    // address was used.
     for listen in ["[::1]:1", r#"["[::1]:1"]"#] {
         let text = holds(&["--dns-listen", listen], &[]);
         assert!(text.contains("[::1]:1: "), "{text}");
@@ -243,8 +241,7 @@ fn unusable_file_error_names_its_setting() {
     assert!(text.starts_with("highhock: etcd.passwordFile: /nonexistent: can't be read"), "{text}");
 }
 
-/// Runs the daemon, which must end at once because of its configuration; returns
-/// what it says.
+/// Runs the daemon, which must exit at once with a configuration error. Returns its output.
 #[track_caller]
 fn rejected_at_start(arguments: &[&str]) -> String {
     let mut all = vec!["run", "--discovery-host=10.0.0.1"];

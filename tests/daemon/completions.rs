@@ -1,4 +1,4 @@
-//! What `highhock completions` prints, read by the very shells.
+//! The output of `highhock completions`, tested in the real shells.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 #[path = "../support/mod.rs"]
@@ -13,7 +13,7 @@ fn completions(shell: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_highhock")).args(["completions", shell]).output().unwrap()
 }
 
-/// A folder with what is printed for this shell in a file of this name.
+/// A folder with the completion script of a shell in a file of this name.
 fn write_script(shell: &str, name: &str) -> TempDir {
     let output = completions(shell);
     assert!(output.status.success());
@@ -23,7 +23,7 @@ fn write_script(shell: &str, name: &str) -> TempDir {
     dir
 }
 
-/// Runs a script in a shell of its own kind; what it printed.
+/// Runs a script in its shell. Returns the output.
 fn run(shell: &str, arguments: &[&str], dir: &TempDir, script: &str) -> Option<String> {
     let shell = program(shell)?;
     let home = dir.0.to_str().unwrap();

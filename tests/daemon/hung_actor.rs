@@ -1,6 +1,5 @@
-//! A whole daemon, in this process, of which an actor hangs: its supervisor hears no sign
-//! of life any more. Built with the core's hooks for tests, and so by its name only:
-//! tests/run sees to it.
+//! A whole daemon in this process with a hung actor: the service manager receives no more
+//! watchdog messages. The suite needs the feature `test-hooks`, so `tests/run` starts it by name.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 #[path = "../support/mod.rs"]
@@ -21,7 +20,7 @@ use support::{TempDir, docker, eventually_async};
 
 const WATCHDOG_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What would ask for the life to end or to read its configuration again.
+/// A signal stream for stop and reload that never yields.
 fn never<T>() -> impl Future<Output = T> {
     std::future::pending()
 }
@@ -64,7 +63,7 @@ async fn hung_actor_stops_watchdog_notifications() {
             let running = async || daemon.core().filter(|_| pings() > 3);
             let core = eventually_async("pings", Duration::from_secs(20), running).await;
             core.inject_hang(actor);
-            // One may be on its way.
+            // One message may be in flight.
             tokio::time::sleep(WATCHDOG_INTERVAL).await;
             let before = pings();
             tokio::time::sleep(WATCHDOG_INTERVAL * 4).await;

@@ -1,4 +1,4 @@
-//! The clouds' metadata services, as far as their manuals describe them: scripted.
+//! The metadata services of the clouds, scripted from their manuals.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 #[path = "../support/mod.rs"]
@@ -14,7 +14,7 @@ use Cloud::{Aws, DigitalOcean, Gce};
 
 const TOKEN: &str = "AQAEANd1n2SVk3vhQ==";
 
-/// What a machine has, for the clouds that tell more than one address.
+/// The addresses of a machine, for clouds with more than one.
 #[derive(Clone, Copy)]
 struct Addresses {
     private: Option<&'static str>,
@@ -48,7 +48,7 @@ fn aws(request: &ReceivedRequest, addresses: Addresses) -> ScriptedResponse {
     }
 }
 
-/// An answer of GCE's, with the header that all of them have.
+/// A response of GCE, with the header that all of them have.
 fn google_response(status: u16, body: &str) -> ScriptedResponse {
     let length = body.len();
     let head = format!("HTTP/1.1 {status} OK\r\nMetadata-Flavor: Google\r\n");
@@ -64,7 +64,7 @@ fn gce(request: &ReceivedRequest, addresses: Addresses) -> ScriptedResponse {
         Some("/ip") => addresses
             .private
             .map_or_else(|| google_response(404, ""), |it| google_response(200, it)),
-        // Empty where the machine has none.
+        // Empty if the machine has no such address.
         Some("/access-configs/0/external-ip") => {
             google_response(200, addresses.public.unwrap_or_default())
         }
@@ -88,7 +88,7 @@ fn service(cloud: Cloud, addresses: Addresses) -> ScriptedServer {
     })
 }
 
-/// Asks a service; the address and who told it, or each step's reason.
+/// Queries a service. Returns the address and its source, or the reason of each step.
 async fn lookup_within(
     limit: Duration,
     service: &ScriptedServer,
@@ -103,11 +103,11 @@ async fn lookup(
     service: &ScriptedServer,
     clouds: &[Cloud],
 ) -> Result<(Cloud, String), Vec<(Cloud, String)>> {
-    // Long: only a server that stays silent is to meet it.
+    // Long, so that only a silent server reaches the limit.
     lookup_within(Duration::from_secs(60), service, clouds).await
 }
 
-/// Asks a service as a machine of that cloud; why that fails.
+/// Queries a service as a machine of that cloud. Returns the reason of the failure.
 async fn lookup_error(cloud: Cloud, script: fn(&ReceivedRequest) -> ScriptedResponse) -> String {
     let failures = lookup(&ScriptedServer::tcp(script), &[cloud]).await.unwrap_err();
     assert_eq!(failures.len(), 1, "{failures:?}");
@@ -218,7 +218,7 @@ async fn with_all_clouds_the_responding_one_is_used() {
         let told = lookup(&service(cloud, BOTH), &all).await;
         assert_eq!(told, Ok((cloud, "10.3.2.1".to_owned())));
     }
-    // The others' silence costs time, and nothing else.
+    // The other services do not respond, which only costs time.
     let server = ScriptedServer::tcp(|request| {
         if request.target.starts_with("/metadata/v1/") {
             digital_ocean(request, BOTH)

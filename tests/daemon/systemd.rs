@@ -1,5 +1,5 @@
-//! The built daemon under a supervisor that speaks systemd's notify protocol, where neither
-//! Docker nor etcd is there; and the unit, by systemd's own tools.
+//! The built daemon under a service manager that speaks systemd's notify protocol, without Docker
+//! and etcd; and the unit file, checked with systemd's own tools.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 #[path = "../support/mod.rs"]
@@ -14,7 +14,7 @@ use support::systemd::NotifySocket;
 use support::tools::program;
 use support::{TempDir, free_port};
 
-/// What a clean stop may take (SPEC 7).
+/// The limit of a clean stop ("Clean stop").
 const LATENCY_MARGIN: Duration = Duration::from_secs(5);
 
 /// With neither Docker nor etcd.
@@ -37,7 +37,7 @@ fn ready_with_status_before_any_server_responds() {
         assert!(took < LATENCY_MARGIN, "{took:?}");
         supervisor.wait_for("STOPPING", 1);
         assert_eq!(supervisor.values("READY"), ["1"]);
-        assert_eq!(supervisor.values("WATCHDOG").len(), 0, "nobody asked for it");
+        assert_eq!(supervisor.values("WATCHDOG").len(), 0, "no watchdog was requested");
     }
 }
 
@@ -55,7 +55,7 @@ fn watchdog_is_notified_twice_per_interval() {
     println!("9 pings in {:?}, {longest:?} apart at most", last.at - first.at);
     assert!(longest < LIMIT, "{longest:?}");
     assert!(last.at - first.at > LIMIT * 3, "not more often than it takes");
-    // A daemon that stands still gives none.
+    // A stopped process sends no watchdog message.
     daemon.signal("STOP");
     let before = supervisor.values("WATCHDOG").len();
     std::thread::sleep(LIMIT * 2);
@@ -86,7 +86,7 @@ fn reload_is_notified_with_its_time_then_ready() {
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
         let now: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
         let ago = now - told as f64 / 1e6;
-        // The boot clock, which is read here, counts a machine's sleep as well.
+        // The boot clock also counts the time in which the machine was suspended.
         assert!((-1.0..86_400.0).contains(&ago), "{ago} s ago");
         assert!(supervisor.wait_for("READY", round + 2).at >= reloading.at);
     }
@@ -119,7 +119,7 @@ fn unusable_notify_socket_is_only_a_warning() {
     assert_eq!(daemon.stop_with("TERM").0, Some(0));
 }
 
-/// The unit, as it is when it is installed here: with the built program.
+/// The unit file as it is installed here, with the built program.
 fn unit() -> (TempDir, std::path::PathBuf) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/highhock.service");
     let text = std::fs::read_to_string(source).unwrap();
@@ -131,13 +131,13 @@ fn unit() -> (TempDir, std::path::PathBuf) {
     (dir, path)
 }
 
-/// What systemd has to say against a unit and what stands beside it.
+/// The findings of systemd about a unit and its drop-ins.
 fn analyze_errors(analyze: &Path, unit: &Path) -> Vec<String> {
     let output = Command::new(analyze).arg("verify").arg("--man=no").arg(unit).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // It looks at the machine's other units, too.
-    let ours: Vec<_> = said.lines().filter(|line| line.contains("highhock")).collect();
-    assert!(!ours.is_empty() || output.status.success(), "{said}");
+    let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
+    // systemd checks the machine's other units, too.
+    let ours: Vec<_> = output_text.lines().filter(|line| line.contains("highhock")).collect();
+    assert!(!ours.is_empty() || output.status.success(), "{output_text}");
     ours.into_iter().map(str::to_owned).collect()
 }
 
@@ -155,7 +155,7 @@ fn systemd_accepts_the_port_53_drop_in() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/port-53.conf");
     let drop_in = std::fs::read_to_string(source).unwrap();
     let alone = std::fs::read_to_string(&unit).unwrap();
-    // It counts as if it stood at the unit's end.
+    // Appended, which has the same effect as a drop-in.
     std::fs::write(&unit, format!("{alone}\n{drop_in}")).unwrap();
     assert_eq!(analyze_errors(&analyze, &unit), [""; 0]);
     let broken = drop_in.replace("AmbientCapabilities", "AmbientCapability");
@@ -172,11 +172,11 @@ fn unit_exposure_is_low() {
         .arg(&unit)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let overall = said.lines().find(|line| line.contains("Overall exposure level"));
-    println!("{}", overall.unwrap_or(&said));
+    let output_text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let overall = output_text.lines().find(|line| line.contains("Overall exposure level"));
+    println!("{}", overall.unwrap_or(&output_text));
     // The threshold is in tenths.
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{output_text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The alerts, judged by Prometheus's own tool.
+//! The alerts, tested with promtool.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::{file, metric_names, run, run_successfully, text};
 const RULES: &str = "deploy/prometheus/alerts.yaml";
 const CASES: &str = "deploy/prometheus/alerts_test.yaml";
 
-/// A rule or a case begins so, with its name behind it.
+/// The start of a rule or a case; its name follows.
 const RULE_START: &str = "\n      - alert: ";
 const CASE_START: &str = "\n  - name: ";
 
@@ -19,7 +19,7 @@ fn promtool(verb: &str, file: &std::path::Path) -> Command {
     command
 }
 
-/// The text before the first part, and the parts with their names.
+/// Returns the text before the first block, and the named blocks.
 fn split_blocks<'a>(text: &'a str, begin: &str) -> (&'a str, Vec<(&'a str, &'a str)>) {
     let mut pieces = text.split(begin);
     let head = pieces.next().unwrap();
@@ -36,8 +36,8 @@ fn every_rule_test_passes() {
     run_successfully(&mut promtool("test", &file(CASES)));
 }
 
-/// A rule that is never raised, or always, is found by its cases: so each has a case in
-/// which it is raised and one in which it isn't.
+/// Every rule has a case in which it fires and a case in which it does not, so a rule that always
+/// or never fires is found.
 #[test]
 fn every_rule_has_tests_that_detect_changes() {
     let (rules, cases) = (text(RULES), text(CASES));
@@ -81,14 +81,14 @@ fn rules_use_only_exported_metrics() {
     for name in metric_names::metric_names_in(&text(CASES)) {
         assert!(exposed.contains(&name), "{name} is no metric of the daemon's");
     }
-    // A rule's words name a histogram as a whole.
+    // A rule's text names a histogram without a suffix.
     for name in metric_names::metric_names_in(&text(RULES)) {
         let is_known = exposed.contains(&name) || exposed.contains(&format!("{name}_bucket"));
         assert!(is_known, "{name} is no metric of the daemon's");
     }
 }
 
-/// The last rule of a group has the next group's head behind it.
+/// Cuts the head of the next group off the last rule of a group.
 fn without_next_group(rule: &str) -> &str {
     rule.split("\n  - name: ").next().unwrap()
 }

@@ -1,5 +1,4 @@
-//! The Compose file: as it stands, and run with images of this machine's files in place
-//! of the public ones.
+//! The Compose file: as it is, and run with images that are built from the files of this machine.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,10 +15,10 @@ use crate::{TIMEOUT, file, run, run_successfully, text};
 
 const COMPOSE_FILE: &str = "deploy/compose.yaml";
 
-/// What the file wants to be told.
+/// The variable that the Compose file requires.
 const SOCKET_GROUP_VARIABLE: &str = "DOCKER_SOCKET_GROUP";
 
-/// Compose with this file and no more of an environment than it takes to find the engine.
+/// Docker Compose with this file, in an environment that only finds the engine.
 fn compose() -> Command {
     let mut command = Command::new("docker-compose");
     let kept = ["PATH", "HOME", "DOCKER_HOST", "TMPDIR", "TEST_RUN_OF_HIGHHOCK"];
@@ -31,7 +30,7 @@ fn compose() -> Command {
 #[test]
 fn compose_file_is_valid() {
     let config = run_successfully(compose().arg("config").env(SOCKET_GROUP_VARIABLE, "123"));
-    // What the file leaves open has its default.
+    // Every optional variable has its default.
     for part in ["127.0.0.1:5354:53/udp", "127.0.0.1:5354:53/tcp", "127.0.0.1:2379:2379", "'123'"] {
         assert!(config.contains(part), "{part} is not in:\n{config}");
     }
@@ -39,11 +38,11 @@ fn compose_file_is_valid() {
 
 #[test]
 fn missing_socket_group_error_explains_how_to_find_it() {
-    let (content, said) = run(compose().arg("config"));
-    assert!(!content && said.contains("stat -c %g /var/run/docker.sock"), "{said}");
+    let (succeeded, output_text) = run(compose().arg("config"));
+    assert!(!succeeded && output_text.contains("stat -c %g /var/run/docker.sock"), "{output_text}");
 }
 
-/// The versions are those that the tests run: whoever raises one is to raise the other.
+/// The Compose file uses the versions that the tests run.
 #[test]
 fn server_versions_match_the_tested_versions() {
     let compose = text(COMPOSE_FILE);
@@ -58,7 +57,7 @@ fn server_versions_match_the_tested_versions() {
     }
 }
 
-/// The images that stand in for the public ones.
+/// The images that replace the public ones.
 struct Images {
     etcd: Image,
     coredns: Image,
@@ -66,8 +65,8 @@ struct Images {
 }
 
 impl Images {
-    /// As the public ones are, where the Compose file counts on it: which programs they
-    /// have, where, and who runs them. `None` where this machine lacks a server.
+    /// The images have the programs, paths and users that the Compose file relies on. `None` if
+    /// this machine lacks a server.
     fn new() -> Option<Self> {
         let (etcd, coredns) = (tool("ETCD36")?, tool("COREDNS")?);
         let etcdctl = Path::new("/usr/bin/etcdctl");
@@ -86,14 +85,14 @@ impl Images {
     }
 }
 
-/// The Compose file's project, up and running; taken down when dropped.
+/// A running Compose project. Dropping it removes the project.
 struct Project {
     name: String,
     images: Images,
     dns_port: u16,
     etcd_port: u16,
     admin_port: u16,
-    /// With a file that has the tests' label put on what is made beside containers.
+    /// Holds an override file that labels the project's networks and volumes for the tests.
     folder: TempDir,
 }
 
@@ -106,7 +105,7 @@ impl Project {
         let label = format!("{{ labels: [{:?}] }}", label());
         let labelled = format!("networks: {{ default: {label} }}\nvolumes: {{ etcd: {label} }}\n");
         std::fs::write(folder.0.join("labels.yaml"), labelled).unwrap();
-        // Made before its containers, so that those of one that fails are removed, too.
+        // Created before the containers, so that containers of a failed start are removed.
         let project = Self { name, images, dns_port, etcd_port, admin_port, folder };
         run_successfully(project.compose().args(["up", "-d", "--no-build"]));
         project
@@ -152,7 +151,7 @@ impl Drop for Project {
         if std::thread::panicking() {
             eprintln!("{}", run(self.compose().args(["logs", "--tail", "20"])).1);
         }
-        // Panicking here, in a failing test, would end the whole test program.
+        // A panic during another panic would abort the test program.
         let _ = run(self.compose().args(["down", "--volumes", "--timeout", "5"]));
     }
 }
@@ -179,12 +178,12 @@ fn coredns_resolves_a_container() {
         project.wait_until_healthy(service);
     }
 
-    // Of what is not in the domain, the resolver of the container knows: here, Docker's own.
+    // The container's resolver, here Docker's own, resolves names outside of the domain.
     let reply = dig(project.dns_port, "etcd", "A").expect("an answer");
     assert_eq!(reply.addresses().len(), 1, "{reply:?}");
 
     container.stop();
-    // It may be kept for five seconds.
+    // CoreDNS caches the answer for five seconds.
     eventually("no such name", Duration::from_secs(20), || {
         (dig(project.dns_port, &question, "A")?.status == "NXDOMAIN").then_some(())
     });

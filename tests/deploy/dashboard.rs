@@ -1,4 +1,4 @@
-//! The Grafana dashboard, as far as it can be judged without Grafana.
+//! The Grafana dashboard, checked without Grafana.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::{metric_names, run_successfully, text};
 
 const DASHBOARD: &str = "deploy/grafana/highhock.json";
 
-/// The variable that the reader chooses Prometheus by.
+/// The dashboard variable that selects the Prometheus data source.
 const DATA_SOURCE_VARIABLE: &str = "${datasource}";
 
 fn dashboard() -> Value {
@@ -22,7 +22,7 @@ fn list<'a>(json: &'a Value, key: &str) -> &'a [Value] {
     json[key].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// All that Prometheus is asked for.
+/// All Prometheus queries of the panels.
 fn panel_queries(dashboard: &Value) -> Vec<&Value> {
     let targets = list(dashboard, "panels").iter().flat_map(|panel| list(panel, "targets"));
     targets.chain(list(&dashboard["annotations"], "list")).collect()
@@ -44,7 +44,7 @@ fn every_query_is_valid_promql() {
     let dashboard = dashboard();
     let panel_queries = panel_queries(&dashboard);
     assert!(panel_queries.len() > 30, "{}", panel_queries.len());
-    // What Grafana puts in the variables' places.
+    // The values that Grafana puts into the variables.
     let rules = panel_queries.iter().enumerate().map(|(number, query)| {
         let target = query["expr"].as_str().unwrap();
         let target = target.replace("$__rate_interval", "1m").replace("$instance", ".*");
@@ -65,7 +65,7 @@ fn dashboard_shows_exactly_the_exported_metrics() {
     let (named, exposed) = (metric_names::metric_names_in(&dashboard), metric_names::exposed());
     let unknown: Vec<_> = named.difference(exposed).collect();
     assert!(unknown.is_empty(), "no metrics of the daemon's: {unknown:?}");
-    // Of a histogram, the buckets are enough.
+    // For a histogram, the buckets are enough.
     let is_shown = |name: &&String| !name.ends_with("_sum") && !name.ends_with("_count");
     let missed: Vec<_> = exposed.difference(&named).filter(is_shown).collect();
     assert!(missed.is_empty(), "on no panel: {missed:?}");

@@ -1,4 +1,4 @@
-//! The image, by its last stage, and the daemon in it.
+//! The last stage of the Dockerfile, and the daemon in a container of this image.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
@@ -14,16 +14,17 @@ use crate::support::{eventually, free_port, unique};
 use crate::{TIMEOUT, run};
 use highhock::docker::Endpoint;
 
-/// The user that the image names.
+/// The user of the image.
 const USER_ID: u32 = 65532;
 
-/// The daemon in a container of its image; removed when dropped.
+/// A container of the image. Dropping it removes the container.
 struct RunningImage {
     name: String,
 }
 
 impl RunningImage {
-    /// As the Dockerfile's head says, with a health check that doesn't take its time.
+    /// Starts the container as the head of the Dockerfile documents it, with a shorter health
+    /// check interval.
     #[track_caller]
     fn start(image: &Image, etcd: &Etcd, options: &[&str]) -> Self {
         let name = format!("highhock-test-{}-{}", std::process::id(), unique());
@@ -64,7 +65,7 @@ impl RunningImage {
         });
     }
 
-    /// A line of what the kernel says of its process.
+    /// Returns a line of `/proc/PID/status` of the container's process.
     #[track_caller]
     fn process_field(&self, line: &str) -> String {
         let process = self.inspect("{{.State.Pid}}");
@@ -82,7 +83,7 @@ impl Drop for RunningImage {
                 run(Command::new("docker").args(["logs", &self.name])).1
             );
         }
-        // Panicking here, in a failing test, would end the whole test program.
+        // A panic during another panic would abort the test program.
         let _ = run(Command::new("docker").args(["rm", "-f", &self.name]));
     }
 }
@@ -95,7 +96,7 @@ pub fn socket() -> String {
     }
 }
 
-/// The number of the group that the socket belongs to.
+/// The group id of the socket.
 pub fn socket_group() -> String {
     std::fs::metadata(socket()).unwrap().gid().to_string()
 }
@@ -117,8 +118,7 @@ fn image_has_labels_and_an_unprivileged_user() {
     assert_eq!(version_in_dockerfile(), env!("CARGO_PKG_VERSION"));
 }
 
-/// Without that group, the engine can't be asked; with it built in, there is no need to
-/// give it at the start.
+/// The daemon needs the socket's group: given at the start, or built into the image.
 #[test]
 fn socket_group_can_be_built_in() {
     let socket = format!("{}:/var/run/docker.sock", socket());
@@ -126,9 +126,9 @@ fn socket_group_can_be_built_in() {
         let image = Image::from_last_stage(&[&format!("SOCKET_GROUP={group}")]);
         let mut check = Command::new("docker");
         check.args(["run", "--rm", "--network", "host", "--read-only", "-v", &socket]);
-        let (_, said) = run(check.args([image.name(), "check"]));
-        let line = said.lines().find_map(|line| line.strip_prefix("docker "));
-        line.unwrap_or_else(|| panic!("{said}")).trim().to_owned()
+        let (_, output_text) = run(check.args([image.name(), "check"]));
+        let line = output_text.lines().find_map(|line| line.strip_prefix("docker "));
+        line.unwrap_or_else(|| panic!("{output_text}")).trim().to_owned()
     };
     let with = verdict(&socket_group());
     assert!(with.starts_with("ok "), "{with}");

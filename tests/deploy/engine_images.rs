@@ -1,4 +1,4 @@
-//! Images made of this machine's files, in place of those of a registry.
+//! Images that are built from the files of this machine instead of pulled from a registry.
 
 use std::fs;
 use std::path::Path;
@@ -12,14 +12,14 @@ const DOCKERFILE: &str = "deploy/Dockerfile";
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const HIGHHOCK: &str = env!("CARGO_BIN_EXE_highhock");
 
-/// An image on the local engine; removed when dropped. Its containers have the label of
-/// all that a test makes.
+/// An image on the local engine. Dropping it removes the image. Its containers carry the label of
+/// the tests.
 pub struct Image {
     name: String,
 }
 
 impl Image {
-    /// Imports files, each with its place in the image; changes are lines of a Dockerfile.
+    /// Imports files, each at its path in the image. `changes` are lines of a Dockerfile.
     #[track_caller]
     fn import(files: &[(&Path, &str)], changes: &[&str]) -> Self {
         let (folder, image) = (TempDir::new(), Self::with_unique_name());
@@ -29,7 +29,7 @@ impl Image {
         }
         let archive = folder.0.join("archive.tar").display().to_string();
         let root = root.display().to_string();
-        // Whoever runs it is to find them root's.
+        // In the image, root owns the files.
         let owner = ["--owner", "0", "--group", "0", "--numeric-owner"];
         run_successfully(Command::new("tar").args(owner).args(["-C", &root, "-cf", &archive, "."]));
         let label = format!("LABEL {}", label());
@@ -40,7 +40,7 @@ impl Image {
         image
     }
 
-    /// Programs with the libraries that they need, each in its place.
+    /// Programs and their libraries, at their paths.
     #[track_caller]
     pub fn from_programs(programs: &[(&Path, &str)], changes: &[&str]) -> Self {
         let libraries: Vec<String> =
@@ -50,14 +50,13 @@ impl Image {
         Self::import(&files, changes)
     }
 
-    /// The last stage of the Dockerfile, on a base of nothing but the libraries that the
-    /// built program needs. The program is not built again: it is as cargo built it for
-    /// the tests.
+    /// The last stage of the Dockerfile on an empty base with only the libraries that the program
+    /// needs. The program is the one that cargo built for the tests.
     #[track_caller]
     pub fn from_last_stage(arguments: &[&str]) -> Self {
         let folder = TempDir::new();
         let program = folder.0.join("highhock");
-        // Most of it is for debuggers.
+        // Most of the file is debug information.
         run_successfully(Command::new("strip").arg("-o").arg(&program).arg(HIGHHOCK));
         let built = Self::import(
             &[(&program, "/usr/local/bin/highhock"), (Path::new(CERTIFICATES), CERTIFICATES)],
@@ -86,7 +85,7 @@ impl Image {
         &self.name
     }
 
-    /// A part of its configuration, in Docker's template language.
+    /// Returns a part of the image's configuration, by a template of `docker inspect`.
     #[track_caller]
     pub fn inspect(&self, format: &str) -> String {
         docker(&["image", "inspect", "--format", format, &self.name])
@@ -95,13 +94,13 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        // Panicking here, in a failing test, would end the whole test program.
+        // A panic during another panic would abort the test program.
         let _ = run(Command::new("docker").args(["rmi", "--force", &self.name]));
     }
 }
 
-/// Its last stage, with an image in place of what is built before: an engine without
-/// BuildKit would build that, wanted or not.
+/// Returns the last stage, based on a prebuilt image: an engine without BuildKit would otherwise
+/// build the earlier stages.
 fn last_stage(dockerfile: &str, built: &str) -> String {
     let global = dockerfile.lines().take_while(|line| !line.starts_with("FROM "));
     let arguments: String =
@@ -110,22 +109,21 @@ fn last_stage(dockerfile: &str, built: &str) -> String {
     format!("{arguments}FROM {built} AS build\n{}", &dockerfile[last..])
 }
 
-/// The shared libraries that a program is started with, its loader too; a static one has
-/// none.
+/// The shared libraries of a program, including the loader. A static program has none.
 fn libraries(program: &Path) -> Vec<String> {
-    let (_, said) = run(Command::new("ldd").arg(program));
-    let words = said.split_whitespace().filter(|word| word.starts_with('/'));
+    let (_, output_text) = run(Command::new("ldd").arg(program));
+    let words = output_text.split_whitespace().filter(|word| word.starts_with('/'));
     words.filter(|word| !word.ends_with(':')).map(str::to_owned).collect()
 }
 
-/// Copies what a path leads to, however many links are on the way.
+/// Copies the target of a path, with all symbolic links on the way.
 fn copy_file(from: &Path, root: &Path, to: &str) {
     let to = root.join(to.trim_start_matches('/'));
     fs::create_dir_all(to.parent().unwrap()).unwrap();
     fs::copy(from, &to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
 }
 
-/// The version that the Dockerfile takes for the program's.
+/// The version that the Dockerfile assigns to the program.
 pub fn version_in_dockerfile() -> String {
     let text = text(DOCKERFILE);
     let line = text.lines().find_map(|line| line.strip_prefix("ARG VERSION="));

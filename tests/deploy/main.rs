@@ -1,8 +1,7 @@
-//! What `deploy/` holds for those who run HighHock: the image, the Compose file, the
-//! alerts, the dashboard, the Debian package, the snippets for other resolvers.
+//! The contents of `deploy/`: image, Compose file, alerts, dashboard, Debian package, resolver
+//! snippets.
 //!
-//! No image is pulled. What the files take from a registry is made here, from the
-//! programs of this machine.
+//! The suite pulls no image. It builds the required images from the programs of this machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
 
 mod alerts;
@@ -20,10 +19,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// For what has no deadline of its own, on a machine that is busy with other things.
+/// The limit of operations without a deadline of their own, on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A file of the repository, by its path from the top.
+/// A file of the repository, by its relative path.
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -33,19 +32,19 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Runs a command that ends by itself: whether it was content, and all that it said.
+/// Runs a command to its end. Returns whether it succeeded, and its output.
 fn run(command: &mut Command) -> (bool, String) {
     let output = command.output();
     let output =
         output.unwrap_or_else(|error| panic!("needs {command:?}: run tests/run ({error})"));
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).trim().to_owned())
+    let output_text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&output_text).trim().to_owned())
 }
 
-/// Runs a command that is to be content; what it said.
+/// Runs a command that must succeed, and returns its output.
 #[track_caller]
 fn run_successfully(command: &mut Command) -> String {
-    let (content, said) = run(command);
-    assert!(content, "{command:?}:\n{said}");
-    said
+    let (succeeded, output_text) = run(command);
+    assert!(succeeded, "{command:?}:\n{output_text}");
+    output_text
 }

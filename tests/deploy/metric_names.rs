@@ -1,4 +1,4 @@
-//! The names of metrics: those that the daemon exposes, and those that a text speaks of.
+//! The metric names that the daemon exports, and the metric names in a text.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -10,11 +10,11 @@ use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
 use crate::support::{eventually, unique};
 
-/// How the names begin.
+/// The prefixes of the names.
 const PREFIXES: [&str; 2] = ["highhock_", "process_"];
 
-/// Those that the daemon shows only after something has happened: a reload, a listing of
-/// Docker, a write, a comparison with etcd, a lease.
+/// Metrics that the daemon exports only after an event: a reload, a listing, a write, an audit, a
+/// lease.
 const LATE_METRICS: [&str; 5] = [
     "highhock_reload_last_success_timestamp_seconds",
     "highhock_docker_last_poll_timestamp_seconds",
@@ -23,8 +23,7 @@ const LATE_METRICS: [&str; 5] = [
     "highhock_lease_remaining_seconds",
 ];
 
-/// Every name under which a running daemon shows samples, once it has done all that it
-/// does.
+/// All metric names with samples that a daemon exports after it has done everything once.
 pub fn exposed() -> &'static BTreeSet<String> {
     static NAMES: OnceLock<BTreeSet<String>> = OnceLock::new();
     NAMES.get_or_init(scrape_daemon)
@@ -36,7 +35,7 @@ fn scrape_daemon() -> BTreeSet<String> {
     let daemon = highhock.flag("--admin-listen", &admin.listen()).start();
     let offer = format!("DISCOVER=metrics-{}-{}:80", std::process::id(), unique());
     let _container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);
-    // It listens, so it is up, and a reload won't end it.
+    // The daemon listens, so it handles signals.
     admin.get("/healthz");
     daemon.signal("HUP");
     eventually("all that the daemon shows", TIMEOUT, || {
@@ -46,13 +45,13 @@ fn scrape_daemon() -> BTreeSet<String> {
     })
 }
 
-/// Each sample is a line that its name begins; what begins otherwise is a comment.
+/// Each sample is a line that begins with its name. Other lines are comments.
 fn sample_names(text: &str) -> BTreeSet<String> {
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()
 }
 
-/// The daemon's metrics that are named in a text, be it in the midst of PromQL.
+/// The daemon's metrics in a text, for example in PromQL.
 pub fn metric_names_in(text: &str) -> BTreeSet<String> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let words = text.split(|letter| !is_part(letter));

@@ -1,4 +1,4 @@
-//! The Debian package, as cargo-deb makes it of Cargo.toml.
+//! The Debian package that cargo-deb builds from Cargo.toml.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,8 +17,8 @@ const UNIT: &str = "/usr/lib/systemd/system/highhock.service";
 fn metadata() -> Value {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
-    let said = cargo.current_dir(file("")).output().unwrap().stdout;
-    let workspace: Value = serde_json::from_slice(&said).unwrap();
+    let output_text = cargo.current_dir(file("")).output().unwrap().stdout;
+    let workspace: Value = serde_json::from_slice(&output_text).unwrap();
     let packages = workspace["packages"].as_array().unwrap();
     let package = packages.iter().find(|package| package["name"] == "highhock").unwrap();
     package["metadata"]["deb"].clone()
@@ -29,7 +29,7 @@ fn every_packaged_file_exists() {
     let metadata = metadata();
     let assets = metadata["assets"].as_array().expect("assets");
     let sources = assets.iter().map(|asset| asset[0].as_str().unwrap());
-    // What cargo is going to build.
+    // The program itself is built by cargo.
     let sources = sources.filter(|source| !source.starts_with("target/release/"));
     let missing: Vec<_> = sources.filter(|source| !file(source).exists()).collect();
     assert!(missing.is_empty(), "{missing:?}");
@@ -43,12 +43,12 @@ fn bash_loads_completions_on_demand() {
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
     let mut bash = Command::new("bash");
     bash.args(["--norc", "-c", ". \"$0\" && complete -p highhock"]);
-    let said =
+    let output_text =
         run_successfully(bash.arg(file("deploy/completions/highhock.bash")).env("PATH", path));
-    assert!(said.contains("_highhock"), "{said}");
+    assert!(output_text.contains("_highhock"), "{output_text}");
 }
 
-/// The package, made of the program as cargo built it for the tests.
+/// The package with the program that cargo built for the tests.
 fn package(folder: &TempDir) -> Option<PathBuf> {
     let cargo_deb = tool("CARGO_DEB")?;
     let target = folder.0.join("target");
@@ -61,7 +61,7 @@ fn package(folder: &TempDir) -> Option<PathBuf> {
     Some(package)
 }
 
-/// The modes and owners of its files, by their paths.
+/// The modes and owners of the package's files, by path.
 fn contents(package: &Path) -> BTreeMap<String, String> {
     let listing = run_successfully(Command::new("dpkg-deb").arg("--contents").arg(package));
     let row = |line: &str| {
@@ -97,13 +97,13 @@ fn package_contains_the_service_files() {
     assert_eq!(read("conffiles").trim(), "/etc/highhock.json");
     let about = read("control");
     assert!(about.contains("\nDepends: ") && about.contains("libc6 ("), "{about}");
-    for said in ["systemd-sysusers", "highhock.service"] {
-        assert!(read("postinst").contains(said), "{}", read("postinst"));
+    for output_text in ["systemd-sysusers", "highhock.service"] {
+        assert!(read("postinst").contains(output_text), "{}", read("postinst"));
     }
 }
 
-/// Into a folder, as its scripts want a whole system: unpacked, and the program is there
-/// and runs.
+/// Unpacks into a folder, because the maintainer scripts expect a whole system. Checks that the
+/// program runs.
 #[test]
 #[ignore = "takes cargo-deb, which takes minutes to build: tests/run --long"]
 fn dpkg_can_unpack_the_package() {
@@ -117,7 +117,8 @@ fn dpkg_can_unpack_the_package() {
     let mut dpkg = Command::new("dpkg");
     dpkg.arg(format!("--root={}", root.display())).args(["--force-depends", "--unpack"]);
     run_successfully(dpkg.arg(&package));
-    let (content, said) = run(Command::new(root.join("usr/bin/highhock")).arg("--version"));
-    assert!(content && said.contains(env!("CARGO_PKG_VERSION")), "{said}");
+    let (succeeded, output_text) =
+        run(Command::new(root.join("usr/bin/highhock")).arg("--version"));
+    assert!(succeeded && output_text.contains(env!("CARGO_PKG_VERSION")), "{output_text}");
     assert!(root.join("etc/highhock.json.dpkg-new").exists(), "the configuration");
 }

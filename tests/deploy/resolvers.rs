@@ -1,4 +1,4 @@
-//! The snippets that send the domain of a standalone daemon to it.
+//! The resolver snippets that send the domain of a standalone daemon to it.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,7 @@ use crate::{TIMEOUT, file, run, run_successfully, text};
 const DNSMASQ: &str = "deploy/dnsmasq/highhock.conf";
 const RESOLVED: &str = "deploy/resolved/highhock.conf";
 
-/// Where the daemon answers unless it is told otherwise, and for which domain.
+/// The default DNS address and domain of the daemon.
 fn defaults() -> [String; 2] {
     ["dns.listen", "skydns.domain"].map(|path| {
         let fallback = format!("{:?}", find(path).unwrap().default);
@@ -24,7 +24,7 @@ fn defaults() -> [String; 2] {
     })
 }
 
-/// A dnsmasq in the foreground. It ends when this is dropped.
+/// A dnsmasq in the foreground. Dropping it ends the process.
 struct Dnsmasq {
     child: Child,
     port: u16,
@@ -32,7 +32,7 @@ struct Dnsmasq {
 }
 
 impl Dnsmasq {
-    /// With this text as its whole configuration. `None`: there is none here.
+    /// Starts dnsmasq with this configuration. `None` if dnsmasq is not installed.
     fn start(conf: &str) -> Option<Self> {
         let dnsmasq = program("dnsmasq")?;
         let (folder, port) = (TempDir::new(), free_port());
@@ -51,12 +51,12 @@ impl Dnsmasq {
 
 impl Drop for Dnsmasq {
     fn drop(&mut self) {
-        // It may be gone already; there is nothing else to do then.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
             let log = fs::read_to_string(self.folder.0.join("log")).unwrap_or_default();
-            eprintln!("dnsmasq said:\n{log}");
+            eprintln!("dnsmasq's log:\n{log}");
         }
     }
 }
@@ -64,8 +64,9 @@ impl Drop for Dnsmasq {
 #[test]
 fn dnsmasq_accepts_its_snippet() {
     let Some(dnsmasq) = program("dnsmasq") else { return };
-    let said = run_successfully(Command::new(&dnsmasq).arg("--test").arg("-C").arg(file(DNSMASQ)));
-    assert!(said.contains("syntax check OK"), "{said}");
+    let output_text =
+        run_successfully(Command::new(&dnsmasq).arg("--test").arg("-C").arg(file(DNSMASQ)));
+    assert!(output_text.contains("syntax check OK"), "{output_text}");
     let folder = TempDir::new();
     let broken = folder.0.join("broken.conf");
     fs::write(&broken, text(DNSMASQ).replace("server=", "servers=")).unwrap();
@@ -98,13 +99,14 @@ fn dnsmasq_forwards_only_the_domain_to_the_daemon() {
     assert!(metrics.lines().any(|line| line == refused), "{metrics}");
 }
 
-/// Nothing on this machine reads it without taking over the machine's own resolver.
+/// systemd-resolved cannot be started without replacing the machine's own resolver, so the test
+/// only compares the text.
 #[test]
 fn resolved_snippet_names_the_defaults() {
     let ([listen, domain], snippet) = (defaults(), text(RESOLVED));
-    let said: Vec<_> = snippet.lines().filter(|line| !line.starts_with('#')).collect();
+    let output_text: Vec<_> = snippet.lines().filter(|line| !line.starts_with('#')).collect();
     let expected = ["[Resolve]", &format!("DNS={listen}"), &format!("Domains=~{domain}")];
-    assert_eq!(said, expected);
+    assert_eq!(output_text, expected);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a daemon shows over HTTP, as an operator asks for it.
+//! A client of the admin interface.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,28 +8,28 @@ use serde_json::Value;
 
 use super::{eventually, free_port};
 
-/// How long an answer may take.
+/// The time limit of a response.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where a daemon shows its state.
+/// The admin interface of one daemon.
 #[derive(Clone, Copy)]
 pub struct Admin(SocketAddr);
 
-/// A whole answer.
+/// A complete response.
 pub struct AdminResponse {
     pub status: u16,
-    /// Names in lower case.
+    /// Header names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
 impl AdminResponse {
-    /// A header's value, by its name in lower case.
+    /// Returns a header's value, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body, which must be JSON.
+    /// Parses the body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"), "{}", self.body);
@@ -38,23 +38,23 @@ impl AdminResponse {
 }
 
 impl Admin {
-    /// On loopback, at a port that was free a moment ago.
+    /// An address of 127.0.0.1 with a free port.
     pub fn on_loopback() -> Self {
         Self(SocketAddr::from(([127, 0, 0, 1], free_port())))
     }
 
-    /// The value for `--admin-listen`.
+    /// The value of `--admin-listen`.
     pub fn listen(self) -> String {
         self.0.to_string()
     }
 
-    /// Where the status page is.
+    /// The URL of the status page.
     pub fn url(self) -> String {
         format!("http://{}/", self.0)
     }
 
-    /// Sends lines of a request's head, without the last and empty one; `None` where
-    /// nobody answers.
+    /// Sends the lines of a request head, without the final empty line. Returns `None` if the
+    /// daemon does not respond.
     pub fn send(self, head: &[&str]) -> Option<AdminResponse> {
         let mut stream = TcpStream::connect(self.0).ok()?;
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -70,7 +70,7 @@ impl Admin {
         Some(AdminResponse { status, headers: headers.collect(), body: body.to_owned() })
     }
 
-    /// Asks with further headers.
+    /// Sends a GET request with further headers.
     #[track_caller]
     pub fn get_with(self, path: &str, headers: &[&str]) -> AdminResponse {
         let (line, host) = (format!("GET {path} HTTP/1.1"), format!("Host: {}", self.0));
@@ -78,13 +78,13 @@ impl Admin {
         eventually(&format!("an answer to GET {path}"), TIMEOUT, || self.send(&head))
     }
 
-    /// Asks, waiting for the daemon to listen.
+    /// Sends a GET request, and waits until the daemon listens.
     #[track_caller]
     pub fn get(self, path: &str) -> AdminResponse {
         self.get_with(path, &[])
     }
 
-    /// Asks for JSON, which must come with status 200.
+    /// Requests JSON. The response must have status 200.
     #[track_caller]
     pub fn json(self, path: &str) -> Value {
         let answer = self.get(path);
@@ -92,7 +92,7 @@ impl Admin {
         answer.json()
     }
 
-    /// Asks until a row is there that fits.
+    /// Requests JSON until a row matches.
     #[track_caller]
     pub fn row(self, path: &str, matches: impl Fn(&Value) -> bool) -> Value {
         eventually(&format!("such a row in {path}"), TIMEOUT, || {

@@ -1,4 +1,4 @@
-//! CAs of the test's own, and certificates by them, as PEM files.
+//! Certificate authorities and certificates of a test, as PEM files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,20 +9,21 @@ use rcgen::{
     Issuer, KeyPair, date_time_ymd,
 };
 
-/// A CA.
+/// A certificate authority.
 pub struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
-/// What a certificate is like, beside being for 127.0.0.1 and both sides.
+/// The properties of a certificate. Every certificate is for 127.0.0.1, and for clients and
+/// servers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CertificateOptions {
-    /// Its subject's common name; without one it has none.
+    /// The common name of the subject; `None`: no common name.
     pub common_name: Option<&'static str>,
-    /// Whether it ended long ago.
+    /// Expired long ago.
     pub expired: bool,
-    /// Whether it is for another host.
+    /// Issued for another host.
     pub other_host: bool,
 }
 
@@ -36,14 +37,14 @@ impl CertificateAuthority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Writes its own certificate to this file.
+    /// Writes the CA certificate to this file.
     pub fn write(&self, path: &Path) -> PathBuf {
         fs::write(path, &self.pem).unwrap();
         path.to_owned()
     }
 
-    /// Writes a certificate and its key to `<name>.pem` and `<name>.key` in the folder,
-    /// over what was there.
+    /// Writes a certificate and its key to `<name>.pem` and `<name>.key` in the folder, and
+    /// replaces existing files.
     pub fn issue(&self, folder: &Path, name: &str, options: CertificateOptions) -> ClientIdentity {
         let host = if options.other_host { "elsewhere.example" } else { "127.0.0.1" };
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
@@ -55,7 +56,7 @@ impl CertificateAuthority {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2021, 2, 3);
         }
-        // For both sides: etcd's gateway is a client of etcd.
+        // For clients and servers: etcd's gateway is a client of etcd.
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
@@ -67,8 +68,8 @@ impl CertificateAuthority {
         identity
     }
 
-    /// Files of a client that trusts this CA, and has a certificate by it, called
-    /// `client`, where that is wanted.
+    /// The TLS files of a client that trusts this CA. With `options`, the client has a
+    /// certificate named `client`.
     pub fn client(&self, folder: &Path, options: Option<CertificateOptions>) -> TlsFiles {
         TlsFiles {
             ca: Some(self.write(&folder.join("ca.pem"))),

@@ -1,4 +1,4 @@
-//! A real etcd of three members on loopback.
+//! A real etcd cluster with three members on loopback.
 
 use std::time::Duration;
 
@@ -7,34 +7,34 @@ use super::eventually;
 
 const MEMBERS: usize = 3;
 
-/// How long the members may take until they agree on a leader.
+/// The limit for the election of a leader.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a member that is well takes at most to say how it is.
+/// The limit for the status of a healthy member.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Three members, with the time-outs of elections that etcd has by default. All
-/// end, and their data goes, when this is dropped.
+/// Three members with etcd's default election time-outs. Dropping the cluster ends the members
+/// and removes their data.
 ///
-/// A member is killed, paused, resumed and asked as any [`Etcd`] is; one that is
-/// started again must keep its data, or the others refuse it.
+/// A member can be killed, paused, resumed and queried like any [`Etcd`]. A restarted member must
+/// keep its data, otherwise the others reject it.
 pub struct Cluster {
     pub members: Vec<Etcd>,
-    /// The members' ids, in their order.
+    /// The ids of the members, in the order of `members`.
     ids: Vec<u64>,
 }
 
 impl Cluster {
-    /// Starts a cluster and waits until all members answer. `None` where this
-    /// machine has no such etcd: the test is to return then.
+    /// Starts a cluster and waits until all members respond. Returns `None` if this machine has
+    /// no such etcd; the test must then return.
     pub fn start(release: Release) -> Option<Self> {
         Self::start_with(release, &[])
     }
 
-    /// Starts a cluster with these flags for each member besides the usual.
+    /// Starts a cluster with additional flags for each member.
     pub fn start_with(release: Release, flags: &[&str]) -> Option<Self> {
         let program = release.program()?;
-        // Another process may take a free port before etcd does: try some more.
+        // Another process may take a free port before etcd does, so several attempts are made.
         let members = (0..5).find_map(|_| {
             let mut members = Etcd::prepare_members(release, &program, MEMBERS);
             for member in &mut members {
@@ -50,13 +50,13 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// The members' client URLs, separated by commas.
+    /// The client URLs of the members, separated by commas.
     pub fn urls(&self) -> String {
         self.members.iter().map(Etcd::url).collect::<Vec<_>>().join(",")
     }
 
-    /// Which member leads, as most members say; one that was stopped a moment
-    /// ago may still be named.
+    /// The leader according to most members. A member that was stopped a moment ago may still be
+    /// named.
     pub fn leader(&self) -> Option<usize> {
         let running = self.members.iter().filter(|member| member.is_running());
         let leaders = running
@@ -68,7 +68,7 @@ impl Cluster {
         votes.iter().position(|votes| *votes * 2 > MEMBERS)
     }
 
-    /// As [`leader`](Self::leader), as soon as there is one.
+    /// Like [`leader`](Self::leader), but waits for a leader.
     #[track_caller]
     pub fn wait_for_leader(&self) -> usize {
         eventually("most members name one leader", TIMEOUT, || self.leader())
@@ -82,7 +82,7 @@ impl Cluster {
         })
     }
 
-    /// Waits until every member runs, knows the leader, and has all that was written.
+    /// Waits until every member runs, knows the leader, and has the latest revision.
     #[track_caller]
     pub fn wait_until_healthy(&self) {
         eventually("every member is well", TIMEOUT, || {

@@ -1,4 +1,4 @@
-//! Containers as the real Docker Compose makes them, by the `docker-compose` program.
+//! Containers that the real `docker-compose` program creates.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -6,15 +6,15 @@ use std::process::{Command, Stdio};
 use super::docker::{docker, image, label};
 use super::{TempDir, unique};
 
-/// A Compose project; taken down when dropped.
+/// A Compose project. Dropping it removes the project.
 pub struct Project {
     name: String,
     dir: TempDir,
 }
 
 impl Project {
-    /// `docker-compose up`, with these services, each with the ports that it publishes at
-    /// random ones of the host's, and with this label on all containers.
+    /// `docker-compose up` with these services. Each service publishes its ports at random host
+    /// ports. All containers get this label.
     #[track_caller]
     pub fn up(services: &[(&str, &[&str])], stage: &str) -> Self {
         let mut file = "version: \"2\"\nservices:\n".to_owned();
@@ -27,25 +27,25 @@ impl Project {
             ));
         }
         let name = format!("hh{}x{}", std::process::id(), unique());
-        // Made before its containers, so that those of one that fails are removed, too.
+        // Created before its containers, so that containers of a failed start are removed.
         let project = Self { name, dir: TempDir::new() };
         fs::write(project.dir.0.join("docker-compose.yml"), file).unwrap();
         project.run(&["up", "-d"]);
         project
     }
 
-    /// What Compose calls it.
+    /// The name of the project.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// `docker-compose <verb> …` on it.
+    /// `docker-compose <verb> …` for this project.
     #[track_caller]
     pub fn run(&self, verb: &[&str]) {
         self.try_run(verb).unwrap_or_else(|error| panic!("docker-compose {verb:?}: {error}"));
     }
 
-    /// The port of the host that leads to a service's only container (`80/tcp`).
+    /// The host port of a service's only container, for a container port like `80/tcp`.
     #[track_caller]
     pub fn published_port(&self, service: &str, port: &str) -> u16 {
         // Versions of Compose name containers in different ways.
@@ -73,7 +73,7 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        // Panicking here, in a failing test, would end the whole test program.
+        // A panic during another panic would abort the test program.
         let _ = self.try_run(&["down", "--timeout", "1", "--remove-orphans"]);
     }
 }

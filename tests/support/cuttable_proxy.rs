@@ -1,6 +1,6 @@
-//! A relay before a server, from a Unix socket or a TCP port to either, that
-//! can be cut and mended, or fall silent: it takes a server away from a client without
-//! touching the server. Bytes are passed on as they come.
+//! A proxy before a server that can be cut, restored or silenced. It makes a server unreachable
+//! for one client without touching the server. Both ends are a Unix socket or a TCP port. Bytes
+//! are forwarded as they arrive.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// One end of the relay: where it listens, or what it leads to.
+/// One end of the proxy: the address that it listens on, or the address of the server.
 #[derive(Clone, Debug)]
 pub enum ServerAddress {
-    /// A socket's path.
+    /// The path of a socket.
     Unix(PathBuf),
     /// An address with a port.
     Tcp(SocketAddr),
 }
 
-/// A relay. It begins mended; dropping it cuts it.
+/// A proxy. It starts in the restored state. Dropping it cuts it.
 pub struct CuttableProxy {
     front: ServerAddress,
     back: ServerAddress,
@@ -27,7 +27,7 @@ pub struct CuttableProxy {
     accepting: Option<AcceptLoop>,
 }
 
-/// What is relayed from one client.
+/// The forwarded connection of one client.
 struct Connection {
     ends: [Stream; 2],
     silent: Arc<AtomicBool>,
@@ -55,7 +55,7 @@ impl CuttableProxy {
         relay
     }
 
-    /// Where to connect to: `127.0.0.1:port`.
+    /// The address to connect to: `127.0.0.1:port`.
     pub fn authority(&self) -> String {
         match &self.front {
             ServerAddress::Tcp(address) => address.to_string(),
@@ -63,12 +63,12 @@ impl CuttableProxy {
         }
     }
 
-    /// Closes all connections; new ones are refused. A Unix socket's file goes,
-    /// too, as when an engine stops. Over when this returns.
+    /// Closes all connections and refuses new ones. The file of a Unix socket is removed, as when
+    /// an engine stops. Complete on return.
     pub fn cut(&mut self) {
         let Some(accepting) = self.accepting.take() else { return };
         accepting.stop.store(true, Ordering::SeqCst);
-        // Wakes the thread; it finds that it is over, and its listener closes.
+        // Wakes the thread, which then closes its listener.
         drop(Stream::connect(&self.front).unwrap());
         accepting.thread.join().unwrap();
         if let ServerAddress::Unix(path) = &self.front {
@@ -77,22 +77,22 @@ impl CuttableProxy {
         self.close_connections();
     }
 
-    /// Closes all connections; new ones are taken all the same.
+    /// Closes all connections, and continues to accept new ones.
     pub fn close_connections(&mut self) {
         for connection in self.connections.lock().unwrap().drain(..) {
             connection.ends.iter().for_each(Stream::close);
         }
     }
 
-    /// From now on nothing comes through those connections that there are, either way,
-    /// and nobody is told. New ones work.
+    /// Drops all further bytes of the existing connections, in both directions and without
+    /// closing them. New connections work.
     pub fn silence_connections(&mut self) {
         for connection in self.connections.lock().unwrap().iter() {
             connection.silent.store(true, Ordering::SeqCst);
         }
     }
 
-    /// Listens again, at the same place.
+    /// Listens again at the same address.
     pub fn restore(&mut self) {
         if self.accepting.is_some() {
             return;
@@ -109,7 +109,7 @@ impl CuttableProxy {
                 if stop_handle.load(Ordering::SeqCst) {
                     return;
                 }
-                // A server that is away shows as a hangup.
+                // A client of an unreachable server sees a closed connection.
                 if let Ok(server) = Stream::connect(&back) {
                     connections.lock().unwrap().push(forward(stream, server));
                 }
@@ -125,7 +125,7 @@ impl Drop for CuttableProxy {
     }
 }
 
-/// Starts to carry bytes both ways.
+/// Starts to forward bytes in both directions.
 fn forward(client: Stream, server: Stream) -> Connection {
     let silent = Arc::new(AtomicBool::new(false));
     for (from, to) in [
@@ -138,8 +138,8 @@ fn forward(client: Stream, server: Stream) -> Connection {
     Connection { ends: [client, server], silent }
 }
 
-/// Until either side ends; both are closed then. Of a silent connection nobody learns
-/// that the other side has ended.
+/// Forwards until either side closes, then closes both. The end of one side of a silent
+/// connection is not forwarded.
 fn forward_bytes(mut from: Stream, mut to: Stream, silent: &AtomicBool) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
@@ -203,7 +203,7 @@ impl Stream {
     }
 
     fn close(&self) {
-        // It may be closed already.
+        // The connection may be closed already.
         let _ = match self {
             Self::Unix(stream) => stream.shutdown(Shutdown::Both),
             Self::Tcp(stream) => stream.shutdown(Shutdown::Both),

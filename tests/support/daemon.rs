@@ -1,4 +1,4 @@
-//! The built `highhock`, as its operator runs it.
+//! The built `highhock`, run as an operator runs it.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -8,36 +8,34 @@ use tokio::time::Instant;
 
 use super::{TempDir, docker, eventually};
 
-/// What tests/run marks processes with. Not named as the daemon's own variables are, which
-/// would have it warn.
+/// The variable with which `tests/run` marks the processes of a run.
 const RUN_VARIABLE: &str = "TEST_RUN_OF_HIGHHOCK";
 
-/// The built program. The library's own tests, which share this module for other parts of
-/// it, have none.
+/// The built program. Unit tests of the library share this module, but have no program.
 const PROGRAM: Option<&str> = option_env!("CARGO_BIN_EXE_highhock");
 
-/// The address that the daemons of the tests publish.
+/// The address that the tested daemons publish.
 pub const ADDRESS: &str = "10.77.66.0";
 
-/// How long a daemon may take to say or to do something that it does at once.
+/// The limit for log lines and actions that the daemon performs at once.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How to start a `highhock`: its flags and its environment, which holds nothing else.
+/// The flags and the environment of a `highhock`. The environment holds nothing else.
 #[derive(Clone)]
 pub struct Highhock {
     flags: Vec<(String, String)>,
     /// Flags without a value.
     switches: Vec<&'static str>,
     environment: Vec<(String, String)>,
-    /// What its configuration file says.
+    /// The text of the configuration file.
     config: String,
-    /// The process whose network it is to be in; `None`: the tests' own.
+    /// The process whose network namespace the daemon uses; `None`: the network of the tests.
     network_pid: Option<String>,
 }
 
 impl Highhock {
-    /// With the real Docker engine and this etcd, polling each second. It shows its state
-    /// nowhere: daemons beside each other would want one port.
+    /// Uses the real Docker engine and this etcd, and polls each second. The admin interface is
+    /// off, because several daemons would need the same port.
     pub fn new(etcd_url: &str) -> Self {
         let engine = docker::endpoint().to_string();
         let highhock = Self {
@@ -56,40 +54,40 @@ impl Highhock {
             .flag("--admin-listen", "")
     }
 
-    /// Without an etcd, answering DNS at this port of 127.0.0.1.
+    /// Without etcd: answers DNS at this port of 127.0.0.1.
     pub fn standalone(port: u16) -> Self {
-        // Whoever asked that etcd would wait for ever.
+        // A request to this address would wait for ever.
         let highhock = Self::new("http://127.0.0.1:1/");
         let highhock = highhock.flag("--dns-listen", &format!("127.0.0.1:{port}"));
         Self { switches: vec!["--standalone"], ..highhock }
     }
 
-    /// With this flag, in place of what it was before.
+    /// Sets a flag, and replaces an earlier value.
     pub fn flag(self, name: &str, value: &str) -> Self {
         let mut highhock = self.without_flag(name);
         highhock.flags.push((name.to_owned(), value.to_owned()));
         highhock
     }
 
-    /// Without a flag: the default holds.
+    /// Removes a flag, so that its default applies.
     pub fn without_flag(mut self, name: &str) -> Self {
         self.flags.retain(|(other, _)| other != name);
         self
     }
 
-    /// With this variable in its environment.
+    /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With this text in its configuration file, which is JSON. Flags go before it.
+    /// Sets the text of the configuration file, which is JSON. Flags override it.
     pub fn config(mut self, text: &str) -> Self {
         text.clone_into(&mut self.config);
         self
     }
 
-    /// In a container's network, though not in the container.
+    /// Runs in the network namespace of a container, but not in the container.
     pub fn in_network_of(mut self, container: &docker::Container) -> Self {
         let process = docker::docker(&["inspect", "--format", "{{.State.Pid}}", container.id()]);
         self.network_pid = Some(process);
@@ -113,7 +111,7 @@ impl Highhock {
         command.args(self.flags.iter().flat_map(|(name, value)| [name, value]));
         command.args(&self.switches);
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
-        // By this, tests/run finds the processes that a test has left behind.
+        // `tests/run` finds leaked processes by this variable.
         if let Some(run) = std::env::var_os(RUN_VARIABLE) {
             command.env(RUN_VARIABLE, run);
         }
@@ -135,8 +133,7 @@ impl Highhock {
     }
 }
 
-/// A running daemon. It is killed when this is dropped; what it said is printed where
-/// that is because the test fails.
+/// A running daemon. Dropping it kills the process, and prints the log if the test is failing.
 pub struct Daemon {
     child: Child,
     status: Option<ExitStatus>,
@@ -144,41 +141,41 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// What it said so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.0.join("log")).unwrap()
     }
 
-    /// The lines of its log that have all these parts.
+    /// The log lines that contain all these parts.
     pub fn lines_with(&self, parts: &[&str]) -> Vec<String> {
         let log = self.log();
         let hits = log.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
         hits.map(str::to_owned).collect()
     }
 
-    /// Waits for a line that has all these parts.
+    /// Waits for a log line that contains all these parts.
     #[track_caller]
     pub fn wait_for_log(&self, parts: &[&str]) -> String {
         let what = format!("a log line with {parts:?}");
         eventually(&what, TIMEOUT, || self.lines_with(parts).into_iter().next())
     }
 
-    /// Puts this text in its configuration file.
+    /// Replaces the configuration file.
     pub fn reconfigure(&self, text: &str) {
-        // Under another name until it is whole, as a careful operator does it.
+        // Written under another name and then renamed, so that the daemon never reads a partial
+        // file.
         let (new, config) = (self.dir.0.join("new"), self.dir.0.join("highhock.json"));
         fs::write(&new, text).unwrap();
         fs::rename(new, config).unwrap();
     }
 
-    /// Puts this text in its configuration file and has it read again.
+    /// Replaces the configuration file and sends SIGHUP.
     pub fn reload(&self, text: &str) {
         self.reconfigure(text);
         self.signal("HUP");
     }
 
-    /// Puts a pipe that nobody writes to in the place of its configuration file, and has it
-    /// read again.
+    /// Replaces the configuration file by a pipe without a writer, and sends SIGHUP.
     pub fn reload_from_pipe(&self) {
         let config = self.dir.0.join("highhock.json");
         fs::remove_file(&config).unwrap();
@@ -186,7 +183,7 @@ impl Daemon {
         self.signal("HUP");
     }
 
-    /// As [`Self::reload`]; waits until it says that it is applied, a time more than before.
+    /// Like [`Self::reload`], and waits for one more log line that reports an applied reload.
     #[track_caller]
     pub fn reload_and_wait(&self, text: &str) {
         let applied = || self.lines_with(&["NOTICE", "the configuration was read again"]).len();
@@ -195,7 +192,7 @@ impl Daemon {
         eventually("it is applied", TIMEOUT, || (applied() > before).then_some(()));
     }
 
-    /// The process's number.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -207,13 +204,13 @@ impl Daemon {
         assert!(status.success(), "kill -{name} {pid}: {status}");
     }
 
-    /// Ends it with no chance to tidy up.
+    /// Kills the daemon with SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.status = Some(self.child.wait().unwrap());
     }
 
-    /// Sends a signal that asks it to end; the exit status, and how long that took.
+    /// Sends a signal that ends the daemon. Returns the exit status and the duration.
     #[track_caller]
     pub fn stop_with(&mut self, signal: &str) -> (Option<i32>, Duration) {
         let sent_at = Instant::now();
@@ -222,7 +219,7 @@ impl Daemon {
         (code, sent_at.elapsed())
     }
 
-    /// Waits for its end; the exit status.
+    /// Waits for the end of the daemon. Returns the exit status.
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> Option<i32> {
         let child = &mut self.child;
@@ -231,7 +228,7 @@ impl Daemon {
         status.code()
     }
 
-    /// Whether it has not ended by itself.
+    /// Returns `true` while the process runs.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -240,12 +237,12 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if self.status.is_none() {
-            // It may have ended by itself; there is nothing else to do then.
+            // The process may have ended already.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("highhock said:\n{}", self.log());
+            eprintln!("highhock's log:\n{}", self.log());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A real DNS server that reads etcd, and questions to it by `dig`.
+//! A real DNS server that reads etcd, and `dig` queries to it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::tools::tool;
 use super::{TempDir, eventually, free_port};
 
-/// How long a server may take until it answers from etcd.
+/// The limit until a server answers from etcd.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// CoreDNS with its etcd plugin, on a loopback port of its own. It ends, and
-/// its files go, when this is dropped.
+/// CoreDNS with its `etcd` plugin on a free loopback port. Dropping it ends the process and
+/// removes its files.
 pub struct CoreDns {
     child: Child,
     port: u16,
@@ -21,25 +21,25 @@ pub struct CoreDns {
     folder: TempDir,
 }
 
-/// How a [`CoreDns`] is to be.
+/// The configuration of a [`CoreDns`].
 #[derive(Clone, Debug)]
 pub struct CoreDnsOptions {
-    /// What it answers for.
+    /// The zone.
     pub zone: String,
-    /// etcd's client URLs.
+    /// The client URLs of etcd.
     pub endpoints: Vec<String>,
     /// The first part of the keys.
     pub prefix: String,
-    /// Whether answers are kept.
+    /// Enables the cache.
     pub cache: bool,
-    /// Whether it writes a line a question.
+    /// Logs each query.
     pub log: bool,
-    /// More lines for the `etcd` block: `credentials`, `tls`.
+    /// Further lines of the `etcd` block: `credentials`, `tls`.
     pub more: Vec<String>,
 }
 
 impl CoreDnsOptions {
-    /// Without a cache, so that every question is asked of etcd.
+    /// Without a cache, so that CoreDNS queries etcd for each question.
     pub fn new(zone: &str, endpoints: &[String]) -> Self {
         Self {
             zone: zone.into(),
@@ -65,11 +65,11 @@ impl CoreDnsOptions {
 }
 
 impl CoreDns {
-    /// Starts it and waits until it answers from etcd. `None` where this machine
-    /// has none: the test is to return then.
+    /// Starts CoreDNS and waits until it answers from etcd. Returns `None` if this machine has no
+    /// CoreDNS; the test must then return.
     pub fn start(options: &CoreDnsOptions) -> Option<Self> {
         let program = tool("COREDNS")?;
-        // Another process may take a free port before CoreDNS does: try some more.
+        // Another process may take a free port before CoreDNS does, so several attempts are made.
         let server = (0..5).find_map(|_| {
             let folder = TempDir::new();
             let port = free_port();
@@ -90,7 +90,7 @@ impl CoreDns {
         Some(server.expect("CoreDNS did not start on any of five ports"))
     }
 
-    /// `false`: it ended instead.
+    /// Returns `false` if the process ended.
     fn wait_until_ready(&mut self) -> bool {
         let (port, name) = (self.port, format!("nobody.{}", self.zone));
         let child = &mut self.child;
@@ -98,24 +98,24 @@ impl CoreDns {
             if child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
-            // It can tell that there is no such name only when etcd has said so.
+            // CoreDNS answers NXDOMAIN only after etcd has responded.
             let reply = dig(port, &name, "A")?;
             (reply.status == "NXDOMAIN").then_some(true)
         })
     }
 
-    /// Asks for a name's records of this type. The name needs no dot at the end.
+    /// Queries a name's records of one type. The name needs no final dot.
     #[track_caller]
     pub fn dig(&self, name: &str, kind: &str) -> DigResponse {
         dig(self.port, name, kind).unwrap_or_else(|| panic!("dig {name} {kind}: no answer"))
     }
 
-    /// The port of 127.0.0.1 that it answers at.
+    /// Its port at 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What it wrote: faults, and a line a question.
+    /// Its log: errors, and one line per query.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.0.join("log")).unwrap_or_default()
     }
@@ -123,18 +123,18 @@ impl CoreDns {
 
 impl Drop for CoreDns {
     fn drop(&mut self) {
-        // It may be gone already; there is nothing else to do then.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
             let log = self.log();
             let tail = log.lines().rev().take(8).collect::<Vec<_>>();
-            eprintln!("CoreDNS said at last (newest first):\n{}", tail.join("\n"));
+            eprintln!("CoreDNS's last log lines (newest first):\n{}", tail.join("\n"));
         }
     }
 }
 
-/// What a server answered.
+/// The answer of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigResponse {
     /// `NOERROR`, `NXDOMAIN`, `SERVFAIL` …
@@ -144,25 +144,25 @@ pub struct DigResponse {
     pub additional: Vec<DigRecord>,
 }
 
-/// A record in an answer.
+/// A record of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigRecord {
-    /// Without the dot at the end.
+    /// Without the final dot.
     pub name: String,
     pub ttl: u32,
     /// `A`, `AAAA`, `SRV` …
     pub kind: String,
-    /// As `dig` writes it.
+    /// As `dig` prints it.
     pub data: String,
 }
 
-/// A place that a name leads to, as SRV records tell it.
+/// A target of SRV records.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
     pub priority: u16,
     pub weight: u16,
     pub port: u16,
-    /// The target's address as it came along, else its name.
+    /// The target's address from the additional section, else its name.
     pub host: String,
 }
 
@@ -172,18 +172,18 @@ impl DigResponse {
         records_of_type(&self.answer, kind).map(|row| row.data.clone()).collect()
     }
 
-    /// The addresses in the answer, of both kinds.
+    /// The IPv4 and IPv6 addresses of the answer.
     pub fn addresses(&self) -> BTreeSet<IpAddr> {
         let rows = self.answer.iter().filter(|row| is_address(row));
         rows.map(|row| row.data.parse().unwrap()).collect()
     }
 
-    /// The texts in the answer, without their quotes.
+    /// The texts of the answer, without quotes.
     pub fn texts(&self) -> BTreeSet<String> {
         records_of_type(&self.answer, "TXT").map(|row| row.data.replace('"', "")).collect()
     }
 
-    /// Where the SRV records of the answer lead, each address of a target by itself.
+    /// The targets of the SRV records, one entry for each address of a target.
     pub fn targets(&self) -> BTreeSet<Target> {
         records_of_type(&self.answer, "SRV").flat_map(|row| self.targets_of(row)).collect()
     }
@@ -220,7 +220,7 @@ fn is_address(row: &DigRecord) -> bool {
     row.kind == "A" || row.kind == "AAAA"
 }
 
-/// Asks the server at a port of 127.0.0.1; `None`: no answer.
+/// Queries the server at a port of 127.0.0.1. Returns `None` without an answer.
 pub fn dig(port: u16, name: &str, kind: &str) -> Option<DigResponse> {
     let output = Command::new("dig")
         .args(["@127.0.0.1", "-p", &port.to_string(), "-q", name, "-t", kind])
@@ -230,7 +230,7 @@ pub fn dig(port: u16, name: &str, kind: &str) -> Option<DigResponse> {
     parse(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// Reads what `dig` prints: a head with the status, then sections with a record a line.
+/// Parses the output of `dig`: a head with the status, then sections with one record per line.
 fn parse(text: &str) -> Option<DigResponse> {
     let status = text.lines().find_map(|line| line.split_once("status: ")?.1.split(',').next())?;
     let section = |title: &str| {
@@ -246,12 +246,12 @@ fn parse(text: &str) -> Option<DigResponse> {
     })
 }
 
-/// Blanks of any number stand between the parts.
+/// Parts are separated by any number of blanks.
 fn parse_record(line: &str) -> Option<DigRecord> {
     let mut parts = line.split_whitespace();
     let name = parts.next()?.trim_end_matches('.').to_owned();
     let ttl = parts.next()?.parse().ok()?;
-    // The class: there is but one in use.
+    // The class; only one is in use.
     let kind = parts.nth(1)?.to_owned();
     Some(DigRecord { name, ttl, kind, data: parts.collect::<Vec<_>>().join(" ") })
 }

@@ -1,4 +1,4 @@
-//! Questions to a DNS server as they are on the wire, and what came back, record by record.
+//! DNS queries and answers in wire format, record by record.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -8,13 +8,13 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use tokio::time::Instant;
 
-/// How long an answer may take.
+/// The time limit of an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One question and how it is sent.
+/// A query and its transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsQuery {
-    /// The labels as they are, from the left.
+    /// The labels in wire form, from the left.
     pub labels: Vec<String>,
     pub kind: RecordType,
     pub class: DNSClass,
@@ -22,12 +22,12 @@ pub struct DnsQuery {
     pub recursion_desired: bool,
 }
 
-/// By what an answer comes, which limits its size.
+/// The transport, which limits the size of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// 512 bytes, as no more was asked for.
+    /// UDP without EDNS: 512 bytes.
     Udp,
-    /// With EDNS, and this size.
+    /// UDP with EDNS and this size.
     Edns(u16),
     Tcp,
 }
@@ -45,7 +45,7 @@ impl DnsQuery {
         }
     }
 
-    /// The name as it is written, with a dot at its end.
+    /// The name in presentation format, with a final dot.
     pub fn name(&self) -> String {
         self.wire_name().to_ascii()
     }
@@ -57,7 +57,7 @@ impl DnsQuery {
         name
     }
 
-    /// As it is sent by UDP.
+    /// The query as a UDP packet.
     pub fn to_bytes(&self, id: u16) -> Vec<u8> {
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = self.recursion_desired;
@@ -73,12 +73,12 @@ impl DnsQuery {
     }
 }
 
-/// What a server said, each section in an order that tells nothing.
+/// An answer. The order within a section has no meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsResponse {
     /// `NoError`, `NXDomain`, `Refused` …
     pub code: String,
-    /// The name in the question that came back.
+    /// The name in the question section of the answer.
     pub query: String,
     pub authoritative: bool,
     pub truncated: bool,
@@ -88,14 +88,14 @@ pub struct DnsResponse {
     pub answer: Vec<ResponseRecord>,
     pub authority: Vec<ResponseRecord>,
     pub additional: Vec<ResponseRecord>,
-    /// How long it was.
+    /// The length of the answer in bytes.
     pub bytes: usize,
 }
 
-/// A record in an answer.
+/// A record of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ResponseRecord {
-    /// In the case that it came in, with the dot at the end.
+    /// In its original case, with a final dot.
     pub name: String,
     pub kind: String,
     pub data: String,
@@ -103,10 +103,10 @@ pub struct ResponseRecord {
 }
 
 impl DnsResponse {
-    /// Reads an answer to the question of this number.
+    /// Parses the answer to the query with this id.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// Returns the reason if the answer is malformed.
     pub fn parse(bytes: &[u8], id: u16) -> Result<Self, String> {
         let message = Message::from_vec(bytes).map_err(|error| format!("{error}: {bytes:02x?}"))?;
         let head = &message.metadata;
@@ -149,7 +149,7 @@ fn response_records(records: &[Record]) -> Vec<ResponseRecord> {
     rows
 }
 
-/// What asks one server.
+/// A client of one server.
 pub struct DnsClient {
     server: SocketAddr,
     socket: UdpSocket,
@@ -164,14 +164,14 @@ impl DnsClient {
         Self { server, socket, next: 0 }
     }
 
-    /// Asks, and waits for the answer; panics where there is none.
+    /// Queries the server. Panics without an answer.
     #[track_caller]
     pub fn query(&mut self, query: &DnsQuery) -> DnsResponse {
         self.try_query(query).unwrap_or_else(|error| panic!("{query:?}: {error}"))
     }
 
     /// # Errors
-    /// There was no answer in time, or none that can be read.
+    /// Returns the reason if there is no answer in time, or if it is malformed.
     pub fn try_query(&mut self, query: &DnsQuery) -> Result<DnsResponse, String> {
         self.next = self.next.wrapping_add(1);
         let bytes = query.to_bytes(self.next);
@@ -182,12 +182,12 @@ impl DnsClient {
         DnsResponse::parse(&answer.ok_or("no answer")?, self.next)
     }
 
-    /// Sends these bytes, and waits for nothing.
+    /// Sends these bytes without waiting for an answer.
     pub fn send(&self, bytes: &[u8]) {
         self.socket.send(bytes).unwrap();
     }
 
-    /// Sends these bytes, and waits for an answer with the same two at its begin.
+    /// Sends these bytes, and waits for an answer with the same id.
     pub fn exchange_udp(&self, bytes: &[u8], timeout: Duration) -> Option<Vec<u8>> {
         self.send(bytes);
         let end = Instant::now() + timeout;
@@ -203,7 +203,8 @@ impl DnsClient {
     }
 }
 
-/// Sends these bytes by TCP over a connection of their own; `None`: no whole answer in time.
+/// Sends these bytes over a TCP connection of its own. Returns `None` without a complete answer
+/// in time.
 pub fn exchange_tcp(server: SocketAddr, bytes: &[u8], timeout: Duration) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&server, timeout).ok()?;
     stream.set_read_timeout(Some(timeout)).unwrap();

@@ -1,7 +1,7 @@
 //! Containers on a real Docker engine, by the `docker` program.
 //!
-//! The engine is the one that `DOCKER_HOST` names, else the one on the usual
-//! socket. There is no test without one: a missing engine fails it.
+//! The engine is that of `DOCKER_HOST`, else the one at the default socket. Without an engine the
+//! test fails.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::{Command, Stdio};
@@ -12,18 +12,16 @@ use highhock::docker::Endpoint;
 use super::cuttable_proxy::ServerAddress;
 use super::{proxy, run_id, unique};
 
-/// The image that is built where `HIGHHOCK_TEST_IMAGE` names no other: a static
-/// busybox.
+/// The image that is built if `HIGHHOCK_TEST_IMAGE` names none: a static busybox.
 const OWN_IMAGE: &str = "highhock-test/busybox:1";
 
-/// What a container does that is given no command: it waits, and ends at once on
-/// SIGTERM.
+/// The default command of a container: waits, and exits at once on SIGTERM.
 pub const WAIT_COMMAND: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
 
-/// The label of all that a test makes in the engine; `tests/run` looks for it.
+/// The label of all objects that a test creates in the engine. `tests/run` searches for it.
 const LABEL: &str = "highhock-test";
 
-/// Builds [`OWN_IMAGE`] once a machine, however many tests ask for it at a time.
+/// Builds [`OWN_IMAGE`] once per machine, also if several tests request it at the same time.
 const BUILD_IMAGE: &str = r#"
 set -eu
 image=$1 busybox=${HIGHHOCK_TEST_BUSYBOX:-/bin/busybox}
@@ -41,14 +39,14 @@ done
 tar -C "$root" -c . | docker import - "$image" >/dev/null
 "#;
 
-/// Where the engine listens.
+/// The address of the engine.
 pub fn endpoint() -> Endpoint {
     let url = std::env::var("DOCKER_HOST").ok().filter(|url| !url.is_empty());
     let url = url.unwrap_or_else(|| "unix:///var/run/docker.sock".into());
     Endpoint::parse(&url).unwrap_or_else(|error| panic!("DOCKER_HOST {url}: {error}"))
 }
 
-/// The engine, as the far end of a relay.
+/// The engine's address, as the target of a proxy.
 pub fn server_address() -> ServerAddress {
     match endpoint() {
         Endpoint::Unix(path) => ServerAddress::Unix(path),
@@ -60,7 +58,7 @@ pub fn server_address() -> ServerAddress {
     }
 }
 
-/// Runs `docker` with these arguments; its standard output without the last line's end.
+/// Runs `docker` with these arguments. Returns its standard output without the final newline.
 #[track_caller]
 pub fn docker(args: &[&str]) -> String {
     require_engine();
@@ -76,7 +74,7 @@ fn run(args: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// What marks all that this run makes in the engine.
+/// The label with the id of this run.
 pub fn label() -> String {
     format!("{LABEL}={}", run_id())
 }
@@ -90,19 +88,19 @@ fn require_engine() {
     }
 }
 
-/// Whether the engine is Podman, behind the API that it has in common with Docker.
+/// Returns `true` if the engine is Podman, behind its Docker-compatible API.
 pub fn is_podman() -> bool {
     static PODMAN: OnceLock<bool> = OnceLock::new();
     let components = "{{range .Server.Components}}{{.Name}},{{end}}";
     *PODMAN.get_or_init(|| docker(&["version", "--format", components]).contains("Podman"))
 }
 
-/// The network of a container that asks for none, as inspections name it.
+/// The default network, by its name in inspections.
 pub fn default_network() -> &'static str {
     if is_podman() { "podman" } else { "bridge" }
 }
 
-/// The image of the tests' containers; built where it is missing.
+/// The image of the test containers. It is built if it is missing.
 pub fn image() -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
     require_engine();
@@ -117,14 +115,14 @@ pub fn image() -> &'static str {
     })
 }
 
-/// A container; removed when dropped, whatever its state.
+/// A container. Dropping it removes the container in any state.
 pub struct Container {
     id: String,
     name: String,
 }
 
 impl Container {
-    /// `docker run -d`, with these options (`-p`, `-e` …) and this command (none: wait).
+    /// `docker run -d` with these options (`-p`, `-e` …) and this command (empty: wait).
     #[track_caller]
     pub fn run(options: &[&str], command: &[&str]) -> Self {
         Self::make(&["run", "-d"], options, command)
@@ -141,13 +139,13 @@ impl Container {
         let name = format!("highhock-test-{}-{}", std::process::id(), unique());
         let own = ["--name", &name, "--label", &label()];
         let command = if command.is_empty() { &WAIT_COMMAND } else { command };
-        // Made before the container, so that one that can't start is removed, too.
+        // Created before the container, so that a container that cannot start is removed.
         let mut container = Self { id: String::new(), name: name.clone() };
         container.id = docker(&[verb, &own, options, &[image()], command].concat());
         container
     }
 
-    /// The whole id.
+    /// The full id.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -163,50 +161,50 @@ impl Container {
         docker(&[verb, &self.id]);
     }
 
-    /// Sends it a signal (`HUP`, `RTMIN+3`).
+    /// Sends a signal (`HUP`, `RTMIN+3`).
     #[track_caller]
     pub fn signal(&self, signal: &str) {
         docker(&["kill", "--signal", signal, &self.id]);
     }
 
-    /// Gives it another name. It is still removed when dropped, by its id.
+    /// Renames the container. It is still removed by its id when dropped.
     #[track_caller]
     pub fn rename(&self, name: &str) {
         docker(&["rename", &self.id, name]);
     }
 
-    /// Has its health checked where the engine doesn't do so by itself: Podman leaves
-    /// that to systemd, which a machine of the tests need not have.
+    /// Runs the health check if the engine does not run it itself: Podman relies on systemd,
+    /// which a test machine may lack.
     #[track_caller]
     pub fn check_health(&self) {
         if is_podman() {
             let target = format!("/v4.0.0/libpod/containers/{}/healthcheck", self.id);
             let (status, output_text) =
                 proxy::send_request(&server_address(), "GET", &target, "").unwrap();
-            // 409: the container doesn't run.
+            // 409: the container is not running.
             assert!(status == 200, "{target}: {status} {output_text}");
         }
     }
 
-    /// Ends it by SIGTERM, or by SIGKILL after a second.
+    /// Stops the container by SIGTERM, or by SIGKILL after a second.
     #[track_caller]
     pub fn stop(&self) {
         docker(&["stop", "-t", "1", &self.id]);
     }
 
-    /// Ends it likewise, and starts it again.
+    /// Stops the container likewise, and starts it again.
     #[track_caller]
     pub fn restart(&self) {
         docker(&["restart", "-t", "1", &self.id]);
     }
 
-    /// The port of the host that leads to this one (`80/tcp`) at its IPv4 addresses.
+    /// The host port of a container port (`80/tcp`) at the IPv4 addresses.
     #[track_caller]
     pub fn published_port(&self, port: &str) -> u16 {
         self.host_port(port, false)
     }
 
-    /// The port of the host that leads to this one at its IPv6 addresses, which may be another.
+    /// The host port of a container port at the IPv6 addresses, which may differ.
     #[track_caller]
     pub fn published_port_ipv6(&self, port: &str) -> u16 {
         self.host_port(port, true)
@@ -221,13 +219,14 @@ impl Container {
         binding.rsplit_once(':').unwrap().1.parse().unwrap()
     }
 
-    /// Runs a command in it.
+    /// Runs a command in the container.
     #[track_caller]
     pub fn exec(&self, command: &[&str]) -> String {
         docker(&[&["exec", &self.id], command].concat())
     }
 
-    /// Runs a command in it that may fail: whether it succeeded, and what it said.
+    /// Runs a command in the container that may fail. Returns whether it succeeded, and its
+    /// output.
     pub fn try_exec(&self, command: &[&str]) -> (bool, String) {
         let mut exec = Command::new("docker");
         exec.args(["exec", &self.id]).args(command).stdin(Stdio::null());
@@ -236,25 +235,25 @@ impl Container {
         (output.status.success(), String::from_utf8_lossy(&output_text).trim_end().to_owned())
     }
 
-    /// Removes it now.
+    /// Removes the container now.
     pub fn remove(self) {}
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Panicking here, in a failing test, would end the whole test program.
+        // A panic during another panic would abort the test program.
         let known_as = if self.id.is_empty() { &self.name } else { &self.id };
         let _ = run(&["rm", "-f", known_as]);
     }
 }
 
-/// A network; removed when dropped.
+/// A network. Dropping it removes the network.
 pub struct Network {
     name: String,
 }
 
 impl Network {
-    /// `docker network create`, with these options.
+    /// `docker network create` with these options.
     #[track_caller]
     pub fn create(options: &[&str]) -> Self {
         let name = format!("highhock-test-{}-{}", std::process::id(), unique());
@@ -268,13 +267,13 @@ impl Network {
         &self.name
     }
 
-    /// Connects the container to it.
+    /// Connects the container to the network.
     #[track_caller]
     pub fn connect(&self, container: &Container) {
         docker(&["network", "connect", &self.name, container.id()]);
     }
 
-    /// Disconnects the container from it.
+    /// Disconnects the container from the network.
     #[track_caller]
     pub fn disconnect(&self, container: &Container) {
         docker(&["network", "disconnect", &self.name, container.id()]);

@@ -1,4 +1,4 @@
-//! A real etcd of the test's own, and a plain look at what it holds.
+//! A real etcd server of a test, and a client that reads its contents.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -18,23 +18,23 @@ use super::http_exchange::exchange;
 use super::tools::tool;
 use super::{eventually, free_port, run_id};
 
-/// How long an etcd may take until it answers, or until it is gone.
+/// The limit until an etcd responds, or has ended.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 const FORM_HEADER: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
-/// Which etcd server.
+/// The release of an etcd server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
-    /// The distribution's 3.4, with its v2 keys API on.
+    /// The distribution's 3.4, with the v2 API enabled.
     V3_4,
-    /// The first line without a v2 keys API.
+    /// The first release without the v2 API.
     V3_6,
 }
 
 impl Release {
-    /// Its program; `None`, said loudly, where this machine has none: the test
-    /// is to return then.
+    /// The program. Returns `None`, with a visible message, if this machine has none; the test
+    /// must then return.
     pub fn program(self) -> Option<PathBuf> {
         match self {
             Self::V3_4 => Some("etcd".into()),
@@ -50,41 +50,40 @@ impl Release {
     }
 }
 
-/// An etcd on loopback, alone or a member of a [`Cluster`](super::cluster::Cluster).
-/// It ends, and its data goes, when this is dropped.
+/// An etcd on loopback, alone or as a member of a [`Cluster`](super::cluster::Cluster). Dropping
+/// it ends the process and removes its data.
 pub struct Etcd {
     child: Option<Child>,
     program: PathBuf,
     client_port: u16,
-    /// Where TLS is spoken beside.
+    /// The additional port with TLS.
     tls_port: Option<u16>,
     peer_port: u16,
     dir: PathBuf,
     flags: Vec<String>,
 }
 
-/// A key as etcd's v2 API shows it.
+/// A key in etcd's v2 API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Without the leading slash.
     pub key: String,
     pub value: String,
     pub dir: bool,
-    /// In seconds; `None`: for ever.
+    /// In seconds; `None`: no expiry.
     pub ttl: Option<i64>,
     pub created: u64,
     pub modified: u64,
 }
 
-/// What reads an etcd from another thread, and while it may be away.
+/// A reader that other threads can use, also while etcd is away.
 #[derive(Clone, Copy)]
 pub struct Reader {
     client_port: u16,
 }
 
 impl Reader {
-    /// The directories and values below the key, however deep; `None` where etcd
-    /// doesn't answer.
+    /// All directories and values below the key. Returns `None` if etcd does not respond.
     pub fn list(self, key: &str) -> Option<Vec<Node>> {
         let target = format!("/v2/keys/{key}?quorum=true&recursive=true");
         let (status, body) = exchange(self.client_port, TIMEOUT, "GET", &target, "", "")?;
@@ -102,19 +101,19 @@ impl Reader {
 }
 
 impl Etcd {
-    /// Starts an etcd with its v2 keys API on, and waits until it answers.
+    /// Starts an etcd with the v2 API, and waits until it responds.
     pub fn start() -> Self {
         Self::start_with(Release::V3_4.flags())
     }
 
-    /// Starts an etcd of this release, and waits until it answers. `None` where
-    /// this machine has none: the test is to return then.
+    /// Starts an etcd of this release, and waits until it responds. Returns `None` if this
+    /// machine has none; the test must then return.
     pub fn start_release(release: Release) -> Option<Self> {
         let program = release.program()?;
         Some(Self::start_program(&program, &default_parent(), release.flags(), false))
     }
 
-    /// Starts an etcd with these flags besides those for its places.
+    /// Starts an etcd with additional flags.
     pub fn start_with(flags: &[&str]) -> Self {
         Self::start_in(&default_parent(), flags)
     }
@@ -124,9 +123,8 @@ impl Etcd {
         Self::start_program(Path::new("etcd"), parent, flags, false)
     }
 
-    /// Starts an etcd with both APIs that speaks TLS with this identity, to clients
-    /// that have a certificate by the CA where one is given. It speaks plainly,
-    /// too, on another port, for the test itself.
+    /// Starts an etcd with both APIs and TLS with this identity. With `client_ca`, clients need a
+    /// certificate of this CA. A second port without TLS serves the test itself.
     pub fn start_with_tls(identity: &ClientIdentity, client_ca: Option<&Path>) -> Self {
         let (cert, key) = (path_text(&identity.cert), path_text(&identity.key));
         let mut flags = vec!["--enable-v2=true", "--cert-file", &cert, "--key-file", &key];
@@ -138,10 +136,10 @@ impl Etcd {
     }
 
     fn start_program(program: &Path, parent: &Path, flags: &[&str], tls: bool) -> Self {
-        // Another process may take a free port before etcd does: try some more.
+        // Another process may take a free port before etcd does, so several attempts are made.
         let mut etcd = (0..5).find_map(|_| {
             let mut etcd = Self::prepare(program, parent, tls);
-            // A lone member need not wait long for votes.
+            // A single member need not wait long for votes.
             let quick = ["--heartbeat-interval", "20", "--election-timeout", "200"];
             let alone = format!("default={}", etcd.peer_url());
             etcd.add_flags(&["--initial-cluster", &alone]);
@@ -188,8 +186,8 @@ impl Etcd {
         self.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
     }
 
-    /// Starts it where it was, and does not wait: a member of a cluster may need
-    /// others before it can answer.
+    /// Starts the process at the same addresses without waiting: a member of a cluster may need
+    /// the others before it responds.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "etcd runs already");
         let tls_url = self.tls_port.map(|_| format!(",{}", self.tls_url()));
@@ -209,7 +207,7 @@ impl Etcd {
             Some(child.unwrap_or_else(|error| panic!("needs etcd: run tests/run ({error})")));
     }
 
-    /// `false`: it ended instead.
+    /// Returns `false` if the process ended.
     pub(super) fn wait_until_ready(&mut self) -> bool {
         let port = self.client_port;
         let child = self.child.as_mut().unwrap();
@@ -221,23 +219,23 @@ impl Etcd {
         })
     }
 
-    /// Whether it says within this time that it has all that was written, which
-    /// it asks the leader about.
+    /// Returns `true` if the member reports within this time that it has the latest revision of
+    /// the leader.
     pub fn is_healthy(&self, within: Duration) -> bool {
         reports_healthy(self.client_port, within)
     }
 
-    /// Its client URL, without a slash at the end.
+    /// The client URL, without a final slash.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.client_port)
     }
 
-    /// Where it listens, as the far end of a relay.
+    /// The address, as the target of a proxy.
     pub fn server_address(&self) -> ServerAddress {
         ServerAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], self.client_port)))
     }
 
-    /// What reads it from another thread.
+    /// A reader for another thread.
     pub fn reader(&self) -> Reader {
         Reader { client_port: self.client_port }
     }
@@ -246,23 +244,23 @@ impl Etcd {
         format!("http://127.0.0.1:{}", self.peer_port)
     }
 
-    /// Its v3 API, for blocking requests.
+    /// The v3 API, for blocking requests.
     pub fn v3(&self) -> V3Client {
         V3Client::new(self.client_port)
     }
 
-    /// Its client URL with TLS.
+    /// The client URL with TLS.
     pub fn tls_url(&self) -> String {
         format!("https://127.0.0.1:{}", self.tls_port.expect("etcd speaks TLS"))
     }
 
-    /// Where it speaks plainly: `127.0.0.1:port`.
+    /// The address without TLS: `127.0.0.1:port`.
     pub fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.client_port).into()
     }
 
-    /// Makes the user root with this password, and switches v2's authentication on.
-    /// Who gives no name may read then, not write.
+    /// Creates the user root with this password and enables authentication of the v2 API.
+    /// Anonymous clients may then read, but not write.
     pub fn enable_v2_auth(&self, password: &str) {
         let root = serde_json::json!({ "user": "root", "password": password }).to_string();
         let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("root:{password}")));
@@ -272,20 +270,21 @@ impl Etcd {
             ("/v2/auth/enable", ""),
             ("/v2/auth/roles/guest", revoke),
         ] {
-            let (status, said) = self.send_json("PUT", target, body, Some(&basic));
-            assert!(matches!(status, 200 | 201), "{target}: {status} {said}");
+            let (status, response_body) = self.send_json("PUT", target, body, Some(&basic));
+            assert!(matches!(status, 200 | 201), "{target}: {status} {response_body}");
         }
     }
 
-    /// Changes root's password in v2's authentication.
+    /// Changes the password of root in the v2 API.
     pub fn change_v2_password(&self, old: &str, new: &str) {
         let root = serde_json::json!({ "user": "root", "password": new }).to_string();
         let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("root:{old}")));
-        let (status, said) = self.send_json("PUT", "/v2/auth/users/root", &root, Some(&basic));
-        assert_eq!(status, 200, "{said}");
+        let (status, response_body) =
+            self.send_json("PUT", "/v2/auth/users/root", &root, Some(&basic));
+        assert_eq!(status, 200, "{response_body}");
     }
 
-    /// Makes the user root with this password, and switches v3's authentication on.
+    /// Creates the user root with this password and enables authentication of the v3 API.
     pub fn enable_v3_auth(&self, password: &str) {
         let root = serde_json::json!({ "name": "root", "password": password }).to_string();
         for (call, body) in [
@@ -294,12 +293,13 @@ impl Etcd {
             ("user/grant", r#"{"user":"root","role":"root"}"#),
             ("enable", "{}"),
         ] {
-            let (status, said) = self.send_json("POST", &format!("/v3/auth/{call}"), body, None);
-            assert_eq!(status, 200, "{call}: {said}");
+            let (status, response_body) =
+                self.send_json("POST", &format!("/v3/auth/{call}"), body, None);
+            assert_eq!(status, 200, "{call}: {response_body}");
         }
     }
 
-    /// One request with JSON: status and body. Panics where etcd is away.
+    /// Sends one request with JSON. Returns status and body. Panics if etcd is away.
     pub fn send_json(
         &self,
         method: &str,
@@ -313,7 +313,7 @@ impl Etcd {
         exchange(self.client_port, TIMEOUT, method, target, &headers, json).expect("etcd answers")
     }
 
-    /// Ends it as an operator would, and waits until it is gone.
+    /// Stops the process with SIGTERM, and waits for its end.
     pub fn stop(&mut self) {
         self.signal("TERM");
         let child = self.child.as_mut().expect("etcd runs");
@@ -321,14 +321,14 @@ impl Etcd {
         self.child = None;
     }
 
-    /// Ends it with no chance to tidy up.
+    /// Kills the process with SIGKILL.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("etcd runs");
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Starts it where it was, with its data or without any.
+    /// Starts the process at the same addresses, with its data or with an empty store.
     pub fn restart(&mut self, empty: bool) {
         if empty {
             assert!(self.child.is_none(), "etcd runs still");
@@ -338,10 +338,10 @@ impl Etcd {
         assert!(self.wait_until_ready(), "etcd ended: {}", self.log());
     }
 
-    /// Stops it from doing anything, its connections left open.
+    /// Pauses the process with SIGSTOP. Its connections stay open.
     pub fn pause(&self) {
         self.signal("STOP");
-        // The signal is sent, not yet obeyed: a thread may be answering still.
+        // The signal is asynchronous: a thread may still send a response.
         let threads = format!("/proc/{}/task", self.pid());
         let is_stopped = |stat: String| stat.rsplit(") ").next().unwrap().starts_with('T');
         eventually("etcd is stopped", TIMEOUT, || {
@@ -355,17 +355,17 @@ impl Etcd {
         });
     }
 
-    /// Lets it go on after a pause.
+    /// Resumes a paused process.
     pub fn resume(&self) {
         self.signal("CONT");
     }
 
-    /// Whether it was started, paused or not, and neither stopped nor killed since.
+    /// Returns `true` if the process was started, paused or not, and not ended since.
     pub fn is_running(&self) -> bool {
         self.child.is_some()
     }
 
-    /// Its process id, while it runs.
+    /// The process id, while the process runs.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("etcd runs").id()
     }
@@ -380,14 +380,13 @@ impl Etcd {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// What is at the key, which is percent-encoded and without leading slash.
+    /// The value at a percent-encoded key without a leading slash.
     pub fn get(&self, key: &str) -> Option<Node> {
         let (status, answer) = self.request("GET", &format!("{key}?quorum=true"), None);
         (status == 200).then(|| node(&answer["node"]))
     }
 
-    /// The directories and values below the key, however deep, in their keys'
-    /// order.
+    /// All directories and values below the key, in the order of their keys.
     pub fn list(&self, key: &str) -> Vec<Node> {
         let query = format!("{key}?quorum=true&recursive=true&sorted=true");
         let (_, answer) = self.request("GET", &query, None);
@@ -396,7 +395,7 @@ impl Etcd {
         nodes
     }
 
-    /// Sets a value, whatever was there; without a TTL, for ever.
+    /// Sets a value unconditionally; without a TTL it does not expire.
     pub fn put(&self, key: &str, value: &str, ttl: Option<u64>) {
         let mut form = Serializer::new(String::new());
         form.append_pair("value", value);
@@ -407,18 +406,18 @@ impl Etcd {
         assert!(matches!(status, 200 | 201), "put {key}: {status} {answer}");
     }
 
-    /// Makes an empty directory.
+    /// Creates an empty directory.
     pub fn make_directory(&self, key: &str) {
         let (status, answer) = self.request("PUT", key, Some("dir=true"));
         assert_eq!(status, 201, "make directory {key}: {answer}");
     }
 
-    /// Removes the key and everything below it, if it is there.
+    /// Removes the key and everything below it, if present.
     pub fn remove(&self, key: &str) {
         self.request("DELETE", &format!("{key}?recursive=true"), None);
     }
 
-    /// One request to the keys API: status and JSON. Panics where etcd is away.
+    /// Sends one request to the keys API. Returns status and JSON. Panics if etcd is away.
     pub fn request(&self, method: &str, key_and_query: &str, form: Option<&str>) -> (u16, Value) {
         let target = format!("/v2/keys/{key_and_query}");
         let (status, body) = exchange(
@@ -437,14 +436,18 @@ impl Etcd {
 impl Drop for Etcd {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may be gone already; there is nothing else to do then.
+            // The process may have ended already.
             let _ = child.kill();
             let _ = child.wait();
         }
         if std::thread::panicking() {
             let log = self.log();
             let tail = log.lines().rev().take(5).collect::<Vec<_>>();
-            eprintln!("etcd at {} said at last (newest first):\n{}", self.url(), tail.join("\n"));
+            eprintln!(
+                "last log lines of etcd at {} (newest first):\n{}",
+                self.url(),
+                tail.join("\n")
+            );
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -472,7 +475,7 @@ fn flatten(nodes: &Value, into: &mut Vec<Node>) {
     }
 }
 
-/// In memory where there is such a place: a test need not wait for disks.
+/// A folder in memory, if there is one: a test need not wait for disks.
 fn default_parent() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }

@@ -1,5 +1,5 @@
-//! etcd's v3 API through its JSON gateway, by plain blocking requests: what a
-//! test writes beside the daemon, and its look at what is there.
+//! etcd's v3 API through its JSON gateway, by blocking requests: the writes of a test, and its
+//! view of the store.
 
 use std::time::Duration;
 
@@ -9,45 +9,45 @@ use serde_json::{Value, json};
 
 use super::http_exchange::exchange;
 
-/// One member's v3 API. Its methods panic where etcd is away or refuses; those
-/// whose names begin with `try` say so.
+/// The v3 API of one member. Methods panic if etcd is away or rejects the request. Methods that
+/// begin with `try` return `None` instead.
 #[derive(Clone, Debug)]
 pub struct V3Client {
     port: u16,
     timeout: Duration,
 }
 
-/// A key as etcd's v3 API shows it.
+/// A key in etcd's v3 API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kv {
-    /// As it is: HighHock's begin with a slash.
+    /// The complete key; HighHock's keys begin with a slash.
     pub key: String,
     pub value: String,
-    /// The lease that it hangs on; 0: none.
+    /// The lease of the key; 0: none.
     pub lease: i64,
     pub created: u64,
     pub modified: u64,
 }
 
-/// What is known of a lease that is there.
+/// The state of an existing lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Seconds left.
+    /// The remaining time in seconds.
     pub left: i64,
-    /// In seconds, as it was asked for.
+    /// The granted time in seconds.
     pub granted: i64,
-    /// What hangs on it, in the keys' order.
+    /// The attached keys, sorted.
     pub keys: Vec<String>,
 }
 
-/// What a member says of itself.
+/// The status of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberStatus {
     pub member: u64,
-    /// As this member believes; `None`: it knows none.
+    /// The leader that this member knows; `None`: no leader.
     pub leader: Option<u64>,
     pub term: u64,
-    /// The newest revision that it has.
+    /// The latest revision of this member.
     pub revision: u64,
     pub version: String,
 }
@@ -57,30 +57,30 @@ impl V3Client {
         Self { port, timeout: Duration::from_secs(20) }
     }
 
-    /// The same, with this much time for each request.
+    /// Sets the time limit of each request.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// What is at the key, by a quorum read.
+    /// The value at the key, by a quorum read.
     pub fn get(&self, key: &str) -> Option<Kv> {
         let answer = self.expect("kv/range", &json!({ "key": encode(key) }));
         kvs(&answer).pop()
     }
 
-    /// All keys that begin with the prefix, in their order, by a quorum read.
+    /// All keys with the prefix, sorted, by a quorum read.
     pub fn list(&self, prefix: &str) -> Vec<Kv> {
         kvs(&self.expect("kv/range", &below(prefix)))
     }
 
-    /// The same; `None`: no answer, or no good one.
+    /// Like `list`. Returns `None` without a successful response.
     pub fn try_list(&self, prefix: &str) -> Option<Vec<Kv>> {
         self.try_range(&below(prefix))
     }
 
-    /// The same as this member has it, without asking the others; `None`: no
-    /// answer, or no good one.
+    /// Like `list`, but as this member has the keys, without a quorum. Returns `None` without a
+    /// successful response.
     pub fn try_list_locally(&self, prefix: &str) -> Option<Vec<Kv>> {
         let mut range = below(prefix);
         range["serializable"] = json!(true);
@@ -94,38 +94,37 @@ impl V3Client {
         }
     }
 
-    /// Sets a value, whatever was there; without a lease, for ever. Gives the
-    /// revision that it was written at.
+    /// Sets a value unconditionally; without a lease it does not expire. Returns the revision of
+    /// the write.
     pub fn put(&self, key: &str, value: &str, lease: Option<i64>) -> u64 {
         let lease = lease.unwrap_or(0).to_string();
         let put = json!({ "key": encode(key), "value": encode(value), "lease": lease });
         revision(&self.expect("kv/put", &put))
     }
 
-    /// Removes the key; whether it was there.
+    /// Removes the key. Returns whether it existed.
     pub fn delete(&self, key: &str) -> bool {
         let answer = self.expect("kv/deleterange", &json!({ "key": encode(key) }));
         number(&answer["deleted"]) > 0
     }
 
-    /// Removes all keys that begin with the prefix; how many there were.
+    /// Removes all keys with the prefix. Returns their number.
     pub fn delete_below(&self, prefix: &str) -> i64 {
         number(&self.expect("kv/deleterange", &below(prefix))["deleted"])
     }
 
-    /// A lease of this many seconds, by this id or, where none is given, one
-    /// that etcd chooses.
+    /// Grants a lease of this many seconds, with this id or an id that etcd chooses.
     pub fn grant(&self, ttl: u64, id: Option<i64>) -> i64 {
         let id = id.unwrap_or(0).to_string();
         number(&self.expect("lease/grant", &json!({ "TTL": ttl.to_string(), "ID": id }))["ID"])
     }
 
-    /// Ends a lease and deletes what hangs on it.
+    /// Revokes a lease and thereby deletes its keys.
     pub fn revoke(&self, id: i64) {
         self.expect("lease/revoke", &json!({ "ID": id.to_string() }));
     }
 
-    /// The ids of all leases, in their order.
+    /// The ids of all leases, sorted.
     pub fn leases(&self) -> Vec<i64> {
         let answer = self.expect("lease/leases", &json!({}));
         let leases = answer["leases"].as_array().into_iter().flatten();
@@ -134,7 +133,7 @@ impl V3Client {
         ids
     }
 
-    /// The lease, if there is one of this id.
+    /// The lease with this id, if it exists.
     pub fn lease(&self, id: i64) -> Option<Lease> {
         let answer =
             self.expect("lease/timetolive", &json!({ "ID": id.to_string(), "keys": true }));
@@ -145,7 +144,7 @@ impl V3Client {
         (left >= 0).then(|| Lease { left, granted: number(&answer["grantedTTL"]), keys })
     }
 
-    /// What the member says of itself; `None`: no answer, or no good one.
+    /// The status of the member. Returns `None` without a successful response.
     pub fn try_status(&self) -> Option<MemberStatus> {
         let (status, answer) = self.request("maintenance/status", &json!({}))?;
         (status == 200).then(|| MemberStatus {
@@ -157,13 +156,13 @@ impl V3Client {
         })
     }
 
-    /// The newest revision of the whole store.
+    /// The latest revision of the store.
     pub fn revision(&self) -> u64 {
         revision(&self.expect("kv/range", &json!({ "key": encode("/"), "count_only": true })))
     }
 
-    /// One request, to a path below `/v3/`: status and JSON; `None`: no whole
-    /// answer in time.
+    /// Sends one request to a path below `/v3/`. Returns status and JSON, or `None` without a
+    /// complete response in time.
     pub fn request(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
         let target = format!("/v3/{path}");
         let headers = "Content-Type: application/json\r\n";
@@ -181,7 +180,7 @@ impl V3Client {
     }
 }
 
-/// The keys that begin with the prefix: those from it to the first that doesn't.
+/// The range of all keys with the prefix.
 fn below(prefix: &str) -> Value {
     let mut end = prefix.as_bytes().to_vec();
     let last = end.last_mut().expect("a prefix that is not empty");
@@ -205,7 +204,7 @@ fn encode(text: &str) -> String {
     BASE64.encode(text)
 }
 
-/// What is empty is left out by the gateway.
+/// The gateway omits empty fields.
 fn decode(json: &Value) -> String {
     let bytes = BASE64.decode(json.as_str().unwrap_or_default()).expect("Base64 from etcd");
     String::from_utf8(bytes).expect("text from etcd")
@@ -215,7 +214,7 @@ fn revision(answer: &Value) -> u64 {
     id(&answer["header"]["revision"])
 }
 
-/// 64-bit integers are strings; a zero is left out.
+/// 64-bit integers are strings. Zeros are omitted.
 fn number(json: &Value) -> i64 {
     json.as_str().map_or(0, |text| text.parse().expect("a number from etcd"))
 }

@@ -1,4 +1,4 @@
-//! One HTTP request with its response, by a plain connection.
+//! One HTTP request and its response over a plain connection.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Status and body; `None`: no whole answer in time. HTTP/1.0, so that the body
-/// ends where the connection does. Each of the headers ends its line.
+/// Returns status and body, or `None` without a complete response in time. With HTTP/1.0 the body
+/// ends with the connection. Each header must end with a line break.
 pub(super) fn exchange(
     port: u16,
     timeout: Duration,
@@ -29,7 +29,7 @@ pub(super) fn exchange(
     Some((status, body.to_owned()))
 }
 
-/// All that comes until the other side closes; `None`: it did not by the deadline.
+/// Reads until the peer closes. Returns `None` if the deadline passes first.
 fn read_until(stream: &mut TcpStream, deadline: Instant) -> Option<String> {
     let mut answer = Vec::new();
     let mut buffer = [0; 64 * 1024];

@@ -1,5 +1,5 @@
-//! What the black-box suites share: waiting for a condition, free ports, fakes
-//! of other people's servers, and launchers of the real ones.
+//! Shared by the black-box suites: waiting for conditions, free ports, fakes of foreign servers,
+//! and launchers of real servers.
 #![allow(dead_code, reason = "each suite is a crate of its own and uses a part of this")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -28,12 +28,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// A port on 127.0.0.1 that was free a moment ago.
+/// A port of 127.0.0.1 that was free a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Waits until `condition` gives a value; panics with `what` when it has not within `deadline`.
+/// Waits until `condition` returns a value. Panics with `what` after `deadline`.
 #[track_caller]
 pub fn eventually<T>(
     what: &str,
@@ -50,7 +50,7 @@ pub fn eventually<T>(
     }
 }
 
-/// As [`eventually`], for a condition that is asked for in async code.
+/// Like [`eventually`], for an asynchronous condition.
 pub async fn eventually_async<T, F>(
     what: &str,
     deadline: Duration,
@@ -69,19 +69,19 @@ where
     }
 }
 
-/// What marks all that belongs to one run of `tests/run`, which looks for it in the end;
-/// where the tests run without it, this process.
+/// The id of this run of `tests/run`, which searches for leaked objects by it. Without
+/// `tests/run`: the process id.
 pub fn run_id() -> String {
     std::env::var("HIGHHOCK_TEST_RUN").unwrap_or_else(|_| std::process::id().to_string())
 }
 
-/// A number that no other call in this process gets, for names.
+/// A number that is unique in this process, for names.
 pub fn unique() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A folder of the test's own, removed with all in it when dropped.
+/// A temporary folder. Dropping it removes the folder.
 pub struct TempDir(pub PathBuf);
 
 impl TempDir {

@@ -1,8 +1,8 @@
-//! A Docker engine of the test's own, to be stopped, killed and started again.
+//! A Docker engine of one test, which can be stopped, killed and started again.
 //!
-//! It lives in namespaces of its own: for the network, as two engines in one tear down
-//! each other's bridge; for mounts and processes, so that all ends with the first
-//! process in it, whatever became of the test.
+//! The engine runs in its own namespaces. Network: two engines in one namespace remove each
+//! other's bridge. Mounts and processes: everything ends with the first process, even if the test
+//! crashes.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,21 +12,20 @@ use std::time::Duration;
 use super::docker::{WAIT_COMMAND, docker, image};
 use super::{TempDir, eventually, run_id, unique};
 
-/// How long an engine may take until it answers, or until it is gone.
+/// The limit until an engine responds, or has ended.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The first process of the namespaces, which adopts the shims of an engine that has
-/// ended. It ends, and everything with it, when its standard input does. `/run` is its
-/// own, as shims meet their engine there.
+/// The first process of the namespaces. It adopts the shims of an ended engine. It ends with its
+/// standard input, and everything in the namespaces with it. `/run` is private, because the shims
+/// meet their engine there.
 const NAMESPACE_SCRIPT: &str =
     "mount -t tmpfs tmpfs /run && ip link set lo up && : >\"$0/ready\" || exit
 while read -r _; do :; done";
 
-/// A running engine, or one that was stopped. When this is dropped, it ends with all its
-/// containers.
+/// An engine, running or stopped. Dropping it ends the engine and all its containers.
 pub struct PrivateEngine {
     folder: TempDir,
-    /// What its containers' control groups lie below.
+    /// The parent of the containers' control groups.
     cgroup: String,
     namespace_process: Child,
     namespace_stdin: Option<ChildStdin>,
@@ -34,7 +33,7 @@ pub struct PrivateEngine {
     live_restore: bool,
 }
 
-/// Whether containers outlive their engine's stop.
+/// Decides whether containers survive the end of their engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LiveRestore {
     On,
@@ -42,7 +41,7 @@ pub enum LiveRestore {
 }
 
 impl PrivateEngine {
-    /// Starts an engine that has the tests' image, and waits until it answers.
+    /// Starts an engine that has the test image, and waits until it responds.
     #[track_caller]
     pub fn start(live_restore: LiveRestore) -> Self {
         let folder = TempDir::new();
@@ -75,12 +74,12 @@ impl PrivateEngine {
         engine
     }
 
-    /// Starts it where it was stopped or killed, and waits until it answers.
+    /// Starts a stopped or killed engine at the same address, and waits until it responds.
     #[track_caller]
     pub fn restart(&mut self) {
         assert!(self.dockerd.is_none(), "the engine runs");
         let at = |name: &str| path_text(&self.folder.0.join(name));
-        // The machine's own configuration may name what clashes with these.
+        // The machine's own configuration may conflict with these options.
         fs::write(at("daemon.json"), "{}").unwrap();
         let log = File::options().create(true).append(true).open(at("log")).unwrap();
         let mut command = self.command_inside("dockerd");
@@ -107,13 +106,13 @@ impl PrivateEngine {
         });
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Stops the engine with SIGTERM, and waits for its end.
     #[track_caller]
     pub fn stop(&mut self) {
         self.stop_with("TERM");
     }
 
-    /// Ends it with no chance to tidy up.
+    /// Kills the engine with SIGKILL.
     #[track_caller]
     pub fn kill(&mut self) {
         self.stop_with("KILL");
@@ -126,24 +125,24 @@ impl PrivateEngine {
         eventually("the engine's end", TIMEOUT, || dockerd.try_wait().unwrap());
     }
 
-    /// Where it listens: a Unix socket.
+    /// The address of the engine: a Unix socket.
     pub fn url(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
-    /// That socket.
+    /// The path of the socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.0.join("docker.sock")
     }
 
-    /// Runs `docker` on this engine; its standard output without the last line's end.
+    /// Runs `docker` on this engine. Returns its standard output without the final newline.
     #[track_caller]
     pub fn docker(&self, args: &[&str]) -> String {
         docker(&[&["--host", &self.url()], args].concat())
     }
 
-    /// A container of this name that offers its port 80 by it, at a random port of the
-    /// host's, with these options.
+    /// A container with this name that declares its port 80 by the same name, at a random host
+    /// port, with these options.
     #[track_caller]
     pub fn run_service(&self, name: &str, options: &[&str]) {
         let offer = format!("DISCOVER={name}:80");
@@ -151,7 +150,7 @@ impl PrivateEngine {
         self.docker(&[&own[..], options, &[image()], &WAIT_COMMAND].concat());
     }
 
-    /// The running containers' names and the host's ports that lead to their port 80.
+    /// The names of the running containers, with the host port of their port 80.
     #[track_caller]
     pub fn running_containers(&self) -> Vec<(String, u16)> {
         let names = self.docker(&["ps", "--format", "{{.Names}}"]);
@@ -163,14 +162,14 @@ impl PrivateEngine {
         names.lines().map(|name| (name.to_owned(), port(name))).collect()
     }
 
-    /// The first process of a container, by its number in the engine's namespace.
+    /// The process id of a container's first process in the engine's namespace.
     #[track_caller]
     pub fn container_pid(&self, container: &str) -> u32 {
         let pid = self.docker(&["inspect", "--format", "{{.State.Pid}}", container]);
         pid.parse().unwrap()
     }
 
-    /// Sends a signal to a process of the engine's namespace, past the engine.
+    /// Sends a signal to a process in the engine's namespace, bypassing the engine.
     #[track_caller]
     pub fn signal(&self, process: u32, signal: &str) {
         let status = self
@@ -207,10 +206,9 @@ impl PrivateEngine {
 impl Drop for PrivateEngine {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the engine of the test's own said at last:\n{}", self.log_tail());
+            eprintln!("last log lines of the private engine:\n{}", self.log_tail());
         }
-        // The first process ends, and the kernel all others in its namespace before it,
-        // with the network and the mounts.
+        // The kernel ends all processes of the namespace, then the network and the mounts.
         drop(self.namespace_stdin.take());
         let _ = self.namespace_process.wait();
         if let Some(mut dockerd) = self.dockerd.take() {
@@ -220,7 +218,7 @@ impl Drop for PrivateEngine {
     }
 }
 
-/// Nobody is left in them; by version 1 there is one below each controller.
+/// The groups are empty now. Cgroup version 1 has one below each controller.
 fn remove_control_groups(name: &str) {
     let _ = Command::new("find")
         .args(["/sys/fs/cgroup", "-depth", "-type", "d"])

@@ -1,5 +1,5 @@
-//! A front before a real server: passes requests on, or plays another kind of server
-//! for a while. It counts what is asked.
+//! An HTTP proxy before a real server. It forwards requests, or imitates another server for a
+//! while, and counts the requests.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,22 +14,22 @@ use url::form_urlencoded;
 use super::cuttable_proxy::ServerAddress;
 use super::scripted_server::{ScriptedResponse, ScriptedServer};
 
-/// What a front does with what it is asked.
+/// The behaviour of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyMode {
-    /// Has the real server answer.
+    /// Forwards requests to the real server.
     PassThrough,
-    /// Answers as some web server would.
+    /// Responds like an unrelated web server.
     HtmlResponses,
-    /// Gives the first half of the real server's answer, and hangs up.
+    /// Sends the first half of the real response, and closes the connection.
     TruncatedResponses,
-    /// Lists no containers; all else is honest.
+    /// Lists no containers, and forwards all other requests.
     EmptyListing,
-    /// Likewise, and says that it is another engine.
+    /// Lists no containers, and reports another engine.
     OtherEngine,
 }
 
-/// A front on a TCP port before a real server.
+/// A TCP proxy before a real server.
 pub struct Proxy {
     server: ScriptedServer,
     mode: Arc<Mutex<ProxyMode>>,
@@ -38,14 +38,13 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Before a server; everything is passed on as it is.
+    /// Before a server. Everything is forwarded unchanged.
     pub fn new(server: ServerAddress) -> Self {
         Self::start(server, |target| target.to_owned())
     }
 
-    /// Before a Docker engine, which it shows as having no containers but those with
-    /// this label; nor does it tell of events of others. (Those of networks have no such
-    /// label, and are not told of at all.)
+    /// Before a Docker engine. Shows only the containers with this label, and only their events.
+    /// Network events carry no label and are therefore not forwarded.
     pub fn with_label_filter(engine: ServerAddress, label: &str) -> Self {
         let label = label.to_owned();
         Self::start(engine, move |target| {
@@ -97,13 +96,12 @@ impl Proxy {
         Self { server, mode, delay }
     }
 
-    /// From now on it does this.
+    /// Changes the behaviour.
     pub fn set_mode(&self, mode: ProxyMode) {
         *self.mode.lock().unwrap() = mode;
     }
 
-    /// From now on its answers are as old as this when they come; event streams are not
-    /// held up.
+    /// Delays all further responses by this time. Event streams are not delayed.
     pub fn set_delay(&self, by: Duration) {
         self.delay.store(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
@@ -113,12 +111,12 @@ impl Proxy {
         self.server.authority()
     }
 
-    /// Where it listens, as the far end of a relay.
+    /// The address, as the target of another proxy.
     pub fn server_address(&self) -> ServerAddress {
         ServerAddress::Tcp(self.authority().parse().unwrap())
     }
 
-    /// How many listings were asked for so far, and how many other things.
+    /// The number of listings so far, and of all other requests.
     pub fn request_counts(&self) -> (usize, usize) {
         let requests = self.server.requests();
         let listings = requests.iter().filter(|request| is_listing(&request.target)).count();
@@ -138,7 +136,7 @@ fn path(target: &str) -> &str {
     target.split('?').next().unwrap_or_default()
 }
 
-/// The same question with one more filter.
+/// Returns the request target with an additional filter.
 fn add_label_filter(target: &str, label: &str) -> String {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let mut filters = serde_json::json!({});
@@ -154,7 +152,7 @@ fn add_label_filter(target: &str, label: &str) -> String {
     format!("{}?{query}", path(target))
 }
 
-/// The server's answer as it comes, byte by byte, until either side ends it.
+/// Forwards the response byte by byte until either side closes.
 fn forward_stream(server: &ServerAddress, target: &str) -> ScriptedResponse {
     let head = format!("GET {target} HTTP/1.1\r\nHost: server\r\nConnection: close\r\n\r\n");
     let answer: io::Result<Box<dyn Read>> = match server {
@@ -176,8 +174,7 @@ fn send_head(mut stream: impl Read + Write + 'static, head: &str) -> io::Result<
     Ok(Box::new(stream))
 }
 
-/// The server's status and body. HTTP/1.0, so that the body ends where the connection
-/// does.
+/// Returns status and body of the server. With HTTP/1.0 the body ends with the connection.
 pub fn send_request(
     server: &ServerAddress,
     method: &str,

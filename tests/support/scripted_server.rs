@@ -1,5 +1,5 @@
-//! An HTTP server with scripted answers, for what real servers don't do on
-//! command: HTML, half a body, silence.
+//! An HTTP server with scripted responses that real servers do not send on demand: HTML, half a
+//! body, silence.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,43 +9,43 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// A request as it came in.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// Names in lower case, without the blanks around values.
+    /// Names in lower case, values without surrounding blanks.
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
 impl ReceivedRequest {
-    /// A header's value, by its name in lower case.
+    /// Returns a header's value, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// What to answer.
+/// A scripted response.
 pub enum ScriptedResponse {
-    /// A whole answer, the connection kept alive.
+    /// A complete response. The connection stays open.
     Full { status: u16, content_type: &'static str, body: String },
-    /// A head that announces more than the body holds; then the connection ends.
+    /// A head that announces more bytes than the body has. Then the connection is closed.
     Truncated { body: String },
-    /// Nothing: the connection is closed at once.
+    /// No response: the connection is closed at once.
     Hangup,
-    /// Nothing, for ever.
+    /// No response, for ever.
     NoResponse,
-    /// A head and a part of the body that it announces, then nothing, for ever.
+    /// A head and a part of the announced body, then silence for ever.
     Stall { body: String },
-    /// These bytes as they are; then the connection ends.
+    /// These raw bytes. Then the connection is closed.
     Raw(Vec<u8>),
-    /// What this writes, when it does; then the connection ends.
+    /// The output of this function. Then the connection is closed.
     Stream(BodyWriter),
 }
 
-/// Writes an answer, its head too.
+/// Writes a response, including its head.
 pub type BodyWriter = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()>>;
 
 impl ScriptedResponse {
@@ -68,13 +68,13 @@ impl ScriptedResponse {
 
 type Script = Arc<dyn Fn(&ReceivedRequest) -> ScriptedResponse + Send + Sync>;
 
-/// The running server. It lives until the test's process ends.
+/// The running server. It lives until the end of the test process.
 pub struct ScriptedServer {
     address: Option<SocketAddr>,
     log: Arc<RequestLog>,
 }
 
-/// What came in so far.
+/// The requests so far.
 #[derive(Default)]
 struct RequestLog {
     requests: Mutex<Vec<ReceivedRequest>>,
@@ -82,7 +82,7 @@ struct RequestLog {
 }
 
 impl ScriptedServer {
-    /// Answers on a free port of 127.0.0.1.
+    /// Listens on a free port of 127.0.0.1.
     pub fn tcp(
         script: impl Fn(&ReceivedRequest) -> ScriptedResponse + Send + Sync + 'static,
     ) -> Self {
@@ -92,7 +92,7 @@ impl ScriptedServer {
         Self { address: Some(address), log: serve(incoming, Arc::new(script)) }
     }
 
-    /// Answers on a Unix socket.
+    /// Listens on a Unix socket.
     pub fn unix(
         path: &Path,
         script: impl Fn(&ReceivedRequest) -> ScriptedResponse + Send + Sync + 'static,
@@ -112,13 +112,13 @@ impl ScriptedServer {
         self.log.requests.lock().unwrap().clone()
     }
 
-    /// How many connections came in so far.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.log.connections.load(Ordering::SeqCst)
     }
 }
 
-/// A connection of either sort.
+/// A TCP or Unix connection.
 trait Connection: Read + Write + Send + Sized + 'static {
     fn clone_handle(&self) -> Self;
 }
@@ -146,7 +146,7 @@ fn serve<C: Connection>(
             log.connections.fetch_add(1, Ordering::SeqCst);
             let (script, log) = (Arc::clone(&script), Arc::clone(&log));
             thread::spawn(move || {
-                // The client may leave at any moment; that ends this connection only.
+                // The client may disconnect at any moment, which ends only this connection.
                 let _ = serve_connection(connection, &script, &log);
             });
         }
@@ -165,7 +165,7 @@ fn serve_connection<C: Connection>(
         match script(&request) {
             ScriptedResponse::Full { status, content_type, body } => {
                 let head = head(status, content_type, body.len());
-                // In one piece: many small ones are held back by the kernel.
+                // In one piece: the kernel delays many small writes.
                 connection.write_all((head + &body).as_bytes())?;
             }
             ScriptedResponse::Truncated { body } => {

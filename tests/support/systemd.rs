@@ -1,4 +1,4 @@
-//! A supervisor of the test's own that speaks systemd's notify protocol.
+//! A service manager of a test that speaks systemd's notify protocol.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::{TempDir, eventually, unique};
 
-/// For what has no deadline of its own, on a machine that is busy with other things.
+/// The limit of operations without a deadline of their own, on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A message: `KEY=value` lines, and when it came.
+/// A message: `KEY=value` lines, and the time of its arrival.
 #[derive(Clone, Debug)]
 pub struct Notification {
     pub at: Instant,
@@ -20,22 +20,22 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// The value of a key in it.
+    /// Returns the value of a key.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.lines.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
     }
 }
 
-/// Listens on a socket until it is dropped.
+/// A notify socket that listens until it is dropped.
 pub struct NotifySocket {
-    /// What `NOTIFY_SOCKET` is to be.
+    /// The value of `NOTIFY_SOCKET`.
     pub socket: String,
     notifications: Arc<Mutex<Vec<Notification>>>,
     _dir: Option<TempDir>,
 }
 
 impl NotifySocket {
-    /// On a socket with a path.
+    /// A socket with a path.
     pub fn start() -> Self {
         let dir = TempDir::new();
         let path = dir.0.join("notify");
@@ -43,7 +43,7 @@ impl NotifySocket {
         Self::listen(socket, path.to_str().unwrap().to_owned(), Some(dir))
     }
 
-    /// On one with an abstract name.
+    /// A socket with an abstract name.
     pub fn start_abstract() -> Self {
         let name = format!("highhock-test-{}-{}", std::process::id(), unique());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
@@ -66,7 +66,7 @@ impl NotifySocket {
         Self { socket: name, notifications, _dir: dir }
     }
 
-    /// All that it was told so far.
+    /// All messages so far.
     pub fn notifications(&self) -> Vec<Notification> {
         self.notifications.lock().unwrap().clone()
     }
@@ -80,7 +80,7 @@ impl NotifySocket {
             .collect()
     }
 
-    /// Waits for the message number `count` with this key, from 1 on.
+    /// Waits for the message number `count` with this key; the first is 1.
     #[track_caller]
     pub fn wait_for(&self, key: &str, count: usize) -> Notification {
         eventually(&format!("{key}, {count} times"), TIMEOUT, || {
@@ -91,7 +91,7 @@ impl NotifySocket {
         })
     }
 
-    /// Waits until the newest status has this part.
+    /// Waits until the latest status contains this text.
     #[track_caller]
     pub fn wait_for_status(&self, part: &str) {
         eventually(&format!("a status with {part}"), TIMEOUT, || {

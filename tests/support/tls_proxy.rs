@@ -1,4 +1,4 @@
-//! TLS before a server that speaks none.
+//! A TLS proxy before a server without TLS.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,12 +16,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::cuttable_proxy::ServerAddress;
 
-/// A server on a free port of 127.0.0.1. It lives until the test's process ends.
+/// A server on a free port of 127.0.0.1. It lives until the end of the test process.
 pub struct TlsProxy(SocketAddr);
 
 impl TlsProxy {
-    /// Leads to `back`, for clients that trust `identity` and, where a CA is given,
-    /// have a certificate by that.
+    /// Forwards to `back`, for clients that trust `identity`. With a CA, clients need a
+    /// certificate of this CA.
     pub fn start(identity: &ClientIdentity, client_ca: Option<&Path>, back: ServerAddress) -> Self {
         let acceptor = TlsAcceptor::from(Arc::new(server_config(identity, client_ca)));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -45,7 +45,7 @@ impl TlsProxy {
     }
 }
 
-/// Either side may leave at any moment; that ends this connection only.
+/// Either side may disconnect at any moment, which ends only this connection.
 async fn forward(acceptor: TlsAcceptor, stream: TcpStream, back: ServerAddress) {
     let Ok(mut front) = acceptor.accept(stream).await else { return };
     let mut back: Box<dyn ByteStream> = match back {

@@ -1,11 +1,11 @@
-//! Programs that a machine may lack: those that no package of the distribution brings
-//! (`tests/tools/build` does), and those that not every distribution has.
+//! Programs that a machine may lack: those that `tests/tools/build` builds, and those that not
+//! every distribution has.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-/// The program that `HIGHHOCK_TEST_<name>` names. Without one the test is left
-/// out, and says so even when it passes, unless CI is to see all of them.
+/// The program in `HIGHHOCK_TEST_<name>`. Without it the test is skipped with a visible message,
+/// or fails in CI.
 #[track_caller]
 pub fn tool(name: &str) -> Option<PathBuf> {
     let variable = format!("HIGHHOCK_TEST_{name}");
@@ -16,7 +16,7 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     program.map(PathBuf::from)
 }
 
-/// The program of this name, where the path has it. Else as with [`tool`].
+/// The program with this name in `PATH`, else like [`tool`].
 #[track_caller]
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -30,8 +30,8 @@ pub fn program(name: &str) -> Option<PathBuf> {
 #[track_caller]
 fn skip_test(reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let text = format!("LEFT OUT: {test}: {reason}");
+    let text = format!("SKIPPED: {test}: {reason}");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{text}");
-    // Not by a macro: what those print of a test that passes is never shown.
+    // Not by a macro: the test harness hides macro output of passing tests.
     let _ = writeln!(std::io::stderr(), "{text}");
 }

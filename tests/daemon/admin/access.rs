@@ -1,4 +1,4 @@
-//! Who is answered, and who isn't.
+//! Access control of the admin interface.
 
 use std::fs;
 use std::time::Duration;
@@ -53,7 +53,7 @@ fn rejects_foreign_host_headers() {
     let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let own = format!("Host: {}", machine.trim());
     assert_eq!(admin.send(&["GET /actors HTTP/1.1", &own]).unwrap().status, 200);
-    // None, two, and one in the request's line.
+    // No Host header, two of them, and one in the request line.
     for head in [
         &["GET /actors HTTP/1.0"][..],
         &["GET /actors HTTP/1.1", "Host: localhost", "Host: evil.example.org"],
@@ -68,7 +68,7 @@ fn rejects_foreign_host_headers() {
 fn token_is_required_except_for_the_bare_page() {
     let (_daemon, admin) =
         start_with_admin(&unreachable_servers().env("HIGHHOCK_ADMIN__TOKEN", "hunter2"));
-    // The page asks for the token, and shows nothing by itself.
+    // The page requests the token itself and contains no data.
     assert_eq!(admin.get("/").status, 200);
     for path in ["/healthz", "/readyz", "/actors", "/containers", "/records", "/config", "/x"] {
         for header in
@@ -82,7 +82,7 @@ fn token_is_required_except_for_the_bare_page() {
     }
     let bearer = ["Authorization: Bearer hunter2"];
     assert_eq!(admin.get_with("/actors", &bearer).status, 200);
-    // A stranger's page has no token, so the name that it is called by says nothing.
+    // A page of another site has no token, so its host name does not matter.
     let head = ["GET /actors HTTP/1.1", "Host: monitoring.example.org", bearer[0]];
     assert_eq!(admin.send(&head).unwrap().status, 200);
 }
@@ -157,7 +157,7 @@ fn reload_applies_token_address_and_config_visibility() {
 
     let bearer = ["Authorization: Bearer hunter2"];
     daemon.reload_and_wait(&config(first, r#", "token": "hunter2""#));
-    eventually("the token is asked for", TIMEOUT, || {
+    eventually("the token is required", TIMEOUT, || {
         (first.get("/config").status == 401).then_some(())
     });
     assert_eq!(first.get_with("/config", &bearer).status, 200);
@@ -168,7 +168,7 @@ fn reload_applies_token_address_and_config_visibility() {
         first.send(&["GET / HTTP/1.1", "Host: localhost"]).is_none().then_some(())
     });
 
-    // What can't be used changes nothing.
+    // A rejected configuration changes nothing.
     daemon.reload(r#"{"admin": {"listen": "0.0.0.0:9465"}}"#);
     daemon.wait_for_log(&["the configuration has a fault", "can be reached from elsewhere"]);
     daemon.reload(r#"{"admin": {"tokenFile": "/nonexistent/token"}}"#);

@@ -60,7 +60,7 @@ fn status_exits_with_0_only_if_ready() {
         "{}",
         stdout(&output)
     );
-    // Without the token it is asked in vain.
+    // Without the token the request is rejected.
     let output = with_admin(Highhock::new(&etcd.url()), admin).output(&["status"]);
     assert_eq!(output.status.code(), UNAVAILABLE);
     assert!(stderr(&output).contains("wants its token; set admin.token or admin.tokenFile"));
@@ -107,7 +107,7 @@ fn actors_prints_mailboxes_once_or_every_second() {
     let rows: Vec<Value> = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(rows.len(), 4);
 
-    // It is watched until it ends: after its third answer.
+    // `--watch` ends after its third response.
     let (body, asked) = (admin.get("/actors").body, AtomicUsize::new(0));
     let ending = ScriptedServer::tcp(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
         0..3 => ScriptedResponse::json(body.clone()),

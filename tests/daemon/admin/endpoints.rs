@@ -1,4 +1,4 @@
-//! Each endpoint on a daemon between a real Docker and a real etcd.
+//! Each endpoint of a daemon with a real Docker and a real etcd.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{start_with_admin, unique_name, unreachable_servers};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The time that a field holds, which must be a late one.
+/// Returns the time in a field, which must be recent.
 #[track_caller]
 fn time(value: &Value) -> OffsetDateTime {
     let text = value.as_str().unwrap_or_else(|| panic!("no time: {value}"));
@@ -44,7 +44,7 @@ fn shows_containers_records_and_changes_with_reasons() {
     assert_eq!(row["value"], json!({ "host": ADDRESS, "port": port, "ttl": 60 }));
     assert_eq!(row["reason"], Value::Null);
     time(&row["refreshed"]);
-    // To the letter, since that is what stands in etcd.
+    // Byte for byte the value in etcd.
     let letter = format!("\"value\":{{\"host\":\"{ADDRESS}\",\"port\":{port},\"ttl\":60}}");
     assert!(admin.get("/records").body.contains(&letter));
 
@@ -106,7 +106,7 @@ fn shows_actors_in_flow_order_with_all_fields() {
 
 #[test]
 fn health_and_readiness_report_missing_parts() {
-    // Neither Docker nor etcd: the daemon is well, and not ready.
+    // Without Docker and etcd the daemon is alive, but not ready.
     let (_daemon, admin) = start_with_admin(&unreachable_servers());
     assert_eq!(admin.json("/healthz")["healthy"], true);
     let reason = eventually("a reason by name", TIMEOUT, || {
@@ -160,7 +160,7 @@ fn status_reports_docker_etcd_and_recent_errors() {
     let errors = admin.json("/status")["errors"].clone();
     let away =
         |line: &&Value| line["message"].as_str().unwrap().starts_with("etcd does not answer");
-    let line = errors.as_array().unwrap().iter().find(away).expect("what the log says");
+    let line = errors.as_array().unwrap().iter().find(away).expect("the log line of the outage");
     assert_eq!(line["level"], "WARNING");
     assert_eq!(line["fields"]["actor"], "EtcdInserter");
     time(&line["at"]);
@@ -170,13 +170,13 @@ fn status_reports_docker_etcd_and_recent_errors() {
 fn shows_settings_with_layers_but_no_secrets() {
     let dir = TempDir::new();
     let token = dir.0.join("token");
-    std::fs::write(&token, "visible-to-nobody\n").unwrap();
+    std::fs::write(&token, "unreadable-token\n").unwrap();
     let highhock = unreachable_servers()
         .flag("--etcd-username", "root")
         .env("HIGHHOCK_ETCD__PASSWORD", "hunter2")
         .flag("--admin-token-file", &token.display().to_string());
     let (_daemon, admin) = start_with_admin(&highhock);
-    let answer = admin.get_with("/config", &["Authorization: Bearer visible-to-nobody"]);
+    let answer = admin.get_with("/config", &["Authorization: Bearer unreadable-token"]);
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert!(!answer.body.contains("hunter2") && !answer.body.contains("visible"));
     let rows = answer.json();

@@ -1,4 +1,4 @@
-//! A port that is taken, and none at all: records come first.
+//! An occupied port, and no port at all: records have priority.
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -1,5 +1,4 @@
-//! Which address and port are published of a container, case by case, as a real engine
-//! tells of it.
+//! The published address and port of a container, case by case, on a real engine.
 
 use std::net::{IpAddr, TcpListener};
 
@@ -14,22 +13,22 @@ use crate::{
     wait_for_value,
 };
 
-/// The host's IPv6 address, where one is published: of the range for documentation.
+/// The published IPv6 address of the host, from the documentation range.
 const ADDRESS6: &str = "2001:db8::77";
 
-/// Shows what would be published: without etcd, of which nothing is asked then.
+/// `records` with an etcd URL that it never contacts.
 fn record_preview() -> Highhock {
     let highhock = Highhock::new("http://127.0.0.1:1").flag("--etcd-api", "v3");
     highhock.flag("--skydns-domain", "skydns.local").flag("--skydns-layout", "instance")
 }
 
-/// The same, for containers' own addresses.
+/// The same with container addresses.
 fn container_address_preview() -> Highhock {
     record_preview().flag("--discovery-address", "container")
 }
 
-/// What would be published of a container: for each record what follows the
-/// container's id in its key, the host and the port.
+/// The records of a container: for each record the part of its key after the container id, the
+/// host and the port.
 #[track_caller]
 fn preview_records(highhock: &Highhock, container: &Container) -> Vec<String> {
     let output = highhock.output(&["records", "--json"]);
@@ -45,7 +44,7 @@ fn preview_records(highhock: &Highhock, container: &Container) -> Vec<String> {
     shown.collect()
 }
 
-/// Why a container's services are left out.
+/// The reason why the services of a container are skipped.
 #[track_caller]
 fn skip_reason(highhock: &Highhock, container: &Container) -> String {
     let output = highhock.output(&["records"]);
@@ -55,7 +54,7 @@ fn skip_reason(highhock: &Highhock, container: &Container) -> String {
     line.unwrap_or_else(|| panic!("nothing of {} is left out:\n{text}", container.name())).into()
 }
 
-/// A container that offers these ports, with these options.
+/// Starts a container that declares these ports, with these options.
 #[track_caller]
 fn run_service(ports: &[&str], options: &[&str]) -> Container {
     let entries: Vec<_> =
@@ -64,7 +63,7 @@ fn run_service(ports: &[&str], options: &[&str]) -> Container {
     Container::run(&[&["-e", &offer], options].concat(), &[])
 }
 
-/// The host ports of a container's port, and the addresses that they are bound to.
+/// The host bindings of a container port: addresses and ports.
 fn bindings(container: &Container, port: &str) -> Vec<(String, u16)> {
     let shown = docker(&["port", container.id(), port]);
     let read = |line: &str| {
@@ -74,8 +73,8 @@ fn bindings(container: &Container, port: &str) -> Vec<(String, u16)> {
     shown.lines().map(read).collect()
 }
 
-/// The port on which all IPv6 addresses are bound. Podman names no address where all are
-/// meant; those of IPv6 are where the container has one itself.
+/// The host port that is bound on all IPv6 addresses. Podman reports no address for a binding on
+/// all addresses. It binds IPv6 if the container has an IPv6 address.
 #[track_caller]
 fn ipv6_host_port(container: &Container, port: &str) -> u16 {
     let all = if is_podman() { ["::", ""] } else { ["::"; 2] };
@@ -83,7 +82,7 @@ fn ipv6_host_port(container: &Container, port: &str) -> u16 {
     found.expect("this engine binds IPv6 addresses").1
 }
 
-/// What `docker inspect` tells of a container's place in a network.
+/// A field of the container's network in `docker inspect`.
 fn network_field(container: &Container, network: &str, field: &str) -> String {
     let format = format!("{{{{(index .NetworkSettings.Networks {network:?}).{field}}}}}");
     docker(&["inspect", "--format", &format, container.id()])
@@ -93,13 +92,13 @@ fn address_in(container: &Container, network: &str) -> String {
     network_field(container, network, "IPAddress")
 }
 
-/// The host's own address in a network of the test's own.
+/// The host's address in a test network.
 fn gateway(network: &Network) -> String {
     let format = "{{(index .IPAM.Config 0).Gateway}}";
     docker(&["network", "inspect", "--format", format, network.name()])
 }
 
-/// A network with IPv6 addresses as well, and what all of those begin with.
+/// A network with IPv6, and the prefix of its addresses.
 fn network_with_ipv6() -> (Network, String) {
     // Not 0, which would be written as `::`.
     let (process, number) = (std::process::id(), 1 + unique());
@@ -108,8 +107,8 @@ fn network_with_ipv6() -> (Network, String) {
     (Network::create(&["--ipv6", "--subnet", &subnet]), prefix)
 }
 
-/// A container that has the host take its addresses in the network: with Podman, or those
-/// of IPv6, it does so only once one is there.
+/// A container that makes the host assign its addresses in the network. Podman, and IPv6, need
+/// one first.
 #[track_caller]
 fn run_with_address(network: &Network, address: IpAddr) -> Container {
     let neighbour = Container::run(&["--network", network.name()], &[]);
@@ -118,7 +117,7 @@ fn run_with_address(network: &Network, address: IpAddr) -> Container {
     neighbour
 }
 
-/// Says so where the rest of a test is not for Podman.
+/// Prints that the rest of a test does not apply to Podman.
 fn skips_on_podman(why: &str) -> bool {
     if is_podman() {
         println!("LEFT OUT on Podman: {why}");
@@ -130,7 +129,7 @@ fn skips_on_podman(why: &str) -> bool {
 fn port_on_all_addresses_uses_the_host_address() {
     let container = run_service(&["80"], &["-p", "0:80"]);
     let all: Vec<_> = bindings(&container, "80/tcp").into_iter().map(|(host, _)| host).collect();
-    // As Podman says "all".
+    // Podman's notation for all addresses.
     assert_eq!(all, if is_podman() { &[""][..] } else { &["0.0.0.0", "::"] });
     let port = container.published_port("80/tcp");
     assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {port}")]);
@@ -138,7 +137,7 @@ fn port_on_all_addresses_uses_the_host_address() {
     if skips_on_podman("it reaches no container by IPv4 where `[::]` is asked for") {
         return;
     }
-    // IPv6 alone is all addresses, too.
+    // All IPv6 addresses count as all addresses, too.
     let container = run_service(&["80"], &["-p", "[::]:0:80"]);
     let port = container.published_port_ipv6("80/tcp");
     assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {port}")]);
@@ -146,7 +145,7 @@ fn port_on_all_addresses_uses_the_host_address() {
 
 #[test]
 fn port_on_one_address_uses_that_address() {
-    // An address that this host has, and that is no loopback.
+    // A host address other than loopback.
     let lan = Network::create(&[]);
     let address = gateway(&lan);
     let _neighbour = run_with_address(&lan, address.parse().unwrap());
@@ -200,7 +199,7 @@ fn prefers_wildcard_binding_and_lowest_port() {
     assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {lowest}")]);
     drop(container);
 
-    // Loopback does not count beside another.
+    // A loopback binding does not count beside another binding.
     let container = run_service(&["80"], &options[..4]);
     let bindings = bindings(&container, "80/tcp");
     let (_, port) = bindings.iter().find(|(host, _)| *host == address).unwrap();
@@ -321,7 +320,7 @@ fn host_ipv6_is_published_beside_ipv4() {
         format!("-80-6 {ADDRESS6} {six}"),
         format!("-53-udp {ADDRESS} {}", container.published_port("53/udp")),
         format!("-53-udp-6 {ADDRESS6} {}", ipv6_host_port(&container, "53/udp")),
-        // Not bound there.
+        // Not bound on IPv6.
         format!("-81 {ADDRESS} {}", container.published_port("81/tcp")),
     ];
     let mut found = preview_records(&highhock, &container);
@@ -366,7 +365,7 @@ fn ipv6_record_is_kept_and_withdrawn_with_ipv4() {
     wait_for_value(&etcd, &first, &record(container.published_port("80/tcp")));
     wait_for_value(&etcd, &second, &record6);
 
-    // Another life knows both again.
+    // A restarted daemon recognises both records.
     daemon.kill();
     let daemon = highhock.start();
     for key in [&first, &second] {
@@ -384,7 +383,7 @@ fn ipv6_record_is_kept_and_withdrawn_with_ipv4() {
     wait_for_removal(&etcd, &second);
 }
 
-/// A container in the network of another.
+/// A container in the network of another container.
 #[track_caller]
 fn in_network_of(other: &Container, name: &str) -> Container {
     let (offer, network) = (format!("DISCOVER={name}:80"), format!("container:{}", other.id()));
@@ -423,7 +422,7 @@ fn shared_network_follows_its_owner() {
 
     target.restart();
     let after = target.published_port("80/tcp");
-    // Podman keeps it.
+    // Podman keeps the port.
     assert_eq!(after == before, is_podman(), "a new port at a restart?");
     wait_for_value(&etcd, &key(&name), &record(after));
 
@@ -452,7 +451,7 @@ fn nested_shared_network_follows_its_owner() {
 
     target.restart();
     let after = target.published_port("80/tcp");
-    // Podman keeps it.
+    // Podman keeps the port.
     assert_eq!(after == before, is_podman(), "a new port at a restart?");
     wait_for_value(&etcd, &key(&name), &record(after));
     target.stop();
@@ -479,7 +478,7 @@ fn moved_container_is_republished() {
     wait_for_value(&etcd, &key, &record(&address_in(&container, default_network())));
 }
 
-/// HighHock in a container that has a network of its own: its address is of no use.
+/// HighHock in a container with its own network: this container's address is unusable.
 #[test]
 fn rejects_address_of_an_engine_network() {
     const UNAVAILABLE: Option<i32> = Some(69);

@@ -1,4 +1,4 @@
-//! Which of etcd's two APIs is chosen, and which domain, where nobody said.
+//! The automatic choice of etcd's API and of the domain.
 
 use crate::support::daemon::Highhock;
 use crate::support::etcd::{Etcd, Release};
@@ -7,14 +7,14 @@ use crate::{TIMEOUT, key, record, run_service, unique_name, wait_for_value};
 
 const BOTH_APIS_WARNING: &str = "etcd answers both of its APIs, and CoreDNS reads v3 only";
 
-/// In the form that SkyDNS keeps it in.
+/// The key that SkyDNS uses for its configuration.
 const SKYDNS_CONFIG: &str =
     r#"{"dns_addr":"127.0.0.1:5354","domain":"highhock.local.","ttl":3600}"#;
 
 #[test]
 fn empty_etcd_with_both_apis_uses_v2_and_warns() {
     let etcd = Etcd::start();
-    // Keys elsewhere are no reason for v3.
+    // Keys outside of the prefix do not select v3.
     etcd.v3().put("/skydnsx/local", "{}", None);
     let highhock = Highhock::new(&etcd.url());
     let daemon = highhock.start();
@@ -121,7 +121,7 @@ fn invalid_skydns_config_warns_and_uses_the_default() {
     wait_for_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
 }
 
-/// As [`becomes`], in v3; the key is without its leading slash there, too.
+/// Like [`becomes`], for v3. The key has no leading slash here either.
 #[track_caller]
 fn wait_for_v3_value(etcd: &Etcd, key: &str, value: &str) {
     let (v3, key) = (etcd.v3(), format!("/{key}"));

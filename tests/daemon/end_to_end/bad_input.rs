@@ -1,5 +1,5 @@
-//! Bad input, from a container, an engine or an etcd: told in a clear line, and
-//! everything else goes on.
+//! Bad input from a container, an engine or an etcd: it is reported in one clear line, and
+//! nothing else is affected.
 
 use crate::support::daemon::{Daemon, Highhock};
 use crate::support::docker::{self, Container};
@@ -28,7 +28,7 @@ fn malformed_entry_is_reported_once_and_others_kept() {
     let ours = record(container.published_port("80/tcp"));
     wait_for_value(&etcd, &key(&last), &ours);
     wait_for_value(&etcd, &key(&first), &ours);
-    // Inspected again, and more than once.
+    // The container is inspected again more than once.
     for _ in 0..2 {
         container.docker_command("pause");
         wait_for_removal(&etcd, &key(&first));
@@ -59,7 +59,7 @@ fn empty_variable_is_reported_once_and_label_used() {
     assert_eq!(daemon.lines_with(&["left out", container.name()]).len(), 1);
 }
 
-/// The one line in which the daemon told of a trouble with this server.
+/// The only log line about a problem with this server.
 #[track_caller]
 fn assert_logged_once(daemon: &Daemon, trouble: &str) -> String {
     daemon.wait_for_log(&["WARNING", trouble]);

@@ -1,4 +1,4 @@
-//! All that happens to the records in etcd, as a watch tells it.
+//! All changes of the records in etcd, recorded by a watch.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -15,17 +15,17 @@ use crate::fixture::KEY_PREFIX;
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
 
-/// One thing that happened to one key.
+/// One change of one key.
 #[derive(Clone, Debug)]
 pub struct WatchedChange {
-    /// When it was told; it happened somewhat before.
+    /// The time of arrival, slightly after the change.
     pub at: Instant,
     pub key: String,
-    /// `None`: it was deleted, or its lease ended.
+    /// `None`: the key was deleted, or its lease expired.
     pub value: Option<String>,
 }
 
-/// A watch on all below [`KEY_PREFIX`], from its start on.
+/// A watch on all keys below [`KEY_PREFIX`] from its start on.
 pub struct WatchRecorder {
     stream: TcpStream,
     seen: Arc<Mutex<Vec<WatchedChange>>>,
@@ -33,7 +33,7 @@ pub struct WatchRecorder {
 }
 
 impl WatchRecorder {
-    /// Begins to watch.
+    /// Starts the watch.
     #[track_caller]
     pub fn watch(etcd: &Etcd) -> Self {
         let range = json!({ "create_request": {
@@ -42,7 +42,7 @@ impl WatchRecorder {
         } });
         let range = range.to_string();
         let mut stream = TcpStream::connect(etcd.address()).unwrap();
-        // HTTP/1.0, as an answer in chunks would have to be put together.
+        // HTTP/1.0, because a chunked response would have to be reassembled.
         let head = format!("POST /v3/watch HTTP/1.0\r\nContent-Length: {}\r\n\r\n", range.len());
         stream.write_all((head + &range).as_bytes()).unwrap();
         let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
@@ -58,19 +58,19 @@ impl WatchRecorder {
         Self { stream, seen, reader: Some(reader) }
     }
 
-    /// All that was told so far.
+    /// All changes so far.
     pub fn recorded(&self) -> Vec<WatchedChange> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Ends it; all that happened until now.
+    /// Ends the watch. Returns all changes until now.
     #[track_caller]
     pub fn finish(mut self, etcd: &Etcd) -> Vec<WatchedChange> {
-        // What is told of this was preceded by all that happened before.
+        // All earlier changes arrive before this one.
         let mark = format!("{KEY_PREFIX}mark-of-the-watch");
         etcd.v3().put(&mark, "end", None);
         let is_mark = |change: &WatchedChange| change.key == mark;
-        eventually("the watch has told everything", TIMEOUT, || {
+        eventually("the watch has reported every change", TIMEOUT, || {
             self.seen.lock().unwrap().iter().any(is_mark).then_some(())
         });
         etcd.v3().delete(&mark);
@@ -80,7 +80,7 @@ impl WatchRecorder {
     }
 
     fn close(&mut self) {
-        // It may be closed already.
+        // The connection may be closed already.
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
@@ -94,7 +94,7 @@ impl Drop for WatchRecorder {
     }
 }
 
-/// The changes that a line tells of: a JSON object.
+/// The changes in one line, which is a JSON object.
 fn changes(line: &str) -> Vec<WatchedChange> {
     let at = Instant::now();
     let Ok(message) = serde_json::from_str::<Value>(line) else { return Vec::new() };
@@ -108,13 +108,13 @@ fn changes(line: &str) -> Vec<WatchedChange> {
     events.iter().map(change).collect()
 }
 
-/// What is empty is left out by the gateway.
+/// The gateway omits empty fields.
 fn decode(json: &Value) -> String {
     let bytes = BASE64.decode(json.as_str().unwrap_or_default()).unwrap();
     String::from_utf8(bytes).unwrap()
 }
 
-/// The keys that were deleted, once for each time.
+/// The deleted keys, once per deletion.
 pub fn deleted_keys(changes: &[WatchedChange]) -> Vec<&str> {
     let deletions = changes.iter().filter(|change| change.value.is_none());
     deletions.map(|change| change.key.as_str()).collect()

@@ -1,4 +1,4 @@
-//! Containers that come and go at random, while Docker and etcd do so as well.
+//! Containers start and stop at random while Docker and etcd fail at random.
 
 use std::collections::HashMap;
 use std::thread;
@@ -15,18 +15,18 @@ use crate::support::proxy::Proxy;
 use crate::support::{docker, eventually};
 use crate::{ROOT, TIMEOUT, key, record_with_ttl, unique_name, wait_for_key};
 
-/// How many containers are left alone, and how many are not.
+/// The number of stable containers, and of those that start and stop.
 const STABLE_COUNT: usize = 5;
 const CHURNING_COUNT: usize = 20;
 
-/// Of the records, in seconds; some outages are longer.
+/// The TTL of the records in seconds. Some outages are longer.
 const TTL: u64 = 15;
 
-/// In which a change is in etcd: a poll, and what a busy machine may take.
+/// The limit until a change reaches etcd: one poll, and a margin for a busy machine.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(4);
-/// In which all is right again after etcd was away.
+/// The limit of the recovery after an outage of etcd.
 const RECOVERY_TIME_MAX: Duration = Duration::from_secs(2);
-/// A read that takes longer than this met an etcd that was held up.
+/// A slower read met a delayed etcd.
 const READ_LATENCY_MAX: Duration = Duration::from_millis(500);
 
 #[test]
@@ -56,7 +56,7 @@ fn records_stay_correct_during_churn_and_outages() {
     fixture.check_samples(&sampler.finish());
 }
 
-/// What a container does, and since when.
+/// The state of a container, and the time of its last change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ContainerPhase {
     Up,
@@ -64,7 +64,7 @@ enum ContainerPhase {
     Down,
 }
 
-/// A span in which a container was left in peace, and whether it was up.
+/// A period without actions on a container, and whether it was running.
 struct StablePeriod {
     key: String,
     running: bool,
@@ -72,7 +72,7 @@ struct StablePeriod {
     until: Instant,
 }
 
-/// A span in which a server was away.
+/// A period in which a server was away.
 struct Outage {
     from: Instant,
     until: Instant,
@@ -98,7 +98,7 @@ struct ChurnFixture {
 impl ChurnFixture {
     fn start(seed: u64) -> Self {
         let etcd = Etcd::start();
-        // What other tests' containers do would blur what is measured here.
+        // Containers of other tests would disturb the measurement.
         let label = unique_name("churn");
         let narrowed = Proxy::with_label_filter(docker::server_address(), &label);
         let engine = CuttableProxy::tcp(narrowed.server_address());
@@ -155,8 +155,7 @@ impl ChurnFixture {
         self.phases[chosen] = (after, Instant::now());
     }
 
-    /// Takes a server away now and then, one at a time or both; brings back the one
-    /// whose time has come.
+    /// Takes one or both servers away at random, and restores the one whose time has come.
     fn interrupt_a_server(&mut self) {
         let now = Instant::now();
         if self.etcd_back.is_some_and(|(at, _)| now >= at) {
@@ -202,7 +201,7 @@ impl ChurnFixture {
         }
     }
 
-    /// Brings the servers back, and closes the books on the containers.
+    /// Restores the servers, and ends all recorded periods.
     fn restore_all(&mut self) {
         self.restore_etcd();
         self.restore_engine();
@@ -222,7 +221,7 @@ impl ChurnFixture {
         }
     }
 
-    /// What should be in etcd.
+    /// The expected records in etcd.
     fn expected(&self) -> HashMap<String, String> {
         let running = self.churning.0.iter().zip(&self.phases);
         let running = running
@@ -236,14 +235,14 @@ impl ChurnFixture {
             .collect()
     }
 
-    /// What it holds.
+    /// The records in etcd.
     fn stored_records(&self) -> HashMap<String, String> {
         self.etcd.list(ROOT).into_iter().map(|node| (node.key, node.value)).collect()
     }
 
-    /// Every read, when etcd had been there for a while, found the record of each
-    /// container that was up and in peace; and none of one that was down, where Docker
-    /// could tell so.
+    /// Checks every read at which etcd had been available for a while: it contains the record of
+    /// each running and untouched container, and no record of a stopped one, if Docker could
+    /// report it.
     fn check_samples(&self, samples: &[Sample]) {
         let (mut looked, mut unseen, mut stale) = (0_usize, Vec::new(), Vec::new());
         let mut recovered_at = self.started_at;
@@ -261,7 +260,7 @@ impl ChurnFixture {
             for stable_period in
                 self.stable_periods.iter().filter(|stable_period| stable_period.covers(sample))
             {
-                // A container that went up while Docker was away can't be known.
+                // The daemon cannot know a container that started while Docker was away.
                 if !self.engine_was_available(stable_period.from, sample.sent_at) {
                     continue;
                 }
@@ -287,8 +286,8 @@ impl ChurnFixture {
         assert!(stale.is_empty(), "{} too many, such as {:?}", stale.len(), &stale[..1]);
     }
 
-    /// Whether the daemon could learn what a container did at `since`, and did so by
-    /// `now`: Docker was there for long enough after it.
+    /// Returns `true` if the daemon could learn the change at `since` before `now`: Docker was
+    /// available for long enough after it.
     fn engine_was_available(&self, since: Instant, now: Instant) -> bool {
         let away = |outage: &&Outage| outage.from < since + SETTLE_TIME_MAX && outage.until > since;
         self.engine_outages.iter().filter(away).all(|outage| outage.until + SETTLE_TIME_MAX < now)
@@ -296,7 +295,8 @@ impl ChurnFixture {
 }
 
 impl StablePeriod {
-    /// Whether all was settled before this read, and nothing happened until after it.
+    /// Returns `true` if everything was settled before this read, and nothing happened until
+    /// after it.
     fn covers(&self, sample: &Sample) -> bool {
         self.from + SETTLE_TIME_MAX < sample.sent_at && sample.received_at < self.until
     }

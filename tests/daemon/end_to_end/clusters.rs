@@ -1,4 +1,4 @@
-//! A cluster of three members that lose their leader, again and again.
+//! A cluster of three members that loses its leader repeatedly.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,25 +18,25 @@ use crate::support::etcd::{Etcd, Release};
 use crate::support::etcd_v3::V3Client;
 use crate::support::eventually;
 
-/// Of the records, in seconds: short, so that a lease that is not kept alive ends.
+/// The TTL of the records in seconds: short, so that a lease without keep-alive expires.
 const TTL: u64 = 15;
 
-/// How many packs are left alone, and how many are not.
+/// The number of stable service containers, and of those that start and stop.
 const STABLE_COUNT: usize = 3;
 const CHURNING_COUNT: usize = 5;
 const SERVICES: usize = 25;
 
-/// After the last trouble all must be right.
+/// The limit of the recovery after the last fault.
 const RECOVERY_TIME: Duration = Duration::from_secs(30);
 
-/// Writes go on about 2 s after a leader's death; the rest is for listings of Docker,
-/// and for a machine that is busy with other tests.
+/// Writes resume about 2 s after a leader's death. The rest is for listings of Docker and a busy
+/// machine.
 const WRITES_RESUME_MAX: Duration = Duration::from_secs(6);
 
-/// Longer than etcd holds a request that has no leader to go to.
+/// Longer than etcd holds a request without a leader.
 const HELD_REQUEST_MAX: Duration = Duration::from_secs(8);
 
-/// What comes late is noticed and mended within this time.
+/// The limit until a late write is noticed and repaired.
 const REPAIR_TIME_MAX: Duration = Duration::from_secs(3);
 
 #[test]
@@ -88,7 +88,7 @@ fn assert_survives_paused_leaders(release: Release, rounds: usize, watched: Dura
     let member_reader = cluster_fixture.member_reader();
     let (mut waits, mut late) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        // In full swing, so that writes are under way when the leader stops.
+        // During churn, so that writes are in flight when the leader stops.
         let churn = Churn::start(std::mem::take(&mut cluster_fixture.churning));
         thread::sleep(Duration::from_secs(2));
         let leader = cluster_fixture.cluster.wait_for_leader();
@@ -116,7 +116,7 @@ fn report(what: &str, waits: &[Duration], daemon: &Daemon) {
         sorted[sorted.len() - 1],
         sorted.len()
     );
-    println!("the daemon told of {} outages", daemon.lines_with(&["etcd answers again"]).len());
+    println!("the daemon logged {} outages", daemon.lines_with(&["etcd answers again"]).len());
     assert!(sorted.iter().all(|wait| *wait < WRITES_RESUME_MAX), "{sorted:?}");
 }
 
@@ -125,7 +125,7 @@ fn member_down_from_the_start_is_tolerated() {
     let Some(mut cluster) = Cluster::start(Release::V3_6) else { return };
     let fixture = Fixture::new();
     let services = fixture.service_container(SERVICES);
-    // The one that is asked first.
+    // The member that is used first.
     cluster.members[0].kill();
     cluster.wait_for_another_leader(0);
     let v3 = cluster.members[1].v3();
@@ -174,13 +174,13 @@ impl ClusterFixture {
         Some(cluster_fixture)
     }
 
-    /// What should be in etcd.
+    /// The expected records in etcd.
     fn expected_records(&self) -> Records {
         let up = self.churning.iter().filter(|churning| churning.phase == ContainerPhase::Up);
         records_of(self.stable.iter().chain(up.map(|churning| &churning.services)), TTL)
     }
 
-    /// What is in it; `None` while it does not answer.
+    /// The records in etcd. Returns `None` while etcd does not respond.
     fn try_stored_records(&self) -> Option<Records> {
         let list = |member: &Etcd| member.v3().with_timeout(STATUS_TIMEOUT).try_list(KEY_PREFIX);
         let kvs = self.cluster.members.iter().find_map(list)?;
@@ -197,7 +197,7 @@ impl ClusterFixture {
         MemberReader::start(&self.cluster.members, &keys, Duration::from_millis(50))
     }
 
-    /// Waits until a member other than this one has something new; how long that took.
+    /// Waits until a member other than this one has a new revision. Returns the duration.
     #[track_caller]
     fn wait_for_writes(&self, excluded: usize) -> Duration {
         let stopped_at = Instant::now();
@@ -212,8 +212,8 @@ impl ClusterFixture {
         stopped_at.elapsed()
     }
 
-    /// Waits until all is as it should be, and looks for this long in all whether it
-    /// stays so; how long it did not, each time.
+    /// Waits until everything is correct, and observes it for this time. Returns the duration of
+    /// each deviation.
     #[track_caller]
     fn deviations(&self, watched: Duration) -> Vec<Duration> {
         let expected_records = self.expected_records();
@@ -237,7 +237,7 @@ impl ClusterFixture {
         deviations
     }
 
-    /// Every member has what should be there, on one lease; nothing but outages was told of.
+    /// Every member has the expected records on one lease, and the log reports only outages.
     #[track_caller]
     fn assert_clean_end(mut self) {
         let expected_records = self.expected_records();
@@ -252,7 +252,7 @@ impl ClusterFixture {
     }
 }
 
-/// How long a member that is well takes at most.
+/// The limit for a healthy member.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,7 +262,7 @@ enum ContainerPhase {
     Down,
 }
 
-/// A pack that is not left alone.
+/// A service container that starts and stops.
 struct ChurningContainer {
     services: ServiceContainer,
     phase: ContainerPhase,
@@ -281,7 +281,7 @@ impl ChurningContainer {
     }
 }
 
-/// A thread in which packs come and go, until it is told to finish.
+/// A thread that starts and stops service containers until it is stopped.
 struct Churn {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<ChurningContainer>>,
@@ -302,7 +302,7 @@ impl Churn {
         Self { stop, thread }
     }
 
-    /// Ends it; the packs as they are then.
+    /// Stops the thread. Returns the final service containers.
     fn finish(self) -> Vec<ChurningContainer> {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.join().unwrap()

@@ -1,4 +1,4 @@
-//! The commands that end by themselves, and the exit statuses.
+//! The commands that end by themselves, and their exit statuses.
 
 use std::process::Output;
 
@@ -22,7 +22,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// A verdict of `check`: the line about this subject, without the subject.
+/// The result of `check` for this subject, without the subject.
 #[track_caller]
 fn verdict<'a>(text: &'a str, subject: &str) -> &'a str {
     let line = text.lines().find_map(|line| line.strip_prefix(subject));
@@ -96,7 +96,7 @@ fn records_previews_without_writing() {
     assert_eq!(etcd.list(""), []);
 }
 
-/// A container's owner may not command the terminal of whoever looks at its records.
+/// The owner of a container must not control the terminal of an operator who lists its records.
 #[test]
 fn container_text_is_escaped_for_the_terminal() {
     let name = unique_name("loud");
@@ -152,7 +152,7 @@ fn address_comes_from_environment_or_interface() {
     let highhock = Highhock::new(&etcd.url()).without_flag("--discovery-host");
     let output = highhock.clone().env("EXTERNAL_IP", "10.77.66.55").output(&["check"]);
     assert!(verdict(&stdout(&output), "address").contains("10.77.66.55 (EXTERNAL_IP)"));
-    // Nobody can reach this host at it.
+    // The address is not reachable from other hosts.
     let output = highhock.flag("--discovery-interface", "lo").output(&["check"]);
     assert!(stdout(&output).contains("none of its addresses can be reached from elsewhere"));
     assert_eq!(output.status.code(), UNAVAILABLE);

@@ -1,5 +1,4 @@
-//! What happens in a container's life, seen by events alone: the daemons here poll once an
-//! hour.
+//! The life of a container, observed by events alone: these daemons poll once an hour.
 
 use std::time::Duration;
 
@@ -13,10 +12,10 @@ use crate::support::etcd::Etcd;
 use crate::support::eventually;
 use crate::{TIMEOUT, unique_name};
 
-/// As process 1, it ignores all signals that it has no handler for.
+/// Process 1 ignores all signals without a handler.
 const IGNORES_SIGNALS: [&str; 2] = ["sleep", "100000"];
 
-/// A daemon that follows the events of one stage.
+/// A daemon that follows the events of one fixture.
 struct LifecycleFixture {
     etcd: Etcd,
     fixture: Fixture,
@@ -34,7 +33,7 @@ impl LifecycleFixture {
         Self { etcd, fixture, daemon }
     }
 
-    /// A container that offers its port 80 by this name.
+    /// A container that declares its port 80 by this name.
     fn container(&self, name: &str, options: &[&str], command: &[&str]) -> Container {
         let offer = format!("DISCOVER={name}:80");
         let own = ["--label", self.fixture.label(), "-e", &offer, "-p", "0:80"];
@@ -47,15 +46,19 @@ impl LifecycleFixture {
 
     #[track_caller]
     fn wait_for_record(&self, name: &str) {
-        eventually(&format!("{name} is there"), TIMEOUT, || self.has_record(name).then_some(()));
+        eventually(&format!("{name} is published"), TIMEOUT, || {
+            self.has_record(name).then_some(())
+        });
     }
 
     #[track_caller]
     fn wait_for_removal(&self, name: &str) {
-        eventually(&format!("{name} is gone"), TIMEOUT, || (!self.has_record(name)).then_some(()));
+        eventually(&format!("{name} is withdrawn"), TIMEOUT, || {
+            (!self.has_record(name)).then_some(())
+        });
     }
 
-    /// Waits until something that happens now is dealt with: what happened before is, then.
+    /// Waits until a new event was processed, and therefore all earlier ones.
     fn wait_for_settled(&self) {
         let name = unique_name("mark");
         let mark = self.container(&name, &[], &[]);
@@ -127,7 +130,7 @@ fn stop_signal_withdraws_a_running_container() {
         kill(&one, signal);
         kill(&other, signal);
     }
-    // Not its own.
+    // Another signal than its stop signal.
     kill(&one, "RTMIN+3");
     fixture.wait_for_settled();
     assert!(fixture.has_record(&by_term) && fixture.has_record(&by_own));
@@ -137,7 +140,7 @@ fn stop_signal_withdraws_a_running_container() {
     fixture.wait_for_removal(&by_term);
     fixture.wait_for_removal(&by_own);
     assert!(is_running(&one) && is_running(&other));
-    // Whatever else is told of it.
+    // Regardless of other events.
     docker(&["rename", one.id(), &unique_name("renamed")]);
     kill(&one, "HUP");
     fixture.wait_for_settled();
@@ -206,7 +209,7 @@ fn crash_loop_does_not_flood_etcd() {
     let key = format!("{KEY_PREFIX}{name}");
     let changes = changes.finish(&fixture.etcd);
     let puts = changes.iter().filter(|it| it.key == key && it.value.is_some()).count();
-    // Two are free, then one in five seconds.
+    // Two starts are published at once, then one per five seconds.
     assert!(puts as u64 <= 3 + took / 5, "{puts} puts in {took} s");
     assert!(puts < 12, "{puts} puts");
 }
@@ -218,7 +221,7 @@ fn records_follow_a_restart_policy() {
     let policy = ["--restart", "on-failure:2"];
     let container = fixture.container(&name, &policy, &["sh", "-c", "sleep 1; exit 1"]);
     fixture.wait_for_record(&name);
-    // It is over after its second restart.
+    // The container has ended after its second restart.
     let over = || {
         let told = "{{.RestartCount}} {{.State.Status}}";
         let told = docker(&["inspect", "--format", told, container.id()]);

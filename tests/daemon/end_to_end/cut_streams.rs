@@ -1,5 +1,5 @@
-//! An event stream that is cut again and again, or that says nothing any more, while
-//! containers come and go.
+//! An event stream that is cut repeatedly, or that becomes silent, while containers start and
+//! stop.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,21 +18,20 @@ use crate::support::eventually;
 use crate::support::proxy::Proxy;
 use crate::{TIMEOUT, record, run_service_with, unique_name};
 
-/// Containers that come and go, by so many threads.
+/// The number of containers, and of threads that start and stop them.
 const CONTAINERS: usize = 20;
 const THREADS: usize = 4;
 
-/// What each of these does at least, on however busy a machine.
+/// The minimum of actions per thread, also on a busy machine.
 const ACTIONS_MIN: usize = 8;
 
-/// In milliseconds, between two cuts.
+/// Milliseconds between two cuts.
 const CUT_INTERVAL_MS: std::ops::Range<u64> = 100..600;
 
-/// How old an answer of the engine's is when it comes: so many of them are cut off, or
-/// overtaken.
+/// The age of the engine's responses on arrival: many of them are cut off or outdated.
 const RESPONSE_DELAY: Duration = Duration::from_millis(50);
 
-/// In which nothing may change any more once all is exact.
+/// The period without changes after everything is exact.
 const QUIET_PERIOD: Duration = Duration::from_secs(4);
 
 #[test]
@@ -42,8 +41,8 @@ fn cut_streams_lose_no_record_of_a_running_container() {
     let seed = std::env::var("HIGHHOCK_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("HIGHHOCK_TEST_SEED={seed}");
-    // Nothing comes by polls: what the stream doesn't tell, the listing after it is opened
-    // anew has to.
+    // No changes arrive by polls: the listing after each reopening must find the events that the
+    // stream missed.
     let CutStreamFixture { etcd, daemon, label, proxy, mut relay } =
         CutStreamFixture::start(Duration::from_secs(3600));
     proxy.set_delay(RESPONSE_DELAY);
@@ -90,8 +89,8 @@ fn cut_streams_lose_no_record_of_a_running_container() {
     assert!(ended > 0, "no event stream was followed");
 }
 
-/// Every record that was withdrawn was of a container that had ended, or been asked to.
-/// A container has another port each time it is started, which tells its lives apart.
+/// Every withdrawn record belonged to a container that had ended or was asked to end. A container
+/// has a new port after each start, which distinguishes its runs.
 fn check_deletions(services: &[ChurningService], changes: &[WatchedChange]) {
     let by_key: HashMap<_, _> = services.iter().map(|service| (service.key(), service)).collect();
     let (mut held, mut deletions) = (HashMap::new(), 0);
@@ -101,7 +100,7 @@ fn check_deletions(services: &[ChurningService], changes: &[WatchedChange]) {
             continue;
         }
         deletions += 1;
-        let value = held.remove(key).expect("what is deleted was there");
+        let value = held.remove(key).expect("a deleted key existed");
         let service = by_key[key];
         assert!(
             service.was_asked_to_end(value, *at),
@@ -113,7 +112,7 @@ fn check_deletions(services: &[ChurningService], changes: &[WatchedChange]) {
     assert!(deletions > 0);
 }
 
-/// Does one thing after the other to containers of its own, at random.
+/// Performs random actions on its own containers.
 fn run_churn(random: &mut fastrand::Rng, label: &str, span: Duration) -> Vec<ChurningService> {
     let mut services: Vec<_> =
         (0..CONTAINERS / THREADS).map(|_| ChurningService::new(label)).collect();
@@ -128,7 +127,7 @@ fn run_churn(random: &mut fastrand::Rng, label: &str, span: Duration) -> Vec<Chu
     services
 }
 
-/// A service, whose container is there or not, and runs or not.
+/// A service whose container may be missing, stopped or running.
 struct ChurningService {
     name: String,
     label: String,
@@ -137,7 +136,7 @@ struct ChurningService {
     lifetimes: Vec<Lifetime>,
 }
 
-/// A container's time from one start to the next end.
+/// The time from one start of a container to its next end.
 struct Lifetime {
     record: String,
     end_requested_at: Option<Instant>,
@@ -193,13 +192,13 @@ impl ChurningService {
         format!("{KEY_PREFIX}{}", self.name)
     }
 
-    /// What is to be in etcd in the end.
+    /// The expected record at the end.
     fn record(&self) -> Option<(String, String)> {
         let lifetime = self.lifetimes.last().filter(|_| self.up)?;
         Some((self.key(), lifetime.record.clone()))
     }
 
-    /// Whether the life that this record is of had been asked to end by then.
+    /// Returns `true` if the run of this record had been asked to end by then.
     fn was_asked_to_end(&self, record: &str, by: Instant) -> bool {
         let mut lifetimes = self.lifetimes.iter().filter(|lifetime| lifetime.record == record);
         lifetimes
@@ -209,7 +208,7 @@ impl ChurningService {
 
 #[test]
 fn silent_stream_is_detected_and_reopened() {
-    // So long that a poll is not mistaken for an event.
+    // Long enough that a poll is not mistaken for an event.
     const POLL_INTERVAL: Duration = Duration::from_secs(15);
     const EVENT_LATENCY_MAX: Duration = Duration::from_secs(3);
     let CutStreamFixture { etcd, daemon, label, proxy: _, mut relay } =
@@ -230,7 +229,7 @@ fn silent_stream_is_detected_and_reopened() {
     let _before = published(EVENT_LATENCY_MAX);
 
     relay.silence_connections();
-    // The kept connection for questions is dead as well, and costs a time-out.
+    // The pooled connection for requests is dead as well, which costs one time-out.
     let _by_poll = published(POLL_INTERVAL + TIMEOUT);
     daemon.wait_for_log(&["NOTICE", "event stream is silent about changes"]);
     eventually("a second stream", TIMEOUT, || {
@@ -239,8 +238,7 @@ fn silent_stream_is_detected_and_reopened() {
     let _after = [published(EVENT_LATENCY_MAX), published(EVENT_LATENCY_MAX)];
 }
 
-/// A daemon that reaches the engine through a relay, which shows the containers with one
-/// label alone.
+/// A daemon that reaches the engine through a proxy, which shows only containers with one label.
 struct CutStreamFixture {
     etcd: Etcd,
     daemon: Daemon,

@@ -16,7 +16,7 @@ use crate::support::etcd::Etcd;
 use crate::support::etcd_v3::V3Client;
 use crate::support::eventually;
 
-/// In which one takes over when the other's record is gone (SPEC 4, on v3).
+/// The limit for a takeover after the other's record is gone (v3; "Ownership of records").
 const TAKEOVER_TIME_MAX: Duration = Duration::from_secs(1);
 
 const HOLDER: &str = "10.0.0.1";
@@ -33,8 +33,8 @@ fn standby_of_an_instance_takes_over() {
     assert_standby_takes_over("instance");
 }
 
-/// One host name and two addresses: a key that both want has one holder, and the other
-/// gets it when it is given up, or when the holder's lease ends.
+/// One host name and two addresses: a shared key has one holder. The other daemon takes over when
+/// the holder withdraws, or when its lease expires.
 fn assert_standby_takes_over(layout: &str) {
     let (etcd, fixture) = (Etcd::start(), Fixture::new());
     let v3 = etcd.v3();
@@ -74,7 +74,7 @@ fn assert_standby_takes_over(layout: &str) {
     assert_eq!(holder.lines_with(&["our lease was lost"]).len(), 0);
 }
 
-/// Waits for records that go from the one to the other; how long the slowest had none.
+/// Waits for records that move from one daemon to the other. Returns the longest gap.
 fn takeover_watcher(v3: V3Client) -> impl FnOnce() -> Duration {
     move || {
         let first_gone = eventually("a record is given up", TIMEOUT, || {
@@ -86,7 +86,7 @@ fn takeover_watcher(v3: V3Client) -> impl FnOnce() -> Duration {
     }
 }
 
-/// Waits until all records are there, with this address.
+/// Waits until all records exist with this address.
 #[track_caller]
 fn wait_until_published_by(etcd: &V3Client, address: &str) {
     let by = format!(r#""host":"{address}""#);
@@ -98,13 +98,12 @@ fn wait_until_published_by(etcd: &V3Client, address: &str) {
 
 #[track_caller]
 fn wait_until_standby(daemon: &Daemon, holder: &str) {
-    eventually("it stands by for each record", TIMEOUT, || {
+    eventually("every record is on standby", TIMEOUT, || {
         (daemon.lines_with(&["WARNING", "stands by", holder]).len() == SERVICES).then_some(())
     });
 }
 
-/// A twin's time for what it has yet to notice: a listing, and an audit of the shortest
-/// TTL that there is.
+/// Time for a duplicate to notice a change: one listing, and one audit at the shortest TTL.
 const AUDIT_TIME: Duration = Duration::from_secs(8);
 const SHORTEST_TTL: u64 = 5;
 
@@ -122,12 +121,12 @@ fn identical_daemons_survive_the_end_of_either() {
     let member_reader = MemberReader::start([&etcd], &never_missing, Duration::from_millis(10));
 
     for (ends, signal) in [(0, "TERM"), (1, "KILL")] {
-        // One container goes and one comes while one of the two ends, and again when it
-        // is back.
-        for goes_on in [false, true] {
+        // One container is removed and one is created while one of the daemons ends, and again
+        // when it is back.
+        for is_second_half in [false, true] {
             service_containers.remove(0).container.remove();
             service_containers.push(fixture.service_container(25));
-            if goes_on {
+            if is_second_half {
                 daemons[ends] = highhock.start();
             } else {
                 daemons[ends].stop_with(signal);

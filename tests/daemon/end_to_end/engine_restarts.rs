@@ -1,5 +1,4 @@
-//! A Docker engine of the test's own that ends and comes back, with its containers
-//! living on meanwhile or not.
+//! A Docker engine of the test that ends and returns, with or without its containers surviving.
 
 use std::thread;
 use std::time::Duration;
@@ -14,16 +13,17 @@ use crate::support::eventually;
 use crate::support::private_engine::{LiveRestore, PrivateEngine};
 use crate::{TIMEOUT, record_with_ttl, unique_name};
 
-/// As short as it may be, so that the absences that outlast it can be short as well.
+/// The shortest TTL, so that absences that outlast it are short.
 const TTL: u64 = 5;
 
-/// An absence that a record outlasts only if it is refreshed.
+/// An absence that a record survives only if it is refreshed.
 const LEASE_EXPIRED_AFTER: Duration = Duration::from_secs(TTL + 3);
 
-/// In which all is exact once the engine is back: a poll, and what a busy machine may take.
+/// The limit until everything is exact after the engine's return: one poll, and a margin for a
+/// busy machine.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(1 + 3);
 
-/// How an engine ends.
+/// The way in which an engine ends.
 type StopMethod = fn(&mut PrivateEngine);
 
 #[test]
@@ -64,7 +64,7 @@ fn containers_that_survive_the_engine_keep_their_records() {
 
 #[test]
 fn containers_stopped_with_the_engine_are_withdrawn_by_events() {
-    // Nothing comes by polls.
+    // No changes arrive by polls.
     let engine_fixture = EngineFixture::start_with(LiveRestore::Off, &[("--docker-poll", "3600")]);
     let all_are_withdrawn = |engine_fixture: &EngineFixture| {
         let none = || stored_records(&engine_fixture.etcd.v3()).is_empty().then_some(());
@@ -127,7 +127,7 @@ fn containers_survive_a_crashed_engine_until_it_stops_them() {
     thread::sleep(LEASE_EXPIRED_AFTER);
     assert_eq!(stored_records(&engine_fixture.etcd.v3()), before);
     assert_eq!(deleted_keys(&changes.recorded()), Vec::<&str>::new());
-    // Without live-restore, it ends what its earlier life has left.
+    // Without live-restore, the engine ends the containers of its earlier run.
     engine_fixture.restart_and_check();
     let held = stored_records(&engine_fixture.etcd.v3());
     assert_eq!(held.into_keys().collect::<Vec<_>>(), [key(&always)]);
@@ -158,7 +158,7 @@ impl EngineFixture {
         Self { etcd, engine, _daemon: daemon }
     }
 
-    /// What the engine's containers that run should have.
+    /// The expected records of the engine's running containers.
     fn expected(&self) -> Records {
         let running = self.engine.running_containers().into_iter();
         running.map(|(name, port)| (key(&name), record_with_ttl(port, TTL))).collect()

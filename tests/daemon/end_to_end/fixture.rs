@@ -1,5 +1,5 @@
-//! Many records by few containers, on an engine that shows no others' containers: what
-//! etcd is to hold is then known exactly.
+//! Many records of few containers, on an engine that hides all other containers: the expected
+//! contents of etcd are then known exactly.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::support::eventually;
 use crate::support::proxy::Proxy;
 use crate::{record_with_ttl, unique_name};
 
-/// The default domain's keys in etcd's v3 API.
+/// The keys of the default domain in etcd's v3 API.
 pub const KEY_PREFIX: &str = "/skydns/local/skydns/";
 
-/// Values by their keys.
+/// Values by key.
 pub type Records = BTreeMap<String, String>;
 
-/// The engine as the daemons of one test see it: with the containers of that test alone.
+/// The engine as the daemons of one test see it: only with the containers of this test.
 pub struct Fixture {
     label: String,
     proxy: Proxy,
@@ -30,36 +30,36 @@ impl Fixture {
         Self { label, proxy }
     }
 
-    /// A daemon on this stage that speaks etcd's v3 API.
+    /// A daemon on this fixture that uses etcd's v3 API.
     pub fn highhock(&self, etcd_urls: &str) -> Highhock {
         let engine = format!("tcp://{}", self.proxy.authority());
         Highhock::new(etcd_urls).flag("--docker-url", &engine).flag("--etcd-api", "v3")
     }
 
-    /// What marks a container as one of this stage's.
+    /// The label of this fixture's containers.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// The engine as it is seen from this stage.
+    /// The engine as this fixture shows it.
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
     }
 
-    /// A daemon on this stage that sees changes by events only: its first poll after the
-    /// start is an hour away.
+    /// A daemon on this fixture that sees changes only by events: its first poll after the start
+    /// is an hour away.
     pub fn event_driven(&self, etcd_urls: &str) -> Highhock {
         let highhock = self.highhock(etcd_urls).flag("--docker-poll", "3600");
         highhock.flag("--docker-poll-container", "3600")
     }
 
-    /// A container on this stage, with these options.
+    /// A container on this fixture, with these options.
     #[track_caller]
     pub fn container(&self, options: &[&str]) -> Container {
         Container::run(&[&["--label", &self.label], options].concat(), &[])
     }
 
-    /// A container that offers this many services, all at one port.
+    /// A container that declares this many services, all at one port.
     #[track_caller]
     pub fn service_container(&self, services: usize) -> ServiceContainer {
         let name = unique_name("pack");
@@ -71,7 +71,7 @@ impl Fixture {
     }
 }
 
-/// A container of many services.
+/// A container with many services.
 pub struct ServiceContainer {
     names: Vec<String>,
     pub container: Container,
@@ -83,7 +83,7 @@ impl ServiceContainer {
         self.names.iter().map(|name| format!("{KEY_PREFIX}{name}")).collect()
     }
 
-    /// Its records while it runs, with the usual TTL.
+    /// Its records while it runs, with the default TTL.
     #[track_caller]
     pub fn records(&self) -> Records {
         self.records_with_ttl(60)
@@ -96,7 +96,7 @@ impl ServiceContainer {
     }
 }
 
-/// The records of several packs together.
+/// The records of several service containers.
 #[track_caller]
 pub fn records_of<'a>(
     containers: impl IntoIterator<Item = &'a ServiceContainer>,
@@ -105,7 +105,7 @@ pub fn records_of<'a>(
     containers.into_iter().flat_map(|container| container.records_with_ttl(ttl)).collect()
 }
 
-/// What etcd holds in the default domain.
+/// The records in the default domain.
 pub fn stored_records(etcd: &V3Client) -> Records {
     etcd.list(KEY_PREFIX).into_iter().map(|kv| (kv.key, kv.value)).collect()
 }
@@ -117,7 +117,7 @@ pub fn wait_for_records(etcd: &V3Client, records: &Records, deadline: Duration) 
     eventually(&what, deadline, || (stored_records(etcd) == *records).then_some(()));
 }
 
-/// The one lease that all records in the default domain hang on.
+/// The only lease of all records in the default domain.
 #[track_caller]
 pub fn only_lease(etcd: &V3Client) -> i64 {
     let leases: HashSet<_> = etcd.list(KEY_PREFIX).iter().map(|kv| kv.lease).collect();

@@ -1,4 +1,4 @@
-//! Nothing changes: little is asked, and nothing said.
+//! Without changes, the daemon sends few requests and logs nothing.
 
 use std::thread;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::unique_name;
 fn idle_daemon_sends_one_request_per_poll_and_logs_none() {
     const OBSERVED_POLLS: u32 = 10;
     let etcd = Etcd::start();
-    // Other tests' containers come and go: this daemon is not to see them.
+    // Hides the containers of other tests, which start and stop.
     let label = unique_name("steady");
     let engine = Proxy::with_label_filter(docker::server_address(), &label);
     let containers = ContainerGroup::start_with_label(5, &label);

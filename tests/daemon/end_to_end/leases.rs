@@ -1,4 +1,4 @@
-//! Records on etcd's v3 API, where they hang on one lease.
+//! Records in etcd's v3 API, attached to one lease.
 
 use std::thread;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::member_reader::MemberReader;
 use crate::support::etcd::Etcd;
 use crate::support::eventually;
 
-/// Of records that a test is not to lose by the TTL alone.
+/// A TTL that is long enough for records to survive the test.
 const LONG_TTL: &str = "600";
 
 #[test]
@@ -92,7 +92,7 @@ fn restart_after_kill_withdraws_only_ended_containers() {
     println!("50 of 200 records were gone {took:?} after the start");
     assert!(took < Duration::from_secs(5), "{took:?}");
 
-    // Time for what would be rewritten after all.
+    // Time in which an unwanted rewrite would happen.
     thread::sleep(Duration::from_secs(5));
     let untouched: Vec<_> = before.into_iter().filter(|kv| !ended_keys.contains(&kv.key)).collect();
     assert_eq!(v3.list(KEY_PREFIX), untouched);
@@ -141,7 +141,7 @@ fn republishes_after_the_lease_is_revoked() {
         println!("200 records were back {took:?} after their lease was revoked");
         assert!(took < Duration::from_secs(5), "{took:?}");
         assert_eq!(v3.lease(only_lease(&v3)).unwrap().keys.len(), 200);
-        eventually("the loss is told", TIMEOUT, || {
+        eventually("the lost lease is logged", TIMEOUT, || {
             (daemon.lines_with(&["WARNING", "our lease was lost"]).len() == round).then_some(())
         });
     }
@@ -165,12 +165,12 @@ fn republishes_when_an_emptied_v3_etcd_returns() {
         println!("100 records were back {took:?} after etcd answered");
         assert!(took < Duration::from_millis(1500), "{took:?}");
     }
-    // Kept: nothing needs to be mended, and the lease is as it was.
+    // The daemon keeps its lease and repairs nothing.
     let revision = v3.revision();
     etcd.kill();
     thread::sleep(Duration::from_secs(2));
     etcd.restart(false);
-    eventually("the third outage is told to be over", TIMEOUT, || {
+    eventually("the end of the third outage is logged", TIMEOUT, || {
         (daemon.lines_with(&["NOTICE", "etcd answers again"]).len() == 3).then_some(())
     });
     assert_eq!(v3.revision(), revision);

@@ -1,8 +1,7 @@
-//! The built daemon, as its users meet it: on a real Docker engine and a real etcd of
-//! the test's own.
+//! The built daemon on a real Docker engine and a real etcd.
 //!
-//! The engine is shared: every daemon sees the containers of all tests that run at the
-//! time. So each test's services have names of their own, and it looks at no others.
+//! The engine is shared: every daemon sees the containers of all running tests. Each test
+//! therefore uses unique service names and ignores all others.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "../../support/mod.rs"]
@@ -41,13 +40,13 @@ use support::docker::Container;
 use support::etcd::Etcd;
 use support::{eventually, unique};
 
-/// For what has no deadline of its own, on a machine that is busy with other things.
+/// The limit of operations without a deadline of their own, on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The directory of the default domain.
 const ROOT: &str = "skydns/local/skydns";
 
-/// A service's name that no other test has.
+/// A service name that no other test uses.
 fn unique_name(what: &str) -> String {
     format!("{what}-{}-{}", std::process::id(), unique())
 }
@@ -57,7 +56,7 @@ fn key(name: &str) -> String {
     format!("{ROOT}/{name}")
 }
 
-/// The record of a service of this host, with the usual TTL.
+/// The record of a service of this host, with the default TTL.
 fn record(port: u16) -> String {
     record_with_ttl(port, 60)
 }
@@ -66,26 +65,26 @@ fn record_with_ttl(port: u16, ttl: u64) -> String {
     format!(r#"{{"host":"{ADDRESS}","port":{port},"ttl":{ttl}}}"#)
 }
 
-/// A container that offers its port 80 by this name, at a random port of the host's.
+/// A container that declares its port 80 by this name, at a random host port.
 #[track_caller]
 fn run_service(name: &str) -> Container {
     run_service_with(name, &[])
 }
 
-/// Such a container, with these options besides.
+/// Such a container with additional options.
 #[track_caller]
 fn run_service_with(name: &str, options: &[&str]) -> Container {
     let offer = format!("DISCOVER={name}:80");
     Container::run(&[&["-e", &offer, "-p", "0:80"], options].concat(), &[])
 }
 
-/// Waits until a key has a value, and gives it.
+/// Waits until a key has a value. Returns the value.
 #[track_caller]
 fn wait_for_key(etcd: &Etcd, key: &str) -> String {
     eventually(&format!("a record at {key}"), TIMEOUT, || Some(etcd.get(key)?.value))
 }
 
-/// Waits until a key has this very value.
+/// Waits until a key has exactly this value.
 #[track_caller]
 fn wait_for_value(etcd: &Etcd, key: &str, value: &str) {
     let what = format!("{value} at {key}");

@@ -1,4 +1,4 @@
-//! Many containers at a time.
+//! Many containers at the same time.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -7,25 +7,25 @@ use std::thread;
 use crate::support::docker::Container;
 use crate::{key, run_service_with, unique_name};
 
-/// How many are started, stopped or removed at a time.
+/// The number of containers that are started, stopped or removed in parallel.
 const CONCURRENCY_MAX: usize = 4;
 
-/// A service and the container that offers it.
+/// A service and its container.
 pub struct Member {
     pub name: String,
     pub container: Container,
 }
 
-/// Containers that each offer a service.
+/// Containers that each declare a service.
 pub struct ContainerGroup(pub Vec<Member>);
 
 impl ContainerGroup {
-    /// Starts so many.
+    /// Starts this number of containers.
     pub fn start(count: usize) -> Self {
         Self::start_with_label(count, "")
     }
 
-    /// Starts so many, each with this label (empty: with none).
+    /// Starts this number of containers, each with this label (empty: no label).
     pub fn start_with_label(count: usize, label: &str) -> Self {
         let names = (0..count).map(|_| unique_name("fleet")).collect();
         let label: &[&str] = if label.is_empty() { &[] } else { &["--label", label] };
@@ -35,7 +35,7 @@ impl ContainerGroup {
         }))
     }
 
-    /// Takes this many out, and stops them; gives the keys that were theirs.
+    /// Stops this number of containers and removes them from the group. Returns their keys.
     pub fn stop(&mut self, count: usize) -> HashSet<String> {
         let stopped = self.0.drain(..count).collect();
         let names = run_concurrently(stopped, |member| {
@@ -45,7 +45,7 @@ impl ContainerGroup {
         names.iter().map(|name| key(name)).collect()
     }
 
-    /// The keys that are to be.
+    /// The expected keys.
     pub fn keys(&self) -> HashSet<String> {
         self.0.iter().map(|member| key(&member.name)).collect()
     }

@@ -1,4 +1,4 @@
-//! Listings that are not believed at once, of a real engine that is shown otherwise.
+//! Suspect listings: a real engine whose listings are manipulated.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::proxy::ProxyMode;
 const MASS_WITHDRAWAL_WARNING: &str = "docker lists none of the containers of most records";
 const OTHER_ENGINE_WARNING: &str = "another docker engine than before answers";
 
-/// Waits until the daemon has listed so many times more.
+/// Waits until the daemon has listed this many times more.
 fn wait_for_listings(fixture: &Fixture, times: usize) {
     let before = fixture.proxy().request_counts().0;
     eventually("it lists", TIMEOUT, || {
@@ -21,7 +21,7 @@ fn wait_for_listings(fixture: &Fixture, times: usize) {
     });
 }
 
-/// Has the engine shown otherwise until the daemon says this.
+/// Manipulates the listings until the daemon logs this text.
 fn wait_until_logged(fixture: &Fixture, daemon: &Daemon, mode: ProxyMode, what: &str) {
     let before = daemon.lines_with(&[what]).len();
     fixture.proxy().set_mode(mode);
@@ -34,7 +34,7 @@ fn wait_until_logged(fixture: &Fixture, daemon: &Daemon, mode: ProxyMode, what: 
 fn mass_withdrawal_needs_a_second_listing() {
     let (etcd, fixture) = (Etcd::start(), Fixture::new());
     let service_containers = [fixture.service_container(8), fixture.service_container(4)];
-    // Seldom enough that one listing can be shown otherwise alone.
+    // Long enough that a single listing can be manipulated.
     let daemon = fixture.highhock(&etcd.url()).flag("--docker-poll", "2").start();
     let records = records_of(&service_containers, 60);
     wait_for_records(&etcd.v3(), &records, TIMEOUT);
@@ -45,7 +45,7 @@ fn mass_withdrawal_needs_a_second_listing() {
     assert_eq!(stored_records(&etcd.v3()), records);
     assert_eq!(deleted_keys(&changes.finish(&etcd)), [""; 0]);
 
-    // Two such listings are believed.
+    // Two such listings are accepted.
     fixture.proxy().set_mode(ProxyMode::EmptyListing);
     wait_for_records(&etcd.v3(), &Default::default(), TIMEOUT);
     fixture.proxy().set_mode(ProxyMode::PassThrough);
@@ -55,7 +55,7 @@ fn mass_withdrawal_needs_a_second_listing() {
 #[test]
 fn replaced_engine_needs_a_second_listing() {
     let (etcd, fixture) = (Etcd::start(), Fixture::new());
-    // Few enough that their number alone makes no listing doubtful.
+    // Few enough that their number alone makes no listing suspect.
     let services = fixture.service_container(3);
     let daemon = fixture.highhock(&etcd.url()).flag("--docker-poll", "2").start();
     let records = services.records();

@@ -1,5 +1,5 @@
-//! Reads the members of a v3 cluster again and again while a test goes on, each by
-//! itself, for records that must never be missing.
+//! Reads each member of a v3 cluster repeatedly during a test, and checks that certain records
+//! are never missing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,28 +13,28 @@ use crate::fixture::KEY_PREFIX;
 use crate::support::etcd::Etcd;
 use crate::support::etcd_v3::V3Client;
 
-/// A member that is well answers sooner.
+/// The limit for a healthy member.
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What the reads of one member found.
+/// The results of the reads of one member.
 #[derive(Debug, Default)]
 struct ReadStats {
     /// Reads of the member while it had a leader.
     reads: usize,
-    /// Reads that it did not answer, or had no leader at.
+    /// Reads without a response or without a leader.
     skipped: usize,
-    /// Since the onlooker began, with some of the keys.
+    /// Time since the start of the reader, with the missing keys.
     missing: Vec<(Duration, Vec<String>)>,
 }
 
-/// A thread a member, which read until they are told to finish.
+/// One thread per member, which reads until it is stopped.
 pub struct MemberReader {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<ReadStats>>,
 }
 
 impl MemberReader {
-    /// Begins to read, with this pause between two reads of a member.
+    /// Starts to read, with this pause between two reads of a member.
     pub fn start<'a>(
         members: impl IntoIterator<Item = &'a Etcd>,
         keys: &HashSet<String>,
@@ -50,7 +50,7 @@ impl MemberReader {
         Self { stop, threads }
     }
 
-    /// Ends it. Panics where a record was missing, or where a member was never read.
+    /// Stops the threads. Panics if a record was missing, or if a member was never read.
     #[track_caller]
     pub fn assert_none_missing(mut self) {
         self.stop.store(true, Ordering::SeqCst);
@@ -96,7 +96,7 @@ fn read_until_stopped(
     stats
 }
 
-/// The keys as the member has them, if it had a leader all the time.
+/// Returns the keys of the member if it had a leader during the whole read.
 fn read_with_leader(member: &V3Client) -> Option<HashSet<String>> {
     let before = member.try_status()?.leader?;
     let held = member.try_list_locally(KEY_PREFIX)?;

@@ -1,4 +1,4 @@
-//! The ways for a container to say what it offers, and how that is explained.
+//! The discovery methods, and their explanations.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::support::docker::{self, Container};
 use crate::support::etcd::Etcd;
 use crate::{TIMEOUT, record};
 
-/// A name, the container that has it, and the container's port behind it.
+/// A name, its container, and the container port behind it.
 type Service<'a> = (&'a str, &'a Container, &'a str);
 
 fn records(services: &[Service<'_>]) -> Records {
@@ -23,7 +23,7 @@ fn with_methods(fixture: &Fixture, etcd: &Etcd, methods: &str) -> Highhock {
     fixture.highhock(&etcd.url()).flag("--discovery-methods", methods)
 }
 
-/// The image of the tests, as Registrator would call a container of it.
+/// The test image, tagged as Registrator derives names from it.
 fn image_name() -> &'static str {
     docker::image().rsplit('/').next().unwrap().split(':').next().unwrap()
 }
@@ -74,7 +74,7 @@ fn registrator_publishes_exposed_ports_in_host_network() {
     wait_for_records(&etcd.v3(), &expected, TIMEOUT);
 }
 
-/// A container as `docker-compose` makes it, as far as its labels go.
+/// A container with the labels of `docker-compose`.
 fn run_compose_container(
     fixture: &Fixture,
     service: &str,
@@ -159,7 +159,8 @@ fn each_protocol_has_its_own_instance() {
     wait_for_records(&etcd.v3(), &expected, TIMEOUT);
 }
 
-/// One that says much, of which not all can be; what is said in two ways is one service.
+/// A container with many declarations, some of them invalid. A service that two methods declare
+/// is one service.
 fn run_multi_method_container(fixture: &Fixture) -> Container {
     let options = [
         &["-e", "DISCOVER=web:80,api:81,bad", "--label", "highhock.discover=web:80"][..],

@@ -1,4 +1,4 @@
-//! Docker, or etcd, or both, away for a while.
+//! Outages of Docker, of etcd, and of both.
 
 use std::collections::HashSet;
 use std::thread;
@@ -13,17 +13,16 @@ use crate::support::proxy::Proxy;
 use crate::support::{TempDir, docker, eventually};
 use crate::{TIMEOUT, key, run_service, unique_name, wait_for_key, wait_for_removal};
 
-/// As short as it may be, so that the outages that outlast it can be short as well.
+/// The shortest TTL, so that outages that outlast it are short.
 const TTL: Duration = Duration::from_secs(5);
 
-/// All records are to be back within a second (SPEC 5); the rest is for a machine
-/// that is busy with other tests.
+/// All records must be back within a second ("Recovery time"). The rest is for a busy machine.
 const RECOVERY_TIME_MAX: Duration = Duration::from_millis(1500);
 
 #[test]
 fn republishes_when_an_emptied_etcd_returns() {
     let mut etcd = Etcd::start();
-    // What other tests' containers do would blur what is measured here.
+    // Containers of other tests would disturb the measurement.
     let label = unique_name("recovery");
     let engine = Proxy::with_label_filter(docker::server_address(), &label);
     let highhock = Highhock::new(&etcd.url()).flag("--etcd-ttl", "5");
@@ -48,12 +47,12 @@ fn republishes_when_an_emptied_etcd_returns() {
         assert!(took < RECOVERY_TIME_MAX, "{took:?}");
     }
     assert_eq!(daemon.lines_with(&["WARNING", "etcd does not answer"]).len(), 2);
-    eventually("it said so", TIMEOUT, || {
+    eventually("the outage is logged", TIMEOUT, || {
         (daemon.lines_with(&["NOTICE", "etcd answers again"]).len() == 2).then_some(())
     });
 }
 
-/// From the first read that etcd answered to the first that found all keys.
+/// From the first read that etcd answered to the first read with all keys.
 fn time_to_recover(samples: &[Sample], keys: &HashSet<String>) -> Duration {
     assert!(samples[0].values.is_none(), "etcd was not away at first");
     let answered = samples.iter().find(|sample| sample.values.is_some()).unwrap();

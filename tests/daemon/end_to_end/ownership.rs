@@ -1,4 +1,4 @@
-//! What is another's is left alone.
+//! Foreign records are left alone.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn foreign_record_is_kept_until_it_expires() {
     let container = run_service(&name);
     daemon.wait_for_log(&["WARNING", "stands by", &name, "10.77.66.99 holds the record"]);
 
-    // Its last refresh.
+    // The last refresh of this record.
     etcd.put(&key(&name), FOREIGN_VALUE, Some(5));
     let put = etcd.get(&key(&name)).unwrap();
     let ours = record_with_ttl(container.published_port("80/tcp"), 6);
@@ -76,7 +76,7 @@ fn conflicting_directory_blocks_only_its_name() {
     let warning = daemon.wait_for_log(&["WARNING", "a record can't be kept", &blocked]);
     assert!(warning.contains(&format!("there are records below it, such as {in_it}")), "{warning}");
 
-    // Tried again now and then, and not told again.
+    // The write is retried from time to time, but reported once.
     let tries = ["request to etcd", "PUT", &blocked];
     eventually("a second try", TIMEOUT + Duration::from_secs(10), || {
         (daemon.lines_with(&tries).len() >= 2).then_some(())

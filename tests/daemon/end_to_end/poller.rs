@@ -1,4 +1,4 @@
-//! Reads an etcd again and again while a test goes on.
+//! Reads an etcd repeatedly during a test.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use tokio::time::Instant;
 use crate::ROOT;
 use crate::support::etcd::Reader;
 
-/// What one read found.
+/// The result of one read.
 pub struct Sample {
-    /// When it was asked for.
+    /// The time of the request.
     pub sent_at: Instant,
-    /// When the answer was there.
+    /// The time of the response.
     pub received_at: Instant,
-    /// The values by their keys; `None`: etcd did not answer.
+    /// Values by key; `None`: etcd did not respond.
     pub values: Option<HashMap<String, String>>,
 }
 
 impl Sample {
-    /// Whether all of these are there.
+    /// Returns `true` if all these keys are present.
     pub fn has_all(&self, keys: &HashSet<String>) -> bool {
         self.missing(keys).is_empty()
     }
 
-    /// Which of these are not there.
+    /// The missing keys.
     pub fn missing<'a>(&self, keys: &'a HashSet<String>) -> Vec<&'a String> {
         let is_stored =
             |key: &&String| self.values.as_ref().is_some_and(|it| it.contains_key(*key));
@@ -35,22 +35,22 @@ impl Sample {
     }
 }
 
-/// A thread that reads all below [`ROOT`] until it is told to finish.
+/// A thread that reads all keys below [`ROOT`] until it is stopped.
 pub struct Sampler {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Vec<Sample>>>,
 }
 
 impl Sampler {
-    /// Begins to read, with this pause between two reads.
+    /// Starts to read, with this pause between two reads.
     pub fn start(etcd: Reader, pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stop_handle = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let mut samples = Vec::new();
             loop {
-                // The last read begins after the end was asked for, and so sees all that
-                // was there by then.
+                // The last read starts after the stop request, and so sees everything that was
+                // present by then.
                 let last = stop_handle.load(Ordering::SeqCst);
                 samples.push(read(etcd));
                 if last {
@@ -62,7 +62,7 @@ impl Sampler {
         Self { stop, thread: Some(thread) }
     }
 
-    /// Ends it; all that it read.
+    /// Stops the thread. Returns all reads.
     pub fn finish(mut self) -> Vec<Sample> {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap()
@@ -82,7 +82,7 @@ fn read(etcd: Reader) -> Sample {
     Sample { sent_at, received_at: Instant::now(), values }
 }
 
-/// Panics unless every read was answered, and found all of these keys.
+/// Panics unless every read was answered and contained all these keys.
 #[track_caller]
 pub fn assert_never_missing(samples: &[Sample], keys: &HashSet<String>) {
     let first = samples.first().expect("a sample").sent_at;

@@ -1,4 +1,4 @@
-//! What a container offers is in etcd, as it is to be, as long as it runs.
+//! The declared services of a container are in etcd, exactly and as long as the container runs.
 
 use std::thread;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::{
     wait_for_value,
 };
 
-/// What a machine that is busy may take on top of a promised time.
+/// The margin of a busy machine on top of a promised time.
 const LATENCY_MARGIN: Duration = Duration::from_secs(3);
 
 #[test]
@@ -39,7 +39,7 @@ fn publishes_and_withdraws_within_one_poll_by_default() {
     let stopped = Instant::now();
     wait_for_removal(&etcd, &key(&name));
     let went = stopped.elapsed();
-    println!("there {appeared:?} after the start, gone {went:?} after the stop");
+    println!("published {appeared:?} after the start, withdrawn {went:?} after the stop");
     assert!(
         appeared < POLL_INTERVAL + LATENCY_MARGIN && went < POLL_INTERVAL + LATENCY_MARGIN,
         "{appeared:?}, {went:?}"
@@ -75,7 +75,7 @@ fn record_is_kept_alive() {
 
     let mut ttls = Vec::new();
     for _ in 0..70 {
-        let node = etcd.get(&key(&name)).expect("the record is there");
+        let node = etcd.get(&key(&name)).expect("the record is published");
         ttls.push(node.ttl.expect("it has a TTL"));
         thread::sleep(Duration::from_secs(1));
     }

@@ -1,5 +1,4 @@
-//! What a configuration that is read again changes: without a restart, and without a record
-//! that is missing meanwhile.
+//! A reload changes the configuration without a restart, and without a missing record.
 
 use std::collections::HashSet;
 use std::thread;
@@ -20,7 +19,7 @@ use crate::{
     wait_for_key, wait_for_removal, wait_for_value,
 };
 
-/// Time for what would be done after all.
+/// Time in which an unwanted change would happen.
 const OBSERVATION_TIME: Duration = Duration::from_secs(3);
 
 #[test]
@@ -48,7 +47,7 @@ fn intervals_and_methods_apply_without_rewriting_records() {
     member_reader.assert_none_missing();
     assert_eq!(v3.list(KEY_PREFIX), before);
     assert_eq!(v3.revision(), revision, "nothing was written");
-    // The new method is in force, by a container that it finds.
+    // The new method is active: it finds a container.
     daemon.reload_and_wait(r#"{"discovery": {"methods": ["registrator"]}}"#);
     let name = unique_name("by-registrator");
     let variable = format!("SERVICE_NAME={name}");
@@ -81,7 +80,7 @@ fn records_stay_owned_without_gap_on_v2() {
     let etcd = Etcd::start();
     let (plain, apart) = (unique_name("plain"), unique_name("apart"));
     let one = run_service(&plain);
-    // One that isn't known again by its value, as it names a host of its own.
+    // A record that is not recognised by its value, because it names its own host.
     let other = run_service_with(&apart, &["--label", "highhock.host=10.9.9.9"]);
     let highhock = Highhock::new(&etcd.url()).flag("--etcd-api", "v2");
     let daemon = highhock.start();
@@ -126,10 +125,10 @@ fn changed_domain_publishes_before_withdrawing() {
         is_at("skydns");
         for (from, to) in [("skydns", "one"), ("one", "two"), ("two", "skydns")] {
             daemon.reload(&format!(r#"{{"skydns": {{"domain": "{to}.local"}}}}"#));
-            // The old one is read first, so that one of both is there at any time.
+            // The old key is read first, so that one of the two exists at any time.
             eventually("the old one goes", TIMEOUT, || {
                 let (old, new) = (at(from), at(to));
-                assert!(old.is_some() || new.is_some(), "neither is there");
+                assert!(old.is_some() || new.is_some(), "both keys are missing");
                 old.is_none().then_some(())
             });
             assert_eq!(at(to), Some(record(container.published_port("80/tcp"))), "{api} {to}");
@@ -161,7 +160,7 @@ fn new_etcd_must_respond_before_the_switch() {
     supervisor.wait_for_status("the settings read last wait for etcd");
     let waits = || admin.json("/status")["reload_waits"].as_str().map(str::to_owned);
     assert!(waits().unwrap().starts_with("etcd: "), "{:?}", waits());
-    assert_eq!(supervisor.wait_for("READY", 2).value("READY"), Some("1"), "it goes on");
+    assert_eq!(supervisor.wait_for("READY", 2).value("READY"), Some("1"), "the daemon continues");
     // Longer than the TTL.
     thread::sleep(Duration::from_secs(7));
     member_reader.assert_none_missing();
@@ -227,7 +226,7 @@ fn invalid_configuration_is_reported_and_the_old_kept() {
     daemon.wait_for_log(&["NOTICE", "there is nothing to apply"]);
 }
 
-/// As on a mount that hangs.
+/// Like a mount that hangs.
 #[test]
 fn blocking_config_file_does_not_delay_records_or_exit() {
     let (etcd, fixture) = (Etcd::start(), Fixture::new());
@@ -235,7 +234,7 @@ fn blocking_config_file_does_not_delay_records_or_exit() {
     let mut daemon = fixture.highhock(&etcd.url()).start();
     wait_for_records(&etcd.v3(), &services.records(), TIMEOUT);
     daemon.reload_from_pipe();
-    // Seen although the file is still being read: a change is written.
+    // Written while the configuration file is still being read.
     let name = unique_name("meanwhile");
     let offer = format!("DISCOVER={name}:80");
     let _container = fixture.container(&["-e", &offer, "-p", "0:80"]);

@@ -1,4 +1,4 @@
-//! How the daemon ends, and what a next life finds.
+//! The end of the daemon, and the start after it.
 
 use std::thread;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::etcd::Etcd;
 use crate::support::{TempDir, docker, eventually};
 use crate::{ROOT, TIMEOUT, key, run_service, unique_name, wait_for_key, wait_for_removal};
 
-/// What a clean stop may take (SPEC 7).
+/// The limit of a clean stop ("Clean stop").
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 
 #[test]
@@ -41,13 +41,13 @@ fn restart_after_kill_adopts_the_records() {
         ended.iter().all(|key| etcd.get(key).is_none()).then_some(())
     });
     let gone = killed.elapsed();
-    // Long enough that a record that nobody had refreshed would have ended, too.
+    // Long enough that a record without refreshes would have expired.
     thread::sleep(Duration::from_secs(2 + TTL.unsigned_abs()).saturating_sub(gone));
 
     let samples = sampler.finish();
     let since = samples.iter().position(|sample| sample.sent_at > complete).unwrap();
     assert_never_missing(&samples[since..], &containers.keys());
-    println!("the five were gone {gone:?} after the kill; the least of their TTLs was {least:?}");
+    println!("the five records expired {gone:?} after the kill; their lowest TTL was {least:?}");
     assert!(gone < Duration::from_secs(2 + TTL.unsigned_abs()), "{gone:?}");
     let too_early = samples[since..].iter().find(|sample| !sample.has_all(&ended)).unwrap();
     assert!(too_early.received_at - killed + Duration::from_secs(1) >= least);

@@ -1,4 +1,4 @@
-//! Without etcd: the records stay in the daemon, which answers DNS itself.
+//! Standalone mode: the daemon holds the records itself and answers DNS.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
@@ -14,14 +14,14 @@ use crate::support::etcd::Etcd;
 use crate::support::{TempDir, eventually, free_port};
 use crate::{TIMEOUT, key, record, run_service, run_service_with, unique_name, wait_for_value};
 
-/// The exit status where something that can't be done without isn't there.
+/// The exit status if a required resource is missing.
 const UNAVAILABLE: i32 = 69;
 
 fn query(port: u16, name: &str, kind: &str) -> Option<DigResponse> {
     dig(port, &format!("{name}.skydns.local"), kind)
 }
 
-/// The ports that a name leads to, at this host's address.
+/// The ports of a name at this host's address.
 fn ports(port: u16, name: &str) -> BTreeSet<u16> {
     let targets = query(port, name, "SRV").map(|reply| reply.targets()).unwrap_or_default();
     targets.into_iter().filter(|target| target.host == ADDRESS).map(|target| target.port).collect()
@@ -42,13 +42,13 @@ fn wait_for_nxdomain(port: u16, name: &str) {
     eventually(&format!("{name} is gone"), TIMEOUT, gone);
 }
 
-/// A daemon, and the port that it answers at.
+/// A daemon, and the port of its DNS server.
 fn standalone() -> (Highhock, u16) {
     let port = free_port();
     (Highhock::standalone(port), port)
 }
 
-/// Waits until nothing is left to be written.
+/// Waits until no write is pending.
 #[track_caller]
 fn wait_until_ready(daemon: &Daemon, port: u16) {
     daemon.wait_for_log(&["NOTICE", "answers dns", &format!("127.0.0.1:{port}"), "skydns.local"]);
@@ -101,7 +101,7 @@ fn second_container_takes_over_a_shared_name() {
     let second = run_service(&name);
     let third = unique_name("third");
     let behind = run_service(&third);
-    // What came after the second is there, so that was seen.
+    // A later container is published, so the earlier event was processed.
     wait_for_answer(port, &third, &[&behind]);
     wait_for_answer(port, &name, &[&first]);
     first.stop();
@@ -115,7 +115,7 @@ fn no_nxdomain_before_the_first_full_listing() {
     let url = format!("unix://{}", socket.display());
     let daemon = highhock.flag("--docker-url", &url).start();
     daemon.wait_for_log(&["WARNING", "docker does not answer"]);
-    let (name, unknown) = (unique_name("told"), unique_name("unknown"));
+    let (name, unknown) = (unique_name("known"), unique_name("unknown"));
     let container = run_service(&name);
     let status = |name: &str| query(port, name, "A").unwrap().status;
     for name in [&name, &unknown] {
@@ -124,7 +124,7 @@ fn no_nxdomain_before_the_first_full_listing() {
 
     let mut relay = CuttableProxy::unix(&socket, docker::server_address());
     wait_for_nxdomain(port, &unknown);
-    // It knows that one is not there, so it knows all that are.
+    // NXDOMAIN is answered only when all records are known.
     assert_eq!(ports(port, &name), [container.published_port("80/tcp")].into());
     relay.cut();
     eventually("docker is away again", TIMEOUT, || {
@@ -178,7 +178,7 @@ fn reload_interrupts_no_answer() {
     });
     wait_for_answer(port, &name, &[&container]);
 
-    // What the server was started with stays.
+    // A reload does not change the settings that the DNS server started with.
     daemon.reload(
         r#"{"dns": {"forward": ["9.9.9.9"], "rateLimit": 9},
         "skydns": {"domain": "other.local", "prefix": "dns"}}"#,
@@ -208,7 +208,7 @@ fn missing_dns_address_prevents_start() {
     assert!(verdict.contains("FAILED") && verdict.contains("cannot answer"), "{text}");
     assert!(!text.contains("etcd"), "{text}");
     drop(holder);
-    // Another test may have it for a moment, to ask from.
+    // Another test may use the port for a moment as a client port.
     eventually("a place to answer at", TIMEOUT, || {
         let text = String::from_utf8(highhock.output(&["check"]).stdout).unwrap();
         text.contains(&format!("127.0.0.1:{port}: free, to answer for skydns.local\n"))
@@ -216,7 +216,7 @@ fn missing_dns_address_prevents_start() {
     });
 }
 
-/// A DNS server that answers each question with this code, as long as the process lives.
+/// A DNS server that answers each query with this code until the process ends.
 fn start_upstream(code: u8) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
@@ -236,7 +236,7 @@ fn check_queries_each_upstream() {
     let (well, ill, refuses) = (start_upstream(0), start_upstream(2), start_upstream(5));
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let silent_at = silent.local_addr().unwrap();
-    let nobody = format!("127.0.0.1:{}", free_port());
+    let closed_port = format!("127.0.0.1:{}", free_port());
     let checked = |servers: &str| {
         let (highhock, _) = standalone();
         let output = highhock.flag("--dns-forward", servers).output(&["check"]);
@@ -249,13 +249,13 @@ fn check_queries_each_upstream() {
     assert_eq!(lines[0], format!("dns.forward    ok      {well}: answers"));
     assert_eq!(lines[1], format!("dns.forward    ok      {ill}: answers, but with SERVFAIL"));
 
-    let (code, lines) = checked(&format!("{silent_at},{well},{refuses},{nobody}"));
+    let (code, lines) = checked(&format!("{silent_at},{well},{refuses},{closed_port}"));
     assert_eq!(code, Some(UNAVAILABLE), "{lines:?}");
     let parts = [
         format!("FAILED  asking {silent_at} for DNS: no answer within "),
         format!("ok      {well}: answers"),
         format!("FAILED  asking {refuses} for DNS: it answers REFUSED"),
-        format!("FAILED  asking {nobody} for DNS: Connection refused"),
+        format!("FAILED  asking {closed_port} for DNS: Connection refused"),
     ];
     assert_eq!(lines.len(), parts.len(), "{lines:?}");
     for (line, part) in lines.iter().zip(parts) {
@@ -269,7 +269,7 @@ fn commands_and_endpoints_show_dns_instead_of_etcd() {
     let (highhock, port) = standalone();
     let admin = Admin::on_loopback();
     let highhock = highhock.flag("--admin-listen", &admin.listen());
-    let name = unique_name("told");
+    let name = unique_name("known");
     let container = run_service(&name);
     let daemon = highhock.start();
     wait_until_ready(&daemon, port);
@@ -299,7 +299,7 @@ fn commands_and_endpoints_show_dns_instead_of_etcd() {
         assert!(metrics.contains(part), "no {part} in:\n{metrics}");
     }
     assert!(!metrics.contains("highhock_etcd_requests"), "{metrics}");
-    // What is named after etcd tells of the store here, whichever.
+    // The help texts of the etcd metrics speak of the store in standalone mode.
     let helps = metrics.lines().filter(|line| line.starts_with("# HELP highhock_"));
     let of_all = helps.filter(|line| !line.starts_with("# HELP highhock_etcd_"));
     let telling = of_all.filter(|line| line.contains("etcd")).collect::<Vec<_>>();

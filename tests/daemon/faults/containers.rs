@@ -1,4 +1,4 @@
-//! Faults of Docker, and of what runs there.
+//! Faults of Docker and of containers.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ fn has_state<'a>(container: &'a Container, state: &'a str) -> impl Fn(&Value) ->
     move |row| row["id"] == container.id() && row["state"] == state
 }
 
-/// Whether it is shown as running, with nothing against it.
+/// Returns `true` if the container is shown as running without a reason.
 fn is_live(container: &Container) -> impl Fn(&Value) -> bool + '_ {
     move |row| has_state(container, "running")(row) && row["withheld"] == json!(null)
 }
@@ -54,7 +54,7 @@ pub fn crash_loop(case: &FaultCase) {
     let options = ["--restart", "always", "--volume", &volume];
     let command = "if [ -e /from-outside/well ]; then sleep 1000; fi; exit 3";
     let container = fixture.run_service(&unique_name("loop"), &options, &["sh", "-c", command]);
-    // In the moments in which it runs, another reason is told.
+    // While the container runs for a moment, another reason is shown.
     let cause = ["times so far", "it ended with exit code 3", "docker logs"];
     case.row(admin, "a crash loop", |row| {
         has_state(&container, "crash_looping")(row) && field_contains(row, "withheld", &cause)

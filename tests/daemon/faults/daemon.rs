@@ -1,4 +1,4 @@
-//! Faults of the daemon itself, and of what it is told to do.
+//! Faults of the daemon itself and of its configuration.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::table::FaultCase;
 use crate::timing::InProcessDaemon;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the inserter takes no message.
+/// The time in which the inserter handles no message.
 const SLOW_HANDLER_TIME: Duration = Duration::from_secs(10);
 const CONTAINERS: usize = 4;
 
@@ -26,7 +26,7 @@ fn number(row: &Value, field: &str) -> u64 {
     row[field].as_u64().unwrap_or_else(|| panic!("{field} in {row}"))
 }
 
-/// A metric's value; its name with all of its labels.
+/// The value of a metric, by its name with all labels.
 #[track_caller]
 fn metric(admin: Admin, name: &str) -> f64 {
     let text = admin.get("/metrics").body;
@@ -34,7 +34,7 @@ fn metric(admin: Admin, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
-/// The inserter's row on the page: what waits, and how long it did.
+/// The inserter's row on the page: the waiting messages, and their waiting time.
 fn read_page_row(browser: &Browser) -> (String, String) {
     let row = browser.run(
         "const rows = [...document.querySelectorAll('#actors tbody tr')];\
@@ -45,12 +45,12 @@ fn read_page_row(browser: &Browser) -> (String, String) {
     (text(0), text(1))
 }
 
-/// The number that such a cell begins with.
+/// The number at the start of such a cell.
 fn first_number(cell: &str) -> f64 {
     cell.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
 }
 
-/// A time as the page writes it.
+/// Parses a time as the page prints it.
 fn seconds(text: &str) -> f64 {
     let unit = match text.split(' ').nth(1) {
         Some("µs") => 1e-6,
@@ -98,7 +98,7 @@ pub fn slow_inserter(case: &FaultCase) {
             && number(row, "depth") == 0
             && number(row, "handled") >= number(&before, "handled") + many
     });
-    // That they have waited, and how long, is told once they are handled.
+    // The waiting time of a message is known once the message is handled.
     assert!(after["wait_seconds"]["max"].as_f64().unwrap() >= 1.0, "{after}");
     const DOMAIN_LABELS: &str = "actor=\"EtcdInserter\",message=\"Domain\"";
     let waited = |le: &str| {
@@ -116,7 +116,7 @@ pub fn slow_inserter(case: &FaultCase) {
             (over && told).then_some(())
         });
     }
-    // And what comes now waits no longer than before.
+    // New messages wait no longer than before.
     docker(&[&["unpause"], &ids[..]].concat());
     all_are_live(admin, &containers);
     let now = case.row(admin, "more was handled", |row| {
@@ -170,6 +170,6 @@ pub fn bad_reload(case: &FaultCase) {
     case.wait_until_shown(admin, &["ready        yes"]);
     daemon.reload("{}");
     case.wait_until_gone(admin, "REFUSED");
-    // Nor is what comes now told with what was refused before.
+    // A later rejection is not mixed with an earlier one.
     assert_eq!(admin.json("/status")["reload_refused"], json!([]));
 }

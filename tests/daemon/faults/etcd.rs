@@ -1,4 +1,4 @@
-//! Faults of etcd, and of the way to it.
+//! Faults of etcd and of the connection to it.
 
 use std::fs;
 use std::path::Path;
@@ -25,12 +25,13 @@ pub fn away(case: &FaultCase) {
     case.wait_until_shown(admin, &[READY]);
 }
 
-/// Asks for something that must be done; the answer.
+/// Sends a request that must succeed. Returns the response.
 #[track_caller]
 fn call(etcd: &Etcd, path: &str, body: &Value, token: Option<&str>) -> Value {
-    let (status, said) = etcd.send_json("POST", &format!("/v3/{path}"), &body.to_string(), token);
-    assert_eq!(status, 200, "{path}: {said}");
-    serde_json::from_str(&said).unwrap()
+    let (status, response_body) =
+        etcd.send_json("POST", &format!("/v3/{path}"), &body.to_string(), token);
+    assert_eq!(status, 200, "{path}: {response_body}");
+    serde_json::from_str(&response_body).unwrap()
 }
 
 pub fn takes_no_writes(case: &FaultCase) {
@@ -53,10 +54,10 @@ fn full(case: &FaultCase) {
     let row = case.row(admin, "a record that can't be put", has_state(&second, "failed"));
     let cause = ["its database is full", "etcdctl alarm disarm", "--quota-backend-bytes"];
     assert!(field_contains(&row, "reason", &cause), "{row}");
-    // What is there lives on.
+    // The existing record stays.
     case.row(admin, "the first is there still", has_state(&first, "live"));
 
-    // As an operator does it.
+    // As an operator would delete it.
     v3.delete("junk");
     let revision = v3.revision().to_string();
     call(&etcd, "kv/compaction", &json!({ "revision": revision, "physical": true }), None);
@@ -69,7 +70,7 @@ fn full(case: &FaultCase) {
 
 fn read_only(case: &FaultCase) {
     let (etcd, fixture) = (Etcd::start(), Fixture::new());
-    // All that begins with a slash.
+    // All keys that begin with a slash.
     let right = |kind: &str| {
         let all = json!({ "permType": kind, "key": "Lw==", "range_end": "MA==" });
         json!({ "name": "guest", "perm": all })
@@ -111,7 +112,7 @@ pub fn wrong_password(case: &FaultCase) {
     give("right");
     case.wait_until_shown(admin, &[READY]);
 
-    // And of a daemon that was well, when somebody changes the password.
+    // The same for a healthy daemon whose password is changed.
     let new = json!({ "name": "root", "password": "newer" });
     call(&etcd, "auth/user/changepw", &new, Some(&token_of_root(&etcd, "right")));
     case.wait_until_shown(admin, &[&["etcd does not answer"], &cause[..]].concat());

@@ -1,4 +1,4 @@
-//! A daemon that sees the containers of one test alone, and shows its state.
+//! A daemon that sees only the containers of one test, and serves its admin interface.
 
 use crate::support::admin::Admin;
 use crate::support::daemon::{Daemon, Highhock};
@@ -6,18 +6,18 @@ use crate::support::docker::{self, Container};
 use crate::support::proxy::Proxy;
 use crate::support::unique;
 
-/// A service's name that no other test has.
+/// A service name that no other test uses.
 pub fn unique_name(what: &str) -> String {
     format!("{what}-{}-{}", std::process::id(), unique())
 }
 
-/// The record's key in etcd's v3 API, in the default domain.
+/// The key of a record in etcd's v3 API, in the default domain.
 pub fn key(name: &str) -> String {
     let labels: Vec<_> = name.split('.').rev().collect();
     format!("/skydns/local/skydns/{}", labels.join("/"))
 }
 
-/// The engine as the daemon of one test sees it: with the containers of that test alone.
+/// The engine as the daemon of one test sees it: only with the containers of this test.
 pub struct Fixture {
     label: String,
     pub engine: Proxy,
@@ -30,12 +30,12 @@ impl Fixture {
         Self { label, engine }
     }
 
-    /// Where the daemon finds the engine.
+    /// The address of the engine for the daemon.
     pub fn docker_url(&self) -> String {
         format!("tcp://{}", self.engine.authority())
     }
 
-    /// A daemon on this stage, as `change` would have it.
+    /// A daemon on this fixture, with the changes that `change` makes.
     pub fn daemon(
         &self,
         etcd_url: &str,
@@ -49,8 +49,8 @@ impl Fixture {
         (change(highhock).start(), admin)
     }
 
-    /// A container that offers its port 80 by this name, with these options and this
-    /// command (none: it waits).
+    /// A container that declares its port 80 by this name, with these options and this command
+    /// (none: wait).
     #[track_caller]
     pub fn run_service(&self, name: &str, options: &[&str], command: &[&str]) -> Container {
         let offer = format!("DISCOVER={name}:80");

@@ -1,4 +1,4 @@
-//! Faults of single keys: something else is where a record is to be.
+//! Faults of single keys: another value is at the key of a record.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
 use crate::table::{FaultCase, field_contains};
 
-/// Whether this is the container's record, and stands so.
+/// Returns `true` if the row is the record of this container and has this state.
 pub fn has_state<'a>(container: &'a Container, state: &'a str) -> impl Fn(&Value) -> bool + 'a {
     move |row| row["container"] == container.id() && row["state"] == state
 }
@@ -25,7 +25,7 @@ pub fn foreign_record(case: &FaultCase) {
     v3.delete(&key);
     case.row(admin, "it is taken over", has_state(&container, "live"));
 
-    // Somebody's own entry, for ever: it says who has to go.
+    // A static record of an administrator.
     let name = unique_name("static");
     v3.put(&self::key(&name), r#"{"host":"10.9.8.7"}"#, None);
     let container = fixture.run_service(&name, &[], &[]);

@@ -1,7 +1,6 @@
-//! Twelve faults, one at a time: each is to be seen, with its cause, at the one place that
-//! the operator's table in `deploy/README.md` names, and that place is to be well again
-//! once the fault is over. Built with the core's hooks for tests, and so by its name only:
-//! tests/run sees to it.
+//! Twelve faults, one at a time: each must be visible, with its cause, at the place that the
+//! table in `deploy/README.md` names, and the place must be normal again after the fault. The
+//! suite needs the feature `test-hooks`, so `tests/run` starts it by name.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "../../support/mod.rs"]
@@ -20,8 +19,8 @@ mod timing;
 
 use table::{FaultCase, rows};
 
-/// A test for each row of the table, in its order: the failure, the place, and who brings
-/// it about.
+/// One test for each row of the table, in its order: the failure, the place, and the function
+/// that causes the fault.
 macro_rules! faults {
     ($($name:ident: $failure:literal, $place:literal, $test:path;)*) => {
         $(#[test]

@@ -1,4 +1,4 @@
-//! The operator's table of failures, and the place that a row of it names.
+//! The operator's table of failures, and the place that a row names.
 
 use std::time::Duration;
 
@@ -11,18 +11,17 @@ use crate::support::eventually;
 const PAGE: &str = include_str!("../../../deploy/README.md");
 const HEADING: &str = "## When things fail";
 
-/// How long a fault, or its end, may take to show. A record that etcd refused is tried
-/// again after half a minute.
+/// The limit until a fault, or its end, is visible. A rejected write is retried after 30 s.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A row of the table.
 pub struct FaultRow {
     pub failure: String,
-    /// What is between the first backticks: an endpoint, or a command.
+    /// The text between the first backticks: an endpoint or a command.
     pub place: String,
 }
 
-/// The table's rows, in their order.
+/// The rows of the table, from top to bottom.
 pub fn rows() -> Vec<FaultRow> {
     let (_, section) = PAGE.split_once(HEADING).expect("the section with the table");
     let lines = section.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
@@ -37,13 +36,13 @@ fn row(line: &str) -> FaultRow {
     FaultRow { failure: failure.to_owned(), place: place.to_owned() }
 }
 
-/// A fault, as far as a test may look at it: by the place that the table names.
+/// A fault, observed only at the place that the table names.
 pub struct FaultCase {
     pub place: &'static str,
 }
 
 impl FaultCase {
-    /// What an operator sees there now.
+    /// The current content of the place.
     fn content(&self, admin: Admin) -> String {
         let Some(command) = self.place.strip_prefix("highhock ") else {
             return admin.get(self.place).body;
@@ -53,14 +52,14 @@ impl FaultCase {
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
     }
 
-    /// Waits until what is seen there has all these parts, and gives it.
+    /// Waits until the content has all these parts. Returns the content.
     #[track_caller]
     pub fn wait_until_shown(&self, admin: Admin, parts: &[&str]) -> String {
         let what = format!("{} shows {parts:?}", self.place);
         self.wait_until(&what, admin, |content| parts.iter().all(|part| content.contains(part)))
     }
 
-    /// Waits until nothing is seen there that has this part.
+    /// Waits until no part of the content matches.
     #[track_caller]
     pub fn wait_until_gone(&self, admin: Admin, part: &str) -> String {
         let what = format!("{} shows no {part:?}", self.place);
@@ -77,7 +76,7 @@ impl FaultCase {
         content.unwrap_or_else(|| panic!("{what}: not within {TIMEOUT:?}, but:\n{last}"))
     }
 
-    /// Waits for a row there that fits, and gives it.
+    /// Waits for a matching row. Returns the row.
     #[track_caller]
     pub fn row(&self, admin: Admin, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
         let content = self.wait_until(what, admin, |content| find(content, &matches).is_some());
@@ -90,7 +89,7 @@ fn find(content: &str, matches: impl Fn(&Value) -> bool) -> Option<Value> {
     rows.as_array()?.iter().find(|row| matches(row)).cloned()
 }
 
-/// As `eventually`, but for the panic: `None`.
+/// Like `eventually`, but returns `None` instead of panicking.
 fn eventually_or<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let end = tokio::time::Instant::now() + TIMEOUT;
     eventually(what, TIMEOUT * 2, || match condition() {
@@ -99,7 +98,7 @@ fn eventually_or<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> Opt
     })
 }
 
-/// Whether the row's field has all these parts.
+/// Returns `true` if the row's field contains all these parts.
 pub fn field_contains(row: &Value, field: &str, parts: &[&str]) -> bool {
     row[field].as_str().is_some_and(|text| parts.iter().all(|part| text.contains(part)))
 }

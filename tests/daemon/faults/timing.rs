@@ -1,4 +1,4 @@
-//! A whole daemon in this process, whose actors a test can make fail.
+//! A whole daemon in this process whose actors a test can disturb.
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,18 +18,18 @@ use crate::support::admin::Admin;
 use crate::support::daemon::ADDRESS;
 use crate::support::{TempDir, eventually_async};
 
-/// How long a daemon may take until its actors run.
+/// The limit until the actors of a daemon run.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 type Hook = Box<dyn FnOnce(&DaemonCore) + Send>;
 
-/// A daemon in a thread of this process. It is stopped when this is dropped.
+/// A daemon in a thread of this process. Dropping it stops the daemon.
 pub struct InProcessDaemon {
     pub admin: Admin,
     hooks: Option<UnboundedSender<Hook>>,
     thread: Option<JoinHandle<()>>,
     _dir: TempDir,
-    /// Mailboxes are counted for the process, so there is one at a time.
+    /// Mailboxes are counted per process, so only one daemon runs at a time.
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -52,7 +52,7 @@ impl InProcessDaemon {
         Self { admin, hooks: Some(hooks), thread: Some(thread), _dir: dir, _alone: alone }
     }
 
-    /// Has something done to the running core.
+    /// Calls a function with the running core.
     pub fn with_core(&self, hook: impl FnOnce(&DaemonCore) + Send + 'static) {
         self.hooks.as_ref().unwrap().send(Box::new(hook)).expect("a running daemon");
     }
@@ -61,12 +61,12 @@ impl InProcessDaemon {
 impl Drop for InProcessDaemon {
     fn drop(&mut self) {
         self.hooks.take();
-        // That it panicked is seen by what the test waits for.
+        // The test itself notices a panic of the daemon.
         let _ = self.thread.take().unwrap().join();
     }
 }
 
-/// Until nobody can ask for anything any more.
+/// Runs until no more hooks can be sent.
 fn run_daemon(sources: Sources, mut hook_receiver: UnboundedReceiver<Hook>) {
     actix_rt::System::new().block_on(async {
         let loaded = load(&sources).unwrap();

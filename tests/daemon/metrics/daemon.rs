@@ -1,4 +1,4 @@
-//! `/metrics` of the built daemon, between a real Docker and a real etcd.
+//! `/metrics` of the built daemon with a real Docker and a real etcd.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{eventually, unique};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The value of the line that begins like this.
+/// The value of the line with this prefix.
 fn value(text: &str, line: &str) -> Option<f64> {
     text.lines().find_map(|other| other.strip_prefix(line)?.trim().parse().ok())
 }
@@ -44,7 +44,7 @@ fn daemon_exports_all_metrics() {
     ] {
         assert!(value(&text, line).is_some_and(|value| value > 0.0), "{line}\n{text}");
     }
-    // Nothing of a container is to be found in it.
+    // No container name is exposed.
     assert!(!text.contains(&name), "{text}");
 
     let openmetrics =

@@ -1,4 +1,4 @@
-//! What is measured, as Prometheus's own tools read it.
+//! The exposed metrics, checked with Prometheus's own tool.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "../../support/mod.rs"]
@@ -27,7 +27,7 @@ fn timing(milliseconds: &[u64]) -> HistogramSnapshot {
     timing.snapshot()
 }
 
-/// A daemon of which everything is known.
+/// A snapshot in which every value is known.
 fn reading() -> MetricsSnapshot {
     let now = Instant::now();
     static METERS: [MailboxMetrics; 4] = [
@@ -83,13 +83,13 @@ fn reading() -> MetricsSnapshot {
     }
 }
 
-/// The names with their types, as the text tells them.
+/// The names and types of the exposition.
 fn types(text: &str) -> Vec<(&str, &str)> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.filter_map(|it| it.split_once(' ')).collect()
 }
 
-/// What a metric's lines say, but for its help.
+/// The sample lines of a metric, without help and type.
 fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
     text.lines().filter(|line| line.starts_with(name)).collect()
 }
@@ -106,8 +106,10 @@ fn assert_promtool_accepts(text: &str) {
         .expect("promtool (Debian's package prometheus; tests/run installs it)");
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
-    assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+    let output_text = [output.stdout, output.stderr]
+        .map(|output_text| String::from_utf8(output_text).unwrap())
+        .concat();
+    assert!(output.status.success() && output_text.is_empty(), "{output_text}\n{text}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A real Chromium without a window, driven over WebDriver by Debian's chromedriver.
+//! A real headless Chromium, driven over WebDriver by Debian's chromedriver.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,7 +15,7 @@ use crate::support::{TempDir, eventually, free_port, tools};
 /// Starting a browser takes long on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A browser with one page. It ends when this is dropped.
+/// A browser with one page. Dropping it ends the browser.
 pub struct Browser {
     port: u16,
     session: String,
@@ -24,7 +24,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// `None` where there is no Chromium; that is said, and a failure in CI.
+    /// Returns `None` without Chromium, with a visible message; in CI this is a failure.
     #[track_caller]
     pub fn start() -> Option<Self> {
         let (program, chromium) = (tools::program("chromedriver")?, tools::program("chromium")?);
@@ -79,20 +79,20 @@ impl Browser {
         self.command("url", &json!({ "url": url }));
     }
 
-    /// What a script in the page gives.
+    /// Runs a script in the page. Returns its result.
     #[track_caller]
     pub fn run(&self, script: &str) -> Value {
         self.command("execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// The text that a person sees of the one element that this selects.
+    /// The visible text of the only element that matches this selector.
     #[track_caller]
     pub fn text(&self, selector: &str) -> String {
         let find = format!("return document.querySelector({}).innerText", json!(selector));
         self.run(&find).as_str().unwrap().to_owned()
     }
 
-    /// Waits until what a person sees of an element fits, and gives it.
+    /// Waits until the visible text of an element matches. Returns the text.
     #[track_caller]
     pub fn wait_for_text(
         &self,
@@ -103,7 +103,7 @@ impl Browser {
         eventually(what, TIMEOUT, || Some(self.text(selector)).filter(|text| matches(text)))
     }
 
-    /// What the console said since it was last asked, each line with its level.
+    /// The console messages since the last call, each with its level.
     #[track_caller]
     pub fn console(&self) -> Vec<String> {
         let lines = self.command("se/log", &json!({ "type": "browser" }));
@@ -111,13 +111,13 @@ impl Browser {
         lines.as_array().unwrap().iter().map(line).collect()
     }
 
-    /// A command of Chromium's own protocol.
+    /// Sends a command of the Chrome DevTools Protocol.
     #[track_caller]
     pub fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.command("goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
-    /// Has the page be so wide, in CSS pixels, and light or dark.
+    /// Sets the width of the page in CSS pixels, and the light or dark scheme.
     #[track_caller]
     pub fn emulate(&self, width: u32, scheme: &str) {
         let narrow = width < 700;
@@ -129,7 +129,7 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
-    /// Takes a picture of the page in full height.
+    /// Takes a screenshot of the whole page.
     #[track_caller]
     pub fn save_screenshot(&self, path: &Path) {
         let whole = json!({ "captureBeyondViewport": true, "format": "png" });
@@ -142,7 +142,7 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         if !self.session.is_empty() {
-            // It ends the browser; the driver alone would leave it behind.
+            // Ends the browser; ending the driver alone would leak it.
             let _ = send(self.port, "DELETE", &format!("/session/{}", self.session), "");
         }
         let _ = self.driver.kill();
@@ -150,8 +150,8 @@ impl Drop for Browser {
     }
 }
 
-/// Sends a request to the driver and reads its JSON. The driver keeps the connection,
-/// whatever it is asked, so the answer's length is what counts.
+/// Sends a request to the driver and parses its JSON. The driver keeps the connection open, so
+/// the length of the body is read from the head.
 fn send(port: u16, method: &str, path: &str, body: &str) -> io::Result<Value> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(TIMEOUT))?;

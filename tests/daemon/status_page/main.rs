@@ -1,5 +1,4 @@
-//! The status page in a real Chromium, on the built daemon between a real Docker and a
-//! real etcd.
+//! The status page in a real Chromium, on the built daemon with a real Docker and a real etcd.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "../../support/mod.rs"]
@@ -21,12 +20,12 @@ use support::{docker, eventually, unique};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A service's name that no other test has.
+/// A service name that no other test uses.
 fn unique_name(what: &str) -> String {
     format!("{what}-{}-{}", std::process::id(), unique())
 }
 
-/// A daemon that sees the containers of one test alone.
+/// A daemon that sees only the containers of one test.
 struct Fixture {
     label: String,
     admin: Admin,
@@ -62,10 +61,10 @@ impl Fixture {
 #[track_caller]
 fn assert_console_is_empty(browser: &Browser) {
     let mut console = browser.console();
-    // Said of a question that was under way when a container of any test came or went: the
-    // machine's network changed. The page asks again.
+    // Chromium reports this for a request in flight when a container of any test starts or stops:
+    // the machine's network changed. The page repeats the request.
     console.retain(|line| !line.contains("ERR_NETWORK_CHANGED"));
-    assert!(console.is_empty(), "the console says: {console:#?}");
+    assert!(console.is_empty(), "console messages: {console:#?}");
 }
 
 #[test]
@@ -80,7 +79,7 @@ fn page_shows_start_and_end_of_a_container() {
     for actor in ["DockerPoller", "Registry", "ContainerWatcher", "EtcdInserter"] {
         assert!(browser.text("#actors").contains(actor), "{actor}");
     }
-    // The page stays as it is: what comes is added to it.
+    // The page is updated in place: new rows are added to it.
     browser.run("document.querySelector('#containers').mark = 'kept'");
 
     let name = unique_name("web");
@@ -98,7 +97,7 @@ fn page_shows_start_and_end_of_a_container() {
     browser.wait_for_text("the change", "#changes tbody", |text| text.contains("record put"));
     browser.wait_for_text("the count", "#health", |text| text.contains("1 record live"));
 
-    // Rows are kept, and so does what a person has marked in them stay.
+    // Rows are kept, so a selection of the user stays.
     browser.run("document.querySelector('#records tbody tr').mark = 'kept'");
     let handled = "return document.querySelectorAll('#actors polyline')[6].getAttribute('points')";
     let before = browser.run(handled);
@@ -147,13 +146,13 @@ fn container_text_is_not_interpreted_as_html() {
     browser.wait_for_text("its good entry all the same", "#records tbody", |text| {
         text.contains(&good)
     });
-    // Nothing of it became an element, and nothing ran.
+    // No part of it became an element, and nothing ran.
     let foreign = "return document.querySelectorAll('img, #all script, svg:not(.spark)').length";
     assert_eq!(browser.run(foreign), 0);
     let title = browser.run("return document.title");
     assert_eq!(title, "HighHock: ready");
 
-    // Were one to slip through, the policy would stop it.
+    // The content security policy would stop it anyway.
     browser.run(
         "const made = document.createElement('script');\
          made.textContent = \"document.title = 'run'\"; document.body.append(made);\
@@ -198,7 +197,9 @@ fn page_requests_the_token_and_keeps_it_in_the_tab() {
         ));
     };
     browser.open(&fixture.admin.url());
-    browser.wait_for_text("it asks", "#ask", |text| text.contains("A token is needed"));
+    browser.wait_for_text("the page requests the token", "#ask", |text| {
+        text.contains("A token is needed")
+    });
     assert_eq!(browser.run("return document.querySelector('#all').hidden"), true);
     tell("wrong");
     browser
@@ -238,7 +239,7 @@ fn page_fits_narrow_screens_and_dark_mode() {
             browser.emulate(width, scheme);
             let wide = browser.run("return document.documentElement.scrollWidth");
             assert!(wide.as_u64().unwrap() <= u64::from(width), "{width} {scheme}: {wide}");
-            // For eyes: where to put the pictures, if anybody wants them.
+            // Writes screenshots if a folder is given.
             if let Some(folder) = std::env::var_os("PICTURES_OF_HIGHHOCK") {
                 browser
                     .save_screenshot(&PathBuf::from(folder).join(format!("{width}-{scheme}.png")));
