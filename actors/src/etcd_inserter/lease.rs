@@ -67,6 +67,13 @@ pub(super) enum LeaseOutcome {
     },
 }
 
+fn has_ttl(lease: &Lease, ttl: Duration) -> bool {
+    if planted!(LeaseOfAnotherTtlKept) {
+        return true;
+    }
+    lease.ttl == ttl
+}
+
 /// Finds the family's leases, and asks for one of this TTL where there is none. All that
 /// hangs on them is read.
 async fn acquire<R: RecordStore>(
@@ -76,8 +83,7 @@ async fn acquire<R: RecordStore>(
     lost: Option<LeaseId>,
 ) -> Result<LeaseOutcome, StoreError> {
     let leases = store.leases(namespace).await?;
-    let fits = |lease: &&Lease| lease.ttl == ttl || planted!(LeaseOfAnotherTtlKept);
-    let current = match leases.iter().find(fits) {
+    let current = match leases.iter().find(|lease| has_ttl(lease, ttl)) {
         Some(lease) => lease.id,
         None => {
             let taken = |number: &u8| leases.iter().any(|lease| lease.id.number() == *number);

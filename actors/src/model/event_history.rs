@@ -87,7 +87,7 @@ impl EventHistory {
     ) -> Option<Instant> {
         let ended = self.ended.filter(|ended| ended.occurred >= container.started)?;
         let until = ended.received + STALE_INSPECTION_AFTER;
-        (requested_at < until || planted!(EndTrusted)).then_some(until)
+        may_predate(requested_at, until).then_some(until)
     }
 
     /// Whether an end was told after an inspection was asked for, but of a time before the
@@ -114,15 +114,35 @@ impl EventHistory {
         }
         let numbers = [SIGTERM, container.stop_signal];
         let signals = numbers.iter().filter_map(|number| self.signals.get(number));
-        let current_run = signals
-            .filter(|signal| signal.occurred >= container.started || planted!(OldSignalCounts));
+        let current_run = signals.filter(|signal| is_of_current_run(signal, container));
         let last = current_run.map(|signal| signal.received).max()?;
         let until = last + drain?;
         let reason = "got its stop signal (the label `highhock.drain=ignore` publishes it all \
                       the same)";
         let state = DisplayState::Draining;
-        (now < until || planted!(DrainForEver)).then_some(Withholding { state, reason, until })
+        is_draining(now, until).then_some(Withholding { state, reason, until })
     }
+}
+
+fn may_predate(requested_at: Instant, until: Instant) -> bool {
+    if planted!(EndTrusted) {
+        return true;
+    }
+    requested_at < until
+}
+
+fn is_of_current_run(signal: &EventStamp, container: &Container) -> bool {
+    if planted!(OldSignalCounts) {
+        return true;
+    }
+    signal.occurred >= container.started
+}
+
+fn is_draining(now: Instant, until: Instant) -> bool {
+    if planted!(DrainForEver) {
+        return true;
+    }
+    now < until
 }
 
 fn keep_newest(known: &mut Option<EventStamp>, stamp: EventStamp) {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::Reconciler;
-use super::entry::{ChangeStamp, Claim, KeyEntry, StoreState};
+use super::entry::{Claim, KeyEntry, StoreState};
+use super::latency::ChangeStamp;
 use crate::messages::{Domain, LiveContainers};
 use crate::model::container::ContainerId;
 use crate::model::mass_withdrawal::is_mass_withdrawal;
@@ -13,6 +14,11 @@ use crate::model::record::RecordKey;
 use crate::status::{ChangeKind, RecentChange};
 
 impl Reconciler {
+    /// What should be at a key, as JSON.
+    fn desired_value(&self, key: &RecordKey) -> Option<&str> {
+        self.entries.get(key)?.holder().map(|claim| claim.json.as_str())
+    }
+
     /// Takes what a container wants, in place of what it wanted before.
     pub fn set_desired(&mut self, mut domain: Domain, now: Instant) {
         let id = domain.container.clone();
@@ -50,7 +56,7 @@ impl Reconciler {
         self.note_withdrawn(before.as_ref(), now);
         for (key, before) in keys.iter().zip(wanted_before) {
             if let Some(since) = since.filter(|_| self.desired_value(key) != before.as_deref()) {
-                self.track_change(key, ChangeStamp::new(since));
+                self.latency.start(key, ChangeStamp::new(since));
             }
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.failure = None;
@@ -70,7 +76,7 @@ impl Reconciler {
         let newcomer = claim.clone();
         entry.claims.insert(rank, claim);
         (entry.orphan, entry.found_version) = (false, None);
-        self.recently_withdrawn.remove(&key);
+        self.orphans.forget_withdrawn(&key);
         if let [holder, _, ..] = entry.claims.as_slice() {
             let second = if rank == 0 { &entry.claims[1] } else { &newcomer };
             let reason = conflict_reason(holder, second);
@@ -91,11 +97,9 @@ impl Reconciler {
         let suspect_gone = std::mem::take(&mut self.suspect_gone);
         let suspect = self.is_suspect_listing(gone.difference(&suspect_gone));
         for id in &gone {
-            if planted!(RosterIgnored) || suspect && !suspect_gone.contains(id) {
-                continue;
+            if !suspect || suspect_gone.contains(id) {
+                self.remove_container(id, now);
             }
-            self.set_desired(Domain::empty(id.clone()), now);
-            self.containers.remove(id);
         }
         if suspect {
             self.suspect_gone = gone;
@@ -105,14 +109,25 @@ impl Reconciler {
         self.release_orphans(now);
     }
 
+    fn remove_container(&mut self, id: &ContainerId, now: Instant) {
+        if planted!(RosterIgnored) {
+            return;
+        }
+        self.set_desired(Domain::empty(id.clone()), now);
+        self.containers.remove(id);
+    }
+
     /// Whether a roster is not believed because it lacks the containers of most records.
     /// Those that a registry knows depart one by one, and most of them only after a second
     /// listing; a registry that was rebuilt never heard of them, and leaves them out at once.
     fn is_suspect_listing<'a>(&mut self, missing: impl Iterator<Item = &'a ContainerId>) -> bool {
+        if planted!(MostGoneBelieved) {
+            return false;
+        }
         let desired = |domain: &Domain| domain.desired.len();
         let affected = missing.filter_map(|id| self.containers.get(id)).map(desired).sum();
         let total = self.containers.values().map(desired).sum();
-        let is_mass = is_mass_withdrawal(affected, total) && !planted!(MostGoneBelieved);
+        let is_mass = is_mass_withdrawal(affected, total);
         if is_mass {
             warn!(
                 self.log,
@@ -128,27 +143,30 @@ impl Reconciler {
     /// Once every container of a listing that is newer than the orphans has told what
     /// it wants, those that nobody wants are withdrawn.
     fn release_orphans(&mut self, now: Instant) {
-        let (Some(since), Some(live_containers)) = (self.orphans_since, &self.live_containers)
-        else {
-            return;
-        };
-        let has_reported = |id: &ContainerId| self.containers.contains_key(id);
-        let all_reported =
-            live_containers.containers.iter().all(has_reported) || planted!(OrphansLetGoEarly);
-        if live_containers.requested_at < since || !all_reported || planted!(OrphansKept) {
+        if planted!(OrphansKept) {
             return;
         }
-        if !self.orphans_suspect && self.orphans_are_majority() {
+        let Some(live_containers) = &self.live_containers else { return };
+        if !self.orphans.are_decided_by(live_containers) || !self.all_reported(live_containers) {
+            return;
+        }
+        if self.orphans_are_majority() && self.orphans.suspect(now) {
             warn!(
                 self.log,
                 "no container wants most of the records of an earlier life; \
                 docker is listed again before they are withdrawn"
             );
-            (self.orphans_suspect, self.orphans_since) = (true, Some(now));
             self.listing_requested = true;
             return;
         }
         self.clear_orphans(now);
+    }
+
+    fn all_reported(&self, live_containers: &LiveContainers) -> bool {
+        if planted!(OrphansLetGoEarly) {
+            return true;
+        }
+        live_containers.containers.iter().all(|id| self.containers.contains_key(id))
     }
 
     fn orphans_are_majority(&self) -> bool {
@@ -162,7 +180,7 @@ impl Reconciler {
     }
 
     fn clear_orphans(&mut self, now: Instant) {
-        (self.orphans_suspect, self.orphans_since) = (false, None);
+        self.orphans.release();
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.orphan = false;

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::agenda::Priority;
 use crate::model::container::{ContainerId, EngineTime};
 use crate::model::record::{DesiredRecord, RecordKey};
 use crate::ports::record_store::{KeepAliveMode, LeaseId};
@@ -59,13 +60,28 @@ pub(super) struct Claim {
     pub json: String,
 }
 
+/// The order of claims to one key: the lowest rank holds the key. The fields are compared in
+/// this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClaimRank<'a> {
+    started: EngineTime,
+    container: &'a ContainerId,
+    position: usize,
+}
+
 impl Claim {
     /// What decides who holds a key: who started first; of one container's claims the
     /// first listed.
-    pub fn rank(&self) -> (EngineTime, &ContainerId, usize) {
-        let started =
-            if planted!(LaterStartedHolds) { EngineTime(-self.started.0) } else { self.started };
-        (started, &self.container, self.position)
+    pub fn rank(&self) -> ClaimRank<'_> {
+        let rank = ClaimRank {
+            started: self.started,
+            container: &self.container,
+            position: self.position,
+        };
+        if planted!(LaterStartedHolds) {
+            return ClaimRank { started: EngineTime(-rank.started.0), ..rank };
+        }
+        rank
     }
 }
 
@@ -92,15 +108,6 @@ pub(super) struct WriteFailure {
     pub blocked: bool,
     /// When to try again.
     pub retry_at: Instant,
-}
-
-/// Changes go first and don't wait for routine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Priority {
-    /// Something is to be put, withdrawn or found out.
-    Change,
-    /// Something is to be kept alive or looked at again.
-    Refresh,
 }
 
 /// What to do at a key.
@@ -143,12 +150,8 @@ pub(super) struct KeyEntry {
     /// The ledger's clock when something was last learnt or sent.
     pub last_touched: u64,
     pub refreshed: Option<SystemTime>,
-    /// When the change was first told of that the next write carries out.
-    pub change_stamp: Option<ChangeStamp>,
     /// Who held it last, and is gone: for people.
     pub previous_holder: Option<(ContainerId, std::sync::Arc<str>)>,
-    /// Where the ledger's agenda has it.
-    pub scheduled: Option<(Priority, Instant)>,
 }
 
 impl KeyEntry {
@@ -165,9 +168,7 @@ impl KeyEntry {
             failure: None,
             last_touched: 0,
             refreshed: None,
-            change_stamp: None,
             previous_holder: None,
-            scheduled: None,
         }
     }
 
@@ -183,6 +184,15 @@ impl KeyEntry {
             (Some(claim), _) => change.with_container(&claim.container, &claim.name),
             (None, Some((container, name))) => change.with_container(container, name),
             (None, None) => change,
+        }
+    }
+
+    /// Whether the store holds what should be there.
+    pub fn is_applied(&self) -> bool {
+        match (&self.store_state, self.holder()) {
+            (StoreState::Owned { value, .. }, Some(claim)) => *value == claim.json,
+            (StoreState::Absent, None) => true,
+            _ => false,
         }
     }
 
@@ -242,26 +252,4 @@ pub(super) struct LeasePolicy {
 
 fn earlier_action(one: Option<NextAction>, other: Option<NextAction>) -> Option<NextAction> {
     [one, other].into_iter().flatten().min_by_key(|next| next.at)
-}
-
-/// When a change was first told of that a write to a key is to carry out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ChangeStamp {
-    pub at: Instant,
-    /// A write was sent for it that may have been carried out, though it was not answered.
-    pub sent: bool,
-}
-
-impl ChangeStamp {
-    /// Told of at this moment; nothing was sent yet.
-    pub fn new(at: Instant) -> Self {
-        Self { at, sent: false }
-    }
-
-    /// Of two changes that one write carries out, the one that was told of first.
-    pub fn earlier(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        let sent = [one, other].into_iter().flatten().any(|stamp| stamp.sent);
-        let first = [one, other].into_iter().flatten().min_by_key(|stamp| stamp.at)?;
-        Some(Self { sent, ..first })
-    }
 }

@@ -1,7 +1,7 @@
 //! Records on leases: the ledger's side of a lease's life, and of what the store tells
 //! by itself.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use slog::warn;
 use tokio::time::Instant;
@@ -12,10 +12,6 @@ use super::entry::{KeyEntry, StoreState};
 use crate::messages::Domain;
 use crate::model::record::RecordKey;
 use crate::ports::record_store::{Change, Expiry, KeepAliveMode, LeaseId, StoredRecord};
-
-/// For how long it is remembered what was given up: at least an audit, after a twin
-/// surely has listed the containers.
-const WITHDRAWN_RETENTION: Duration = Duration::from_secs(120);
 
 impl Reconciler {
     /// Takes which leases are ours, and what was found on them: what the containers want
@@ -28,7 +24,13 @@ impl Reconciler {
         found: Vec<(RecordKey, StoredRecord)>,
         now: Instant,
     ) {
-        (self.lease, self.older_leases) = (Some(current), older);
+        self.lease = Some(current);
+        self.older_leases.replace(older);
+        self.adopt_orphans(found, now);
+    }
+
+    /// Takes what was found on our leases.
+    fn adopt_orphans(&mut self, found: Vec<(RecordKey, StoredRecord)>, now: Instant) {
         for (key, found) in found {
             let entry = self
                 .entries
@@ -39,7 +41,7 @@ impl Reconciler {
             }
             if entry.claims.is_empty() {
                 (entry.orphan, entry.found_version) = (true, Some(found.version));
-                self.orphans_since = Some(now);
+                self.orphans.found(now);
             }
             // Nobody will tell any more what it wants.
             entry.orphan &= !self.closed;
@@ -53,7 +55,7 @@ impl Reconciler {
     /// Takes that a lease is gone, and all that hung on it.
     pub fn lose_lease(&mut self, lost: LeaseId, now: Instant) {
         self.recorder.update_counts(|counts| counts.leases_lost += 1);
-        self.older_leases.retain(|id| *id != lost);
+        self.older_leases.remove(lost);
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             if matches!(entry.store_state, StoreState::Owned { lease, .. } if lease == Some(lost)) {
@@ -78,20 +80,19 @@ impl Reconciler {
 
     /// An older lease that nothing hangs on any more, as far as is known.
     pub fn unused_lease(&self) -> Option<LeaseId> {
-        if self.orphans_since.is_some() {
+        if self.orphans.are_kept() {
             return None;
         }
         let uses = |entry: &KeyEntry, id: LeaseId| {
             entry.busy
                 || matches!(entry.store_state, StoreState::Owned { lease, .. } if lease == Some(id))
         };
-        let unused = |id: &&LeaseId| !self.entries.values().any(|entry| uses(entry, **id));
-        self.older_leases.iter().find(unused).copied()
+        self.older_leases.first_unused(|id| self.entries.values().any(|entry| uses(entry, id)))
     }
 
     /// Takes that an older lease was ended.
     pub fn forget_lease(&mut self, ended: LeaseId) {
-        self.older_leases.retain(|id| *id != ended);
+        self.older_leases.remove(ended);
     }
 
     /// Notes what a container wanted before and nobody wants now.
@@ -102,7 +103,7 @@ impl Reconciler {
         for record in before.iter().flat_map(|domain| domain.desired.iter()) {
             let entry = self.entries.get(&record.key);
             if entry.is_some_and(|entry| entry.claims.is_empty()) {
-                self.recently_withdrawn.insert(record.key.clone(), (record.value.to_json(), now));
+                self.orphans.remember_withdrawn(record.key.clone(), record.value.to_json(), now);
             }
         }
     }
@@ -114,30 +115,29 @@ impl Reconciler {
     /// it is reported and left alone (SPEC 5), once two audits in a row have found it.
     /// Gives whether a newer listing is needed.
     pub fn handle_unknown_keys(&mut self, found: &[CompletedRead], now: Instant) -> bool {
-        self.recently_withdrawn
-            .retain(|_, (_, since)| now.duration_since(*since) < WITHDRAWN_RETENTION);
-        let before = std::mem::take(&mut self.unknown);
-        let (mut news, mut orphans) = (0, Vec::new());
+        self.orphans.expire_withdrawn(now);
+        let (mut unknown, mut withdrawn) = (Vec::new(), Vec::new());
         for (key, found) in found {
             let Ok(Some(found)) = found else { continue };
             if self.entries.contains_key(key) || self.withdraw_late_write(key, found, now) {
                 continue;
             }
-            if self.recently_withdrawn.get(key).is_some_and(|(value, _)| *value == found.value) {
-                orphans.push((key.clone(), found.clone()));
-                continue;
+            if self.orphans.was_withdrawn(key, &found.value) {
+                withdrawn.push((key.clone(), found.clone()));
+            } else {
+                unknown.push(key.clone());
             }
-            let reported = before.get(key).copied();
-            news += u64::from(reported == Some(false));
-            self.unknown.insert(key.clone(), reported.is_some());
         }
+        let news = self.orphans.replace_unknown(unknown);
         if news > 0 {
             self.recorder.update_counts(|counts| counts.unknown += news);
             warn!(self.log, "keys on our lease that no container here wants: does another \
                 highhock with the same host name and address run?"; "keys" => news);
         }
-        let (false, Some(lease)) = (orphans.is_empty(), self.lease) else { return false };
-        self.adopt_leases(lease, self.older_leases.clone(), orphans, now);
+        if withdrawn.is_empty() || self.lease.is_none() {
+            return false;
+        }
+        self.adopt_orphans(withdrawn, now);
         true
     }
 
@@ -161,7 +161,7 @@ impl Reconciler {
     }
 
     fn is_our_lease(&self, id: LeaseId) -> bool {
-        self.lease == Some(id) || self.older_leases.contains(&id)
+        self.lease == Some(id) || self.older_leases.contains(id)
     }
 
     /// Takes a change that the store tells of. One that fits what is believed is our own

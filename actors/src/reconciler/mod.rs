@@ -3,10 +3,13 @@
 //! Pure but for the clock that is handed in: no request is made here. The inserter
 //! takes batches from it and brings back what came of them.
 
+mod agenda;
 mod claims;
 mod entry;
 mod latency;
 mod leases;
+mod old_leases;
+mod orphans;
 mod outcomes;
 mod report;
 mod write_log;
@@ -25,9 +28,12 @@ use crate::ports::record_store::{
 };
 use crate::status::StatusRecorder;
 
-pub(crate) use crate::model::mass_withdrawal::is_mass_withdrawal;
-pub(crate) use entry::Priority;
-use entry::{Action, ChangeStamp, KeyEntry, LeasePolicy, StoreState, UncertainWrite};
+use agenda::Agenda;
+pub(crate) use agenda::Priority;
+use entry::{Action, KeyEntry, LeasePolicy, StoreState, UncertainWrite};
+use latency::{ChangeStamp, LatencyTracker};
+use old_leases::OldLeases;
+use orphans::Orphans;
 pub use write_log::WriteLog;
 
 /// Refreshes that are due within this part of their interval go along with one that
@@ -54,8 +60,10 @@ impl RecordPolicy {
     /// The longest time between two refreshes of a record (SPEC 5: a third of the TTL,
     /// at most 20 s).
     pub fn refresh_interval(&self) -> Duration {
-        let part = if planted!(RefreshTooLate) { self.ttl + self.ttl } else { self.ttl / 3 };
-        if planted!(RefreshTooLate) { part } else { part.min(REFRESH_INTERVAL_MAX) }
+        if planted!(RefreshTooLate) {
+            return self.ttl + self.ttl;
+        }
+        (self.ttl / 3).min(REFRESH_INTERVAL_MAX)
     }
 }
 
@@ -94,28 +102,19 @@ pub(crate) struct Reconciler {
     policy: RecordPolicy,
     containers: BTreeMap<ContainerId, Domain>,
     entries: BTreeMap<RecordKey, KeyEntry>,
-    change_queue: BTreeSet<(Instant, RecordKey)>,
-    refresh_queue: BTreeSet<(Instant, RecordKey)>,
+    agenda: Agenda,
     write_log: WriteLog,
     /// The lease that records should hang on, and those of ours that some may still
     /// hang on.
     lease: Option<LeaseId>,
-    older_leases: Vec<LeaseId>,
+    older_leases: OldLeases,
     live_containers: Option<LiveContainers>,
     /// Whom a roster lacked that was not believed.
     suspect_gone: BTreeSet<ContainerId>,
-    /// When orphans were last found: only a listing that was asked for later tells
-    /// whether a container wants them.
-    orphans_since: Option<Instant>,
-    /// Whether a listing that left most of them over is to be confirmed by another.
-    orphans_suspect: bool,
+    orphans: Orphans,
     listing_requested: bool,
-    /// What was wanted until lately, and when that ended, where records hang on leases.
-    recently_withdrawn: BTreeMap<RecordKey, (String, Instant)>,
+    latency: LatencyTracker,
     recorder: StatusRecorder,
-    /// Keys on our leases that nobody here wants, at the last audit; and whether that was
-    /// reported.
-    unknown: BTreeMap<RecordKey, bool>,
     /// Nothing is to be published any more.
     closed: bool,
     /// Counts what was sent and learnt, to tell what an audit may have overlapped.
@@ -138,19 +137,16 @@ impl Reconciler {
             policy,
             containers: BTreeMap::new(),
             entries: BTreeMap::new(),
-            change_queue: BTreeSet::new(),
-            refresh_queue: BTreeSet::new(),
+            agenda: Agenda::default(),
             write_log,
             lease: None,
-            older_leases: Vec::new(),
+            older_leases: OldLeases::default(),
             live_containers: None,
             suspect_gone: BTreeSet::new(),
-            orphans_since: None,
-            orphans_suspect: false,
+            orphans: Orphans::default(),
             listing_requested: false,
-            recently_withdrawn: BTreeMap::new(),
+            latency: LatencyTracker::new(recorder.clone()),
             recorder,
-            unknown: BTreeMap::new(),
             closed: false,
             clock: 0,
             log,
@@ -164,7 +160,7 @@ impl Reconciler {
                 ..KeyEntry::new(StoreState::Uncertain, now)
             };
             reconciler.entries.insert(key.clone(), entry);
-            reconciler.orphans_since = Some(now);
+            reconciler.orphans.found(now);
             reconciler.schedule(&key, now);
         }
         reconciler
@@ -177,8 +173,9 @@ impl Reconciler {
             return Batch::default();
         }
         let mut batch = Batch::default();
-        while batch.len() < limit && self.next_due(priority).is_some_and(|at| at <= now) {
-            let Some((_, key)) = self.agenda(priority).pop_first() else { break };
+        while batch.len() < limit
+            && let Some(key) = self.agenda.pop_due(priority, now)
+        {
             self.take_key(key, now, &mut batch);
         }
         if priority == Priority::Refresh && !batch.writes.is_empty() {
@@ -191,16 +188,16 @@ impl Reconciler {
     /// comes too early tells nothing, and would be due again at once.
     fn add_upcoming_refreshes(&mut self, limit: usize, now: Instant, batch: &mut Batch) {
         let until = now + self.policy.refresh_interval() / BATCH_WINDOW_DIVISOR;
-        let soon = self.refresh_queue.iter().take_while(|(at, _)| *at <= until);
+        let soon = self.agenda.refreshes_until(until);
         let lease_policy = self.lease_policy();
         let is_refresh = |key: &RecordKey| {
             let next = self.entries.get(key).and_then(|entry| entry.next_action(lease_policy, now));
             next.is_some_and(|next| next.action == Action::Refresh)
         };
-        let refreshes = soon.filter(|(_, key)| is_refresh(key));
+        let refreshes = soon.filter(|key| is_refresh(key));
         let room = limit.saturating_sub(batch.len());
-        for (at, key) in refreshes.take(room).cloned().collect::<Vec<_>>() {
-            self.refresh_queue.remove(&(at, key.clone()));
+        for key in refreshes.take(room).cloned().collect::<Vec<_>>() {
+            self.agenda.unschedule(&key);
             self.take_key(key, now, batch);
         }
     }
@@ -213,7 +210,6 @@ impl Reconciler {
         let clock = self.tick();
         let lease_policy = self.lease_policy();
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        entry.scheduled = None;
         let Some(next) = entry.next_action(lease_policy, now) else { return };
         let desired = entry.holder().map(|claim| claim.json.clone());
         let expected = match &entry.store_state {
@@ -254,20 +250,14 @@ impl Reconciler {
         };
         let change_stamp = match &write {
             Write::Refresh { .. } => None,
-            Write::Put { .. } | Write::Delete { .. } => {
-                self.entries.get_mut(write.key()).and_then(|entry| entry.change_stamp.take())
-            }
+            Write::Put { .. } | Write::Delete { .. } => self.latency.take(write.key()),
         };
         batch.writes.push(PendingWrite { write, newly_logged, change_stamp });
     }
 
     /// When something is next due in a lane.
     pub fn next_due(&self, priority: Priority) -> Option<Instant> {
-        let agenda = match priority {
-            Priority::Change => &self.change_queue,
-            Priority::Refresh => &self.refresh_queue,
-        };
-        agenda.first().map(|(at, _)| *at)
+        self.agenda.next_due(priority)
     }
 
     /// Has every record refreshed now.
@@ -309,32 +299,30 @@ impl Reconciler {
         self.clock
     }
 
-    fn agenda(&mut self, priority: Priority) -> &mut BTreeSet<(Instant, RecordKey)> {
-        match priority {
-            Priority::Change => &mut self.change_queue,
-            Priority::Refresh => &mut self.refresh_queue,
-        }
-    }
-
     /// Puts a key where it belongs in the agenda, or forgets it where nothing is left
     /// to do. To be called after every change to its entry.
     fn schedule(&mut self, key: &RecordKey, now: Instant) {
         let lease_policy = self.lease_policy();
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        let before = entry.scheduled.take();
-        let after = entry.next_action(lease_policy, now).map(|next| (next.priority, next.at));
-        entry.scheduled = after;
-        let done = entry.is_done();
-        if let Some((priority, at)) = before {
-            self.agenda(priority).remove(&(at, key.clone()));
+        let Some(entry) = self.entries.get(key) else { return };
+        let next = entry.next_action(lease_policy, now);
+        let change_due = next.is_some_and(|next| next.priority == Priority::Change);
+        if !entry.busy && !change_due {
+            self.latency.finish(key, entry.is_applied(), now);
         }
-        self.finish_tracking(key, now);
-        if done {
-            self.entries.remove(key);
-            self.write_log.keep_only(key, None);
-            self.write_log.clear_in_flight(key);
-        } else if let Some((priority, at)) = after {
-            self.agenda(priority).insert((at, key.clone()));
+        if entry.is_done() {
+            self.forget_key(key);
+        } else if let Some(next) = next {
+            self.agenda.schedule(key, next.priority, next.at);
+        } else {
+            self.agenda.unschedule(key);
         }
+    }
+
+    fn forget_key(&mut self, key: &RecordKey) {
+        self.entries.remove(key);
+        self.agenda.unschedule(key);
+        self.latency.forget(key);
+        self.write_log.keep_only(key, None);
+        self.write_log.clear_in_flight(key);
     }
 }

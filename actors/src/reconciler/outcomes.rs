@@ -5,9 +5,12 @@ use std::time::{Duration, SystemTime};
 use slog::warn;
 use tokio::time::Instant;
 
-use super::entry::{KeyEntry, StoreState, UNCERTAIN_READ_DELAYS, UncertainWrite, WriteFailure};
+use super::entry::{
+    Claim, KeyEntry, StoreState, UNCERTAIN_READ_DELAYS, UncertainWrite, WriteFailure,
+};
+use super::old_leases::OldLeases;
 use super::{PendingWrite, REJECTED_RETRY_INTERVAL, Reconciler, RecordPolicy, WriteLog};
-use crate::model::record::{RecordKey, host_of_value};
+use crate::model::record::{DesiredRecord, RecordKey, host_of_value};
 use crate::ports::record_store::{
     ExpectedValue, Expiry, KeepAliveMode, LeaseId, Precondition, StoreError, StoreErrorKind,
     StoredRecord, Write, WriteOutcome,
@@ -31,20 +34,18 @@ impl Reconciler {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.busy = false;
         entry.last_touched = clock;
-        let outcome = match outcome {
-            Err(error) if planted!(LateWriteNotReadAgain) && error.kind.is_uncertain() => {
-                Ok(WriteOutcome::Done)
-            }
-            outcome => outcome,
-        };
-        match outcome {
+        match accept_uncertain_if_planted(outcome) {
             Ok(WriteOutcome::Done) => {
-                self.record_latency(pending.change_stamp, now);
+                if let Some(stamp) = pending.change_stamp {
+                    self.latency.record(stamp, now);
+                }
                 self.apply_success(pending.write, now);
             }
             Ok(written) => {
                 self.forget_put(&pending);
-                self.keep_tracking(&key, pending.change_stamp, false);
+                if let Some(stamp) = pending.change_stamp {
+                    self.latency.start(&key, stamp);
+                }
                 let store_state = if written == WriteOutcome::Missing {
                     StoreState::Absent
                 } else {
@@ -142,8 +143,12 @@ impl Reconciler {
         if !error.kind.is_uncertain() {
             self.forget_put(&pending);
         }
-        if !matches!(error.kind, StoreErrorKind::Refused | StoreErrorKind::Blocked) {
-            self.keep_tracking(&key, pending.change_stamp, error.kind.is_uncertain());
+        if let Some(stamp) = pending.change_stamp {
+            match error.kind {
+                StoreErrorKind::Refused | StoreErrorKind::Blocked => {}
+                kind if kind.is_uncertain() => self.latency.restore_uncertain(&key, stamp),
+                _ => self.latency.start(&key, stamp),
+            }
         }
         let refresh_interval = self.policy.refresh_interval();
         let Some(entry) = self.entries.get_mut(&key) else { return };
@@ -183,13 +188,7 @@ impl Reconciler {
         entry.failure = Some(WriteFailure {
             reason: error.message.clone(),
             blocked: error.kind == StoreErrorKind::Blocked,
-            retry_at: now
-                + if planted!(TookForeverToSettle) {
-                    REJECTED_RETRY_INTERVAL * 100
-                } else {
-                    REJECTED_RETRY_INTERVAL
-                }
-                .mul_f64(0.75 + fastrand::f64() / 4.0),
+            retry_at: now + rejected_retry_interval().mul_f64(0.75 + fastrand::f64() / 4.0),
         });
     }
 
@@ -225,6 +224,9 @@ impl Reconciler {
         found: Vec<(RecordKey, Result<Option<StoredRecord>, StoreError>)>,
         now: Instant,
     ) -> u64 {
+        if planted!(AuditMendsNothing) {
+            return 0;
+        }
         let mut drifted = 0;
         for (key, found) in found {
             let Some(entry) = self.entries.get(&key) else { continue };
@@ -232,9 +234,6 @@ impl Reconciler {
                 continue;
             };
             let believed = entry.store_state.clone();
-            if planted!(AuditMendsNothing) {
-                continue;
-            }
             self.update_store_state(&key, found, now);
             let learnt = self.entries.get(&key).map(|entry| &entry.store_state);
             let was_sure = !matches!(believed, StoreState::Unknown | StoreState::Uncertain);
@@ -324,6 +323,25 @@ impl Reconciler {
     }
 }
 
+fn rejected_retry_interval() -> Duration {
+    if planted!(TookForeverToSettle) {
+        return REJECTED_RETRY_INTERVAL * 100;
+    }
+    REJECTED_RETRY_INTERVAL
+}
+
+/// The outcome, but for a planted bug.
+fn accept_uncertain_if_planted(
+    outcome: Result<WriteOutcome, StoreError>,
+) -> Result<WriteOutcome, StoreError> {
+    match outcome {
+        Err(error) if planted!(LateWriteNotReadAgain) && error.kind.is_uncertain() => {
+            Ok(WriteOutcome::Done)
+        }
+        outcome => outcome,
+    }
+}
+
 fn matches_desired(entry: &KeyEntry) -> bool {
     match (&entry.store_state, entry.holder()) {
         (StoreState::Owned { value, .. }, Some(claim)) => *value == claim.json,
@@ -357,15 +375,10 @@ fn classify_record(
     policy: &RecordPolicy,
 ) -> StoreState {
     let Some(found) = found else { return StoreState::Absent };
-    let expires = found.expiry != Expiry::Never || planted!(StaticTakenForOurs);
+    let expires = expires(found);
     let adopted = || {
         let (false, Some(claim)) = (write_log.has_seen(key), entry.holder()) else { return false };
-        let Some(host) = host_of_value(&found.value) else { return false };
-        let own_address =
-            claim.record.own_host.then(|| claim.record.value.host.to_string() == host);
-        host == policy.host.to_string()
-            || own_address == Some(true)
-            || planted!(AnothersTakenForOurs)
+        host_of_value(&found.value).is_some_and(|host| is_own_host(&host, claim, policy))
     };
     if expires && (write_log.contains(key, &found.value) || adopted()) {
         StoreState::Owned { value: found.value.clone(), lease: None }
@@ -374,23 +387,42 @@ fn classify_record(
     }
 }
 
+fn expires(found: &StoredRecord) -> bool {
+    if planted!(StaticTakenForOurs) {
+        return true;
+    }
+    found.expiry != Expiry::Never
+}
+
+fn is_own_host(host: &str, claim: &Claim, policy: &RecordPolicy) -> bool {
+    if planted!(AnothersTakenForOurs) {
+        return true;
+    }
+    let DesiredRecord { own_host, value, .. } = &claim.record;
+    host == policy.host.to_string() || *own_host && value.host.to_string() == host
+}
+
 /// Whose a record is where records hang on leases (SPEC 4): ours is what hangs on a
 /// lease of ours, nothing else.
 fn classify_by_lease(
     found: Option<&StoredRecord>,
     lease: Option<LeaseId>,
-    older: &[LeaseId],
+    older: &OldLeases,
 ) -> StoreState {
     let Some(found) = found else { return StoreState::Absent };
     let value = found.value.clone();
+    if planted!(StaticTakenForOurs) && found.expiry == Expiry::Never {
+        return StoreState::Owned { value, lease };
+    }
+    if planted!(AnothersTakenForOurs)
+        && let Expiry::Lease(id) = found.expiry
+    {
+        return StoreState::Owned { value, lease: Some(id) };
+    }
     match found.expiry {
-        Expiry::Lease(id) if lease == Some(id) || older.contains(&id) => {
+        Expiry::Lease(id) if lease == Some(id) || older.contains(id) => {
             StoreState::Owned { value, lease: Some(id) }
         }
-        Expiry::Lease(id) if planted!(AnothersTakenForOurs) => {
-            StoreState::Owned { value, lease: Some(id) }
-        }
-        Expiry::Never if planted!(StaticTakenForOurs) => StoreState::Owned { value, lease },
         Expiry::Lease(_) | Expiry::Ttl(_) => StoreState::Foreign { value, expires: true },
         Expiry::Never => StoreState::Foreign { value, expires: false },
     }
