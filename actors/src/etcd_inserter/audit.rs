@@ -15,7 +15,7 @@ use crate::ports::record_store::{KeepAliveMode, LeaseId, RecordStore, StoreError
 use crate::reconciler::{CompletedRead, Priority, RecordPolicy};
 use crate::runtime::metered_context::MeteredContext;
 
-/// What the store holds is compared with what it should at least this often.
+/// The longest interval between two audits.
 const AUDIT_INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 type ReadResult = Result<Option<StoredRecord>, StoreError>;
@@ -40,7 +40,7 @@ impl<R: RecordStore> EtcdInserter<R> {
             Ok(found) => found,
             Err(error) if error.kind.is_outage() => return self.open_circuit(&error),
             Err(error) => {
-                warn!(self.log, "etcd can't be compared with what should be there";
+                warn!(self.log, "audit failed: cannot read etcd; will retry";
                     "error" => %error, "kind" => error.kind.as_str());
                 Vec::new()
             }
@@ -65,10 +65,10 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
     }
 
-    /// The audit after a probe has passed.
+    /// Closes the circuit breaker after the audit of a probe.
     fn finish_probe(&mut self, drifted: u64, now: Instant) {
-        // A keep-alive that was under way may have told meanwhile that the lease is lost. With
-        // an open gate and no lease nothing would be put any more, nor a lease asked for.
+        // A keep-alive that was in flight may have reported the loss of the lease. With a closed
+        // breaker and no lease, no record would be written and no lease acquired.
         if self.policy.keep_alive_mode == KeepAliveMode::Lease && !self.lease_manager.has_current()
         {
             self.circuit_breaker.repeat_probe(now);
@@ -90,7 +90,7 @@ pub(super) fn audit_interval(policy: &RecordPolicy) -> Duration {
     policy.ttl.min(AUDIT_INTERVAL_MAX).mul_f64(0.9 + fastrand::f64() * 0.1)
 }
 
-/// Reads all that hangs on our leases, and of the other keys each by itself.
+/// Reads all records on these leases, and each of the other keys.
 async fn read_all<R: RecordStore>(
     store: Rc<R>,
     keys: Vec<RecordKey>,

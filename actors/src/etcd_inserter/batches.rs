@@ -11,7 +11,7 @@ use crate::ports::record_store::{RecordStore, StoreError, StoreErrorKind, WriteO
 use crate::reconciler::{Batch, CompletedRead, PendingWrite, Priority};
 use crate::runtime::metered_context::MeteredContext;
 
-/// How many keys go to the store in one batch.
+/// The largest number of keys in one batch.
 const BATCH_SIZE_MAX: usize = 256;
 /// The priorities with a batch in flight. At most one batch of each priority is in flight.
 #[derive(Default)]
@@ -38,7 +38,7 @@ impl BatchesInFlight {
 }
 
 /// The outcome of every request of a batch.
-struct BatchResult {
+struct BatchOutcomes {
     writes: Vec<CompletedWrite>,
     reads: Vec<CompletedRead>,
 }
@@ -61,9 +61,9 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
         self.in_flight.set(priority, true);
         let sent = send_batch(Rc::clone(&self.store), batch);
-        context.spawn(sent.into_actor(self).map(move |result, inserter, context| {
+        context.spawn(sent.into_actor(self).map(move |outcomes, inserter, context| {
             inserter.in_flight.set(priority, false);
-            inserter.apply_result(priority, result);
+            inserter.apply_outcomes(priority, outcomes);
             inserter.process_due(context);
         }));
     }
@@ -76,7 +76,11 @@ impl<R: RecordStore> EtcdInserter<R> {
         batch
     }
 
-    fn apply_result(&mut self, priority: Priority, BatchResult { writes, reads }: BatchResult) {
+    fn apply_outcomes(
+        &mut self,
+        priority: Priority,
+        BatchOutcomes { writes, reads }: BatchOutcomes,
+    ) {
         let now = Instant::now();
         if writes.iter().any(|(_, outcome)| matches!(outcome, Ok(WriteOutcome::Done))) {
             self.recorder.record_store_write();
@@ -106,12 +110,13 @@ impl<R: RecordStore> EtcdInserter<R> {
     }
 }
 
+/// Returns the errors of the reads.
 pub(super) fn read_errors(reads: &[CompletedRead]) -> impl Iterator<Item = &StoreError> {
     reads.iter().filter_map(|(_, outcome)| outcome.as_ref().err())
 }
 
-/// Of the errors that tell of the store as a whole the one that says most: what a
-/// request met, rather than that others were not sent because of it.
+/// Returns the more informative of two outages: the error of a request that was sent, rather than
+/// that of a request that was not sent because of it. Errors of single keys are ignored.
 pub(super) fn more_severe<'a>(
     so_far: Option<&'a StoreError>,
     error: &'a StoreError,
@@ -123,7 +128,7 @@ pub(super) fn more_severe<'a>(
     }
 }
 
-async fn send_batch<R: RecordStore>(store: Rc<R>, batch: Batch) -> BatchResult {
+async fn send_batch<R: RecordStore>(store: Rc<R>, batch: Batch) -> BatchOutcomes {
     let Batch { writes, reads } = batch;
     let requests = writes.iter().map(|pending| pending.write.clone()).collect::<Vec<_>>();
     let write =
@@ -131,7 +136,7 @@ async fn send_batch<R: RecordStore>(store: Rc<R>, batch: Batch) -> BatchResult {
     let read =
         async { if reads.is_empty() { Vec::new() } else { store.read(reads.clone()).await } };
     let (written, found) = join(write, read).await;
-    BatchResult {
+    BatchOutcomes {
         writes: writes.into_iter().zip(written).collect(),
         reads: reads.into_iter().zip(found).collect(),
     }

@@ -1,4 +1,4 @@
-//! EtcdInserter: owns what should be in the store, and what is.
+//! [`EtcdInserter`]: the actor that keeps the records in the store.
 
 mod audit;
 mod batches;
@@ -33,26 +33,30 @@ use store_watch::WatchState;
 
 static MAILBOX_METRICS: MailboxMetrics = MailboxMetrics::new("EtcdInserter", 64);
 
-/// What the inserter is to know of its publisher besides the [`RecordPolicy`].
+/// The arguments of [`EtcdInserter::new`].
 pub(crate) struct InserterSetup<R: RecordStore> {
-    /// Where records go.
+    /// The store.
     pub store: Rc<R>,
-    /// How they are kept.
+    /// The rules by which records are kept.
     pub policy: RecordPolicy,
-    /// Whose leases are ours, where records hang on leases.
+    /// The ids of this publisher's leases (`KeepAliveMode::Lease` only).
     pub namespace: LeaseNamespace,
-    /// What this process wrote; takes note of what it writes.
+    /// The writes of this process. It survives a restart of the inserter.
     pub write_log: WriteLog,
-    /// To be called when Docker should be listed anew: records of an earlier life were
-    /// found, and only a newer listing tells which of them are wanted.
+    /// Requests a new listing. It is called when orphans were found, because only a newer listing
+    /// decides which of them are desired, and after a suspect listing.
     pub request_listing: Rc<dyn Fn()>,
-    /// Where to write down what an operator may ask for.
+    /// The recorder of the status.
     pub recorder: StatusRecorder,
-    /// Where to log.
+    /// The logger.
     pub log: Logger,
 }
 
-/// Brings the store to what the watchers say should be there, and keeps it there.
+/// Writes the desired records to the store and keeps them there.
+///
+/// The [`Reconciler`] decides which requests are due. The inserter sends them in batches, and
+/// owns the lease, the circuit breaker, the audits and the watch of the store. While the breaker
+/// is not closed, only the probe is sent.
 pub struct EtcdInserter<R: RecordStore> {
     store: Rc<R>,
     policy: RecordPolicy,
@@ -65,7 +69,7 @@ pub struct EtcdInserter<R: RecordStore> {
     audit_in_flight: bool,
     next_audit: Instant,
     unavailable_since: Option<Instant>,
-    /// How many records an outage has changed, as far as audits showed.
+    /// The number of wrong records that the audits since the last outage found.
     drifted: u64,
     pending_flushes: Vec<oneshot::Sender<()>>,
     timer: Option<SpawnHandle>,
@@ -74,7 +78,7 @@ pub struct EtcdInserter<R: RecordStore> {
 }
 
 impl<R: RecordStore> EtcdInserter<R> {
-    /// An inserter that knows of no container.
+    /// Creates an inserter without containers. Its circuit breaker is open until the first probe.
     pub(crate) fn new(setup: InserterSetup<R>) -> Self {
         let now = Instant::now();
         let InserterSetup { store, policy, namespace, write_log, request_listing, recorder, log } =
@@ -105,7 +109,7 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
     }
 
-    /// Sends what is due, and sees to it that it is called again when more is.
+    /// Sends the requests that are due, and sets the timer for the next one.
     fn process_due(&mut self, context: &mut MeteredContext<Self>) {
         let now = Instant::now();
         if self.circuit_breaker.is_closed() {
@@ -126,15 +130,14 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
         self.start_batch(Priority::Change, now, context);
         self.start_batch(Priority::Refresh, now, context);
-        // Where all that could be due is busy, there is nothing to wake for; a timer
-        // for an audit that is under way would fire at once, over and over.
+        // Activities in flight need no timer: they call `process_due` when they end. A timer for
+        // an audit in flight would fire at once, again and again.
         if let Some(due) = self.next_wake() {
             self.wake_at(due, context);
         }
     }
 
-    /// The next moment at which something that is idle has something to do. What is
-    /// busy calls again by itself.
+    /// Returns the time at which the next activity that is not in flight is due.
     fn next_wake(&self) -> Option<Instant> {
         let idle = [Priority::Change, Priority::Refresh]
             .into_iter()
@@ -154,7 +157,7 @@ impl<R: RecordStore> EtcdInserter<R> {
         self.timer = Some(context.run_later(wait, Self::process_due));
     }
 
-    /// Has Docker listed again where its last listing is not believed.
+    /// Requests another listing if the last one is suspect.
     fn confirm_listing(&mut self) {
         if self.reconciler.take_listing_request() {
             (self.request_listing)();
@@ -166,7 +169,7 @@ impl<R: RecordStore> EtcdInserter<R> {
             return;
         }
         for flush in self.pending_flushes.drain(..) {
-            // Who asked may have given up waiting.
+            // The caller of the flush may have given up waiting.
             let _ = flush.send(());
         }
     }
@@ -216,8 +219,8 @@ impl<R: RecordStore> Handler<Flush> for EtcdInserter<R> {
         let (done, flushed) = oneshot::channel();
         self.pending_flushes.push(done);
         self.process_due(context);
-        // In the actor's own context: an inserter that falls before it answers has not flushed,
-        // and a future that outlived it would say that it has.
+        // The reply is a future of the actor's own context. If the inserter crashes before the
+        // flush is complete, the reply is an error rather than a success.
         Box::pin(flushed.into_actor(self).map(|_, _, _| ()))
     }
 }
@@ -228,7 +231,7 @@ impl<R: RecordStore> Handler<CheckNow> for EtcdInserter<R> {
     fn handle(&mut self, _: CheckNow, context: &mut Self::Context) {
         let now = Instant::now();
         self.reconciler.refresh_all(now);
-        // With the probe come a keep-alive and an audit.
+        // The probe includes a keep-alive and an audit.
         self.request_probe(now);
         self.process_due(context);
     }

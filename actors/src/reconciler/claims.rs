@@ -1,4 +1,4 @@
-//! Who wants what: the ledger's side towards the watchers.
+//! The claims of containers to keys, and the withdrawal of containers that are gone.
 
 use slog::warn;
 use std::collections::BTreeSet;
@@ -14,12 +14,12 @@ use crate::model::record::RecordKey;
 use crate::status::{ChangeKind, RecentChange};
 
 impl Reconciler {
-    /// What should be at a key, as JSON.
+    /// Returns the value of the desired record that holds the key, as JSON.
     fn desired_value(&self, key: &RecordKey) -> Option<&str> {
         self.entries.get(key)?.holder().map(|claim| claim.json.as_str())
     }
 
-    /// Takes what a container wants, in place of what it wanted before.
+    /// Replaces the desired records of a container.
     pub fn set_desired(&mut self, mut domain: Domain, now: Instant) {
         let id = domain.container.clone();
         let since = domain.since.take();
@@ -80,7 +80,7 @@ impl Reconciler {
         if let [holder, _, ..] = entry.claims.as_slice() {
             let second = if rank == 0 { &entry.claims[1] } else { &newcomer };
             let reason = conflict_reason(holder, second);
-            warn!(self.log, "stands by"; "key" => %key, "container" => %second.container,
+            warn!(self.log, "record on standby"; "key" => %key, "container" => %second.container,
                 "name" => &*second.name, "reason" => &reason);
             let change = RecentChange::new(ChangeKind::RecordStandsBy).with_key(&key);
             self.recorder.record_change(
@@ -89,7 +89,7 @@ impl Reconciler {
         }
     }
 
-    /// Takes which containers there are: what others want is no longer wanted.
+    /// Sets the live containers, and withdraws the records of all others.
     pub fn set_live_containers(&mut self, live_containers: LiveContainers, now: Instant) {
         let listed = &live_containers.containers;
         let gone: BTreeSet<ContainerId> =
@@ -117,9 +117,12 @@ impl Reconciler {
         self.containers.remove(id);
     }
 
-    /// Whether a roster is not believed because it lacks the containers of most records.
-    /// Those that a registry knows depart one by one, and most of them only after a second
-    /// listing; a registry that was rebuilt never heard of them, and leaves them out at once.
+    /// Returns `true` if the listing lacks the containers of most records, and requests another
+    /// listing (ARCHITECTURE.md, "Suspect listings").
+    ///
+    /// A registry that knows the containers reports their removal one by one, and the poller
+    /// confirms a suspect listing before. A restarted registry never knew them, and all of them
+    /// are missing at once.
     fn is_suspect_listing<'a>(&mut self, missing: impl Iterator<Item = &'a ContainerId>) -> bool {
         if planted!(MostGoneBelieved) {
             return false;
@@ -131,8 +134,8 @@ impl Reconciler {
         if is_mass {
             warn!(
                 self.log,
-                "a new registry does not know the containers of most records; \
-                docker is listed again before they are withdrawn";
+                "suspect listing: containers of most records are missing; \
+                listing docker again before withdrawing them";
                 "records" => affected, "of" => total
             );
             self.listing_requested = true;
@@ -140,8 +143,8 @@ impl Reconciler {
         is_mass
     }
 
-    /// Once every container of a listing that is newer than the orphans has told what
-    /// it wants, those that nobody wants are withdrawn.
+    /// Withdraws the orphans that no container wants, once every container of a listing that is
+    /// newer than the orphans has reported its desired records.
     fn release_orphans(&mut self, now: Instant) {
         if planted!(OrphansKept) {
             return;
@@ -153,8 +156,8 @@ impl Reconciler {
         if self.orphans_are_majority() && self.orphans.suspect(now) {
             warn!(
                 self.log,
-                "no container wants most of the records of an earlier life; \
-                docker is listed again before they are withdrawn"
+                "suspect listing: no container wants most records of an earlier run; \
+                listing docker again before withdrawing them"
             );
             self.listing_requested = true;
             return;
@@ -174,7 +177,7 @@ impl Reconciler {
         is_mass_withdrawal(orphans, self.entries.len())
     }
 
-    /// Whether another listing is to confirm the last one; tells it once.
+    /// Returns `true` once if another listing has to confirm the last one.
     pub fn take_listing_request(&mut self) -> bool {
         std::mem::take(&mut self.listing_requested)
     }
@@ -189,8 +192,7 @@ impl Reconciler {
         }
     }
 
-    /// Wants nothing any more, whatever a watcher may tell that was not gone yet: every
-    /// record of ours is to be withdrawn.
+    /// Withdraws every owned record. Desired records that a watcher still reports are ignored.
     pub fn withdraw_all(&mut self, now: Instant) {
         self.closed = true;
         for id in self.containers.keys().cloned().collect::<Vec<_>>() {
@@ -200,15 +202,15 @@ impl Reconciler {
     }
 }
 
-/// Why the second of two claims to a key stands by.
+/// Returns the reason why the second of two claims to a key is on standby.
 pub(super) fn conflict_reason(holder: &Claim, second: &Claim) -> String {
     if holder.container == second.container {
-        return "another port of this container, listed before it, has the name; \
+        return "another port of this container is listed first and holds the name; \
                 use the instance layout to publish both"
             .into();
     }
     format!(
-        "container {} ({}) on this host started earlier and has the name; \
+        "container {} ({}) on this host started earlier and holds the name; \
          use the instance layout to publish both",
         holder.name, holder.container
     )
@@ -241,7 +243,7 @@ mod tests {
         Domain { container: container.id, name, started: EngineTime(1), desired, since: None }
     }
 
-    /// A watcher may tell something in the very moment of the stop.
+    /// A watcher may report desired records while the core stops.
     #[test]
     fn nothing_is_desired_after_withdraw_all() {
         let now = Instant::now();
