@@ -289,8 +289,9 @@ impl Reconciler {
                         (ttl + EXPIRY_SCAN_DELAY).min(recheck_interval)
                     });
                 if !matches!(before, StoreState::Foreign { .. }) && !entry.claims.is_empty() {
-                    warn!(self.log, "record on standby"; "key" => %key, "reason" => foreign_reason(entry),
-                        "value" => value, "was_ours" => matches!(before, StoreState::Owned { .. }));
+                    warn!(self.log, "record on standby"; "key" => %key,
+                        "reason" => foreign_reason(entry), "value" => value,
+                        "was_ours" => matches!(before, StoreState::Owned { .. }));
                     let change = entry.change(ChangeKind::RecordStandsBy, key);
                     self.recorder.record_change(change.with_reason(foreign_reason(entry)));
                 }
