@@ -13,9 +13,9 @@ use crate::messages::{
     ListingComplete,
 };
 use crate::model::container::{ContainerId, ContainerSummary, EngineTime};
+use crate::model::mass_withdrawal::is_mass_withdrawal;
 use crate::ports::container_source::{ContainerSource, EngineIdentity, SourceError};
 use crate::ports::record_store::RecordStore;
-use crate::reconciler::is_mass_withdrawal;
 use crate::registry::Registry;
 use crate::runtime::actor_ref::ActorRef;
 

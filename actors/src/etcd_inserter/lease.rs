@@ -1,4 +1,4 @@
-//! The life of the lease that records hang on: found again, kept alive, lost, replaced.
+//! [`LeaseManager`]: acquires the lease of the records, keeps it alive, and replaces it.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::ports::record_store::{
 };
 use crate::runtime::metered_context::MeteredContext;
 
-/// Our leases, where records hang on leases.
+/// The leases of this publisher ([`KeepAliveMode::Lease`] only; ARCHITECTURE.md, "Leases").
 pub(super) struct LeaseManager {
     namespace: LeaseNamespace,
     current: Option<LeaseId>,
-    /// Of another TTL, from before a change of the settings: kept until nothing hangs on
-    /// them.
+    /// Leases with another TTL, from before a change of the settings. They are kept alive until
+    /// no record is attached to them.
     older: Vec<LeaseId>,
     next_keep_alive: Instant,
-    /// Until when the current one lives unless it is kept alive.
+    /// The time at which the current lease expires unless it is kept alive.
     expires_at: Option<Instant>,
     busy: bool,
 }
@@ -40,26 +40,26 @@ impl LeaseManager {
         }
     }
 
-    /// Whether there is one that records are put on; older ones are none.
+    /// Returns `true` if there is a current lease. Records are never written with an older one.
     pub fn has_current(&self) -> bool {
         self.current.is_some()
     }
 
-    /// All of them, the current one first.
+    /// Returns all leases, the current one first.
     pub fn leases(&self) -> Vec<LeaseId> {
         self.current.into_iter().chain(self.older.iter().copied()).collect()
     }
 }
 
-/// What came of making sure of our lease.
+/// The result of [`EtcdInserter::ensure_lease`].
 pub(super) enum LeaseOutcome {
-    /// There is nothing to be made sure of: records have TTLs of their own.
+    /// The store uses no leases: every record has a TTL of its own.
     NotUsed,
-    /// It lives, and so does what hangs on it.
+    /// The current lease was kept alive, and thereby its records.
     Kept,
-    /// It was found or granted, with what hangs on it and on older ones.
+    /// A lease was found or granted. `found` are the records on all leases.
     Acquired {
-        /// What was thought to be the lease, and is gone.
+        /// The previous lease, if it was lost.
         lost: Option<LeaseId>,
         current: LeaseId,
         older: Vec<LeaseId>,
@@ -67,8 +67,15 @@ pub(super) enum LeaseOutcome {
     },
 }
 
-/// Finds the family's leases, and asks for one of this TTL where there is none. All that
-/// hangs on them is read.
+fn has_ttl(lease: &Lease, ttl: Duration) -> bool {
+    if planted!(LeaseOfAnotherTtlKept) {
+        return true;
+    }
+    lease.ttl == ttl
+}
+
+/// Finds the leases of a namespace, requests one with this TTL if there is none, and reads all
+/// records on them.
 async fn acquire<R: RecordStore>(
     store: &R,
     namespace: LeaseNamespace,
@@ -76,21 +83,19 @@ async fn acquire<R: RecordStore>(
     lost: Option<LeaseId>,
 ) -> Result<LeaseOutcome, StoreError> {
     let leases = store.leases(namespace).await?;
-    let fits = |lease: &&Lease| lease.ttl == ttl || planted!(LeaseOfAnotherTtlKept);
-    let current = match leases.iter().find(fits) {
+    let current = match leases.iter().find(|lease| has_ttl(lease, ttl)) {
         Some(lease) => lease.id,
         None => {
             let taken = |number: &u8| leases.iter().any(|lease| lease.id.number() == *number);
             let free = (0..=u8::MAX).find(|number| !taken(number)).unwrap_or(u8::MAX);
             let id = namespace.lease(free);
-            // One that existed after all is a twin's, of the same settings as ours.
+            // A lease that exists already belongs to a daemon with the same identity and settings.
             store.grant(id, ttl).await?;
             id
         }
     };
     if store.keep_alive(current).await? == KeptAlive::Lost {
-        let ended =
-            format!("the lease {current} ended just when it was found; to be asked for anew");
+        let ended = format!("lease {current} expired while it was acquired; requesting another");
         return Err(StoreError::new(StoreErrorKind::Unavailable, ended));
     }
     let older: Vec<_> = leases.iter().map(|lease| lease.id).filter(|id| *id != current).collect();
@@ -102,8 +107,7 @@ async fn acquire<R: RecordStore>(
 }
 
 impl<R: RecordStore> EtcdInserter<R> {
-    /// Makes sure of our lease: keeps it alive where it is known, else finds it, else
-    /// asks for it.
+    /// Keeps the current lease alive. If it is unknown or lost, finds or requests a lease.
     pub(super) fn ensure_lease(
         &self,
     ) -> impl Future<Output = Result<LeaseOutcome, StoreError>> + use<R> {
@@ -131,10 +135,10 @@ impl<R: RecordStore> EtcdInserter<R> {
         self.lease_manager.next_keep_alive = now + self.keep_alive_interval();
         let LeaseOutcome::Acquired { lost, current, older, found } = outcome else { return };
         if let Some(lost) = lost {
-            warn!(self.log, "our lease was lost; all records are put again"; "lease" => %lost);
+            warn!(self.log, "lease lost; republishing all records"; "lease" => %lost);
             self.reconciler.lose_lease(lost, now);
         }
-        notice!(self.log, "records hang on a lease"; "lease" => %current,
+        notice!(self.log, "lease acquired"; "lease" => %current,
             "ttl_seconds" => self.policy.ttl.as_secs(), "found_on_it" => found.len(),
             "older_leases" => older.len());
         let found_any = !found.is_empty();
@@ -145,13 +149,13 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
     }
 
-    /// The current lease was kept alive.
+    /// Sets the expiry of the current lease after a keep-alive.
     fn extend_lease(&mut self, now: Instant) {
         self.lease_manager.expires_at = Some(now + self.policy.ttl);
         self.recorder.record_store_write();
     }
 
-    /// How long the current lease lives on unless it is kept alive.
+    /// Returns the remaining lifetime of the current lease, unless it is kept alive.
     pub(super) fn lease_remaining(&self, now: Instant) -> Option<Duration> {
         let expires_at =
             self.lease_manager.expires_at.filter(|_| self.lease_manager.has_current())?;
@@ -162,13 +166,13 @@ impl<R: RecordStore> EtcdInserter<R> {
         self.policy.refresh_interval().mul_f64(0.9 + fastrand::f64() * 0.05)
     }
 
+    /// Returns the time of the next keep-alive, or `None` while a request for a lease is in flight.
     pub(super) fn next_keep_alive(&self) -> Option<Instant> {
         (self.policy.keep_alive_mode == KeepAliveMode::Lease && !self.lease_manager.busy)
             .then_some(self.lease_manager.next_keep_alive)
     }
 
-    /// Keeps our leases alive when it is time, and ends an older one that nothing hangs
-    /// on any more.
+    /// Sends the keep-alives that are due. Otherwise, revokes an older lease without records.
     pub(super) fn maintain_lease(&mut self, now: Instant, context: &mut MeteredContext<Self>) {
         if self.policy.keep_alive_mode == KeepAliveMode::PerRecord || self.lease_manager.busy {
             return;
@@ -224,16 +228,17 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
     }
 
-    /// Our lease is gone: the next probe asks for another, and all is put again.
+    /// Handles the loss of the current lease. The next probe acquires another, and all records are
+    /// written again.
     pub(super) fn lose_lease(&mut self, now: Instant) {
         let Some(lost) = self.lease_manager.current.take() else { return };
-        warn!(self.log, "our lease was lost; all records are put again"; "lease" => %lost);
+        warn!(self.log, "lease lost; republishing all records"; "lease" => %lost);
         self.reconciler.lose_lease(lost, now);
         self.request_probe(now);
     }
 
-    /// Ends an older lease; but not before the store itself says that nothing hangs on
-    /// it: another daemon of our identity may still use it.
+    /// Revokes an older lease if the store has no record on it. A daemon with the same identity
+    /// may still use the lease.
     fn revoke_lease(&mut self, unused: LeaseId, context: &mut MeteredContext<Self>) {
         self.lease_manager.busy = true;
         let store = Rc::clone(&self.store);
@@ -249,14 +254,14 @@ impl<R: RecordStore> EtcdInserter<R> {
                 inserter.lease_manager.busy = false;
                 match found {
                     Ok(found) if found.is_empty() => {
-                        notice!(inserter.log, "an older lease of ours is ended"; "lease" => %unused);
+                        notice!(inserter.log, "old lease revoked"; "lease" => %unused);
                         inserter.lease_manager.older.retain(|older| *older != unused);
                         inserter.reconciler.forget_lease(unused);
                     }
                     Ok(found) => inserter.handle_records_on_older_lease(found),
                     Err(error) if error.kind.is_outage() => inserter.open_circuit(&error),
                     Err(error) => {
-                        warn!(inserter.log, "an older lease of ours can't be ended; it ends with its TTL";
+                        warn!(inserter.log, "cannot revoke old lease; it expires with its TTL";
                             "lease" => %unused, "error" => %error);
                         inserter.lease_manager.older.retain(|older| *older != unused);
                         inserter.reconciler.forget_lease(unused);

@@ -1,5 +1,5 @@
-//! The stream of changes that the store tells of: an early sign of an outage, of
-//! another's record that ended, and of what others do to ours.
+//! The watch of the store: an early sign of an outage, of the end of a foreign record, and of
+//! changes to owned records by another writer.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,34 +14,34 @@ use crate::ports::record_store::{Change, RecordStore, StoreError, StoreErrorKind
 use crate::runtime::backoff::Backoff;
 use crate::runtime::metered_context::{AbortOnDrop, MeteredContext};
 
-/// Before the stream is opened again. Each time costs a look at all records; without the
-/// stream, what others do is seen by looking only.
+/// The pauses before the watch is opened again. Every opening costs an audit. Without a watch,
+/// changes by other writers are found only by audits.
 const REOPEN_BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(100), factor: 4, cap: Duration::from_secs(10) };
-/// A stream that lived so long was a good one: its end counts as the first failure.
+/// After a watch of at least this duration, the number of failures starts again at one.
 const STREAM_STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// The stream, as far as the inserter knows.
+/// The state of the watch, and the time of its next opening.
 pub(super) struct WatchState {
     task: Option<AbortOnDrop>,
     opened_at: Instant,
     reopen_at: Instant,
     failures: u32,
-    /// Whether it was told that the store won't give a stream.
+    /// `true` if the log says already that the store refuses the watch.
     unsupported_logged: bool,
 }
 
-/// The store has told of a change.
+/// The store reported a change.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct StoreChanged(Change);
 
-/// The stream is open.
+/// The watch is open.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct WatchOpened;
 
-/// The stream has ended.
+/// The watch has ended, with an error or because the store closed it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct WatchEnded(Option<StoreError>);
@@ -51,7 +51,7 @@ impl WatchState {
         Self { task: None, opened_at: now, reopen_at: now, failures: 0, unsupported_logged: false }
     }
 
-    /// When it is to be opened again.
+    /// Returns the time at which the watch is opened again, or `None` while it is open.
     pub fn next_reopen(&self) -> Option<Instant> {
         self.task.is_none().then_some(self.reopen_at)
     }
@@ -62,7 +62,7 @@ async fn follow_changes<R: RecordStore>(store: Rc<R>, inserter: Addr<EtcdInserte
     match store.watch().await {
         Err(error) => ended = Some(error),
         Ok(mut changes) => {
-            // An inserter that fell takes this task with it: no answer matters here.
+            // A crashed inserter aborts this task, so a failed send needs no handling.
             let _ = inserter.send(WatchOpened).await;
             while let Some(change) = changes.next().await {
                 match change {
@@ -79,7 +79,7 @@ async fn follow_changes<R: RecordStore>(store: Rc<R>, inserter: Addr<EtcdInserte
 }
 
 impl<R: RecordStore> EtcdInserter<R> {
-    /// Opens the stream where there is none and it is time.
+    /// Opens the watch if it is closed and its next opening is due.
     pub(super) fn maintain_watch(&mut self, now: Instant, context: &mut MeteredContext<Self>) {
         if self.watch.task.is_some() || now < self.watch.reopen_at {
             return;
@@ -95,7 +95,7 @@ impl<R: RecordStore> Handler<WatchOpened> for EtcdInserter<R> {
     fn handle(&mut self, _: WatchOpened, context: &mut Self::Context) {
         let now = Instant::now();
         self.watch.opened_at = now;
-        // What changed before the stream began, only a look can tell.
+        // Only an audit finds the changes from before the watch.
         self.next_audit = now;
         self.process_due(context);
     }
@@ -123,13 +123,14 @@ impl<R: RecordStore> Handler<WatchEnded> for EtcdInserter<R> {
         match error {
             Some(error) if !error.kind.is_outage() && error.kind != StoreErrorKind::LeaseLost => {
                 if !std::mem::replace(&mut self.watch.unsupported_logged, true) {
-                    warn!(self.log, "etcd gives no stream of changes; they are found by looking";
+                    warn!(self.log, "cannot watch etcd; relying on audits";
                         "error" => %error, "kind" => error.kind.as_str());
                 }
             }
             error => {
-                let reason = error.map_or_else(|| "it ended".to_owned(), |error| error.to_string());
-                info!(self.log, "the stream of changes ended; looking whether etcd is there";
+                let reason =
+                    error.map_or_else(|| "closed by etcd".to_owned(), |error| error.to_string());
+                info!(self.log, "etcd watch ended; probing etcd";
                     "reason" => reason);
                 self.request_probe(now);
             }

@@ -1,4 +1,4 @@
-//! What a Docker engine tells of a container, as far as HighHock looks at it.
+//! Containers as the Docker engine reports them: the rows of a listing, and inspections.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,25 +7,25 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many characters of a container's id people read and write.
+/// The length of a short container id, as in `docker ps`.
 const SHORT_ID_LENGTH: usize = 12;
 
-/// A container's full id, as the engine gives it (64 hexadecimal digits).
+/// The full id of a container (64 hexadecimal digits). It is displayed as the short id.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(Arc<str>);
 
 impl ContainerId {
-    /// Takes an id as the engine gave it.
+    /// Creates an id from the text that the engine sent.
     pub fn new(id: &str) -> Self {
         Self(Arc::from(id))
     }
 
-    /// The whole id.
+    /// Returns the whole id.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The first twelve characters, as `docker ps` shows them.
+    /// Returns the first twelve characters, as in `docker ps`.
     pub fn short(&self) -> &str {
         self.0.get(..SHORT_ID_LENGTH).unwrap_or(&self.0)
     }
@@ -55,7 +55,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The name that Docker writes behind a port: `tcp`, `udp` or `sctp`.
+    /// Returns Docker's name of the protocol: `tcp`, `udp` or `sctp`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
@@ -84,7 +84,7 @@ impl FromStr for Protocol {
     }
 }
 
-/// How a container is tied to the network (Docker API: `HostConfig.NetworkMode`).
+/// The network mode of a container (Docker API: `HostConfig.NetworkMode`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NetworkMode {
     /// A network of the engine, with published ports.
@@ -98,7 +98,7 @@ pub enum NetworkMode {
 }
 
 impl NetworkMode {
-    /// The container whose network it shares, by id or name as it was written.
+    /// Returns the id or name of the container whose network is shared.
     pub fn target(&self) -> Option<String> {
         match self {
             Self::Container(target) => Some(target.clone()),
@@ -106,7 +106,7 @@ impl NetworkMode {
         }
     }
 
-    /// Reads the mode as Docker writes it.
+    /// Parses Docker's name of the mode. An unknown name is a network of the engine.
     pub fn parse(mode: &str) -> Self {
         match mode.split_once(':') {
             Some(("container", target)) => Self::Container(target.to_owned()),
@@ -120,58 +120,57 @@ impl NetworkMode {
 /// One row of the engine's listing of running containers (`/containers/json`).
 #[derive(Clone, Debug)]
 pub struct ContainerSummary {
-    /// Which container.
+    /// The id.
     pub id: ContainerId,
-    /// Its name, without Docker's leading slash.
+    /// The name, without Docker's leading slash.
     pub name: String,
-    /// How it is tied to the network: a container that lives in another's
-    /// network shows no change of that other in its own row.
+    /// The network mode. A container in the network of another container has no changes of that
+    /// container in its own row.
     pub network: NetworkMode,
-    /// What the row says that the container is doing; `None` where it wasn't understood.
+    /// The condition of the container, or `None` if the row's text was not recognised.
     pub condition: Option<Condition>,
-    /// A digest of what the row says of the container, but for the uptime's text: two
-    /// rows of one container with one likeness say the same, and so does an inspection
-    /// ([`Container::fingerprint`]).
+    /// A digest of the row without the text of the uptime. Two rows of one container with the
+    /// same fingerprint are equal, and agree with an inspection of the same
+    /// [`Container::fingerprint`].
     pub fingerprint: u64,
-    /// How long it has been up, as coarse as the engine tells it; `None` where
-    /// the text was not understood.
+    /// The uptime, as coarse as the engine reports it, or `None` if the text was not recognised.
     pub uptime: Option<Duration>,
 }
 
 impl ContainerSummary {
-    /// Whether this newer row tells of a change since the older one. A restart
-    /// may show in nothing but a smaller uptime.
+    /// Returns `true` if this newer row shows a change since the older one. A restart may change
+    /// only the uptime.
     pub fn differs_from(&self, older: &Self) -> bool {
         self.fingerprint != older.fingerprint || self.is_younger_than(older)
     }
 
-    /// Whether the container was started anew between the two rows, by its uptime.
+    /// Returns `true` if the uptime shows that the container was started between the two rows.
     pub fn is_younger_than(&self, older: &Self) -> bool {
         matches!((self.uptime, older.uptime), (Some(new), Some(old)) if new < old)
     }
 }
 
-/// What a container is doing (Docker API: `State.Status`).
+/// The state of a container (Docker API: `State.Status`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerState {
-    /// Made, never started.
+    /// Created, never started.
     Created,
     /// Running.
     Running,
-    /// Running, but frozen.
+    /// Running, but paused.
     Paused,
-    /// Ended, about to be started again by its restart policy.
+    /// Ended, and about to be restarted by its restart policy.
     Restarting,
     /// Being removed.
     Removing,
     /// Ended.
     Exited,
-    /// Ended, and could not be removed.
+    /// Ended, and its removal failed.
     Dead,
 }
 
 impl ContainerState {
-    /// The word that Docker uses.
+    /// Returns Docker's name of the state.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -202,104 +201,104 @@ impl FromStr for ContainerState {
     }
 }
 
-/// What a container's health check says (Docker API: `State.Health.Status`).
+/// The result of a container's health check (Docker API: `State.Health.Status`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// It has no health check.
+    /// The container has no health check.
     Unchecked,
-    /// Not known yet.
+    /// No result yet.
     Starting,
     /// The last check passed.
     Healthy,
-    /// As many checks in a row as its image says have failed.
+    /// The configured number of checks in a row failed.
     Unhealthy,
 }
 
-/// What a container in a listing is doing: what decides whether it is published.
+/// The condition of a container in a listing, which decides if the container is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Running; and what its health check says.
+    /// Running, with the result of its health check.
     Running(Health),
-    /// Frozen. A listing doesn't tell the health of such.
+    /// Paused. A listing does not report the health of a paused container.
     Paused,
 }
 
-/// A moment by the engine's own clock, in nanoseconds since 1970: when a container was
-/// started, or when something happened to it.
+/// A time by the engine's own clock, in nanoseconds since 1970: the start of a container, or the
+/// time of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EngineTime(pub i128);
 
-/// A published port: what the engine forwards to the container
-/// (Docker API: an entry of `NetworkSettings.Ports`).
+/// A published port, which the engine forwards to the container (Docker API: an entry of
+/// `NetworkSettings.Ports`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortBinding {
     /// The container's own port.
     pub port: u16,
-    /// Its protocol.
+    /// The protocol.
     pub proto: Protocol,
-    /// The address that the engine listens on; unspecified (`0.0.0.0`, `::`)
-    /// stands for all of the host's.
+    /// The address that the engine listens on. An unspecified address (`0.0.0.0`, `::`) means
+    /// all addresses of the host.
     pub host_address: IpAddr,
     /// The port that the engine listens on.
     pub host_port: u16,
 }
 
-/// A container's place in a network (Docker API: an entry of
-/// `NetworkSettings.Networks`). It has no addresses while the container doesn't run.
+/// The attachment of a container to a network (Docker API: an entry of
+/// `NetworkSettings.Networks`). It has no addresses unless the container is running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetworkAttachment {
-    /// Its IPv4 address there.
+    /// The IPv4 address in this network.
     pub address4: Option<Ipv4Addr>,
-    /// Its global IPv6 address there.
+    /// The global IPv6 address in this network.
     pub address6: Option<Ipv6Addr>,
 }
 
-/// A container as an inspection shows it (`/containers/<id>/json`).
+/// An inspected container (`/containers/<id>/json`).
 #[derive(Clone, Debug)]
 pub struct Container {
-    /// Which container.
+    /// The id.
     pub id: ContainerId,
-    /// Its name, without Docker's leading slash.
+    /// The name, without Docker's leading slash.
     pub name: String,
-    /// What it is doing.
+    /// The state.
     pub state: ContainerState,
-    /// What its health check says.
+    /// The result of the health check.
     pub health: Health,
-    /// When it was last started.
+    /// The time of the last start.
     pub started: EngineTime,
-    /// How often its restart policy has started it again since somebody started it
-    /// (Docker API: `RestartCount`).
+    /// The number of restarts by the restart policy since the last manual start (Docker API:
+    /// `RestartCount`).
     pub restarts: u64,
-    /// What its first process ended with, the last time; 0 while it runs (Docker API:
+    /// The exit code of the last run, or 0 while the container runs (Docker API:
     /// `State.ExitCode`).
     pub exit_code: i64,
-    /// Its environment. Of a variable given twice, the last.
+    /// The environment. If a variable is set twice, the last value counts.
     pub env: BTreeMap<String, String>,
-    /// Its labels.
+    /// The labels.
     pub labels: BTreeMap<String, String>,
-    /// How it is tied to the network.
+    /// The network mode.
     pub network: NetworkMode,
-    /// Its published ports.
+    /// The published ports.
     pub bindings: Vec<PortBinding>,
-    /// The ports that it says it listens on, published or not, in order
-    /// (Docker API: `Config.ExposedPorts`, and the keys of `NetworkSettings.Ports`).
+    /// The exposed ports, published or not, in ascending order (Docker API:
+    /// `Config.ExposedPorts`, and the keys of `NetworkSettings.Ports`).
     pub exposed: Vec<(u16, Protocol)>,
-    /// The networks that it is in, by name.
+    /// The networks of the container, by name.
     pub networks: BTreeMap<String, NetworkAttachment>,
-    /// The image that it was made from, as it was named then (Docker API: `Config.Image`).
+    /// The name of the image when the container was created (Docker API: `Config.Image`).
     pub image: String,
-    /// The number of the signal that asks it to stop (Docker API: `Config.StopSignal`).
+    /// The number of the stop signal (Docker API: `Config.StopSignal`).
     pub stop_signal: u8,
-    /// A digest of what a listing would say of it: see [`ContainerSummary::fingerprint`].
+    /// A digest of the row that a listing would have: see [`ContainerSummary::fingerprint`].
     pub fingerprint: u64,
 }
 
-/// The number of SIGTERM, which asks a container to stop that names no other signal.
+/// The number of SIGTERM, the default stop signal.
 pub const SIGTERM: u8 = 15;
 
 impl Container {
-    /// What a listing of this moment would say that it is doing; `None`: it would not be
-    /// in it.
+    /// Returns the condition that a listing at the same time would report, or `None` if the
+    /// container would not be listed.
     pub fn condition(&self) -> Option<Condition> {
         match self.state {
             ContainerState::Running => Some(Condition::Running(self.health)),
@@ -311,7 +310,7 @@ impl Container {
 
 #[cfg(test)]
 impl Container {
-    /// A running container that offers nothing, for tests to build on.
+    /// A running container without services, as the basis of tests.
     pub(crate) fn sample() -> Self {
         Self {
             id: ContainerId::new(&"0123456789abcdef".repeat(4)),
@@ -333,20 +332,19 @@ impl Container {
         }
     }
 
-    /// The same with one more label.
+    /// Adds a label.
     pub(crate) fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.insert(key.into(), value.into());
         self
     }
 
-    /// The same with one more environment variable.
+    /// Adds an environment variable.
     pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
         self.env.insert(key.into(), value.into());
         self
     }
 
-    /// The same with one more published port, as `docker port` shows it:
-    /// `80/tcp -> 0.0.0.0:8080`.
+    /// Adds a published port in the format of `docker port`: `80/tcp -> 0.0.0.0:8080`.
     pub(crate) fn bind(mut self, shown: &str) -> Self {
         self.bindings.push(PortBinding::sample(shown));
         self
@@ -355,7 +353,7 @@ impl Container {
 
 #[cfg(test)]
 impl PortBinding {
-    /// Reads what `docker port` shows: `80/tcp -> 0.0.0.0:8080`.
+    /// Parses the format of `docker port`: `80/tcp -> 0.0.0.0:8080`.
     pub(crate) fn sample(shown: &str) -> Self {
         let (inside, outside) = shown.split_once(" -> ").unwrap();
         let (port, proto) = inside.split_once('/').unwrap();

@@ -1,42 +1,41 @@
-//! The state of a container as operators see it.
+//! [`DisplayState`]: the state of a container in reports and metrics.
 
 use super::container::{Container, ContainerState, Health};
 
-/// From this restart by its policy on, a container that ended again is in a loop.
+/// The number of restarts by its policy from which a container is in a crash loop.
 const CRASH_LOOP_RESTARTS: u64 = 3;
 
-/// What a container under watch is doing, as far as it decides whether it is published.
+/// The state of a watched container, in as much detail as decides about its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DisplayState {
     /// Not inspected yet.
     Unknown,
-    /// Running; and healthy, where it has a health check.
+    /// Running, and healthy if it has a health check.
     Running,
     /// Running, but no health check has passed yet.
     Starting,
     /// Running, but its health check fails.
     Unhealthy,
-    /// Frozen.
+    /// Paused.
     Paused,
-    /// It got its stop signal.
+    /// Running, but its stop signal was sent.
     Draining,
-    /// It restarts again and again: it is about to be started once more, or is left out
-    /// for a few seconds although it runs.
+    /// In a crash loop: about to be restarted, or running but not published for a few seconds.
     CrashLooping,
-    /// About to be started again by its restart policy.
+    /// About to be restarted by its restart policy.
     Restarting,
-    /// Made, but not started.
+    /// Created, but not started.
     Created,
     /// Being removed.
     Removing,
     /// Ended.
     Exited,
-    /// Ended, and could not be removed.
+    /// Ended, and its removal failed.
     Dead,
 }
 
 impl DisplayState {
-    /// All of them.
+    /// All states, in the order of their declaration.
     pub const ALL: [Self; 12] = [
         Self::Unknown,
         Self::Running,
@@ -52,7 +51,7 @@ impl DisplayState {
         Self::Dead,
     ];
 
-    /// The name for reports and metrics.
+    /// Returns the state's name in reports and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -70,7 +69,7 @@ impl DisplayState {
         }
     }
 
-    /// What an inspection tells.
+    /// Returns the state of an inspected container.
     pub(crate) fn from_container(container: &Container) -> Self {
         match (container.state, container.health) {
             (ContainerState::Running, Health::Starting) => Self::Starting,

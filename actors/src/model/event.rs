@@ -2,29 +2,29 @@
 
 use super::container::{ContainerId, EngineTime};
 
-/// Something that happened to a container, by the engine's word. Such a word may come
-/// late, twice, in another order, or never.
+/// An event of a container, as reported by the engine. Events may arrive late, repeatedly, in
+/// another order, or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// To which one.
+    /// The id of the container.
     pub container: ContainerId,
-    /// Its name, where the engine tells.
+    /// The name of the container, if the engine reports it.
     pub name: Option<String>,
-    /// When, by the engine's clock.
+    /// The time of the event, by the engine's clock.
     pub at: EngineTime,
-    /// What.
+    /// The kind of event.
     pub kind: EventKind,
 }
 
-/// What happened to a container, as far as it concerns what is published.
+/// The kind of an event, as far as it affects records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
-    /// It was started.
+    /// The container was started.
     Started,
-    /// Something else about it has changed: paused or not, health, name, networks.
+    /// Another property changed: paused or not, health, name, or networks.
     Changed,
-    /// It was sent the signal of this number.
+    /// The container was sent the signal with this number.
     Signalled(u8),
-    /// It ended, or was removed.
+    /// The container ended or was removed.
     Ended,
 }

@@ -1,4 +1,4 @@
-//! What events told of a container: grounds to withdraw early, never to publish.
+//! [`EventHistory`]: the events of a container, which may withdraw a record but never publish one.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,43 +11,43 @@ use super::container::{Container, ContainerId, EngineTime, SIGTERM};
 use super::container_state::DisplayState;
 use super::event::{Event, EventKind};
 
-/// So long after a container's end was told of, an inspection is made that decides: one
-/// that was answered sooner may be older than the end.
+/// The time after the report of a container's end from which an inspection overrides it. An
+/// earlier inspection may be older than the end.
 const STALE_INSPECTION_AFTER: Duration = Duration::from_secs(1);
 
-/// All that events told of one container, as far as it still matters. A state: the newer
-/// one holds all that the older one held.
+/// The events of one container that still matter. A newer history contains everything that an
+/// older one contained, so a receiver needs only the latest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventHistory {
-    /// When an event last named it, by this process's clock.
+    /// The time of the last event, by this process's clock.
     last_event: Option<Instant>,
-    /// The start that was told of last.
+    /// The start that was reported last.
     started: Option<EventStamp>,
     ended: Option<EventStamp>,
-    /// Of each signal that it was sent, the last.
+    /// The last event of each signal, by the signal's number.
     signals: BTreeMap<u8, EventStamp>,
 }
 
-/// When something happened by the engine's clock, and when it was told by ours.
+/// The time of an event by the engine's clock, and of its arrival by this process's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct EventStamp {
     occurred: EngineTime,
     received: Instant,
 }
 
-/// Why a container is left out, whatever Docker's state said when it was last asked.
+/// The reason why a container is not published, although its last inspection found it running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withholding {
-    /// In a word.
+    /// The state to report.
     pub state: DisplayState,
-    /// In words for an operator.
+    /// The reason, for the operator.
     pub reason: &'static str,
-    /// When that is over, unless Docker's state says so before.
+    /// The end of the withholding, unless an inspection ends it earlier.
     pub until: Instant,
 }
 
 impl EventHistory {
-    /// Takes note of an event. One that is older than another of its sort changes nothing.
+    /// Adds an event. An event that is older than another of its kind is ignored.
     pub fn record(&mut self, event: &Event, now: Instant) {
         let stamp = EventStamp { occurred: event.at, received: now };
         match event.kind {
@@ -63,13 +63,14 @@ impl EventHistory {
         self.last_event = Some(now);
     }
 
-    /// Whether an event named the container after this moment.
+    /// Returns `true` if an event arrived after this time.
     pub fn has_event_after(&self, moment: Instant) -> bool {
         self.last_event.is_some_and(|last| last > moment)
     }
 
-    /// Whether it ended after its last start, as far as events tell. One that started by a
-    /// clock that was set back has not.
+    /// Returns `true` if the last end was later than the last start, according to the events. An
+    /// end that arrived before the last start does not count, in case the engine's clock was set
+    /// back.
     pub fn is_down(&self) -> bool {
         let Some(ended) = self.ended else { return false };
         self.started.is_none_or(|started| {
@@ -77,9 +78,8 @@ impl EventHistory {
         })
     }
 
-    /// Whether an event told that the container, as an inspection that was asked for at
-    /// `requested_at` found it, has ended since; gives when an inspection is to be asked for that
-    /// decides.
+    /// Checks if the container ended after an inspection that was requested at `requested_at`.
+    /// Returns the time from which another inspection decides.
     pub fn end_confirmed_at(
         &self,
         container: &Container,
@@ -87,20 +87,21 @@ impl EventHistory {
     ) -> Option<Instant> {
         let ended = self.ended.filter(|ended| ended.occurred >= container.started)?;
         let until = ended.received + STALE_INSPECTION_AFTER;
-        (requested_at < until || planted!(EndTrusted)).then_some(until)
+        may_predate(requested_at, until).then_some(until)
     }
 
-    /// Whether an end was told after an inspection was asked for, but of a time before the
-    /// start that it found: a late word of an earlier run, or the engine's clock was set back.
+    /// Returns `true` if an end arrived after the request of an inspection, but its time is before
+    /// the start in that inspection. Either the event is a late event of an earlier run, or the
+    /// engine's clock was set back.
     pub fn contradicts_start(&self, container: &Container, requested_at: Instant) -> bool {
         self.ended.is_some_and(|ended| {
             ended.received > requested_at && ended.occurred < container.started
         })
     }
 
-    /// Why the container is to be left out, although an inspection that was asked for at
-    /// `requested_at` found it running. `drain` is how long a container that got its stop signal
-    /// is left out at the most; `None`: that signal is no reason.
+    /// Returns the reason to withhold a container that was running in an inspection requested at
+    /// `requested_at`. A container is withheld for at most `drain` after its stop signal. If
+    /// `drain` is `None`, the stop signal is ignored.
     pub fn withholding(
         &self,
         container: &Container,
@@ -109,20 +110,40 @@ impl EventHistory {
         now: Instant,
     ) -> Option<Withholding> {
         if let Some(until) = self.end_confirmed_at(container, requested_at) {
-            let (state, reason) = (DisplayState::Exited, "has ended, as an event tells");
+            let (state, reason) = (DisplayState::Exited, "exited, according to an event");
             return Some(Withholding { state, reason, until });
         }
         let numbers = [SIGTERM, container.stop_signal];
         let signals = numbers.iter().filter_map(|number| self.signals.get(number));
-        let current_run = signals
-            .filter(|signal| signal.occurred >= container.started || planted!(OldSignalCounts));
+        let current_run = signals.filter(|signal| is_of_current_run(signal, container));
         let last = current_run.map(|signal| signal.received).max()?;
         let until = last + drain?;
-        let reason = "got its stop signal (the label `highhock.drain=ignore` publishes it all \
-                      the same)";
+        let reason = "received its stop signal; set the label `highhock.drain=ignore` to keep it \
+                      published";
         let state = DisplayState::Draining;
-        (now < until || planted!(DrainForEver)).then_some(Withholding { state, reason, until })
+        is_draining(now, until).then_some(Withholding { state, reason, until })
     }
+}
+
+fn may_predate(requested_at: Instant, until: Instant) -> bool {
+    if planted!(EndTrusted) {
+        return true;
+    }
+    requested_at < until
+}
+
+fn is_of_current_run(signal: &EventStamp, container: &Container) -> bool {
+    if planted!(OldSignalCounts) {
+        return true;
+    }
+    signal.occurred >= container.started
+}
+
+fn is_draining(now: Instant, until: Instant) -> bool {
+    if planted!(DrainForEver) {
+        return true;
+    }
+    now < until
 }
 
 fn keep_newest(known: &mut Option<EventStamp>, stamp: EventStamp) {
@@ -131,8 +152,8 @@ fn keep_newest(known: &mut Option<EventStamp>, stamp: EventStamp) {
     }
 }
 
-/// What events told of the containers that are watched; it outlives the registry that
-/// heard it, as no event is told twice.
+/// The event histories of all watched containers. They survive a restart of the registry, because
+/// the engine reports an event only once.
 pub(crate) type EventHistories = Rc<RefCell<BTreeMap<ContainerId, EventHistory>>>;
 
 #[cfg(test)]
@@ -160,25 +181,25 @@ mod tests {
     fn withholds_after_end_or_stop_signal_of_current_run() {
         use EventKind::{Changed, Ended, Signalled, Started};
         let now = Instant::now();
-        for (events, left_out) in [
+        for (events, withheld) in [
             (&[][..], false),
             (&[(Started, 10), (Changed, 11)], false),
             (&[(Ended, 11)], true),
-            // Of an earlier run, whatever the order in which it is told.
+            // Events of an earlier run, in any order.
             (&[(Ended, 9)], false),
             (&[(Started, 10), (Ended, 9)], false),
             (&[(Signalled(15), 9), (Signalled(3), 9)], false),
-            // Both count, others don't.
+            // Only SIGTERM and the container's own stop signal count.
             (&[(Signalled(15), 11)], true),
             (&[(Signalled(3), 11)], true),
             (&[(Signalled(1), 11), (Signalled(9), 11)], false),
             (&[(Signalled(15), 11), (Signalled(1), 12)], true),
-            // Late and doubled.
+            // Late and repeated events.
             (&[(Signalled(15), 11), (Signalled(15), 9)], true),
             (&[(Ended, 11), (Ended, 9), (Ended, 11)], true),
         ] {
             let withholding = history_of(events, now).withholding(&container(), now, DRAIN, now);
-            assert_eq!(withholding.is_some(), left_out, "{events:?}");
+            assert_eq!(withholding.is_some(), withheld, "{events:?}");
         }
     }
 

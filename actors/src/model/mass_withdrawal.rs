@@ -1,10 +1,10 @@
-//! The limit from which the withdrawal of many records at once needs a confirmation.
+//! The limit above which the withdrawal of many records needs a confirmation.
 
-/// From so many records on, a listing that would have more than half of them withdrawn is
-/// confirmed by another.
+/// The least number of records for which a withdrawal can be a mass withdrawal.
 const MASS_WITHDRAWAL_MIN_RECORDS: usize = 10;
 
-/// Whether so many of all records are so many that their withdrawal is to be confirmed.
+/// Returns `true` if a second listing has to confirm the withdrawal of `affected` of `total`
+/// records (ARCHITECTURE.md, "Suspect listings").
 pub(crate) fn is_mass_withdrawal(affected: usize, total: usize) -> bool {
     total >= MASS_WITHDRAWAL_MIN_RECORDS && affected * 2 > total
 }

@@ -1,4 +1,4 @@
-//! The types that all steps share: containers, services, names, records.
+//! Plain data that every step of the flow uses: containers, events, services, names, records.
 
 pub mod container;
 pub mod container_state;

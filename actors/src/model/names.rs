@@ -1,31 +1,31 @@
-//! Names that DNS allows: domains, service names, labels.
+//! Names that are valid in DNS: domains, service names, labels.
 
 use std::fmt;
 
 /// The longest label of a name, in bytes (RFC 1035, section 2.3.4).
 const LABEL_MAX: usize = 63;
 
-/// The longest name, in bytes of text without the final dot: what is left of the
-/// 255 bytes that RFC 1035, section 2.3.4, allows on the wire.
+/// The longest name, in bytes of text without the final dot. It takes 255 bytes on the wire, the
+/// limit of RFC 1035, section 2.3.4.
 const NAME_MAX: usize = 253;
 
-/// How many characters of what a container says a reason repeats.
+/// The largest number of characters that a message quotes.
 const QUOTE_MAX: usize = 80;
 
 /// A domain name: one or more labels, lower case, without a final dot.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DomainName(String);
 
-/// A service's name before the domain: one or more labels, lower case.
+/// A service's name, without the domain: one or more labels, lower case.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceName(String);
 
 impl DomainName {
-    /// Reads a domain name: labels of letters, digits, `-` and `_`, at most 63 bytes
-    /// each, 253 in all; lower-cased; one final dot is taken off.
+    /// Parses a domain name: labels of letters, digits, `-` and `_`, at most 63 bytes each and 253
+    /// bytes in total. The name is converted to lower case, and one final dot is removed.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// Returns the reason if the name is invalid.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.strip_suffix('.').unwrap_or(text);
         text.split('.').try_for_each(check_label)?;
@@ -33,12 +33,12 @@ impl DomainName {
         Ok(Self(text.to_ascii_lowercase()))
     }
 
-    /// The whole name, without a final dot.
+    /// Returns the whole name, without a final dot.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Its labels, from the left.
+    /// Returns the labels, from left to right.
     pub fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('.')
     }
@@ -57,13 +57,12 @@ impl fmt::Debug for DomainName {
 }
 
 impl ServiceName {
-    /// Reads a service's name, as it stands before `domain`: labels of letters,
-    /// digits, `-` and `_`, at most 63 bytes each, 253 in all with the domain;
-    /// lower-cased. The labels that DNS servers of the SkyDNS kind keep for
-    /// themselves (`*`, `any`, `dns`) are refused.
+    /// Parses a service's name below `domain`: labels of letters, digits, `-` and `_`, at most 63
+    /// bytes each and 253 bytes in total with the domain. The name is converted to lower case.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// Returns the reason if the name is invalid, or if it contains a label that DNS servers of
+    /// the SkyDNS kind reserve (`*`, `any`, `dns`).
     pub fn parse(text: &str, domain: &DomainName) -> Result<Self, String> {
         text.split('.').try_for_each(|label| {
             reject_reserved_label(label)?;
@@ -73,12 +72,12 @@ impl ServiceName {
         Ok(Self(text.to_ascii_lowercase()))
     }
 
-    /// The whole name, without the domain.
+    /// Returns the whole name, without the domain.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Its labels, from the left.
+    /// Returns the labels, from left to right.
     pub fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('.')
     }
@@ -99,16 +98,16 @@ impl fmt::Debug for ServiceName {
 /// Checks one label of a name: letters, digits, `-` and `_`, 1 to 63 bytes.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// Returns the reason if the label is invalid.
 pub(crate) fn check_label(label: &str) -> Result<(), String> {
     if label.is_empty() {
-        return Err("a name, or a part of it between two dots, is empty".into());
+        return Err("the name, or a part of it between two dots, is empty".into());
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if let Some(odd) = label.chars().find(|&c| !allowed(c)) {
         return Err(format!(
-            "{odd:?} can't stand in {}: a name is made of letters (a to z), digits, `-` and `_`, \
-             its parts separated by dots",
+            "{odd:?} is not allowed in {}: use letters (a to z), digits, `-` and `_`, with dots \
+             between the parts of a name",
             quote(label),
         ));
     }
@@ -125,7 +124,7 @@ pub(crate) fn check_label(label: &str) -> Result<(), String> {
 /// Checks the length in bytes of a whole name, without a final dot.
 ///
 /// # Errors
-/// That it is too long, in words.
+/// Returns the reason if the name is too long.
 pub(crate) fn check_name_length(length: usize) -> Result<(), String> {
     if length <= NAME_MAX {
         return Ok(());
@@ -133,22 +132,23 @@ pub(crate) fn check_name_length(length: usize) -> Result<(), String> {
     Err(format!("the whole name, with the domain, is {length} bytes long: DNS allows {NAME_MAX}"))
 }
 
-/// What a container says, quoted for a reason: control characters escaped, and
-/// cut where it is long.
+/// Quotes a text of a container for a message: escapes control characters, and truncates a long
+/// text.
 pub(crate) fn quote(text: &str) -> String {
     format!("{:?}", truncate(text, QUOTE_MAX))
 }
 
 fn reject_reserved_label(label: &str) -> Result<(), String> {
     let meaning = match label.to_ascii_lowercase().as_str() {
-        "*" | "any" => "a DNS server takes it for \"whatever stands here\"",
-        "dns" => "a DNS server keeps its own name servers there",
+        "*" | "any" => "a DNS server reads it as a wildcard",
+        "dns" => "a DNS server reserves it for its own name servers",
         _ => return Ok(()),
     };
-    Err(format!("the label {} can't be part of a service's name: {meaning}", quote(label)))
+    Err(format!("the label {} is not allowed in a service's name: {meaning}", quote(label)))
 }
 
-/// The text, at most so many characters of it; an ellipsis shows the cut.
+/// Returns at most the first `characters` characters of a text. An ellipsis marks a truncated
+/// text.
 pub(crate) fn truncate(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -189,14 +189,14 @@ mod tests {
             ("httpd.", "empty"),
             (".httpd", "empty"),
             ("a..b", "empty"),
-            ("ht tpd", "' ' can't stand in"),
-            ("a/b", "'/' can't stand in"),
-            ("a@b", "'@' can't stand in"),
-            ("größe", "'ö' can't stand in"),
-            ("a\nb", "'\\n' can't stand in \"a\\nb\""),
-            ("*", "whatever stands here"),
-            ("api.ANY", "whatever stands here"),
-            ("any.api", "whatever stands here"),
+            ("ht tpd", "' ' is not allowed in"),
+            ("a/b", "'/' is not allowed in"),
+            ("a@b", "'@' is not allowed in"),
+            ("größe", "'ö' is not allowed in"),
+            ("a\nb", "'\\n' is not allowed in \"a\\nb\""),
+            ("*", "wildcard"),
+            ("api.ANY", "wildcard"),
+            ("any.api", "wildcard"),
             ("Dns", "name servers"),
             ("dns.httpd", "name servers"),
         ] {
@@ -232,7 +232,7 @@ mod tests {
         for text in ["", ".", "highhock.local..", "*.local", "high hock"] {
             assert!(DomainName::parse(text).is_err(), "{text:?}");
         }
-        // A provider's domain may well hold what a service's name may not.
+        // A domain may contain labels that are reserved in a service's name.
         assert!(DomainName::parse("dns.example.com").is_ok());
     }
 }

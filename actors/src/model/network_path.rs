@@ -2,17 +2,17 @@
 
 use super::container::ContainerId;
 
-/// Through which others a container has its network.
+/// The chain of `--network container:` references from a container to its network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkChain {
-    /// Those that were found, the nearest first.
+    /// The containers of the chain that were inspected, the nearest first.
     pub hops: Vec<ContainerId>,
-    /// The one behind them that was not looked at or not found: its id or its name.
+    /// The id or name of the next container, which was not inspected or not found.
     pub target: Option<String>,
 }
 
 impl NetworkChain {
-    /// Whether a container of this id and name is on the path.
+    /// Returns `true` if a container with this id and name is part of the chain.
     pub fn contains(&self, id: &ContainerId, name: Option<&str>) -> bool {
         let is_it = |target: &String| target == id.as_str() || Some(target.as_str()) == name;
         self.hops.contains(id) || self.target.as_ref().is_some_and(is_it)

@@ -1,4 +1,4 @@
-//! The operator's choices that hold for all records of this host.
+//! [`PublishConfig`]: the settings that apply to all records of this host.
 
 use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
@@ -6,25 +6,25 @@ use std::num::NonZeroU32;
 use super::names::DomainName;
 use super::record::Host;
 
-/// Whose address is published (`discovery.address`).
+/// The owner of the published address (`discovery.address`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressOwner {
-    /// The host's, with the port that the engine forwards to the container.
+    /// The host, with the port that the engine forwards to the container.
     Host,
-    /// The container's, with its own port.
+    /// The container, with its own port.
     Container,
 }
 
-/// How keys are laid out under a service's name.
+/// The layout of the keys of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyLayout {
-    /// One key a name.
+    /// One key per name.
     Flat,
-    /// One key an instance, below the name.
+    /// One key per instance, below the name.
     Instance,
 }
 
-/// A way for a container to say what it offers.
+/// A discovery method: the source from which services are derived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiscoveryMethod {
     /// The variables `DISCOVER` and `DISCOVERY`.
@@ -33,12 +33,12 @@ pub enum DiscoveryMethod {
     Label,
     /// Registrator's variables and labels, `SERVICE_NAME` and the like.
     Registrator,
-    /// The labels that Docker Compose gives its containers.
+    /// The labels that Docker Compose sets.
     Compose,
 }
 
 impl DiscoveryMethod {
-    /// The name that settings and reports have for it.
+    /// Returns the method's name in settings and reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Env => "env",
@@ -49,40 +49,40 @@ impl DiscoveryMethod {
     }
 }
 
-/// What is the same for all of this host's records.
+/// The settings that apply to all records of this host.
 #[derive(Clone, Debug)]
 pub struct PublishConfig {
-    /// First part of every key; one label.
+    /// The first part of every key, one label.
     pub prefix: String,
-    /// The domain that services are put under.
+    /// The domain below which services are published.
     pub domain: DomainName,
-    /// How keys are laid out.
+    /// The layout of the keys.
     pub layout: KeyLayout,
-    /// This host in instance keys: one label, lower case, at most 30 bytes.
+    /// The name of this host in instance keys: one label, lower case, at most 30 bytes.
     pub hostname: String,
-    /// Whose address to publish.
+    /// The owner of the published address.
     pub address: AddressOwner,
-    /// This host's address.
+    /// The address of this host.
     pub host: Host,
-    /// Its IPv6 address, where IPv6 is published beside the first address. For
-    /// [`KeyLayout::Instance`] only: in the other a name has one record.
+    /// The IPv6 address of this host, if it is published beside `host`. Requires
+    /// [`KeyLayout::Instance`], because a name has only one record in [`KeyLayout::Flat`].
     pub host6: Option<Ipv6Addr>,
-    /// The `ttl` in a record, in seconds, where a container says no other.
+    /// The default `ttl` of a record, in seconds.
     pub ttl: NonZeroU32,
-    /// Which extractors run, in which order.
+    /// The discovery methods, in their order.
     pub methods: Vec<DiscoveryMethod>,
-    /// Whether Compose services are put under their project: `<service>.<project>`.
+    /// `true` if Compose services are published as `<service>.<project>`.
     pub compose_project: bool,
-    /// Whether a container with a health check must be healthy to be published.
+    /// `true` if a container with a health check must be healthy to be published.
     pub health: bool,
-    /// Whether a text beside a host's name does no harm. CoreDNS would answer that
-    /// text and nothing else: neither the host nor the port.
+    /// `true` if the DNS server supports a text in a record that points to a host name. CoreDNS
+    /// returns only the text of such a record, neither its host nor its port.
     pub text_beside_name: bool,
 }
 
 #[cfg(test)]
 impl PublishConfig {
-    /// The rules of a host with nothing particular about it, for tests to build on.
+    /// A plain configuration as the basis of tests.
     pub(crate) fn sample() -> Self {
         Self {
             prefix: "skydns".into(),

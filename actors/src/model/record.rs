@@ -1,4 +1,4 @@
-//! A DNS record as SkyDNS 2 and CoreDNS's `etcd` plugin read it: key and value.
+//! A DNS record in the format of SkyDNS 2 and of CoreDNS's `etcd` plugin: key and value.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,14 +9,14 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::names::{DomainName, ServiceName, quote};
 
-/// The place of a record in the store, without a leading slash:
-/// `skydns/local/skydns/httpd` for `httpd.skydns.local`.
+/// The key of a record in the store, without a leading slash. The key of `httpd.skydns.local` is
+/// `skydns/local/skydns/httpd`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordKey(Arc<str>);
 
 impl RecordKey {
-    /// The key of `name` in `domain`: the labels reversed, below `prefix`, and
-    /// for an instance of the service its own part behind them.
+    /// Creates the key of `name` in `domain`: `prefix`, the labels in reverse order, and the
+    /// label of the instance, if there is one.
     pub fn new(
         prefix: &str,
         domain: &DomainName,
@@ -28,29 +28,29 @@ impl RecordKey {
         Self(Arc::from(path.join("/")))
     }
 
-    /// The directory that holds all of a domain's keys: `skydns/local/skydns`.
+    /// Returns the directory of all keys of a domain, for example `skydns/local/skydns`.
     pub fn domain_directory(prefix: &str, domain: &DomainName) -> Self {
         let path = std::iter::once(prefix).chain(domain.labels().rev()).collect::<Vec<_>>();
         Self(Arc::from(path.join("/")))
     }
 
-    /// Takes a key as the store wrote it, with or without its leading slash.
+    /// Creates a key from a path of the store, with or without a leading slash.
     pub fn from_path(path: &str) -> Self {
         Self(Arc::from(path.trim_start_matches('/')))
     }
 
-    /// The key, without a leading slash.
+    /// Returns the key, without a leading slash.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it lies below the other, as a file in a folder.
+    /// Returns `true` if `other` is a parent directory of this key.
     pub fn is_below(&self, other: &Self) -> bool {
         self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// Whether one of the two lies below the other, so that no store can show
-    /// both as records.
+    /// Returns `true` if one of the two keys is below the other, so that DNS cannot return both as
+    /// records.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.is_below(other) || other.is_below(self)
     }
@@ -68,36 +68,36 @@ impl fmt::Debug for RecordKey {
     }
 }
 
-/// Where a record points.
+/// The target of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// An address: DNS servers answer A or AAAA.
+    /// An address, returned as an A or AAAA record.
     Address(IpAddr),
-    /// A host name: DNS servers answer CNAME.
+    /// A host name, returned as a CNAME record.
     Name(DomainName),
 }
 
 impl Host {
-    /// Reads an IP address or a host name, blanks around it ignored.
+    /// Parses an IP address or a host name. Blanks around it are ignored.
     ///
-    /// Refused is what nobody can connect to: `0.0.0.0`, `::`, multicast and
-    /// broadcast addresses, and IPv6 link-local ones, whose zone DNS can't tell. A
-    /// loopback address is taken: whoever writes it down means this one host.
+    /// A loopback address is accepted, because its author means this host only.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// Returns the reason if `text` is neither an address nor a host name, or if clients cannot
+    /// connect to the address: `0.0.0.0`, `::`, multicast and broadcast addresses, and IPv6
+    /// link-local addresses, whose zone DNS cannot transport.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if let Ok(address) = text.parse::<IpAddr>() {
             let address = address.to_canonical();
             return match unreachable_kind(address) {
-                Some(kind) => Err(format!("{address} is {kind}: nobody can connect to it")),
+                Some(kind) => Err(format!("{address} is {kind}: clients cannot connect to it")),
                 None => Ok(Self::Address(address)),
             };
         }
         if text.contains(':') {
             return Err(format!(
-                "{} is no IP address (a port, brackets and a zone don't belong here)",
+                "{} is not an IP address: remove the port, the brackets or the zone",
                 quote(text),
             ));
         }
@@ -110,8 +110,7 @@ impl Host {
     }
 }
 
-/// What sort of address it is, where none of that sort can be connected to from
-/// what a DNS answer says.
+/// Returns the kind of an address to which clients cannot connect, or `None` if they can.
 fn unreachable_kind(address: IpAddr) -> Option<&'static str> {
     if address.is_unspecified() {
         return Some("the unspecified address");
@@ -135,11 +134,11 @@ impl fmt::Display for Host {
     }
 }
 
-/// The value of a record. Its types can't hold what DNS servers trip over: a
-/// port or TTL of 0, a number out of range, an empty host.
+/// The value of a record. Its types exclude the values that DNS servers reject: a port or TTL of
+/// 0, a number out of range, or an empty host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordValue {
-    /// Where the record points.
+    /// The target of the record.
     pub host: Host,
     /// The port that a client connects to.
     pub port: NonZeroU16,
@@ -149,14 +148,14 @@ pub struct RecordValue {
     pub weight: Option<u16>,
     /// The text of a TXT record.
     pub text: Option<String>,
-    /// How many seconds a resolver may keep the answer.
+    /// The time for which a resolver may cache the answer, in seconds.
     pub ttl: NonZeroU32,
     /// SkyDNS: records of different groups don't appear in one answer.
     pub group: Option<String>,
 }
 
 impl RecordValue {
-    /// The value as the store holds it: JSON, keys in a fixed order.
+    /// Returns the value in the format of the store: JSON with its keys in a fixed order.
     #[expect(clippy::expect_used, reason = "strings and integers always serialise")]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings and integers always serialise")
@@ -165,7 +164,7 @@ impl RecordValue {
 
 impl Serialize for RecordValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // The count is a hint for formats that need one; JSON doesn't.
+        // The number of fields is a hint that JSON ignores.
         let mut value = serializer.serialize_struct("RecordValue", 3)?;
         value.serialize_field("host", &self.host.to_string())?;
         value.serialize_field("port", &self.port)?;
@@ -186,7 +185,7 @@ impl Serialize for RecordValue {
     }
 }
 
-/// The host that a record's value names, where the value is a record at all.
+/// Returns the `host` of a record's value, or `None` if the value is not a record.
 pub fn host_of_value(value: &str) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct HostOnly {
@@ -195,15 +194,15 @@ pub fn host_of_value(value: &str) -> Option<String> {
     serde_json::from_str::<HostOnly>(value).ok().map(|record| record.host)
 }
 
-/// A record that should stand for a container's service.
+/// A record that a container should have in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredRecord {
-    /// Where.
+    /// The key.
     pub key: RecordKey,
-    /// What.
+    /// The value.
     pub value: RecordValue,
-    /// Whether `value.host` is an address of this host's or the container's own (not one
-    /// that the container's attributes name): an earlier record of it is known by that.
+    /// `true` if `value.host` is an address of this host or of the container, rather than the
+    /// `host` attribute. A record of an earlier run is recognised by this address.
     pub own_host: bool,
 }
 
@@ -318,8 +317,8 @@ mod tests {
             ("10.0.0", "neither"),
             ("10.0.0.1.2", "neither"),
             ("8080", "neither"),
-            ("web server", "' ' can't stand in"),
-            ("http//web", "'/' can't stand in"),
+            ("web server", "' ' is not allowed in"),
+            ("http//web", "'/' is not allowed in"),
             ("web..example", "empty"),
         ] {
             let refusal = Host::parse(text).unwrap_err();

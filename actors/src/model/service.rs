@@ -1,4 +1,4 @@
-//! A service that a container offers, and the names that DNS allows.
+//! [`Service`]: a service that a container declares, with the attributes of its records.
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -7,54 +7,53 @@ use super::container::Protocol;
 use super::record::Host;
 use crate::model::names::{ServiceName, truncate};
 
-/// How many characters of what a container says are kept with a reason.
+/// The largest number of characters of a skipped entry that are kept.
 const ENTRY_MAX: usize = 200;
 
-/// What SkyDNS lets a record say beyond host and port.
+/// The attributes of a service: the fields of a SkyDNS record beside the port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// SRV priority: the lowest is tried first.
     pub priority: Option<u16>,
     /// SRV weight: the share among equals in priority; DNS servers count 0 as 100.
     pub weight: Option<u16>,
-    /// Seconds that a resolver may keep the answer, 1 to 86400.
+    /// The time for which a resolver may cache the answer, 1 to 86400 seconds.
     pub ttl: Option<NonZeroU32>,
-    /// The text of a TXT record; not empty.
+    /// The text of a TXT record, not empty.
     pub text: Option<String>,
     /// SkyDNS group: one label. Records of different groups don't appear in one
     /// answer.
     pub group: Option<String>,
-    /// What to publish in place of the address that the engine forwards from.
+    /// The host to publish in place of the chosen address.
     pub host: Option<Host>,
 }
 
-/// A service that a container says it offers.
+/// A service that a container declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Its name before the domain.
+    /// The name, without the domain.
     pub name: ServiceName,
     /// The container's own port.
     pub port: NonZeroU16,
-    /// The port's protocol, where the container says which; else the first that is
-    /// published, TCP before UDP.
+    /// The declared protocol. If it is `None`, the first published protocol of the port is used,
+    /// TCP before UDP.
     pub proto: Option<Protocol>,
-    /// Which extractor found it (`env`, `label`, `registrator`, `compose`).
+    /// The discovery method that found the service (`env`, `label`, `registrator`, `compose`).
     pub method: &'static str,
-    /// What else its record is to say.
+    /// The attributes of its records.
     pub attributes: Attributes,
 }
 
-/// Something that a container says and that HighHock can't publish.
+/// A declaration of a container that HighHock cannot publish.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SkippedEntry {
-    /// What the container says, to the letter (cut where it is very long).
+    /// The declaration, unchanged up to a length of 200 characters.
     pub entry: String,
-    /// Why it is left out, in words for the container's author.
+    /// The reason, for the author of the container.
     pub reason: String,
 }
 
-/// As a container's author would write it: `name:port`, and `/proto` where the
-/// container says which.
+/// Formats the service as `name:port` or `name:port/proto`, like the variable `DISCOVER`.
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.name, self.port)?;
@@ -66,7 +65,7 @@ impl fmt::Display for Service {
 }
 
 impl SkippedEntry {
-    /// Notes that `entry` is left out, for this reason.
+    /// Creates a skipped entry. A long `entry` is truncated.
     pub fn new(entry: &str, reason: impl Into<String>) -> Self {
         Self { entry: truncate(entry, ENTRY_MAX), reason: reason.into() }
     }

@@ -1,10 +1,11 @@
-//! A hash that stays the same over versions and machines, for names that outlive a process.
+//! A hash that is the same in every version and on every machine, for names that outlive a
+//! process.
 
-/// Where FNV-1a starts, and what it multiplies by (draft-eastlake-fnv, 64 bits).
+/// The offset basis and the prime of FNV-1a, 64 bits (draft-eastlake-fnv).
 const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;
 
-/// FNV-1a, 64 bits, of these bytes.
+/// Returns the FNV-1a hash of these bytes, 64 bits.
 pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
 }

@@ -1,4 +1,4 @@
-//! The trait through which the core asks what runs.
+//! [`ContainerSource`]: the trait through which the core reads containers from Docker.
 
 use std::fmt;
 use std::future::Future;
@@ -8,67 +8,65 @@ use futures_util::stream::LocalBoxStream;
 use crate::model::container::{Container, ContainerSummary, EngineTime};
 use crate::model::event::Event;
 
-/// What an engine tells as it happens. It ends only with an error, or where the engine
-/// closes it.
+/// A stream of container events. It ends with an error, or when the engine closes it.
 pub type EventStream = LocalBoxStream<'static, Result<Event, SourceError>>;
 
-/// Where containers come from: a Docker engine, or a test's script of one.
+/// A source of containers: a Docker engine, or the model of one in a test.
 ///
-/// Every call is one try with a time-out of its own; trying again is the core's
-/// business. A source may be asked several things at a time.
+/// Every method makes one attempt, with a time-out of its own. The core decides about retries.
+/// Several requests may be in flight at the same time.
 pub trait ContainerSource: 'static {
-    /// All running containers (paused ones too), in any order.
+    /// Lists all running and paused containers, in any order.
     ///
     /// # Errors
-    /// Where the engine did not answer, or not with a listing; never an empty
-    /// list in place of an error.
+    /// Returns an error if the engine sends no listing. A failed request never returns an empty
+    /// list.
     fn list(&self) -> impl Future<Output = Result<Vec<ContainerSummary>, SourceError>>;
 
-    /// One container, in whatever state; `None` where the engine knows no such
-    /// container. `target` is an id, or a name (a `--network container:` target
-    /// may be written so).
+    /// Inspects a container in any state. Returns `None` if the engine knows no such container.
+    /// `target` is an id or a name, because `--network container:NAME` may contain a name.
     ///
     /// # Errors
-    /// Where the engine did not answer, or not with a container.
+    /// Returns an error if the engine sends no inspection.
     fn inspect(&self, target: &str)
     -> impl Future<Output = Result<Option<Container>, SourceError>>;
 
-    /// Follows what happens to containers from now on; and what happened from `since` on, as
-    /// far as the engine remembers. Some of that may be told a second time.
+    /// Follows the events of containers. The stream starts with the events since `since` that the
+    /// engine still has. Some of them may be repeated.
     ///
     /// # Errors
-    /// Where the engine did not answer, or doesn't tell.
+    /// Returns an error if the engine opens no stream of events.
     fn events(
         &self,
         since: Option<EngineTime>,
     ) -> impl Future<Output = Result<EventStream, SourceError>>;
 
-    /// Which engine it is that answers now.
+    /// Returns the identity of the engine.
     ///
     /// # Errors
-    /// Where the engine did not answer, or not with that.
+    /// Returns an error if the engine does not send its identity.
     fn identity(&self) -> impl Future<Output = Result<EngineIdentity, SourceError>>;
 }
 
-/// Tells one engine from another. Opaque: the core compares it, and nothing else.
+/// The identity of an engine. The core compares identities, and never reads their content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineIdentity(pub String);
 
-/// Why a question to the engine has no answer.
+/// The kind of a failed request to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceErrorKind {
-    /// Nobody answers: no such socket, connection refused or lost, time-out, or
-    /// an error of the engine's own (5xx). Worth trying again.
+    /// The engine sends no response: no such socket, connection refused or lost, time-out, or an
+    /// internal error of the engine (5xx). A retry may succeed.
     Unreachable,
-    /// The engine, or the way to it, says no: permission denied, TLS wanted, an
-    /// API version that it doesn't speak. Needs an operator.
+    /// The request is rejected: permission denied, TLS required, or API version not supported.
+    /// An operator must act.
     Refused,
-    /// What answers doesn't speak as a Docker engine does.
+    /// The response is not that of a Docker engine.
     Malformed,
 }
 
 impl SourceErrorKind {
-    /// The kind's name in logs and metrics.
+    /// Returns the kind's name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
@@ -78,18 +76,18 @@ impl SourceErrorKind {
     }
 }
 
-/// A question to the engine that failed.
+/// A failed request to the engine.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct SourceError {
-    /// What sort of failure.
+    /// The kind of failure.
     pub kind: SourceErrorKind,
-    /// One line: what was asked of whom, what came of it, what to try.
+    /// One line: the request, its failure, and a remedy.
     pub message: String,
 }
 
 impl SourceError {
-    /// Makes an error of this kind.
+    /// Creates an error.
     pub fn new(kind: SourceErrorKind, message: impl fmt::Display) -> Self {
         Self { kind, message: message.to_string() }
     }

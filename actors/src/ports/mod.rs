@@ -1,4 +1,5 @@
-//! The two traits to the outside: a source of containers and a store of records.
+//! The two traits to the outside: [`ContainerSource`](container_source::ContainerSource) and
+//! [`RecordStore`](record_store::RecordStore). The daemon and the tests implement them.
 
 pub mod container_source;
 pub mod record_store;

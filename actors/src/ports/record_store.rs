@@ -1,4 +1,4 @@
-//! The trait through which the core publishes records.
+//! [`RecordStore`]: the trait through which the core publishes records.
 
 use std::fmt;
 use std::future::Future;
@@ -10,120 +10,120 @@ use futures_util::Stream;
 use crate::model::record::RecordKey;
 use crate::model::stable_hash::fnv1a;
 
-/// A stream of what others, and we, change in the store.
+/// A stream of all changes in the store, including those by HighHock.
 pub type ChangeStream = Pin<Box<dyn Stream<Item = Result<Change, StoreError>>>>;
 
-/// Where records are kept: etcd, or a test's model of one.
+/// A store of records: etcd, the store of the standalone mode, or the model of one in a test.
 ///
-/// Every call is one try with a time-out of its own; trying again, ordering, the life
-/// of the lease and what a failure means for a record are the core's business. All
-/// writes compare and swap: none may change what its guard doesn't allow, not even in
-/// a race.
+/// Every method makes one attempt, with a time-out of its own. The core decides about retries,
+/// order, leases, and the effect of a failure on a record. Every write is a compare-and-swap: it
+/// changes nothing if its precondition does not hold, even in a race.
 pub trait RecordStore: 'static {
-    /// How records are kept alive here. Always the same for one store.
+    /// Returns the store's way to keep records alive. It never changes.
     fn keep_alive_mode(&self) -> KeepAliveMode;
 
-    /// Carries out writes, each on a key of its own, in any order, several at a
-    /// time. Answers one outcome a write, in the order of the writes.
+    /// Carries out writes, each to a key of its own, in any order and concurrently. Returns one
+    /// outcome per write, in the order of the writes.
     fn write(
         &self,
         writes: Vec<Write>,
     ) -> impl Future<Output = Vec<Result<WriteOutcome, StoreError>>>;
 
-    /// What the store holds at each of these keys, by reads that are not stale
-    /// (etcd: quorum reads), in as few requests as the store can do it in.
-    /// Answers in the order of the keys.
+    /// Reads these keys. The reads are linearizable (etcd: quorum reads), and use as few requests
+    /// as possible. Returns one result per key, in the order of the keys.
     fn read(
         &self,
         keys: Vec<RecordKey>,
     ) -> impl Future<Output = Vec<Result<Option<StoredRecord>, StoreError>>>;
 
-    /// Asks whether the store can take writes now, without writing.
+    /// Checks that the store accepts writes now, without a write.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>>;
 
-    /// Follows all changes in the domain from now on. The stream ends, or fails, as
-    /// soon as the store is known to be away; it may lack changes only after that.
+    /// Follows all changes below the domain. The stream ends or fails as soon as the store is
+    /// known to be unreachable. Until then it lacks no change.
     fn watch(&self) -> impl Future<Output = Result<ChangeStream, StoreError>>;
 
-    /// The leases of this family that exist ([`KeepAliveMode::Lease`] only).
+    /// Lists the existing leases of this namespace ([`KeepAliveMode::Lease`] only).
     fn leases(
         &self,
         namespace: LeaseNamespace,
     ) -> impl Future<Output = Result<Vec<Lease>, StoreError>>;
 
-    /// Asks for a lease of this id; whole seconds ([`KeepAliveMode::Lease`] only).
+    /// Requests a lease with this id. `ttl` is in whole seconds ([`KeepAliveMode::Lease`] only).
     fn grant(
         &self,
         id: LeaseId,
         ttl: Duration,
     ) -> impl Future<Output = Result<GrantOutcome, StoreError>>;
 
-    /// Lets a lease, and with it all that hangs on it, live for another TTL
-    /// ([`KeepAliveMode::Lease`] only).
+    /// Extends a lease, and thereby the records on it, by its TTL ([`KeepAliveMode::Lease`]
+    /// only).
     fn keep_alive(&self, id: LeaseId) -> impl Future<Output = Result<KeptAlive, StoreError>>;
 
-    /// Ends a lease, and with it all that hangs on it ([`KeepAliveMode::Lease`] only).
+    /// Revokes a lease and deletes the records on it ([`KeepAliveMode::Lease`] only).
     fn revoke(&self, id: LeaseId) -> impl Future<Output = Result<(), StoreError>>;
 
-    /// All keys below the domain's directory that hang on a lease, with what they hold
-    /// ([`KeepAliveMode::Lease`] only).
+    /// Reads all records of the domain that are attached to a lease ([`KeepAliveMode::Lease`]
+    /// only).
     fn leased(
         &self,
         id: LeaseId,
     ) -> impl Future<Output = Result<Vec<(RecordKey, StoredRecord)>, StoreError>>;
 }
 
-/// How a store's records are kept alive.
+/// A store's way to keep records alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepAliveMode {
-    /// Each has a TTL of its own, and is refreshed by itself (etcd v2).
+    /// Every record has a TTL and is refreshed by a request of its own (etcd v2).
     PerRecord,
-    /// All hang on one lease (etcd v3).
+    /// All records are attached to one lease (etcd v3).
     Lease,
 }
 
-/// What the leases of one publisher have in common: the upper 55 bits of their ids.
+/// The ids of one publisher's leases: they share their upper 55 bits (ARCHITECTURE.md,
+/// "Leases").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseNamespace(u64);
 
 impl LeaseNamespace {
-    /// Of what identifies a publisher (SPEC 5). The same parts in the same order give the
-    /// same family for ever: a restart finds its records by it.
+    /// Creates the namespace of a publisher with this identity. The same parts in the same order
+    /// return the same namespace in every version, because a restarted daemon finds its records
+    /// by it.
     pub fn from_parts(parts: &[&str]) -> Self {
         let mut identity = String::new();
         for part in parts {
-            // With its length, so that no two lists of parts read the same.
+            // The length of each part keeps different lists of parts distinct.
             identity += &format!("{}:{part},", part.len());
         }
         let hash = fnv1a(identity.as_bytes());
-        // The upper bits take part too.
+        // The upper 9 bits of the hash contribute too.
         Self::from_hash(hash ^ hash >> 55)
     }
 
-    /// Of a hash, of which 55 bits count.
+    /// Creates a namespace from the lower 55 bits of a hash.
     pub fn from_hash(hash: u64) -> Self {
-        // Never 0: the family's lease number 0 would be 0, which is no lease.
+        // Never 0: lease number 0 of namespace 0 would have the id 0, which etcd reserves.
         Self((hash & ((1 << 55) - 1)).max(1))
     }
 
-    /// The family's lease of this number.
+    /// Returns the id of a lease of this namespace.
     pub fn lease(self, number: u8) -> LeaseId {
-        // 63 bits at most.
+        // At most 63 bits, so the id is positive.
         LeaseId((self.0 << 8 | u64::from(number)).cast_signed())
     }
 
-    /// Whether a lease is of this family.
+    /// Returns `true` if a lease belongs to this namespace.
     pub fn contains(self, id: LeaseId) -> bool {
         id.0 > 0 && id.0.cast_unsigned() >> 8 == self.0
     }
 }
 
-/// The id of a lease (etcd v3: positive 64-bit integers; 0 is none).
+/// The id of a lease. In etcd v3 an id is a positive 64-bit integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeaseId(pub i64);
 
 impl LeaseId {
-    /// The number within its family.
+    /// Returns the lease's number within its namespace.
     pub fn number(self) -> u8 {
         self.0.to_be_bytes()[7]
     }
@@ -131,105 +131,106 @@ impl LeaseId {
 
 impl fmt::Display for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As etcdctl shows it.
+        // The format of etcdctl.
         write!(f, "{:016x}", self.0)
     }
 }
 
-/// A lease that exists.
+/// An existing lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Which.
+    /// The id.
     pub id: LeaseId,
-    /// What it was granted for.
+    /// The TTL with which the lease was granted.
     pub ttl: Duration,
 }
 
-/// What came of asking for a lease.
+/// The outcome of a request for a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantOutcome {
-    /// It is there now.
+    /// The lease was created.
     Fresh,
-    /// It was there already.
+    /// A lease with this id existed already.
     Existed,
 }
 
-/// What came of a keep-alive.
+/// The outcome of a keep-alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptAlive {
-    /// The lease lives on, for so long.
+    /// The lease was extended, and has this remaining lifetime.
     For(Duration),
-    /// There is no such lease (any more).
+    /// The lease does not exist.
     Lost,
 }
 
-/// A change that the store tells of.
+/// A change that the store reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Where.
+    /// The key that changed.
     pub key: RecordKey,
-    /// What is there now; `None`: nothing.
+    /// The record at the key after the change, or `None` after a deletion.
     pub now: Option<StoredRecord>,
 }
 
-/// What must be so at a key for a write to happen.
+/// The condition at a key under which a write is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// Nothing is there; and where the store could hold both, no key above or below
-    /// it (SPEC 4: one would hide the other).
+    /// The key does not exist, and no key above or below it. A store that could hold both must
+    /// check this, because one of them would hide the other in DNS (config/README.md, "Nested
+    /// names").
     Absent,
-    /// This is there.
+    /// The key has this value.
     Equals(ExpectedValue),
 }
 
-/// What is expected at a key, to the letter.
+/// The exact content that is expected at a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedValue {
     /// The value.
     pub value: String,
-    /// The lease that it hangs on ([`KeepAliveMode::Lease`] only).
+    /// The lease that the record is attached to ([`KeepAliveMode::Lease`] only).
     pub lease: Option<LeaseId>,
-    /// The version that the store gave with it, where it must be that very one.
+    /// The store's version of the record, if it must match too.
     pub version: Option<u64>,
 }
 
 /// A write to one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Put a value that lives for `ttl`, or as long as `lease`.
+    /// Writes a value that expires with `ttl` or with `lease`.
     Put {
-        /// Where.
+        /// The key.
         key: RecordKey,
-        /// What, as JSON.
+        /// The value, as JSON.
         value: String,
-        /// Whole seconds ([`KeepAliveMode::PerRecord`]).
+        /// The TTL in whole seconds ([`KeepAliveMode::PerRecord`] only).
         ttl: Duration,
-        /// What it hangs on ([`KeepAliveMode::Lease`]).
+        /// The lease to attach the record to ([`KeepAliveMode::Lease`] only).
         lease: Option<LeaseId>,
-        /// On what condition.
+        /// The precondition of the write.
         precondition: Precondition,
     },
-    /// Let the value live for another `ttl`, where it is still `value`
-    /// ([`KeepAliveMode::PerRecord`] only).
+    /// Extends the record by `ttl` if its value is still `value` ([`KeepAliveMode::PerRecord`]
+    /// only).
     Refresh {
-        /// Where.
+        /// The key.
         key: RecordKey,
-        /// What is there, as far as we know.
+        /// The expected value.
         value: String,
-        /// Whole seconds.
+        /// The TTL in whole seconds.
         ttl: Duration,
     },
-    /// Take the value away, where it is still as expected.
+    /// Deletes the record if it is still as expected.
     Delete {
-        /// Where.
+        /// The key.
         key: RecordKey,
-        /// What is there, as far as we know.
+        /// The expected content.
         expected: ExpectedValue,
     },
 }
 
 impl Write {
-    /// The key that this writes to.
+    /// Returns the key of the write.
     pub fn key(&self) -> &RecordKey {
         match self {
             Self::Put { key, .. } | Self::Refresh { key, .. } | Self::Delete { key, .. } => key,
@@ -237,65 +238,64 @@ impl Write {
     }
 }
 
-/// What came of a write that the store answered.
+/// The outcome of a write to which the store replied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// It was carried out.
+    /// The write was applied.
     Done,
-    /// The guard did not hold: something else is there (for [`Precondition::Absent`]:
-    /// anything). Nothing was changed.
+    /// The precondition did not hold: the key has another value, or any value for
+    /// [`Precondition::Absent`]. Nothing was changed.
     Conflict,
-    /// Nothing is there, where something was to be. Nothing was changed.
+    /// The precondition did not hold: the key does not exist. Nothing was changed.
     Missing,
 }
 
-/// What a read found at a key.
+/// A record as it was read from the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRecord {
-    /// The value, to the letter.
+    /// The value, unchanged.
     pub value: String,
-    /// The store's version of it (etcd v2: `modifiedIndex`; v3: `mod_revision`).
+    /// The store's version of the record (etcd v2: `modifiedIndex`, v3: `mod_revision`).
     pub version: u64,
-    /// What ends it.
+    /// The expiry of the record.
     pub expiry: Expiry,
 }
 
-/// What a value's life hangs on.
+/// The expiry of a record in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// Nothing: a static entry.
+    /// The record is static and never expires.
     Never,
-    /// Its own TTL, of which so much is left (etcd v2).
+    /// The remaining part of the record's TTL (etcd v2).
     Ttl(Duration),
-    /// A lease (etcd v3).
+    /// The record expires with this lease (etcd v3).
     Lease(LeaseId),
 }
 
-/// Why the store did not do what it was asked.
+/// The kind of a failed request to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreErrorKind {
-    /// Nothing was done, and it may go better later: connection refused, no
-    /// such host, not sent because an earlier failure stopped the batch.
+    /// The request was not applied, and a retry may succeed: connection refused, no such host, or
+    /// not sent because an earlier failure stopped the batch.
     Unavailable,
-    /// Not known whether it was done: time-out, connection lost, an error of the
-    /// server's own (5xx), an answer that broke off.
+    /// The request may have been applied: time-out, connection lost, an internal error of the
+    /// server (5xx), or an incomplete response.
     Unknown,
-    /// What answers is no etcd of the expected kind (HTML, no v2 keys API …).
-    /// For a write, not known whether it was done.
+    /// The response is not that of the expected etcd API, for example HTML. A write may have been
+    /// applied.
     Malformed,
-    /// The store says no to this request, and will again: no permission, a value
-    /// that it won't take. Nothing was done. Says nothing of other keys.
+    /// The store rejects this request permanently: no permission, or an invalid value. The
+    /// request was not applied. Requests for other keys may succeed.
     Refused,
-    /// The key can't be: another name stands above or below it (etcd v2: a file
-    /// where a directory stands, or the other way round). Nothing was done. Says
-    /// nothing of other keys.
+    /// A name above or below the key blocks it (etcd v2: a file in place of a directory, or the
+    /// reverse). The request was not applied. Requests for other keys may succeed.
     Blocked,
-    /// The lease that the write hangs on does not exist (any more). Nothing was done.
+    /// The lease of the write does not exist. The request was not applied.
     LeaseLost,
 }
 
 impl StoreErrorKind {
-    /// The kind's name in logs and metrics.
+    /// Returns the kind's name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unavailable => "unavailable",
@@ -307,31 +307,30 @@ impl StoreErrorKind {
         }
     }
 
-    /// Whether it tells of the store as a whole, not of the one key: nothing
-    /// else is worth sending before a probe was answered.
+    /// Returns `true` if the failure concerns the store as a whole rather than one key. No other
+    /// request is sent until a probe succeeds.
     pub fn is_outage(self) -> bool {
         matches!(self, Self::Unavailable | Self::Unknown | Self::Malformed)
     }
 
-    /// Whether a write that failed so may have been carried out, now or later.
+    /// Returns `true` if a write that failed this way may be applied, now or later.
     pub fn is_uncertain(self) -> bool {
         matches!(self, Self::Unknown | Self::Malformed)
     }
 }
 
-/// A request to the store that failed.
+/// A failed request to the store.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
-    /// What sort of failure.
+    /// The kind of failure.
     pub kind: StoreErrorKind,
-    /// One line: what was being done, to what, what came of it, what to try.
-    /// Never a password.
+    /// One line: the request, its key, its failure, and a remedy. It never contains a password.
     pub message: String,
 }
 
 impl StoreError {
-    /// Makes an error of this kind.
+    /// Creates an error.
     pub fn new(kind: StoreErrorKind, message: impl fmt::Display) -> Self {
         Self { kind, message: message.to_string() }
     }
@@ -357,7 +356,7 @@ mod tests {
         assert!(!LeaseNamespace::from_hash(1).contains(LeaseId(0)));
     }
 
-    /// Another result would orphan every record in the field at the next upgrade.
+    /// A different result would orphan the records of all running daemons at the next upgrade.
     #[test]
     fn namespace_of_a_publisher_is_stable() {
         let parts =

@@ -1,11 +1,12 @@
-//! Who wants what: the ledger's side towards the watchers.
+//! The claims of containers to keys, and the withdrawal of containers that are gone.
 
 use slog::warn;
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::Reconciler;
-use super::entry::{ChangeStamp, Claim, KeyEntry, StoreState};
+use super::entry::{Claim, KeyEntry, StoreState};
+use super::latency::ChangeStamp;
 use crate::messages::{Domain, LiveContainers};
 use crate::model::container::ContainerId;
 use crate::model::mass_withdrawal::is_mass_withdrawal;
@@ -13,7 +14,12 @@ use crate::model::record::RecordKey;
 use crate::status::{ChangeKind, RecentChange};
 
 impl Reconciler {
-    /// Takes what a container wants, in place of what it wanted before.
+    /// Returns the value of the desired record that holds the key, as JSON.
+    fn desired_value(&self, key: &RecordKey) -> Option<&str> {
+        self.entries.get(key)?.holder().map(|claim| claim.json.as_str())
+    }
+
+    /// Replaces the desired records of a container.
     pub fn set_desired(&mut self, mut domain: Domain, now: Instant) {
         let id = domain.container.clone();
         let since = domain.since.take();
@@ -50,7 +56,7 @@ impl Reconciler {
         self.note_withdrawn(before.as_ref(), now);
         for (key, before) in keys.iter().zip(wanted_before) {
             if let Some(since) = since.filter(|_| self.desired_value(key) != before.as_deref()) {
-                self.track_change(key, ChangeStamp::new(since));
+                self.latency.start(key, ChangeStamp::new(since));
             }
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.failure = None;
@@ -70,11 +76,11 @@ impl Reconciler {
         let newcomer = claim.clone();
         entry.claims.insert(rank, claim);
         (entry.orphan, entry.found_version) = (false, None);
-        self.recently_withdrawn.remove(&key);
+        self.orphans.forget_withdrawn(&key);
         if let [holder, _, ..] = entry.claims.as_slice() {
             let second = if rank == 0 { &entry.claims[1] } else { &newcomer };
             let reason = conflict_reason(holder, second);
-            warn!(self.log, "stands by"; "key" => %key, "container" => %second.container,
+            warn!(self.log, "record on standby"; "key" => %key, "container" => %second.container,
                 "name" => &*second.name, "reason" => &reason);
             let change = RecentChange::new(ChangeKind::RecordStandsBy).with_key(&key);
             self.recorder.record_change(
@@ -83,7 +89,7 @@ impl Reconciler {
         }
     }
 
-    /// Takes which containers there are: what others want is no longer wanted.
+    /// Sets the live containers, and withdraws the records of all others.
     pub fn set_live_containers(&mut self, live_containers: LiveContainers, now: Instant) {
         let listed = &live_containers.containers;
         let gone: BTreeSet<ContainerId> =
@@ -91,11 +97,9 @@ impl Reconciler {
         let suspect_gone = std::mem::take(&mut self.suspect_gone);
         let suspect = self.is_suspect_listing(gone.difference(&suspect_gone));
         for id in &gone {
-            if planted!(RosterIgnored) || suspect && !suspect_gone.contains(id) {
-                continue;
+            if !suspect || suspect_gone.contains(id) {
+                self.remove_container(id, now);
             }
-            self.set_desired(Domain::empty(id.clone()), now);
-            self.containers.remove(id);
         }
         if suspect {
             self.suspect_gone = gone;
@@ -105,19 +109,33 @@ impl Reconciler {
         self.release_orphans(now);
     }
 
-    /// Whether a roster is not believed because it lacks the containers of most records.
-    /// Those that a registry knows depart one by one, and most of them only after a second
-    /// listing; a registry that was rebuilt never heard of them, and leaves them out at once.
+    fn remove_container(&mut self, id: &ContainerId, now: Instant) {
+        if planted!(RosterIgnored) {
+            return;
+        }
+        self.set_desired(Domain::empty(id.clone()), now);
+        self.containers.remove(id);
+    }
+
+    /// Returns `true` if the listing lacks the containers of most records, and requests another
+    /// listing (ARCHITECTURE.md, "Suspect listings").
+    ///
+    /// A registry that knows the containers reports their removal one by one, and the poller
+    /// confirms a suspect listing before. A restarted registry never knew them, and all of them
+    /// are missing at once.
     fn is_suspect_listing<'a>(&mut self, missing: impl Iterator<Item = &'a ContainerId>) -> bool {
+        if planted!(MostGoneBelieved) {
+            return false;
+        }
         let desired = |domain: &Domain| domain.desired.len();
         let affected = missing.filter_map(|id| self.containers.get(id)).map(desired).sum();
         let total = self.containers.values().map(desired).sum();
-        let is_mass = is_mass_withdrawal(affected, total) && !planted!(MostGoneBelieved);
+        let is_mass = is_mass_withdrawal(affected, total);
         if is_mass {
             warn!(
                 self.log,
-                "a new registry does not know the containers of most records; \
-                docker is listed again before they are withdrawn";
+                "suspect listing: containers of most records are missing; \
+                listing docker again before withdrawing them";
                 "records" => affected, "of" => total
             );
             self.listing_requested = true;
@@ -125,30 +143,33 @@ impl Reconciler {
         is_mass
     }
 
-    /// Once every container of a listing that is newer than the orphans has told what
-    /// it wants, those that nobody wants are withdrawn.
+    /// Withdraws the orphans that no container wants, once every container of a listing that is
+    /// newer than the orphans has reported its desired records.
     fn release_orphans(&mut self, now: Instant) {
-        let (Some(since), Some(live_containers)) = (self.orphans_since, &self.live_containers)
-        else {
-            return;
-        };
-        let has_reported = |id: &ContainerId| self.containers.contains_key(id);
-        let all_reported =
-            live_containers.containers.iter().all(has_reported) || planted!(OrphansLetGoEarly);
-        if live_containers.requested_at < since || !all_reported || planted!(OrphansKept) {
+        if planted!(OrphansKept) {
             return;
         }
-        if !self.orphans_suspect && self.orphans_are_majority() {
+        let Some(live_containers) = &self.live_containers else { return };
+        if !self.orphans.are_decided_by(live_containers) || !self.all_reported(live_containers) {
+            return;
+        }
+        if self.orphans_are_majority() && self.orphans.suspect(now) {
             warn!(
                 self.log,
-                "no container wants most of the records of an earlier life; \
-                docker is listed again before they are withdrawn"
+                "suspect listing: no container wants most records of an earlier run; \
+                listing docker again before withdrawing them"
             );
-            (self.orphans_suspect, self.orphans_since) = (true, Some(now));
             self.listing_requested = true;
             return;
         }
         self.clear_orphans(now);
+    }
+
+    fn all_reported(&self, live_containers: &LiveContainers) -> bool {
+        if planted!(OrphansLetGoEarly) {
+            return true;
+        }
+        live_containers.containers.iter().all(|id| self.containers.contains_key(id))
     }
 
     fn orphans_are_majority(&self) -> bool {
@@ -156,13 +177,13 @@ impl Reconciler {
         is_mass_withdrawal(orphans, self.entries.len())
     }
 
-    /// Whether another listing is to confirm the last one; tells it once.
+    /// Returns `true` once if another listing has to confirm the last one.
     pub fn take_listing_request(&mut self) -> bool {
         std::mem::take(&mut self.listing_requested)
     }
 
     fn clear_orphans(&mut self, now: Instant) {
-        (self.orphans_suspect, self.orphans_since) = (false, None);
+        self.orphans.release();
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.orphan = false;
@@ -171,8 +192,7 @@ impl Reconciler {
         }
     }
 
-    /// Wants nothing any more, whatever a watcher may tell that was not gone yet: every
-    /// record of ours is to be withdrawn.
+    /// Withdraws every owned record. Desired records that a watcher still reports are ignored.
     pub fn withdraw_all(&mut self, now: Instant) {
         self.closed = true;
         for id in self.containers.keys().cloned().collect::<Vec<_>>() {
@@ -182,15 +202,15 @@ impl Reconciler {
     }
 }
 
-/// Why the second of two claims to a key stands by.
+/// Returns the reason why the second of two claims to a key is on standby.
 pub(super) fn conflict_reason(holder: &Claim, second: &Claim) -> String {
     if holder.container == second.container {
-        return "another port of this container, listed before it, has the name; \
+        return "another port of this container is listed first and holds the name; \
                 use the instance layout to publish both"
             .into();
     }
     format!(
-        "container {} ({}) on this host started earlier and has the name; \
+        "container {} ({}) on this host started earlier and holds the name; \
          use the instance layout to publish both",
         holder.name, holder.container
     )
@@ -223,7 +243,7 @@ mod tests {
         Domain { container: container.id, name, started: EngineTime(1), desired, since: None }
     }
 
-    /// A watcher may tell something in the very moment of the stop.
+    /// A watcher may report desired records while the core stops.
     #[test]
     fn nothing_is_desired_after_withdraw_all() {
         let now = Instant::now();

@@ -1,16 +1,17 @@
-//! One key: who wants what there, what is there, and what to do about it.
+//! [`KeyEntry`]: one key with its claims, its state in the store and its next action.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::agenda::Priority;
 use crate::model::container::{ContainerId, EngineTime};
 use crate::model::record::{DesiredRecord, RecordKey};
 use crate::ports::record_store::{KeepAliveMode, LeaseId};
 use crate::status::{ChangeKind, RecentChange};
 
-/// When a key whose last write may still arrive is read again: after each of these
-/// waits in turn, until it showed what it should after every one of them.
+/// The waits before the reads of a key with an uncertain write. The write is settled when the
+/// reads after all of these waits, in a row, returned the desired record.
 pub(super) const UNCERTAIN_READ_DELAYS: [Duration; 7] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
@@ -21,60 +22,75 @@ pub(super) const UNCERTAIN_READ_DELAYS: [Duration; 7] = [
     Duration::from_secs(16),
 ];
 
-/// What the store holds at a key, as far as is known.
+/// The content of the store at a key, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StoreState {
-    /// Never looked at. A create tells as much as a read would.
+    /// Never read. The precondition of a create makes a read unnecessary.
     Unknown,
-    /// Must be read before it is written again.
+    /// The key must be read before it is written again.
     Uncertain,
-    /// Nothing.
+    /// No record.
     Absent,
-    /// A record of ours.
+    /// A record that HighHock owns.
     Owned {
-        /// Its value.
+        /// The value, as JSON.
         value: String,
-        /// The lease that it hangs on, where records hang on leases.
+        /// The lease that the record is attached to ([`KeepAliveMode::Lease`] only).
         lease: Option<LeaseId>,
     },
-    /// A record of somebody else's.
+    /// A foreign record.
     Foreign {
-        /// Its value.
+        /// The value, not necessarily JSON.
         value: String,
-        /// Whether it ends some day unless it is refreshed.
+        /// `true` if the record has a TTL or a lease, `false` if it is static.
         expires: bool,
     },
 }
 
-/// A container that wants a record at a key. The least of a key's claims holds it.
+/// A desired record of a container at a key. The claim with the lowest rank holds the key.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub started: EngineTime,
     pub container: ContainerId,
-    /// The container's name, for people.
+    /// The container's name, for messages.
     pub name: std::sync::Arc<str>,
-    /// Its place in the container's own list.
+    /// The position of the record in the container's list.
     pub position: usize,
     pub record: DesiredRecord,
     pub json: String,
 }
 
+/// The order of claims to one key: the lowest rank holds the key. The fields are compared in
+/// this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClaimRank<'a> {
+    started: EngineTime,
+    container: &'a ContainerId,
+    position: usize,
+}
+
 impl Claim {
-    /// What decides who holds a key: who started first; of one container's claims the
-    /// first listed.
-    pub fn rank(&self) -> (EngineTime, &ContainerId, usize) {
-        let started =
-            if planted!(LaterStartedHolds) { EngineTime(-self.started.0) } else { self.started };
-        (started, &self.container, self.position)
+    /// Returns the rank of this claim. The container that started first has the lowest rank, and
+    /// among the claims of one container the first listed (config/README.md, "Order of claims").
+    pub fn rank(&self) -> ClaimRank<'_> {
+        let rank = ClaimRank {
+            started: self.started,
+            container: &self.container,
+            position: self.position,
+        };
+        if planted!(LaterStartedHolds) {
+            return ClaimRank { started: EngineTime(-rank.started.0), ..rank };
+        }
+        rank
     }
 }
 
-/// A write in doubt: it may be carried out at any time yet.
+/// An uncertain write: it has no reply, and may be applied at any later time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UncertainWrite {
-    /// Which of [`UNCERTAIN_READ_DELAYS`] comes next.
+    /// The index in [`UNCERTAIN_READ_DELAYS`] of the next read.
     pub step: usize,
-    /// When.
+    /// The time of the next read.
     pub at: Instant,
 }
 
@@ -84,26 +100,17 @@ impl UncertainWrite {
     }
 }
 
-/// Why a key that should be written can't be.
+/// The failure of the last write of a key.
 #[derive(Clone, Debug)]
 pub(super) struct WriteFailure {
     pub reason: String,
-    /// Whether another name above or below it is in the way.
+    /// `true` if a name above or below the key blocks the write.
     pub blocked: bool,
-    /// When to try again.
+    /// The time of the next attempt.
     pub retry_at: Instant,
 }
 
-/// Changes go first and don't wait for routine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Priority {
-    /// Something is to be put, withdrawn or found out.
-    Change,
-    /// Something is to be kept alive or looked at again.
-    Refresh,
-}
-
-/// What to do at a key.
+/// A request for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Read,
@@ -113,7 +120,7 @@ pub(super) enum Action {
     Delete,
 }
 
-/// What to do next at a key, and when.
+/// The next request for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NextAction {
     pub priority: Priority,
@@ -121,34 +128,31 @@ pub(super) struct NextAction {
     pub action: Action,
 }
 
+/// One key of the reconciler.
 #[derive(Debug)]
 pub(super) struct KeyEntry {
-    /// In the order of their rank.
+    /// The desired records at this key, in the order of their rank.
     pub claims: Vec<Claim>,
     pub store_state: StoreState,
-    /// A request for this key is under way.
+    /// `true` while a request for this key is in flight.
     pub busy: bool,
-    /// Written in an earlier life, and not known yet whether a container wants it: kept
-    /// alive until that is known.
+    /// `true` if the record was written by an earlier run or a crashed inserter, and a newer
+    /// listing has not decided yet if a container wants it. The record is kept alive until then.
     pub orphan: bool,
-    /// The version that an orphan was found with: it is withdrawn only if nobody has
-    /// touched it since.
+    /// The store's version of an orphan when it was found. The orphan is withdrawn only if it
+    /// still has this version.
     pub found_version: Option<u64>,
-    /// The store told of a change here that doesn't fit what is believed: to be read.
+    /// `true` if the store reported a change that contradicts `store_state`.
     pub needs_read: bool,
-    /// When the next refresh, or the next look at another's record, is due.
+    /// The time of the next refresh, or of the next read of a foreign record.
     pub refresh_due: Instant,
     pub uncertain_write: Option<UncertainWrite>,
     pub failure: Option<WriteFailure>,
-    /// The ledger's clock when something was last learnt or sent.
+    /// The reconciler's counter at the last request or outcome.
     pub last_touched: u64,
     pub refreshed: Option<SystemTime>,
-    /// When the change was first told of that the next write carries out.
-    pub change_stamp: Option<ChangeStamp>,
-    /// Who held it last, and is gone: for people.
+    /// The last holder, if its claim was removed. For messages.
     pub previous_holder: Option<(ContainerId, std::sync::Arc<str>)>,
-    /// Where the ledger's agenda has it.
-    pub scheduled: Option<(Priority, Instant)>,
 }
 
 impl KeyEntry {
@@ -165,18 +169,16 @@ impl KeyEntry {
             failure: None,
             last_touched: 0,
             refreshed: None,
-            change_stamp: None,
             previous_holder: None,
-            scheduled: None,
         }
     }
 
-    /// Who holds the key, of those that want it.
+    /// Returns the claim that holds the key.
     pub fn holder(&self) -> Option<&Claim> {
         self.claims.first()
     }
 
-    /// Something that happened at this key, to the record of who holds it or held it last.
+    /// Creates an entry of the recent changes for this key, with its holder or its last holder.
     pub fn change(&self, kind: ChangeKind, key: &RecordKey) -> RecentChange {
         let change = RecentChange::new(kind).with_key(key);
         match (self.holder(), &self.previous_holder) {
@@ -186,14 +188,23 @@ impl KeyEntry {
         }
     }
 
-    /// Whether there is nothing left to do or to remember here.
+    /// Returns `true` if the store has the desired record, or no record if none is desired.
+    pub fn is_applied(&self) -> bool {
+        match (&self.store_state, self.holder()) {
+            (StoreState::Owned { value, .. }, Some(claim)) => *value == claim.json,
+            (StoreState::Absent, None) => true,
+            _ => false,
+        }
+    }
+
+    /// Returns `true` if the entry has no claim and no owned record, and no request is pending.
     pub fn is_done(&self) -> bool {
         let nothing_of_ours =
             !matches!(self.store_state, StoreState::Owned { .. } | StoreState::Uncertain);
         self.claims.is_empty() && !self.busy && self.uncertain_write.is_none() && nothing_of_ours
     }
 
-    /// What is to be done next; nothing while a request is under way.
+    /// Returns the next request for this key, or `None` while a request is in flight.
     pub fn next_action(&self, lease_policy: LeasePolicy, now: Instant) -> Option<NextAction> {
         if self.busy {
             return None;
@@ -232,36 +243,14 @@ impl KeyEntry {
     }
 }
 
-/// How the ledger's records are kept alive.
+/// The part of the record policy that decides the next request for a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LeasePolicy {
     pub keep_alive_mode: KeepAliveMode,
-    /// What records should hang on.
+    /// The lease to which records are attached.
     pub lease: Option<LeaseId>,
 }
 
 fn earlier_action(one: Option<NextAction>, other: Option<NextAction>) -> Option<NextAction> {
     [one, other].into_iter().flatten().min_by_key(|next| next.at)
-}
-
-/// When a change was first told of that a write to a key is to carry out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ChangeStamp {
-    pub at: Instant,
-    /// A write was sent for it that may have been carried out, though it was not answered.
-    pub sent: bool,
-}
-
-impl ChangeStamp {
-    /// Told of at this moment; nothing was sent yet.
-    pub fn new(at: Instant) -> Self {
-        Self { at, sent: false }
-    }
-
-    /// Of two changes that one write carries out, the one that was told of first.
-    pub fn earlier(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        let sent = [one, other].into_iter().flatten().any(|stamp| stamp.sent);
-        let first = [one, other].into_iter().flatten().min_by_key(|stamp| stamp.at)?;
-        Some(Self { sent, ..first })
-    }
 }

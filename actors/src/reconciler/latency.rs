@@ -1,63 +1,124 @@
-//! How long changes take to reach the store, from the moment when they were told of.
+//! [`LatencyTracker`]: the time from a change of a container to its record in the store.
+
+use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::Reconciler;
-use super::entry::{KeyEntry, Priority, StoreState};
 use crate::model::record::RecordKey;
-use crate::reconciler::entry::ChangeStamp;
+use crate::status::StatusRecorder;
 
-impl Reconciler {
-    /// What should be at a key, as JSON.
-    pub(super) fn desired_value(&self, key: &RecordKey) -> Option<&str> {
-        self.entries.get(key)?.holder().map(|claim| claim.json.as_str())
+/// The time at which the change behind a pending write was first reported.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChangeStamp {
+    at: Instant,
+    /// Set if a write of this change was sent and its outcome is uncertain.
+    maybe_applied: bool,
+}
+
+impl ChangeStamp {
+    /// A change that was reported at `at`. No write was sent yet.
+    pub fn new(at: Instant) -> Self {
+        Self { at, maybe_applied: false }
     }
 
-    /// The next write to this key is to carry out what was told of then.
-    pub(super) fn track_change(&mut self, key: &RecordKey, stamp: ChangeStamp) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.change_stamp = ChangeStamp::earlier(entry.change_stamp, Some(stamp));
-        }
-    }
-
-    /// A write was not carried out, as far as is known; `sent`: it may have been.
-    pub(super) fn keep_tracking(
-        &mut self,
-        key: &RecordKey,
-        stamp: Option<ChangeStamp>,
-        sent: bool,
-    ) {
-        if let Some(stamp) = stamp {
-            self.track_change(key, ChangeStamp { sent: stamp.sent || sent, ..stamp });
-        }
-    }
-
-    /// What was told of is in the store.
-    pub(super) fn record_latency(&self, stamp: Option<ChangeStamp>, now: Instant) {
-        if let Some(stamp) = stamp {
-            self.recorder.record_latency(stamp.at, now);
-        }
-    }
-
-    /// Where nothing is to be written to a key any more, nothing is owed. It is done where a
-    /// write whose outcome was unknown turns out to have been carried out; what stands by,
-    /// or is wanted no more, is not.
-    pub(super) fn finish_tracking(&mut self, key: &RecordKey, now: Instant) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        let changes = matches!(entry.scheduled, Some((Priority::Change, _)));
-        if entry.busy || changes {
-            return;
-        }
-        let stamp = entry.change_stamp.take();
-        let done = stamp.is_some_and(|stamp| stamp.sent) && is_applied(entry);
-        self.record_latency(stamp.filter(|_| done), now);
+    /// Returns this stamp with the earlier time of both. One write carries out both changes.
+    fn merge(self, other: Self) -> Self {
+        Self { at: self.at.min(other.at), maybe_applied: self.maybe_applied || other.maybe_applied }
     }
 }
 
-fn is_applied(entry: &KeyEntry) -> bool {
-    match (&entry.store_state, entry.holder()) {
-        (StoreState::Owned { value, .. }, Some(claim)) => *value == claim.json,
-        (StoreState::Absent, None) => true,
-        _ => false,
+/// Measures the latency of changes, one per key.
+///
+/// A key has a stamp only while a change of this key waits for its write. [`Self::take`] moves
+/// the stamp to the write that is being sent. A write that did not change the store returns it
+/// with [`Self::start`] or [`Self::restore_uncertain`]. A latency is recorded at most once per
+/// change, and only for a change that is in the store.
+pub(super) struct LatencyTracker {
+    stamps: BTreeMap<RecordKey, ChangeStamp>,
+    recorder: StatusRecorder,
+}
+
+impl LatencyTracker {
+    pub fn new(recorder: StatusRecorder) -> Self {
+        Self { stamps: BTreeMap::new(), recorder }
+    }
+
+    /// Starts to measure a change. If an earlier change of the key still waits, the earlier time
+    /// counts.
+    pub fn start(&mut self, key: &RecordKey, stamp: ChangeStamp) {
+        let merged = self.stamps.get(key).map_or(stamp, |earlier| earlier.merge(stamp));
+        self.stamps.insert(key.clone(), merged);
+    }
+
+    /// Continues to measure a change whose write may have been applied.
+    pub fn restore_uncertain(&mut self, key: &RecordKey, stamp: ChangeStamp) {
+        self.start(key, ChangeStamp { maybe_applied: true, ..stamp });
+    }
+
+    /// Removes and returns the stamp of a key, for the write that carries out its change.
+    pub fn take(&mut self, key: &RecordKey) -> Option<ChangeStamp> {
+        self.stamps.remove(key)
+    }
+
+    /// Records the latency of a change that was written to the store at `now`.
+    pub fn record(&self, stamp: ChangeStamp, now: Instant) {
+        self.recorder.record_latency(stamp.at, now);
+    }
+
+    /// Ends the measurement of a key to which nothing has to be written any more. `applied`
+    /// states that the store has the desired record. The latency is recorded if the change was
+    /// applied by an uncertain write. A change that is on standby or no longer desired is not
+    /// recorded.
+    pub fn finish(&mut self, key: &RecordKey, applied: bool, now: Instant) {
+        if let Some(stamp) = self.stamps.remove(key)
+            && stamp.maybe_applied
+            && applied
+        {
+            self.record(stamp, now);
+        }
+    }
+
+    /// Drops the measurement of a key without a record of it.
+    pub fn forget(&mut self, key: &RecordKey) {
+        self.stamps.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn recorded(tracker: &LatencyTracker) -> u64 {
+        tracker.recorder.status(None).event_to_record.count
+    }
+
+    #[test]
+    fn records_applied_change_once_with_earliest_time() {
+        let (key, reported_at) = (RecordKey::from_path("a"), Instant::now());
+        let second = Duration::from_secs(1);
+        let mut tracker = LatencyTracker::new(StatusRecorder::default());
+        tracker.start(&key, ChangeStamp::new(reported_at + second));
+        tracker.start(&key, ChangeStamp::new(reported_at));
+        let stamp = tracker.take(&key).unwrap();
+        assert_eq!(stamp.at, reported_at);
+        tracker.record(stamp, reported_at + second);
+        tracker.finish(&key, true, reported_at + second);
+        assert_eq!(recorded(&tracker), 1);
+    }
+
+    #[test]
+    fn records_finished_change_only_after_uncertain_write() {
+        let (key, now) = (RecordKey::from_path("a"), Instant::now());
+        let mut tracker = LatencyTracker::new(StatusRecorder::default());
+        tracker.start(&key, ChangeStamp::new(now));
+        tracker.finish(&key, true, now);
+        tracker.restore_uncertain(&key, ChangeStamp::new(now));
+        tracker.finish(&key, false, now);
+        assert_eq!(recorded(&tracker), 0);
+        tracker.restore_uncertain(&key, ChangeStamp::new(now));
+        tracker.finish(&key, true, now);
+        assert_eq!(recorded(&tracker), 1);
     }
 }

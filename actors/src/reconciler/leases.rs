@@ -1,7 +1,6 @@
-//! Records on leases: the ledger's side of a lease's life, and of what the store tells
-//! by itself.
+//! The leases of the records, and the changes that the store reports.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use slog::warn;
 use tokio::time::Instant;
@@ -13,14 +12,11 @@ use crate::messages::Domain;
 use crate::model::record::RecordKey;
 use crate::ports::record_store::{Change, Expiry, KeepAliveMode, LeaseId, StoredRecord};
 
-/// For how long it is remembered what was given up: at least an audit, after a twin
-/// surely has listed the containers.
-const WITHDRAWN_RETENTION: Duration = Duration::from_secs(120);
-
 impl Reconciler {
-    /// Takes which leases are ours, and what was found on them: what the containers want
-    /// stays as it is, or moves to the current one; what is known to be wanted by none is
-    /// withdrawn once that is certain.
+    /// Sets the leases of this publisher, and adopts the records that were found on them.
+    ///
+    /// A desired record is kept, and moved to the current lease. Any other record becomes an
+    /// orphan.
     pub fn adopt_leases(
         &mut self,
         current: LeaseId,
@@ -28,7 +24,13 @@ impl Reconciler {
         found: Vec<(RecordKey, StoredRecord)>,
         now: Instant,
     ) {
-        (self.lease, self.older_leases) = (Some(current), older);
+        self.lease = Some(current);
+        self.older_leases.replace(older);
+        self.adopt_orphans(found, now);
+    }
+
+    /// Adopts records that were found on a lease of this publisher.
+    fn adopt_orphans(&mut self, found: Vec<(RecordKey, StoredRecord)>, now: Instant) {
         for (key, found) in found {
             let entry = self
                 .entries
@@ -39,9 +41,9 @@ impl Reconciler {
             }
             if entry.claims.is_empty() {
                 (entry.orphan, entry.found_version) = (true, Some(found.version));
-                self.orphans_since = Some(now);
+                self.orphans.found(now);
             }
-            // Nobody will tell any more what it wants.
+            // No container reports its desired records any more.
             entry.orphan &= !self.closed;
             self.update_store_state(&key, Some(found), now);
         }
@@ -50,10 +52,10 @@ impl Reconciler {
         }
     }
 
-    /// Takes that a lease is gone, and all that hung on it.
+    /// Handles the loss of a lease: the store has deleted every record that was attached to it.
     pub fn lose_lease(&mut self, lost: LeaseId, now: Instant) {
         self.recorder.update_counts(|counts| counts.leases_lost += 1);
-        self.older_leases.retain(|id| *id != lost);
+        self.older_leases.remove(lost);
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             if matches!(entry.store_state, StoreState::Owned { lease, .. } if lease == Some(lost)) {
@@ -66,7 +68,7 @@ impl Reconciler {
         }
     }
 
-    /// Takes that the leases, and with them all records, were kept alive.
+    /// Notes that all leases were kept alive, and thereby all records.
     pub fn mark_refreshed(&mut self) {
         let now = SystemTime::now();
         for entry in self.entries.values_mut() {
@@ -76,25 +78,25 @@ impl Reconciler {
         }
     }
 
-    /// An older lease that nothing hangs on any more, as far as is known.
+    /// Returns an older lease to which no record is attached, as far as is known. Returns `None`
+    /// while orphans are kept.
     pub fn unused_lease(&self) -> Option<LeaseId> {
-        if self.orphans_since.is_some() {
+        if self.orphans.are_kept() {
             return None;
         }
         let uses = |entry: &KeyEntry, id: LeaseId| {
             entry.busy
                 || matches!(entry.store_state, StoreState::Owned { lease, .. } if lease == Some(id))
         };
-        let unused = |id: &&LeaseId| !self.entries.values().any(|entry| uses(entry, **id));
-        self.older_leases.iter().find(unused).copied()
+        self.older_leases.first_unused(|id| self.entries.values().any(|entry| uses(entry, id)))
     }
 
-    /// Takes that an older lease was ended.
+    /// Removes an older lease that was revoked.
     pub fn forget_lease(&mut self, ended: LeaseId) {
-        self.older_leases.retain(|id| *id != ended);
+        self.older_leases.remove(ended);
     }
 
-    /// Notes what a container wanted before and nobody wants now.
+    /// Remembers the records that a container wanted before and no container wants now.
     pub(super) fn note_withdrawn(&mut self, before: Option<&Domain>, now: Instant) {
         if self.policy.keep_alive_mode == KeepAliveMode::PerRecord {
             return;
@@ -102,46 +104,48 @@ impl Reconciler {
         for record in before.iter().flat_map(|domain| domain.desired.iter()) {
             let entry = self.entries.get(&record.key);
             if entry.is_some_and(|entry| entry.claims.is_empty()) {
-                self.recently_withdrawn.insert(record.key.clone(), (record.value.to_json(), now));
+                self.orphans.remember_withdrawn(record.key.clone(), record.value.to_json(), now);
             }
         }
     }
 
-    /// Takes what an audit found on our leases and no container here wants: a write of ours
-    /// that came late is withdrawn. So is what we gave up lately, once a newer listing
-    /// agrees: a twin that was slower to see a container end put it back, and may itself
-    /// have ended since. Anything else another daemon of our very identity has put there:
-    /// it is reported and left alone (SPEC 5), once two audits in a row have found it.
-    /// Gives whether a newer listing is needed.
+    /// Handles the records that an audit found on the leases of this publisher and that no
+    /// container wants (ARCHITECTURE.md, "Orphaned records").
+    ///
+    /// A late write is withdrawn. A record that was withdrawn recently becomes an orphan, which
+    /// a newer listing decides: a daemon with the same identity wrote it again, because it
+    /// noticed the end of the container later. That daemon may have ended since. All other
+    /// records are left alone, and reported when two audits in a row found them.
+    ///
+    /// Returns `true` if a newer listing is needed.
     pub fn handle_unknown_keys(&mut self, found: &[CompletedRead], now: Instant) -> bool {
-        self.recently_withdrawn
-            .retain(|_, (_, since)| now.duration_since(*since) < WITHDRAWN_RETENTION);
-        let before = std::mem::take(&mut self.unknown);
-        let (mut news, mut orphans) = (0, Vec::new());
+        self.orphans.expire_withdrawn(now);
+        let (mut unknown, mut withdrawn) = (Vec::new(), Vec::new());
         for (key, found) in found {
             let Ok(Some(found)) = found else { continue };
             if self.entries.contains_key(key) || self.withdraw_late_write(key, found, now) {
                 continue;
             }
-            if self.recently_withdrawn.get(key).is_some_and(|(value, _)| *value == found.value) {
-                orphans.push((key.clone(), found.clone()));
-                continue;
+            if self.orphans.was_withdrawn(key, &found.value) {
+                withdrawn.push((key.clone(), found.clone()));
+            } else {
+                unknown.push(key.clone());
             }
-            let reported = before.get(key).copied();
-            news += u64::from(reported == Some(false));
-            self.unknown.insert(key.clone(), reported.is_some());
         }
+        let news = self.orphans.replace_unknown(unknown);
         if news > 0 {
             self.recorder.update_counts(|counts| counts.unknown += news);
-            warn!(self.log, "keys on our lease that no container here wants: does another \
-                highhock with the same host name and address run?"; "keys" => news);
+            warn!(self.log, "orphaned records on the lease; check for another highhock with the \
+                same host name and address"; "keys" => news);
         }
-        let (false, Some(lease)) = (orphans.is_empty(), self.lease) else { return false };
-        self.adopt_leases(lease, self.older_leases.clone(), orphans, now);
+        if withdrawn.is_empty() || self.lease.is_none() {
+            return false;
+        }
+        self.adopt_orphans(withdrawn, now);
         true
     }
 
-    /// Has a put withdrawn that was in doubt, was given up, and came late.
+    /// Withdraws a late write. Returns `false` if the record is not a late write.
     fn withdraw_late_write(&mut self, key: &RecordKey, found: &StoredRecord, now: Instant) -> bool {
         let lease = match found.expiry {
             Expiry::Lease(id) if self.is_our_lease(id) => Some(id),
@@ -152,7 +156,7 @@ impl Reconciler {
             return false;
         }
         self.recorder.update_counts(|counts| counts.late_writes += 1);
-        notice!(self.log, "a write of ours came late; it is withdrawn"; "key" => %key);
+        notice!(self.log, "late write found; withdrawing it"; "key" => %key);
         self.write_log.add(key, &found.value);
         let store_state = StoreState::Owned { value: found.value.clone(), lease };
         self.entries.insert(key.clone(), KeyEntry::new(store_state, now));
@@ -161,11 +165,11 @@ impl Reconciler {
     }
 
     fn is_our_lease(&self, id: LeaseId) -> bool {
-        self.lease == Some(id) || self.older_leases.contains(&id)
+        self.lease == Some(id) || self.older_leases.contains(id)
     }
 
-    /// Takes a change that the store tells of. One that fits what is believed is our own
-    /// write's echo, or old news; any other is a reason to read.
+    /// Handles a change that the store reports. A change that matches the known state, or the
+    /// request in flight, is expected. The key of any other change is read.
     pub fn apply_change(&mut self, change: &Change, now: Instant) {
         let key = &change.key;
         let Some(entry) = self.entries.get_mut(key) else {
@@ -188,7 +192,8 @@ impl Reconciler {
         self.schedule(key, now);
     }
 
-    /// In etcd v2 a directory goes with all that is in it, and only its own end is told.
+    /// Reads all keys below a directory: etcd v2 reports the deletion of a directory, but not of
+    /// the keys in it.
     fn mark_children_for_read(&mut self, directory: &RecordKey, now: Instant) {
         if self.policy.keep_alive_mode == KeepAliveMode::Lease {
             return;
@@ -204,7 +209,7 @@ impl Reconciler {
     }
 }
 
-/// Whether a change is what a request under way is about to bring about.
+/// Returns `true` if a change is the expected effect of the request in flight.
 fn is_echo(entry: &KeyEntry, now: Option<&StoredRecord>, lease: Option<LeaseId>) -> bool {
     match (entry.holder(), now) {
         (Some(claim), Some(found)) => {
@@ -219,6 +224,7 @@ fn is_echo(entry: &KeyEntry, now: Option<&StoredRecord>, lease: Option<LeaseId>)
     }
 }
 
+/// Returns `true` if a change agrees with the known state of the key.
 fn matches_state(store_state: &StoreState, now: Option<&StoredRecord>) -> bool {
     match (store_state, now) {
         (StoreState::Absent | StoreState::Unknown, None) | (StoreState::Uncertain, _) => true,

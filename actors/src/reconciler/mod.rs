@@ -1,12 +1,15 @@
-//! The ledger: what should be in the store, what is, and what to send next.
+//! [`Reconciler`]: compares the desired records with the store and decides the next requests.
 //!
-//! Pure but for the clock that is handed in: no request is made here. The inserter
-//! takes batches from it and brings back what came of them.
+//! The reconciler sends no request itself. The inserter takes batches of requests and returns
+//! their outcomes. The current time is an argument of every method.
 
+mod agenda;
 mod claims;
 mod entry;
 mod latency;
 mod leases;
+mod old_leases;
+mod orphans;
 mod outcomes;
 mod report;
 mod write_log;
@@ -25,44 +28,48 @@ use crate::ports::record_store::{
 };
 use crate::status::StatusRecorder;
 
-pub(crate) use crate::model::mass_withdrawal::is_mass_withdrawal;
-pub(crate) use entry::Priority;
-use entry::{Action, ChangeStamp, KeyEntry, LeasePolicy, StoreState, UncertainWrite};
+use agenda::Agenda;
+pub(crate) use agenda::Priority;
+use entry::{Action, KeyEntry, LeasePolicy, StoreState, UncertainWrite};
+use latency::{ChangeStamp, LatencyTracker};
+use old_leases::OldLeases;
+use orphans::Orphans;
 pub use write_log::WriteLog;
 
-/// Refreshes that are due within this part of their interval go along with one that
-/// is due now.
+/// A batch of refreshes includes those that are due within this fraction of the refresh interval.
 const BATCH_WINDOW_DIVISOR: u32 = 20;
-/// A refresh comes at the latest after this, whatever the TTL.
+/// The longest refresh interval, whatever the TTL.
 const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(20);
-/// A key that the store refused is tried again after so long.
+/// The time between two writes of a key that the store rejects.
 const REJECTED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How the ledger is to keep its records.
+/// The rules by which the reconciler keeps its records.
 #[derive(Clone, Debug)]
 pub struct RecordPolicy {
-    /// How the store keeps records alive.
+    /// The store's way to keep records alive.
     pub keep_alive_mode: KeepAliveMode,
-    /// How long a key outlives its last refresh.
+    /// The lifetime of a record after its last refresh.
     pub ttl: Duration,
-    /// The address that this host publishes: a record that names it, found where we
-    /// want to write, is most likely an earlier life's.
+    /// The address that this host publishes. A record with this address at a desired key was
+    /// most likely written by an earlier run, and is adopted.
     pub host: Host,
 }
 
 impl RecordPolicy {
-    /// The longest time between two refreshes of a record (SPEC 5: a third of the TTL,
-    /// at most 20 s).
+    /// Returns the longest time between two refreshes of a record: a third of the TTL, and at
+    /// most 20 seconds (ARCHITECTURE.md, "Refresh and audit").
     pub fn refresh_interval(&self) -> Duration {
-        let part = if planted!(RefreshTooLate) { self.ttl + self.ttl } else { self.ttl / 3 };
-        if planted!(RefreshTooLate) { part } else { part.min(REFRESH_INTERVAL_MAX) }
+        if planted!(RefreshTooLate) {
+            return self.ttl + self.ttl;
+        }
+        (self.ttl / 3).min(REFRESH_INTERVAL_MAX)
     }
 }
 
 /// The result of reading one key.
 pub(crate) type CompletedRead = (RecordKey, Result<Option<StoredRecord>, StoreError>);
 
-/// What to send to the store at a time.
+/// The requests that are sent to the store together. Each key occurs at most once.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub writes: Vec<PendingWrite>,
@@ -79,54 +86,50 @@ impl Batch {
     }
 }
 
-/// A write as it was taken from the ledger.
+/// A write that was taken from the reconciler and has no outcome yet.
 #[derive(Debug)]
 pub(crate) struct PendingWrite {
     pub write: Write,
-    /// Whether the value that it puts had not been among our deeds.
+    /// `true` if this put added its value to the write log.
     newly_logged: bool,
-    /// When what it carries out was first told of.
+    /// The change that this write carries out.
     change_stamp: Option<ChangeStamp>,
 }
 
-/// What should be in the store, and what is.
+/// The desired records, the known content of the store, and the requests that are due.
+///
+/// Every key with a desired record, an owned record or an uncertain write has an entry. Each
+/// change of an entry is followed by a call of `schedule`, so that the agenda always holds the
+/// next request of every key.
 pub(crate) struct Reconciler {
     policy: RecordPolicy,
     containers: BTreeMap<ContainerId, Domain>,
     entries: BTreeMap<RecordKey, KeyEntry>,
-    change_queue: BTreeSet<(Instant, RecordKey)>,
-    refresh_queue: BTreeSet<(Instant, RecordKey)>,
+    agenda: Agenda,
     write_log: WriteLog,
-    /// The lease that records should hang on, and those of ours that some may still
-    /// hang on.
+    /// The lease to which records are attached ([`KeepAliveMode::Lease`] only).
     lease: Option<LeaseId>,
-    older_leases: Vec<LeaseId>,
+    older_leases: OldLeases,
     live_containers: Option<LiveContainers>,
-    /// Whom a roster lacked that was not believed.
+    /// The containers that were missing in the last suspect listing.
     suspect_gone: BTreeSet<ContainerId>,
-    /// When orphans were last found: only a listing that was asked for later tells
-    /// whether a container wants them.
-    orphans_since: Option<Instant>,
-    /// Whether a listing that left most of them over is to be confirmed by another.
-    orphans_suspect: bool,
+    orphans: Orphans,
     listing_requested: bool,
-    /// What was wanted until lately, and when that ended, where records hang on leases.
-    recently_withdrawn: BTreeMap<RecordKey, (String, Instant)>,
+    latency: LatencyTracker,
     recorder: StatusRecorder,
-    /// Keys on our leases that nobody here wants, at the last audit; and whether that was
-    /// reported.
-    unknown: BTreeMap<RecordKey, bool>,
-    /// Nothing is to be published any more.
+    /// Set by [`Self::withdraw_all`]: no record is published any more.
     closed: bool,
-    /// Counts what was sent and learnt, to tell what an audit may have overlapped.
+    /// A counter of requests and outcomes. An audit ignores the keys that changed after its
+    /// start.
     clock: u64,
     log: Logger,
 }
 
 impl Reconciler {
-    /// A ledger that knows of no container. What `deeds` holds was written by a
-    /// predecessor; it is read again, kept alive, and withdrawn only once every
-    /// container on the roster has told what it wants.
+    /// Creates a reconciler without containers.
+    ///
+    /// The records of `write_log` were written by an inserter that crashed. They are read again
+    /// and kept alive as orphans, until every live container has reported its desired records.
     pub fn new(
         policy: RecordPolicy,
         write_log: WriteLog,
@@ -138,19 +141,16 @@ impl Reconciler {
             policy,
             containers: BTreeMap::new(),
             entries: BTreeMap::new(),
-            change_queue: BTreeSet::new(),
-            refresh_queue: BTreeSet::new(),
+            agenda: Agenda::default(),
             write_log,
             lease: None,
-            older_leases: Vec::new(),
+            older_leases: OldLeases::default(),
             live_containers: None,
             suspect_gone: BTreeSet::new(),
-            orphans_since: None,
-            orphans_suspect: false,
+            orphans: Orphans::default(),
             listing_requested: false,
-            recently_withdrawn: BTreeMap::new(),
+            latency: LatencyTracker::new(recorder.clone()),
             recorder,
-            unknown: BTreeMap::new(),
             closed: false,
             clock: 0,
             log,
@@ -164,21 +164,22 @@ impl Reconciler {
                 ..KeyEntry::new(StoreState::Uncertain, now)
             };
             reconciler.entries.insert(key.clone(), entry);
-            reconciler.orphans_since = Some(now);
+            reconciler.orphans.found(now);
             reconciler.schedule(&key, now);
         }
         reconciler
     }
 
-    /// Takes up to `most` of what is due in a lane, and marks it as under way.
+    /// Takes up to `limit` requests of one priority that are due, and marks their keys as busy.
     pub fn take_batch(&mut self, priority: Priority, limit: usize, now: Instant) -> Batch {
         if self.policy.keep_alive_mode == KeepAliveMode::Lease && self.lease.is_none() {
-            // What was put now would hang on nothing, and stay for ever.
+            // A record that is written without a lease would never expire.
             return Batch::default();
         }
         let mut batch = Batch::default();
-        while batch.len() < limit && self.next_due(priority).is_some_and(|at| at <= now) {
-            let Some((_, key)) = self.agenda(priority).pop_first() else { break };
+        while batch.len() < limit
+            && let Some(key) = self.agenda.pop_due(priority, now)
+        {
             self.take_key(key, now, &mut batch);
         }
         if priority == Priority::Refresh && !batch.writes.is_empty() {
@@ -187,20 +188,20 @@ impl Reconciler {
         batch
     }
 
-    /// Adds the refreshes that are due soon. A read waits for its time: one that
-    /// comes too early tells nothing, and would be due again at once.
+    /// Adds the refreshes that are due soon. Reads are not added: a read that is early proves
+    /// nothing, and would have to be repeated.
     fn add_upcoming_refreshes(&mut self, limit: usize, now: Instant, batch: &mut Batch) {
         let until = now + self.policy.refresh_interval() / BATCH_WINDOW_DIVISOR;
-        let soon = self.refresh_queue.iter().take_while(|(at, _)| *at <= until);
+        let soon = self.agenda.refreshes_until(until);
         let lease_policy = self.lease_policy();
         let is_refresh = |key: &RecordKey| {
             let next = self.entries.get(key).and_then(|entry| entry.next_action(lease_policy, now));
             next.is_some_and(|next| next.action == Action::Refresh)
         };
-        let refreshes = soon.filter(|(_, key)| is_refresh(key));
+        let refreshes = soon.filter(|key| is_refresh(key));
         let room = limit.saturating_sub(batch.len());
-        for (at, key) in refreshes.take(room).cloned().collect::<Vec<_>>() {
-            self.refresh_queue.remove(&(at, key.clone()));
+        for key in refreshes.take(room).cloned().collect::<Vec<_>>() {
+            self.agenda.unschedule(&key);
             self.take_key(key, now, batch);
         }
     }
@@ -213,7 +214,6 @@ impl Reconciler {
         let clock = self.tick();
         let lease_policy = self.lease_policy();
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        entry.scheduled = None;
         let Some(next) = entry.next_action(lease_policy, now) else { return };
         let desired = entry.holder().map(|claim| claim.json.clone());
         let expected = match &entry.store_state {
@@ -239,7 +239,7 @@ impl Reconciler {
                 Write::Refresh { key, value: expected.value, ttl }
             }
             (Action::Delete, _, Some(expected)) => Write::Delete { key, expected },
-            // A step to read; the others come with the values that they need.
+            // A read. The other actions always come with their values.
             _ => {
                 batch.reads.push(key);
                 return;
@@ -254,23 +254,17 @@ impl Reconciler {
         };
         let change_stamp = match &write {
             Write::Refresh { .. } => None,
-            Write::Put { .. } | Write::Delete { .. } => {
-                self.entries.get_mut(write.key()).and_then(|entry| entry.change_stamp.take())
-            }
+            Write::Put { .. } | Write::Delete { .. } => self.latency.take(write.key()),
         };
         batch.writes.push(PendingWrite { write, newly_logged, change_stamp });
     }
 
-    /// When something is next due in a lane.
+    /// Returns the time at which the next request of this priority is due.
     pub fn next_due(&self, priority: Priority) -> Option<Instant> {
-        let agenda = match priority {
-            Priority::Change => &self.change_queue,
-            Priority::Refresh => &self.refresh_queue,
-        };
-        agenda.first().map(|(at, _)| *at)
+        self.agenda.next_due(priority)
     }
 
-    /// Has every record refreshed now.
+    /// Makes the refresh of every record due at `now`.
     pub fn refresh_all(&mut self, now: Instant) {
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             if let Some(entry) = self.entries.get_mut(&key) {
@@ -280,8 +274,8 @@ impl Reconciler {
         }
     }
 
-    /// How many changes are not in the store yet, but for those that the store has
-    /// refused.
+    /// Returns the number of changes that are not in the store yet, except those that the store
+    /// rejected.
     pub fn pending_writes(&self) -> usize {
         let change_in_flight = |entry: &&KeyEntry| {
             let has_failed = entry.failure.is_some() && !entry.busy;
@@ -297,8 +291,8 @@ impl Reconciler {
         self.entries.values().filter(change_in_flight).count()
     }
 
-    /// The keys to compare with the store, and the moment that [`Self::audited`]
-    /// needs to tell what has changed since.
+    /// Returns the counter that [`Self::apply_audit`] needs, and the keys to compare with the
+    /// store.
     pub fn begin_audit(&mut self) -> (u64, Vec<RecordKey>) {
         let idle = self.entries.iter().filter(|(_, entry)| !entry.busy);
         (self.clock, idle.map(|(key, _)| key.clone()).collect())
@@ -309,32 +303,30 @@ impl Reconciler {
         self.clock
     }
 
-    fn agenda(&mut self, priority: Priority) -> &mut BTreeSet<(Instant, RecordKey)> {
-        match priority {
-            Priority::Change => &mut self.change_queue,
-            Priority::Refresh => &mut self.refresh_queue,
+    /// Schedules the next request of a key, or removes its entry if the entry is done. Must be
+    /// called after every change of the entry.
+    fn schedule(&mut self, key: &RecordKey, now: Instant) {
+        let lease_policy = self.lease_policy();
+        let Some(entry) = self.entries.get(key) else { return };
+        let next = entry.next_action(lease_policy, now);
+        let change_due = next.is_some_and(|next| next.priority == Priority::Change);
+        if !entry.busy && !change_due {
+            self.latency.finish(key, entry.is_applied(), now);
+        }
+        if entry.is_done() {
+            self.forget_key(key);
+        } else if let Some(next) = next {
+            self.agenda.schedule(key, next.priority, next.at);
+        } else {
+            self.agenda.unschedule(key);
         }
     }
 
-    /// Puts a key where it belongs in the agenda, or forgets it where nothing is left
-    /// to do. To be called after every change to its entry.
-    fn schedule(&mut self, key: &RecordKey, now: Instant) {
-        let lease_policy = self.lease_policy();
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        let before = entry.scheduled.take();
-        let after = entry.next_action(lease_policy, now).map(|next| (next.priority, next.at));
-        entry.scheduled = after;
-        let done = entry.is_done();
-        if let Some((priority, at)) = before {
-            self.agenda(priority).remove(&(at, key.clone()));
-        }
-        self.finish_tracking(key, now);
-        if done {
-            self.entries.remove(key);
-            self.write_log.keep_only(key, None);
-            self.write_log.clear_in_flight(key);
-        } else if let Some((priority, at)) = after {
-            self.agenda(priority).insert((at, key.clone()));
-        }
+    fn forget_key(&mut self, key: &RecordKey) {
+        self.entries.remove(key);
+        self.agenda.unschedule(key);
+        self.latency.forget(key);
+        self.write_log.keep_only(key, None);
+        self.write_log.clear_in_flight(key);
     }
 }

@@ -1,25 +1,28 @@
-//! What came of requests: the ledger's side towards the store.
+//! The outcomes of writes, reads and audits, and the owner of each record in the store.
 
 use std::time::{Duration, SystemTime};
 
 use slog::warn;
 use tokio::time::Instant;
 
-use super::entry::{KeyEntry, StoreState, UNCERTAIN_READ_DELAYS, UncertainWrite, WriteFailure};
+use super::entry::{
+    Claim, KeyEntry, StoreState, UNCERTAIN_READ_DELAYS, UncertainWrite, WriteFailure,
+};
+use super::old_leases::OldLeases;
 use super::{PendingWrite, REJECTED_RETRY_INTERVAL, Reconciler, RecordPolicy, WriteLog};
-use crate::model::record::{RecordKey, host_of_value};
+use crate::model::record::{DesiredRecord, RecordKey, host_of_value};
 use crate::ports::record_store::{
     ExpectedValue, Expiry, KeepAliveMode, LeaseId, Precondition, StoreError, StoreErrorKind,
     StoredRecord, Write, WriteOutcome,
 };
 use crate::status::ChangeKind;
 
-/// etcd looks for expired keys every half second (measured, etcd 3.4): a look right
-/// at the end of a TTL would come too early.
+/// The time until etcd deletes an expired key. etcd scans for expired keys every 500 ms
+/// (measured, etcd 3.4), so a read exactly at the end of a TTL would be too early.
 const EXPIRY_SCAN_DELAY: Duration = Duration::from_millis(700);
 
 impl Reconciler {
-    /// Takes what came of a write.
+    /// Applies the outcome of a write.
     pub fn apply_write(
         &mut self,
         pending: PendingWrite,
@@ -31,20 +34,18 @@ impl Reconciler {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.busy = false;
         entry.last_touched = clock;
-        let outcome = match outcome {
-            Err(error) if planted!(LateWriteNotReadAgain) && error.kind.is_uncertain() => {
-                Ok(WriteOutcome::Done)
-            }
-            outcome => outcome,
-        };
-        match outcome {
+        match checked_outcome(outcome) {
             Ok(WriteOutcome::Done) => {
-                self.record_latency(pending.change_stamp, now);
+                if let Some(stamp) = pending.change_stamp {
+                    self.latency.record(stamp, now);
+                }
                 self.apply_success(pending.write, now);
             }
             Ok(written) => {
                 self.forget_put(&pending);
-                self.keep_tracking(&key, pending.change_stamp, false);
+                if let Some(stamp) = pending.change_stamp {
+                    self.latency.start(&key, stamp);
+                }
                 let store_state = if written == WriteOutcome::Missing {
                     StoreState::Absent
                 } else {
@@ -60,7 +61,7 @@ impl Reconciler {
         self.schedule(&key, now);
     }
 
-    /// A put that was certainly not carried out is none of our deeds.
+    /// Removes a put from the write log if it is known not to have been applied.
     fn forget_put(&self, pending: &PendingWrite) {
         if let (Write::Put { key, value, .. }, true) = (&pending.write, pending.newly_logged) {
             self.write_log.remove(key, value);
@@ -80,7 +81,7 @@ impl Reconciler {
                     .holder()
                     .map(|claim| (claim.container.to_string(), claim.name.to_string()))
                     .unwrap_or_default();
-                notice!(self.log, "record put"; "key" => %key, "value" => &value,
+                notice!(self.log, "record published"; "key" => %key, "value" => &value,
                     "container" => container, "name" => name,
                     "new" => precondition == Precondition::Absent);
                 if entry.uncertain_write.is_none() {
@@ -90,8 +91,8 @@ impl Reconciler {
                 entry.found_version = None;
                 self.write_log.mark_seen(&key);
                 entry.refreshed = Some(SystemTime::now());
-                // The first interval is shorter by chance, so that what was put
-                // together isn't refreshed together for ever.
+                // The first interval is shorter by a random part, so that records that were
+                // written together are not refreshed together for ever.
                 entry.refresh_due = now + refresh_interval.mul_f64(0.5 + fastrand::f64() * 0.45);
             }
             Write::Refresh { .. } => {
@@ -111,7 +112,7 @@ impl Reconciler {
         }
     }
 
-    /// A key that ours kept from being written may be free now.
+    /// Retries the keys that the deleted record blocked.
     fn unblock(&mut self, freed: &RecordKey, now: Instant) {
         let blocked = |(key, entry): (&RecordKey, &KeyEntry)| {
             let waits = entry.failure.as_ref().is_some_and(|failure| failure.blocked);
@@ -131,7 +132,7 @@ impl Reconciler {
         if store_state == StoreState::Absent
             && matches!(entry.store_state, StoreState::Owned { .. })
         {
-            notice!(self.log, "a record of ours was gone"; "key" => %key);
+            notice!(self.log, "own record missing in the store"; "key" => %key);
         }
         entry.store_state = store_state;
         entry.failure = None;
@@ -142,17 +143,21 @@ impl Reconciler {
         if !error.kind.is_uncertain() {
             self.forget_put(&pending);
         }
-        if !matches!(error.kind, StoreErrorKind::Refused | StoreErrorKind::Blocked) {
-            self.keep_tracking(&key, pending.change_stamp, error.kind.is_uncertain());
+        if let Some(stamp) = pending.change_stamp {
+            match error.kind {
+                StoreErrorKind::Refused | StoreErrorKind::Blocked => {}
+                kind if kind.is_uncertain() => self.latency.restore_uncertain(&key, stamp),
+                _ => self.latency.start(&key, stamp),
+            }
         }
         let refresh_interval = self.policy.refresh_interval();
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match error.kind {
-            // The inserter sees to the store, or the lease; then it is tried again.
+            // The write is repeated when the inserter has the store, or the lease, back.
             StoreErrorKind::Unavailable | StoreErrorKind::LeaseLost => {}
             StoreErrorKind::Unknown | StoreErrorKind::Malformed => {
-                // A refresh that comes late does no harm: it compares. A put or a
-                // delete may change what is believed here, now or later.
+                // A late refresh is harmless, because it compares the value. A put or a
+                // deletion may change the record at any later time.
                 if let Write::Put { value, .. } = &pending.write {
                     self.write_log.remember_uncertain_write(&key, value);
                 }
@@ -170,9 +175,9 @@ impl Reconciler {
 
     fn record_failure(&mut self, key: &RecordKey, error: &StoreError, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let known = entry.failure.as_ref().is_some_and(|old| old.reason == error.message);
-        if !known {
-            warn!(self.log, "a record can't be kept; tried again now and then";
+        let is_known = entry.failure.as_ref().is_some_and(|old| old.reason == error.message);
+        if !is_known {
+            warn!(self.log, "cannot write record; will retry";
                 "key" => %key, "reason" => %error, "kind" => error.kind.as_str());
             let kind = match error.kind {
                 StoreErrorKind::Blocked => ChangeKind::RecordStandsBy,
@@ -183,17 +188,11 @@ impl Reconciler {
         entry.failure = Some(WriteFailure {
             reason: error.message.clone(),
             blocked: error.kind == StoreErrorKind::Blocked,
-            retry_at: now
-                + if planted!(TookForeverToSettle) {
-                    REJECTED_RETRY_INTERVAL * 100
-                } else {
-                    REJECTED_RETRY_INTERVAL
-                }
-                .mul_f64(0.75 + fastrand::f64() / 4.0),
+            retry_at: now + rejected_retry_interval().mul_f64(0.75 + fastrand::f64() / 4.0),
         });
     }
 
-    /// Takes what a read found.
+    /// Applies the outcome of a read.
     pub fn apply_read(
         &mut self,
         key: &RecordKey,
@@ -208,7 +207,7 @@ impl Reconciler {
             Ok(found) => self.update_store_state(key, found, now),
             Err(error) if error.kind.is_outage() => {}
             Err(error) => {
-                // Whatever stands there, it is no record of ours.
+                // The content is unreadable, and therefore not a record of HighHock.
                 entry.store_state = StoreState::Absent;
                 self.advance_uncertain_write(key, now);
                 self.record_failure(key, &error, now);
@@ -217,29 +216,28 @@ impl Reconciler {
         self.schedule(key, now);
     }
 
-    /// Takes what an audit found, but for keys that something was sent to or learnt of
-    /// since it began. Gives how many were not as they were believed to be.
+    /// Applies the results of an audit, except for keys with a request or an outcome since
+    /// `began`. Returns the number of keys whose known state was wrong.
     pub fn apply_audit(
         &mut self,
         began: u64,
         found: Vec<(RecordKey, Result<Option<StoredRecord>, StoreError>)>,
         now: Instant,
     ) -> u64 {
+        if planted!(AuditMendsNothing) {
+            return 0;
+        }
         let mut drifted = 0;
         for (key, found) in found {
             let Some(entry) = self.entries.get(&key) else { continue };
             let (false, Ok(found)) = (entry.busy || entry.last_touched > began, found) else {
                 continue;
             };
-            let believed = entry.store_state.clone();
-            if planted!(AuditMendsNothing) {
-                continue;
-            }
+            let before = entry.store_state.clone();
             self.update_store_state(&key, found, now);
-            let learnt = self.entries.get(&key).map(|entry| &entry.store_state);
-            let was_sure = !matches!(believed, StoreState::Unknown | StoreState::Uncertain);
-            drifted +=
-                u64::from(was_sure && learnt.is_some_and(|store_state| *store_state != believed));
+            let after = self.entries.get(&key).map(|entry| &entry.store_state);
+            let was_known = !matches!(before, StoreState::Unknown | StoreState::Uncertain);
+            drifted += u64::from(was_known && after.is_some_and(|after| *after != before));
             self.schedule(&key, now);
         }
         self.recorder.update_counts(|counts| counts.drifted += drifted);
@@ -273,7 +271,7 @@ impl Reconciler {
             (_, StoreState::Owned { value, .. }) => {
                 if self.write_log.add(key, value) {
                     if self.policy.keep_alive_mode == KeepAliveMode::PerRecord {
-                        notice!(self.log, "record of an earlier life adopted";
+                        notice!(self.log, "record of an earlier run adopted";
                             "key" => %key, "value" => value);
                     }
                     self.recorder.record_change(entry.change(ChangeKind::RecordAdopted, key));
@@ -291,21 +289,22 @@ impl Reconciler {
                         (ttl + EXPIRY_SCAN_DELAY).min(recheck_interval)
                     });
                 if !matches!(before, StoreState::Foreign { .. }) && !entry.claims.is_empty() {
-                    warn!(self.log, "stands by"; "key" => %key, "reason" => foreign_reason(entry),
-                        "value" => value, "was_ours" => matches!(before, StoreState::Owned { .. }));
+                    warn!(self.log, "record on standby"; "key" => %key,
+                        "reason" => foreign_reason(entry), "value" => value,
+                        "was_ours" => matches!(before, StoreState::Owned { .. }));
                     let change = entry.change(ChangeKind::RecordStandsBy, key);
                     self.recorder.record_change(change.with_reason(foreign_reason(entry)));
                 }
             }
             (StoreState::Owned { .. }, _) => {
-                notice!(self.log, "a record of ours was gone"; "key" => %key);
+                notice!(self.log, "own record missing in the store"; "key" => %key);
             }
             _ => {}
         }
         self.advance_uncertain_write(key, now);
     }
 
-    /// Takes what was just read into account for a write in doubt.
+    /// Continues the reads of an uncertain write after the key was read.
     fn advance_uncertain_write(&mut self, key: &RecordKey, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let as_desired = matches_desired(entry);
@@ -324,6 +323,22 @@ impl Reconciler {
     }
 }
 
+fn rejected_retry_interval() -> Duration {
+    if planted!(TookForeverToSettle) {
+        return REJECTED_RETRY_INTERVAL * 100;
+    }
+    REJECTED_RETRY_INTERVAL
+}
+
+/// Returns the outcome unchanged, except with the planted bug.
+fn checked_outcome(outcome: Result<WriteOutcome, StoreError>) -> Result<WriteOutcome, StoreError> {
+    let is_uncertain = outcome.as_ref().is_err_and(|error| error.kind.is_uncertain());
+    if planted!(LateWriteNotReadAgain) && is_uncertain {
+        return Ok(WriteOutcome::Done);
+    }
+    outcome
+}
+
 fn matches_desired(entry: &KeyEntry) -> bool {
     match (&entry.store_state, entry.holder()) {
         (StoreState::Owned { value, .. }, Some(claim)) => *value == claim.json,
@@ -333,8 +348,8 @@ fn matches_desired(entry: &KeyEntry) -> bool {
     }
 }
 
-/// Moves a doubt on to its next read. It is settled once all its reads in a row, at
-/// their times, showed what should be there.
+/// Schedules the next read of an uncertain write. Returns `true` if the write is settled: all
+/// reads of [`UNCERTAIN_READ_DELAYS`] in a row returned the desired record.
 fn advance_rechecks(uncertain_write: &mut UncertainWrite, as_desired: bool, now: Instant) -> bool {
     if !as_desired {
         *uncertain_write = UncertainWrite::new(now);
@@ -346,9 +361,12 @@ fn advance_rechecks(uncertain_write: &mut UncertainWrite, as_desired: bool, now:
     false
 }
 
-/// Whose a record is that was found at a key (SPEC 4): ours is what we wrote; one that
-/// ends some day and names this host's address, the first time that the key is met,
-/// an earlier life of ours wrote. A static one never is.
+/// Decides the owner of a record with a TTL of its own (config/README.md, "Ownership of
+/// records").
+///
+/// HighHock owns a value that it wrote. When the key is read for the first time, it also owns a
+/// record with this host's address, which an earlier run wrote. A static record is always
+/// foreign.
 fn classify_record(
     key: &RecordKey,
     found: Option<&StoredRecord>,
@@ -357,15 +375,10 @@ fn classify_record(
     policy: &RecordPolicy,
 ) -> StoreState {
     let Some(found) = found else { return StoreState::Absent };
-    let expires = found.expiry != Expiry::Never || planted!(StaticTakenForOurs);
+    let expires = expires(found);
     let adopted = || {
         let (false, Some(claim)) = (write_log.has_seen(key), entry.holder()) else { return false };
-        let Some(host) = host_of_value(&found.value) else { return false };
-        let own_address =
-            claim.record.own_host.then(|| claim.record.value.host.to_string() == host);
-        host == policy.host.to_string()
-            || own_address == Some(true)
-            || planted!(AnothersTakenForOurs)
+        host_of_value(&found.value).is_some_and(|host| is_own_host(&host, claim, policy))
     };
     if expires && (write_log.contains(key, &found.value) || adopted()) {
         StoreState::Owned { value: found.value.clone(), lease: None }
@@ -374,37 +387,57 @@ fn classify_record(
     }
 }
 
-/// Whose a record is where records hang on leases (SPEC 4): ours is what hangs on a
-/// lease of ours, nothing else.
+fn expires(found: &StoredRecord) -> bool {
+    if planted!(StaticTakenForOurs) {
+        return true;
+    }
+    found.expiry != Expiry::Never
+}
+
+fn is_own_host(host: &str, claim: &Claim, policy: &RecordPolicy) -> bool {
+    if planted!(AnothersTakenForOurs) {
+        return true;
+    }
+    let DesiredRecord { own_host, value, .. } = &claim.record;
+    host == policy.host.to_string() || *own_host && value.host.to_string() == host
+}
+
+/// Decides the owner of a record with [`KeepAliveMode::Lease`] (config/README.md, "Ownership of
+/// records"). HighHock owns exactly the records on its own leases.
 fn classify_by_lease(
     found: Option<&StoredRecord>,
     lease: Option<LeaseId>,
-    older: &[LeaseId],
+    older: &OldLeases,
 ) -> StoreState {
     let Some(found) = found else { return StoreState::Absent };
     let value = found.value.clone();
+    if planted!(StaticTakenForOurs) && found.expiry == Expiry::Never {
+        return StoreState::Owned { value, lease };
+    }
+    if planted!(AnothersTakenForOurs)
+        && let Expiry::Lease(id) = found.expiry
+    {
+        return StoreState::Owned { value, lease: Some(id) };
+    }
     match found.expiry {
-        Expiry::Lease(id) if lease == Some(id) || older.contains(&id) => {
+        Expiry::Lease(id) if lease == Some(id) || older.contains(id) => {
             StoreState::Owned { value, lease: Some(id) }
         }
-        Expiry::Lease(id) if planted!(AnothersTakenForOurs) => {
-            StoreState::Owned { value, lease: Some(id) }
-        }
-        Expiry::Never if planted!(StaticTakenForOurs) => StoreState::Owned { value, lease },
         Expiry::Lease(_) | Expiry::Ttl(_) => StoreState::Foreign { value, expires: true },
         Expiry::Never => StoreState::Foreign { value, expires: false },
     }
 }
 
-/// Why a record is not ours to write.
+/// Returns the reason why a foreign record keeps the key, or an empty text.
 pub(super) fn foreign_reason(entry: &KeyEntry) -> String {
     match &entry.store_state {
         StoreState::Foreign { expires: false, .. } => {
-            "a static entry (without a TTL) is there; remove it to have the record kept here".into()
+            "a static record (without a TTL) is at this key; remove it to publish this record"
+                .into()
         }
         StoreState::Foreign { value, .. } => {
             let holder = host_of_value(value).unwrap_or_else(|| "another writer".into());
-            format!("{holder} holds the record; taken over when that one ends")
+            format!("{holder} holds the key; publishing when that record expires")
         }
         _ => String::new(),
     }

@@ -1,4 +1,4 @@
-//! How the records stand: the ledger's side towards an operator.
+//! The reports and counts of records for the admin interface.
 
 use super::Reconciler;
 use super::claims::conflict_reason;
@@ -7,7 +7,7 @@ use super::outcomes::foreign_reason;
 use crate::status::{RecordReport, RecordState, RecordsStatus, StandbyReason};
 
 impl Reconciler {
-    /// Every wanted record, by its key, and how it stands.
+    /// Returns every desired record with its state, in the order of the keys.
     pub fn report(&self) -> Vec<RecordReport> {
         let mut reports = Vec::new();
         for (key, entry) in &self.entries {
@@ -28,7 +28,7 @@ impl Reconciler {
         reports
     }
 
-    /// How many records stand how.
+    /// Returns the number of desired records in each state.
     pub fn status(&self) -> RecordsStatus {
         let mut status = RecordsStatus::default();
         let mut standby = StandbyReason::ALL.map(|reason| (reason, 0));
@@ -52,7 +52,7 @@ impl Reconciler {
     }
 }
 
-/// How the record stands that is wanted by the claim in this place.
+/// Returns the state of the record of the claim at `position`.
 fn record_state(entry: &KeyEntry, position: usize) -> (RecordState, Option<StandbyReason>) {
     if position > 0 {
         return (RecordState::Standby, Some(StandbyReason::Conflict));
@@ -73,7 +73,7 @@ fn record_state(entry: &KeyEntry, position: usize) -> (RecordState, Option<Stand
     }
 }
 
-/// Why the record is not live that is wanted by the claim in this place.
+/// Returns the reason if the record of the claim at `position` is not published.
 fn not_published_reason(entry: &KeyEntry, position: usize, claim: &Claim) -> Option<String> {
     match (&entry.store_state, &entry.failure) {
         _ if position > 0 => Some(conflict_reason(&entry.claims[0], claim)),

@@ -1,4 +1,4 @@
-//! What this process has done to the store, for an inserter that follows on one that fell.
+//! [`WriteLog`]: the values that this process wrote to the store.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -7,26 +7,27 @@ use std::rc::Rc;
 
 use crate::model::record::RecordKey;
 
-/// How many puts in doubt are remembered: some ten outages with a full batch each.
+/// The number of uncertain puts that are remembered: about ten outages with a full batch each.
 const LATE_WRITES_MAX: usize = 2048;
 
-/// What this process has done to the store. It outlives an inserter that panics, so
-/// that its successor knows what it may touch.
+/// The writes of this process to the store.
+///
+/// The write log survives a restart of the inserter, so that the restarted inserter knows which
+/// records it owns. All clones share one log.
 #[derive(Clone, Default)]
 pub struct WriteLog(Rc<RefCell<WriteLogState>>);
 
 #[derive(Default)]
 struct WriteLogState {
-    /// The values that may be in the store by our own doing, by key.
+    /// The values that this process may have put into the store, by key.
     values: BTreeMap<RecordKey, Vec<String>>,
-    /// The keys with a put or a delete under way or in doubt.
+    /// The keys with a put or a deletion that is in flight or uncertain.
     in_flight: BTreeSet<RecordKey>,
-    /// Puts that were in doubt, the oldest first. A member that was stopped may carry one
-    /// out when it goes on, long after anybody looks.
+    /// The uncertain puts, the oldest first. An etcd member that was suspended may apply a put
+    /// when it resumes, long after the last read of the key.
     late_writes: VecDeque<(RecordKey, String)>,
-    /// Digests of the keys that were ever met. They stay for good, also when nobody
-    /// wants the key any more, and so are kept small; two that collide cost one
-    /// adoption.
+    /// Digests of all keys whose content was ever known. They are never removed, and therefore
+    /// small. A collision of two digests prevents one adoption.
     seen: BTreeSet<u64>,
 }
 
@@ -37,14 +38,21 @@ fn digest(key: &RecordKey) -> u64 {
 }
 
 impl WriteLog {
+    /// Returns the keys with at least one value.
     pub(super) fn keys(&self) -> Vec<RecordKey> {
         self.0.borrow().values.keys().cloned().collect()
     }
 
+    /// Returns `true` if this process may have put this value.
     pub(super) fn contains(&self, key: &RecordKey, value: &str) -> bool {
-        self.0.borrow().values.get(key).is_some_and(|values| values.iter().any(|one| one == value))
+        self.0
+            .borrow()
+            .values
+            .get(key)
+            .is_some_and(|values| values.iter().any(|known| known == value))
     }
 
+    /// Remembers an uncertain put. The oldest of more than [`LATE_WRITES_MAX`] is forgotten.
     pub(super) fn remember_uncertain_write(&self, key: &RecordKey, value: &str) {
         let late_writes = &mut self.0.borrow_mut().late_writes;
         if !late_writes.iter().any(|(other, old)| other == key && old == value) {
@@ -55,16 +63,15 @@ impl WriteLog {
         }
     }
 
-    /// Whether such a put was in doubt; it is none any more, since a put comes late only
-    /// once.
+    /// Returns `true` if this put was uncertain, and forgets it: a put is applied only once.
     pub(super) fn take_late_write(&self, key: &RecordKey, value: &str) -> bool {
         let late_writes = &mut self.0.borrow_mut().late_writes;
         let position = late_writes.iter().position(|(other, old)| other == key && old == value);
         position.and_then(|position| late_writes.remove(position)).is_some()
     }
 
-    /// Whether it was ever found out what is at a key: a record that names our host
-    /// is adopted only the first time.
+    /// Returns `true` if the content of the key was ever known. A record with this host's address
+    /// is adopted only before that.
     pub(super) fn has_seen(&self, key: &RecordKey) -> bool {
         self.0.borrow().seen.contains(&digest(key))
     }
@@ -85,7 +92,7 @@ impl WriteLog {
         self.0.borrow_mut().in_flight.remove(key);
     }
 
-    /// Returns whether it is new.
+    /// Adds a value. Returns `true` if the value is new.
     pub(super) fn add(&self, key: &RecordKey, value: &str) -> bool {
         if self.contains(key, value) {
             return false;
@@ -97,13 +104,14 @@ impl WriteLog {
     pub(super) fn remove(&self, key: &RecordKey, value: &str) {
         let logged = &mut self.0.borrow_mut().values;
         if let Some(values) = logged.get_mut(key) {
-            values.retain(|one| one != value);
+            values.retain(|known| known != value);
             if values.is_empty() {
                 logged.remove(key);
             }
         }
     }
 
+    /// Replaces all values of a key.
     pub(super) fn keep_only(&self, key: &RecordKey, value: Option<&str>) {
         let logged = &mut self.0.borrow_mut().values;
         match value {

@@ -1,0 +1,71 @@
+//! Outages of the store: detected by failures, ended by a probe.
+
+use std::rc::Rc;
+
+use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+use slog::warn;
+use tokio::time::Instant;
+
+use super::EtcdInserter;
+use crate::ports::record_store::{RecordStore, StoreError};
+use crate::runtime::metered_context::MeteredContext;
+
+impl<R: RecordStore> EtcdInserter<R> {
+    /// Ends the outage: a batch succeeded, or the audit of a probe left nothing to write.
+    pub(super) fn handle_success(&mut self) {
+        if !self.circuit_breaker.is_closed() {
+            return;
+        }
+        self.circuit_breaker.record_success();
+        if let Some(since) = self.unavailable_since.take() {
+            self.recorder.record_store_available();
+            notice!(self.log, "etcd connected"; "away_seconds" => since.elapsed().as_secs_f64(),
+                "mended" => std::mem::take(&mut self.drifted));
+        }
+    }
+
+    /// Opens the circuit breaker after a failure, and logs the outage.
+    pub(super) fn open_circuit(&mut self, error: &StoreError) {
+        let now = Instant::now();
+        let Some(failures) = self.circuit_breaker.record_failure(now) else { return };
+        self.recorder.record_store_error(error);
+        if self.unavailable_since.is_none() {
+            self.unavailable_since = Some(now);
+            warn!(self.log, "etcd unreachable; keeping changes until it returns";
+                "error" => %error, "kind" => error.kind.as_str());
+        } else {
+            info!(self.log, "etcd still unreachable";
+                "error" => %error, "tries" => failures);
+        }
+    }
+
+    /// Opens the circuit breaker and makes a probe due at `now`.
+    pub(super) fn request_probe(&mut self, now: Instant) {
+        self.circuit_breaker.request_probe(now);
+    }
+
+    /// Probes the store, acquires the lease and audits all keys, before any other request is
+    /// sent.
+    pub(super) fn probe(&mut self, context: &mut MeteredContext<Self>) {
+        self.circuit_breaker.start_probe();
+        if self.circuit_breaker.failures() > 0 {
+            self.recorder.record_store_retry();
+        }
+        let store = Rc::clone(&self.store);
+        let ensure_lease = self.ensure_lease();
+        let probe = async move {
+            store.probe().await?;
+            ensure_lease.await
+        };
+        context.spawn(probe.into_actor(self).map(|answer, inserter, context| match answer {
+            Ok(outcome) => {
+                inserter.handle_lease_outcome(outcome);
+                inserter.audit(context);
+            }
+            Err(error) => {
+                inserter.open_circuit(&error);
+                inserter.process_due(context);
+            }
+        }));
+    }
+}
