@@ -1,8 +1,14 @@
-//! Every message between the actors, in the order of the flow: from the poller to the
-//! registry, from the registry to the watchers, from the watchers to the inserter.
+//! Every message between the actors, in the order of the flow.
 //!
-//! A message carries the current state, not a step: receiving it twice, or only the newest of
-//! three, has the same result.
+//! The poller reports to the registry, the registry to the watchers, and the watchers and the
+//! registry to the inserter. A message carries the current state, not a step: a receiver
+//! reaches the same result if a message arrives twice, or if only the latest of three arrives.
+//! ARCHITECTURE.md lists the messages with their senders and receivers.
+//!
+//! A field `since` is the time of a change, for the measured latency from a change to its
+//! record. It is the time at which an event or a listing first reported the oldest change that
+//! the message contains. It is `None` if the message contains no change, or only changes from
+//! before the first listing of this process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,127 +26,126 @@ use crate::model::record::DesiredRecord;
 use crate::runtime::latest_sender::{Coalesce, earlier};
 use crate::status::{ContainerReport, RecordReport, RecordsStatus};
 
-/// Asks for a listing now.
+// To the poller.
+
+/// Requests a listing now.
+///
+/// The supervisor sends it when the registry or the inserter was restarted. The inserter sends
+/// it when a newer listing must confirm a withdrawal or identify orphaned records. The daemon
+/// sends it after the machine was suspended.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Poll;
 
-/// A container is in the newest listing, and its row is new. The answer tells whether an
-/// event had told of a change since the listing before.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "bool")]
-pub struct ContainerSeen {
-    /// The row.
-    pub summary: Arc<ContainerSummary>,
-}
+// From the poller to the registry.
 
-/// A container is not in the newest listing. The answer tells whether an event had told
-/// of that.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "bool")]
-pub struct ContainerGone {
-    /// Which one.
-    pub container: ContainerId,
-    /// When that listing was asked for: it says nothing of what was inspected later.
-    pub requested_at: Instant,
-}
-
-/// The registry has heard of every difference to the newest listing.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct ListingComplete {
-    /// When that listing was asked for.
-    pub requested_at: Instant,
-}
-
-/// An event named a container.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct ContainerEvent {
-    /// What it tells.
-    pub event: Event,
-}
-
-/// Tells that a container shares another's network, which a watcher learns by inspecting.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct NetworkDependency {
-    /// Which one.
-    pub container: ContainerId,
-    /// Through whom.
-    pub chain: NetworkChain,
-    /// Whether there was a way to it by them.
-    pub is_reachable: bool,
-}
-
-/// Asks what the registry knows.
+/// Returns the last reported state of each container.
+///
+/// The poller sends it after each listing and reports only the differences.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "KnownContainers")]
 pub struct GetKnownContainers;
 
-/// What the registry knows.
+/// The containers that the registry knows: the reply to [`GetKnownContainers`].
 #[derive(Clone, Debug)]
 pub struct KnownContainers {
-    /// Of every container.
+    /// The last reported state of each container.
     pub containers: BTreeMap<ContainerId, KnownContainer>,
-    /// Whether it has heard of a listing yet: a new one has not.
+    /// `true` if the registry has received a complete listing. A restarted registry has none.
     pub has_listing: bool,
 }
 
-/// What the registry knows of a container.
+/// The last reported state of one container.
 #[derive(Clone, Debug)]
 pub struct KnownContainer {
-    /// Its newest row; `None`: only events have named it so far.
+    /// The latest row of the container. `None` if only events have named it so far.
     pub summary: Option<Arc<ContainerSummary>>,
-    /// Whether an event told since the newest listing that it ended.
+    /// `true` if an event reported since the latest listing that the container ended.
     pub is_down: bool,
 }
 
-/// Asks how many of all records are of these containers.
+/// Returns the number of records that belong to the given containers, and the total.
+///
+/// The poller sends it to detect a suspect listing (ARCHITECTURE.md, "Suspect listings").
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "AffectedRecords")]
 pub struct CountAffectedRecords {
-    /// Which ones.
+    /// The containers that are missing in the listing.
     pub containers: Vec<ContainerId>,
 }
 
-/// What containers weigh.
+/// The share of records that a withdrawal affects: the reply to [`CountAffectedRecords`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AffectedRecords {
-    /// How many records are to be for them.
+    /// The desired records of the given containers.
     pub affected: usize,
-    /// How many for all.
+    /// The desired records of all containers.
     pub total: usize,
 }
 
-/// The inserter is a new one and knows nothing: all is to be told again.
+/// An event named a container.
+///
+/// The poller sends one message per event, and reads the next event when the registry has
+/// handled this one.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct InserterRestarted;
+pub struct ContainerEvent {
+    /// The event.
+    pub event: Event,
+}
 
-/// Asks for what is known of every container.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Vec<ContainerReport>")]
-pub struct GetContainers;
-
-/// Asks whether Docker was listed, and all that are watched were inspected and have told
-/// the inserter what follows.
+/// A container is in the latest listing, and its row is new.
+///
+/// The reply is `true` if an event had announced the change before the listing did. The poller
+/// uses the reply to detect an event stream that is open but silent.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "bool")]
-pub struct IsCaughtUp;
+pub struct ContainerSeen {
+    /// The row of the container.
+    pub summary: Arc<ContainerSummary>,
+}
 
-/// All that is known from listings and events of the container.
+/// A container that the registry knows is not in the latest listing.
+///
+/// The reply is `true` if an event had announced the end before the listing did.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct ContainerGone {
+    /// The container.
+    pub container: ContainerId,
+    /// The time at which the listing was requested. The listing does not override an inspection
+    /// or an event that is newer.
+    pub requested_at: Instant,
+}
+
+/// Every difference of the latest listing was reported.
+///
+/// The poller sends it last. From then on a container that is not in the registry does not
+/// exist.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ListingComplete {
+    /// The time at which the listing was requested.
+    pub requested_at: Instant,
+}
+
+// Between the registry and the watchers.
+
+/// The information from listings and events about one container.
+///
+/// The registry sends it to the container's watcher when the row or the event history has
+/// changed, or when an inspection is needed. A queued observation is replaced by the latest one.
 #[derive(Clone, Debug, Default, Message)]
 #[rtype(result = "()")]
 pub struct Observation {
-    /// Its newest row; `None`: only events have named it so far.
+    /// The latest row of the container. `None` if only events have named it so far.
     pub summary: Option<Arc<ContainerSummary>>,
-    /// What events told of it.
+    /// The events of the container.
     pub history: EventHistory,
-    /// How often something was told for which it is to be inspected, whatever its row says.
+    /// A number that grows with each reason to inspect the container although its row has not
+    /// changed.
     pub refresh_generation: u64,
-    /// When a change that this tells of was first told of; `None`: it tells of none, or of
-    /// one from before this process looked.
+    /// The time of the oldest change in this message, see the module's documentation.
     pub since: Option<Instant>,
 }
 
@@ -151,64 +156,68 @@ impl Coalesce for Observation {
 }
 
 /// The container was missing in a listing.
+///
+/// The registry sends it to the container's watcher. The reply arrives when the inserter has
+/// handled the withdrawal.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "RemovalOutcome")]
 pub struct ContainerRemoved {
-    /// When that listing was asked for.
+    /// The time at which the listing was requested.
     pub requested_at: Instant,
-    /// When it told that, where no event had.
+    /// The time of the listing's reply, unless an event had announced the end before.
     pub since: Option<Instant>,
 }
 
-/// What a watcher says to [`ContainerRemoved`].
+/// The reply of a watcher to [`ContainerRemoved`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemovalOutcome {
-    /// What the container offered is withdrawn; the inserter knows.
+    /// The inserter has handled the withdrawal of the container's records.
     Withdrawn,
-    /// The container was inspected or named by an event after the listing was asked for, or
-    /// is being inspected now: the listing says nothing of it.
+    /// The watcher has newer information, and the listing is ignored. The container was
+    /// inspected or named by an event after the listing was requested, or an inspection is in
+    /// flight.
     Superseded,
 }
 
-/// Tell the inserter again what the container offers.
+/// The container uses the network of another container.
+///
+/// A watcher sends it after an inspection. The registry then has the container inspected again
+/// when another container of the chain changes.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct ResendDesired;
+pub struct NetworkDependency {
+    /// The container that uses another's network.
+    pub container: ContainerId,
+    /// The containers through which it has its network.
+    pub chain: NetworkChain,
+    /// `true` if the inspection found an address or a published port at the end of the chain.
+    pub is_reachable: bool,
+}
 
-/// Asks how many records the container is to have.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "usize")]
-pub struct CountRecords;
+// To the inserter.
 
-/// Asks whether the container was inspected, and what follows is with the inserter.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "bool")]
-pub struct IsUpToDate;
-
-/// Asks for what the watcher knows.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "ContainerReport")]
-pub struct GetReport;
-
-/// What should be in DNS for one container: its whole state, each time.
+/// The desired records of one container.
+///
+/// A watcher sends the complete state each time. The inserter withdraws the records of the
+/// container that are not in it.
 #[derive(Clone, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Domain {
-    /// Which container.
+    /// The container.
     pub container: ContainerId,
-    /// Its name.
+    /// The container's name.
     pub name: Arc<str>,
-    /// When it was started: of two that want one key, the earlier holds it.
+    /// The start time of the container. If two containers have a desired record with the same
+    /// key, the container that started earlier holds the key.
     pub started: EngineTime,
-    /// The records, in the container's own order.
+    /// The desired records, in the order in which the container declares them.
     pub desired: Arc<[DesiredRecord]>,
-    /// When the change that this tells of was first told of by an event or a listing;
-    /// `None`: it tells of none, or of one from before this process looked.
+    /// The time of the oldest change in this message, see the module's documentation.
     pub since: Option<Instant>,
 }
 
 impl Domain {
-    /// Of a container that is to have no record.
+    /// Returns the domain of a container that has no desired records.
     pub fn empty(container: ContainerId) -> Self {
         Self {
             container,
@@ -226,71 +235,137 @@ impl Coalesce for Domain {
     }
 }
 
-impl Coalesce for LiveContainers {}
-
-/// Which containers there are. What the inserter holds for any other is withdrawn.
+/// The set of existing containers.
+///
+/// The registry sends it after each complete listing. The inserter withdraws the records of all
+/// other containers.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct LiveContainers {
-    /// All that the registry watches.
+    /// All containers that have a watcher.
     pub containers: Arc<BTreeSet<ContainerId>>,
-    /// When the listing that they are from was asked for.
+    /// The time at which the listing with these containers was requested.
     pub requested_at: Instant,
 }
 
-/// Asks for an answer once every change is in the store.
+impl Coalesce for LiveContainers {}
+
+// After a restart of the inserter.
+
+/// The inserter was restarted and has no state.
+///
+/// The supervisor sends it to the registry, which sends [`ResendDesired`] to each watcher and
+/// [`LiveContainers`] to the inserter.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Flush {
-    /// Whether all records are to be withdrawn first.
-    pub withdraw: bool,
-}
+pub struct InserterRestarted;
 
-/// Asks how many changes are not in the store.
+/// Requests that a watcher sends its [`Domain`] again.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "usize")]
-pub struct CountPendingWrites;
+#[rtype(result = "()")]
+pub struct ResendDesired;
 
-/// Have what the store holds looked at now: something happened in which it may have
-/// been lost (the machine slept).
+// From the daemon and the core to the inserter.
+
+/// Requests an audit of the store now.
+///
+/// The daemon sends it when the store may have lost records, for example after the machine was
+/// suspended.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct CheckNow;
 
-/// Asks for all wanted records and how they stand.
+/// Requests a reply when every change is in the store.
+///
+/// The core sends it as a part of a clean stop.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Flush {
+    /// `true` if all records are withdrawn first.
+    pub withdraw: bool,
+}
+
+// Queries. They change nothing.
+
+/// Returns `true` if the registry received a listing, and every watcher replied `true` to
+/// [`IsUpToDate`].
+///
+/// The core sends it to the registry to find out when the first records are published.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct IsCaughtUp;
+
+/// Returns `true` if the container was inspected, and the inserter has handled the resulting
+/// [`Domain`].
+///
+/// The registry sends it to each watcher.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct IsUpToDate;
+
+/// Returns the number of desired records in the last [`Domain`] of a watcher.
+///
+/// The registry sends it to each watcher for [`CountAffectedRecords`].
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "usize")]
+pub struct CountRecords;
+
+/// Returns the number of changes that are not in the store yet.
+///
+/// The core sends it to the inserter.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "usize")]
+pub struct CountPendingWrites;
+
+/// Returns a report on every container. Sent to the registry for the admin interface.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Vec<ContainerReport>")]
+pub struct GetContainers;
+
+/// Returns the report on one container. The registry sends it to each watcher for
+/// [`GetContainers`].
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "ContainerReport")]
+pub struct GetReport;
+
+/// Returns a report on every desired record. Sent to the inserter for the admin interface.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<RecordReport>")]
 pub struct GetRecords;
 
-/// Asks how many records stand how.
+/// Returns the number of records in each state. Sent to the inserter for the admin interface.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "RecordsStatus")]
 pub struct GetRecordsStatus;
 
-/// Asks for a sign of life.
+/// Requests a reply as a sign of life.
+///
+/// The watchdog sends it to the poller, the registry and the inserter.
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]
 pub struct Ping;
 
-/// Makes an actor fall: for tests of what mends it.
+// Fault injection. Only tests send these messages.
+
+/// Makes an actor panic.
 #[cfg(feature = "test-hooks")]
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]
 pub struct InjectPanic;
 
-/// Makes the watcher of the container of this name fall: for tests of what mends it.
+/// Makes the watcher of the container with this name panic.
 #[cfg(feature = "test-hooks")]
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]
 pub struct InjectWatcherPanic(pub String);
 
-/// Makes an actor answer nothing any more: for tests of what notices it.
+/// Makes an actor handle no further message.
 #[cfg(feature = "test-hooks")]
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]
 pub struct InjectHang;
 
-/// Makes an actor take no message for so long: for tests of what shows that.
+/// Makes an actor handle no message for this time.
 #[cfg(feature = "test-hooks")]
 #[derive(Clone, Debug, actix::Message)]
 #[rtype(result = "()")]

@@ -1,4 +1,4 @@
-//! One look at a container through the engine's eyes.
+//! Inspects a container, and the containers whose network it uses.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,10 +13,10 @@ use crate::model::network_path::NetworkChain;
 use crate::ports::container_source::{ContainerSource, SourceError};
 use crate::publish::endpoint::PortAccess;
 
-/// How many containers may stand between one and the network that it shares.
+/// The largest number of containers that are followed in a network chain.
 const CHAIN_LENGTH_MAX: usize = 8;
 
-/// What was known when the engine was asked, and its answer.
+/// The result of an inspection, and the observation on which it was based.
 pub(super) struct Inspection {
     pub requested_at: Instant,
     pub summary: Option<Arc<ContainerSummary>>,
@@ -24,31 +24,39 @@ pub(super) struct Inspection {
     pub result: Result<Option<InspectionResult>, SourceError>,
 }
 
-/// What an inspection found.
+/// A container as the engine returned it.
 pub(crate) struct InspectionResult {
     pub container: Container,
-    /// How it is reached from outside.
+    /// The ports through which the container is reached. In a shared network these are the ports
+    /// of the container at the end of the chain.
     pub access: PortAccess,
     pub chain: NetworkChain,
 }
 
-/// Inspects a container once there is a permit. What is told of it while it waits needs
-/// no further inspection, so what is known is taken note of only then.
+/// Inspects a container when a permit is free.
+///
+/// `observation` is read after the permit was acquired. The inspection therefore accounts for
+/// every observation that arrives while it waits.
 pub(super) async fn inspect_with_permit<S: ContainerSource>(
     source: &S,
     permits: &Semaphore,
     id: &ContainerId,
-    newest: Rc<RefCell<Observation>>,
+    observation: Rc<RefCell<Observation>>,
 ) -> Inspection {
-    // Never closed; if it were, one inspection more would do no harm.
+    // The semaphore is never closed. If it were, an excess inspection would do no harm.
     let _permit = permits.acquire().await;
     let requested_at = Instant::now();
-    let Observation { summary, refresh_generation, .. } = newest.borrow().clone();
+    let Observation { summary, refresh_generation, .. } = observation.borrow().clone();
     let result = inspect(source, id).await;
     Inspection { requested_at, summary, refresh_generation, result }
 }
 
-/// Inspects a container, and where it shares another's network that other too.
+/// Inspects a container, and each container of its network chain.
+///
+/// Returns `None` if the engine does not know the container.
+///
+/// # Errors
+/// Returns an error if one of the requests failed.
 pub(crate) async fn inspect<S: ContainerSource>(
     source: &S,
     id: &ContainerId,

@@ -1,4 +1,4 @@
-//! ContainerWatcher: owns what one container offers.
+//! [`ContainerWatcher`]: owns the desired records of one container.
 
 mod inspection;
 pub(crate) mod restart_limiter;
@@ -24,7 +24,6 @@ use crate::messages::{
 };
 use crate::model::container::{Container, ContainerId, ContainerSummary, NetworkMode};
 use crate::model::event_history::{EventHistory, Withholding};
-pub use crate::model::network_path::NetworkChain;
 use crate::model::publish_config::PublishConfig;
 use crate::model::record::DesiredRecord;
 use crate::model::service::SkippedEntry;
@@ -46,78 +45,96 @@ use restart_limiter::RestartLimiter;
 
 static MAILBOX_METRICS: MailboxMetrics = MailboxMetrics::new("ContainerWatcher", 16);
 
-/// After an inspection that failed; capped by the time between two looks.
+/// The pause before a failed inspection is retried. The recheck interval caps it.
 const INSPECTION_RETRY_BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(500), factor: 2, cap: Duration::from_secs(60) };
-/// A container is inspected after so long (or up to half of it sooner), even though
-/// its row never differed.
+/// The longest time after which a container is inspected again although its row has not changed.
+/// Up to half of it is subtracted at random, so that inspections spread out.
 const REINSPECT_INTERVAL: Duration = Duration::from_secs(3600);
-/// How many of a container's reasons are logged: a container may give thousands, and
-/// the log is not its own.
+/// The number of skipped entries that are logged per container. A container may declare
+/// thousands of invalid entries, and must not fill the log.
 const LOGGED_REASONS_MAX: usize = 50;
-/// Why a container that restarts again and again is left out.
-const RESTART_LIMITED: &str =
-    "restarts again and again: it is published once in a few seconds at most";
+/// The reason for withholding a container that the restart limiter blocks.
+const RESTART_LIMITED: &str = "restarts repeatedly: published at most once every few seconds";
 
-/// What all watchers share.
+/// The parameters and connections that all watchers share.
 pub struct WatcherSetup<S: ContainerSource, R: RecordStore> {
-    /// Whom to ask.
+    /// The source of inspections.
     pub source: Rc<S>,
-    /// Whom to tell.
+    /// The receiver of the desired records.
     pub inserter: ActorRef<EtcdInserter<R>>,
-    /// Reports to the registry that a container shares another's network.
+    /// Sends the message to the registry. A watcher does not know the registry's type.
     pub report_dependency: Rc<dyn Fn(NetworkDependency)>,
-    /// What is the same for all of this host's records.
+    /// The parameters that all records of this host share.
     pub publish_config: PublishConfig,
-    /// Time between two looks at the container.
+    /// The longest time between two checks for due work.
     pub recheck_interval: Duration,
-    /// How long a container that got its stop signal is left out at the most; `None`: that
-    /// signal is no reason to.
+    /// The longest time for which a container is withdrawn after its stop signal. With `None` a
+    /// container is published until it ends.
     pub drain: Option<Duration>,
-    /// How many inspections may be under way at a time, over all watchers.
+    /// One permit per inspection that may be in flight, over all watchers.
     pub inspections: Semaphore,
-    /// Where to write down what an operator may ask for.
+    /// The status for the admin interface.
     pub(crate) recorder: StatusRecorder,
-    /// Where to log.
+    /// The logger of all watchers. Each watcher adds its container.
     pub log: Logger,
 }
 
-/// What an inspection told, and what follows from it.
+/// The last inspection that found the container, and the resulting records.
 struct LastInspection {
     requested_at: Instant,
     container: Container,
     plan: PublishPlan,
 }
 
-/// Watches one container.
+impl LastInspection {
+    /// Returns the domain with all desired records.
+    fn domain(&self) -> Domain {
+        Domain {
+            container: self.container.id.clone(),
+            name: Arc::from(self.container.name.as_str()),
+            started: self.container.started,
+            desired: Arc::from(self.plan.desired.as_slice()),
+            since: None,
+        }
+    }
+}
+
+/// Derives the desired records of one container and sends them to the inserter.
+///
+/// The watcher decides when to inspect its container: after an observation that the last
+/// inspection does not account for, after a failed inspection, and at long intervals. Only an
+/// inspection publishes records. An event, the restart limiter, or a listing that lacks the
+/// container withdraws them early (ARCHITECTURE.md, invariant 6).
 pub struct ContainerWatcher<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
     id: ContainerId,
     name: String,
-    newest: Rc<RefCell<Observation>>,
-    /// The newest row that an inspection accounts for.
+    observation: Rc<RefCell<Observation>>,
+    /// The latest row for which an inspection accounts.
     inspected_summary: Option<Arc<ContainerSummary>>,
-    /// Whether an inspection was answered since the newest row came.
+    /// `true` if an inspection was completed since the latest row arrived.
     inspected_since_summary: bool,
-    /// How many of the stirs were there when it was last inspected; `None`: never.
+    /// The refresh generation for which an inspection accounts. `None` if the container was not
+    /// inspected yet, or is gone.
     inspected_generation: Option<u64>,
-    /// When the last inspection was answered, where it found the container alive.
+    /// The time of the last inspection, if it found the container running.
     last_seen_running: Option<Instant>,
     inspecting: bool,
     failures: u32,
-    /// Why the newest inspection failed.
+    /// The error of the last inspection, if it failed.
     last_error: Option<String>,
     next_inspection: Instant,
     last_inspection: Option<LastInspection>,
     restart_limiter: RestartLimiter,
-    /// Why what it offers is not published now, for another reason than Docker's state.
+    /// The reason for which the records are withheld now, although Docker's state allows them.
     withheld_by: Option<Withholding>,
-    /// What was last told; its `since` is none.
+    /// The last domain that was sent. Its `since` is `None`.
     last_sent: Option<Domain>,
-    /// When a change was first told of that nothing was made of yet.
+    /// The time of the oldest change that no domain contains yet.
     since: Option<Instant>,
     state_gauge: StateGauge,
-    /// All that was ever logged: a pause, say, hides a reason for a while only.
+    /// Every entry that was logged, so that none is logged again after a pause of the container.
     logged_reasons: HashSet<SkippedEntry>,
     domain_sender: LatestSender<Domain>,
     timer: Option<SpawnHandle>,
@@ -125,14 +142,14 @@ pub struct ContainerWatcher<S: ContainerSource, R: RecordStore> {
 }
 
 impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
-    /// A watcher for this container.
+    /// Returns a watcher that has not inspected its container yet.
     pub fn new(
         setup: Rc<WatcherSetup<S, R>>,
         id: ContainerId,
         name: &str,
-        mut newest: Observation,
+        mut observation: Observation,
     ) -> Self {
-        let (since, state_gauge) = (newest.since.take(), setup.recorder.track_container());
+        let (since, state_gauge) = (observation.since.take(), setup.recorder.track_container());
         let inserter = setup.inserter.clone();
         let domain_sender =
             LatestSender::new(EtcdInserter::<R>::mailbox_metrics(), move |domain: Domain| {
@@ -144,7 +161,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             setup,
             id,
             name: name.to_owned(),
-            newest: Rc::new(RefCell::new(newest)),
+            observation: Rc::new(RefCell::new(observation)),
             inspected_summary: None,
             inspected_since_summary: false,
             inspected_generation: None,
@@ -166,11 +183,13 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         }
     }
 
-    /// Takes what was told. A row that says what the last inspection said is settled by it.
+    /// Stores an observation. A new row that the last inspection accounts for postpones the next
+    /// inspection.
     fn set_observation(&mut self, mut observation: Observation) {
         self.since = earlier(self.since, observation.since.take());
         let is_new = |summary: &Arc<ContainerSummary>| {
-            self.newest.borrow().summary.as_ref().is_none_or(|old| !Arc::ptr_eq(old, summary))
+            let latest = self.observation.borrow();
+            latest.summary.as_ref().is_none_or(|old| !Arc::ptr_eq(old, summary))
         };
         if let Some(summary) = observation.summary.clone().filter(is_new) {
             if self.accounts_for(&summary, &observation.history) {
@@ -180,18 +199,19 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             }
             self.inspected_since_summary = false;
         }
-        *self.newest.borrow_mut() = observation;
+        *self.observation.borrow_mut() = observation;
     }
 
-    /// Whether the last inspection told all that this row tells. A smaller uptime than
-    /// before may be all that there is to see of a restart: then only an inspection that
-    /// came after the row before tells. Where an event told of an end since, a container that
-    /// was started anew may look just as it did: only an inspection that is still to come
-    /// decides.
+    /// Returns `true` if the last inspection accounts for this row.
+    ///
+    /// The fingerprint alone is not sufficient in two cases. A restart may show only as a smaller
+    /// uptime: then the inspection must be newer than the previous row. After an event reported
+    /// an end, a container that was started again has the same fingerprint as before: then only
+    /// a later inspection decides.
     fn accounts_for(&self, summary: &ContainerSummary, history: &EventHistory) -> bool {
-        let newest = self.newest.borrow();
+        let latest = self.observation.borrow();
         let restarted =
-            newest.summary.as_ref().is_some_and(|before| summary.is_younger_than(before));
+            latest.summary.as_ref().is_some_and(|before| summary.is_younger_than(before));
         let matches = |known: &LastInspection| {
             known.container.fingerprint == summary.fingerprint
                 && history.end_confirmed_at(&known.container, known.requested_at).is_none()
@@ -201,22 +221,22 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             && (!restarted || self.inspected_since_summary)
     }
 
-    /// Whether something was told that the last inspection doesn't account for.
+    /// Returns `true` if the last inspection does not account for the latest observation.
     fn is_stale(&self) -> bool {
-        let newest = self.newest.borrow();
+        let latest = self.observation.borrow();
         let differs = |summary: &Arc<ContainerSummary>| {
-            self.inspected_summary.as_ref().is_none_or(|settled| summary.differs_from(settled))
+            self.inspected_summary.as_ref().is_none_or(|inspected| summary.differs_from(inspected))
         };
         let contradicts = |known: &LastInspection| {
-            newest.history.contradicts_start(&known.container, known.requested_at)
+            latest.history.contradicts_start(&known.container, known.requested_at)
         };
-        self.inspected_generation != Some(newest.refresh_generation)
-            || newest.summary.as_ref().is_some_and(differs)
+        self.inspected_generation != Some(latest.refresh_generation)
+            || latest.summary.as_ref().is_some_and(differs)
             || self.last_inspection.as_ref().is_some_and(contradicts)
     }
 
-    /// Does what is due: withdraws or publishes, and inspects where something tells of a
-    /// change, or where it is time.
+    /// Does the due work: publishes or withdraws the records, and inspects the container if the
+    /// last inspection is stale or too old. Then schedules the next check.
     fn check(&mut self, context: &mut MeteredContext<Self>) {
         let now = Instant::now();
         let withheld_until = self.publish(now);
@@ -228,7 +248,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             return self.inspect(context);
         }
         if !self.is_stale() {
-            // Whatever was told, it changes nothing about what is to be published.
+            // The change does not affect the records, so no latency is measured for it.
             self.since = None;
         }
         let until_due = self.next_inspection.duration_since(now).min(self.setup.recheck_interval);
@@ -248,10 +268,10 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
 
     fn inspect(&mut self, context: &mut MeteredContext<Self>) {
         self.inspecting = true;
-        let (setup, id, newest) =
-            (Rc::clone(&self.setup), self.id.clone(), Rc::clone(&self.newest));
+        let (setup, id, observation) =
+            (Rc::clone(&self.setup), self.id.clone(), Rc::clone(&self.observation));
         let inspection = async move {
-            inspect_with_permit(&*setup.source, &setup.inspections, &id, newest).await
+            inspect_with_permit(&*setup.source, &setup.inspections, &id, observation).await
         };
         context.spawn(inspection.into_actor(self).map(|inspection, watcher, context| {
             watcher.inspecting = false;
@@ -274,14 +294,14 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         self.inspected_since_summary = true;
         let condition = inspected.as_ref().and_then(|found| found.container.condition());
         self.last_seen_running = condition.map(|_| now);
-        // The two overtake each other. Where they contradict, the container may be back in
-        // what the row says by the next listing, whose row then looks no different: so
-        // this may be the wrong one of the two, and is looked into again.
-        let told = self.inspected_summary.as_ref().map(|summary| summary.condition);
-        let agrees = match (condition, told) {
+        // A listing and an inspection overtake each other. If they contradict each other, the
+        // inspection may be the older one. The next listing may then return the same row as
+        // before and cause no inspection, so the container is inspected again soon.
+        let listed = self.inspected_summary.as_ref().map(|summary| summary.condition);
+        let agrees = match (condition, listed) {
             (_, None) | (Some(_), Some(None)) => true,
             (None, Some(_)) => false,
-            (found, Some(told)) => found == told,
+            (found, Some(listed)) => found == listed,
         };
         self.next_inspection =
             now + if agrees { reinspect_interval() } else { self.setup.recheck_interval };
@@ -313,32 +333,28 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             .wait(self.failures, fastrand::f64())
             .min(self.setup.recheck_interval);
         self.next_inspection = Instant::now() + wait;
-        // That nobody answers is the poller's to report, once for all containers.
+        // The poller warns once for all containers if the engine is unreachable.
         if self.failures == 1 && error.kind != SourceErrorKind::Unreachable {
-            warn!(self.log, "a container can't be inspected; what was last known of it is kept up";
+            warn!(self.log, "inspection failed; keeping last known state";
                 "error" => %error, "kind" => error.kind.as_str());
         } else {
-            info!(self.log, "a container can't be inspected"; "error" => %error);
+            info!(self.log, "inspection failed; retrying"; "error" => %error);
         }
     }
 
-    /// Tells the inserter what is to be published now, by Docker's state and what events
-    /// told since. Gives when that may change by itself.
+    /// Sends the records that are published now, according to the last inspection and the events
+    /// since.
+    ///
+    /// Returns the time at which the result may change without a further message.
     fn publish(&mut self, now: Instant) -> Option<Instant> {
-        // Where nothing is known, yet or any more, nothing is told: that is not nothing.
+        // Without an inspection the records are unknown, and unknown is not empty.
         self.inspected_generation?;
         let Some(known) = &self.last_inspection else {
             self.state_gauge.set_state(DisplayState::Unknown);
             self.send_domain(Domain::empty(self.id.clone()));
             return None;
         };
-        let domain = Domain {
-            container: known.container.id.clone(),
-            name: Arc::from(known.container.name.as_str()),
-            started: known.container.started,
-            desired: Arc::from(known.plan.desired.as_slice()),
-            since: None,
-        };
+        let domain = known.domain();
         let state = DisplayState::from_container(&known.container);
         let Some(withheld) = self.withholding(known, &domain.desired, now) else {
             self.state_gauge.set_state(state);
@@ -349,21 +365,27 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             self.send_domain(domain);
             return None;
         };
+        let until = withheld.until;
+        self.withhold(withheld);
+        self.send_domain(Domain { desired: Arc::from(Vec::new()), ..domain });
+        Some(until).filter(|until| *until > now)
+    }
+
+    /// Records that the container is withheld, and schedules the inspection at the end of that.
+    fn withhold(&mut self, withheld: Withholding) {
         if self.failures == 0 {
             self.next_inspection = self.next_inspection.min(withheld.until);
         }
         self.note_withheld(withheld.state, withheld.reason);
         self.state_gauge.set_state(withheld.state);
-        let until = withheld.until;
         if self.withheld_by.as_ref().is_none_or(|before| before.reason != withheld.reason) {
-            info!(self.log, "held back"; "reason" => withheld.reason);
+            info!(self.log, "container withheld"; "reason" => withheld.reason);
         }
         self.withheld_by = Some(withheld);
-        self.send_domain(Domain { desired: Arc::from(Vec::new()), ..domain });
-        Some(until).filter(|until| *until > now)
     }
 
-    /// Why these records are not to be published now, although Docker's state allows it.
+    /// Returns the reason for which these records are withheld now, although Docker's state
+    /// allows them.
     fn withholding(
         &self,
         known: &LastInspection,
@@ -374,9 +396,9 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             return None;
         }
         let drain = self.setup.drain.filter(|_| !ignores_drain(&known.container));
-        let newest = self.newest.borrow();
-        let told = newest.history.withholding(&known.container, known.requested_at, drain, now);
-        told.or_else(|| {
+        let latest = self.observation.borrow();
+        let by_event = latest.history.withholding(&known.container, known.requested_at, drain, now);
+        by_event.or_else(|| {
             let until =
                 self.restart_limiter.blocked_until(now).filter(|_| !self.has_sent(desired))?;
             Some(Withholding { state: DisplayState::CrashLooping, reason: RESTART_LIMITED, until })
@@ -384,10 +406,22 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
     }
 
     fn has_sent(&self, desired: &[DesiredRecord]) -> bool {
-        self.last_sent.as_ref().is_some_and(|told| *told.desired == *desired)
+        self.last_sent.as_ref().is_some_and(|sent| *sent.desired == *desired)
     }
 
-    /// Logs what is left out, once.
+    /// Returns `true` if the watcher has newer information than a listing that was requested at
+    /// this time. An inspection in flight is newer too, because its result is still to come.
+    fn supersedes_listing(&self, requested_at: Instant) -> bool {
+        if planted!(StaleListingBelieved) {
+            return false;
+        }
+        let was_seen = self.last_seen_running.is_some_and(|seen| seen > requested_at);
+        self.inspecting
+            || was_seen
+            || self.observation.borrow().history.has_event_after(requested_at)
+    }
+
+    /// Logs each skipped entry once, and the reason for which the container is withheld.
     fn log_skipped(&mut self, container: &Container, plan: &PublishPlan) {
         for skipped in &plan.skipped {
             if self.logged_reasons.len() > LOGGED_REASONS_MAX
@@ -397,20 +431,21 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             }
             self.logged_reasons.insert(skipped.clone());
             if self.logged_reasons.len() > LOGGED_REASONS_MAX {
-                notice!(self.log, "more is left out"; "reasons_given" => LOGGED_REASONS_MAX);
+                notice!(self.log, "more entries skipped"; "reasons_given" => LOGGED_REASONS_MAX);
             } else {
-                notice!(self.log, "left out";
+                notice!(self.log, "skipped";
                     "entry" => &skipped.entry, "reason" => &skipped.reason);
             }
         }
         if let Some(reason) = &plan.withheld {
-            info!(self.log, "withheld"; "reason" => reason);
+            info!(self.log, "container withheld"; "reason" => reason);
             self.note_withheld(DisplayState::from_container(container), reason);
         }
     }
 
-    /// Notes that the container is left out, where that is new. To be called before it is
-    /// counted in its new state.
+    /// Adds the withholding to the recent changes, unless the container is in this state already.
+    ///
+    /// Call it before the state gauge is set to the new state.
     fn note_withheld(&self, state: DisplayState, reason: &str) {
         if self.state_gauge.state() == state {
             return;
@@ -424,6 +459,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         self.setup.recorder.record_change(change);
     }
 
+    /// Sends the domain, unless the last sent domain is equal.
     fn send_domain(&mut self, domain: Domain) {
         if self.last_sent.as_ref() != Some(&domain) {
             self.last_sent = Some(domain.clone());
@@ -469,18 +505,15 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerRemoved> for Container
     fn handle(&mut self, message: ContainerRemoved, _: &mut Self::Context) -> Self::Result {
         self.since = earlier(self.since, message.since);
         let requested_at = message.requested_at;
-        let seen_since = self.last_seen_running.is_some_and(|seen| seen > requested_at);
-        let named_since = self.newest.borrow().history.has_event_after(requested_at);
-        // An inspection under way is newer than the listing, and its answer decides.
-        if (self.inspecting || seen_since || named_since) && !planted!(StaleListingBelieved) {
+        if self.supersedes_listing(requested_at) {
             return Box::pin(async { RemovalOutcome::Superseded });
         }
         (self.last_seen_running, self.last_inspection) = (None, None);
         (self.inspected_summary, self.inspected_generation) = (None, None);
         self.send_domain(Domain::empty(self.id.clone()));
-        let emptied = self.domain_sender.drained();
+        let drained = self.domain_sender.drained();
         Box::pin(async move {
-            emptied.await;
+            drained.await;
             RemovalOutcome::Withdrawn
         })
     }
@@ -538,6 +571,6 @@ impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::InjectPanic>
     type Result = ();
 
     fn handle(&mut self, _: crate::messages::InjectPanic, _: &mut Self::Context) {
-        panic!("a test asked for it");
+        panic!("injected by a test");
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps a container that restarts again and again from flooding the store.
+//! [`RestartLimiter`]: limits the writes of a container in a crash loop.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,14 +7,18 @@ use tokio::time::Instant;
 
 use crate::model::container::EngineTime;
 
-/// From this restart on within [`RESTART_WINDOW`], what a container puts is damped.
+/// The number of restarts within [`RESTART_WINDOW`] from which publications are limited.
 const RESTARTS_LIMIT: usize = 3;
-/// The time in which restarts are counted.
+/// The time during which restarts are counted.
 const RESTART_WINDOW: Duration = Duration::from_secs(60);
-/// The least time between two puts of a container that is damped.
+/// The minimum time between two publications of a limited container.
 const PUBLISH_MIN_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Counts a container's restarts, and says when it may be published again.
+/// Limits how often a container in a crash loop is published.
+///
+/// Each restart of a container withdraws its records and publishes them again. From the third
+/// restart within a minute, the container is published at most once every five seconds, so that
+/// a crash loop does not flood the store.
 #[derive(Debug, Default)]
 pub struct RestartLimiter {
     started: Option<EngineTime>,
@@ -23,7 +27,8 @@ pub struct RestartLimiter {
 }
 
 impl RestartLimiter {
-    /// Takes note of when the container was started, as an inspection told.
+    /// Records the start time that an inspection returned. A start time that differs from the
+    /// previous one counts as a restart.
     pub fn record_start(&mut self, started: EngineTime, now: Instant) {
         if self.started.replace(started).is_some_and(|before| before != started) {
             self.restarts.push_back(now);
@@ -33,7 +38,8 @@ impl RestartLimiter {
         }
     }
 
-    /// Until when nothing is to be put, where the container restarts too often.
+    /// Returns the time until which the container must not be published, or `None` if it is not
+    /// limited.
     pub fn blocked_until(&self, now: Instant) -> Option<Instant> {
         let recent =
             self.restarts.iter().filter(|at| now.duration_since(**at) < RESTART_WINDOW).count();
@@ -43,7 +49,7 @@ impl RestartLimiter {
         self.last_published.map(|at| at + PUBLISH_MIN_INTERVAL).filter(|until| now < *until)
     }
 
-    /// Takes note of a put.
+    /// Records that the container was published.
     pub fn record_publication(&mut self, now: Instant) {
         self.last_published = Some(now);
     }
@@ -57,8 +63,8 @@ mod tests {
         start + Duration::from_secs(seconds)
     }
 
-    /// A damper of a container that was started at each of these seconds, and published
-    /// each time.
+    /// Returns the limiter of a container that was started and published at each of these
+    /// seconds.
     fn after_starts(start: Instant, seconds: &[u64]) -> RestartLimiter {
         let mut limiter = RestartLimiter::default();
         for at in seconds {
@@ -71,19 +77,19 @@ mod tests {
     #[test]
     fn limits_third_restart_within_a_minute() {
         let start = Instant::now();
-        for (starts, now, held_until) in [
+        for (starts, now, expected) in [
             (&[0][..], 0, None),
             (&[0, 1, 2], 2, None),
             (&[0, 1, 2, 3], 3, Some(8)),
             (&[0, 1, 2, 3], 7, Some(8)),
             (&[0, 1, 2, 3], 8, None),
             (&[0, 1, 2, 3, 4, 5], 6, Some(10)),
-            // The first of the three was a minute ago.
+            // The first of the three restarts was a minute ago.
             (&[0, 1, 30, 61], 61, None),
             (&[0, 2, 30, 61], 61, Some(66)),
         ] {
-            let held = after_starts(start, starts).blocked_until(second(start, now));
-            assert_eq!(held, held_until.map(|at| second(start, at)), "{starts:?} {now}");
+            let until = after_starts(start, starts).blocked_until(second(start, now));
+            assert_eq!(until, expected.map(|at| second(start, at)), "{starts:?} {now}");
         }
     }
 

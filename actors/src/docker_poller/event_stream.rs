@@ -1,5 +1,8 @@
-//! The engine's event stream, from the poller's side: followed, opened anew, and
-//! mistrusted where listings tell what it didn't.
+//! The poller's event stream: reads events, reopens the stream when it ends, and detects a
+//! stream that is open but silent.
+//!
+//! Events only make changes visible sooner. Listings find every change, so a listing that reports
+//! a change without an event shows that the stream is silent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,41 +21,45 @@ use crate::ports::record_store::RecordStore;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::metered_context::MeteredContext;
 
-/// After a stream that could not be opened, or that ended soon.
+/// The pause before the stream is reopened after it failed to open or ended early.
 const REOPEN_BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(100), factor: 2, cap: Duration::from_secs(2) };
-/// After an engine's word that it tells no events.
+/// The pause before the stream is reopened if the engine rejected the request for events.
 const REFUSED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
-/// A stream that lived so long, or told something, has not failed in a row with the one
-/// before.
+/// The time after which an open stream resets the backoff. A new event resets it at once.
 const STREAM_STABLE_AFTER: Duration = Duration::from_secs(5);
-/// So long after a listing an event may still come for what it told.
+/// The time within which an event must follow a change that a listing reported.
 const EVENT_GRACE: Duration = Duration::from_secs(2);
-/// The same where it told that a container is gone. Podman lists one no more from its stop
-/// signal on, of which it tells no event, and tells of its end when that has come: ten
-/// seconds later at the latest, unless its user said otherwise.
+/// The time within which an event must follow the removal of a container from a listing.
+///
+/// It is longer because of Podman: a container leaves the listing at its stop signal, for which
+/// Podman sends no event. The event of its end follows at most ten seconds later, unless the user
+/// configured a longer stop timeout.
 const REMOVAL_EVENT_GRACE: Duration = Duration::from_secs(15);
-/// The least time between two streams that are given up for their silence.
+/// The minimum time between two reopenings of a silent stream.
 const FORCED_REOPEN_MIN_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What the poller knows of its event stream.
+/// The poller's state of the event stream.
 #[derive(Default)]
 pub(super) struct EventStreamState {
-    /// Ends what opens or reads the stream.
+    /// The handle of the future that opens or reads the stream, or waits to reopen it.
     reader: Option<SpawnHandle>,
-    /// Since when it is open.
+    /// The time at which the stream was opened. `None` if it is not open.
     open_since: Option<Instant>,
     failures: u32,
-    /// Whether the engine said the last time that it tells no events.
+    /// `true` if the engine rejected the last request for events.
     refused: bool,
-    /// What listings told while no event did, and when an event is overdue.
+    /// The containers whose change was reported by a listing and by no event yet, with the time
+    /// from which the event is overdue.
     overdue_events: BTreeMap<ContainerId, Instant>,
     last_forced_reopen: Option<Instant>,
 }
 
 impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
-    /// Opens the stream, and has Docker listed after it. What happened since the one before
-    /// ended is asked for as well: only an event tells of a stop signal.
+    /// Opens the stream, and then requests a listing.
+    ///
+    /// The events since the previous stream are requested as well, because a stop signal is
+    /// reported only by an event.
     pub(super) fn open_stream(&mut self, context: &mut MeteredContext<Self>) {
         if let Some(reader) = self.event_stream.reader.take() {
             context.cancel_future(reader);
@@ -60,7 +67,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         self.event_stream.open_since = None;
         self.event_stream.overdue_events.clear();
         let source = self.source.clone();
-        // The engine counts from that moment on, and what happened in it was told.
+        // The engine includes the start of the range, and that event was received already.
         let since = self.listing_state.borrow().last_event_at.map(|at| EngineTime(at.0 + 1));
         let opening = async move { source.events(since).await };
         self.event_stream.reader =
@@ -69,7 +76,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
                     Ok(events) => {
                         poller.event_stream.open_since = Some(Instant::now());
                         poller.event_stream.refused = false;
-                        debug!(poller.log, "docker's events are followed");
+                        debug!(poller.log, "docker event stream open");
                         poller.read_stream(events, context);
                     }
                     Err(error) => poller.handle_open_failure(&error, context),
@@ -78,8 +85,8 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             })));
     }
 
-    /// Hands on one event after the other; each is with the registry before the next is
-    /// read.
+    /// Passes the events to the registry one by one. The registry has handled an event before the
+    /// next event is read.
     fn read_stream(&mut self, mut events: EventStream, context: &mut MeteredContext<Self>) {
         let registry = self.registry.clone();
         let reader = async move {
@@ -98,7 +105,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             Some(context.spawn(reader.into_actor(self).map(|(events, next), poller, context| {
                 match next {
                     Some(Ok((container, at))) => {
-                        // What is told again is no sign of life.
+                        // A repeated event does not show that the stream works.
                         let last_event_at = poller.listing_state.borrow().last_event_at;
                         if last_event_at.is_none_or(|before| before < at) {
                             poller.listing_state.borrow_mut().last_event_at = Some(at);
@@ -123,22 +130,23 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             self.event_stream.failures = 0;
         }
         let error = error.map_or_else(|| "closed by the engine".to_owned(), ToString::to_string);
-        info!(self.log, "docker's event stream ended; it is opened anew"; "error" => error);
+        info!(self.log, "docker event stream ended; reopening"; "error" => error);
         self.schedule_reopen(None, context);
     }
 
     fn handle_open_failure(&mut self, error: &SourceError, context: &mut MeteredContext<Self>) {
-        // That nobody answers is told once, of the listing.
-        let is_permanent = error.kind != SourceErrorKind::Unreachable;
-        if is_permanent && !std::mem::replace(&mut self.event_stream.refused, true) {
-            warn!(self.log, "docker's events can't be followed; changes are seen at the next poll";
+        // An unreachable engine is logged once, when a listing fails.
+        let is_rejected = error.kind != SourceErrorKind::Unreachable;
+        if is_rejected && !std::mem::replace(&mut self.event_stream.refused, true) {
+            warn!(self.log, "docker events unavailable; relying on polls";
                 "error" => %error, "kind" => error.kind.as_str());
         } else {
-            info!(self.log, "docker's events can't be followed yet"; "error" => %error);
+            info!(self.log, "docker events unavailable; retrying"; "error" => %error);
         }
-        self.schedule_reopen(is_permanent.then_some(REFUSED_RETRY_INTERVAL), context);
+        self.schedule_reopen(is_rejected.then_some(REFUSED_RETRY_INTERVAL), context);
     }
 
+    /// Reopens the stream after `wait`, or after a growing pause if `wait` is `None`.
     fn schedule_reopen(&mut self, wait: Option<Duration>, context: &mut MeteredContext<Self>) {
         self.event_stream.failures = self.event_stream.failures.saturating_add(1);
         let wait = wait
@@ -146,32 +154,34 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         self.event_stream.reader = Some(context.run_later(wait, Self::open_stream));
     }
 
-    /// Takes note of what a listing told before any event did. Where none follows, the
-    /// stream is silently dead: it is opened anew. `before` is when the listing before was
-    /// asked for.
+    /// Expects an event for each change that a listing reported before any event did. If no event
+    /// follows, the stream is silent and is reopened.
+    ///
+    /// `previous_listing` is the time at which the previous listing was requested.
     pub(super) fn expect_events(
         &mut self,
         unannounced: Unannounced,
         previous_listing: Option<Instant>,
         context: &mut MeteredContext<Self>,
     ) {
-        // What happened before the stream was open is none of its business.
+        // The stream reports no change from before it was opened.
         let Some(open_since) = self.event_stream.open_since else { return };
         if previous_listing.is_none_or(|previous| previous <= open_since) {
             return;
         }
-        for (containers, late) in
+        for (containers, grace) in
             [(unannounced.seen, EVENT_GRACE), (unannounced.gone, REMOVAL_EVENT_GRACE)]
         {
             if containers.is_empty() {
                 continue;
             }
-            let overdue = Instant::now() + late;
+            let overdue = Instant::now() + grace;
             for container in containers {
-                let known = self.event_stream.overdue_events.entry(container).or_insert(overdue);
-                *known = overdue.min(*known);
+                let overdue_at =
+                    self.event_stream.overdue_events.entry(container).or_insert(overdue);
+                *overdue_at = overdue.min(*overdue_at);
             }
-            context.run_later(late, move |poller, context| {
+            context.run_later(grace, move |poller, context| {
                 if poller.event_stream.open_since == Some(open_since) {
                     poller.reopen_if_silent(context);
                 }
@@ -179,6 +189,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         }
     }
 
+    /// Reopens the stream if an event is overdue, unless a silent stream was reopened recently.
     fn reopen_if_silent(&mut self, context: &mut MeteredContext<Self>) {
         let now = Instant::now();
         let overdue =
@@ -188,7 +199,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             return;
         }
         self.event_stream.last_forced_reopen = Some(now);
-        notice!(self.log, "docker's event stream is silent about changes; it is opened anew";
+        notice!(self.log, "docker event stream missed changes; reopening";
             "containers" => overdue);
         self.open_stream(context);
     }

@@ -1,4 +1,6 @@
-//! One listing: what it says, and how much of it is believed.
+//! One listing: requests it, compares it with the registry, and reports the differences.
+//!
+//! A suspect listing is not reported until a second listing confirms it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -10,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::messages::{
     AffectedRecords, ContainerGone, ContainerSeen, CountAffectedRecords, GetKnownContainers,
-    ListingComplete,
+    KnownContainers, ListingComplete,
 };
 use crate::model::container::{ContainerId, ContainerSummary, EngineTime};
 use crate::model::mass_withdrawal::is_mass_withdrawal;
@@ -19,93 +21,124 @@ use crate::ports::record_store::RecordStore;
 use crate::registry::Registry;
 use crate::runtime::actor_ref::ActorRef;
 
-/// What was made of earlier listings; it outlives the poller that made it.
+/// The results of earlier listings that outlive the poller.
 #[derive(Debug, Default)]
 pub struct ListingState {
-    /// Which engine is believed.
+    /// The engine whose listings are accepted. `None` before the first listing.
     engine: Option<EngineIdentity>,
-    /// Which one answered the last time in its place.
+    /// Another engine that replied to the last listing. Its next listing is accepted.
     candidate_engine: Option<EngineIdentity>,
-    /// When, by the engine's clock, the newest thing happened that an event told of.
+    /// The time of the latest event, by the engine's clock.
     pub(super) last_event_at: Option<EngineTime>,
-    /// What was missing in a listing that was not believed.
+    /// The containers that were missing in the last listing, if it was suspect.
     suspect_gone: BTreeSet<ContainerId>,
 }
 
-/// What came of a listing that the engine answered.
+/// The result of a listing to which the engine replied.
 #[derive(Debug, Default)]
 pub(super) struct PollResult {
+    /// The number of listed containers.
     pub containers: usize,
+    /// The number of containers that were reported as seen.
     pub changed: usize,
+    /// The number of containers that were reported as gone.
     pub gone: usize,
-    /// Of which containers it told news before any event did.
+    /// The reported containers whose change no event had announced.
     pub unannounced: Unannounced,
-    /// Why part of it has to be confirmed by another.
+    /// The reason why a part of the listing must be confirmed by another listing.
     pub suspect: Option<SuspectListing>,
 }
 
-/// The containers that a listing told news of before any event did.
+/// The containers whose change was reported by a listing before any event.
 #[derive(Debug, Default)]
 pub(super) struct Unannounced {
+    /// The containers with a new row.
     pub seen: Vec<ContainerId>,
+    /// The containers that are no longer listed.
     pub gone: Vec<ContainerId>,
 }
 
-/// Why a listing is not believed at once.
+/// The reason why a listing must be confirmed (ARCHITECTURE.md, "Suspect listings").
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SuspectListing {
-    /// Another engine than before answers.
+    /// The reply came from another engine than before.
     OtherEngine(EngineIdentity),
-    /// So many of all records would be withdrawn at one stroke.
+    /// The listing would withdraw a large share of the records.
     MassRemoval { affected: usize, total: usize },
 }
 
-/// Lists once, and brings the registry up to date. What the registry knows is asked
-/// of it each time: so a registry that was rebuilt, or that did not believe a
-/// listing, hears all that it lacks at the next poll.
+/// The differences between a listing and the registry.
+struct ListingDiff {
+    /// The rows that the registry does not have.
+    changed: Vec<ContainerSummary>,
+    /// The containers of the registry that are not listed.
+    gone: Vec<ContainerId>,
+    /// `true` if the listing may come from another engine: it adds a container, lacks one whose
+    /// end no event reported, or is the first for this registry.
+    has_news: bool,
+}
+
+impl ListingDiff {
+    fn new(summaries: Vec<ContainerSummary>, known: KnownContainers) -> Self {
+        let KnownContainers { containers: mut known, has_listing } = known;
+        // An empty listing is news, too, to a registry without a listing.
+        let mut has_news = !has_listing;
+        let mut changed = Vec::new();
+        for summary in summaries {
+            let before = known.remove(&summary.id).and_then(|known| known.summary);
+            // Another engine is recognised by an added container as well as by a missing one. If
+            // it were accepted unnoticed now, a later listing that lacks every container would
+            // come from a known engine.
+            has_news |= before.is_none();
+            if before.is_none_or(|before| summary.differs_from(&before)) {
+                changed.push(summary);
+            }
+        }
+        has_news |= known.values().any(|known| !known.is_down);
+        Self { changed, gone: known.into_keys().collect(), has_news }
+    }
+}
+
+/// Requests one listing, and reports its differences to the registry.
+///
+/// The known containers are requested from the registry each time. A registry that was restarted,
+/// or that received only a part of a listing, therefore gets everything at the next poll.
+///
+/// # Errors
+/// Returns an error if a request to the engine failed.
 pub(super) async fn poll_once<S: ContainerSource, R: RecordStore>(
     source: Rc<S>,
     registry: ActorRef<Registry<S, R>>,
     listing_state: Rc<RefCell<ListingState>>,
 ) -> Result<PollResult, SourceError> {
     let requested_at = Instant::now();
-    let summaries = match source.list().await {
-        Err(_) if planted!(ListErrorReadAsEmpty) => Vec::new(),
-        listed => listed?,
-    };
+    let summaries = list(&*source).await?;
     let mut result = PollResult { containers: summaries.len(), ..PollResult::default() };
-    // A registry that falls in the middle of this is told nothing more, and above
-    // all not that it now knows all: its successor asks for a poll of its own.
+    // If the registry crashes in between, the rest is not sent to its successor. Above all, the
+    // successor must not receive `ListingComplete`. The supervisor requests a poll for it.
     let Some(registry) = registry.current() else { return Ok(result) };
     let Ok(known) = registry.send(GetKnownContainers).await else { return Ok(result) };
-    // To a registry that knows nothing, a listing of nothing is news too.
-    let mut has_news = !known.has_listing;
-    let mut known = known.containers;
-    let mut changed = Vec::new();
-    for summary in summaries {
-        let before = known.remove(&summary.id).and_then(|known| known.summary);
-        // Another engine shows by what it has as much as by what it lacks: one that was let
-        // in unnoticed would be the known one to the next listing that lacks all.
-        has_news |= before.is_none();
-        if before.is_none_or(|before| summary.differs_from(&before)) {
-            changed.push(summary);
-        }
-    }
-    has_news |= known.values().any(|known| !known.is_down);
-    let gone: Vec<ContainerId> = known.into_keys().collect();
-    if !has_news && listing_state.borrow().engine.is_some() {
+    let diff = ListingDiff::new(summaries, known);
+    if !diff.has_news && listing_state.borrow().engine.is_some() {
         listing_state.borrow_mut().candidate_engine = None;
     } else if let Some(candidate_engine) = detect_other_engine(&*source, &listing_state).await? {
         result.suspect = Some(SuspectListing::OtherEngine(candidate_engine));
         return Ok(result);
     }
-    let _ =
-        update_registry(&registry, requested_at, changed, gone, &listing_state, &mut result).await;
+    let _ = update_registry(&registry, requested_at, diff, &listing_state, &mut result).await;
     Ok(result)
 }
 
-/// Which engine answers, where it is another than the one that is believed, and was not
-/// met the last time.
+async fn list<S: ContainerSource>(source: &S) -> Result<Vec<ContainerSummary>, SourceError> {
+    let listed = source.list().await;
+    if planted!(ListErrorReadAsEmpty) {
+        return Ok(listed.unwrap_or_default());
+    }
+    listed
+}
+
+/// Returns the engine that replies, if it is not the accepted engine and did not reply to the
+/// last listing either. Otherwise the engine is accepted.
 async fn detect_other_engine<S: ContainerSource>(
     source: &S,
     listing_state: &RefCell<ListingState>,
@@ -113,8 +146,8 @@ async fn detect_other_engine<S: ContainerSource>(
     let engine = source.identity().await?;
     let mut listing_state = listing_state.borrow_mut();
     let candidate = listing_state.candidate_engine.take();
-    let candidate = if planted!(StrangerBelieved) { Some(engine.clone()) } else { candidate };
-    if listing_state.engine.as_ref().is_none_or(|known| *known == engine)
+    if planted!(StrangerBelieved)
+        || listing_state.engine.as_ref().is_none_or(|known| *known == engine)
         || candidate.as_ref() == Some(&engine)
     {
         listing_state.engine = Some(engine);
@@ -124,15 +157,18 @@ async fn detect_other_engine<S: ContainerSource>(
     Ok(Some(engine))
 }
 
+/// Reports the differences of a listing to the registry, without a suspect withdrawal.
+///
+/// # Errors
+/// Returns an error if the registry crashed.
 async fn update_registry<S: ContainerSource, R: RecordStore>(
     registry: &Addr<Registry<S, R>>,
     requested_at: Instant,
-    changed: Vec<ContainerSummary>,
-    gone: Vec<ContainerId>,
+    diff: ListingDiff,
     listing_state: &RefCell<ListingState>,
     result: &mut PollResult,
 ) -> Result<(), MailboxError> {
-    for summary in changed {
+    for summary in diff.changed {
         result.changed += 1;
         let id = summary.id.clone();
         if !registry.send(ContainerSeen { summary: Arc::new(summary) }).await? {
@@ -141,7 +177,7 @@ async fn update_registry<S: ContainerSource, R: RecordStore>(
     }
     let suspect_gone = std::mem::take(&mut listing_state.borrow_mut().suspect_gone);
     let (mut confirmed, unconfirmed): (Vec<_>, Vec<_>) =
-        gone.into_iter().partition(|id| suspect_gone.contains(id));
+        diff.gone.into_iter().partition(|id| suspect_gone.contains(id));
     match check_mass_removal(registry, &unconfirmed).await? {
         Some(suspect) => {
             result.suspect = Some(suspect);
@@ -158,16 +194,17 @@ async fn update_registry<S: ContainerSource, R: RecordStore>(
     registry.send(ListingComplete { requested_at }).await
 }
 
-/// Whether so much would be withdrawn with these containers that it has to be confirmed.
+/// Returns the suspicion if the removal of these containers would withdraw so many records that
+/// it must be confirmed.
 async fn check_mass_removal<S: ContainerSource, R: RecordStore>(
     registry: &Addr<Registry<S, R>>,
     containers: &[ContainerId],
 ) -> Result<Option<SuspectListing>, MailboxError> {
-    if containers.is_empty() {
+    if containers.is_empty() || planted!(MostGoneBelieved) {
         return Ok(None);
     }
     let AffectedRecords { affected, total } =
         registry.send(CountAffectedRecords { containers: containers.to_vec() }).await?;
-    let is_mass = is_mass_withdrawal(affected, total) && !planted!(MostGoneBelieved);
-    Ok(is_mass.then_some(SuspectListing::MassRemoval { affected, total }))
+    Ok(is_mass_withdrawal(affected, total)
+        .then_some(SuspectListing::MassRemoval { affected, total }))
 }

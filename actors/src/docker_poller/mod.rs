@@ -1,4 +1,4 @@
-//! DockerPoller: owns what Docker says runs.
+//! [`DockerPoller`]: lists the containers of the engine, and follows its events.
 
 mod event_stream;
 mod listing;
@@ -26,33 +26,37 @@ use listing::{PollResult, SuspectListing, poll_once};
 
 static MAILBOX_METRICS: MailboxMetrics = MailboxMetrics::new("DockerPoller", 16);
 
-/// After a listing that failed; capped by the time between two polls.
+/// The pause before a failed listing is retried. The poll interval caps it.
 const LISTING_RETRY_BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(500), factor: 2, cap: Duration::from_secs(10) };
-/// How much of the time between two polls is left to chance, so that a fleet's
-/// hosts that started together don't poll together.
+/// The largest part of the poll interval that is subtracted at random, so that hosts that started
+/// together do not poll together.
 const POLL_JITTER_FRACTION: f64 = 0.05;
-/// The least time between two listings, whoever asks for one.
+/// The minimum time between two listings, including requested ones.
 const LISTING_MIN_INTERVAL: Duration = Duration::from_millis(250);
-/// A listing that is to confirm another comes so long after it.
+/// The time after a suspect listing at which the confirming listing is requested.
 const CONFIRMATION_DELAY: Duration = Duration::from_secs(1);
-/// The first listing waits no longer than this for the event stream to be open.
+/// The longest time for which the first listing waits for the event stream to open.
 const STREAM_OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Asks the engine every few seconds what runs, and tells the registry of every
-/// container whose row isn't what the registry knows. Follows the engine's events in
-/// between, and hands them on.
+/// Lists the containers at each poll interval, and passes the engine's events to the registry.
+///
+/// After each listing the poller requests the last reported state from the registry and sends
+/// only the differences. The poller keeps no list of containers, so a restarted registry receives
+/// everything at the next poll. A failed listing changes nothing. A suspect listing takes effect
+/// when a second listing confirms it (ARCHITECTURE.md, "Suspect listings").
 pub struct DockerPoller<S: ContainerSource, R: RecordStore> {
     source: Rc<S>,
     registry: ActorRef<Registry<S, R>>,
     poll_interval: Duration,
-    /// Whether events are followed too.
+    /// `true` if the engine's events are followed too.
     events: bool,
     event_stream: EventStreamState,
     listing_state: Rc<RefCell<ListingState>>,
-    /// When the newest listing was asked for.
+    /// The time at which the latest listing was requested.
     requested_at: Option<Instant>,
     polling: bool,
+    /// `true` if a listing was requested while another was in flight.
     poll_again: bool,
     timer: Option<SpawnHandle>,
     failures: u32,
@@ -60,26 +64,26 @@ pub struct DockerPoller<S: ContainerSource, R: RecordStore> {
     log: Logger,
 }
 
-/// What a poller is made with.
+/// The parameters and connections of a poller.
 pub(crate) struct PollerSetup<S: ContainerSource, R: RecordStore> {
-    /// Whom to ask.
+    /// The source of listings and events.
     pub source: Rc<S>,
-    /// Whom to tell.
+    /// The receiver of differences and events.
     pub registry: ActorRef<Registry<S, R>>,
-    /// Time between two listings.
+    /// The time between two listings.
     pub poll_interval: Duration,
-    /// Whether events are followed too.
+    /// `true` if the engine's events are followed too.
     pub events: bool,
-    /// What was made of earlier listings.
+    /// The state that outlives the poller.
     pub listing_state: Rc<RefCell<ListingState>>,
-    /// Where to write down what an operator may ask for.
+    /// The status for the admin interface.
     pub recorder: StatusRecorder,
-    /// Where to log.
+    /// The logger of the poller.
     pub log: Logger,
 }
 
 impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
-    /// A poller that has listed nothing yet.
+    /// Returns a poller that has requested no listing yet.
     pub(crate) fn new(setup: PollerSetup<S, R>) -> Self {
         let PollerSetup { source, registry, poll_interval, events, listing_state, recorder, log } =
             setup;
@@ -100,6 +104,8 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         }
     }
 
+    /// Requests a listing now, or as soon as the one in flight is complete and
+    /// [`LISTING_MIN_INTERVAL`] has passed.
     fn poll(&mut self, context: &mut MeteredContext<Self>) {
         if self.polling {
             self.poll_again = true;
@@ -117,7 +123,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             context.cancel_future(timer);
         }
         self.polling = true;
-        let before = self.requested_at.replace(now);
+        let previous_listing = self.requested_at.replace(now);
         let poll = poll_once(
             Rc::clone(&self.source),
             self.registry.clone(),
@@ -128,7 +134,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             let wait = match result {
                 Ok(mut result) => {
                     let unannounced = std::mem::take(&mut result.unannounced);
-                    poller.expect_events(unannounced, before, context);
+                    poller.expect_events(unannounced, previous_listing, context);
                     poller.handle_listing(&result, now)
                 }
                 Err(error) => poller.handle_failure(&error),
@@ -148,9 +154,10 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         self.timer = Some(context.run_later(wait, Self::poll));
     }
 
+    /// Logs a completed listing, and returns the time to wait for the next one.
     fn handle_listing(&mut self, result: &PollResult, started: Instant) -> Duration {
         if std::mem::take(&mut self.failures) > 0 {
-            notice!(self.log, "docker answers again"; "containers" => result.containers);
+            notice!(self.log, "docker connected again"; "containers" => result.containers);
         }
         self.recorder.record_listing();
         info!(self.log, "docker listed"; "containers" => result.containers,
@@ -166,25 +173,26 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     fn log_suspect(&self, suspect: &SuspectListing) {
         match suspect {
             SuspectListing::OtherEngine(engine) => {
-                warn!(self.log, "another docker engine than before answers; \
-                    it is listed again before it is believed"; "engine" => &engine.0);
+                warn!(self.log, "docker engine changed; waiting for a second listing";
+                    "engine" => &engine.0);
             }
             SuspectListing::MassRemoval { affected, total } => {
-                warn!(self.log, "docker lists none of the containers of most records; \
-                    it is listed again before they are withdrawn";
+                warn!(self.log, "listing would withdraw most records; \
+                    waiting for a second listing";
                     "records" => affected, "of" => total);
             }
         }
     }
 
+    /// Logs a failed listing, and returns the time to wait before it is retried.
     fn handle_failure(&mut self, error: &SourceError) -> Duration {
         self.failures = self.failures.saturating_add(1);
         self.recorder.record_listing_error(error);
         if self.failures == 1 {
-            warn!(self.log, "docker does not answer; what was last known is kept up";
+            warn!(self.log, "docker unreachable; keeping last known state";
                 "error" => %error, "kind" => error.kind.as_str());
         } else {
-            info!(self.log, "docker still does not answer";
+            info!(self.log, "docker still unreachable";
                 "error" => %error, "tries" => self.failures);
         }
         LISTING_RETRY_BACKOFF.wait(self.failures, fastrand::f64()).min(self.poll_interval)

@@ -1,4 +1,4 @@
-//! Where an actor is to be found, across its restarts.
+//! [`ActorRef`]: a reference to an actor that stays valid across restarts.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,11 +9,14 @@ use tokio::sync::Notify;
 
 use super::metered_context::{Metered, MeteredContext};
 
-/// The place of an actor of which there is one at a time. An address dies with
-/// its actor; a seat stays, and leads to whoever sits there now.
+/// A reference to an actor of which one instance runs at a time.
 ///
-/// Who waits for the next to sit there is told in the order in which they came: a
-/// `tokio::sync::watch` would leave that order to chance, and no run could be repeated.
+/// An actix address becomes invalid with its actor. An actor reference stays valid: the supervisor
+/// sets it to the new instance after each restart, and it is empty in between. Clones share the
+/// instance.
+///
+/// Senders that wait for the next instance continue in the order in which they began to wait. A
+/// `tokio::sync::watch` would wake them in random order, and a simulation could not be repeated.
 pub struct ActorRef<A: Metered>(Rc<Slot<A>>);
 
 struct Slot<A: Metered> {
@@ -34,25 +37,27 @@ impl<A: Metered> Default for ActorRef<A> {
 }
 
 impl<A: Metered> ActorRef<A> {
-    /// Seats an actor.
+    /// Sets the running instance.
     pub(crate) fn set(&self, actor: Addr<A>) {
         self.0.current.replace(Some(actor));
         self.0.changed.notify_waiters();
     }
 
-    /// Empties the seat.
+    /// Empties the reference after the instance ended.
     pub(crate) fn clear(&self) {
         self.0.current.replace(None);
         self.0.changed.notify_waiters();
     }
 
-    /// Who sits there now.
+    /// Returns the running instance.
     pub(crate) fn current(&self) -> Option<Addr<A>> {
         self.0.current.borrow().clone()
     }
 
-    /// Asks whoever sits there now; `None` where nobody does, or where the actor
-    /// fell before it answered.
+    /// Sends a message to the running instance and returns its reply.
+    ///
+    /// Returns `None` if there is no instance, or if the instance crashed before it replied. Both
+    /// are counted as refused.
     pub async fn request<M>(&self, message: M) -> Option<M::Result>
     where
         A: Handler<M>,
@@ -60,17 +65,18 @@ impl<A: Metered> ActorRef<A> {
         M::Result: Send,
         MeteredContext<A>: ToEnvelope<A, M>,
     {
-        let answer = match self.current() {
+        let reply = match self.current() {
             Some(actor) => actor.send(message).await.ok(),
             None => None,
         };
-        if answer.is_none() {
+        if reply.is_none() {
             A::mailbox_metrics().count_refused();
         }
-        answer
+        reply
     }
 
-    /// Tells whoever sits there now, if anybody.
+    /// Sends a message to the running instance without waiting for a reply. Without an instance
+    /// the message is dropped and counted as refused.
     pub(crate) fn notify<M>(&self, message: M)
     where
         A: Handler<M>,
@@ -84,8 +90,10 @@ impl<A: Metered> ActorRef<A> {
         }
     }
 
-    /// Delivers a message, if need be to the next who sits there: returns the answer when
-    /// it was handled.
+    /// Sends a message until an instance has handled it, and returns the reply.
+    ///
+    /// Without an instance it waits for the next one. If the instance crashes before it replies,
+    /// the message is sent again, so an instance may see it twice.
     pub async fn send_until_handled<M>(&self, message: M) -> M::Result
     where
         A: Handler<M>,
@@ -94,17 +102,17 @@ impl<A: Metered> ActorRef<A> {
         MeteredContext<A>: ToEnvelope<A, M>,
     {
         loop {
-            // Made before the look at who sits there, so that no change is missed.
+            // Created before the instance is read, so that no change is missed.
             let changed = self.0.changed.notified();
             let Some(actor) = self.current() else {
                 changed.await;
                 continue;
             };
-            if let Ok(answer) = actor.send(message.clone()).await {
-                return answer;
+            if let Ok(reply) = actor.send(message.clone()).await {
+                return reply;
             }
             A::mailbox_metrics().count_refused();
-            // It fell; its keeper has not noticed yet.
+            // The actor crashed, and its supervisor has not noticed yet.
             if self.current().as_ref() == Some(&actor) {
                 changed.await;
             }

@@ -1,29 +1,27 @@
-//! How long to wait before the next try: pure, capped, with jitter.
+//! [`Backoff`]: exponential backoff with a cap and jitter.
 
 use std::time::Duration;
 
-/// A wait that grows by a factor with every failure, up to a cap.
+/// A wait that grows by a factor with every consecutive failure, up to a cap.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     /// The longest wait after the first failure.
     pub first: Duration,
-    /// What each further failure multiplies it by.
+    /// The factor by which each further failure multiplies the wait.
     pub factor: u32,
-    /// The longest wait of all.
+    /// The longest wait after any number of failures.
     pub cap: Duration,
 }
 
 impl Backoff {
-    /// The wait after so many failures in a row (1 or more; 0 is taken for 1).
-    /// `jitter`, from 0 up to 1, picks a point in the upper half of the wait, so that
-    /// many daemons that failed together don't try again together.
+    /// Returns the wait after this number of consecutive failures. 0 counts as 1.
+    ///
+    /// `jitter` is from 0 to 1 and selects a point in the upper half of the wait, so that daemons
+    /// that failed together do not retry together.
     pub fn wait(&self, failures: u32, jitter: f64) -> Duration {
+        let cap = if planted!(BackoffWithoutCap) { Duration::from_secs(600) } else { self.cap };
         let growth = self.factor.checked_pow(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        let longest = self.first.saturating_mul(growth).min(if planted!(BackoffWithoutCap) {
-            Duration::from_secs(600)
-        } else {
-            self.cap
-        });
+        let longest = self.first.saturating_mul(growth).min(cap);
         longest.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
     }
 }

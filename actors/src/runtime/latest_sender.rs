@@ -1,4 +1,4 @@
-//! Carries states to an actor: one at a time, and of those that wait the newest.
+//! [`LatestSender`]: delivers the latest state to an actor, one message at a time.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -11,22 +11,24 @@ use tokio::time::Instant;
 use super::metered_context::AbortOnDrop;
 use super::metrics::MailboxMetrics;
 
-/// A state that may take something over from the older one that it replaces.
+/// A state that can replace an older state in a [`LatestSender`].
 pub trait Coalesce {
-    /// Takes over what is to be kept of the older one.
+    /// Merges parts of the older state that must not be lost. By default there are none.
     fn merge_older(&mut self, _older: &Self) {}
 }
 
-/// Of two moments that may be known, the earlier.
+/// Returns the earlier of two times, or the only one.
 pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
 type Delivery = Pin<Box<dyn Future<Output = ()>>>;
 
-/// A sender of states, of which each replaces the one before. It has one message
-/// under way at the most, whatever its receiver does meanwhile, and loses no
-/// state but those that a newer one has replaced.
+/// Sends states to an actor, keeping at most one message in flight.
+///
+/// A state that is still queued when a newer one arrives is replaced by it, and counted as
+/// coalesced. Use this for messages that carry a complete state, so that a slow receiver costs a
+/// bounded amount of memory and never handles a queue of outdated states. No other state is lost.
 pub struct LatestSender<M> {
     pending: Rc<Pending<M>>,
     delivery: Option<AbortOnDrop>,
@@ -41,8 +43,8 @@ struct Pending<M> {
 }
 
 impl<M: Coalesce + 'static> LatestSender<M> {
-    /// A courier that hands each state to `deliver` and waits until that is done.
-    /// States that a newer one replaced are counted on the receiver's meter.
+    /// Returns a sender that passes each state to `deliver`, and waits until `deliver` is complete
+    /// before the next one. Coalesced states are counted in the metrics of the receiver.
     pub fn new<F>(receiver: &'static MailboxMetrics, deliver: impl Fn(M) -> F + 'static) -> Self
     where
         F: Future<Output = ()> + 'static,
@@ -57,7 +59,7 @@ impl<M: Coalesce + 'static> LatestSender<M> {
         Self { pending: Rc::new(pending), delivery: None }
     }
 
-    /// Takes a state to be delivered, in place of one that still waits.
+    /// Queues `state` for delivery, replacing a queued state that is not yet in flight.
     pub fn send(&mut self, mut state: M) {
         let older = self.pending.queued.borrow_mut().take();
         if let Some(older) = older {
@@ -81,12 +83,12 @@ impl<M: Coalesce + 'static> LatestSender<M> {
         self.delivery = Some(AbortOnDrop::new(&task));
     }
 
-    /// Whether all that was brought is delivered.
+    /// Returns `true` if every state was delivered or replaced.
     pub fn is_idle(&self) -> bool {
         !self.pending.in_flight.get()
     }
 
-    /// Waits until all that was brought is delivered.
+    /// Waits until every state was delivered or replaced. The future does not borrow the sender.
     pub fn drained(&self) -> impl Future<Output = ()> + 'static {
         let pending = Rc::clone(&self.pending);
         async move {

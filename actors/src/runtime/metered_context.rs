@@ -1,4 +1,4 @@
-//! A context for actors that meters every message, without a handler knowing.
+//! [`MeteredContext`]: an actix context that records metrics of every message.
 
 use actix::dev::{
     AsyncContextParts, ContextFut, ContextParts, Envelope, EnvelopeProxy, Mailbox, MessageResponse,
@@ -12,10 +12,12 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::metrics::{MailboxMetrics, QueuedGuard};
 
-/// Ends a task with its owner: an actor has timers of its own and would go on for ever.
+/// Aborts a task when it is dropped. Without it the task of an actor never ends, because the actor
+/// has timers.
 pub(crate) struct AbortOnDrop(AbortHandle);
 
 impl AbortOnDrop {
+    /// Returns a guard for this task.
     pub fn new<T>(task: &JoinHandle<T>) -> Self {
         Self(task.abort_handle())
     }
@@ -27,22 +29,26 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// An actor type with a meter. The meter belongs to the type, since a message is
-/// packed before it is known which instance will get it.
+/// An actor type with mailbox metrics.
+///
+/// The metrics belong to the type and not to an instance, because a message is packed before its
+/// receiving instance is known.
 pub trait Metered: Actor<Context = MeteredContext<Self>> {
-    /// The type's meter.
+    /// Returns the metrics of the actor type.
     fn mailbox_metrics() -> &'static MailboxMetrics;
 }
 
-/// As [`actix::Context`], with a guard around every message that counts it into
-/// and out of the mailbox and times it.
+/// A replacement for [`actix::Context`] that adds a guard to every message.
+///
+/// The guard counts the message when it enters and leaves the mailbox, and measures the times of
+/// waiting and handling. Handlers need no change.
 pub struct MeteredContext<A: Metered> {
     parts: ContextParts<A>,
 }
 
 impl<A: Metered> MeteredContext<A> {
-    /// Starts an actor in a task of its own. The task's end tells how the actor
-    /// ended: a panic shows nowhere else.
+    /// Starts an actor as a separate task. A panic of the actor shows only in the result of the
+    /// task.
     pub fn start(actor: A) -> (Addr<A>, JoinHandle<()>) {
         let mut mailbox = Mailbox::default();
         mailbox.set_capacity(A::mailbox_metrics().capacity);
@@ -111,7 +117,7 @@ where
     }
 }
 
-/// A message on its way; nothing once it was handled.
+/// A message in a mailbox. The payload is `None` after the message was handled.
 struct MeteredEnvelope<M: Message>(Option<Payload<M>>);
 
 struct Payload<M: Message> {
@@ -128,7 +134,8 @@ where
 {
     fn handle(&mut self, actor: &mut A, context: &mut A::Context) {
         let Some(Payload { message, reply, queued }) = self.0.take() else { return };
-        // As in actix's own envelope: who asked has given up waiting, so nothing is done.
+        // As in actix's own envelope: the sender no longer waits for the reply, so the message is
+        // not handled.
         if reply.as_ref().is_some_and(Sender::is_closed) {
             return;
         }

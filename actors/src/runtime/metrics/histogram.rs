@@ -1,10 +1,10 @@
-//! How long something took, over and over.
+//! [`Histogram`]: the distribution of a duration.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The upper bounds of the buckets, in nanoseconds: 1, 2 and 5 of each decade from a
-/// microsecond to 50 seconds. What took longer goes into one bucket more.
+/// The upper bounds of the buckets, in nanoseconds: 1, 2 and 5 of each decade from one microsecond
+/// to 50 seconds. One further bucket counts longer durations.
 const BUCKET_BOUNDS_NANOS: [u64; 24] = {
     let mut bounds = [0; 24];
     let (mut place, mut decade) = (0, 1_000);
@@ -16,8 +16,9 @@ const BUCKET_BOUNDS_NANOS: [u64; 24] = {
 };
 const BUCKET_COUNT: usize = BUCKET_BOUNDS_NANOS.len() + 1;
 
-/// How long something took, over and over: a sum, a maximum, and a distribution in
-/// buckets. It can be added to from anywhere at any time, and never waits.
+/// A distribution of durations in buckets, with their sum and maximum.
+///
+/// Any thread can record a duration at any time. Recording takes no lock.
 #[derive(Debug, Default)]
 pub struct Histogram {
     total_nanos: AtomicU64,
@@ -25,24 +26,24 @@ pub struct Histogram {
     buckets: [AtomicU64; BUCKET_COUNT],
 }
 
-/// What a [`Histogram`] held at one moment.
+/// The content of a [`Histogram`] at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HistogramSnapshot {
-    /// How many were timed.
+    /// The number of durations.
     pub count: u64,
-    /// All of them together.
+    /// The sum of the durations.
     pub sum: Duration,
-    /// The median, rounded up to 1, 2 or 5 of its decade.
+    /// The median, rounded up to the bound of its bucket.
     pub p50: Duration,
-    /// The 99th percentile, rounded up likewise.
+    /// The 99th percentile, rounded up to the bound of its bucket.
     pub p99: Duration,
-    /// The longest.
+    /// The longest duration.
     pub max: Duration,
     buckets: [u64; BUCKET_COUNT],
 }
 
 impl Histogram {
-    /// One that nothing was added to.
+    /// Returns an empty histogram.
     pub const fn new() -> Self {
         Self {
             total_nanos: AtomicU64::new(0),
@@ -51,7 +52,7 @@ impl Histogram {
         }
     }
 
-    /// Adds one.
+    /// Adds a duration.
     pub fn record(&self, elapsed: Duration) {
         let nanoseconds = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BUCKET_BOUNDS_NANOS.partition_point(|bound| *bound < nanoseconds);
@@ -60,7 +61,7 @@ impl Histogram {
         self.buckets[bucket].fetch_add(1, Relaxed);
     }
 
-    /// All of it as it is now.
+    /// Returns the current content.
     pub fn snapshot(&self) -> HistogramSnapshot {
         let buckets = std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed));
         let nanoseconds = |value: &AtomicU64| Duration::from_nanos(value.load(Relaxed));
@@ -72,7 +73,8 @@ impl Histogram {
     }
 }
 
-/// Raises a maximum. That is rare, and a look costs less than an exchange.
+/// Raises a maximum. The load comes first, because it is cheaper than `fetch_max` and usually
+/// sufficient.
 pub(super) fn update_max(maximum: &AtomicU64, to: u64) {
     if to > maximum.load(Relaxed) {
         maximum.fetch_max(to, Relaxed);
@@ -81,8 +83,7 @@ pub(super) fn update_max(maximum: &AtomicU64, to: u64) {
 
 impl HistogramSnapshot {
     fn from_buckets(buckets: [u64; BUCKET_COUNT], sum: Duration, max: Duration) -> Self {
-        // Of the buckets themselves: a count of its own could differ from them by what is
-        // being added just now.
+        // A separate counter could differ from the buckets while a duration is being added.
         let count: u64 = buckets.iter().sum();
         let percentile = |percent: u64| {
             let rank = (count * percent).div_ceil(100);
@@ -97,15 +98,17 @@ impl HistogramSnapshot {
         Self { count, sum, p50: percentile(50), p99: percentile(99), max, buckets }
     }
 
-    /// This and another, as one.
+    /// Returns the distribution of the durations of both snapshots.
     #[must_use]
     pub fn merged_with(&self, other: &Self) -> Self {
         let buckets = std::array::from_fn(|bucket| self.buckets[bucket] + other.buckets[bucket]);
         Self::from_buckets(buckets, self.sum + other.sum, self.max.max(other.max))
     }
 
-    /// How many took no longer than this. Exact where `bound` is 1, 2 or 5 of a decade
-    /// between a microsecond and 50 seconds; else the next such below it is meant.
+    /// Returns the number of durations that are at most `bound`.
+    ///
+    /// The result is exact if `bound` is the bound of a bucket: 1, 2 or 5 of a decade between one
+    /// microsecond and 50 seconds. Any other value is rounded down to such a bound.
     pub fn count_at_most(&self, bound: Duration) -> u64 {
         let nanoseconds = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
         let buckets = BUCKET_BOUNDS_NANOS.partition_point(|bound| *bound <= nanoseconds);
@@ -121,49 +124,52 @@ mod tests {
         Duration::from_micros(micros)
     }
 
-    fn reading(elapsed: impl IntoIterator<Item = Duration>) -> HistogramSnapshot {
-        let timing = Histogram::new();
+    fn snapshot_of(elapsed: impl IntoIterator<Item = Duration>) -> HistogramSnapshot {
+        let histogram = Histogram::new();
         for elapsed in elapsed {
-            timing.record(elapsed);
+            histogram.record(elapsed);
         }
-        timing.snapshot()
+        histogram.snapshot()
     }
 
     #[test]
     fn empty_histogram_has_default_snapshot() {
-        assert_eq!(reading([]), HistogramSnapshot::default());
+        assert_eq!(snapshot_of([]), HistogramSnapshot::default());
     }
 
     #[test]
     fn bound_belongs_to_the_lower_bucket() {
         let nanosecond = Duration::from_nanos(1);
         for bound in [micros(1), micros(20), micros(500), Duration::from_secs(50)] {
-            let timed = reading([bound - nanosecond, bound, bound + nanosecond]);
-            assert_eq!(timed.count_at_most(bound), 2, "{bound:?}");
-            assert_eq!(timed.count_at_most(bound - nanosecond), 0, "{bound:?}");
+            let snapshot = snapshot_of([bound - nanosecond, bound, bound + nanosecond]);
+            assert_eq!(snapshot.count_at_most(bound), 2, "{bound:?}");
+            assert_eq!(snapshot.count_at_most(bound - nanosecond), 0, "{bound:?}");
         }
     }
 
     #[test]
     fn counts_values_above_all_bounds() {
-        let timed = reading([Duration::MAX, Duration::from_secs(51), Duration::ZERO]);
-        assert_eq!((timed.count, timed.count_at_most(Duration::from_secs(50))), (3, 1));
-        assert_eq!(timed.p99, timed.max);
+        let snapshot = snapshot_of([Duration::MAX, Duration::from_secs(51), Duration::ZERO]);
+        assert_eq!((snapshot.count, snapshot.count_at_most(Duration::from_secs(50))), (3, 1));
+        assert_eq!(snapshot.p99, snapshot.max);
     }
 
     #[test]
     fn percentiles_round_up_to_at_most_the_maximum() {
-        let timed = reading((1..=100).map(|n| micros(n * 10)));
-        assert_eq!((timed.p50, timed.p99, timed.max), (micros(500), micros(1000), micros(1000)));
-        assert_eq!(timed.sum, micros(50_500));
-        let one = reading([micros(3)]);
+        let snapshot = snapshot_of((1..=100).map(|n| micros(n * 10)));
+        assert_eq!(
+            (snapshot.p50, snapshot.p99, snapshot.max),
+            (micros(500), micros(1000), micros(1000))
+        );
+        assert_eq!(snapshot.sum, micros(50_500));
+        let one = snapshot_of([micros(3)]);
         assert_eq!((one.p50, one.p99, one.max), (micros(3), micros(3), micros(3)));
     }
 
     #[test]
     fn merges_two_snapshots() {
         let (some, others) = ([micros(1), micros(700)], [micros(30), micros(9_000)]);
-        let together = reading(some.into_iter().chain(others));
-        assert_eq!(reading(some).merged_with(&reading(others)), together);
+        let together = snapshot_of(some.into_iter().chain(others));
+        assert_eq!(snapshot_of(some).merged_with(&snapshot_of(others)), together);
     }
 }

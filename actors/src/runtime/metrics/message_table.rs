@@ -1,23 +1,23 @@
-//! What is timed of an actor type's messages, by message type.
+//! [`MessageTable`]: the times of an actor type's messages, by message type.
 
 use std::any::{TypeId, type_name};
 use std::sync::OnceLock;
 
 use super::histogram::{Histogram, HistogramSnapshot};
 
-/// How many message types of an actor are told apart: more than any actor has. What goes
-/// beyond is timed as one.
+/// The number of message types that are measured separately. No actor has so many. Further types
+/// share one entry.
 const MESSAGE_TYPES_MAX: usize = 24;
 
-/// The timings of an actor type's messages. Each message type takes a place of its own
-/// with its first message, and keeps it.
+/// The times of an actor type's messages. Each message type takes the next free slot with its first
+/// message, and keeps the slot.
 #[derive(Debug)]
 pub(super) struct MessageTable {
     slots: [OnceLock<(TypeId, MessageMetrics)>; MESSAGE_TYPES_MAX],
     others: MessageMetrics,
 }
 
-/// The timings of one message type.
+/// The times of one message type.
 #[derive(Debug)]
 pub(super) struct MessageMetrics {
     name: &'static str,
@@ -25,14 +25,14 @@ pub(super) struct MessageMetrics {
     pub handling: Histogram,
 }
 
-/// What was timed of one message type at one moment.
+/// The content of a [`MessageMetrics`] at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageSnapshot {
-    /// The message type, without its path.
+    /// The name of the message type, without its path.
     pub message: &'static str,
-    /// From entering the mailbox to being handled.
+    /// The time from the mailbox to the handler.
     pub wait: HistogramSnapshot,
-    /// In the handler.
+    /// The time in the handler.
     pub handling: HistogramSnapshot,
 }
 
@@ -44,23 +44,23 @@ impl MessageTable {
         }
     }
 
-    /// The timings of a message type. The few places are looked through in order, which
-    /// takes less than any map would.
+    /// Returns the metrics of a message type. The slots are few, so a linear search is faster than a
+    /// map.
     pub fn metrics_of<M: 'static>(&self) -> &MessageMetrics {
-        let desired = TypeId::of::<M>();
+        let wanted = TypeId::of::<M>();
         for slot in &self.slots {
-            let (message, meter) =
-                slot.get_or_init(|| (desired, MessageMetrics::new(without_path(type_name::<M>()))));
-            if *message == desired {
-                return meter;
+            let (message, metrics) =
+                slot.get_or_init(|| (wanted, MessageMetrics::new(without_path(type_name::<M>()))));
+            if *message == wanted {
+                return metrics;
             }
         }
         &self.others
     }
 
-    /// What was timed of each message type that there was any message of.
+    /// Returns a snapshot of each message type that has at least one message.
     pub fn snapshot(&self) -> impl Iterator<Item = MessageSnapshot> {
-        let known = self.slots.iter().filter_map(OnceLock::get).map(|(_, meter)| meter);
+        let known = self.slots.iter().filter_map(OnceLock::get).map(|(_, metrics)| metrics);
         known.chain([&self.others]).map(MessageMetrics::snapshot).filter(|one| one.wait.count > 0)
     }
 }
@@ -89,7 +89,7 @@ mod tests {
     struct One;
     struct Another;
 
-    fn time<M: 'static>(messages: &MessageTable) {
+    fn record<M: 'static>(messages: &MessageTable) {
         messages.metrics_of::<M>().wait.record(Duration::ZERO);
     }
 
@@ -100,19 +100,19 @@ mod tests {
     #[test]
     fn measures_each_message_type_separately() {
         let messages = MessageTable::new();
-        time::<One>(&messages);
-        time::<Another>(&messages);
-        time::<One>(&messages);
+        record::<One>(&messages);
+        record::<Another>(&messages);
+        record::<One>(&messages);
         assert_eq!(names(&messages), [("One", 2), ("Another", 1)]);
     }
 
     #[test]
     fn excess_message_types_share_one_entry() {
         let messages = MessageTable::new();
-        macro_rules! time_arrays_of {
-            ($($size:literal)*) => { $(time::<[u8; $size]>(&messages);)* };
+        macro_rules! record_arrays_of {
+            ($($size:literal)*) => { $(record::<[u8; $size]>(&messages);)* };
         }
-        time_arrays_of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26);
+        record_arrays_of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26);
         let names = names(&messages);
         assert_eq!(names.len(), MESSAGE_TYPES_MAX + 1);
         assert_eq!(names.last(), Some(&("others", 2)));

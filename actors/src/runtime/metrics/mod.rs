@@ -1,4 +1,6 @@
-//! What is counted and timed of an actor type's mailbox and messages.
+//! [`MailboxMetrics`]: counters and times of an actor type's mailbox.
+//!
+//! actix does not expose the length of a mailbox, so each message carries a guard that counts it.
 
 mod histogram;
 mod message_table;
@@ -12,12 +14,14 @@ pub use histogram::{Histogram, HistogramSnapshot};
 pub use message_table::MessageSnapshot;
 use message_table::{MessageMetrics, MessageTable};
 
-/// The counters of one actor type.
+/// The counters and times of one actor type, over all its instances.
+///
+/// Each actor type has one static value, so that any thread can read it at any time.
 #[derive(Debug)]
 pub struct MailboxMetrics {
-    /// The actor type, as an operator knows it.
+    /// The name of the actor type in logs and metrics.
     pub actor: &'static str,
-    /// How many messages the mailbox of one instance takes before senders wait.
+    /// The number of messages that the mailbox of one instance holds before senders wait.
     pub capacity: usize,
     enqueued: AtomicU64,
     dequeued: AtomicU64,
@@ -31,41 +35,41 @@ pub struct MailboxMetrics {
     messages: MessageTable,
 }
 
-/// What a [`MailboxMetrics`] showed at one moment.
+/// The content of a [`MailboxMetrics`] at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailboxSnapshot {
-    /// The actor type.
+    /// The name of the actor type.
     pub actor: &'static str,
-    /// How many live.
+    /// The number of running instances.
     pub instances: u64,
-    /// Messages waiting, over all instances.
+    /// The number of waiting messages, over all instances.
     pub depth: u64,
-    /// What one instance's mailbox takes.
+    /// The capacity of the mailbox of one instance.
     pub capacity: usize,
     /// The largest depth so far.
     pub high_water: u64,
-    /// Messages that ever entered a mailbox.
+    /// The number of messages that entered a mailbox.
     pub enqueued: u64,
-    /// Messages that were handled (one whose handler panicked isn't).
+    /// The number of handled messages. A message whose handler panicked is not counted.
     pub handled: u64,
-    /// States that a newer one replaced before they were sent.
+    /// The number of states that a newer state replaced before they were sent.
     pub coalesced: u64,
-    /// Messages that found no actor to take them; their senders keep the state.
+    /// The number of messages without a running receiver. Their senders keep the state.
     pub refused: u64,
-    /// How often an instance was replaced after a failure.
+    /// The number of restarts after a panic.
     pub restarts: u64,
-    /// How often an instance panicked.
+    /// The number of panics.
     pub panics: u64,
-    /// From entering the mailbox to being handled.
+    /// The time from the mailbox to the handler.
     pub wait: HistogramSnapshot,
-    /// In the handler.
+    /// The time in the handler.
     pub handling: HistogramSnapshot,
-    /// The same by message type, in the order in which each was first met.
+    /// The times by message type, in the order of the first message of each type.
     pub messages: Vec<MessageSnapshot>,
 }
 
 impl MailboxMetrics {
-    /// A meter for the actor type of this name.
+    /// Returns empty metrics for the actor type with this name.
     pub const fn new(actor: &'static str, capacity: usize) -> Self {
         Self {
             actor,
@@ -83,7 +87,8 @@ impl MailboxMetrics {
         }
     }
 
-    /// All of it as it is now. Counters move on meanwhile; each by itself is right.
+    /// Returns the current content. The counters change while they are read, so each is correct by
+    /// itself, but two of them may differ by a message.
     pub fn snapshot(&self) -> MailboxSnapshot {
         let messages: Vec<_> = self.messages.snapshot().collect();
         let all = |part: fn(&MessageSnapshot) -> &HistogramSnapshot| {
@@ -129,22 +134,26 @@ impl MailboxMetrics {
         self.restarts.fetch_add(1, Relaxed);
     }
 
-    /// Counts an instance for as long as the guard lives.
+    /// Counts an instance as running until the guard is dropped.
     pub(crate) fn instance_guard(&'static self) -> InstanceGuard {
         self.instances_started.fetch_add(1, Relaxed);
         InstanceGuard(self)
     }
 
-    /// Counts a message of type `M` as queued for as long as the guard lives.
+    /// Counts a message of type `M` as queued until the guard is dropped.
     pub(crate) fn enqueue<M: 'static>(&'static self) -> QueuedGuard {
         let enqueued = self.enqueued.fetch_add(1, Relaxed) + 1;
         let depth = enqueued.saturating_sub(self.dequeued.load(Relaxed));
         update_max(&self.high_water, depth);
-        QueuedGuard { meter: self, message: self.messages.metrics_of::<M>(), since: Instant::now() }
+        QueuedGuard {
+            mailbox: self,
+            message: self.messages.metrics_of::<M>(),
+            since: Instant::now(),
+        }
     }
 }
 
-/// An instance of an actor, alive.
+/// A running instance of an actor.
 pub(crate) struct InstanceGuard(&'static MailboxMetrics);
 
 impl Drop for InstanceGuard {
@@ -153,16 +162,16 @@ impl Drop for InstanceGuard {
     }
 }
 
-/// A message in a mailbox. It leaves by being handled, or with the mailbox that
-/// is dropped: either way the guard counts it out.
+/// A message in a mailbox. Dropping the guard counts the message as dequeued, so messages in the
+/// mailbox of a crashed actor are counted, too.
 pub(crate) struct QueuedGuard {
-    meter: &'static MailboxMetrics,
+    mailbox: &'static MailboxMetrics,
     message: &'static MessageMetrics,
     since: Instant,
 }
 
 impl QueuedGuard {
-    /// Counts the message out of the mailbox and times its handling.
+    /// Counts the message as dequeued, and measures its handling.
     pub(crate) fn handle(self, handler: impl FnOnce()) {
         let (message, started) = (self.message, Instant::now());
         message.wait.record(started.saturating_duration_since(self.since));
@@ -174,6 +183,6 @@ impl QueuedGuard {
 
 impl Drop for QueuedGuard {
     fn drop(&mut self) {
-        self.meter.dequeued.fetch_add(1, Relaxed);
+        self.mailbox.dequeued.fetch_add(1, Relaxed);
     }
 }

@@ -1,4 +1,8 @@
-//! Registry: owns who watches what, and supervises the watchers.
+//! [`Registry`]: owns the watcher of each container, and restarts watchers that crashed.
+
+mod entry;
+#[cfg(feature = "test-hooks")]
+mod test_hooks;
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,14 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Handler, MailboxError, MessageResult, WrapFuture,
-};
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, MessageResult, WrapFuture};
 use slog::error;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use crate::container_watcher::{ContainerWatcher, NetworkChain, WatcherSetup};
+use crate::container_watcher::{ContainerWatcher, WatcherSetup};
 use crate::etcd_inserter::EtcdInserter;
 use crate::messages::{
     AffectedRecords, ContainerEvent, ContainerGone, ContainerRemoved, ContainerSeen,
@@ -21,105 +23,52 @@ use crate::messages::{
     InserterRestarted, IsCaughtUp, IsUpToDate, KnownContainer, KnownContainers, ListingComplete,
     LiveContainers, NetworkDependency, Observation, Ping, RemovalOutcome, ResendDesired,
 };
-use crate::model::container::{ContainerId, ContainerSummary};
-use crate::model::event::EventKind;
+use crate::model::container::ContainerId;
+use crate::model::event::{Event, EventKind};
 use crate::model::event_history::{EventHistories, EventHistory};
+use crate::model::network_path::NetworkChain;
 use crate::ports::container_source::ContainerSource;
 use crate::ports::record_store::RecordStore;
 use crate::runtime::backoff::Backoff;
-use crate::runtime::failure_window::FailureWindow;
-use crate::runtime::latest_sender::{LatestSender, earlier};
+use crate::runtime::latest_sender::LatestSender;
 use crate::runtime::metered_context::{AbortOnDrop, Metered, MeteredContext};
 use crate::runtime::metrics::MailboxMetrics;
 use crate::runtime::supervisor::EscalationHandle;
 use crate::status::{ChangeKind, ContainerReport, RecentChange};
+use entry::WatcherEntry;
 
 static MAILBOX_METRICS: MailboxMetrics = MailboxMetrics::new("Registry", 64);
 
-/// After a watcher's panic. It grows so fast that one container alone never uses up
-/// what [`FailureWindow`] allows.
+/// The pause before a watcher that crashed is restarted. It grows so fast that the crashes of
+/// one container alone never exceed the limit of
+/// [`FailureWindow`](crate::runtime::failure_window::FailureWindow).
 const WATCHER_RESTART_BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(4), factor: 4, cap: Duration::from_secs(60) };
 
-/// One container under watch.
-struct WatcherEntry<S: ContainerSource, R: RecordStore> {
-    name: String,
-    /// What is newest of what listings and events told.
-    observation: Observation,
-    /// Through whom it has its network, as far as that is known.
-    chain: NetworkChain,
-    /// Whether it was reached by way of them when it was last inspected; `None`: it was not
-    /// inspected yet, or has a network of its own.
-    is_reachable: Option<bool>,
-    /// `None` while the watcher lies fallen and waits for its successor.
-    watcher: Option<Addr<ContainerWatcher<S, R>>>,
-    observations: Option<LatestSender<Observation>>,
-    task: Option<AbortOnDrop>,
-    failures: FailureWindow,
-    /// A listing lacks it, and its watcher is asked to withdraw what it offered.
-    removing: bool,
-    /// Counts what was told, so that a departure can tell whether something came after it.
-    updates_sent: u64,
-}
-
-impl<S: ContainerSource, R: RecordStore> WatcherEntry<S, R> {
-    fn new(name: String) -> Self {
-        Self {
-            name,
-            observation: Observation::default(),
-            chain: NetworkChain::default(),
-            is_reachable: None,
-            watcher: None,
-            observations: None,
-            task: None,
-            failures: FailureWindow::default(),
-            removing: false,
-            updates_sent: 0,
-        }
-    }
-
-    /// Hands the watcher what is newest, first told of at `since`. One that lies fallen gets
-    /// it when it is replaced.
-    fn push_state(&mut self, since: Option<Instant>) {
-        self.updates_sent += 1;
-        match &mut self.observations {
-            Some(observations) => {
-                observations.send(Observation { since, ..self.observation.clone() })
-            }
-            None => self.observation.since = earlier(self.observation.since, since),
-        }
-    }
-
-    fn set_summary(&mut self, summary: Arc<ContainerSummary>) {
-        if self.chain == NetworkChain::default() {
-            self.chain.target = summary.network.target();
-        }
-        self.name.clone_from(&summary.name);
-        self.observation.summary = Some(summary);
-    }
-
-    /// Has the container inspected, whatever its row says.
-    fn mark_stale(&mut self, since: Option<Instant>) {
-        self.observation.refresh_generation += 1;
-        self.push_state(since);
-    }
-}
-
-/// Keeps one watcher for every container that runs.
+/// Owns one watcher for each existing container.
+///
+/// The poller reports listings and events to the registry, which passes them to the watchers. A
+/// container gets a watcher with its first row or start event, and loses the watcher when a
+/// listing lacks the container and the inserter has handled the withdrawal of its records.
+///
+/// The registry also connects containers that share a network: it has a container inspected
+/// again when a container of its network chain changes. After a restart the registry is empty.
+/// The next listing and the carried event histories restore its state.
 pub struct Registry<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
     entries: BTreeMap<ContainerId, WatcherEntry<S, R>>,
     histories: EventHistories,
     live_containers_sender: LatestSender<LiveContainers>,
-    /// Who is watched; `None` since it changed.
+    /// The containers in `entries`, as sent to the inserter. `None` if `entries` has changed
+    /// since.
     live_containers: Option<Arc<BTreeSet<ContainerId>>>,
-    /// When the newest listing was asked for.
+    /// The time at which the latest complete listing was requested.
     last_listing: Option<Instant>,
     escalation: EscalationHandle,
 }
 
 impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
-    /// A registry that knows of no container yet.
+    /// Returns a registry without containers. `histories` may hold events from before a restart.
     pub(crate) fn new(
         setup: Rc<WatcherSetup<S, R>>,
         histories: EventHistories,
@@ -155,8 +104,9 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
             ContainerWatcher::<S, R>::mailbox_metrics(),
             move |observation: Observation| {
                 let sent = receiver.send(observation);
-                // A watcher that fell needs no look: its successor gets the newest row.
                 async move {
+                    // An error means that the watcher crashed. Its successor starts with the
+                    // latest observation.
                     let _ = sent.await;
                 }
             },
@@ -182,15 +132,21 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.watcher = None;
         entry.observations = None;
+        self.schedule_restart(id, context);
+    }
+
+    /// Restarts the watcher after a pause, unless it crashed too often.
+    fn schedule_restart(&mut self, id: &ContainerId, context: &mut MeteredContext<Self>) {
         if planted!(WatcherNotRespawned) {
             return;
         }
+        let Some(entry) = self.entries.get_mut(id) else { return };
         let Some(failures) = entry.failures.record(Instant::now()) else {
             self.escalation.report("ContainerWatcher");
             return;
         };
         let wait = WATCHER_RESTART_BACKOFF.wait(failures, fastrand::f64());
-        error!(self.setup.log, "a container's watcher panicked; a fresh one follows";
+        error!(self.setup.log, "container watcher crashed; restarting";
             "container" => %id, "name" => &entry.name,
             "failures" => failures, "wait_seconds" => wait.as_secs_f64());
         let id = id.clone();
@@ -202,8 +158,10 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         });
     }
 
-    /// Has the watcher, or in its place the registry itself, withdraw what the
-    /// container offered; forgets the container once that has reached the inserter.
+    /// Withdraws the records of a container, and removes its entry when the inserter has handled
+    /// the withdrawal.
+    ///
+    /// The watcher sends the withdrawal. If the watcher crashed, the registry sends it.
     fn remove_container(
         &mut self,
         id: &ContainerId,
@@ -214,7 +172,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         let Some(entry) = self.entries.get_mut(id) else { return };
         let (updates_sent, watcher) = (entry.updates_sent, entry.watcher.clone());
         if watcher.is_none() && entry.observation.history.has_event_after(requested_at) {
-            // Overtaken, as the watcher would say: its successor has a look.
+            // Superseded: the restarted watcher inspects the container.
             return;
         }
         entry.removing = true;
@@ -230,30 +188,32 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
             }
         };
         let id = id.clone();
-        context.spawn(removal.into_actor(self).map(
-            move |removal: Result<RemovalOutcome, MailboxError>, registry, _| {
-                // Overtaken, or the watcher fell: the next listing says it again.
-                let withdrawn = matches!(removal, Ok(RemovalOutcome::Withdrawn));
-                let came_back =
-                    registry.entries.get(&id).is_none_or(|now| now.updates_sent != updates_sent);
-                if withdrawn && !came_back {
-                    if let Some(gone) = registry.entries.remove(&id) {
-                        let change = RecentChange::new(ChangeKind::ContainerGone);
-                        registry
-                            .setup
-                            .recorder
-                            .record_change(change.with_container(&id, &gone.name));
-                    }
-                    registry.live_containers = None;
-                } else if let Some(entry) = registry.entries.get_mut(&id) {
-                    entry.removing = false;
-                }
-            },
-        ));
+        context.spawn(removal.into_actor(self).map(move |outcome, registry, _| {
+            let is_withdrawn = matches!(outcome, Ok(RemovalOutcome::Withdrawn));
+            registry.finish_removal(&id, is_withdrawn, updates_sent);
+        }));
     }
 
-    /// A container in another's network shows no change of that other in its own row. It
-    /// may be in it by way of a third.
+    /// Removes the entry of a container whose records are withdrawn, unless the registry has
+    /// received newer information since the removal began.
+    ///
+    /// If the listing was superseded or the watcher crashed, the entry stays, and the next
+    /// listing reports the container as gone again.
+    fn finish_removal(&mut self, id: &ContainerId, is_withdrawn: bool, updates_sent: u64) {
+        let came_back = self.entries.get(id).is_none_or(|entry| entry.updates_sent != updates_sent);
+        if is_withdrawn && !came_back {
+            if let Some(gone) = self.entries.remove(id) {
+                let change = RecentChange::new(ChangeKind::ContainerGone);
+                self.setup.recorder.record_change(change.with_container(id, &gone.name));
+            }
+            self.live_containers = None;
+        } else if let Some(entry) = self.entries.get_mut(id) {
+            entry.removing = false;
+        }
+    }
+
+    /// Has each container inspected that uses the network of the changed container, directly or
+    /// through other containers. Its own row does not show the change.
     fn refresh_dependents(&mut self, changed: &ContainerId, since: Option<Instant>) {
         let name = self.entries.get(changed).map(|entry| entry.name.clone());
         for entry in self.entries.values_mut() {
@@ -263,13 +223,15 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         }
     }
 
-    /// Of one that isn't listed nobody tells when it ends, or what else becomes of it: it may
-    /// have been running for a moment between two listings. So those that were reached by way
-    /// of one are looked at again. And so are those for which an inspection did not find one
-    /// that is listed: the two contradict each other.
+    /// Has each container inspected whose network chain contradicts the latest listing.
+    ///
+    /// A chain contradicts the listing in two cases. A container was reached through a container
+    /// that is not listed: it may have run only between two listings, so no listing will report
+    /// its end. Or a container was not reached because its target was not found, but the target
+    /// is listed.
     fn refresh_orphaned_dependents(&mut self) {
         let all = &self.entries;
-        // Hardly ever asked for, and then rather once than once a guest.
+        // Rarely needed, and then computed once for all containers.
         let names: LazyCell<BTreeSet<&str>, _> =
             LazyCell::new(|| all.values().map(|entry| entry.name.as_str()).collect());
         let is_listed = |target: &String| {
@@ -291,7 +253,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         }
     }
 
-    /// Whether an event named the container since the listing before the newest.
+    /// Returns `true` if an event announced the change that a listing reports now.
     fn was_announced(&self, entry: &WatcherEntry<S, R>) -> bool {
         let history = &entry.observation.history;
         history.is_down() || self.has_event_since_listing(history)
@@ -301,8 +263,10 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         self.last_listing.is_none_or(|listed| history.has_event_after(listed))
     }
 
-    /// Since when a listing's news are known, where they are: an event that had told of them
-    /// said so itself, and what the first listing tells is no change.
+    /// Returns the time of a change that a listing reports now.
+    ///
+    /// Returns `None` if an event announced the change, because the event carried the time. The
+    /// first listing reports no changes.
     fn change_time(&self, announced: bool) -> Option<Instant> {
         (self.last_listing.is_some() && !announced).then(Instant::now)
     }
@@ -323,7 +287,25 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         self.spawn_watcher(id, context);
     }
 
-    /// Tells the inserter who is watched. Before the first listing that would be: nobody.
+    /// Adds the container of a start event or stop signal.
+    ///
+    /// Other events add no container: the next listing reports the container if it is running. A
+    /// container that gets its stop signal may be in a listing that is in flight, so its event is
+    /// kept.
+    fn add_by_event(&mut self, event: &Event, now: Instant, context: &mut MeteredContext<Self>) {
+        if !matches!(event.kind, EventKind::Started | EventKind::Signalled(_)) {
+            return;
+        }
+        let id = &event.container;
+        let name = event.name.clone().unwrap_or_else(|| id.to_string());
+        self.histories.borrow_mut().entry(id.clone()).or_default().record(event, now);
+        let mut entry = WatcherEntry::new(name);
+        entry.observation.since = Some(now);
+        self.add_container(id, entry, context);
+    }
+
+    /// Sends the set of existing containers to the inserter. Before the first complete listing
+    /// the set is unknown, and nothing is sent.
     fn send_live_containers(&mut self) {
         let Some(requested_at) = self.last_listing else { return };
         let all = || Arc::new(self.entries.keys().cloned().collect());
@@ -348,7 +330,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<GetKnownContainers> for Registr
     fn handle(&mut self, _: GetKnownContainers, _: &mut Self::Context) -> Self::Result {
         let known = self.entries.iter().map(|(id, entry)| {
             let Observation { summary, history, .. } = &entry.observation;
-            // A listing that still had it knows better than an older word of its end.
+            // A listing that contained the container overrides an older event of its end.
             let is_down = history.is_down() && self.has_event_since_listing(history);
             (id.clone(), KnownContainer { summary: summary.clone(), is_down })
         });
@@ -400,23 +382,14 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerEvent> for Registry<S,
         let id = event.container.clone();
         let now = Instant::now();
         let Some(entry) = self.entries.get_mut(&id) else {
-            // Of all others the next listing tells, if they run at all. One that is told to
-            // stop may be in a listing that is on its way.
-            if matches!(event.kind, EventKind::Started | EventKind::Signalled(_)) {
-                let name = event.name.clone().unwrap_or_else(|| id.to_string());
-                self.histories.borrow_mut().entry(id.clone()).or_default().record(&event, now);
-                let mut entry = WatcherEntry::new(name);
-                entry.observation.since = Some(now);
-                self.add_container(&id, entry, context);
-            }
-            return;
+            return self.add_by_event(&event, now, context);
         };
         let was_down = entry.observation.history.is_down();
         entry.observation.history.record(&event, now);
         self.histories.borrow_mut().insert(id.clone(), entry.observation.history.clone());
         match event.kind {
             EventKind::Started => entry.mark_stale(Some(now)),
-            // What changes about one that ended is looked at when it is started again.
+            // A change of a container that ended is seen by the inspection after its next start.
             EventKind::Changed if !was_down => entry.mark_stale(Some(now)),
             _ => entry.push_state(Some(now)),
         }
@@ -489,13 +462,14 @@ impl<S: ContainerSource, R: RecordStore> Handler<GetContainers> for Registry<S, 
     type Result = actix::ResponseFuture<Vec<ContainerReport>>;
 
     fn handle(&mut self, _: GetContainers, _: &mut Self::Context) -> Self::Result {
-        let known = |(id, entry): (&ContainerId, &WatcherEntry<S, R>)| {
-            (
-                entry.watcher.clone(),
-                ContainerReport::for_crashed_watcher(id.clone(), entry.name.clone()),
-            )
-        };
-        let containers: Vec<_> = self.entries.iter().map(known).collect();
+        let containers: Vec<_> = self
+            .entries
+            .iter()
+            .map(|(id, entry)| {
+                let crashed = ContainerReport::for_crashed_watcher(id.clone(), entry.name.clone());
+                (entry.watcher.clone(), crashed)
+            })
+            .collect();
         Box::pin(async move {
             let mut reports = Vec::with_capacity(containers.len());
             for (watcher, crashed) in containers {
@@ -515,16 +489,16 @@ impl<S: ContainerSource, R: RecordStore> Handler<IsCaughtUp> for Registry<S, R> 
 
     fn handle(&mut self, _: IsCaughtUp, _: &mut Self::Context) -> Self::Result {
         let watchers: Vec<_> = self.entries.values().map(|entry| entry.watcher.clone()).collect();
-        let listed = self.last_listing.is_some();
+        let has_listing = self.last_listing.is_some();
         Box::pin(async move {
             for watcher in watchers {
-                // One that lies fallen knows nothing.
+                // A watcher that is being restarted has inspected nothing.
                 let Some(watcher) = watcher else { return false };
                 if !watcher.send(IsUpToDate).await.unwrap_or(false) {
                     return false;
                 }
             }
-            listed
+            has_listing
         })
     }
 }
@@ -533,36 +507,4 @@ impl<S: ContainerSource, R: RecordStore> Handler<Ping> for Registry<S, R> {
     type Result = ();
 
     fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
-}
-
-#[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::InjectHang> for Registry<S, R> {
-    type Result = ();
-
-    fn handle(&mut self, _: crate::messages::InjectHang, context: &mut Self::Context) {
-        context.wait(std::future::pending().into_actor(self));
-    }
-}
-
-#[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::InjectPanic> for Registry<S, R> {
-    type Result = ();
-
-    fn handle(&mut self, _: crate::messages::InjectPanic, _: &mut Self::Context) {
-        panic!("a test asked for it");
-    }
-}
-
-#[cfg(feature = "test-hooks")]
-impl<S: ContainerSource, R: RecordStore> Handler<crate::messages::InjectWatcherPanic>
-    for Registry<S, R>
-{
-    type Result = ();
-
-    fn handle(&mut self, request: crate::messages::InjectWatcherPanic, _: &mut Self::Context) {
-        let matching = self.entries.values().filter(|entry| entry.name == request.0);
-        for watcher in matching.filter_map(|entry| entry.watcher.as_ref()) {
-            watcher.do_send(crate::messages::InjectPanic);
-        }
-    }
 }
