@@ -1,24 +1,32 @@
-//! HighHock's core: from what a Docker engine says runs to what etcd should hold.
+//! HighHock's core: keeps the DNS records in a store equal to the services that the running
+//! containers declare.
 //!
-//! Data flows one way: a [`ContainerSource`] tells what runs, a [`RecordStore`]
-//! holds what is published, and the actors between them keep the second true to
-//! the first. Nothing here knows HTTP, files or the environment.
+//! Data flows one way. A [`ContainerSource`] lists the containers, the actors derive the
+//! desired records and compare them with the store, and a [`RecordStore`] contains the
+//! published records. The core performs no I/O itself: it knows neither HTTP nor files nor
+//! the environment. `ARCHITECTURE.md` describes the flow and the messages.
 
 #[macro_use]
 pub mod log;
 
-/// Where a bug would be: whether this one is planted.
-#[cfg(feature = "planted-bugs")]
+/// Returns `true` if the named [`Mutation`](runtime::mutations::Mutation) is active in this
+/// thread: `if planted!(PausedContainerPublished) { … }`.
+///
+/// The macro marks the place of a deliberate mistake. A test activates one mistake at a time
+/// and checks that the simulation detects it, so the simulation cannot become blind unnoticed.
+/// Place the hook at the border of a function, not inside an expression.
+#[cfg(feature = "mutations")]
 macro_rules! planted {
-    ($bug:ident) => {
-        $crate::runtime::planted_bugs::is($crate::runtime::planted_bugs::Mutation::$bug)
+    ($mutation:ident) => {
+        $crate::runtime::mutations::is_planted($crate::runtime::mutations::Mutation::$mutation)
     };
 }
 
-/// Where a bug would be: none is planted but for tests of what finds them.
-#[cfg(not(feature = "planted-bugs"))]
+/// Returns `false`: without the feature `mutations`, which no release has, the compiler
+/// removes every hook.
+#[cfg(not(feature = "mutations"))]
 macro_rules! planted {
-    ($bug:ident) => {
+    ($mutation:ident) => {
         false
     };
 }

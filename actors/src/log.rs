@@ -1,23 +1,23 @@
-//! The log levels of the field (syslog's) on top of slog's.
+//! The log levels of HighHock, as macros on top of slog.
 //!
-//! slog has six levels of its own; HighHock's operators know the eight of
-//! syslog. These macros name the level that an operator sees and log at the
-//! slog level that stands for it; the drain prints the operator's name.
-//! `WARNING`, `ERROR` and `CRITICAL` are slog's `warn!`, `error!`, `crit!`.
+//! slog has six levels. Operators know the eight levels of syslog. Each macro is named after
+//! the level that the operator sees, and logs at the slog level that represents it. The drain
+//! prints the operator's name. For `WARNING`, `ERROR` and `CRITICAL` use slog's own `warn!`,
+//! `error!` and `crit!`.
 
-/// Logs at NOTICE: a record put or withdrawn, an outage over (slog's `Info`).
+/// Logs at NOTICE (slog's `Info`): a record published or withdrawn, the end of an outage.
 #[macro_export]
 macro_rules! notice {
     ($($args:tt)+) => { ::slog::info!($($args)+) };
 }
 
-/// Logs at INFO: each poll, each refresh (slog's `Debug`).
+/// Logs at INFO (slog's `Debug`): each poll, each refresh.
 #[macro_export]
 macro_rules! info {
     ($($args:tt)+) => { ::slog::debug!($($args)+) };
 }
 
-/// Logs at DEBUG: each request (slog's `Trace`).
+/// Logs at DEBUG (slog's `Trace`): each request.
 #[macro_export]
 macro_rules! debug {
     ($($args:tt)+) => { ::slog::trace!($($args)+) };

@@ -1,4 +1,6 @@
-//! What would be published now, worked out without writing anything.
+//! [`preview`]: the records that would be published now, computed without writing anything.
+//!
+//! `highhock records` uses this module without a running daemon.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,39 +21,40 @@ use crate::publish::plan;
 use crate::reconciler::{Reconciler, RecordPolicy, WriteLog};
 use crate::status::{RecordReport, StatusRecorder};
 
-/// How many inspections are under way at a time.
+/// The number of concurrent inspections.
 const INSPECTIONS_MAX: usize = 8;
 
-/// What the containers that run now would have published.
+/// The records of all containers that run now.
 #[derive(Clone, Debug)]
 pub struct Preview {
-    /// The records, by key. One that another container of this host has stands by.
+    /// The desired records, by key. If two containers want one key, the second record is on
+    /// standby. Records of other hosts are unknown here, because the store is not read.
     pub records: Vec<RecordReport>,
-    /// The containers, by name: what is left out of what each says, and how it all came.
+    /// The containers, by name, with their skipped entries and explanations.
     pub containers: Vec<PreviewContainer>,
 }
 
 /// A container in a [`Preview`].
 #[derive(Clone, Debug)]
 pub struct PreviewContainer {
-    /// Which.
+    /// The id of the container.
     pub id: ContainerId,
-    /// Its name.
+    /// The name of the container.
     pub name: String,
-    /// What it is doing.
+    /// The state that the engine reports.
     pub state: ContainerState,
-    /// Why it is left out as a whole.
+    /// The reason to withhold the whole container.
     pub withheld: Option<String>,
-    /// What is left out, and why.
+    /// The entries that were skipped, each with its reason.
     pub skipped: Vec<SkippedEntry>,
-    /// How its words come to its records.
+    /// The steps from the container's labels and variables to its records.
     pub explanation: Explanation,
 }
 
-/// Lists and inspects what runs, once.
+/// Lists and inspects the running containers once, and derives their records.
 ///
 /// # Errors
-/// Where the engine does not answer one of the questions.
+/// Returns an error if the engine does not answer one of the requests.
 pub async fn preview<S: ContainerSource>(
     source: &S,
     config: &PublishConfig,

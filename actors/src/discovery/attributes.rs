@@ -1,5 +1,8 @@
-//! What a container's labels say of its services' records beyond host and port:
-//! `highhock.priority` for all of its services, `highhock.<name>.priority` for one.
+//! The attributes of a container's records, from its labels.
+//!
+//! `highhock.priority` applies to all services of the container, and
+//! `highhock.<name>.priority` to one service. The rules are in `config/README.md`,
+//! "Attributes".
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -9,39 +12,42 @@ use crate::model::names::{check_label, quote};
 use crate::model::record::Host;
 use crate::model::service::{Attributes, Service, SkippedEntry};
 
-/// What all of HighHock's labels begin with.
+/// The prefix of all labels of HighHock.
 const PREFIX: &str = "highhock.";
 
-/// Labels with that beginning that are no attributes.
+/// The labels with [`PREFIX`] that set no attribute.
 const NON_ATTRIBUTE_LABELS: [&str; 4] = ["discover", "health", "drain", "network"];
 
-/// The longest TTL that a record may ask for, in seconds: a day, as for `etcd.ttl`.
+/// The longest TTL of a record in seconds: one day, as for `etcd.ttl`.
 const TTL_MAX: u32 = 86_400;
 
-/// The longest text, in bytes. DNS would allow more; but a text comes in every
-/// answer about its name, and a huge one would make the store refuse the record.
+/// The longest text in bytes. DNS allows more, but a text is part of every answer for its
+/// name, and the store rejects records with a huge text.
 const TEXT_MAX: usize = 2048;
 
-/// What labels say of a service, and which of them says what.
+/// Attributes with the labels that set them.
 #[derive(Clone, Default)]
 struct LabelledAttributes<'a> {
     attributes: Attributes,
-    /// The whole label by the attribute.
+    /// The label that set each attribute, by the name of the attribute.
     labels: BTreeMap<&'a str, &'a str>,
 }
 
-/// What all of a container's labels say.
+/// The attributes in all labels of one container.
 #[derive(Default)]
 struct ParsedLabels<'a> {
+    /// The attributes that apply to every service.
     shared: LabelledAttributes<'a>,
-    /// By the service's name.
+    /// The attributes that apply to one service, by the name of the service.
     by_service: HashMap<String, LabelledAttributes<'a>>,
     skipped: Vec<SkippedEntry>,
 }
 
-/// Gives each service the attributes that the labels name: one for the service
-/// itself wins over one for all. Answers what is malformed; the services are kept
-/// without it.
+/// Sets the attributes of each service from the labels. A label for one service wins over a
+/// label for all services.
+///
+/// Returns the malformed labels, each with its reason. The services are published without
+/// these attributes.
 pub fn apply(labels: &BTreeMap<String, String>, services: &mut [Service]) -> Vec<SkippedEntry> {
     let mut parsed = parse_labels(labels, services);
     for service in services {
@@ -51,19 +57,18 @@ pub fn apply(labels: &BTreeMap<String, String>, services: &mut [Service]) -> Vec
     std::mem::take(&mut parsed.skipped)
 }
 
-/// For each service, which label says each of its attributes: the label by the
-/// attribute's name.
+/// Returns, for each service, the label that set each attribute, by the name of the attribute.
 pub fn labels_by_attribute(
     labels: &BTreeMap<String, String>,
     services: &[Service],
 ) -> Vec<BTreeMap<String, String>> {
     let parsed = parse_labels(labels, services);
-    let behind = |service: &Service| {
+    let labels_of = |service: &Service| {
         let own = parsed.by_service.get(service.name.as_str()).map(|own| &own.labels);
         let weaker_first = parsed.shared.labels.iter().chain(own.into_iter().flatten());
         weaker_first.map(|(&attribute, &label)| (attribute.to_owned(), label.to_owned())).collect()
     };
-    services.iter().map(behind).collect()
+    services.iter().map(labels_of).collect()
 }
 
 fn parse_labels<'a>(
@@ -71,7 +76,7 @@ fn parse_labels<'a>(
     services: &[Service],
 ) -> ParsedLabels<'a> {
     let mut parsed = ParsedLabels::default();
-    let offered: HashSet<&str> = services.iter().map(|service| service.name.as_str()).collect();
+    let declared: HashSet<&str> = services.iter().map(|service| service.name.as_str()).collect();
 
     let ours = labels.iter().filter_map(|(label, value)| {
         Some((label.as_str(), label.strip_prefix(PREFIX)?, value.as_str()))
@@ -84,10 +89,13 @@ fn parse_labels<'a>(
             None => parsed.shared.add(key, value, label),
             Some((name, attribute)) => {
                 let name = name.to_ascii_lowercase();
-                if offered.contains(name.as_str()) {
+                if declared.contains(name.as_str()) {
                     parsed.by_service.entry(name).or_default().add(attribute, value, label)
                 } else {
-                    Err(format!("the container offers no service {}", quote(&name)))
+                    Err(format!(
+                        "the container declares no service {}; use the name of one of its services",
+                        quote(&name),
+                    ))
                 }
             }
         };
@@ -106,15 +114,16 @@ impl<'a> LabelledAttributes<'a> {
     }
 }
 
-/// The attributes of one service, and where they say nothing, those of all.
-fn merge(own: Attributes, all: &Attributes) -> Attributes {
+/// Combines the attributes of one service with the attributes of all services, which apply if
+/// the service has none of its own.
+fn merge(own: Attributes, shared: &Attributes) -> Attributes {
     Attributes {
-        priority: own.priority.or(all.priority),
-        weight: own.weight.or(all.weight),
-        ttl: own.ttl.or(all.ttl),
-        text: own.text.or_else(|| all.text.clone()),
-        group: own.group.or_else(|| all.group.clone()),
-        host: own.host.or_else(|| all.host.clone()),
+        priority: own.priority.or(shared.priority),
+        weight: own.weight.or(shared.weight),
+        ttl: own.ttl.or(shared.ttl),
+        text: own.text.or_else(|| shared.text.clone()),
+        group: own.group.or_else(|| shared.group.clone()),
+        host: own.host.or_else(|| shared.host.clone()),
     }
 }
 
@@ -128,8 +137,8 @@ fn set_attribute(attributes: &mut Attributes, attribute: &str, value: &str) -> R
         "host" => attributes.host = Some(Host::parse(value)?),
         _ => {
             return Err(format!(
-                "{} is no attribute of a service: `priority`, `weight`, `ttl`, `text`, `group` \
-                 and `host` are",
+                "{} is not an attribute; use `priority`, `weight`, `ttl`, `text`, `group` or \
+                 `host`",
                 quote(attribute),
             ));
         }
@@ -150,18 +159,21 @@ fn read_ttl(value: &str) -> Result<NonZeroU32, String> {
 
 fn read_text(value: &str) -> Result<String, String> {
     if value.is_empty() {
-        return Err("the text is empty".into());
+        return Err("the text is empty; set a text, or remove the label".into());
     }
     if value.len() > TEXT_MAX {
-        return Err(format!("the text is {} bytes long: {TEXT_MAX} are allowed", value.len()));
+        return Err(format!(
+            "the text is {} bytes long; shorten it to at most {TEXT_MAX} bytes",
+            value.len(),
+        ));
     }
     Ok(value.to_owned())
 }
 
-/// A group is compared to the letter by DNS servers, so it keeps its case.
+/// Reads a group. DNS servers compare groups with regard to case, so the case is kept.
 fn read_group(value: &str) -> Result<String, String> {
     let group = value.trim();
-    check_label(group).map_err(|reason| format!("a group is one name without dots: {reason}"))?;
+    check_label(group).map_err(|reason| format!("a group is one label without dots: {reason}"))?;
     Ok(group.to_owned())
 }
 
@@ -183,18 +195,24 @@ mod tests {
         }
     }
 
-    /// The attributes of `httpd` and of `api.httpd`, and what was skipped.
-    fn applied(labels: &[(&str, &str)]) -> (Attributes, Attributes, Vec<SkippedEntry>) {
+    /// The attributes of the services `httpd` and `api.httpd`.
+    struct Applied {
+        httpd: Attributes,
+        api: Attributes,
+        skipped: Vec<SkippedEntry>,
+    }
+
+    fn applied(labels: &[(&str, &str)]) -> Applied {
         let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let mut services = [service("httpd"), service("api.httpd")];
         let skipped = apply(&labels, &mut services);
         let [httpd, api] = services;
-        (httpd.attributes, api.attributes, skipped)
+        Applied { httpd: httpd.attributes, api: api.attributes, skipped }
     }
 
     #[test]
     fn reads_every_attribute() {
-        let (httpd, api, skipped) = applied(&[
+        let Applied { httpd, api, skipped } = applied(&[
             ("highhock.priority", "0"),
             ("highhock.weight", " 65535 "),
             ("highhock.ttl", "86400"),
@@ -234,9 +252,10 @@ mod tests {
                 Some(3),
             ),
         ] {
-            let (of_httpd, of_api, skipped) = applied(labels);
-            assert_eq!((of_httpd.priority, of_api.priority), (httpd, api), "{labels:?}");
-            assert_eq!(skipped, [], "{labels:?}");
+            let applied = applied(labels);
+            assert_eq!(applied.httpd.priority, httpd, "{labels:?}");
+            assert_eq!(applied.api.priority, api, "{labels:?}");
+            assert_eq!(applied.skipped, [], "{labels:?}");
         }
     }
 
@@ -250,31 +269,31 @@ mod tests {
             ("highhock.httpd.group", "own"),
             ("highhock.httpd.host", "10.0.0.2"),
         ];
-        let all = [
+        let shared = [
             ("highhock.priority", "1"),
             ("highhock.weight", "5"),
             ("highhock.ttl", "30"),
-            ("highhock.text", "all"),
-            ("highhock.group", "all"),
+            ("highhock.text", "shared"),
+            ("highhock.group", "shared"),
             ("highhock.host", "10.0.0.1"),
         ];
-        let (own_alone, _, _) = applied(&own);
-        let (_, all_alone, _) = applied(&all);
-        let (httpd, api, skipped) = applied(&[own, all].concat());
+        let own_alone = applied(&own).httpd;
+        let shared_alone = applied(&shared).api;
+        let Applied { httpd, api, skipped } = applied(&[own, shared].concat());
         assert_eq!(skipped, []);
         assert_eq!(httpd, own_alone);
-        assert_eq!(api, all_alone);
+        assert_eq!(api, shared_alone);
         assert_ne!(httpd, api);
     }
 
     #[test]
     fn shared_attributes_fill_unset_service_attributes() {
-        let (httpd, api, skipped) = applied(&[
+        let Applied { httpd, api, skipped } = applied(&[
             ("highhock.priority", "1"),
             ("highhock.weight", "5"),
             ("highhock.ttl", "30"),
-            ("highhock.text", "all"),
-            ("highhock.group", "all"),
+            ("highhock.text", "shared"),
+            ("highhock.group", "shared"),
             ("highhock.host", "10.0.0.1"),
             ("highhock.httpd.weight", "9"),
         ]);
@@ -293,16 +312,16 @@ mod tests {
             ("highhock.httpd.ttl", "soon"),
         ];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let behind = labels_by_attribute(&labels, &[service("httpd"), service("api.httpd")]);
+        let sources = labels_by_attribute(&labels, &[service("httpd"), service("api.httpd")]);
         let expected = |pairs: [(&str, &str); 2]| {
             pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
         };
-        let all = ("priority", "highhock.priority");
+        let shared = ("priority", "highhock.priority");
         assert_eq!(
-            behind,
+            sources,
             [
-                expected([all, ("weight", "highhock.weight")]),
-                expected([all, ("weight", "highhock.API.httpd.weight")]),
+                expected([shared, ("weight", "highhock.weight")]),
+                expected([shared, ("weight", "highhock.API.httpd.weight")]),
             ]
         );
     }
@@ -322,20 +341,20 @@ mod tests {
             ("highhock.ttl", "60s", "from 1 to 86400"),
             ("highhock.text", "", "empty"),
             ("highhock.text", &long_text, "2049 bytes long"),
-            ("highhock.group", "", "a group is one name without dots"),
-            ("highhock.group", "a.b", "a group is one name without dots"),
+            ("highhock.group", "", "a group is one label without dots"),
+            ("highhock.group", "a.b", "a group is one label without dots"),
             ("highhock.host", "0.0.0.0", "unspecified"),
             ("highhock.host", "10.0.0.300", "neither an IP address nor a host name"),
             ("highhock.host", "10.0.0.1:80", "a port"),
             ("highhock.httpd.priority", "x", "from 0 to 65535"),
-            ("highhock.priorty", "1", "\"priorty\" is no attribute"),
-            ("highhock.Priority", "1", "\"Priority\" is no attribute"),
-            ("highhock.httpd.colour", "red", "\"colour\" is no attribute"),
-            ("highhock.", "1", "\"\" is no attribute"),
-            ("highhock.htpd.priority", "1", "offers no service \"htpd\""),
-            ("highhock..priority", "1", "offers no service \"\""),
+            ("highhock.priorty", "1", "\"priorty\" is not an attribute"),
+            ("highhock.Priority", "1", "\"Priority\" is not an attribute"),
+            ("highhock.httpd.colour", "red", "\"colour\" is not an attribute"),
+            ("highhock.", "1", "\"\" is not an attribute"),
+            ("highhock.htpd.priority", "1", "declares no service \"htpd\""),
+            ("highhock..priority", "1", "declares no service \"\""),
         ] {
-            let (httpd, api, skipped) = applied(&[(key, value)]);
+            let Applied { httpd, api, skipped } = applied(&[(key, value)]);
             assert_eq!(httpd, Attributes::default(), "{key}={value}");
             assert_eq!(api, Attributes::default(), "{key}={value}");
             assert_eq!(skipped.len(), 1, "{key}={value}");
@@ -346,7 +365,7 @@ mod tests {
 
     #[test]
     fn malformed_service_attribute_falls_back_to_shared() {
-        let (httpd, _, skipped) =
+        let Applied { httpd, skipped, .. } =
             applied(&[("highhock.ttl", "30"), ("highhock.httpd.ttl", "soon")]);
         assert_eq!(httpd.ttl, NonZeroU32::new(30));
         assert_eq!(skipped.len(), 1);
@@ -354,7 +373,7 @@ mod tests {
 
     #[test]
     fn ignores_labels_that_are_no_attributes() {
-        let (httpd, _, skipped) = applied(&[
+        let Applied { httpd, skipped, .. } = applied(&[
             ("highhock.discover", "httpd:80"),
             ("highhock.health", "ignore"),
             ("highhock.drain", "ignore"),

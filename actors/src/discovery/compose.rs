@@ -1,5 +1,5 @@
-//! Services by the names that Docker Compose has for them: every published port of a
-//! container that Compose made.
+//! The discovery method `compose`: publishes every published port of a container that Docker
+//! Compose created, under the name of the Compose service.
 
 use std::collections::HashSet;
 
@@ -9,14 +9,14 @@ use crate::model::container::Container;
 use crate::model::names::{DomainName, ServiceName};
 use crate::model::service::{Attributes, Service, SkippedEntry};
 
-/// The labels that Compose gives its containers, since its version 1.
+/// The labels that Compose sets on its containers, since version 1.
 const SERVICE_LABEL: &str = "com.docker.compose.service";
 const PROJECT_LABEL: &str = "com.docker.compose.project";
 const ONE_OFF_LABEL: &str = "com.docker.compose.oneoff";
 
-/// Names each published port by the Compose service.
+/// The discovery method `compose`.
 pub struct Compose {
-    /// Whether the service is put under its project: `<service>.<project>`.
+    /// `true` if the name is `<service>.<project>` (the setting `discovery.composeProject`).
     pub under_project: bool,
 }
 
@@ -29,20 +29,20 @@ impl Discoverer for Compose {
             return findings;
         };
         let entry = format!("{SERVICE_LABEL}={service}");
-        let below = match self.project_suffix(container) {
-            Ok(below) => below,
+        let suffix = match self.project_suffix(container) {
+            Ok(suffix) => suffix,
             Err(skipped) => {
                 findings.skipped.push(skipped);
                 return findings;
             }
         };
-        // One port with two protocols is one port, under one name.
+        // A port with two protocols counts once, and has one name.
         let several = ports.iter().map(|(port, _)| port).collect::<HashSet<_>>().len() > 1;
         for (port, proto) in ports {
             let name = if several {
-                format!("{service}-{port}{below}")
+                format!("{service}-{port}{suffix}")
             } else {
-                format!("{service}{below}")
+                format!("{service}{suffix}")
             };
             match ServiceName::parse(&name, domain) {
                 Ok(name) => findings.services.push(DiscoveredService {
@@ -74,15 +74,15 @@ impl Discoverer for Compose {
 }
 
 impl Compose {
-    /// What stands behind a service's name: nothing, or its project. Or why the container
-    /// is no instance of its service.
+    /// Returns the suffix of the service's name: nothing, or a dot and the project. Returns a
+    /// skipped entry if the container is not an instance of its service.
     fn project_suffix(&self, container: &Container) -> Result<String, SkippedEntry> {
         let label = |key: &str| container.labels.get(key).map(String::as_str);
         if let Some(one_off) =
             label(ONE_OFF_LABEL).filter(|value| value.eq_ignore_ascii_case("true"))
         {
-            let reason = "it was made for one task (`docker compose run`), and whoever asks for \
-                          the service doesn't mean it";
+            let reason = "it was made for one task (`docker compose run`), and clients of the \
+                          service do not expect it; use `docker compose up` to publish it";
             return Err(SkippedEntry::new(&format!("{ONE_OFF_LABEL}={one_off}"), reason));
         }
         if !self.under_project {
@@ -93,8 +93,8 @@ impl Compose {
             None => {
                 let service = label(SERVICE_LABEL).unwrap_or_default();
                 let reason = format!(
-                    "services go under their project here (discovery.composeProject), and there \
-                     is no label {PROJECT_LABEL}"
+                    "there is no label {PROJECT_LABEL}, which discovery.composeProject needs; \
+                     set the label, or turn the setting off"
                 );
                 Err(SkippedEntry::new(&format!("{SERVICE_LABEL}={service}"), reason))
             }
@@ -106,7 +106,7 @@ impl Compose {
 mod tests {
     use super::*;
 
-    /// A container of Compose's with these ports published and these labels.
+    /// Runs the method on a container with these published ports and labels of Compose.
     fn discover(ports: &[&str], labels: &[(&str, &str)], under_project: bool) -> DiscoveryResult {
         let mut container = Container::sample();
         for port in ports {
@@ -133,7 +133,7 @@ mod tests {
                 &["web-80:80/tcp", "web-443:443/tcp"],
                 &["web-80.shop:80/tcp", "web-443.shop:443/tcp"],
             ),
-            // One port with two protocols is one port.
+            // A port with two protocols counts once.
             (
                 &["53/udp", "53/tcp"],
                 WEB,
@@ -155,8 +155,8 @@ mod tests {
             (&["80/tcp"], &[("project", "shop")], &[], &[]),
             (&["80/tcp"], &[], &[], &[]),
         ] {
-            for (under, expected) in [(false, plain), (true, under_project)] {
-                let findings = discover(ports, labels, under);
+            for (is_under_project, expected) in [(false, plain), (true, under_project)] {
+                let findings = discover(ports, labels, is_under_project);
                 let services: Vec<_> =
                     findings.services.iter().map(|found| found.service.to_string()).collect();
                 assert_eq!(services, expected, "{ports:?} {labels:?}");

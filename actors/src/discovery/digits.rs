@@ -1,10 +1,10 @@
-//! Whole numbers as containers write them.
+//! Whole numbers in labels and variables.
 
 use std::str::FromStr;
 
-/// Reads a number written in decimal digits alone; Rust's own parsers would take a
-/// sign before them, too. `None` where it is anything else, or out of the type's
-/// range.
+/// Parses a number that consists of decimal digits only. The parsers of the standard library
+/// also accept a sign. Returns `None` if the text contains anything else, or if the number is
+/// outside the range of the type.
 pub fn read_digits<T: FromStr>(text: &str) -> Option<T> {
     let digits_only = text.bytes().all(|b| b.is_ascii_digit());
     digits_only.then(|| text.parse().ok()).flatten()

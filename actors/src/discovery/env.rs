@@ -1,4 +1,4 @@
-//! Services from a container's environment: the variables `DISCOVER` and
+//! The discovery method `env`: services in the environment variables `DISCOVER` and
 //! `DISCOVERY`.
 
 use super::grammar::read_entries;
@@ -6,10 +6,10 @@ use super::{Discoverer, DiscoveryResult};
 use crate::model::container::Container;
 use crate::model::names::DomainName;
 
-/// The variables that are read, in this order.
+/// The variables that are read, in order.
 const VARIABLES: [&str; 2] = ["DISCOVER", "DISCOVERY"];
 
-/// Reads both variables, where they are set.
+/// The discovery method `env`. If both variables are set, both are read.
 pub struct Env;
 
 impl Discoverer for Env {

@@ -1,4 +1,4 @@
-//! Who was the first to name a service.
+//! [`FirstClaims`]: the first declaration of a service wins.
 
 use std::collections::HashMap;
 use std::num::NonZeroU16;
@@ -7,12 +7,12 @@ use crate::model::container::Protocol;
 use crate::model::names::ServiceName;
 use crate::model::service::Service;
 
-/// The services named so far.
+/// The services declared so far, for the detection of duplicates.
 ///
-/// Two entries name the same service where name and port are the same, unless each
-/// gives a protocol and they differ: `named:53/tcp,named:53/udp` are two services,
-/// since an instance of either has a key of its own. An entry without a protocol
-/// stands for whichever is published, so it is the same as any.
+/// Two entries declare the same service if their names and ports are equal, unless both
+/// declare a protocol and the protocols differ. `named:53/tcp,named:53/udp` are therefore two
+/// services, and each has a key of its own in the `instance` layout. An entry without a
+/// protocol stands for the published protocol, so it equals an entry with any protocol.
 #[derive(Default)]
 pub struct FirstClaims(HashMap<(ServiceName, NonZeroU16), Vec<ServiceClaim>>);
 
@@ -22,10 +22,10 @@ struct ServiceClaim {
 }
 
 impl FirstClaims {
-    /// Notes that this service was named.
+    /// Claims a service for the discovery method that found it.
     ///
     /// # Errors
-    /// The method that named it before.
+    /// Returns the discovery method that claimed the service earlier.
     pub fn claim(&mut self, service: &Service) -> Result<(), &'static str> {
         let claims = self.0.entry((service.name.clone(), service.port)).or_default();
         if let Some(earlier) =

@@ -1,4 +1,6 @@
-//! The grammar of an entry: `name:port[/proto]`, several separated by commas.
+//! The grammar of declarations: entries `name:port[/proto]`, separated by commas.
+//!
+//! The rules are in `config/README.md`, "Declaring services".
 
 use std::num::NonZeroU16;
 
@@ -8,9 +10,9 @@ use crate::model::container::Protocol;
 use crate::model::names::{DomainName, ServiceName, quote};
 use crate::model::service::{Attributes, Service, SkippedEntry};
 
-/// Reads a list of entries. `place` names where it stands (a variable, a label) for
-/// whoever reads a reason. Blanks are ignored, and so are empty entries (a comma at
-/// the end) beside others.
+/// Reads a list of entries. `place` is the name of the variable or label that contains the
+/// list, and appears in the reasons. Blanks are ignored. Empty entries, such as after a final
+/// comma, are ignored if the list has another entry.
 pub fn read_entries(
     place: &str,
     text: &str,
@@ -26,7 +28,7 @@ pub fn read_entries(
                     .services
                     .push(DiscoveredService { entry: format!("{place}={entry}"), service });
             }
-            Err(fault) => findings.skipped.push(SkippedEntry::new(entry, reason(&fault, place))),
+            Err(cause) => findings.skipped.push(SkippedEntry::new(entry, reason(&cause, place))),
         }
     }
     if findings == DiscoveryResult::default() {
@@ -36,8 +38,8 @@ pub fn read_entries(
     findings
 }
 
-fn reason(fault: &str, place: &str) -> String {
-    format!("{fault}; {place} takes `name:port` or `name:port/proto`, separated by commas")
+fn reason(cause: &str, place: &str) -> String {
+    format!("{cause}; {place} takes `name:port` or `name:port/proto`, separated by commas")
 }
 
 fn read_entry(entry: &str, method: &'static str, domain: &DomainName) -> Result<Service, String> {

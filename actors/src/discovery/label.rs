@@ -1,4 +1,4 @@
-//! Services from a container's label `highhock.discover`.
+//! The discovery method `label`: services in the label `highhock.discover`.
 
 use super::grammar::read_entries;
 use super::{Discoverer, DiscoveryResult};
@@ -7,7 +7,7 @@ use crate::model::names::DomainName;
 
 const LABEL: &str = "highhock.discover";
 
-/// Reads the label, where it is set.
+/// The discovery method `label`.
 pub struct Label;
 
 impl Discoverer for Label {

@@ -1,8 +1,10 @@
-//! The extractors: which services a container says it offers.
+//! Service discovery: finds the services that a container declares.
 //!
-//! One file an extractor; what they share (the grammar of an entry, the published
-//! ports, the attributes that hold whichever extractor found a service) has files of
-//! its own.
+//! Each discovery method has a file with one implementation of [`Discoverer`]: `env`, `label`,
+//! `registrator` and `compose`. The other files are shared: the grammar of an entry, the
+//! published ports, the deduplication, and the attributes that apply to services of every
+//! method. The rules are in `config/README.md`, "Declaring services", "Discovery methods" and
+//! "Attributes".
 
 pub(crate) mod attributes;
 mod compose;
@@ -21,32 +23,31 @@ use crate::model::service::{Service, SkippedEntry};
 
 pub(crate) use first_claim::FirstClaims;
 
-/// A way to find the services that a container says it offers.
+/// A discovery method.
 pub trait Discoverer {
-    /// What the container says in this extractor's language, in its own order;
-    /// attributes are left at their default.
+    /// Finds the services that the container declares for this method, in the order of their
+    /// declaration. The attributes of the services are left at their default.
     fn discover(&self, container: &Container, domain: &DomainName) -> DiscoveryResult;
 
-    /// Why there was nothing to find in such a container, nor to skip; for those who
-    /// wonder.
+    /// Returns the reason for an empty [`DiscoveryResult`], for `highhock records --explain`.
     fn none_reason(&self, container: &Container) -> &'static str;
 }
 
-/// What one extractor found in a container's words.
+/// The findings of one discovery method in one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiscoveryResult {
-    /// The services that it offers.
+    /// The services found.
     pub services: Vec<DiscoveredService>,
-    /// What was not understood, and why.
+    /// The entries that are malformed or excluded, each with its reason.
     pub skipped: Vec<SkippedEntry>,
 }
 
-/// A service, and the words that it was found in.
+/// A service and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiscoveredService {
-    /// What the container says, and where: `DISCOVER=httpd:80`.
+    /// The place and text of the declaration, such as `DISCOVER=httpd:80`.
     pub entry: String,
-    /// What that means.
+    /// The declared service.
     pub service: Service,
 }
 
@@ -57,25 +58,27 @@ impl DiscoveryResult {
     }
 }
 
-/// Runs the extractors in their order and gives each service its attributes. Of
-/// services named twice, the first stays. Answers what was not understood, too.
+/// Runs the configured discovery methods in order and sets the attributes of each service.
+///
+/// If two declarations name the same service, the first one wins. The second part of the
+/// result lists the entries that were skipped.
 pub fn find_services(
     container: &Container,
     config: &PublishConfig,
 ) -> (Vec<Service>, Vec<SkippedEntry>) {
-    let mut named = FirstClaims::default();
+    let mut claims = FirstClaims::default();
     let (mut services, mut skipped) = (Vec::new(), Vec::new());
     for method in &config.methods {
         let mut findings = discoverer(*method, config).discover(container, &config.domain);
         let found = findings.services.into_iter().map(|found| found.service);
-        services.extend(found.filter(|service| named.claim(service).is_ok()));
+        services.extend(found.filter(|service| claims.claim(service).is_ok()));
         skipped.append(&mut findings.skipped);
     }
     skipped.append(&mut attributes::apply(&container.labels, &mut services));
     (services, skipped)
 }
 
-/// The extractor of this method, under these rules.
+/// Returns the implementation of a discovery method, as `config` selects it.
 pub(crate) fn discoverer(
     method: DiscoveryMethod,
     config: &PublishConfig,
@@ -95,7 +98,7 @@ pub(crate) fn discoverer(
 mod tests {
     use super::*;
 
-    const BOTH: [DiscoveryMethod; 2] = [DiscoveryMethod::Env, DiscoveryMethod::Label];
+    const ENV_AND_LABEL: [DiscoveryMethod; 2] = [DiscoveryMethod::Env, DiscoveryMethod::Label];
 
     fn config(methods: &[DiscoveryMethod]) -> PublishConfig {
         PublishConfig { methods: methods.to_vec(), ..PublishConfig::sample() }
@@ -113,7 +116,7 @@ mod tests {
             .env("DISCOVER", "httpd:80,api:81")
             .label("highhock.discover", "api:81,HTTPD:80,httpd:8080");
         for (methods, expected) in [
-            (&BOTH[..], &["env httpd:80", "env api:81", "label httpd:8080"][..]),
+            (&ENV_AND_LABEL[..], &["env httpd:80", "env api:81", "label httpd:8080"][..]),
             (
                 &[DiscoveryMethod::Label, DiscoveryMethod::Env],
                 &["label api:81", "label httpd:80", "label httpd:8080"],
@@ -160,7 +163,10 @@ mod tests {
             ("named:53/udp,named:53,named:53/tcp", &["env named:53/udp", "env named:53/tcp"]),
             ("named:53,named:54,ns:53", &["env named:53", "env named:54", "env ns:53"]),
         ] {
-            assert_eq!(found(&Container::sample().env("DISCOVER", entries), &BOTH), expected);
+            assert_eq!(
+                found(&Container::sample().env("DISCOVER", entries), &ENV_AND_LABEL),
+                expected
+            );
         }
     }
 
@@ -170,7 +176,7 @@ mod tests {
             .env("DISCOVER", "httpd:80")
             .label("highhock.discover", "api:81")
             .label("highhock.priority", "7");
-        let (services, _) = find_services(&container, &config(&BOTH));
+        let (services, _) = find_services(&container, &config(&ENV_AND_LABEL));
         let priorities: Vec<_> = services.iter().map(|s| s.attributes.priority).collect();
         assert_eq!(priorities, [Some(7), Some(7)]);
     }
@@ -181,7 +187,7 @@ mod tests {
             .env("DISCOVER", "httpd")
             .label("highhock.discover", "api:0,web:80")
             .label("highhock.weight", "heavy");
-        let (services, skipped) = find_services(&container, &config(&BOTH));
+        let (services, skipped) = find_services(&container, &config(&ENV_AND_LABEL));
         assert_eq!(services.len(), 1);
         let entries: Vec<_> = skipped.iter().map(|s| s.entry.as_str()).collect();
         assert_eq!(entries, ["httpd", "api:0", "highhock.weight=heavy"]);

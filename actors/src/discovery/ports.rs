@@ -1,14 +1,14 @@
-//! The ports that a container has published, for the extractors that name each of them.
+//! The published ports of a container, for the discovery methods that publish each of them.
 
 use std::num::NonZeroU16;
 
 use crate::model::container::{Container, NetworkMode, Protocol};
 
-/// Its published ports, each once, by number, TCP before UDP before SCTP.
+/// Returns the published ports of a container without duplicates, ordered by number and then
+/// by protocol (TCP, UDP, SCTP).
 ///
-/// In the host's network or another container's nothing is published in the engine's
-/// sense: there, the ports that it exposes stand for them (`EXPOSE` of its image,
-/// `--expose`), as Registrator has it.
+/// In the network of the host or of another container the engine publishes no port. There the
+/// exposed ports count as published (`EXPOSE` of the image, `--expose`), as in Registrator.
 pub fn published_ports(container: &Container) -> Vec<(NonZeroU16, Protocol)> {
     let mut ports: Vec<_> = match &container.network {
         NetworkMode::Own => {

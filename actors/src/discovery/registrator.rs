@@ -1,8 +1,8 @@
-//! Services as gliderlabs' Registrator finds them: every published port, named by
-//! `SERVICE_…` variables and labels, or else by the image.
+//! The discovery method `registrator`: publishes every published port under the names that
+//! gliderlabs' Registrator uses, from `SERVICE_…` variables and labels, or else from the image.
 //!
-//! The rules are those of Registrator 7 (`bridge/bridge.go`, `bridge/util.go`), so that
-//! a host can move over without touching its containers.
+//! The rules equal those of Registrator 7 (`bridge/bridge.go`, `bridge/util.go`), so that a
+//! host can move to HighHock without changes to its containers.
 
 use std::num::NonZeroU16;
 
@@ -12,14 +12,14 @@ use crate::model::container::Container;
 use crate::model::names::{DomainName, ServiceName, quote};
 use crate::model::service::{Attributes, Service, SkippedEntry};
 
-/// What Registrator's variables and labels begin with. Case counts here, and not in
-/// what follows.
+/// The prefix of Registrator's variables and labels. The prefix is case-sensitive, and the
+/// rest of the key is not.
 const PREFIX: &str = "SERVICE_";
 
 const NAME_FIELD: &str = "NAME";
 const IGNORE_FIELD: &str = "IGNORE";
 
-/// Names each published port.
+/// The discovery method `registrator`.
 pub struct Registrator;
 
 impl Discoverer for Registrator {
@@ -30,21 +30,21 @@ impl Discoverer for Registrator {
             return findings;
         }
         let variables = Variables::from_container(container);
-        // Registrator counts 53/tcp and 53/udp as two, and those that are ignored, too.
+        // Registrator counts 53/tcp and 53/udp as two ports, and counts ignored ports as well.
         let several = ports.len() > 1;
         for (port, proto) in ports {
             if let Some(variable) =
                 variables.find(IGNORE_FIELD, port).filter(|variable| !variable.value.is_empty())
             {
-                let skipped =
-                    SkippedEntry::new(&variable.to_string(), "it asks Registrator to ignore it");
-                // One word may stand for all of the ports.
+                let reason = "it excludes ports, as in Registrator; remove it to publish the ports";
+                let skipped = SkippedEntry::new(&variable.to_string(), reason);
+                // One variable may exclude several ports, but is reported once.
                 if !findings.skipped.contains(&skipped) {
                     findings.skipped.push(skipped);
                 }
                 continue;
             }
-            let (name, entry) = port_name(&variables, port, &container.image, several);
+            let PortName { name, entry } = port_name(&variables, port, &container.image, several);
             match ServiceName::parse(&name, domain) {
                 Ok(name) => findings.services.push(DiscoveredService {
                     entry,
@@ -58,8 +58,8 @@ impl Discoverer for Registrator {
                 }),
                 Err(reason) => {
                     let reason = format!(
-                        "{reason}; it is named by {}; SERVICE_NAME or SERVICE_{port}_NAME gives \
-                         another name",
+                        "{reason}; the name comes from {}; set another name in SERVICE_NAME or \
+                         SERVICE_{port}_NAME",
                         quote(&entry),
                     );
                     findings
@@ -76,45 +76,51 @@ impl Discoverer for Registrator {
     }
 }
 
-/// A port's name, and what gives it. One that is given for this very port stands as it
-/// is, any other with the port behind it where there are several. An empty name counts
-/// as given, but names nothing: then the image does.
-fn port_name(
-    variables: &Variables<'_>,
-    port: NonZeroU16,
-    image: &str,
-    several: bool,
-) -> (String, String) {
-    let given = variables.find(NAME_FIELD, port);
-    let (base, entry) = match given.filter(|variable| !variable.value.is_empty()) {
+/// The name of a port and its source.
+struct PortName {
+    /// The name of the service.
+    name: String,
+    /// The variable, label or image that supplied the name, such as `SERVICE_NAME=web`.
+    entry: String,
+}
+
+/// Returns the name of a port.
+///
+/// A name for this port is used unchanged. If the container has several ports, every other
+/// name is followed by the port. If the configured name is empty, the image supplies the name,
+/// but the setting still decides whether the port is appended.
+fn port_name(variables: &Variables<'_>, port: NonZeroU16, image: &str, several: bool) -> PortName {
+    let configured = variables.find(NAME_FIELD, port);
+    let (base, entry) = match configured.filter(|variable| !variable.value.is_empty()) {
         Some(variable) => (variable.value.trim(), variable.to_string()),
         None => (image_base_name(image), format!("image {image}")),
     };
-    let name = if several && !given.is_some_and(|variable| variable.port_specific) {
+    let name = if several && !configured.is_some_and(|variable| variable.port_specific) {
         format!("{base}-{port}")
     } else {
         base.to_owned()
     };
-    (name, entry)
+    PortName { name, entry }
 }
 
-/// `nginx` of `registry.example.com:5000/library/nginx:1.27`. Registrator would leave
-/// a digest behind it, with which it could be no name.
+/// Returns the last part of an image's name: `nginx` for
+/// `registry.example.com:5000/library/nginx:1.27`. Registrator would keep a digest, which is
+/// not valid in a DNS name.
 fn image_base_name(image: &str) -> &str {
     let base = image.rsplit('/').next().unwrap_or(image);
     base.split([':', '@']).next().unwrap_or(base)
 }
 
-/// A container's variables and labels for Registrator, the weakest first: labels come
-/// after variables.
+/// The keys and values of a container's variables and labels for Registrator, without the
+/// prefix. Variables come first, because a label wins over a variable.
 struct Variables<'a>(Vec<(&'a str, &'a str)>);
 
-/// One of them.
+/// One variable or label for Registrator.
 #[derive(Clone, Copy)]
 struct Variable<'a> {
     key: &'a str,
     value: &'a str,
-    /// Whether it is for one port alone.
+    /// `true` if the key applies to one port only.
     port_specific: bool,
 }
 
@@ -133,11 +139,12 @@ impl<'a> Variables<'a> {
         )
     }
 
-    /// What is said for this port, else what is said for all; even if it is empty.
+    /// Returns the variable of a field for this port, else the variable for all ports. The
+    /// value may be empty.
     fn find(&self, field: &str, port: NonZeroU16) -> Option<Variable<'a>> {
-        let last = |desired: &str, port_specific| {
-            let mut newest_first = self.0.iter().rev();
-            let &(key, value) = newest_first.find(|(key, _)| key.eq_ignore_ascii_case(desired))?;
+        let last = |name: &str, port_specific| {
+            let mut labels_first = self.0.iter().rev();
+            let &(key, value) = labels_first.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
             Some(Variable { key, value, port_specific })
         };
         last(&format!("{port}_{field}"), true).or_else(|| last(field, false))
@@ -149,8 +156,8 @@ mod tests {
     use super::*;
     use crate::model::container::{NetworkMode, Protocol};
 
-    /// A container with these ports published, and these variables (`KEY=value`) and
-    /// labels (`label KEY=value`).
+    /// Returns a container with these published ports, variables (`KEY=value`) and labels
+    /// (`label KEY=value`).
     fn container(ports: &[&str], variables: &[&str]) -> Container {
         let mut container = Container::sample();
         for port in ports {
@@ -187,12 +194,12 @@ mod tests {
     fn published_ports_are_named_as_registrator_does() {
         for (ports, variables, expected) in [
             (&[][..], &["SERVICE_NAME=web"][..], &[][..]),
-            // The image's name, with the port behind it where there are several.
+            // The name of the image, followed by the port if there are several.
             (WEB, &[], &["nginx:80/tcp"]),
             (TWO, &[], &["nginx-80:80/tcp", "nginx-443:443/tcp"]),
             (DNS, &[], &["nginx-53:53/tcp", "nginx-53:53/udp"]),
             (&["53/udp"], &[], &["nginx:53/udp"]),
-            // A name for all, or for one.
+            // A name for all ports, or for one.
             (WEB, &["SERVICE_NAME=web"], &["web:80/tcp"]),
             (WEB, &["SERVICE_NAME= Api.Web "], &["api.web:80/tcp"]),
             (TWO, &["SERVICE_NAME=web"], &["web-80:80/tcp", "web-443:443/tcp"]),
@@ -201,25 +208,25 @@ mod tests {
             (TWO, &["SERVICE_80_NAME=a", "SERVICE_443_NAME=a"], &["a:80/tcp", "a:443/tcp"]),
             (DNS, &["SERVICE_53_NAME=ns"], &["ns:53/tcp", "ns:53/udp"]),
             (TWO, &["SERVICE_443_NAME=tls", "SERVICE_NAME=web"], &["web-80:80/tcp", "tls:443/tcp"]),
-            // Labels go before variables, but what is for the port before what is for all.
+            // A label wins over a variable, and a setting for one port over a setting for all.
             (WEB, &["SERVICE_NAME=env", "label SERVICE_NAME=label"], &["label:80/tcp"]),
             (WEB, &["SERVICE_80_NAME=env", "label SERVICE_80_NAME=label"], &["label:80/tcp"]),
             (WEB, &["SERVICE_80_NAME=env", "label SERVICE_NAME=label"], &["env:80/tcp"]),
-            // Case counts in the beginning only.
+            // Only the prefix is case-sensitive.
             (WEB, &["SERVICE_name=web"], &["web:80/tcp"]),
             (WEB, &["SERVICE_80_Name=web"], &["web:80/tcp"]),
             (WEB, &["service_NAME=web"], &["nginx:80/tcp"]),
-            // An empty name is given, and names nothing.
+            // An empty name counts as a setting, but supplies no name.
             (WEB, &["SERVICE_NAME="], &["nginx:80/tcp"]),
             (WEB, &["SERVICE_NAME=env", "label SERVICE_NAME="], &["nginx:80/tcp"]),
             (TWO, &["SERVICE_NAME="], &["nginx-80:80/tcp", "nginx-443:443/tcp"]),
             (TWO, &["SERVICE_80_NAME=", "SERVICE_NAME=web"], &["nginx:80/tcp", "web-443:443/tcp"]),
-            // Neither a port's protocol nor leading zeros are known; nor is what Registrator
-            // keeps for other stores.
+            // Registrator knows neither protocols nor leading zeros in keys. Its settings for
+            // other stores have no effect.
             (WEB, &["SERVICE_80_TCP_NAME=a", "SERVICE_080_NAME=b"], &["nginx:80/tcp"]),
             (WEB, &["SERVICE_81_NAME=a"], &["nginx:80/tcp"]),
             (WEB, &["SERVICE_TAGS=a,b", "SERVICE_ID=x", "SERVICE_REGION=y"], &["nginx:80/tcp"]),
-            // An empty reason to ignore is none, and lifts one for all.
+            // An empty SERVICE_IGNORE has no effect, and cancels a setting for all ports.
             (WEB, &["SERVICE_IGNORE="], &["nginx:80/tcp"]),
             (WEB, &["SERVICE_IGNORE=1", "SERVICE_80_IGNORE="], &["nginx:80/tcp"]),
             (WEB, &["SERVICE_IGNORE=1", "label SERVICE_IGNORE="], &["nginx:80/tcp"]),
@@ -237,7 +244,7 @@ mod tests {
             (WEB, &["SERVICE_IGNORE=false"], &[], &["SERVICE_IGNORE=false"]),
             (WEB, &["label SERVICE_ignore= "], &[], &["SERVICE_ignore= "]),
             (TWO, &["SERVICE_IGNORE=1", "SERVICE_NAME=web"], &[], &["SERVICE_IGNORE=1"]),
-            // Those that are ignored count among several.
+            // Ignored ports count among several ports.
             (TWO, &["SERVICE_80_IGNORE=1"], &["nginx-443:443/tcp"], &["SERVICE_80_IGNORE=1"]),
             (
                 TWO,
@@ -280,8 +287,9 @@ mod tests {
             let findings = discover(&container);
             assert_eq!(findings.services.len(), 1, "{variables:?}");
             assert_eq!(entries(&findings), [entry]);
-            let said = &findings.skipped[0].reason;
-            assert!(said.contains(reason) && said.contains("SERVICE_80_NAME gives"), "{said}");
+            let actual = &findings.skipped[0].reason;
+            assert!(actual.contains(reason), "{actual}");
+            assert!(actual.contains("set another name in SERVICE_NAME or SERVICE_80_NAME"));
         }
     }
 

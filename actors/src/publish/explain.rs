@@ -1,84 +1,87 @@
-//! How a container's words come to its records, step by step, for those who wonder why
-//! something is published or is not.
+//! The explanation of a container's records, step by step, for `highhock records --explain`.
 //!
-//! It runs the same steps as [`crate::publish::plan`] does, and keeps what that drops.
+//! [`explain`] runs the same steps as [`crate::publish::plan`], and keeps the intermediate
+//! results that `plan` drops.
 
 use std::collections::BTreeMap;
 
 use super::endpoint::PortAccess;
-use super::{records_for, withhold_reason};
+use super::record_builder::{RecordBuilder, ServiceRecords};
+use super::withholding::withhold_reason;
 use crate::discovery::{FirstClaims, attributes, discoverer};
 use crate::model::container::Container;
 use crate::model::publish_config::{DiscoveryMethod, PublishConfig};
 use crate::model::record::DesiredRecord;
 use crate::model::service::{Service, SkippedEntry};
 
-/// All that there is to say of one container.
+/// The steps from the labels and variables of one container to its records.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// What each extractor that ran said, in their order.
+    /// The findings of each active discovery method, in the order of the setting
+    /// `discovery.methods`.
     pub methods: Vec<MethodFindings>,
-    /// What became of the services that stayed.
+    /// The services that remain after duplicates are removed, with their records.
     pub services: Vec<ExplainedService>,
-    /// The labels for attributes that count for nothing, and why.
+    /// The attribute labels that have no effect, each with its reason.
     pub skipped: Vec<SkippedEntry>,
 }
 
-/// What one extractor said.
+/// The findings of one discovery method.
 #[derive(Clone, Debug)]
 pub struct MethodFindings {
-    /// Which.
+    /// The discovery method.
     pub method: DiscoveryMethod,
-    /// The services that it named.
+    /// The services that the method found, including services that an earlier method claimed.
     pub named: Vec<NamedService>,
-    /// What it did not understand, or was asked to ignore.
+    /// The entries that are malformed, or that exclude ports on purpose.
     pub skipped: Vec<SkippedEntry>,
-    /// Why it said nothing at all, where it didn't.
+    /// The reason for a method without any finding. `None` if the method found or skipped
+    /// something.
     pub none_reason: Option<&'static str>,
 }
 
-/// A service that an extractor named.
+/// A service that a discovery method found.
 #[derive(Clone, Debug)]
 pub struct NamedService {
-    /// The words that it was found in: `DISCOVER=httpd:80`.
+    /// The source of the service, such as `DISCOVER=httpd:80`.
     pub entry: String,
-    /// The service.
+    /// The service, without its attributes.
     pub service: Service,
-    /// The method that named it before, where it was dropped for that.
+    /// The method that claimed the same service earlier, if this one is a duplicate.
     pub claimed_by: Option<&'static str>,
 }
 
-/// A service that stayed, and what became of it.
+/// A service that remains after duplicates are removed, and its records.
 #[derive(Clone, Debug)]
 pub struct ExplainedService {
     /// The service, with its attributes.
     pub service: Service,
-    /// The labels that say its attributes, each by the attribute's name.
+    /// The label that set each attribute, by the name of the attribute.
     pub labels: BTreeMap<String, String>,
-    /// Its records. Empty where it can't be reached, or where the container as a whole is
-    /// left out.
+    /// The desired records. Empty if the service is unreachable, or if the whole container is
+    /// withheld.
     pub records: Vec<DesiredRecord>,
-    /// What of it was left out, and why.
+    /// The parts of the service that were skipped, each with its reason.
     pub skipped: Vec<SkippedEntry>,
 }
 
-/// Explains a container. `reach` says how its ports can be reached.
+/// Explains the records of an inspected container. `access` is the way to its ports.
 pub fn explain(container: &Container, access: &PortAccess, config: &PublishConfig) -> Explanation {
-    let mut named = FirstClaims::default();
+    let mut claims = FirstClaims::default();
     let mut services = Vec::new();
     let mut methods = Vec::new();
     for &method in &config.methods {
         let discoverer = discoverer(method, config);
         let findings = discoverer.discover(container, &config.domain);
-        let silent = findings.services.is_empty() && findings.skipped.is_empty();
+        let is_empty = findings.services.is_empty() && findings.skipped.is_empty();
         let mut result = MethodFindings {
             method,
             named: Vec::new(),
             skipped: findings.skipped,
-            none_reason: silent.then(|| discoverer.none_reason(container)),
+            none_reason: is_empty.then(|| discoverer.none_reason(container)),
         };
         for found in findings.services {
-            let claimed_by = named.claim(&found.service).err();
+            let claimed_by = claims.claim(&found.service).err();
             if claimed_by.is_none() {
                 services.push(found.service.clone());
             }
@@ -91,15 +94,12 @@ pub fn explain(container: &Container, access: &PortAccess, config: &PublishConfi
     let skipped = attributes::apply(&container.labels, &mut services);
     let labels = attributes::labels_by_attribute(&container.labels, &services);
     let withheld = withhold_reason(container, config.health).is_some();
-    let explained = |(service, labels): (Service, _)| {
-        let records = if withheld {
-            Default::default()
-        } else {
-            records_for(container, &service, access, config)
-        };
+    let builder = RecordBuilder { container, access, config };
+    let explain_service = |(service, labels): (Service, _)| {
+        let records = if withheld { ServiceRecords::default() } else { builder.records(&service) };
         ExplainedService { service, labels, records: records.desired, skipped: records.skipped }
     };
-    let services = services.into_iter().zip(labels).map(explained).collect();
+    let services = services.into_iter().zip(labels).map(explain_service).collect();
     Explanation { methods, services, skipped }
 }
 
@@ -121,11 +121,11 @@ mod tests {
         PublishConfig { methods: ALL.to_vec(), ..PublishConfig::sample() }
     }
 
-    fn explained(container: &Container) -> Explanation {
+    fn explain_sample(container: &Container) -> Explanation {
         explain(container, &PortAccess::from_container(container), &config())
     }
 
-    fn of(explanation: &Explanation, method: DiscoveryMethod) -> &MethodFindings {
+    fn findings(explanation: &Explanation, method: DiscoveryMethod) -> &MethodFindings {
         explanation.methods.iter().find(|one| one.method == method).unwrap()
     }
 
@@ -143,15 +143,15 @@ mod tests {
 
     #[test]
     fn explains_sources_and_dropped_services() {
-        let explanation = explained(&busy());
-        let told: Vec<_> = explanation
+        let explanation = explain_sample(&busy());
+        let named: Vec<_> = explanation
             .methods
             .iter()
             .flat_map(|one| &one.named)
             .map(|one| format!("{} -> {} {:?}", one.entry, one.service, one.claimed_by))
             .collect();
         assert_eq!(
-            told,
+            named,
             [
                 "DISCOVER=web:80 -> web:80 None",
                 "DISCOVER=api:81 -> api:81 None",
@@ -160,38 +160,41 @@ mod tests {
                 "SERVICE_NAME=web -> web-80:80/tcp None",
             ]
         );
-        let entry = |method| of(&explanation, method).skipped[0].entry.as_str();
+        let entry = |method| findings(&explanation, method).skipped[0].entry.as_str();
         assert_eq!(entry(DiscoveryMethod::Env), "bad");
         assert_eq!(entry(DiscoveryMethod::Registrator), "SERVICE_443_IGNORE=yes");
         assert_eq!(explanation.skipped[0].entry, "highhock.api.weight=heavy");
-        for (method, silent) in [
+        for (method, is_empty) in [
             (DiscoveryMethod::Env, false),
             (DiscoveryMethod::Registrator, false),
             (DiscoveryMethod::Compose, true),
         ] {
-            assert_eq!(of(&explanation, method).none_reason.is_some(), silent, "{method:?}");
+            assert_eq!(
+                findings(&explanation, method).none_reason.is_some(),
+                is_empty,
+                "{method:?}"
+            );
         }
     }
 
     #[test]
     fn explains_result_and_labels_of_each_service() {
-        let explanation = explained(&busy());
-        let told: Vec<_> = explanation
+        let explanation = explain_sample(&busy());
+        let results: Vec<_> = explanation
             .services
             .iter()
             .map(|one| {
-                let record = one.records.first().map(|record| record.value.port);
-                (one.service.to_string(), record.map(u16::from), one.skipped.len())
+                let port = one.records.first().map(|record| record.value.port);
+                format!("{} at {port:?}, {} skipped", one.service, one.skipped.len())
             })
             .collect();
-        let port = |name: &str, port, skipped| (name.to_owned(), port, skipped);
         assert_eq!(
-            told,
+            results,
             [
-                port("web:80", Some(8080), 0),
-                port("api:81", None, 1),
-                port("web:443", None, 1),
-                port("web-80:80/tcp", Some(8080), 0),
+                "web:80 at Some(8080), 0 skipped",
+                "api:81 at None, 1 skipped",
+                "web:443 at None, 1 skipped",
+                "web-80:80/tcp at Some(8080), 0 skipped",
             ]
         );
         for service in &explanation.services {
@@ -202,11 +205,11 @@ mod tests {
 
     #[test]
     fn explains_container_without_services() {
-        let explanation = explained(&Container::sample());
-        let silences: Vec<_> =
+        let explanation = explain_sample(&Container::sample());
+        let reasons: Vec<_> =
             explanation.methods.iter().map(|one| one.none_reason.unwrap()).collect();
         assert_eq!(
-            silences,
+            reasons,
             [
                 "neither DISCOVER nor DISCOVERY is set",
                 "there is no label highhock.discover",

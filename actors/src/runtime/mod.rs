@@ -9,6 +9,6 @@ pub(crate) mod failure_window;
 pub(crate) mod latest_sender;
 pub mod metered_context;
 pub mod metrics;
-#[cfg(feature = "planted-bugs")]
-pub mod planted_bugs;
+#[cfg(feature = "mutations")]
+pub mod mutations;
 pub(crate) mod supervisor;

@@ -1,4 +1,4 @@
-//! What happened to containers and records lately.
+//! The recent changes of containers and records, for `/changes`.
 
 use std::collections::VecDeque;
 
@@ -7,97 +7,98 @@ use tokio::time::Instant;
 use crate::model::container::ContainerId;
 use crate::model::record::RecordKey;
 
-/// How many changes are kept.
+/// The number of changes that are kept. Older changes are dropped.
 const CHANGES_MAX: usize = 200;
 
-/// What happened.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ChangeKind {
-    /// A container is watched from now on.
+    /// A container was listed for the first time, and is now watched.
     ContainerSeen,
-    /// A container is gone.
+    /// A container no longer exists.
     ContainerGone,
-    /// A container got its stop signal, and its records are withdrawn.
+    /// A container received its stop signal, so its records are withdrawn.
     ContainerDrained,
-    /// A container is left out for now, for another reason (paused, unhealthy …).
+    /// A container is withheld for another reason, such as a pause or a failing health check.
     ContainerWithheld,
-    /// A record was put, or its value replaced.
-    RecordPut,
-    /// A record was withdrawn.
+    /// A record was written, or its value was replaced.
+    RecordPublished,
+    /// A record was deleted.
     RecordWithdrawn,
-    /// A record of an earlier life of ours was found, and is kept from now on.
+    /// A record that a previous process of this daemon wrote is now kept up by this process.
     RecordAdopted,
-    /// A record stands by: another holds its key.
-    RecordStandsBy,
-    /// The store won't take a record.
+    /// A record is on standby, because its key has another holder.
+    RecordOnStandby,
+    /// The store rejected a record.
     RecordFailed,
 }
 
 impl ChangeKind {
-    /// The name for reports, in words.
+    /// Returns the text for reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ContainerSeen => "container seen",
             Self::ContainerGone => "container gone",
             Self::ContainerDrained => "container drained",
             Self::ContainerWithheld => "container withheld",
-            Self::RecordPut => "record put",
+            Self::RecordPublished => "record published",
             Self::RecordWithdrawn => "record withdrawn",
             Self::RecordAdopted => "record adopted",
-            Self::RecordStandsBy => "record stands by",
+            Self::RecordOnStandby => "record on standby",
             Self::RecordFailed => "record failed",
         }
     }
 }
 
-/// Something that happened to a container or a record.
+/// A change of a container or a record.
 #[derive(Clone, Debug)]
 pub struct RecentChange {
-    /// When.
+    /// The time of the change.
     pub at: Instant,
-    /// What.
+    /// The kind of the change.
     pub kind: ChangeKind,
-    /// To which container, or for which; `None` where that is not known.
+    /// The container that changed, or the container that wants the record. `None` if the
+    /// container is unknown.
     pub container: Option<ChangedContainer>,
-    /// To which record; `None`: to a container.
+    /// The key of the record that changed. `None` if a container changed.
     pub key: Option<RecordKey>,
-    /// Why, where that doesn't go without saying.
+    /// The reason, unless the kind explains the change.
     pub reason: Option<String>,
 }
 
 /// The container that a change concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedContainer {
-    /// Which.
+    /// The id of the container.
     pub id: ContainerId,
-    /// Its name. Not trustworthy: its owner chose it.
+    /// The name of the container. Untrusted text, because the owner of the container chose it.
     pub name: String,
 }
 
 impl RecentChange {
-    /// Something that happened now.
+    /// Creates a change with the current time.
     pub(crate) fn new(kind: ChangeKind) -> Self {
         Self { at: Instant::now(), kind, container: None, key: None, reason: None }
     }
 
-    /// To this container, or for it.
+    /// Sets the container.
     pub(crate) fn with_container(self, id: &ContainerId, name: &str) -> Self {
         let container = ChangedContainer { id: id.clone(), name: name.to_owned() };
         Self { container: Some(container), ..self }
     }
 
-    /// To this record.
+    /// Sets the key of the record.
     pub(crate) fn with_key(self, key: &RecordKey) -> Self {
         Self { key: Some(key.clone()), ..self }
     }
 
-    /// For this reason.
+    /// Sets the reason.
     pub(crate) fn with_reason(self, reason: impl Into<String>) -> Self {
         Self { reason: Some(reason.into()), ..self }
     }
 }
 
-/// The last changes, the oldest first.
+/// The latest [`CHANGES_MAX`] changes, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct RecentChanges(VecDeque<RecentChange>);
 
@@ -122,7 +123,7 @@ mod tests {
     fn keeps_only_latest_changes() {
         let mut changes = RecentChanges::default();
         for n in 0..=CHANGES_MAX {
-            changes.add(RecentChange::new(ChangeKind::RecordPut).with_reason(n.to_string()));
+            changes.add(RecentChange::new(ChangeKind::RecordPublished).with_reason(n.to_string()));
         }
         let all = changes.all();
         assert_eq!(all.len(), CHANGES_MAX);

@@ -1,29 +1,31 @@
-//! What a container is doing, in an operator's words.
+//! [`ContainerCounts`]: the number of watched containers in each state.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::model::container_state::DisplayState;
 
-/// How many containers are in which state.
+/// The number of watched containers in each state. Clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ContainerCounts(Rc<[Cell<usize>; DisplayState::ALL.len()]>);
 
 impl ContainerCounts {
-    /// Counts a container for as long as the guard lives.
+    /// Counts a container until the returned guard is dropped.
     pub fn count(&self, state: DisplayState) -> StateGauge {
         let gauge = StateGauge { counts: self.clone(), state };
         gauge.add(1);
         gauge
     }
 
+    /// Returns the count of every state, including zeros, in the order of the states.
     pub fn read(&self) -> Vec<(DisplayState, usize)> {
         let count = |state: DisplayState| self.0[state as usize].get();
         DisplayState::ALL.map(|state| (state, count(state))).into()
     }
 }
 
-/// A container that is counted in a state.
+/// The guard of one counted container. The watcher of the container holds the guard, so the
+/// count stays correct even if the watcher crashes.
 #[derive(Debug)]
 pub(crate) struct StateGauge {
     counts: ContainerCounts,
@@ -31,14 +33,14 @@ pub(crate) struct StateGauge {
 }
 
 impl StateGauge {
-    /// Counts it in another state from now on.
+    /// Moves the container to another state.
     pub fn set_state(&mut self, state: DisplayState) {
         self.add(-1);
         self.state = state;
         self.add(1);
     }
 
-    /// Where it is counted.
+    /// Returns the state in which the container is counted.
     pub fn state(&self) -> DisplayState {
         self.state
     }

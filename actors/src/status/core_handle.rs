@@ -1,4 +1,4 @@
-//! Looks at a running core from outside.
+//! [`CoreHandle`]: read access to a running core.
 
 use std::rc::Rc;
 
@@ -10,12 +10,14 @@ use super::shared_request::SharedRequest;
 use super::snapshot::{CoreStatus, RecordsStatus};
 use crate::runtime::metrics::MailboxSnapshot;
 
-/// Looks at a running core from outside. A handle: clones look at the same core, and may
-/// outlive it. It stays on the core's arbiter; what it gives may go anywhere.
+/// Read access to a running core.
+///
+/// Clones read the same core, and may outlive it. A handle stays on the arbiter (the thread)
+/// of the core. The returned values are plain data and may be sent to other threads.
 #[derive(Clone)]
 pub struct CoreHandle(Rc<Queries>);
 
-/// What can be asked.
+/// The queries of a [`CoreHandle`], which the core provides.
 pub(crate) struct Queries {
     pub containers: SharedRequest<Vec<ContainerReport>>,
     pub records: SharedRequest<Vec<RecordReport>>,
@@ -29,43 +31,43 @@ impl CoreHandle {
         Self(Rc::new(queries))
     }
 
-    /// Every container under watch, by its id; `None` where the registry doesn't tell
-    /// within a second: it is being rebuilt, or too busy to answer.
+    /// Returns all watched containers, ordered by id. Returns `None` if the registry does not
+    /// reply within one second, because it is being restarted or overloaded.
     pub async fn containers(&self) -> Option<Vec<ContainerReport>> {
         self.0.containers.send().await
     }
 
-    /// Every wanted record, by its key, and how it stands; `None` where the inserter doesn't
-    /// tell within a second.
+    /// Returns all desired records with their states, ordered by key. Returns `None` if the
+    /// inserter does not reply within one second.
     pub async fn records(&self) -> Option<Vec<RecordReport>> {
         self.0.records.send().await
     }
 
-    /// How the core stands. Waits up to a second for the inserter's part.
+    /// Returns the status of the core. Waits up to one second for the part of the inserter.
     pub async fn status(&self) -> CoreStatus {
         let records = self.0.status.send().await;
         self.0.recorder.status(records)
     }
 
-    /// Whether all is as it should be (SPEC 7, `/readyz`).
+    /// Checks that the core is ready, as [`CoreStatus::ready`] defines it.
     ///
     /// # Errors
-    /// The first reason against it.
+    /// Returns the first reason for which the core is not ready.
     pub async fn ready(&self) -> Result<(), NotReady> {
         self.status().await.ready()
     }
 
-    /// What happened to records so far.
+    /// Returns the counters of record events since the start.
     pub fn counts(&self) -> RecordCounts {
         self.0.recorder.counts()
     }
 
-    /// The actors' mailboxes, in the order of the flow.
+    /// Returns the mailbox metrics of each actor type, in the order of the flow.
     pub fn mailbox_snapshots(&self) -> [MailboxSnapshot; 4] {
         (self.0.mailbox_snapshots)()
     }
 
-    /// The last 200 changes of containers and records, the oldest first.
+    /// Returns the latest 200 changes of containers and records, oldest first.
     pub fn changes(&self) -> Vec<RecentChange> {
         self.0.recorder.changes()
     }

@@ -1,5 +1,8 @@
-//! What an operator may ask of the running core: plain data, got without keeping an actor
-//! from its work.
+//! The state of the running core, for the admin interface and the metrics.
+//!
+//! Actors write events and counters into a `StatusRecorder`. Readers use a [`CoreHandle`],
+//! which returns plain data and sends each actor at most one request at a time, so that
+//! readers never delay the work of an actor.
 
 mod changes;
 mod container_counts;

@@ -1,4 +1,6 @@
-//! Whether all is as it should be (SPEC 7, `/readyz`).
+//! Readiness: the reasons for which `/readyz` answers 503.
+//!
+//! The rule is in `deploy/README.md`, "Readiness".
 
 use std::time::Duration;
 
@@ -6,51 +8,51 @@ use tokio::time::Instant;
 
 use super::snapshot::{CoreStatus, RecordsStatus, SourceStatus, StoreStatus};
 
-/// So many polls without an answer are too many.
+/// The number of poll intervals within which Docker must have been listed.
 const POLLS_WITHOUT_LISTING_MAX: u32 = 3;
 
-/// Why not all is as it should be.
+/// A reason for which the core is not ready.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
-    /// No listing was answered yet.
+    /// Docker has not been listed since the start.
     #[error("docker was not listed yet{}", error_suffix(last_error.as_deref()))]
     DockerNotListed {
-        /// Why not, where that is known.
+        /// The error of the latest attempt, if there was one.
         last_error: Option<String>,
     },
-    /// No listing was answered within three polls.
+    /// Docker was not listed within three poll intervals.
     #[error("docker was last listed {} s ago{}", elapsed.as_secs(), error_suffix(last_error.as_deref()))]
     DockerOverdue {
-        /// When the last one was answered.
+        /// The time since the latest listing.
         elapsed: Duration,
-        /// Why none was since, where that is known.
+        /// The error of the latest attempt, if there was one.
         last_error: Option<String>,
     },
-    /// Whether the records are there is not known.
+    /// etcd is unreachable, so it is unknown whether the records are there.
     #[error("etcd does not answer{}", error_suffix(last_error.as_deref()))]
     StoreUnavailable {
-        /// Why not, where that is known.
+        /// The error of the latest request, if there was one.
         last_error: Option<String>,
     },
-    /// The inserter is being rebuilt, or too busy to answer.
-    #[error("EtcdInserter does not answer")]
+    /// The inserter did not reply within one second.
+    #[error("EtcdInserter does not answer: it is being restarted or overloaded; see the log")]
     NoResponse,
-    /// What some containers offer is not known yet.
+    /// Some containers are listed but not inspected yet.
     #[error("{containers} containers are not inspected yet")]
     ContainersPending {
-        /// How many.
+        /// The number of these containers.
         containers: usize,
     },
-    /// Some records are still to be written.
+    /// Some records are not written yet.
     #[error("{records} records are not written yet")]
     RecordsPending {
-        /// How many.
+        /// The number of these records.
         records: usize,
     },
 }
 
 impl NotReady {
-    /// The reason's name for programs.
+    /// Returns the name of the reason for programs: the JSON field `kind`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::DockerNotListed { .. } => "docker_not_listed",
@@ -68,12 +70,12 @@ fn error_suffix(last_error: Option<&str>) -> String {
 }
 
 impl CoreStatus {
-    /// Whether Docker was listed within three polls, and every wanted record is in etcd,
-    /// stands by, or has failed for a reason of its own. While etcd doesn't answer, that is
-    /// not known, and so not so.
+    /// Checks that the core is ready: Docker was listed within three poll intervals, and every
+    /// desired record is published, on standby, or rejected for a reason of its own. While etcd
+    /// is unreachable the core is not ready.
     ///
     /// # Errors
-    /// The first reason against it, in the order of the flow.
+    /// Returns the first reason for which the core is not ready, in the order of the flow.
     pub fn ready(&self) -> Result<(), NotReady> {
         check_docker(&self.docker, Instant::now())?;
         check_store(&self.store)?;

@@ -1,4 +1,4 @@
-//! What the actors write down for an operator; it outlives each of them.
+//! [`StatusRecorder`]: the status that actors report, which survives their restarts.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,14 +15,17 @@ use crate::ports::container_source::SourceError;
 use crate::ports::record_store::StoreError;
 use crate::runtime::metrics::Histogram;
 
-/// What the actors write down for an operator. Nothing that they do depends on it.
+/// Collects the status of a core from its actors.
+///
+/// The recorder is write-only for actors: no decision depends on its content. Clones share
+/// the content.
 #[derive(Clone, Default)]
 pub(crate) struct StatusRecorder {
     history: Rc<History>,
     current: Rc<Current>,
 }
 
-/// What happened.
+/// The history of this daemon, which continues if a reload starts another core.
 #[derive(Default)]
 struct History {
     changes: RefCell<RecentChanges>,
@@ -30,7 +33,7 @@ struct History {
     event_to_record: Histogram,
 }
 
-/// What is so of one core.
+/// The current state of one core.
 #[derive(Default)]
 struct Current {
     docker: RefCell<SourceStatus>,
@@ -39,38 +42,38 @@ struct Current {
 }
 
 impl StatusRecorder {
-    /// With the same history, of a core that works beside this one's.
+    /// Creates the recorder of another core that continues the history of this one.
     pub fn for_other_core(&self) -> Self {
         Self { history: Rc::clone(&self.history), current: Rc::default() }
     }
 
-    /// From now on Docker is to be listed this often.
+    /// Sets the time between two listings of Docker.
     pub fn set_poll_interval(&self, interval: Duration) {
         self.current.docker.borrow_mut().poll_interval = interval;
     }
 
-    /// Takes note of a change.
+    /// Records a change of a container or a record.
     pub fn record_change(&self, change: RecentChange) {
         self.history.changes.borrow_mut().add(change);
     }
 
-    /// The last changes, the oldest first.
+    /// Returns the latest changes, oldest first.
     pub fn changes(&self) -> Vec<RecentChange> {
         self.history.changes.borrow().all()
     }
 
-    /// A listing was answered.
+    /// Records a successful listing of Docker.
     pub fn record_listing(&self) {
         let mut docker = self.current.docker.borrow_mut();
         (docker.last_listing, docker.last_error) = (Some(Instant::now()), None);
     }
 
-    /// A listing was not answered.
+    /// Records a failed listing of Docker.
     pub fn record_listing_error(&self, error: &SourceError) {
         self.current.docker.borrow_mut().last_error = Some(error.message.clone());
     }
 
-    /// The store answers.
+    /// Records a reply of the store.
     pub fn record_store_available(&self) {
         let mut store = self.current.store.borrow_mut();
         if !std::mem::replace(&mut store.available, true) {
@@ -78,7 +81,7 @@ impl StatusRecorder {
         }
     }
 
-    /// The store does not answer.
+    /// Records that the store is unreachable.
     pub fn record_store_error(&self, error: &StoreError) {
         let mut store = self.current.store.borrow_mut();
         if std::mem::replace(&mut store.available, false) || store.since.is_none() {
@@ -87,44 +90,46 @@ impl StatusRecorder {
         store.last_error = Some(error.message.clone());
     }
 
-    /// The store is tried again after it had not answered.
+    /// Counts a retry after the store was unreachable.
     pub fn record_store_retry(&self) {
         self.current.store.borrow_mut().retries += 1;
     }
 
-    /// The store has taken a write.
+    /// Records that the store accepted a write.
     pub fn record_store_write(&self) {
         self.current.store.borrow_mut().last_write = Some(Instant::now());
     }
 
-    /// What the store holds was compared with what should be there.
+    /// Records a complete audit of the store.
     pub fn record_store_audit(&self) {
         self.current.store.borrow_mut().last_audit = Some(Instant::now());
     }
 
-    /// Counts a container that is not inspected yet.
+    /// Counts a new container. Its state is unknown until it is inspected.
     pub fn track_container(&self) -> StateGauge {
         self.current.containers.count(DisplayState::Unknown)
     }
 
-    /// Counts what happened to records.
+    /// Updates the counters of record events.
     pub fn update_counts(&self, change: impl FnOnce(&mut RecordCounts)) {
         let mut counts = self.history.counts.get();
         change(&mut counts);
         self.history.counts.set(counts);
     }
 
-    /// What happened to records so far.
+    /// Returns the counters of record events since the start.
     pub fn counts(&self) -> RecordCounts {
         self.history.counts.get()
     }
 
-    /// A change that was first told of at `told` is in the store now.
+    /// Records the time from the first report of a change, at `changed_at`, to the reply of the
+    /// store, at `now`.
     pub fn record_latency(&self, changed_at: Instant, now: Instant) {
         self.history.event_to_record.record(now.saturating_duration_since(changed_at));
     }
 
-    /// All of it, and how far the records are.
+    /// Returns the status of the core. `records` is the part of the inserter, if the inserter
+    /// replied.
     pub fn status(&self, records: Option<RecordsStatus>) -> CoreStatus {
         CoreStatus {
             docker: self.current.docker.borrow().clone(),

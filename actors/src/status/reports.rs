@@ -1,4 +1,4 @@
-//! Reports on single containers and records.
+//! Reports on containers and records, for `/containers`, `/records` and the metrics.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,25 +8,26 @@ use crate::model::container_state::DisplayState;
 use crate::model::record::RecordKey;
 use crate::model::service::{Service, SkippedEntry};
 
-/// What is known of a container, for an operator's eyes.
+/// The report of one watched container.
 #[derive(Clone, Debug)]
 pub struct ContainerReport {
-    /// Which.
+    /// The id of the container.
     pub id: ContainerId,
-    /// Its name.
+    /// The name of the container.
     pub name: String,
-    /// What it is doing.
+    /// The state of the container.
     pub state: DisplayState,
-    /// What it offers.
+    /// The services found.
     pub services: Vec<Service>,
-    /// What was left out, and why.
+    /// The entries that were skipped, each with its reason.
     pub skipped: Vec<SkippedEntry>,
-    /// Why the container as a whole is left out for now, or why nothing is known of it.
+    /// The reason to withhold the whole container for now, or the reason for which nothing is
+    /// known about it.
     pub withheld: Option<String>,
 }
 
 impl ContainerReport {
-    /// Of a container whose watcher fell, and has no successor yet.
+    /// Returns the report of a container whose watcher crashed and is not restarted yet.
     pub(crate) fn for_crashed_watcher(id: ContainerId, name: String) -> Self {
         Self {
             id,
@@ -34,26 +35,26 @@ impl ContainerReport {
             state: DisplayState::Unknown,
             services: Vec::new(),
             skipped: Vec::new(),
-            withheld: Some("its watcher panicked (see the log); a fresh one follows".into()),
+            withheld: Some("its watcher crashed and is restarted; see the log".into()),
         }
     }
 }
 
-/// What a record is, for an operator's eyes.
+/// The state of a desired record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordState {
-    /// In the store, by our doing.
+    /// Published: in the store, and owned by this daemon.
     Live,
-    /// To be written.
+    /// Waiting to be written.
     Pending,
-    /// Another holds the key.
+    /// On standby, because the key has another holder.
     Standby,
-    /// The store won't take it.
+    /// Rejected by the store.
     Failed,
 }
 
 impl RecordState {
-    /// The state's name.
+    /// Returns the name for reports and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -64,71 +65,73 @@ impl RecordState {
     }
 }
 
-/// Why a record stands by, of few reasons.
+/// The reason for which a record is on standby.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StandbyReason {
-    /// Another writer's record is there, and ends some day.
+    /// The key contains a foreign record that expires.
     Foreign,
-    /// A record without a lease or TTL is there.
+    /// The key contains a static record, which has no lease or TTL.
     Static,
-    /// A name above or below it is in the way: one would hide the other.
+    /// The key of another record is above or below this key, so that one would hide the other.
+    /// See `config/README.md`, "Nested names".
     Shadowed,
-    /// Another container of this host, or another port of the same, has the name.
+    /// Another container of this host, or another port of the same container, holds the key.
     Conflict,
 }
 
 impl StandbyReason {
-    /// All of them.
+    /// All reasons, in the order of their declaration.
     pub const ALL: [Self; 4] = [Self::Foreign, Self::Static, Self::Shadowed, Self::Conflict];
 
-    /// The name for reports and metrics.
+    /// Returns the name for reports and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Foreign => "foreign",
             Self::Static => "static",
             Self::Shadowed => "shadowed",
-            Self::Conflict => "rival",
+            Self::Conflict => "conflict",
         }
     }
 }
 
-/// One wanted record.
+/// The report of one desired record.
 #[derive(Clone, Debug)]
 pub struct RecordReport {
-    /// Where.
+    /// The key of the record.
     pub key: RecordKey,
-    /// What, as JSON.
+    /// The value as JSON.
     pub value: String,
-    /// For which container.
+    /// The container that wants the record.
     pub container: ContainerId,
-    /// That container's name. Not trustworthy: its owner chose it.
+    /// The name of that container. Untrusted text, because the owner of the container chose it.
     pub container_name: Arc<str>,
-    /// How it stands.
+    /// The state of the record.
     pub state: RecordState,
-    /// Why it stands by, in a word.
+    /// The kind of reason, if the record is on standby.
     pub standby: Option<StandbyReason>,
-    /// Why it is not live.
+    /// The reason for which the record is not live, as text.
     pub reason: Option<String>,
-    /// When it was last put or refreshed.
+    /// The time of the latest write or refresh.
     pub refreshed: Option<SystemTime>,
 }
 
-/// What happened to records so far, for whom figures tell more than log lines.
+/// Counters of record events since the start of the daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordCounts {
-    /// Records put, for the first time or anew.
+    /// Records written, including records that were replaced.
     pub put: u64,
     /// Records withdrawn.
     pub withdrawn: u64,
-    /// Records that an audit, or a change that the store told of, found not to be as
-    /// they were believed to be.
+    /// Records whose content in the store differed from the expected content. An audit or a
+    /// change event of the store found the difference.
     pub drifted: u64,
-    /// Writes in doubt that turned up after all, when something else was wanted.
+    /// Late writes: uncertain writes that reached the store after the desired record had
+    /// changed.
     pub late_writes: u64,
-    /// Keys on our lease that we don't know: another daemon of our very identity.
+    /// Unknown keys on this daemon's lease, which another daemon with the same identity wrote.
     pub unknown: u64,
-    /// Changes that the store told of and that did not fit.
+    /// Change events of the store that did not match the expected content.
     pub unexpected_changes: u64,
-    /// Leases that were lost.
+    /// Lost leases.
     pub leases_lost: u64,
 }

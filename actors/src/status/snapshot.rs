@@ -1,4 +1,4 @@
-//! How the core stands: what answers, since when, and how far all is done.
+//! [`CoreStatus`]: the status of Docker, the store and the records at one moment.
 
 use std::time::Duration;
 
@@ -8,74 +8,74 @@ use super::reports::{RecordCounts, StandbyReason};
 use crate::model::container_state::DisplayState;
 use crate::runtime::metrics::HistogramSnapshot;
 
-/// How the core stands. All but `records` outlives an actor that falls.
+/// The status of a core. All fields except `records` survive the restart of an actor.
 #[derive(Clone, Debug, Default)]
 pub struct CoreStatus {
-    /// Towards Docker.
+    /// The status of Docker.
     pub docker: SourceStatus,
-    /// Towards etcd.
+    /// The status of the store.
     pub store: StoreStatus,
-    /// How many containers under watch are in which state, for every state.
+    /// The number of watched containers in each state, including zeros.
     pub containers: Vec<(DisplayState, usize)>,
-    /// How far the records are; `None` while the inserter doesn't tell: it is being
-    /// rebuilt, or too busy to answer.
+    /// The status of the records. `None` if the inserter does not reply, because it is being
+    /// restarted or overloaded.
     pub records: Option<RecordsStatus>,
-    /// What happened to records so far.
+    /// Counters of record events since the start.
     pub counts: RecordCounts,
-    /// From the moment when a change of a container was first told of, to the store's
-    /// answer to the write that came of it.
+    /// The time from the first report of a container's change to the store's reply to the
+    /// resulting write.
     pub event_to_record: HistogramSnapshot,
 }
 
-/// How the core stands towards Docker.
+/// The status of Docker.
 #[derive(Clone, Debug, Default)]
 pub struct SourceStatus {
-    /// The time between two listings that is asked for.
+    /// The configured time between two listings.
     pub poll_interval: Duration,
-    /// When a listing was last answered; `None`: not yet.
+    /// The time of the latest successful listing. `None` before the first one.
     pub last_listing: Option<Instant>,
-    /// Why the newest listing was not answered, in one line; `None`: it was, or there was
-    /// none yet.
+    /// The error of the latest listing, in one line. `None` if the listing succeeded, or if
+    /// there was none yet.
     pub last_error: Option<String>,
 }
 
 impl SourceStatus {
-    /// Whether Docker answered the last time that it was asked.
+    /// Returns `true` if the latest listing succeeded.
     pub fn is_available(&self) -> bool {
         self.last_listing.is_some() && self.last_error.is_none()
     }
 }
 
-/// How the core stands towards etcd.
+/// The status of the store.
 #[derive(Clone, Debug, Default)]
 pub struct StoreStatus {
-    /// Since when it answers, or doesn't; `None`: it was not reached yet, nor given up.
+    /// The time at which `available` last changed. `None` until the first reply or failure.
     pub since: Option<Instant>,
-    /// Whether it answers, as far as is known.
+    /// `true` if the store replied to the latest request.
     pub available: bool,
-    /// Why it does not answer, in one line.
+    /// The error of the latest request, in one line. `None` while the store is available.
     pub last_error: Option<String>,
-    /// When it last took a write: a put, a withdrawal, a refresh or a lease's keep-alive.
+    /// The time of the latest accepted write: a put, a deletion, a refresh or a keep-alive.
     pub last_write: Option<Instant>,
-    /// When all that it holds was last compared with what should be there.
+    /// The time of the latest complete audit.
     pub last_audit: Option<Instant>,
-    /// How often it was tried again after it had not answered.
+    /// The number of retries after the store was unreachable.
     pub retries: u64,
 }
 
-/// How far the records are, for every wanted one.
+/// The number of desired records in each state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordsStatus {
-    /// In the store, by our doing.
+    /// Published records.
     pub live: usize,
-    /// To be written.
+    /// Records that wait to be written.
     pub pending: usize,
-    /// Another holds the key: how many for which reason, for every reason.
+    /// Records on standby, by reason, including zeros.
     pub standby: Vec<(StandbyReason, usize)>,
-    /// The store won't take them.
+    /// Records that the store rejected.
     pub failed: usize,
-    /// Containers of the newest listing that have not told yet what they want.
+    /// Containers of the latest listing that are not inspected yet.
     pub uninspected: usize,
-    /// How long the lease lives on unless it is kept alive; `None`: there is none.
+    /// The remaining life of the lease without another keep-alive. `None` if there is no lease.
     pub lease_remaining: Option<Duration>,
 }

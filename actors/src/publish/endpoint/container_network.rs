@@ -1,4 +1,6 @@
-//! A container's own address and port, in a network of the engine's.
+//! The container's own address and port, in a network that the engine manages.
+//!
+//! The rules are in `config/README.md`, "Container addresses".
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,19 +12,20 @@ use crate::model::publish_config::PublishConfig;
 use crate::model::record::Host;
 use crate::model::service::Service;
 
-/// The label by which a container says in which of its networks it is to be found.
+/// The label that selects one of the container's networks.
 const NETWORK_LABEL: &str = "highhock.network";
 
-/// The networks that engines make by themselves, for containers that name no other:
-/// Docker's, Podman's, and the one of Swarm's published ports.
+/// The networks that engines create themselves, for containers that name no other network:
+/// Docker's, Podman's, and the one for the published ports of Swarm.
 const ENGINE_DEFAULT_NETWORKS: [&str; 3] = ["bridge", "podman", "ingress"];
 
-/// Where a service can be reached at the container itself, without a published port.
-/// `networks` are those that it is in, perhaps through another container, which says of
-/// itself what is `exposed`.
+/// Returns the endpoints of a service at the container itself, without a published port.
+///
+/// `networks` may belong to another container whose network this one shares. `exposed` are
+/// the ports that the owner of the networks exposes.
 ///
 /// # Errors
-/// Why nowhere, and what to do.
+/// Returns the reason if the container has no usable address.
 pub(super) fn endpoints(
     container: &Container,
     networks: &BTreeMap<String, NetworkAttachment>,
@@ -34,18 +37,18 @@ pub(super) fn endpoints(
     let v4 = attachment.address4.map(IpAddr::V4);
     let v6 = attachment.address6.map(IpAddr::V6);
     let Some(address) = v4.or(v6) else {
-        return Err("has no address in its network yet".into());
+        return Err("has no address in its network yet; check `docker network inspect`".into());
     };
     let exposed = container.exposed.iter().chain(exposed);
     let (port, proto) = (service.port, resolve_proto(service, exposed));
     let first = Endpoint { host: Host::Address(address), port, proto };
-    // Who has IPv6 published of the host wants it of its containers.
+    // With `discovery.host6` set, the operator also wants the IPv6 addresses of containers.
     let address6 = attachment.address6.filter(|_| config.host6.is_some());
     Ok(first.with_ipv6(address6.map(|address| (address, port))))
 }
 
-/// The network to be found in: the one that the container names; else the first by
-/// name, those of the engine's own last.
+/// Selects the network whose address is published: the one in the label, else the first one
+/// by name that has an address. The engine's default networks come last.
 fn attachment<'a>(
     container: &Container,
     networks: &'a BTreeMap<String, NetworkAttachment>,
@@ -54,7 +57,8 @@ fn attachment<'a>(
     if let Some(name) = named.filter(|name| !name.is_empty()) {
         return networks.get(name).ok_or_else(|| {
             format!(
-                "the label {NETWORK_LABEL} names {}, a network that it is not in; it is in {}",
+                "the label {NETWORK_LABEL} names {}, a network that the container is not in; \
+                 it is in {}; correct the label, or connect the container",
                 quote(name),
                 network_list(networks),
             )
@@ -66,7 +70,13 @@ fn attachment<'a>(
         .filter(|(_, attachment)| has_address(attachment))
         .min_by_key(|(name, _)| (ENGINE_DEFAULT_NETWORKS.contains(&name.as_str()), *name))
         .map(|(_, attachment)| attachment)
-        .ok_or_else(|| format!("has no address of its own; it is in {}", network_list(networks)))
+        .ok_or_else(|| {
+            format!(
+                "has no address of its own; it is in {}; connect it to a network that assigns \
+                 addresses",
+                network_list(networks),
+            )
+        })
 }
 
 fn network_list(networks: &BTreeMap<String, NetworkAttachment>) -> String {
@@ -82,7 +92,7 @@ mod tests {
     use super::*;
     use crate::publish::endpoint::tests::{service, shown};
 
-    /// Reads `net=172.18.0.2` or `net=172.18.0.2,fd00::2` or `net=`.
+    /// Parses attachments such as `net=172.18.0.2`, `net=172.18.0.2,fd00::2` or `net=`.
     fn networks(attachments: &[&str]) -> BTreeMap<String, NetworkAttachment> {
         let mut networks = BTreeMap::new();
         for shown in attachments {
@@ -114,17 +124,17 @@ mod tests {
     fn selects_named_network_else_first_in_order() {
         for (attachments, named, expected) in [
             (&["bridge=172.17.0.2"][..], "", "172.17.0.2 80/tcp"),
-            // One that a person made before the engine's own, whatever its name.
+            // A user's network precedes the engine's own, regardless of its name.
             (&["bridge=172.17.0.2", "web=172.18.0.2"], "", "172.18.0.2 80/tcp"),
             (&["a=172.18.0.2", "bridge=172.17.0.2"], "", "172.18.0.2 80/tcp"),
             (&["ingress=10.0.0.2", "web=172.18.0.2"], "", "172.18.0.2 80/tcp"),
             (&["podman=10.88.0.2", "web=172.18.0.2"], "", "172.18.0.2 80/tcp"),
-            // By name.
+            // The first by name.
             (&["web=172.18.0.2", "api=172.19.0.2"], "", "172.19.0.2 80/tcp"),
             (&["web=172.18.0.2", "api=172.19.0.2"], "web", "172.18.0.2 80/tcp"),
             (&["web=172.18.0.2", "api=172.19.0.2"], " web ", "172.18.0.2 80/tcp"),
             (&["bridge=172.17.0.2", "web=172.18.0.2"], "bridge", "172.17.0.2 80/tcp"),
-            // One without an address doesn't count.
+            // A network without an address does not count.
             (&["api=", "web=172.18.0.2"], "", "172.18.0.2 80/tcp"),
             // IPv4 before IPv6, within one network.
             (&["web=172.18.0.2,fd00::2"], "", "172.18.0.2 80/tcp"),
@@ -149,9 +159,8 @@ mod tests {
             (&["web=", "api=172.17.0.2"], "web", "has no address in its network yet"),
         ] {
             let container = Container::sample().label("highhock.network", named);
-            let refusal =
-                found(&container, attachments, "80", &PublishConfig::sample()).unwrap_err();
-            assert!(refusal.contains(reason), "{attachments:?} {named:?}: {refusal}");
+            let cause = found(&container, attachments, "80", &PublishConfig::sample()).unwrap_err();
+            assert!(cause.contains(reason), "{attachments:?} {named:?}: {cause}");
         }
     }
 
@@ -173,7 +182,7 @@ mod tests {
             ("54/tcp", "54/tcp"),
             ("55", "55/sctp"),
             ("56", "56/udp"),
-            // Exposed by the container whose network it shares.
+            // Exposed by the container whose network this one shares.
             ("99", "99/udp"),
             ("80", "80/tcp"),
         ] {

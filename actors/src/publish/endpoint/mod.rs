@@ -1,4 +1,7 @@
-//! Which address and port stand for a container's port outside of it.
+//! The address and port at which clients reach a container's port.
+//!
+//! The rules are in `config/README.md`, "Choice of address and port", "Container addresses"
+//! and "IPv6".
 
 mod container_network;
 mod published_port;
@@ -14,72 +17,79 @@ use crate::model::publish_config::{AddressOwner, PublishConfig};
 use crate::model::record::Host;
 use crate::model::service::Service;
 
-/// How a container's ports can be reached from outside.
+/// The way from outside to the ports of a container.
+///
+/// A container may share the network of another container. Its access is then the access of
+/// that other container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortAccess {
-    /// In networks of the engine's.
+    /// Through networks that the engine manages.
     Networks {
         /// The published ports.
         bindings: Vec<PortBinding>,
-        /// The networks, by name, and its addresses there.
+        /// The container's addresses in each network, by the name of the network.
         networks: BTreeMap<String, NetworkAttachment>,
-        /// The ports that whoever has these networks says it listens on.
+        /// The ports that the container which owns the networks exposes.
         exposed: Vec<(u16, Protocol)>,
     },
-    /// It shares the host's network: a port outside is the port inside.
+    /// Through the host's network, in which the port outside equals the port inside.
     HostNetwork,
-    /// Not at all, for this reason.
+    /// None. The text is the reason, with a remedy.
     Unreachable(String),
 }
 
-/// Where a container's port can be reached from outside.
+/// An address and a port at which clients reach a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The address to connect to.
     pub host: Host,
     /// The port to connect to.
     pub port: NonZeroU16,
-    /// Its protocol.
+    /// The protocol of the port.
     pub proto: Protocol,
 }
 
-/// All that is published of where a container's port can be reached.
+/// All endpoints of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
-    /// What stands for it, whoever asks.
+    /// The endpoint that is always published.
     pub first: Endpoint,
-    /// The same by IPv6, where that is to be published beside the first.
-    pub by_ipv6: Option<Endpoint>,
+    /// The IPv6 endpoint to publish in a second record. `None` if `discovery.host6` is unset,
+    /// or if the service is unreachable by IPv6.
+    pub ipv6: Option<Endpoint>,
 }
 
 impl Endpoint {
-    /// This one, and the same service at this IPv6 address and port.
-    fn with_ipv6(self, by_ipv6: Option<(Ipv6Addr, NonZeroU16)>) -> Endpoints {
+    /// Adds an IPv6 address and port of the same service, unless the address equals the first
+    /// one.
+    fn with_ipv6(self, ipv6: Option<(Ipv6Addr, NonZeroU16)>) -> Endpoints {
         let proto = self.proto;
-        let by_ipv6 = by_ipv6.map(|(address, port)| (Host::Address(address.into()), port));
-        let by_ipv6 = by_ipv6.filter(|(host, _)| *host != self.host);
-        let by_ipv6 = by_ipv6.map(|(host, port)| Endpoint { host, port, proto });
-        Endpoints { first: self, by_ipv6 }
+        let ipv6 = ipv6.map(|(address, port)| (Host::Address(address.into()), port));
+        let ipv6 = ipv6.filter(|(host, _)| *host != self.host);
+        let ipv6 = ipv6.map(|(host, port)| Endpoint { host, port, proto });
+        Endpoints { first: self, ipv6 }
     }
 }
 
 impl Endpoints {
     fn single(first: Endpoint) -> Self {
-        Self { first, by_ipv6: None }
+        Self { first, ipv6: None }
     }
 }
 
 impl PortAccess {
-    /// How this container can be reached by what its own inspection says; and so can
-    /// those that share its network. A container in another's network
-    /// (`NetworkMode::Container`) has no answer of its own: `Unreachable`, until the caller
-    /// looked at that other.
+    /// Returns the access to a container, as far as its own inspection shows it. Containers
+    /// that share its network have the same access.
+    ///
+    /// A container in the network of another container (`NetworkMode::Container`) is
+    /// `Unreachable` here. The caller inspects that other container and takes its access.
     pub fn from_container(container: &Container) -> Self {
         if container.condition().is_none() {
-            // It offers nothing then; this is for those that share its network.
+            // A container that does not run is withheld anyway. The reason is for containers
+            // that share its network.
             return Self::Unreachable(format!(
-                "shares the network of container {}, which is not running; restart it when \
-                 that one is",
+                "shares the network of container {}, which is not running; start that container, \
+                 then restart this one",
                 container.name
             ));
         }
@@ -91,23 +101,24 @@ impl PortAccess {
             },
             NetworkMode::Host => Self::HostNetwork,
             NetworkMode::Container(other) => Self::Unreachable(format!(
-                "shares the network of container {}, which was not found",
+                "shares the network of container {}, which was not found; start that container, \
+                 then restart this one",
                 display_id(other)
             )),
-            NetworkMode::None => Self::Unreachable("has no network (`--network none`)".into()),
+            NetworkMode::None => Self::Unreachable(
+                "has no network (`--network none`); start it with another network".into(),
+            ),
         }
     }
 
-    /// Where a service of this container's can be reached (SPEC 3).
+    /// Returns the endpoints of a service of `container`.
     ///
-    /// Of several bindings: TCP before UDP before SCTP where the service gives no
-    /// protocol; all addresses before one; IPv4 before IPv6; the lowest port. A
-    /// binding to one address is reached there, one to all at the host's. Loopback
-    /// addresses don't count, since other hosts can't reach them; nor do link-local
-    /// ones, which mean something on one link only.
+    /// The setting `discovery.address` decides between a published port and the container's
+    /// own address.
     ///
     /// # Errors
-    /// Why it can't be reached, and what to do, in words for the container's author.
+    /// Returns the reason if the service is unreachable, with a remedy for the author of the
+    /// container.
     pub fn endpoints(
         &self,
         container: &Container,
@@ -131,14 +142,14 @@ impl PortAccess {
     }
 }
 
-/// An id as people read it; a name as it is.
+/// Shortens a container id to 12 digits, as Docker prints it, and returns a name unchanged.
 fn display_id(container: &str) -> String {
     let is_id = container.len() == 64 && container.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_id { ContainerId::new(container).short().to_owned() } else { container.to_owned() }
 }
 
-/// A service's protocol where no binding tells it: its own; else the first that is
-/// exposed at its port; else TCP.
+/// Returns the protocol of a service that has no binding: the declared protocol, else the
+/// first one exposed at its port (TCP, UDP, SCTP), else TCP.
 fn resolve_proto<'a>(
     service: &Service,
     exposed: impl IntoIterator<Item = &'a (u16, Protocol)>,
@@ -164,7 +175,7 @@ mod tests {
     /// The address in [`PublishConfig::sample`].
     pub(super) const HOST: &str = "10.77.66.0";
 
-    /// Reads `80` or `53/udp`.
+    /// Returns the service `httpd` with a port such as `80` or `53/udp`.
     pub(super) fn service(port: &str) -> Service {
         let (port, proto) = match port.split_once('/') {
             Some((port, proto)) => (port, Some(proto.parse().unwrap())),
@@ -180,10 +191,10 @@ mod tests {
         }
     }
 
-    /// `10.77.66.0 8080/tcp`, and behind a comma the second.
+    /// Formats endpoints as `10.77.66.0 8080/tcp`, with the second after a comma.
     pub(super) fn shown(endpoints: &Endpoints) -> String {
         let shown = |one: &Endpoint| format!("{} {}/{}", one.host, one.port, one.proto);
-        let all = std::iter::once(&endpoints.first).chain(&endpoints.by_ipv6);
+        let all = std::iter::once(&endpoints.first).chain(&endpoints.ipv6);
         all.map(shown).collect::<Vec<_>>().join(", ")
     }
 
@@ -248,8 +259,8 @@ mod tests {
                 "shares the network of container 0123456789ab, which was not found",
             ),
         ] {
-            let refusal = found(&access(network), "80", &PublishConfig::sample()).unwrap_err();
-            assert!(refusal.contains(reason), "{refusal}");
+            let cause = found(&access(network), "80", &PublishConfig::sample()).unwrap_err();
+            assert!(cause.contains(reason), "{cause}");
         }
     }
 
@@ -260,7 +271,7 @@ mod tests {
         };
         for (state, runs) in [
             (ContainerState::Running, true),
-            // Its network does not pause.
+            // A paused container keeps its network.
             (ContainerState::Paused, true),
             (ContainerState::Created, false),
             (ContainerState::Restarting, false),

@@ -1,4 +1,6 @@
-//! The host's side of a published port: which of its bindings stands for it.
+//! The host address and port of a published port, chosen among its bindings.
+//!
+//! The rules are in `config/README.md`, "Choice of address and port" and "IPv6".
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
@@ -9,15 +11,32 @@ use crate::model::publish_config::PublishConfig;
 use crate::model::record::Host;
 use crate::model::service::Service;
 
-/// A binding whose port the engine has assigned.
+/// A binding with the port on the host that the engine assigned.
 struct PublishedPort {
     proto: Protocol,
     address: IpAddr,
     port: NonZeroU16,
 }
 
+/// The precedence of a binding. The lowest rank is chosen, and fields that are listed first
+/// weigh more.
+///
+/// The address comes last, so the result does not depend on the order in which the engine
+/// lists the bindings.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct BindingRank {
+    /// TCP precedes UDP, and UDP precedes SCTP.
+    proto: Protocol,
+    /// A binding to all addresses precedes a binding to one address.
+    is_single_address: bool,
+    /// The binding in the family of the published address precedes the other.
+    is_other_family: bool,
+    port: NonZeroU16,
+    address: IpAddr,
+}
+
 impl PublishedPort {
-    /// `None` where the engine has not assigned a port.
+    /// Returns `None` if the engine has not assigned a port on the host.
     fn from_binding(binding: &PortBinding) -> Option<Self> {
         Some(Self {
             proto: binding.proto,
@@ -26,27 +45,37 @@ impl PublishedPort {
         })
     }
 
-    /// The lowest is chosen. The address comes last, so that the order in which the
-    /// engine tells its bindings makes no difference.
+    /// Returns the precedence of this binding on a host with the published address `host`.
     ///
-    /// Where this host's own address is an IPv6 one, the binding to all IPv6 addresses
-    /// is the one that answers there, at a port that may be another.
-    fn rank(&self, host: &Host) -> (Protocol, bool, bool, NonZeroU16, IpAddr) {
-        let one_address = !self.address.is_unspecified();
+    /// IPv4 precedes IPv6, with one exception: if `host` is an IPv6 address, only the binding
+    /// to all IPv6 addresses accepts connections there, and its port may differ.
+    fn rank(&self, host: &Host) -> BindingRank {
+        let is_single_address = !self.address.is_unspecified();
         let host_is_ipv6 = matches!(host, Host::Address(address) if address.is_ipv6());
-        let other_family = self.address.is_ipv6() != (host_is_ipv6 && !one_address);
-        (self.proto, one_address, other_family, self.port, self.address)
+        let is_other_family = self.address.is_ipv6() != (host_is_ipv6 && !is_single_address);
+        BindingRank {
+            proto: self.proto,
+            is_single_address,
+            is_other_family,
+            port: self.port,
+            address: self.address,
+        }
     }
 
+    /// Returns `false` for loopback addresses, which other hosts cannot reach, and for
+    /// link-local addresses, which are valid on one link only.
     fn is_reachable(&self) -> bool {
         !self.address.is_loopback() && !is_link_local(self.address)
     }
 }
 
-/// Where a service can be reached by these bindings.
+/// Returns the endpoints of a service through the bindings of its port.
+///
+/// A binding to one address publishes that address. A binding to all addresses publishes the
+/// address of the host.
 ///
 /// # Errors
-/// Why nowhere, and what to do.
+/// Returns the reason if no binding is reachable from other hosts.
 pub(super) fn endpoints(
     bindings: &[PortBinding],
     service: &Service,
@@ -71,18 +100,18 @@ pub(super) fn endpoints(
         return Ok(Endpoints::single(Endpoint { host, port: chosen.port, proto: chosen.proto }));
     }
     let first = Endpoint { host: config.host.clone(), port: chosen.port, proto: chosen.proto };
-    let on_all_ipv6 = |bound: &&PublishedPort| {
+    let binds_all_ipv6 = |bound: &&PublishedPort| {
         bound.proto == chosen.proto && bound.address == Ipv6Addr::UNSPECIFIED
     };
-    let by_ipv6 = bound.iter().find(on_all_ipv6).zip(config.host6);
-    Ok(first.with_ipv6(by_ipv6.map(|(bound, host6)| (host6, bound.port))))
+    let ipv6 = bound.iter().find(binds_all_ipv6).zip(config.host6);
+    Ok(first.with_ipv6(ipv6.map(|(bound, host6)| (host6, bound.port))))
 }
 
 fn unreachable_reason(bound: &PublishedPort, service: &Service) -> String {
     let kind = if bound.address.is_loopback() { "loopback" } else { "link-local" };
     format!(
-        "its port {} is published on {} only, a {kind} address that other hosts can't reach; \
-         publish it on all addresses (`-p {}:{}`) or on one of the host's",
+        "its port {} is published on {} only, a {kind} address that other hosts cannot reach; \
+         publish it on all addresses (`-p {}:{}`) or on another address of this host",
         format_port(service.port, service.proto),
         SocketAddr::new(bound.address, bound.port.get()),
         bound.port,
@@ -95,28 +124,34 @@ fn not_published_reason(bindings: &[PortBinding], service: &Service) -> String {
     let assigned = || bindings.iter().filter(|binding| binding.host_port != 0);
 
     if let Some(other) = assigned().find(|binding| binding.port == service.port.get()) {
-        return format!("its port {port} is not published, only {}/{} is", other.port, other.proto);
-    }
-    if let Some(outer) = assigned().find(|binding| binding.host_port == service.port.get()) {
         return format!(
-            "its port {port} is not published; {} is the port outside of the container, for {} \
-             inside: write `{}:{}`",
-            outer.host_port, outer.port, service.name, outer.port,
+            "its port {port} is not published, only {}/{} is; start the container with `-p {}`, \
+             or declare the published protocol",
+            other.port,
+            other.proto,
+            format_publish_flag(service.port, service.proto.unwrap_or(Protocol::Tcp)),
+        );
+    }
+    if let Some(outside) = assigned().find(|binding| binding.host_port == service.port.get()) {
+        return format!(
+            "its port {port} is not published: {} is the port outside the container, and {} is \
+             the port inside; declare `{}:{}`",
+            outside.host_port, outside.port, service.name, outside.port,
         );
     }
     format!(
-        "its port {port} is not published; start the container with `-p {}`, or with a port of \
-         your choice: `-p PORT:{0}`",
+        "its port {port} is not published; start the container with `-p {}`, or with a fixed port \
+         outside: `-p PORT:{0}`",
         format_publish_flag(service.port, service.proto.unwrap_or(Protocol::Tcp)),
     )
 }
 
-/// `80`, or `80/tcp` where the container says which.
+/// Formats a port as `80`, or as `80/tcp` if the protocol is declared.
 fn format_port(port: NonZeroU16, proto: Option<Protocol>) -> String {
     proto.map_or_else(|| port.to_string(), |proto| format!("{port}/{proto}"))
 }
 
-/// The container's side of Docker's `-p`, which takes TCP where nothing is said.
+/// Formats the container's part of Docker's option `-p`. The default protocol of `-p` is TCP.
 fn format_publish_flag(port: NonZeroU16, proto: Protocol) -> String {
     format_port(port, Some(proto).filter(|proto| *proto != Protocol::Tcp))
 }
@@ -138,37 +173,37 @@ mod tests {
     #[test]
     fn selects_one_of_several_bindings() {
         for (bindings, port, expected) in [
-            // One binding: all addresses are the host's, one is its own.
+            // One binding: to all addresses it publishes the host's, else its own.
             (&["80/tcp -> 0.0.0.0:8080"][..], "80", "10.77.66.0 8080/tcp"),
             (&["80/tcp -> [::]:8080"], "80", "10.77.66.0 8080/tcp"),
             (&["80/tcp -> 192.0.2.7:8080"], "80", "192.0.2.7 8080/tcp"),
             (&["80/tcp -> [2001:db8::7]:8080"], "80", "2001:db8::7 8080/tcp"),
             (&["80/tcp -> [::ffff:192.0.2.7]:8080"], "80", "192.0.2.7 8080/tcp"),
-            // All addresses before one, whatever the port and family.
+            // All addresses before one address, regardless of port and family.
             (&["80/tcp -> 192.0.2.7:80", "80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
             (&["80/tcp -> 192.0.2.7:80", "80/tcp -> [::]:8080"], "80", "10.77.66.0 8080/tcp"),
-            // IPv4 before IPv6, whatever the port.
+            // IPv4 before IPv6, regardless of the port.
             (&["80/tcp -> [::]:80", "80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
             (
                 &["80/tcp -> [2001:db8::7]:80", "80/tcp -> 192.0.2.7:8080"],
                 "80",
                 "192.0.2.7 8080/tcp",
             ),
-            // The lowest port, by number; then the lowest address.
+            // The lowest port by number, then the lowest address.
             (&["80/tcp -> 0.0.0.0:10080", "80/tcp -> 0.0.0.0:9080"], "80", "10.77.66.0 9080/tcp"),
             (&["80/tcp -> 192.0.2.9:80", "80/tcp -> 192.0.2.7:80"], "80", "192.0.2.7 80/tcp"),
-            // The protocol first.
+            // The protocol weighs most.
             (&["53/udp -> 0.0.0.0:53", "53/tcp -> 0.0.0.0:5353"], "53", "10.77.66.0 5353/tcp"),
             (&["53/udp -> 0.0.0.0:53", "53/tcp -> 192.0.2.7:53"], "53", "192.0.2.7 53/tcp"),
             (&["53/sctp -> 0.0.0.0:53", "53/udp -> 0.0.0.0:54"], "53", "10.77.66.0 54/udp"),
             (&["53/sctp -> 0.0.0.0:53"], "53", "10.77.66.0 53/sctp"),
             (&["53/tcp -> 0.0.0.0:53", "53/udp -> 0.0.0.0:54"], "53/udp", "10.77.66.0 54/udp"),
-            // What can't be reached or has no port doesn't count.
+            // Bindings that are unreachable or have no port do not count.
             (&["80/tcp -> 127.0.0.1:80", "80/tcp -> 192.0.2.7:81"], "80", "192.0.2.7 81/tcp"),
             (&["80/tcp -> 169.254.1.1:80", "80/tcp -> 192.0.2.7:81"], "80", "192.0.2.7 81/tcp"),
             (&["80/tcp -> 0.0.0.0:0", "80/tcp -> 192.0.2.7:81"], "80", "192.0.2.7 81/tcp"),
             (&["53/tcp -> 127.0.0.1:53", "53/udp -> 0.0.0.0:53"], "53", "10.77.66.0 53/udp"),
-            // Other ports don't count.
+            // Bindings of other ports do not count.
             (&["81/tcp -> 0.0.0.0:80", "80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
         ] {
             assert_eq!(endpoint(bindings, port).as_deref(), Ok(expected), "{bindings:?} {port}");
@@ -184,12 +219,17 @@ mod tests {
             (&[], "53/udp", "port 53/udp is not published; start the container with `-p 53/udp`"),
             (&["80/tcp -> 0.0.0.0:0"], "80", "start the container with `-p 80`"),
             (&["81/tcp -> 0.0.0.0:81"], "80", "`-p PORT:80`"),
-            (&["53/tcp -> 0.0.0.0:53"], "53/udp", "port 53/udp is not published, only 53/tcp is"),
-            (&["80/tcp -> 0.0.0.0:8080"], "8080", "for 80 inside: write `httpd:80`"),
+            (
+                &["53/tcp -> 0.0.0.0:53"],
+                "53/udp",
+                "port 53/udp is not published, only 53/tcp is; start the container with \
+                 `-p 53/udp`",
+            ),
+            (&["80/tcp -> 0.0.0.0:8080"], "8080", "80 is the port inside; declare `httpd:80`"),
             (
                 &["80/tcp -> 127.0.0.1:8080"],
                 "80",
-                "published on 127.0.0.1:8080 only, a loopback address that other hosts can't \
+                "published on 127.0.0.1:8080 only, a loopback address that other hosts cannot \
                  reach; publish it on all addresses (`-p 8080:80`)",
             ),
             (&["80/tcp -> 127.1.2.3:8080"], "80", "loopback"),
@@ -198,8 +238,8 @@ mod tests {
             (&["80/tcp -> [fe80::1]:8080"], "80", "link-local"),
             (&["80/tcp -> 169.254.1.1:8080"], "80", "link-local"),
         ] {
-            let refusal = endpoint(bindings, port).unwrap_err();
-            assert!(refusal.contains(reason), "{bindings:?} {port}: {refusal}");
+            let cause = endpoint(bindings, port).unwrap_err();
+            assert!(cause.contains(reason), "{bindings:?} {port}: {cause}");
         }
     }
 
@@ -222,17 +262,17 @@ mod tests {
                 "80",
                 "10.77.66.0 1/tcp, 2001:db8::6 9000/tcp",
             ),
-            // No binding there that says the same of IPv6.
+            // No binding to all IPv6 addresses.
             (&["80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
             (&["80/tcp -> 0.0.0.0:80", "80/udp -> [::]:80"], "80", "10.77.66.0 80/tcp"),
             (&["80/tcp -> 0.0.0.0:80", "80/tcp -> [2001:db8::9]:80"], "80", "10.77.66.0 80/tcp"),
-            // Of one address, it is known who is reached there.
+            // A binding to one address has no second address.
             (&["80/tcp -> 192.0.2.7:80", "80/tcp -> [2001:db8::9]:80"], "80", "192.0.2.7 80/tcp"),
         ] {
             let found = endpoints(bindings, port, &config(HOST));
             assert_eq!(found.as_deref(), Ok(expected), "{bindings:?} {port}");
         }
-        // The first is the very same.
+        // The host's first address is already this IPv6 address.
         let found = endpoints(&["80/tcp -> [::]:80"], "80", &config("2001:db8::6"));
         assert_eq!(found.as_deref(), Ok("2001:db8::6 80/tcp"));
     }
