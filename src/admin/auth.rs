@@ -1,5 +1,5 @@
-//! The checks before every endpoint (`Host` header, method, token), and the security headers of every
-//! response.
+//! The checks before every endpoint (`Host` header, method, token), and the security headers of
+//! every response.
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -15,8 +15,8 @@ use super::host_check::AllowedHosts;
 use super::response::error_response;
 use super::token::{Token, bearer_token};
 
-/// The path of the status page. It contains no data and prompts for the token itself, so it is served
-/// without one.
+/// The path of the status page. The page contains no data and prompts for the token itself, so it
+/// is served without a token.
 pub(super) const PAGE_PATH: &str = "/";
 
 /// The Content-Security-Policy of all responses except the status page: nothing may be loaded.
@@ -62,8 +62,8 @@ impl AccessPolicy {
         if !self.allows_host(request) {
             return Some(error_response(
                 StatusCode::FORBIDDEN,
-                "unknown name in the Host header; use an address, localhost or this host's own name \
-                 (without a token, this check keeps foreign web pages out)",
+                "unknown name in the Host header; use an address, localhost or this host's own \
+                 name (without a token, this check keeps foreign web pages out)",
             ));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {

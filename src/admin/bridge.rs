@@ -1,5 +1,5 @@
-//! [`AdminBridge`]: carries queries from the thread of the HTTP server to the thread of the actors, and
-//! the replies back, each with a deadline.
+//! [`AdminBridge`]: carries queries from the thread of the HTTP server to the thread of the actors,
+//! and the replies back, each with a deadline.
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};

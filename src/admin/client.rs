@@ -24,7 +24,8 @@ const RESPONSE_BYTES_MAX: usize = 64 << 20;
 pub enum ClientError {
     /// The admin interface is disabled in the settings.
     #[error(
-        "admin.listen is empty, so the daemon cannot be queried; set it, for example to 127.0.0.1:9465"
+        "admin.listen is empty, so the daemon cannot be queried; set it, for example to \
+         127.0.0.1:9465"
     )]
     NotConfigured,
     /// The token file is unusable.

@@ -140,7 +140,7 @@ async fn show_config(bridge: BridgeData) -> impl Responder {
 async fn not_found() -> impl Responder {
     error_response(
         StatusCode::NOT_FOUND,
-        "not found; the paths are /, /healthz, /readyz, /status, /metrics, /actors, /containers, /records, \
-         /changes, /config",
+        "not found; the paths are /, /healthz, /readyz, /status, /metrics, /actors, /containers, \
+         /records, /changes, /config",
     )
 }

@@ -1,8 +1,8 @@
 //! The admin interface: the state of the daemon over HTTP, read-only.
 //!
-//! The HTTP server runs on its own thread. Its queries reach the actors through an [`AdminBridge`] on
-//! their thread. Each query has a deadline, so that an actor that hangs is reported and blocks no
-//! other request.
+//! The HTTP server runs on its own thread. Its queries reach the actors through an [`AdminBridge`]
+//! on their thread. Each query has a deadline, so that an actor that hangs is reported and blocks
+//! no other request.
 
 mod active_config;
 mod auth;

@@ -8,8 +8,8 @@ use ring::digest::{SHA256, digest};
 /// The page. It fetches its data from the other endpoints.
 pub(super) const PAGE: &str = include_str!("page.html");
 
-/// Returns the Content-Security-Policy of the page: only its own script and style, by their hashes, and
-/// requests to its own origin.
+/// Returns the Content-Security-Policy of the page: only its own script and style, by their hashes,
+/// and requests to its own origin.
 pub(super) fn content_security_policy() -> &'static str {
     static POLICY: OnceLock<String> = OnceLock::new();
     POLICY.get_or_init(|| {

@@ -24,7 +24,10 @@ pub enum TokenError {
         error: std::io::Error,
     },
     /// The file contains no token.
-    #[error("admin.tokenFile: {}: contains no token; must be visible ASCII characters", .0.display())]
+    #[error(
+        "admin.tokenFile: {}: contains no token; must be visible ASCII characters",
+        .0.display()
+    )]
     Empty(PathBuf),
 }
 

@@ -175,7 +175,7 @@ fn app<'a>(texts: &'a [FlagText], version: &'a str) -> App<'a, 'a> {
         .long(CONFIG)
         .short("c")
         .value_name("FILE")
-        .help("The configuration file: JSON with comments, or YAML or TOML by its ending [default: /etc/highhock.json]");
+        .help("The configuration file: JSON with comments, YAML or TOML, by its extension [default: /etc/highhock.json]");
     let standalone =
         Arg::with_name(STANDALONE).long(STANDALONE).help("The same as --store standalone");
     let keys = texts.iter().map(|text| {
@@ -186,7 +186,7 @@ fn app<'a>(texts: &'a [FlagText], version: &'a str) -> App<'a, 'a> {
     });
     Arguments::clap()
         // Without this, the derive would use the doc comment of the subcommands.
-        .about("Keeps DNS records for the services of this host's Docker containers, in etcd or standalone")
+        .about("Publishes DNS records for the services of this host's Docker containers, in etcd or standalone")
         .version(version)
         .setting(AppSettings::DeriveDisplayOrder)
         // -5 is a value (out of range), because no flag is a number.

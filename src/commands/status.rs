@@ -224,8 +224,9 @@ mod tests {
         }];
         let text = table(&failing);
         assert!(text.contains("ready        NO: etcd does not answer:  [2Jrefused"), "{text}");
-        let refused = "settings     the last reload was REJECTED, the old ones stay active: etcd.ttl is 1; a b\n";
-        assert!(text.contains(refused), "{text}");
+        let rejected = "settings     the last reload was REJECTED, the old ones stay active: \
+                        etcd.ttl is 1; a b\n";
+        assert!(text.contains(rejected), "{text}");
         let waits = "settings     new configuration is waiting for etcd: timed out\n";
         assert!(text.contains(waits), "{text}");
         assert!(text.contains("records      unknown\n"), "{text}");

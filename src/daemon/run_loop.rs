@@ -81,7 +81,9 @@ impl<'a> RunLoop<'a> {
                     self.notifier.ready();
                 }
                 resolved = self.next_ready(&mut pending, &cores) => {
-                    let Some(PendingReload { settings, diff, .. }) = pending.take() else { continue };
+                    let Some(PendingReload { settings, diff, .. }) = pending.take() else {
+                        continue;
+                    };
                     match resolved {
                         Ok(resolved) => {
                             cores.hand_over(resolved).await;

@@ -26,7 +26,8 @@ impl Signals {
         })
     }
 
-    /// Returns a stream with an item for each SIGHUP, and a future that waits for SIGTERM or SIGINT.
+    /// Returns a stream with an item for each SIGHUP, and a future that waits for SIGTERM or
+    /// SIGINT.
     pub fn split(self) -> (impl Stream<Item = ()>, impl Future<Output = ()>) {
         let Self { mut terminate, mut interrupt, hangup } = self;
         let hangups = unfold(hangup, async |mut hangup| {

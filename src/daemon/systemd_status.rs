@@ -10,8 +10,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 /// Sends a watchdog notification at each interval, and the status line when it has changed. Never
 /// returns.
 ///
-/// `status_line` returns only while the actors respond. If an actor hangs, the notifications end, and
-/// systemd restarts the daemon.
+/// `status_line` returns only while the actors respond. If an actor hangs, the notifications end,
+/// and systemd restarts the daemon.
 pub async fn report(notifier: &SystemdNotifier, status_line: impl AsyncFn() -> String) {
     if !notifier.is_active() {
         return std::future::pending().await;
