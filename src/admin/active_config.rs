@@ -1,36 +1,36 @@
-//! The active configuration, as the admin interface shows and obeys it.
+//! The active configuration, as far as the admin interface shows or obeys it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{Admin, EffectiveKey};
 
-/// What of the settings in force is shown, and decides where and to whom.
+/// The active configuration of the daemon. A reload replaces it.
 #[derive(Clone, Debug)]
 pub struct ActiveConfig {
-    /// Where to serve, and whom.
+    /// The settings of the admin interface itself.
     pub admin: Admin,
-    /// Every key as it holds.
+    /// Every key in effect, with its value and layer.
     pub effective: Vec<EffectiveKey>,
-    /// The faults for which what was read last is not in force; none: it is.
+    /// The errors for which the last reload was rejected. Empty after a successful reload.
     pub reload_errors: Vec<String>,
-    /// Who has to answer before what was read last is in force, and why it does not.
+    /// The servers that must answer before the last reload takes effect, with their errors.
     pub reload_waiting_for: Option<String>,
-    /// How DNS is answered; `None`: by others, from etcd.
+    /// The DNS server of standalone mode. `None` with etcd.
     pub dns: Option<DnsReport>,
 }
 
 impl ActiveConfig {
-    /// With nothing on its way.
+    /// Creates a configuration without a reload.
     pub fn new(admin: Admin, effective: Vec<EffectiveKey>) -> Self {
         Self { admin, effective, reload_errors: Vec::new(), reload_waiting_for: None, dns: None }
     }
 }
 
-/// How DNS is answered.
+/// The DNS server of standalone mode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DnsReport {
-    /// For which domain.
+    /// The domain that it serves.
     pub domain: String,
-    /// Where, by UDP and TCP.
+    /// The listen addresses, for UDP and TCP.
     pub addresses: Vec<String>,
 }

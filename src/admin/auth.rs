@@ -1,5 +1,5 @@
-//! What comes before every endpoint: who asks, by which name, and how; and the headers
-//! that every answer has.
+//! The checks before every endpoint (`Host` header, method, token), and the security headers of
+//! every response.
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -15,10 +15,11 @@ use super::host_check::AllowedHosts;
 use super::response::error_response;
 use super::token::{Token, bearer_token};
 
-/// Where the status page is: it holds no data, and asks for the token itself.
+/// The path of the status page. The page contains no data and prompts for the token itself, so it
+/// is served without a token.
 pub(super) const PAGE_PATH: &str = "/";
 
-/// Nothing may be loaded from an answer that is no page.
+/// The Content-Security-Policy of all responses except the status page: nothing may be loaded.
 const DENY_ALL_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
@@ -31,13 +32,13 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (CONTENT_SECURITY_POLICY, DENY_ALL_POLICY),
 ];
 
-/// Whom is answered.
+/// The conditions for access to the endpoints (deploy/README.md, "Access").
 pub(super) struct AccessPolicy {
     pub hosts: AllowedHosts,
     pub token: Option<Token>,
 }
 
-/// Lets a request through, or answers in the endpoint's place.
+/// Passes a request to its endpoint, or responds with an error in place of the endpoint.
 pub(super) async fn check_access(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -61,22 +62,20 @@ impl AccessPolicy {
         if !self.allows_host(request) {
             return Some(error_response(
                 StatusCode::FORBIDDEN,
-                "this name in the Host header is not answered to; ask by address, as localhost, \
-                 or by this host's own name (without a token, that keeps strangers' pages out)",
+                "unknown name in the Host header; use an address, localhost or this host's own \
+                 name (without a token, this check keeps foreign web pages out)",
             ));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut rejection = error_response(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "nothing here can be changed; takes GET",
-            );
+            let mut rejection =
+                error_response(StatusCode::METHOD_NOT_ALLOWED, "read-only interface; use GET");
             rejection.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return Some(rejection);
         }
         if request.path() != PAGE_PATH && !self.allows_token(request) {
             let mut rejection = error_response(
                 StatusCode::UNAUTHORIZED,
-                "a token is needed: Authorization: Bearer <admin.token>",
+                "token required; send Authorization: Bearer <admin.token>",
             );
             let challenge = HeaderValue::from_static("Bearer realm=\"highhock\"");
             rejection.headers_mut().insert(WWW_AUTHENTICATE, challenge);
@@ -85,8 +84,8 @@ impl AccessPolicy {
         None
     }
 
-    /// One name, and one that is answered to; in the request's line as well, where it
-    /// stands there.
+    /// Returns `true` if the request has exactly one `Host` header with an allowed name, and an
+    /// allowed name in its request line, if any.
     fn allows_host(&self, request: &ServiceRequest) -> bool {
         let mut names = request.headers().get_all(HOST);
         let (Some(name), None) = (names.next(), names.next()) else { return false };

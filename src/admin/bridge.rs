@@ -1,5 +1,5 @@
-//! Between the HTTP server's thread and the actors': questions go one way, answers the
-//! other, each with a deadline.
+//! [`AdminBridge`]: carries queries from the thread of the HTTP server to the thread of the actors,
+//! and the replies back, each with a deadline.
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -13,36 +13,36 @@ use crate::admin::active_config::ActiveConfig;
 use crate::logging::RecentLogs;
 use crate::metrics::MetricsSnapshot;
 
-/// How long an answer may take.
+/// The time limit of a query.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many questions may wait for the actors' thread to take them.
+/// The largest number of queries that wait for the thread of the actors.
 const QUERIES_MAX: usize = 64;
 
-/// A question on its way to the actors' thread.
+/// A query that runs on the thread of the actors.
 type DaemonQuery = Box<dyn FnOnce(&dyn DaemonApi) -> LocalBoxFuture<'static, ()> + Send>;
 
-/// Why there is no answer, in words for the operator.
+/// A failed query. The text is shown to the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// The deadline is over.
+    /// The time limit is over.
     #[error("{target} did not answer within {seconds} s", seconds = QUERY_TIMEOUT.as_secs())]
     Timeout {
-        /// Who was asked.
+        /// The actor or thread that received the query.
         target: &'static str,
     },
-    /// An actor fell and another will take its place, or it has too much else to do.
-    #[error("{target} does not answer: it is being restarted, or too busy; the log says more")]
+    /// The actor is being restarted after a crash, or its mailbox is full.
+    #[error("{target} does not answer: it is being restarted, or too busy; see the log")]
     Unavailable {
-        /// Who was asked.
+        /// The actor or thread that received the query.
         target: &'static str,
     },
-    /// No core runs at the moment: why.
+    /// No core runs, for this reason.
     #[error("{0}")]
     NotRunning(String),
 }
 
 impl QueryError {
-    /// The reason's name for programs.
+    /// Returns the name of the error for programs.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Timeout { .. } | Self::Unavailable { .. } => "no_answer",
@@ -51,14 +51,14 @@ impl QueryError {
     }
 }
 
-/// The actors' side: answers on their thread, until it is dropped.
+/// The end of the bridge on the thread of the actors. Queries fail after it is dropped.
 pub struct AdminBridge {
     handle: BridgeHandle,
     worker: JoinHandle<()>,
 }
 
 impl AdminBridge {
-    /// Answers questions about this daemon from now on, on the current arbiter.
+    /// Starts to reply to queries about `daemon`, on the current arbiter.
     pub fn open(
         daemon: Rc<dyn DaemonApi>,
         active_config: watch::Receiver<ActiveConfig>,
@@ -67,7 +67,7 @@ impl AdminBridge {
         let (queries, mut incoming) = mpsc::channel::<DaemonQuery>(QUERIES_MAX);
         let worker = actix_rt::spawn(async move {
             while let Some(query) = incoming.recv().await {
-                // Each by itself: an actor that hangs holds up nobody else's answer.
+                // One task per query, so that an actor that hangs delays no other reply.
                 actix_rt::spawn(query(&*daemon));
             }
         });
@@ -76,7 +76,7 @@ impl AdminBridge {
         Self { handle, worker }
     }
 
-    /// The other side, for whoever asks.
+    /// Returns the end for the HTTP server.
     pub fn handle(&self) -> BridgeHandle {
         self.handle.clone()
     }
@@ -88,23 +88,23 @@ impl Drop for AdminBridge {
     }
 }
 
-/// The other side: asks, from whatever thread.
+/// The end of the bridge for the HTTP server. It can be used from every thread.
 #[derive(Clone)]
 pub struct BridgeHandle {
     queries: mpsc::Sender<DaemonQuery>,
-    /// What holds of the settings, and a way to hear of changes.
+    /// The active configuration, and its changes.
     pub active_config: watch::Receiver<ActiveConfig>,
-    /// The log's last warnings and errors.
+    /// The last warnings and errors of the log.
     pub recent_logs: RecentLogs,
-    /// When the daemon started.
+    /// The start time of the daemon.
     pub started: SystemTime,
 }
 
 impl BridgeHandle {
-    /// Asks the core that runs now. `target` is the actor that is to answer, for the error.
+    /// Queries the running core. `target` names the queried actor in errors.
     ///
     /// # Errors
-    /// Where there is no answer in time, or no core.
+    /// Returns an error if the reply is late or missing, or if no core runs.
     pub async fn query<T: Send + 'static>(
         &self,
         target: &'static str,
@@ -122,10 +122,10 @@ impl BridgeHandle {
         result.await?
     }
 
-    /// Asks for all that is measured, whether or not a core runs.
+    /// Reads all metrics. No core is needed.
     ///
     /// # Errors
-    /// Where there is no answer in time.
+    /// Returns an error if the reply is late.
     pub async fn metrics_snapshot(&self) -> Result<MetricsSnapshot, QueryError> {
         self.query_daemon("the actors' thread", |daemon| daemon.metrics_snapshot()).await
     }
@@ -135,13 +135,13 @@ impl BridgeHandle {
         target: &'static str,
         query: impl FnOnce(&dyn DaemonApi) -> LocalBoxFuture<'static, T> + Send + 'static,
     ) -> Result<T, QueryError> {
-        let (mut reply, answer) = oneshot::channel();
+        let (mut reply, receiver) = oneshot::channel();
         let query: DaemonQuery = Box::new(move |daemon| {
             let result = query(daemon);
             Box::pin(async move {
                 tokio::select! {
                     result = result => drop(reply.send(result)),
-                    // Nobody waits any longer.
+                    // The query timed out.
                     () = reply.closed() => {}
                 }
             })
@@ -149,9 +149,9 @@ impl BridgeHandle {
         if self.queries.try_send(query).is_err() {
             return Err(QueryError::Timeout { target: "the actors' thread" });
         }
-        match tokio::time::timeout(QUERY_TIMEOUT, answer).await {
+        match tokio::time::timeout(QUERY_TIMEOUT, receiver).await {
             Ok(Ok(result)) => Ok(result),
-            // The actors' thread has left.
+            // The bridge was dropped.
             Ok(Err(_)) => Err(QueryError::NotRunning("it is stopping".to_owned())),
             Err(_) => Err(QueryError::Timeout { target }),
         }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::settings::Admin;
 
-    /// A daemon whose registry hangs and whose inserter is being rebuilt.
+    /// A daemon whose registry hangs and whose inserter is being restarted.
     #[derive(Default)]
     struct StuckDaemon {
         not_running_reason: RefCell<Option<String>>,
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(hung, QueryError::Timeout { target: "Registry" });
         assert_eq!(hung.to_string(), "Registry did not answer within 2 s");
         assert_eq!(answered, Ok(()));
-        // Nobody waits for the answer any more, and nobody keeps asking.
+        // The timed-out query was dropped on the thread of the actors, too.
         tokio::task::yield_now().await;
         assert_eq!(daemon.waiting.get(), 0);
         let unavailable = handle.query("EtcdInserter", |core| core.records()).await.unwrap_err();
@@ -268,7 +268,7 @@ mod tests {
         daemon.not_running_reason.replace(Some("waiting for docker (no)".to_owned()));
         let result = bridge.handle().query("Registry", |core| core.containers()).await.unwrap_err();
         assert_eq!(result, QueryError::NotRunning("waiting for docker (no)".to_owned()));
-        // Nor does one that has come since keep the old reason.
+        // A core that has started since then replaces the old reason.
         daemon.not_running_reason.replace(None);
         assert_eq!(bridge.handle().query("all", |core| core.ping_actors()).await, Ok(()));
     }

@@ -1,4 +1,4 @@
-//! Asks a running daemon, by the same configuration.
+//! [`AdminClient`]: the client of the commands that query a running daemon.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -14,51 +14,54 @@ use slog::Logger;
 use super::token::{Token, TokenError};
 use crate::settings::Admin;
 
-/// How long an answer may take. The daemon itself gives up earlier.
+/// The time limit of a request. The daemon itself gives up earlier.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest answer that is read, in bytes.
+/// The largest accepted response, in bytes.
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
-/// Why a daemon can't be asked, in one line that says what to try.
+/// A failed request, with a remedy, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The settings say that the daemon answers nowhere.
-    #[error("admin.listen is empty, so the daemon can't be asked; set it to 127.0.0.1:9465, say")]
+    /// The admin interface is disabled in the settings.
+    #[error(
+        "admin.listen is empty, so the daemon cannot be queried; set it, for example to \
+         127.0.0.1:9465"
+    )]
     NotConfigured,
-    /// The token can't be had.
+    /// The token file is unusable.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// Nobody answers.
+    /// No daemon responds.
     #[error(
         "no highhock answers at http://{address}/: {cause}; is it running, and with the same \
          admin.listen as in this configuration?"
     )]
     Unreachable {
-        /// Where it was asked.
+        /// The address of the request.
         address: SocketAddr,
-        /// What happened instead.
+        /// The cause.
         cause: String,
     },
-    /// Another token is wanted.
+    /// The daemon rejects the token, or requires one.
     #[error(
-        "the highhock at http://{address}/ wants its token; set admin.token or admin.tokenFile \
+        "the highhock at http://{address}/ requires its token; set admin.token or admin.tokenFile \
          as in its own configuration"
     )]
     Unauthorized {
-        /// Where it was asked.
+        /// The address of the request.
         address: SocketAddr,
     },
-    /// It says that it can't tell.
-    #[error("the highhock at http://{address}/ does not tell: {reason}")]
+    /// The daemon responds with an error.
+    #[error("the highhock at http://{address}/ responds with an error: {reason}")]
     Refused {
-        /// Where it was asked.
+        /// The address of the request.
         address: SocketAddr,
-        /// Its words.
+        /// The reason in the response.
         reason: String,
     },
 }
 
-/// A way to ask a running daemon.
+/// A client of the admin interface of a running daemon with the same configuration.
 pub struct AdminClient {
     address: SocketAddr,
     token: Option<Token>,
@@ -66,10 +69,10 @@ pub struct AdminClient {
 }
 
 impl AdminClient {
-    /// Nothing is asked yet.
+    /// Creates a client without sending a request.
     ///
     /// # Errors
-    /// Where these settings lead to no daemon.
+    /// Returns an error if the admin interface is disabled or its token file is unusable.
     pub fn new(admin: &Admin, log: &Logger) -> Result<Self, ClientError> {
         let address = admin.listen.map(connect_address).ok_or(ClientError::NotConfigured)?;
         let token = Token::load(admin, log)?;
@@ -79,14 +82,14 @@ impl AdminClient {
         Ok(Self { address, token, client: client.finish() })
     }
 
-    /// What the daemon says at a path.
+    /// Requests a path, and decodes the JSON of the response.
     ///
     /// # Errors
-    /// Where it says nothing of the kind.
+    /// Returns an error if the daemon does not respond with the expected JSON.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let address = self.address;
         let unreachable = |cause: String| ClientError::Unreachable { address, cause };
-        // A kept connection may be closed by the daemon just when it is used again.
+        // The daemon may close a kept connection at the moment of its next use.
         let mut request = self.client.get(format!("http://{address}{path}")).force_close();
         if let Some(token) = &self.token {
             let bearer = format!("Bearer {}", token.current().reveal());
@@ -94,20 +97,20 @@ impl AdminClient {
         }
         let mut response = request.send().await.map_err(|error| unreachable(describe(&error)))?;
         let body = response.body().limit(RESPONSE_BYTES_MAX).await;
-        let body = body.map_err(|_| unreachable("its answer breaks off".into()))?;
+        let body = body.map_err(|_| unreachable("its response is incomplete".into()))?;
         match response.status() {
             StatusCode::OK => serde_json::from_slice(&body)
-                .map_err(|_| unreachable("what answers there is another program".into())),
+                .map_err(|_| unreachable("another program responds there".into())),
             StatusCode::UNAUTHORIZED => Err(ClientError::Unauthorized { address }),
             status => match reason(&body) {
                 Some(reason) => Err(ClientError::Refused { address, reason }),
-                None => Err(unreachable(format!("what answers there says {status}"))),
+                None => Err(unreachable(format!("it responds with {status}"))),
             },
         }
     }
 }
 
-/// Where a daemon is asked that listens everywhere.
+/// Returns the address to connect to: loopback if the daemon listens on all addresses.
 fn connect_address(listen: SocketAddr) -> SocketAddr {
     let address = match listen.ip() {
         IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -126,9 +129,9 @@ fn describe(error: &SendRequestError) -> String {
     match error {
         SendRequestError::Connect(ConnectError::Io(error)) => error.to_string(),
         SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => {
-            format!("not within {} s", REQUEST_TIMEOUT.as_secs())
+            format!("no response within {} s", REQUEST_TIMEOUT.as_secs())
         }
-        SendRequestError::Response(_) => "what answers there speaks no HTTP".into(),
+        SendRequestError::Response(_) => "the response is not HTTP".into(),
         other => other.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! What the endpoints ask of the daemon, so that a test can answer in its place.
+//! The interface between the endpoints and the daemon, so that a test can replace the daemon.
 
 use std::rc::Rc;
 
@@ -8,29 +8,30 @@ use highhock_actors::{ContainerSource, Core, RecordReport, RecordStore};
 
 use crate::metrics::MetricsSnapshot;
 
-/// The daemon, on the actors' thread.
+/// The daemon, on the thread of the actors.
 pub trait DaemonApi {
-    /// The core that runs now.
+    /// Returns the running core.
     ///
     /// # Errors
-    /// Why none does, in words for the operator.
+    /// Returns the reason, for the operator, if no core runs.
     fn core(&self) -> Result<Rc<dyn CoreApi>, String>;
-    /// All that is measured, whether or not a core runs.
+    /// Reads all metrics. No core is needed.
     fn metrics_snapshot(&self) -> LocalBoxFuture<'static, MetricsSnapshot>;
 }
 
-/// A running core, seen from outside. `None`: the actor doesn't tell, as it is being
-/// rebuilt, or too busy.
+/// A running core.
+///
+/// A method returns `None` if the actor cannot reply because it is being restarted or too busy.
 pub trait CoreApi {
-    /// Returns when all actors of which there is one have answered.
+    /// Returns when the poller, the registry and the inserter have replied.
     fn ping_actors(&self) -> LocalBoxFuture<'static, Option<()>>;
-    /// Every container under watch.
+    /// Returns all watched containers.
     fn containers(&self) -> LocalBoxFuture<'static, Option<Vec<ContainerReport>>>;
-    /// Every wanted record.
+    /// Returns all desired records with their state.
     fn records(&self) -> LocalBoxFuture<'static, Option<Vec<RecordReport>>>;
-    /// How the core stands.
+    /// Returns the status of the core.
     fn status(&self) -> LocalBoxFuture<'static, Option<CoreStatus>>;
-    /// The last changes, the oldest first.
+    /// Returns the recent changes, oldest first.
     fn changes(&self) -> Vec<RecentChange>;
 }
 

@@ -1,4 +1,4 @@
-//! What is answered at each path.
+//! The endpoints of the admin interface (deploy/README.md, "Admin interface").
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY};
@@ -23,7 +23,7 @@ use crate::record_store::Store;
 
 type BridgeData = ThinData<BridgeHandle>;
 
-/// All paths; what else is asked for is not found.
+/// Registers all paths. Every other path is not found.
 pub(super) fn register_routes(config: &mut ServiceConfig) {
     config
         .route(PAGE_PATH, web::to(status_page))
@@ -39,7 +39,7 @@ pub(super) fn register_routes(config: &mut ServiceConfig) {
         .default_service(web::to(not_found));
 }
 
-/// An array of rows, or why there is none.
+/// Responds with a JSON array of rows, or with the reason of a failed query.
 fn rows<R: Serialize, T: Into<R>>(result: Result<Vec<T>, QueryError>) -> HttpResponse {
     match result {
         Ok(result) => {
@@ -59,7 +59,7 @@ async fn status_page() -> impl Responder {
 async fn healthz(bridge: BridgeData) -> impl Responder {
     match bridge.query("one of the actors", |core| core.ping_actors()).await {
         Ok(()) => HttpResponse::Ok().json(json!({ "healthy": true })),
-        // The thread that they will run on answers; a restart would mend nothing.
+        // The daemon waits for Docker or etcd, and a restart would not help.
         Err(QueryError::NotRunning(error)) => {
             HttpResponse::Ok().json(json!({ "healthy": true, "note": error }))
         }
@@ -81,7 +81,7 @@ async fn core_status(bridge: &BridgeHandle) -> Result<CoreStatus, QueryError> {
     bridge.query("EtcdInserter", |core| core.status()).await
 }
 
-/// Always 200: that something is not as it should be is what it tells.
+/// Always responds with 200, because problems are part of the content.
 async fn status(bridge: BridgeData) -> impl Responder {
     let status = core_status(&bridge).await;
     let active_config = bridge.active_config.borrow().clone();
@@ -93,7 +93,8 @@ async fn status(bridge: BridgeData) -> impl Responder {
     ))
 }
 
-/// In the format that the client prefers. What an actor doesn't tell is left out.
+/// Responds in the format that the client prefers. Metrics of an actor that does not reply are
+/// missing.
 async fn metrics(request: HttpRequest, bridge: BridgeData) -> impl Responder {
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::negotiate(accept);
@@ -106,7 +107,7 @@ async fn metrics(request: HttpRequest, bridge: BridgeData) -> impl Responder {
     }
 }
 
-/// Needs no answer of an actor: one that hangs is to be seen here.
+/// Reads counters without a query to an actor, so that an actor that hangs is visible.
 async fn actors() -> impl Responder {
     let mailboxes = mailbox_snapshots::<DockerClient, Store>();
     web::Json(mailboxes.into_iter().map(ActorRow::from).collect::<Vec<_>>())
@@ -131,7 +132,7 @@ async fn changes(bridge: BridgeData) -> impl Responder {
 async fn show_config(bridge: BridgeData) -> impl Responder {
     let active_config = bridge.active_config.borrow().clone();
     if active_config.admin.allow_remote {
-        return error_response(StatusCode::FORBIDDEN, "not shown while admin.allowRemote is true");
+        return error_response(StatusCode::FORBIDDEN, "hidden while admin.allowRemote is true");
     }
     rows::<ConfigRow, _>(Ok(active_config.effective))
 }
@@ -139,7 +140,7 @@ async fn show_config(bridge: BridgeData) -> impl Responder {
 async fn not_found() -> impl Responder {
     error_response(
         StatusCode::NOT_FOUND,
-        "there is /, /healthz, /readyz, /status, /metrics, /actors, /containers, /records, \
-         /changes, /config",
+        "not found; the paths are /, /healthz, /readyz, /status, /metrics, /actors, /containers, \
+         /records, /changes, /config",
     )
 }

@@ -1,25 +1,24 @@
-//! By which names the server may be called: the defence against DNS rebinding.
+//! The check of the `Host` header, which is the defence against DNS rebinding.
 //!
-//! A page of an attacker's can point its own name at this server and then read what its
-//! visitor can reach. The browser still sends that name as `Host`. So only names are
-//! answered to that no stranger can have pointed here.
+//! In this attack a web page points its own name at the address of this server, and then reads the
+//! responses through the browser of its visitor. The browser still sends the name of the page as
+//! `Host`. The server therefore accepts only names that an attacker cannot point at it.
 
 use std::net::IpAddr;
 
-/// Which names are answered to, beside this server's own.
+/// The policy for names other than the server's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownHosts {
-    /// None: the server listens on loopback and asks for no token.
+    /// All are rejected: the server listens on loopback and needs no token.
     Rejected,
-    /// Every address and every name without a dot, as containers call each other:
-    /// neither can be a stranger's. The server can be reached from elsewhere and asks
-    /// for no token.
+    /// Addresses and names without a dot, as used between containers, are accepted: an attacker
+    /// controls neither. The server listens beyond loopback and needs no token.
     Unspoofable,
-    /// All: a token is asked for, and a stranger's page has none.
+    /// All are accepted: the server requires a token, which a foreign web page does not have.
     Accepted,
 }
 
-/// The names of a server.
+/// The accepted names of a server.
 #[derive(Clone, Debug)]
 pub struct AllowedHosts {
     listen_ip: IpAddr,
@@ -28,7 +27,7 @@ pub struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// The names of a server that listens at this address, on a machine of this name.
+    /// Creates the list for a server on this address of this machine.
     pub fn new(listen_ip: IpAddr, machine: &str, unknown_hosts: UnknownHosts) -> Self {
         Self {
             listen_ip,
@@ -37,7 +36,7 @@ impl AllowedHosts {
         }
     }
 
-    /// Whether a `Host` header's value, with or without a port, is answered to.
+    /// Returns `true` if the value of a `Host` header, with or without a port, is accepted.
     pub fn allow(&self, header: &str) -> bool {
         if self.unknown_hosts == UnknownHosts::Accepted {
             return true;
@@ -56,13 +55,13 @@ impl AllowedHosts {
     }
 }
 
-/// A name of one label.
+/// Returns `true` for a name without a dot.
 fn is_bare_name(host: &str) -> bool {
     !host.is_empty()
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-/// `[::1]:80` as `::1`, `name:80` as `name`; `None` for what is no host at all.
+/// Returns `::1` for `[::1]:80` and `name` for `name:80`, or `None` for an invalid host.
 fn without_port(header: &str) -> Option<&str> {
     if let Some(rest) = header.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;

@@ -1,8 +1,8 @@
-//! The daemon's state over HTTP, for its operator: read, never changed.
+//! The admin interface: the state of the daemon over HTTP, read-only.
 //!
-//! The server runs on a thread of its own. What it asks of the actors goes through a
-//! [`AdminBridge`] on theirs, each question with a deadline, so that an actor that hangs is told
-//! of and holds nobody up.
+//! The HTTP server runs on its own thread. Its queries reach the actors through an [`AdminBridge`]
+//! on their thread. Each query has a deadline, so that an actor that hangs is reported and blocks
+//! no other request.
 
 mod active_config;
 mod auth;

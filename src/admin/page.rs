@@ -1,15 +1,15 @@
-//! The status page: one file, and what a browser may do with it.
+//! The status page, which is a single file, and its Content-Security-Policy.
 
 use std::sync::OnceLock;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use ring::digest::{SHA256, digest};
 
-/// The page. It fetches what it shows from the other endpoints.
+/// The page. It fetches its data from the other endpoints.
 pub(super) const PAGE: &str = include_str!("page.html");
 
-/// Its Content-Security-Policy: only the very script and style in it, and questions to
-/// where it came from.
+/// Returns the Content-Security-Policy of the page: only its own script and style, by their hashes,
+/// and requests to its own origin.
 pub(super) fn content_security_policy() -> &'static str {
     static POLICY: OnceLock<String> = OnceLock::new();
     POLICY.get_or_init(|| {
@@ -21,7 +21,7 @@ pub(super) fn content_security_policy() -> &'static str {
     })
 }
 
-/// The hash of the page's one element of this name.
+/// Returns the hash of the only element of the page with this name.
 fn csp_hash(element: &str) -> String {
     let (start, end) = (format!("<{element}>"), format!("</{element}>"));
     let after_start = PAGE.split_once(&start).map_or("", |(_, after_start)| after_start);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::bridge::QueryError;
 
-/// A refusal with its reason.
+/// Returns an error response with a reason in JSON.
 pub(super) fn error_response(status: StatusCode, reason: &str) -> HttpResponse {
     HttpResponse::build(status).json(json!({ "reason": reason }))
 }

@@ -1,4 +1,5 @@
-//! The rows of `/actors`, `/containers`, `/records` and `/config` (SPEC 7).
+//! The rows of `/actors`, `/containers`, `/records`, `/changes` and `/config` (deploy/README.md,
+//! "Admin interface").
 
 use std::time::SystemTime;
 
@@ -13,68 +14,68 @@ use tokio::time::Instant;
 use crate::settings::EffectiveKey;
 use crate::text::rfc3339::rfc3339;
 
-/// An actor type's mailbox.
+/// The mailbox of an actor type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActorRow {
-    /// The type's name.
+    /// The name of the type.
     pub actor: String,
-    /// How many live.
+    /// The number of running instances.
     pub instances: u64,
-    /// Messages waiting, over all instances.
+    /// The number of queued messages, over all instances.
     pub depth: u64,
-    /// What one instance's mailbox takes.
+    /// The capacity of one instance's mailbox.
     pub capacity: usize,
     /// The largest depth so far.
     pub high_water: u64,
-    /// Messages that ever entered.
+    /// The number of messages that entered the mailbox.
     pub enqueued: u64,
-    /// Messages that were handled.
+    /// The number of handled messages.
     pub handled: u64,
-    /// States that a newer one replaced before they were sent.
+    /// The number of queued states that a newer state replaced.
     pub coalesced: u64,
-    /// Messages that found no actor to take them.
+    /// The number of messages without a running recipient.
     pub refused: u64,
-    /// How often an instance was replaced after a failure.
+    /// The number of restarts after a failure.
     pub restarts: u64,
-    /// How often an instance panicked.
+    /// The number of panics.
     pub panics: u64,
-    /// From entering the mailbox to being handled.
+    /// The time between entering the mailbox and the start of the handler.
     pub wait_seconds: TimingRow,
-    /// In the handler.
+    /// The time in the handler.
     pub handle_seconds: TimingRow,
 }
 
-/// How long something took; all but the count in seconds.
+/// The distribution of a duration, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimingRow {
-    /// How many were timed.
+    /// The number of measured durations.
     pub count: u64,
-    /// All of them together.
+    /// The sum.
     pub sum: f64,
     /// The median.
     pub p50: f64,
     /// The 99th percentile.
     pub p99: f64,
-    /// The longest.
+    /// The maximum.
     pub max: f64,
 }
 
 impl From<MailboxSnapshot> for ActorRow {
-    fn from(meter: MailboxSnapshot) -> Self {
+    fn from(mailbox: MailboxSnapshot) -> Self {
         Self {
-            actor: meter.actor.to_owned(),
-            instances: meter.instances,
-            depth: meter.depth,
-            capacity: meter.capacity,
-            high_water: meter.high_water,
-            enqueued: meter.enqueued,
-            handled: meter.handled,
-            coalesced: meter.coalesced,
-            refused: meter.refused,
-            restarts: meter.restarts,
-            panics: meter.panics,
-            wait_seconds: meter.wait.into(),
-            handle_seconds: meter.handling.into(),
+            actor: mailbox.actor.to_owned(),
+            instances: mailbox.instances,
+            depth: mailbox.depth,
+            capacity: mailbox.capacity,
+            high_water: mailbox.high_water,
+            enqueued: mailbox.enqueued,
+            handled: mailbox.handled,
+            coalesced: mailbox.coalesced,
+            refused: mailbox.refused,
+            restarts: mailbox.restarts,
+            panics: mailbox.panics,
+            wait_seconds: mailbox.wait.into(),
+            handle_seconds: mailbox.handling.into(),
         }
     }
 }
@@ -91,13 +92,13 @@ impl From<HistogramSnapshot> for TimingRow {
     }
 }
 
-/// A container under watch.
+/// A watched container.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct ContainerRow {
     id: String,
     name: String,
     state: &'static str,
-    /// Why the container as a whole is left out for now.
+    /// The reason for which nothing of the container is published.
     withheld: Option<String>,
     services: Vec<ServiceRow>,
     skipped: Vec<SkippedRow>,
@@ -126,7 +127,7 @@ impl From<ContainerReport> for ContainerRow {
             method: service.method,
         });
         let skipped = container.skipped.into_iter();
-        let skipped = skipped.map(|one| SkippedRow { entry: one.entry, reason: one.reason });
+        let skipped = skipped.map(|entry| SkippedRow { entry: entry.entry, reason: entry.reason });
         Self {
             id: container.id.as_str().to_owned(),
             name: container.name,
@@ -138,15 +139,15 @@ impl From<ContainerReport> for ContainerRow {
     }
 }
 
-/// A wanted record.
+/// A desired record with its state.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct RecordRow {
     key: String,
-    /// To the letter, in the order of its parts.
+    /// The exact JSON in the store, in the order of its fields.
     value: Box<RawValue>,
     container: String,
     state: &'static str,
-    /// Why it stands by, in a word.
+    /// The kind of reason for which the record is on standby.
     standby: Option<&'static str>,
     reason: Option<String>,
     refreshed: Option<String>,
@@ -156,7 +157,7 @@ impl From<RecordReport> for RecordRow {
     fn from(record: RecordReport) -> Self {
         Self {
             key: record.key.as_str().to_owned(),
-            // The core's own values are JSON, always.
+            // The values of the core are always JSON.
             value: RawValue::from_string(record.value).unwrap_or_default(),
             container: record.container.as_str().to_owned(),
             state: record.state.as_str(),
@@ -167,7 +168,7 @@ impl From<RecordReport> for RecordRow {
     }
 }
 
-/// Something that happened to a container or a record.
+/// A change of a container or a record.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct ChangeRow {
     at: String,
@@ -185,9 +186,10 @@ struct ChangedContainerRow {
 
 impl From<RecentChange> for ChangeRow {
     fn from(change: RecentChange) -> Self {
-        let container = change
-            .container
-            .map(|one| ChangedContainerRow { id: one.id.as_str().to_owned(), name: one.name });
+        let container = change.container.map(|changed| ChangedContainerRow {
+            id: changed.id.as_str().to_owned(),
+            name: changed.name,
+        });
         Self {
             at: rfc3339(wall_clock_time(change.at)),
             what: change.kind.as_str(),
@@ -198,16 +200,16 @@ impl From<RecentChange> for ChangeRow {
     }
 }
 
-/// A key of the configuration.
+/// A key of the configuration in effect.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct ConfigRow {
     key: &'static str,
     value: Value,
     /// `default`, `file`, `environment` or `flag`.
     layer: &'static str,
-    /// Which file, variable or flag.
+    /// The name of the file, variable or flag.
     place: Option<String>,
-    /// What holds where there is no value.
+    /// The value in effect if `value` is null.
     otherwise: Option<&'static str>,
 }
 
@@ -218,7 +220,7 @@ impl From<EffectiveKey> for ConfigRow {
     }
 }
 
-/// What the clock showed at a moment of the past.
+/// Converts a past instant to wall-clock time.
 pub(super) fn wall_clock_time(instant: Instant) -> SystemTime {
     let now = SystemTime::now();
     now.checked_sub(instant.elapsed()).unwrap_or(now)

@@ -1,4 +1,4 @@
-//! The HTTP server: where the settings say, for as long as the daemon runs.
+//! The HTTP server of the admin interface.
 
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -18,37 +18,38 @@ use super::token::{Token, TokenError};
 use crate::host::name::machine_name;
 use crate::settings::Admin;
 
-/// Between two tries to listen.
+/// The pauses between two attempts to listen.
 const RETRY_BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(1), factor: 2, cap: Duration::from_secs(30) };
-/// How many may be connected at a time.
+/// The largest number of connections.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a connection may be idle between two questions.
+/// The longest idle time of a connection between two requests.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a question may take to arrive.
+/// The time limit for receiving a request.
 const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why nothing is shown for now.
+/// A reason for which the server does not run.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
     #[error(
-        "listening at {address}: {error}; is another program listening there? set admin.listen"
+        "cannot listen on {address}: {error}; is another program listening there? set admin.listen"
     )]
     Listen { address: SocketAddr, error: std::io::Error },
     #[error(transparent)]
     Token(#[from] TokenError),
-    #[error("the server ended: {0}")]
+    #[error("server stopped: {0}")]
     Stopped(String),
 }
 
-/// Serves where the settings say, and elsewhere when they change. What keeps it from that
-/// is logged, and tried again: records come first.
+/// Serves the admin interface at the address in the settings, and follows changes of the settings.
+///
+/// Failures are logged and retried, because records take precedence over the admin interface.
 pub async fn serve(bridge: BridgeHandle, log: Logger) {
     let mut active_config = bridge.active_config.clone();
     loop {
         let admin = active_config.borrow_and_update().admin.clone();
         let changed = async {
-            // Other settings than these may change.
+            // Ignore changes of other settings.
             while active_config.changed().await.is_ok() {
                 if active_config.borrow_and_update().admin != admin {
                     return;
@@ -80,7 +81,7 @@ async fn serve_until(
             Ok(server) => {
                 let handle = server.handle();
                 let mut running = actix_rt::spawn(server);
-                notice!(log, "state is shown over http"; "address" => address.to_string());
+                notice!(log, "admin interface listening"; "address" => address.to_string());
                 failures = 0;
                 tokio::select! {
                     ended = &mut running => ServeError::Stopped(format!("{ended:?}")),
@@ -94,9 +95,9 @@ async fn serve_until(
         };
         failures += 1;
         if failures == 1 {
-            warn!(log, "state can't be shown over http for now; records go on"; "error" => %error);
+            warn!(log, "admin interface unavailable; retrying"; "error" => %error);
         } else {
-            info!(log, "state still can't be shown over http"; "error" => %error,
+            info!(log, "admin interface still unavailable"; "error" => %error,
                 "tries" => failures);
         }
         tokio::select! {
@@ -112,12 +113,12 @@ fn start(
     bridge: &BridgeHandle,
     log: &Logger,
 ) -> Result<actix_web::dev::Server, ServeError> {
-    // Read here already, so that a file that can't be read is told.
+    // Loaded here, too, so that an unreadable file is logged.
     Token::load(admin, log)?;
     let listen = |error| ServeError::Listen { address, error };
     let listener = TcpListener::bind(address).map_err(listen)?;
     let (admin, bridge, log) = (admin.clone(), bridge.clone(), log.clone());
-    // One thread is plenty for an operator's questions.
+    // The requests of an operator need no more than one thread.
     let server = HttpServer::new(move || {
         let policy = Rc::new(access_policy(address, &admin, &log));
         App::new()
@@ -139,7 +140,7 @@ fn start(
 }
 
 fn access_policy(address: SocketAddr, admin: &Admin, log: &Logger) -> AccessPolicy {
-    // It was read a moment ago. Where that does not hold any more, nobody is let in.
+    // The file was readable a moment ago. If it is not any more, reject every request.
     let token = Token::load(admin, log).unwrap_or_else(|_| Some(Token::unmatchable()));
     let unknown_hosts = match (&token, address.ip().is_loopback()) {
         (Some(_), _) => UnknownHosts::Accepted,

@@ -1,4 +1,4 @@
-//! `/status`: how it goes, in one answer. The status page and `highhock status` show it.
+//! `/status`: the status of the daemon in one response, for the status page and `highhock status`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -16,104 +16,102 @@ use crate::logging::LogEntry;
 use crate::text::rfc3339::rfc3339;
 use crate::version;
 
-/// How it goes with the daemon. Times are as RFC 3339 has them.
+/// The status of the daemon. Times are in the format of RFC 3339.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusResponse {
-    /// The program's version.
+    /// The version of the program.
     pub version: String,
-    /// The commit that it was built from, where that is known.
+    /// The commit of the build, if known.
     pub commit: Option<String>,
-    /// This machine's name.
+    /// The name of this machine.
     pub host: String,
-    /// What this machine's clock shows.
+    /// The time of the response, by the clock of this machine.
     pub now: String,
-    /// When the daemon started.
+    /// The start time of the daemon.
     pub started: String,
-    /// Whether all is as it should be, as `/readyz` has it.
+    /// `true` if the daemon is ready (deploy/README.md, "Readiness").
     pub ready: bool,
-    /// The reason against it, by its name.
+    /// The name of the reason for which the daemon is not ready.
     pub kind: Option<String>,
-    /// The reason against it, in words.
+    /// The reason for which the daemon is not ready, for the operator.
     pub reason: Option<String>,
-    /// The faults for which the configuration that was read last is not in force; none: it
-    /// is.
+    /// The errors for which the last reload was rejected. Empty after a successful reload.
     #[serde(default)]
     pub reload_refused: Vec<String>,
-    /// Who has to answer before the configuration that was read last is in force, and why it
-    /// does not; none: nobody.
+    /// The servers that must answer before the last reload takes effect, with their errors.
     #[serde(default)]
     pub reload_waits: Option<String>,
-    /// Towards Docker; none as long as no actors run.
+    /// The state of Docker. `None` until the actors run.
     pub docker: Option<DockerReport>,
-    /// Towards etcd; none as long as no actors run, and where there is no etcd.
+    /// The state of etcd. `None` until the actors run, and in standalone mode.
     pub etcd: Option<EtcdReport>,
-    /// How DNS is answered, where this daemon does.
+    /// The DNS server of standalone mode.
     #[serde(default)]
     pub dns: Option<DnsReport>,
-    /// How long the lease of the records lives on unless it is kept alive.
+    /// The remaining time of the lease of all records, if it is not kept alive.
     pub lease_remaining_seconds: Option<f64>,
-    /// How many containers are in which state; states with none are left out.
+    /// The number of containers in each state. States without containers are missing.
     pub containers: BTreeMap<String, usize>,
-    /// How many records stand how; none while that is not known.
+    /// The number of records in each state. `None` while it is unknown.
     pub records: Option<RecordCounts>,
-    /// The log's last warnings and errors, the oldest first.
+    /// The last warnings and errors of the log, oldest first.
     pub errors: Vec<LogRow>,
 }
 
-/// How it stands towards Docker.
+/// The state of Docker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DockerReport {
-    /// Whether it answered the last time.
+    /// `true` if the last request was answered.
     pub answers: bool,
-    /// When its containers were last listed.
+    /// The time of the last listing.
     pub listed: Option<String>,
-    /// Why it does not answer.
+    /// The last error, if the server does not answer.
     pub trouble: Option<String>,
 }
 
-/// How it stands towards etcd.
+/// The state of etcd.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EtcdReport {
-    /// Whether it answers, as far as is known.
+    /// `true` if etcd answers, as far as known.
     pub answers: bool,
-    /// Since when it does, or doesn't.
+    /// The time of the last change of `answers`.
     pub since: Option<String>,
-    /// Why it does not answer.
+    /// The last error, if the server does not answer.
     pub trouble: Option<String>,
-    /// When it last took a write.
+    /// The time of the last successful write.
     pub written: Option<String>,
-    /// When all that it holds was last compared with what should be there.
+    /// The time of the last audit.
     pub audited: Option<String>,
 }
 
-/// How many records stand how.
+/// The number of records in each state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordCounts {
-    /// In the store, by our doing.
+    /// Published.
     pub live: usize,
-    /// To be written.
+    /// Waiting to be written.
     pub pending: usize,
-    /// Another holds the key.
+    /// On standby, because the key has another holder.
     pub standby: usize,
-    /// The store won't take them.
+    /// Rejected by the store.
     pub failed: usize,
 }
 
-/// A line of the log.
+/// A warning or error of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRow {
-    /// When it was logged.
+    /// The time of the entry.
     pub at: String,
-    /// How grave it is, as `WARNING`.
+    /// The level, for example `WARNING`.
     pub level: String,
-    /// What it says.
+    /// The message without its fields.
     pub message: String,
-    /// Of what.
+    /// The fields of the message.
     pub fields: BTreeMap<String, String>,
 }
 
 impl StatusResponse {
-    /// Of how the core stands.
+    /// Combines the status of the core with the configuration and the log.
     pub(super) fn new(
         status: Result<CoreStatus, QueryError>,
         active_config: &ActiveConfig,

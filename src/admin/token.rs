@@ -1,4 +1,4 @@
-//! The bearer token.
+//! The bearer token of the admin interface.
 
 use std::path::PathBuf;
 
@@ -9,36 +9,39 @@ use crate::credentials::secret::{Secret, SecretSource};
 use crate::credentials::secret_file::SecretFile;
 use crate::settings::Admin;
 
-/// The setting that names a file.
+/// The key of the token file.
 const SETTING: &str = "admin.tokenFile";
 
-/// A token that can't be asked for, in words for the operator.
+/// An unusable token file. The text is for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Its file can't be read.
-    #[error("admin.tokenFile: {}: can't be read: {error}", path.display())]
+    /// The file is unreadable.
+    #[error("admin.tokenFile: {}: cannot be read: {error}", path.display())]
     File {
-        /// Where it is.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         error: std::io::Error,
     },
-    /// Its file holds none.
-    #[error("admin.tokenFile: {}: holds no token; takes visible ASCII characters", .0.display())]
+    /// The file contains no token.
+    #[error(
+        "admin.tokenFile: {}: contains no token; must be visible ASCII characters",
+        .0.display()
+    )]
     Empty(PathBuf),
 }
 
-/// Where the token is.
+/// The token, from the settings or from a file that is read again when it changes.
 pub(super) enum Token {
     Inline(Secret),
     File(Box<SecretFile>),
 }
 
 impl Token {
-    /// The token that the settings name, if any.
+    /// Loads the token of the settings. Returns `None` if no token is set.
     ///
     /// # Errors
-    /// Where its file holds none.
+    /// Returns an error if the token file is unusable.
     pub(super) fn load(admin: &Admin, log: &Logger) -> Result<Option<Self>, TokenError> {
         let path = match &admin.token {
             None => return Ok(None),
@@ -54,12 +57,12 @@ impl Token {
         }
     }
 
-    /// One that nobody has.
+    /// Returns a token that matches no request.
     pub(super) fn unmatchable() -> Self {
         Self::Inline(Secret::new(""))
     }
 
-    /// The token as it is now.
+    /// Returns the current token.
     pub(super) fn current(&self) -> Secret {
         match self {
             Self::Inline(secret) => secret.clone(),
@@ -67,19 +70,19 @@ impl Token {
         }
     }
 
-    /// Whether this is the token. How long the answer takes tells nothing of how much of
-    /// it is right.
+    /// Returns `true` if `presented` is the token. The comparison takes constant time, so that its
+    /// duration reveals nothing.
     pub(super) fn matches(&self, presented: &str) -> bool {
         let token = self.current();
-        // A file that was emptied lets nobody in.
+        // An emptied file rejects every request.
         is_token(token.reveal()) && token.reveal().as_bytes().ct_eq(presented.as_bytes()).into()
     }
 }
 
-/// Whether the settings' token can be asked for: an operator should hear of that at once.
+/// Checks that the token of the settings is usable, so that errors surface at start-up.
 ///
 /// # Errors
-/// Where it can't.
+/// Returns an error if the token file is unusable.
 pub fn check_token(admin: &Admin, log: &Logger) -> Result<(), TokenError> {
     Token::load(admin, log).map(drop)
 }
@@ -88,7 +91,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The token as it was told in an `Authorization` header.
+/// Returns the token in the value of an `Authorization` header.
 pub(super) fn bearer_token(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -123,11 +126,11 @@ mod tests {
         let path = std::env::temp_dir().join(format!("highhock-token-{}", std::process::id()));
         let named = admin(Some(SecretSource::File(path.clone())));
         let missing = Token::load(&named, &log()).err().unwrap().to_string();
-        assert!(missing.starts_with("admin.tokenFile: /") && missing.contains("can't be read"));
+        assert!(missing.starts_with("admin.tokenFile: /") && missing.contains("cannot be read"));
         for nothing in ["", "\n", "two words\n"] {
             std::fs::write(&path, nothing).unwrap();
             let empty = Token::load(&named, &log()).err().unwrap().to_string();
-            assert!(empty.contains("holds no token") && !empty.contains("two words"), "{empty}");
+            assert!(empty.contains("contains no token") && !empty.contains("two words"), "{empty}");
         }
         std::fs::write(&path, "hunter2\n").unwrap();
         let token = Token::load(&named, &log()).unwrap().unwrap();

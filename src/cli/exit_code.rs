@@ -1,13 +1,13 @@
-//! The exit statuses of the program: sysexits.h's, as its supervisor knows them.
+//! The exit codes of the program, from sysexits.h (deploy/README.md, "Exit codes").
 
-/// The running daemon answers, and not all is as it should be with it. Container engines
-/// take it for "unhealthy".
+/// `highhock status`: the daemon responds but is not ready. Container engines show the container as
+/// unhealthy.
 pub const NOT_READY: u8 = 1;
-/// The command line is not understood (EX_USAGE).
+/// The command line is invalid (EX_USAGE).
 pub const USAGE: u8 = 64;
-/// Something that can't be done without isn't there (EX_UNAVAILABLE).
+/// A required server or resource is unavailable (EX_UNAVAILABLE).
 pub const UNAVAILABLE: u8 = 69;
-/// The program failed, and failed again (EX_SOFTWARE).
+/// An actor used up its restarts (EX_SOFTWARE).
 pub const SOFTWARE: u8 = 70;
-/// The configuration has faults (EX_CONFIG).
+/// The configuration is invalid (EX_CONFIG).
 pub const CONFIG: u8 = 78;

@@ -1,4 +1,7 @@
-//! The command line.
+//! The command line: commands, flags and exit codes.
+//!
+//! Every setting without a secret has a flag, which is generated from the table of keys in
+//! [`crate::settings`].
 
 mod completions;
 pub mod exit_code;
@@ -17,35 +20,35 @@ use crate::version;
 const CONFIG: &str = "config";
 const STANDALONE: &str = "standalone";
 
-/// What the program is to do.
+/// A command of the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, StructOpt)]
 pub enum Command {
-    /// Keeps the records of this host's containers (the default)
+    /// Runs the daemon in the foreground (the default)
     #[default]
     Run,
-    /// Looks at configuration, Docker, etcd and the address; exits with 0 only if all hold
+    /// Tests configuration, Docker, etcd and address; exits with 0 only if all tests pass
     Check,
-    /// Shows what would be published now, and writes nothing
+    /// Shows the records that would be published now; writes nothing
     Records {
-        /// Shows it as JSON
+        /// Prints JSON
         #[structopt(long)]
         json: bool,
-        /// Shows how it comes to that: what each container says, and what becomes of it
+        /// Shows for each container the declared services, and the records or reasons
         #[structopt(long)]
         explain: bool,
     },
-    /// Asks the running daemon how it goes; exits with 0 only if it is ready
+    /// Shows the status of the running daemon; exits with 0 only if it is ready
     Status {
-        /// Shows it as JSON
+        /// Prints JSON
         #[structopt(long)]
         json: bool,
     },
     /// Shows the mailboxes of the running daemon's actors
     Actors {
-        /// Shows them as JSON
+        /// Prints JSON
         #[structopt(long)]
         json: bool,
-        /// Shows them again each second, with what was done in it
+        /// Repeats every second, with rates
         #[structopt(long)]
         watch: bool,
     },
@@ -54,9 +57,9 @@ pub enum Command {
 #[derive(Debug, StructOpt)]
 #[structopt(
     name = "highhock",
-    after_help = "Each flag's key can stand in the configuration file, and in an environment \
-                  variable: docker.pollContainer is HIGHHOCK_DOCKER__POLLCONTAINER. A flag goes \
-                  before a variable, a variable before the file. Commas separate the entries of a \
+    after_help = "Each flag is also a key of the configuration file and an environment variable: \
+                  docker.pollContainer is HIGHHOCK_DOCKER__POLLCONTAINER. Flags override \
+                  variables, and variables override the file. Commas separate the entries of a \
                   list: --dns-listen 127.0.0.1:53,[::1]:53. Passwords and tokens have no flag."
 )]
 struct Arguments {
@@ -64,26 +67,26 @@ struct Arguments {
     command: Option<Command>,
 }
 
-/// What the command line says.
+/// A parsed command line.
 #[derive(Clone, Debug)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     pub command: Command,
-    /// The configuration file that it names.
+    /// The configuration file, if the command line names one.
     pub file: Option<PathBuf>,
-    /// The keys that it sets, as yet unchecked.
+    /// The settings from flags. They are not validated yet.
     pub flags: Vec<Flag>,
 }
 
 impl Cli {
-    /// Where the settings come from, for this command line.
+    /// Returns the sources of the settings for this command line.
     pub fn sources(&self, environment: Environment) -> Sources {
         Sources::new(self.file.clone(), self.flags.clone(), environment)
     }
 }
 
-/// A command line that asks for help, the version or a shell's completions, or makes no
-/// sense.
+/// Text to print in place of a command: help, version, a completion script, or an error of the
+/// command line.
 #[derive(Debug)]
 pub struct CliExit {
     text: String,
@@ -91,18 +94,18 @@ pub struct CliExit {
 }
 
 impl CliExit {
-    /// Prints it to where it belongs, and gives the program's exit status.
+    /// Prints the text to standard output, or an error to standard error. Returns the exit code.
     pub fn print(&self) -> u8 {
         if self.is_error {
-            // Nobody may be reading; that changes nothing.
+            // Standard error may be closed.
             let _ = writeln!(io::stderr(), "{}", self.text);
             return exit_code::USAGE;
         }
         match writeln!(io::stdout(), "{}", self.text) {
             Ok(()) => 0,
-            // Whoever reads has seen enough.
+            // The reader, such as `head`, has closed the pipe.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            // Half of a script for a shell is worse than none.
+            // An incomplete completion script must not pass for a complete one.
             Err(error) => {
                 let _ = writeln!(io::stderr(), "highhock: writing to standard output: {error}");
                 exit_code::UNAVAILABLE
@@ -111,10 +114,10 @@ impl CliExit {
     }
 }
 
-/// Reads a command line, the program's name first.
+/// Parses a command line, which starts with the name of the program.
 ///
 /// # Errors
-/// What is to be printed instead of a run.
+/// Returns the text to print if there is no command to run.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, CliExit> {
     let texts: Vec<_> = KEYS.iter().filter(|key| !key.secret).map(FlagText::new).collect();
     let version = version::with_commit();
@@ -124,7 +127,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, CliEx
         let text = completions::script(app(&texts, &version), shell);
         return Err(CliExit { text, is_error: false });
     }
-    // A flag before the subcommand is handed down to it; one behind it is only there.
+    // clap passes flags before a subcommand down to it, so the innermost matches have all flags.
     let innermost = matches.subcommand().1.unwrap_or(&matches);
     Ok(Cli {
         command: Arguments::from_clap(&matches).command.unwrap_or_default(),
@@ -134,7 +137,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, CliEx
 }
 
 fn exit_for(error: structopt::clap::Error, texts: &[FlagText]) -> CliExit {
-    // The version is printed by clap itself, all but the end of its line.
+    // clap prints the version itself, except for the end of the line.
     let is_error = !matches!(error.kind, ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed);
     let unknown = error.info.into_iter().flatten().next().unwrap_or_default();
     let unknown = unknown.trim_start_matches('-');
@@ -149,7 +152,7 @@ fn exit_for(error: structopt::clap::Error, texts: &[FlagText]) -> CliExit {
     CliExit { text, is_error }
 }
 
-/// What clap wants to borrow for a key's flag.
+/// The texts of a key's flag, which clap borrows.
 struct FlagText {
     key: &'static Key,
     flag: String,
@@ -172,7 +175,7 @@ fn app<'a>(texts: &'a [FlagText], version: &'a str) -> App<'a, 'a> {
         .long(CONFIG)
         .short("c")
         .value_name("FILE")
-        .help("The configuration file: JSON with comments, or YAML or TOML by its ending [default: /etc/highhock.json]");
+        .help("The configuration file: JSON with comments, YAML or TOML, by its extension [default: /etc/highhock.json]");
     let standalone =
         Arg::with_name(STANDALONE).long(STANDALONE).help("The same as --store standalone");
     let keys = texts.iter().map(|text| {
@@ -182,11 +185,11 @@ fn app<'a>(texts: &'a [FlagText], version: &'a str) -> App<'a, 'a> {
         text.key.short.iter().fold(arg, |arg, letter| arg.short(letter))
     });
     Arguments::clap()
-        // Said here, since the derive would take the subcommands' doc comment for it.
-        .about("Keeps DNS records for the services of this host's Docker containers, in etcd or standalone")
+        // Without this, the derive would use the doc comment of the subcommands.
+        .about("Publishes DNS records for the services of this host's Docker containers, in etcd or standalone")
         .version(version)
         .setting(AppSettings::DeriveDisplayOrder)
-        // -5 is a value, if one out of range; flags are never numbers.
+        // -5 is a value (out of range), because no flag is a number.
         .global_setting(AppSettings::AllowNegativeNumbers)
         .global_setting(AppSettings::UnifiedHelpMessage)
         .global_setting(AppSettings::VersionlessSubcommands)

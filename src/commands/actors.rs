@@ -1,33 +1,52 @@
-//! `highhock actors`: the running daemon's mailboxes, for people.
+//! `highhock actors`: the mailboxes of the running daemon, as a table or as JSON.
 
 use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 use std::time::Duration;
 
+use slog::Logger;
 use tokio::time::Instant;
 
+use super::CommandError;
 use crate::admin::{ActorRow, AdminClient, ClientError, TimingRow};
+use crate::settings::Settings;
 
-/// Between two looks at a daemon that is watched.
+/// The interval between two requests with `--watch`.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
-/// Puts a terminal's cursor home and clears what is below.
+/// The escape sequences that move the cursor to the top left and clear the screen below it.
 const CLEAR_SCREEN: &str = "\x1b[H\x1b[J";
 
-/// Why the mailboxes can't be shown.
+/// An error that ends the display of mailboxes.
 #[derive(Debug, thiserror::Error)]
 pub enum ShowError {
-    /// No daemon tells of them.
+    /// The daemon does not respond.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// Nobody reads them.
+    /// The output cannot be written.
     #[error("writing to standard output: {0}")]
     Output(#[from] io::Error),
 }
 
-/// Shows the mailboxes of the daemon that is asked; with `watch` each second, until it
-/// does not answer any more. As JSON, each look is a line.
+/// Prints the mailboxes of the running daemon.
 ///
 /// # Errors
-/// Where they can't be shown, or not any longer.
+/// Returns an error if the daemon does not respond or the output cannot be written.
+pub async fn run(
+    settings: &Settings,
+    json: bool,
+    watch: bool,
+    log: &Logger,
+) -> Result<ExitCode, CommandError> {
+    let client = AdminClient::new(&settings.admin, log).map_err(CommandError::unavailable)?;
+    let shown = show(&client, json, watch, &mut io::stdout()).await;
+    shown.map(|()| ExitCode::SUCCESS).map_err(CommandError::unavailable)
+}
+
+/// Writes the mailboxes of the daemon, and with `watch` again each second until the daemon no
+/// longer responds. With `json`, each response is one line.
+///
+/// # Errors
+/// Returns an error if the daemon does not respond or `out` cannot be written.
 pub async fn show<W: Write + IsTerminal>(
     client: &AdminClient,
     json: bool,
@@ -39,7 +58,7 @@ pub async fn show<W: Write + IsTerminal>(
     loop {
         let requested_at = Instant::now();
         let rows: Vec<ActorRow> = client.get("/actors").await?;
-        // In one go, so that a terminal doesn't flicker.
+        // A single write, so that a terminal does not flicker.
         let mut text = Vec::new();
         if json {
             serde_json::to_writer(&mut text, &rows).map_err(io::Error::from)?;
@@ -64,7 +83,7 @@ pub async fn show<W: Write + IsTerminal>(
     }
 }
 
-/// What stands above the columns. The two rates are there only where they are known.
+/// The column headings. The two rates are shown only with a previous response.
 const COLUMNS: [&str; 19] = [
     "actor",
     "instances",
@@ -87,11 +106,11 @@ const COLUMNS: [&str; 19] = [
     "max",
 ];
 
-/// Writes a row per actor type; with what was shown before, and how long ago, also how
-/// much was done a second since.
+/// Writes one row per actor type. `before` is the previous response and its age, from which the
+/// rates per second are calculated.
 ///
 /// # Errors
-/// Where `out` can't be written to.
+/// Returns an error if `out` cannot be written.
 pub fn write_table(
     rows: &[ActorRow],
     before: Option<(&[ActorRow], Duration)>,
@@ -123,7 +142,7 @@ pub fn write_table(
 
 fn cells(row: &ActorRow, previous: Option<(&ActorRow, Duration)>) -> [String; COLUMNS.len()] {
     let rate = |now: u64, count: fn(&ActorRow) -> u64| match previous {
-        // Where a fresh daemon counts from nothing, there is no rate to tell.
+        // A restarted daemon counts from zero, so there is no rate.
         Some((previous, since)) if now >= count(previous) && !since.is_zero() => {
             let change = u32::try_from(now - count(previous)).unwrap_or(u32::MAX);
             format!("{:.1}", f64::from(change) / since.as_secs_f64())
@@ -155,7 +174,7 @@ fn cells(row: &ActorRow, previous: Option<(&ActorRow, Duration)>) -> [String; CO
     ]
 }
 
-/// A number of seconds, to two or three digits.
+/// Formats a number of seconds with two or three digits.
 fn format_seconds(seconds: f64) -> String {
     match seconds {
         0.0 => "0".to_owned(),
@@ -195,11 +214,11 @@ mod tests {
         let mut out = Vec::new();
         write_table(rows, before, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        fn words(line: &str) -> Vec<String> {
-            let words = line.split("  ").map(str::trim).filter(|word| !word.is_empty());
-            words.map(str::to_owned).collect()
+        fn cells(line: &str) -> Vec<String> {
+            let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+            cells.map(str::to_owned).collect()
         }
-        text.lines().map(words).collect()
+        text.lines().map(cells).collect()
     }
 
     #[test]

@@ -1,13 +1,16 @@
-//! `highhock check`: whether all that the daemon needs is there.
+//! `highhock check`: tests every server and address that the daemon needs.
 
 use std::fmt;
+use std::process::ExitCode;
 
 use futures_util::future::join_all;
 use highhock_actors::RecordStore;
 use slog::Logger;
 
 use super::check_forward::check_forwarder;
+use super::{CommandError, print};
 use crate::admin::{AdminClient, StatusResponse};
+use crate::cli::exit_code;
 use crate::dns::DnsServer;
 use crate::docker::{DockerClient, EngineInfo};
 use crate::etcd::Api;
@@ -19,12 +22,12 @@ use crate::resolve::{
 use crate::settings::{Settings, StoreKind};
 use crate::zone::Zone;
 
-/// What was looked at, and what came of it.
+/// The result of one test.
 #[derive(Debug)]
 pub struct CheckResult {
-    /// What was looked at.
+    /// The tested setting or server.
     pub subject: &'static str,
-    /// What holds, or why it doesn't.
+    /// The details of a passed test, or the reason of a failed one.
     pub result: Result<String, String>,
 }
 
@@ -38,16 +41,34 @@ impl fmt::Display for CheckResult {
     }
 }
 
-/// Looks at Docker, etcd (or where DNS is to be answered without one, and the servers for
-/// other domains) and the address, one after the other.
+/// Prints the results of [`check`]. The exit code is 0 only if all tests pass.
+///
+/// # Errors
+/// Returns an error if the output cannot be written.
+pub async fn run(
+    settings: &Settings,
+    public_address: &Result<PublicAddress, NoPublicAddress>,
+    log: &Logger,
+) -> Result<ExitCode, CommandError> {
+    let results = check(settings, public_address, log).await;
+    let text: String = results.iter().map(|check_result| format!("{check_result}\n")).collect();
+    print(&text)?;
+    let all_passed = results.iter().all(|check_result| check_result.result.is_ok());
+    Ok(if all_passed { ExitCode::SUCCESS } else { exit_code::UNAVAILABLE.into() })
+}
+
+/// Tests Docker, the store and the public address, one after the other.
+///
+/// The store is etcd. In standalone mode the listen addresses and the upstreams of the DNS server
+/// are tested instead.
 pub async fn check(
     settings: &Settings,
     public_address: &Result<PublicAddress, NoPublicAddress>,
     log: &Logger,
 ) -> Vec<CheckResult> {
-    let (docker_result, address_error) = match docker_client(&settings.docker, log) {
+    let DockerCheck { result, address_error } = match docker_client(&settings.docker, log) {
         Ok(docker) => check_docker(&docker, public_address).await,
-        Err(error) => (Err(error.to_string()), None),
+        Err(error) => DockerCheck { result: Err(error.to_string()), address_error: None },
     };
     let address = match (public_address, address_error) {
         (_, Some(error)) => Err(error),
@@ -55,8 +76,8 @@ pub async fn check(
         (Err(error), None) => Err(error.to_string()),
     };
     let mut results = vec![
-        CheckResult { subject: "configuration", result: Ok("holds".into()) },
-        CheckResult { subject: "docker", result: docker_result },
+        CheckResult { subject: "configuration", result: Ok("no errors".into()) },
+        CheckResult { subject: "docker", result },
     ];
     match settings.store {
         StoreKind::Etcd => {
@@ -66,8 +87,8 @@ pub async fn check(
         StoreKind::Standalone => {
             let result = check_dns(settings, log).await;
             results.push(CheckResult { subject: "dns", result });
-            let servers = settings.dns.forward.iter().copied();
-            let forwarder_results = join_all(servers.map(check_forwarder)).await;
+            let upstreams = settings.dns.forward.iter().copied();
+            let forwarder_results = join_all(upstreams.map(check_forwarder)).await;
             let check_result = |result| CheckResult { subject: "dns.forward", result };
             results.extend(forwarder_results.into_iter().map(check_result));
         }
@@ -76,11 +97,16 @@ pub async fn check(
     results
 }
 
-/// What is so of Docker, and why the address can't be used, as the engine shows.
+/// The result of the test of Docker, and an error of the address that only the engine reveals.
+struct DockerCheck {
+    result: Result<String, String>,
+    address_error: Option<String>,
+}
+
 async fn check_docker(
     docker: &DockerClient,
     public_address: &Result<PublicAddress, NoPublicAddress>,
-) -> (Result<String, String>, Option<String>) {
+) -> DockerCheck {
     let engine = match public_address {
         Ok(public_address) => probe_engine(docker, public_address).await,
         Err(_) => docker.engine().await.map_err(ResolveError::Docker),
@@ -88,10 +114,15 @@ async fn check_docker(
     let endpoint = docker.endpoint();
     match engine {
         Ok(EngineInfo { version, api, name, .. }) => {
-            (Ok(format!("{endpoint}: engine {version}, API {api}, on host {name:?}")), None)
+            let text = format!("{endpoint}: engine {version}, API {api}, on host {name:?}");
+            DockerCheck { result: Ok(text), address_error: None }
         }
-        Err(ResolveError::Docker(error)) => (Err(error.to_string()), None),
-        Err(error) => (Ok(endpoint.to_string()), Some(error.to_string())),
+        Err(ResolveError::Docker(error)) => {
+            DockerCheck { result: Err(error.to_string()), address_error: None }
+        }
+        Err(error) => {
+            DockerCheck { result: Ok(endpoint.to_string()), address_error: Some(error.to_string()) }
+        }
     }
 }
 
@@ -102,12 +133,12 @@ async fn check_etcd(settings: &Settings, log: &Logger) -> Result<String, String>
     let store = store.map_err(|error| error.to_string())?;
     let probed = etcd_cluster(&settings.etcd).try_members(async || store.probe().await).await;
     probed.map_err(|error| error.to_string())?;
-    let reads = match etcd.api {
+    let note = match etcd.api {
         Api::V2 => " (CoreDNS reads v3 only)",
         Api::V3 => "",
     };
     Ok(format!(
-        "{}: answers its {} API{reads}; spoken to because {}; domain {} ({})",
+        "{}: answers its {} API{note}; selected because {}; domain {} ({})",
         settings.etcd.members(),
         etcd.api.as_str(),
         etcd.reason,
@@ -116,14 +147,15 @@ async fn check_etcd(settings: &Settings, log: &Logger) -> Result<String, String>
     ))
 }
 
-/// Whether DNS can be answered where it is to be: it is, for a moment, from no records.
-/// A daemon that runs with these settings answers there already.
+/// Tests the listen addresses by starting a DNS server with an empty zone for a moment.
+///
+/// Addresses in use also pass if a running daemon with these settings listens there.
 async fn check_dns(settings: &Settings, log: &Logger) -> Result<String, String> {
     let (dns, domain) = (dns_settings(settings), settings.skydns.domain.as_str());
     let addresses: Vec<_> = dns.listen.iter().map(ToString::to_string).collect();
     let at = addresses.join(", ");
     let Err(bind_error) = DnsServer::start(dns, Zone::new(), log) else {
-        return Ok(format!("{at}: free, to answer for {domain}"));
+        return Ok(format!("{at}: free, for the domain {domain}"));
     };
     let running =
         async { AdminClient::new(&settings.admin, log)?.get::<StatusResponse>("/status").await };

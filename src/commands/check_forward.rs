@@ -1,4 +1,4 @@
-//! Whether the servers that are asked about other domains answer.
+//! Tests the upstreams of `dns.forward` by one query each.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,45 +11,50 @@ use thiserror::Error;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-/// How often a server is asked, since a packet may be lost.
+use crate::dns::RESPONSE_CODES;
+
+/// The number of attempts per upstream, because UDP may lose a packet.
 const ATTEMPTS_MAX: u32 = 2;
 
-/// How long it is waited for an answer, each time.
+/// The time limit of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// More than an answer to this question has by UDP.
+/// The size of the receive buffer. No UDP response to this query is larger.
 const RESPONSE_BYTES_MAX: usize = 4096;
 
-/// Why a server is of no use.
+/// An unusable upstream.
 #[derive(Debug, Error)]
 enum ForwarderError {
-    /// It can't be asked.
+    /// The query cannot be sent.
     #[error("{0}; does a DNS server run there?")]
     Unreachable(#[from] io::Error),
-    /// It does not answer.
+    /// All attempts timed out.
     #[error(
-        "no answer within {} s; does a DNS server run there, and does a firewall let questions \
+        "no answer within {} s; does a DNS server run there, and does a firewall let queries \
          through?",
         (ATTEMPT_TIMEOUT * ATTEMPTS_MAX).as_secs()
     )]
     Timeout,
-    /// It does not answer to this host.
+    /// The upstream refuses queries of this host.
     #[error("it answers {}; does it serve this host?", rcode_name(*.0))]
     Refused(ResponseCode),
-    /// No question could be made.
+    /// The query cannot be encoded.
     #[error(transparent)]
     Encoding(#[from] ProtoError),
 }
 
-/// Asks a server by UDP for the root's servers, which whoever looks up other names knows.
-/// What holds, or why not.
-pub(super) async fn check_forwarder(server: SocketAddr) -> Result<String, String> {
-    match send_query(server).await {
-        Ok(ResponseCode::NoError) => Ok(format!("{server}: answers")),
-        // It may have no way to the root, and know the names of a company all the same.
-        Ok(code) => Ok(format!("{server}: answers, but with {}", rcode_name(code))),
+/// Tests an upstream by a UDP query for the name servers of the root zone, which every resolver
+/// knows.
+///
+/// # Errors
+/// Returns the reason and a remedy if the upstream is unusable.
+pub(super) async fn check_forwarder(upstream: SocketAddr) -> Result<String, String> {
+    match send_query(upstream).await {
+        Ok(ResponseCode::NoError) => Ok(format!("{upstream}: answers")),
+        // An upstream without access to the root zone may still serve internal names.
+        Ok(code) => Ok(format!("{upstream}: answers, but with {}", rcode_name(code))),
         Err(error) => {
-            Err(format!("asking {server} for DNS: {error} If not, name another in dns.forward"))
+            Err(format!("query to {upstream}: {error} If not, set another server in dns.forward"))
         }
     }
 }
@@ -82,7 +87,7 @@ async fn send_query(server: SocketAddr) -> Result<ResponseCode, ForwarderError> 
     Err(ForwarderError::Timeout)
 }
 
-/// Waits for the answer to the question of this number, and passes over what is none.
+/// Waits for the response with this id, and ignores all other packets.
 async fn receive_response(id: u16, socket: &UdpSocket) -> io::Result<ResponseCode> {
     let mut bytes = [0; RESPONSE_BYTES_MAX];
     loop {
@@ -95,14 +100,34 @@ async fn receive_response(id: u16, socket: &UdpSocket) -> io::Result<ResponseCod
     }
 }
 
-/// The code's name in DNS.
+/// The number of response codes whose name in [`RESPONSE_CODES`] has the index of the code.
+const NAMED_CODES: usize = 6;
+
+/// Returns the name of a response code in DNS, or its number.
 fn rcode_name(code: ResponseCode) -> String {
-    match code {
-        ResponseCode::FormErr => "FORMERR".to_owned(),
-        ResponseCode::ServFail => "SERVFAIL".to_owned(),
-        ResponseCode::NXDomain => "NXDOMAIN".to_owned(),
-        ResponseCode::NotImp => "NOTIMP".to_owned(),
-        ResponseCode::Refused => "REFUSED".to_owned(),
-        other => format!("code {}", u16::from(other)),
+    let number = u16::from(code);
+    match RESPONSE_CODES[..NAMED_CODES].get(usize::from(number)) {
+        Some(name) => (*name).to_owned(),
+        None => format!("code {number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_common_response_codes() {
+        for (code, name) in [
+            (ResponseCode::NoError, "NOERROR"),
+            (ResponseCode::FormErr, "FORMERR"),
+            (ResponseCode::ServFail, "SERVFAIL"),
+            (ResponseCode::NXDomain, "NXDOMAIN"),
+            (ResponseCode::NotImp, "NOTIMP"),
+            (ResponseCode::Refused, "REFUSED"),
+            (ResponseCode::YXDomain, "code 6"),
+        ] {
+            assert_eq!(rcode_name(code), name);
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! `highhock records --explain`: for each container, how what it says comes to records
-//! or doesn't, for people or as JSON.
+//! `highhock records --explain`: for each container, the services that its labels and variables
+//! declare, and the resulting records or the reasons against them.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,10 +10,10 @@ use highhock_actors::{RecordReport, SkippedEntry};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// The widest that a column is made for the sake of its neighbours, in characters.
+/// The largest width of an aligned column, in characters. Wider cells are not aligned.
 const COLUMN_WIDTH_MAX: usize = 48;
 
-/// A container, as `--json` shows it.
+/// A container in the output of `--json` (deploy/README.md, "JSON of `records --explain`").
 #[derive(Serialize)]
 struct ContainerJson<'a> {
     id: &'a str,
@@ -25,24 +25,27 @@ struct ContainerJson<'a> {
     skipped: Vec<SkippedJson<'a>>,
 }
 
-/// What an extractor said.
+/// The findings of a discovery method.
 #[derive(Serialize)]
 struct MethodJson<'a> {
     method: &'static str,
     named: Vec<NamedJson<'a>>,
     skipped: Vec<SkippedJson<'a>>,
+    #[serde(rename = "silence")]
     none_reason: Option<&'static str>,
 }
 
-/// A service that it named.
+/// A service that the discovery method found.
 #[derive(Serialize)]
 struct NamedJson<'a> {
     entry: &'a str,
     service: String,
+    /// The discovery method that found the service first.
+    #[serde(rename = "named_before_by")]
     claimed_by: Option<&'static str>,
 }
 
-/// What became of a service.
+/// A service with its records.
 #[derive(Serialize)]
 struct ServiceJson<'a> {
     name: &'a str,
@@ -68,10 +71,10 @@ struct SkippedJson<'a> {
     reason: &'a str,
 }
 
-/// Writes a JSON array with a row per container.
+/// Writes a JSON array with one object per container.
 ///
 /// # Errors
-/// Where `out` can't be written to.
+/// Returns an error if `out` cannot be written.
 pub fn write_json(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
     let rows: Result<Vec<_>, _> =
         preview.containers.iter().map(|container| container_json(container, preview)).collect();
@@ -142,19 +145,18 @@ fn skipped_json(skipped: &[SkippedEntry]) -> Vec<SkippedJson<'_>> {
     skipped.iter().map(|one| SkippedJson { entry: &one.entry, reason: &one.reason }).collect()
 }
 
-/// Writes it for people: a block per container, what was said first, then what came
-/// of it.
+/// Writes one block per container: the declared services first, then the results.
 ///
 /// # Errors
-/// Where `out` can't be written to.
+/// Returns an error if `out` cannot be written.
 pub fn write_table(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
     for container in &preview.containers {
         writeln!(out, "{} ({}), {}", container.name, container.id, container.state.as_str())?;
         if let Some(reason) = &container.withheld {
-            writeln!(out, "  nothing of it is published: it {reason}")?;
+            writeln!(out, "  not published: it {reason}")?;
         }
         for (title, lines) in
-            [("says", declared_lines(container)), ("gives", result_lines(container, preview))]
+            [("declared", declared_lines(container)), ("result", result_lines(container, preview))]
         {
             if !lines.is_empty() {
                 writeln!(out, "  {title}")?;
@@ -169,14 +171,14 @@ pub fn write_table(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// What each extractor said: method, entry, and what that means.
+/// Returns the findings of each discovery method: method, entry and service.
 fn declared_lines(container: &PreviewContainer) -> Vec<[String; 3]> {
     let mut lines = Vec::new();
     for findings in &container.explanation.methods {
         let method = findings.method.as_str().to_owned();
         for named in &findings.named {
             let outcome = match named.claimed_by {
-                Some(before) => format!("{}, dropped: {before} named it before", named.service),
+                Some(before) => format!("{}, dropped: {before} declared it first", named.service),
                 None => named.service.to_string(),
             };
             lines.push([method.clone(), quoted(&named.entry), format!("-> {outcome}")]);
@@ -195,8 +197,8 @@ fn declared_lines(container: &PreviewContainer) -> Vec<[String; 3]> {
     lines
 }
 
-/// What came of each service that stayed: the service, its key or what was left out, and
-/// its value or why.
+/// Returns the results of each service: the service, a key or a skipped entry, and the value or the
+/// reason.
 fn result_lines(container: &PreviewContainer, preview: &Preview) -> Vec<[String; 3]> {
     let mut lines = Vec::new();
     let mut reports = ContainerReports::new(container, preview);
@@ -229,18 +231,18 @@ fn result_lines(container: &PreviewContainer, preview: &Preview) -> Vec<[String;
 }
 
 fn skipped_text(reason: &str) -> String {
-    format!("left out: {reason}")
+    format!("skipped: {reason}")
 }
 
-/// What a container says, with control characters escaped: this goes to a terminal.
+/// Quotes a text of a container and escapes its control characters, for a terminal.
 fn quoted(text: &str) -> String {
     format!("{text:?}")
 }
 
-/// Writes lines of three columns, an empty one at the end left away.
+/// Writes lines of three aligned columns, without trailing spaces.
 fn write_columns(lines: &[[String; 3]], out: &mut impl Write) -> io::Result<()> {
     let width = |column: usize| {
-        // What has nothing to its right needs no room.
+        // The last cell of a line needs no alignment.
         let with_neighbour = lines.iter().filter(|line| !line[column + 1].is_empty());
         let widths = with_neighbour.map(|line| line[column].chars().count());
         widths.filter(|width| *width <= COLUMN_WIDTH_MAX).max().unwrap_or(0)
@@ -253,8 +255,9 @@ fn write_columns(lines: &[[String; 3]], out: &mut impl Write) -> io::Result<()> 
     Ok(())
 }
 
-/// A container's records as they stand, each to be asked for once, in the order of its
-/// services: of several at one key, the one that is wanted first stands first.
+/// The reports of a container's records, in the order of its services.
+///
+/// Several services may have a record at the same key, so each report is taken once.
 struct ContainerReports<'a>(Vec<&'a RecordReport>);
 
 impl<'a> ContainerReports<'a> {
@@ -263,7 +266,7 @@ impl<'a> ContainerReports<'a> {
         Self(all.filter(|report| report.container == container.id).collect())
     }
 
-    /// Those of the next service.
+    /// Takes the reports of the next service.
     fn take_for(&mut self, service: &ExplainedService) -> Vec<&'a RecordReport> {
         let mut reports = Vec::new();
         for wanted in &service.records {

@@ -1,13 +1,68 @@
-//! `highhock records`: what would be published now, as a table or as JSON.
+//! `highhock records`: the records that would be published now, as a table or as JSON.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
-use highhock_actors::preview::Preview;
+use highhock_actors::preview::{Preview, preview};
 use highhock_actors::{RecordReport, RecordState};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use slog::{Logger, warn};
 
-/// One record, as `--json` shows it.
+use super::{CommandError, explain, output_error, print_escaped};
+use crate::host::{NoPublicAddress, PublicAddress};
+use crate::resolve::{assume_etcd, docker_client, probe_engine, publish_config, resolve_store};
+use crate::settings::Settings;
+
+/// The output format of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// Prints JSON in place of a table.
+    pub json: bool,
+    /// Prints how the records of each container are derived.
+    pub explain: bool,
+}
+
+/// Prints the records that would be published now. Writes nothing to the store.
+///
+/// # Errors
+/// Returns an error if there is no address to publish, if Docker does not answer, or if the output
+/// cannot be written.
+pub async fn run(
+    settings: &Settings,
+    public_address: Result<PublicAddress, NoPublicAddress>,
+    format: Format,
+    log: &Logger,
+) -> Result<ExitCode, CommandError> {
+    let public_address = public_address.map_err(CommandError::unavailable)?;
+    let docker = docker_client(&settings.docker, log).map_err(CommandError::config)?;
+    let store = match resolve_store(settings, log).await {
+        Ok(store) => store,
+        // etcd may configure another domain. The records are useful even without that domain.
+        Err(error) => {
+            let store = assume_etcd(settings);
+            warn!(log, "cannot read the domain from etcd; using the configured one";
+                "error" => %error, "taken" => store.domain.to_string());
+            store
+        }
+    };
+    let engine = probe_engine(&docker, &public_address).await.map_err(CommandError::unavailable)?;
+    let config = publish_config(settings, &public_address, &engine, &store)
+        .map_err(CommandError::unavailable)?;
+    let preview = preview(&docker, &config).await.map_err(CommandError::unavailable)?;
+    let mut text = Vec::new();
+    let written = match format {
+        Format { explain: false, json: false } => write_table(&preview, &mut text),
+        Format { explain: false, json: true } => write_json(&preview, &mut text),
+        Format { explain: true, json: false } => explain::write_table(&preview, &mut text),
+        Format { explain: true, json: true } => explain::write_json(&preview, &mut text),
+    };
+    written.map_err(output_error)?;
+    print_escaped(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A record in the output of `--json`.
 #[derive(Serialize)]
 struct PreviewRow<'a> {
     key: &'a str,
@@ -17,10 +72,10 @@ struct PreviewRow<'a> {
     reason: Option<&'a str>,
 }
 
-/// Writes a JSON array with a row per record, on one line each.
+/// Writes a JSON array with one object per record.
 ///
 /// # Errors
-/// Where `out` can't be written to.
+/// Returns an error if `out` cannot be written.
 pub fn write_json(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
     let rows = preview.records.iter().map(row).collect::<Result<Vec<_>, _>>()?;
     serde_json::to_writer_pretty(&mut *out, &rows)?;
@@ -37,10 +92,11 @@ fn row(record: &RecordReport) -> serde_json::Result<PreviewRow<'_>> {
     })
 }
 
-/// Writes a table for people: the records, then what is left out and why.
+/// Writes a table of the records, followed by the skipped containers and entries with their
+/// reasons.
 ///
 /// # Errors
-/// Where `out` can't be written to.
+/// Returns an error if `out` cannot be written.
 pub fn write_table(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
     let container_name = |record: &RecordReport| {
         let container = preview.containers.iter().find(|one| one.id == record.container);
@@ -51,7 +107,7 @@ pub fn write_table(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
         let key = record.key.as_str();
         write!(out, "{key:<width$}  {}  {}", record.value, container_name(record))?;
         if record.state == RecordState::Standby {
-            write!(out, "  stands by: {}", record.reason.as_deref().unwrap_or_default())?;
+            write!(out, "  on standby: {}", record.reason.as_deref().unwrap_or_default())?;
         }
         writeln!(out)?;
     }
@@ -60,10 +116,10 @@ pub fn write_table(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
     }
     for container in &preview.containers {
         if let Some(reason) = &container.withheld {
-            writeln!(out, "left out: {} {reason}", container.name)?;
+            writeln!(out, "skipped: {} {reason}", container.name)?;
         }
         for skipped in &container.skipped {
-            writeln!(out, "left out: {}: {:?}: {}", container.name, skipped.entry, skipped.reason)?;
+            writeln!(out, "skipped: {}: {:?}: {}", container.name, skipped.entry, skipped.reason)?;
         }
     }
     Ok(())

@@ -1,18 +1,44 @@
-//! `highhock status`: how it goes with the running daemon, for people.
+//! `highhock status`: the status of the running daemon, as a table or as JSON.
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::process::ExitCode;
+
+use slog::Logger;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::admin::{DnsReport, DockerReport, EtcdReport, StatusResponse};
+use super::{CommandError, output_error, print_escaped};
+use crate::admin::{AdminClient, DnsReport, DockerReport, EtcdReport, StatusResponse};
+use crate::cli::exit_code;
+use crate::settings::Settings;
 use crate::text::escape::is_terminal_control;
 
-/// Writes it, a line a subject.
+/// Prints the status of the running daemon. The exit code is 0 only if the daemon is ready.
 ///
 /// # Errors
-/// Where `out` can't be written to.
+/// Returns an error if the daemon does not respond or the output cannot be written.
+pub async fn run(settings: &Settings, json: bool, log: &Logger) -> Result<ExitCode, CommandError> {
+    let client = AdminClient::new(&settings.admin, log).map_err(CommandError::unavailable)?;
+    let status: StatusResponse = client.get("/status").await.map_err(CommandError::unavailable)?;
+    let mut text = Vec::new();
+    let written = if json {
+        serde_json::to_writer_pretty(&mut text, &status)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(text))
+    } else {
+        write_table(&status, &mut text)
+    };
+    written.map_err(output_error)?;
+    print_escaped(&text)?;
+    Ok(if status.ready { ExitCode::SUCCESS } else { exit_code::NOT_READY.into() })
+}
+
+/// Writes the status with one line per subject.
+///
+/// # Errors
+/// Returns an error if `out` cannot be written.
 pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<()> {
     let since = |time: &Option<String>| time.as_deref().and_then(|time| ago(time, &status.now));
     let mut line = |subject: &str, text: &dyn Display| writeln!(out, "{subject:<12} {text}");
@@ -28,11 +54,11 @@ pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<
         let faults = single_line(&status.reload_refused.join("; "));
         line(
             "settings",
-            &format_args!("the last reload was REFUSED, the old ones hold: {faults}"),
+            &format_args!("the last reload was REJECTED, the old ones stay active: {faults}"),
         )?;
     }
     if let Some(waiting_for) = &status.reload_waits {
-        let text = format!("those read last are not in force yet: {}", single_line(waiting_for));
+        let text = format!("new configuration is waiting for {}", single_line(waiting_for));
         line("settings", &text)?;
     }
     if let Some(DockerReport { answers, listed, trouble }) = &status.docker {
@@ -55,18 +81,18 @@ pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<
             let states = [
                 ("live", records.live),
                 ("pending", records.pending),
-                ("standing by", records.standby),
+                ("on standby", records.standby),
                 ("failed", records.failed),
             ];
             line("records", &counts(states.into_iter().filter(|(_, count)| *count > 0)))?;
         }
-        None => line("records", &"not known")?,
+        None => line("records", &"unknown")?,
     }
     if let Some(last) = status.errors.last() {
         let fields = last.fields.iter().map(|(name, value)| format!(", {name}: {value}"));
         let text = format!("{} {}{}", last.level, last.message, fields.collect::<String>());
         let when = ago(&last.at, &status.now).unwrap_or_default();
-        line("last trouble", &format_args!("{when}: {}", single_line(&text)))?;
+        line("last problem", &format_args!("{when}: {}", single_line(&text)))?;
     }
     Ok(())
 }
@@ -93,7 +119,7 @@ fn counts<'a>(states: impl Iterator<Item = (&'a str, usize)>) -> String {
     if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 
-/// How long before `now` a time was, by the daemon's own clock.
+/// Returns the age of `time` at `now`. Both times are from the clock of the daemon.
 fn ago(time: &str, now: &str) -> Option<String> {
     let [time, now] = [time, now].map(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let seconds = (now? - time?).whole_seconds().max(0);
@@ -105,8 +131,8 @@ fn ago(time: &str, now: &str) -> Option<String> {
     })
 }
 
-/// On one line, and with nothing that commands the terminal: some of it comes from
-/// containers.
+/// Returns the text on one line without terminal control characters, because parts of the text
+/// come from containers.
 fn single_line(text: &str) -> String {
     text.replace(is_terminal_control, " ")
 }
@@ -166,7 +192,7 @@ mod tests {
              etcd         answers, written 10 s ago\n\
              lease        42 s left\n\
              containers   3 running, 1 starting\n\
-             records      4 live, 1 standing by\n"
+             records      4 live, 1 on standby\n"
         );
     }
 
@@ -198,14 +224,14 @@ mod tests {
         }];
         let text = table(&failing);
         assert!(text.contains("ready        NO: etcd does not answer:  [2Jrefused"), "{text}");
-        let refused =
-            "settings     the last reload was REFUSED, the old ones hold: etcd.ttl is 1; a b\n";
-        assert!(text.contains(refused), "{text}");
-        let waits = "settings     those read last are not in force yet: etcd: timed out\n";
+        let rejected = "settings     the last reload was REJECTED, the old ones stay active: \
+                        etcd.ttl is 1; a b\n";
+        assert!(text.contains(rejected), "{text}");
+        let waits = "settings     new configuration is waiting for etcd: timed out\n";
         assert!(text.contains(waits), "{text}");
-        assert!(text.contains("records      not known\n"), "{text}");
+        assert!(text.contains("records      unknown\n"), "{text}");
         assert!(text.contains("containers   none\n"), "{text}");
-        let last = "last trouble 2 min ago: WARNING etcd does not answer, error: a b\n";
+        let last = "last problem 2 min ago: WARNING etcd does not answer, error: a b\n";
         assert!(text.ends_with(last), "{text}");
         assert!(!text.contains('\x1b'), "{text}");
     }

@@ -1,7 +1,14 @@
-//! A whole life of the daemon: from its settings to its clean stop.
+//! The daemon: start, reload, recovery from suspends, clean stop, and reports to systemd.
+//!
+//! [`Daemon::run`] starts the DNS server of standalone mode and then enters the run loop, which
+//! owns the settings and the cores. The run loop publishes its state as a [`DaemonState`] for the
+//! admin interface and for systemd. They read this state and never change it.
 
+mod config;
 mod cores;
+mod error;
 mod reload;
+mod run_loop;
 pub mod signals;
 mod standalone;
 mod startup;
@@ -11,192 +18,138 @@ pub mod suspend;
 pub mod systemd;
 pub(crate) mod systemd_status;
 
-use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::LocalBoxFuture;
-use futures_util::{FutureExt, Stream, StreamExt};
-use slog::{Logger, error, o};
+use futures_util::Stream;
+use slog::Logger;
+use tokio::sync::watch;
 
-use crate::admin::{TokenError, check_token};
-use crate::dns::DnsError;
-use crate::resolve::{ResolveError, check_files, docker_client};
-use crate::settings::{ConfigDiff, Loaded, Stage, StoreKind};
-use crate::tls::TlsFileError;
+use crate::admin::ActiveConfig;
+use crate::host::PublicAddress;
+use crate::metrics::Reloads;
+use crate::resolve::docker_client;
+use crate::settings::{Settings, StoreKind};
 use crate::version;
-use cores::Cores;
-use reload::ReloadAction;
-use startup::{ResolvedConfig, resolve, resolve_reload};
-pub use state::{ConfigLoader, DaemonConfig, DaemonCore, DaemonState};
+use config::{EffectiveSettings, file_errors};
+use run_loop::RunLoop;
+use standalone::Standalone;
+use startup::Resolver;
+use state::{PortMetrics, StatePublisher};
+use status_line::UnavailableServers;
 
-/// A supervisor is told that the daemon has started when its actors run, or after this,
-/// where Docker or etcd keeps it waiting.
+pub use config::{ConfigLoader, DaemonConfig};
+pub use error::RunError;
+pub use state::{DaemonCore, DaemonState};
+
+/// systemd is notified of a finished start when the actors run, and at the latest after this
+/// time, so that an absent Docker or etcd does not block the boot.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why the daemon ended by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// It can't work out what to publish, or where.
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
-    /// The settings name a file for TLS with Docker that can't be used.
-    #[error(transparent)]
-    Docker(#[from] TlsFileError),
-    /// DNS can't be answered as the settings say.
-    #[error(transparent)]
-    Dns(#[from] DnsError),
-    /// The settings name a file for the token of `admin.listen` that can't be used.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// An actor fails again and again.
-    #[error("{0} failed five times in a minute: see the log for its panics, and report them")]
-    Exhausted(&'static str),
+/// A daemon that has not started yet.
+pub struct Daemon {
+    config: DaemonConfig,
+    metrics: PortMetrics,
+    publisher: StatePublisher,
+    state: Rc<DaemonState>,
 }
 
-/// Runs until `shutdown` is ready, then stops in order. Docker and etcd may be away
-/// at the start, and at any time after. A standalone daemon answers DNS from the start on, but
-/// says of no name that it is not there before Docker has told of all containers. With each of
-/// `reloads` the configuration is read again, and what can be applied is.
-///
-/// # Errors
-/// Where it can't go on. That Docker or etcd doesn't answer is no such reason.
-pub async fn run(
-    daemon: &Rc<DaemonState>,
-    reloads: impl Stream<Item = ()>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), RunError> {
-    let log = &daemon.log;
-    let settings = daemon.settings();
-    check(daemon)?;
+impl Daemon {
+    /// Creates a daemon without any side effect.
+    pub fn new(config: DaemonConfig) -> Self {
+        let metrics = PortMetrics::new();
+        let active_config =
+            ActiveConfig::new(config.settings.admin.clone(), config.effective.clone());
+        let (publisher, state) =
+            DaemonState::channel(config.settings.store, active_config, metrics.clone());
+        Self { config, metrics, publisher, state }
+    }
+
+    /// Returns the state of the daemon, which is updated while the daemon runs.
+    pub fn state(&self) -> Rc<DaemonState> {
+        Rc::clone(&self.state)
+    }
+
+    /// Runs the daemon until `shutdown` is ready, and then stops it in order.
+    ///
+    /// Docker and etcd may be unavailable at the start and at any later time. In standalone mode
+    /// the DNS server answers from the start, and denies the existence of a name only after the
+    /// first listing is published. Each item of `reloads` starts a reload of the configuration.
+    ///
+    /// # Errors
+    /// Returns an error if the daemon cannot continue. An unavailable Docker or etcd is no such
+    /// error.
+    pub async fn run(
+        self,
+        reloads: impl Stream<Item = ()>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), RunError> {
+        let Self { config, metrics, publisher, state } = self;
+        let DaemonConfig {
+            settings,
+            effective,
+            public_address,
+            log,
+            log_control,
+            notifier,
+            load_config,
+        } = config;
+        let store = settings.store;
+        let standalone = start(&settings, &public_address, &log)?;
+        let resolver = Resolver {
+            log: log.clone(),
+            public_address,
+            memory_store: standalone.as_ref().map(Standalone::store),
+            unavailable: watch::Sender::new(UnavailableServers::new()),
+        };
+        let run_loop = RunLoop {
+            log: log.clone(),
+            log_control,
+            notifier: &notifier,
+            load_config,
+            resolver: &resolver,
+            standalone,
+            publisher,
+            active: EffectiveSettings { settings: Rc::new(settings), keys: effective },
+            metrics,
+            reloads: Reloads::default(),
+            reload_errors: Vec::new(),
+        };
+        let on_resume = |slept: Duration| {
+            notice!(log, "the machine was suspended; checking {} now", store.dependencies();
+                "seconds" => slept.as_secs());
+            if let Some(core) = state.core() {
+                core.check_now();
+            }
+        };
+        let report_to_systemd = async {
+            let _ = tokio::time::timeout(READY_TIMEOUT, state.core_started()).await;
+            notifier.ready();
+            systemd_status::report(&notifier, async || state.status_line().await).await;
+        };
+        tokio::select! {
+            result = run_loop.run(reloads, shutdown) => result,
+            () = suspend::watch_suspends(suspend::total_suspended, on_resume) => Ok(()),
+            () = report_to_systemd => Ok(()),
+        }
+    }
+}
+
+/// Checks the files of the settings, logs the start, and starts the DNS server of standalone mode.
+fn start(
+    settings: &Settings,
+    public_address: &PublicAddress,
+    log: &Logger,
+) -> Result<Option<Standalone>, RunError> {
+    if let Some(error) = file_errors(settings).into_iter().next() {
+        return Err(error);
+    }
     let etcd = match settings.store {
         StoreKind::Etcd => settings.etcd.members(),
         StoreKind::Standalone => "none: standalone".into(),
     };
-    notice!(log, "highhock starts"; "version" => version::with_commit(),
-        "publishes" => daemon.public_address.to_string(),
+    notice!(log, "starting"; "version" => version::with_commit(),
+        "publishes" => public_address.to_string(),
         "docker" => docker_client(&settings.docker, log)?.endpoint().to_string(), "etcd" => etcd);
-    daemon.start_dns()?;
-    let on_resume = |slept: Duration| {
-        notice!(log, "the machine slept; looking at {} now", settings.store.dependencies();
-            "seconds" => slept.as_secs());
-        if let Some(core) = daemon.core() {
-            core.check_now();
-        }
-    };
-    let report_to_systemd = async {
-        let _ = tokio::time::timeout(READY_TIMEOUT, daemon.core_started()).await;
-        daemon.notifier.ready();
-        systemd_status::report(&daemon.notifier, async || daemon.status_line().await).await;
-    };
-    tokio::select! {
-        result = run_loop(daemon, reloads, shutdown) => result,
-        () = suspend::watch_suspends(suspend::total_suspended, on_resume) => Ok(()),
-        () = report_to_systemd => Ok(()),
-    }
-}
-
-/// Whether all files that the settings name can be used: an operator should hear of that
-/// at once.
-fn check(daemon: &DaemonState) -> Result<(), RunError> {
-    let quiet = Logger::root(slog::Discard, o!());
-    docker_client(&daemon.settings().docker, &quiet)?;
-    check_token(&daemon.settings().admin, &quiet)?;
-    Ok(check_files(&daemon.settings(), &quiet).map_err(ResolveError::from)?)
-}
-
-/// Settings on their way to be in force.
-struct PendingReload<'a> {
-    resolved: LocalBoxFuture<'a, Result<ResolvedConfig, RunError>>,
-    /// What they change; `None` for the first ones.
-    diff: Option<ConfigDiff>,
-}
-
-async fn run_loop(
-    daemon: &DaemonState,
-    reloads: impl Stream<Item = ()>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), RunError> {
-    tokio::pin!(reloads, shutdown);
-    let mut cores = Cores::new(daemon);
-    let first = resolve(daemon, daemon.settings()).boxed_local();
-    let mut pending = Some(PendingReload { resolved: first, diff: None });
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            actor = cores.exhausted() => return Err(RunError::Exhausted(actor)),
-            Some(()) = reloads.next() => {
-                daemon.notifier.reloading();
-                let loaded = tokio::select! {
-                    loaded = reload::load(daemon) => loaded,
-                    () = &mut shutdown => break,
-                };
-                reload(daemon, loaded, &cores, &mut pending);
-                daemon.notifier.ready();
-            }
-            resolved = next_ready(&mut pending) => {
-                let diff = pending.take().and_then(|pending| pending.diff);
-                match resolved {
-                    Ok(resolved) => {
-                        cores.hand_over(resolved).await;
-                        diff.iter().for_each(|diff| reload::log_applied(daemon, diff));
-                    }
-                    Err(error) if cores.probe_results().is_none() => return Err(error),
-                    Err(error) => {
-                        error!(daemon.log, "the configuration can't be applied; the old one stays \
-                            in force"; "error" => %error);
-                        daemon.reload_rejected(vec![error.to_string()]);
-                    }
-                }
-            }
-            () = cores.withdraw_old() => cores.forget_drained(),
-            () = cores.complete_dns() => {}
-        }
-    }
-    daemon.notifier.stopping();
-    cores.stop(&daemon.settings()).await;
-    Ok(())
-}
-
-async fn next_ready(pending: &mut Option<PendingReload<'_>>) -> Result<ResolvedConfig, RunError> {
-    match pending {
-        Some(pending) => pending.resolved.as_mut().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Takes the configuration that was read again. What was on its way before is overtaken by
-/// what follows from that.
-fn reload<'a>(
-    daemon: &'a DaemonState,
-    loaded: Result<Loaded, Vec<String>>,
-    cores: &Cores<'_>,
-    pending: &mut Option<PendingReload<'a>>,
-) {
-    let stage = if cores.probe_results().is_some() { Stage::Running } else { Stage::Waiting };
-    match (reload::apply_reload(daemon, loaded, stage), cores.probe_results()) {
-        (ReloadAction::Rejected, _) => {}
-        // Nothing else than what runs, or is waited for, is wanted any more.
-        (ReloadAction::None, Some(_)) => {
-            daemon.clear_waiting();
-            *pending = None;
-        }
-        // What is on its way would bring the settings of before with it.
-        (ReloadAction::None, None) => {
-            let resolved = resolve(daemon, daemon.settings()).boxed_local();
-            *pending = Some(PendingReload { resolved, diff: None });
-        }
-        (ReloadAction::RestartCore(settings, diff), Some(probe_results)) => {
-            let etcd_changed = diff.affects_etcd();
-            let resolved =
-                resolve_reload(daemon, settings, probe_results.clone(), etcd_changed).boxed_local();
-            *pending = Some(PendingReload { resolved, diff: Some(diff) });
-        }
-        (ReloadAction::RestartCore(settings, diff), None) => {
-            daemon.activate(settings);
-            reload::log_applied(daemon, &diff);
-            let resolved = resolve(daemon, daemon.settings()).boxed_local();
-            *pending = Some(PendingReload { resolved, diff: None });
-        }
-    }
+    Ok(Standalone::start(settings, log)?)
 }

@@ -1,40 +1,40 @@
-//! Reads the configuration again, and says what becomes of it.
+//! Reads the configuration again, and decides how the daemon applies it.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use slog::{error, o, warn};
+use slog::{Logger, error, warn};
 use tokio::sync::oneshot;
 
-use super::DaemonState;
-use crate::admin::check_token;
-use crate::resolve::{check_files, docker_client};
-use crate::settings::{ConfigDiff, Loaded, Settings, Stage, diff_settings};
+use super::config::{ConfigLoader, EffectiveSettings, file_errors};
+use crate::settings::{ConfigDiff, Loaded, Stage, diff_settings};
 
-/// What is to be done after the configuration was read again.
+/// The result of a reload. The daemon carries it out.
 pub(super) enum ReloadAction {
-    /// Nothing: what was read can't be used.
-    Rejected,
-    /// Nothing more.
-    None,
-    /// Another core is to follow, with these settings.
-    RestartCore(Rc<Settings>, ConfigDiff),
+    /// The new configuration is invalid, for these reasons.
+    Rejected(Vec<String>),
+    /// The running core is not affected.
+    Apply(EffectiveSettings, ConfigDiff),
+    /// The new configuration needs another core.
+    RestartCore(EffectiveSettings, ConfigDiff),
 }
 
-/// How long it may take to read it.
+/// The longest time for reading the configuration.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads the configuration, apart from the actors: a file can keep its reader waiting for
-/// ever (a pipe, a mount that hangs), and the records must be kept alive meanwhile.
+/// Reads the configuration in a thread of its own.
+///
+/// A pipe, or a mount that hangs, can block the reader of a file for ever. The records must be
+/// kept alive meanwhile.
 ///
 /// # Errors
-/// Its faults, for an operator.
-pub(super) async fn load(daemon: &DaemonState) -> Result<Loaded, Vec<String>> {
+/// Returns all errors of the configuration, for the operator.
+pub(super) async fn load(load_config: &Arc<ConfigLoader>) -> Result<Loaded, Vec<String>> {
     let (done, loaded) = oneshot::channel();
-    let load_config = Arc::clone(&daemon.load_config);
-    // A thread of its own: the runtime would wait for one of its own when it ends.
+    let load_config = Arc::clone(load_config);
+    // The runtime would wait for a thread of its own pool when it ends.
     thread::spawn(move || {
         let _ = done.send(load_config());
     });
@@ -49,71 +49,63 @@ pub(super) async fn load(daemon: &DaemonState) -> Result<Loaded, Vec<String>> {
     }
 }
 
-/// Takes what was read. What concerns no record is applied at once.
-pub(super) fn apply_reload(
-    daemon: &DaemonState,
+/// Compares the new configuration with the active settings, and logs errors and the keys that
+/// need a restart of the daemon.
+pub(super) fn evaluate(
+    active: &EffectiveSettings,
     loaded: Result<Loaded, Vec<String>>,
     stage: Stage,
+    log: &Logger,
 ) -> ReloadAction {
-    let (settings, diff) = match loaded.and_then(|loaded| check(daemon, loaded, stage)) {
-        Ok(read) => read,
+    let (settings, diff) = match loaded.and_then(|loaded| check(active, loaded, stage, log)) {
+        Ok(checked) => checked,
         Err(errors) => {
             for error in &errors {
-                error!(daemon.log, "the configuration has a fault"; "fault" => error);
+                error!(log, "configuration error"; "fault" => error);
             }
-            error!(daemon.log, "the configuration is not applied; the old one stays in force");
-            daemon.reload_rejected(errors);
-            return ReloadAction::Rejected;
+            error!(log, "configuration rejected; the old one stays active");
+            return ReloadAction::Rejected(errors);
         }
     };
     if !diff.needs_restart.is_empty() {
-        warn!(daemon.log, "changes that take a restart of highhock are left out until then";
+        warn!(log, "changed keys need a restart; keeping their old values";
             "keys" => diff.needs_restart.join(", "));
     }
-    // At once, as what follows is logged, too.
-    daemon.log_control.set(settings.log);
     if diff.affects_records() {
-        return ReloadAction::RestartCore(Rc::new(settings), diff);
-    }
-    daemon.activate(Rc::new(settings));
-    log_applied(daemon, &diff);
-    ReloadAction::None
-}
-
-/// Tells that what was read last is in force.
-pub(super) fn log_applied(daemon: &DaemonState, diff: &ConfigDiff) {
-    daemon.reload_applied();
-    if diff.applied.is_empty() {
-        notice!(daemon.log, "the configuration was read again; there is nothing to apply")
+        ReloadAction::RestartCore(settings, diff)
     } else {
-        notice!(daemon.log, "the configuration was read again and is applied";
-    "changed" => diff.applied.join(", "))
+        ReloadAction::Apply(settings, diff)
     }
 }
 
-/// What would be in force, checked in full.
+/// Logs the keys that a reload applied.
+pub(super) fn log_applied(diff: &ConfigDiff, log: &Logger) {
+    if diff.applied.is_empty() {
+        notice!(log, "configuration reloaded; nothing to apply")
+    } else {
+        notice!(log, "configuration reloaded"; "changed" => diff.applied.join(", "))
+    }
+}
+
+/// Returns the effective settings of a new configuration, with all files that they name checked.
 ///
 /// # Errors
-/// Its faults, where it can't be.
+/// Returns all errors of the configuration.
 fn check(
-    daemon: &DaemonState,
+    active: &EffectiveSettings,
     loaded: Loaded,
     stage: Stage,
-) -> Result<(Settings, ConfigDiff), Vec<String>> {
+    log: &Logger,
+) -> Result<(EffectiveSettings, ConfigDiff), Vec<String>> {
     let Loaded { settings, warnings, effective } = loaded;
     for warning in &warnings {
-        warn!(daemon.log, "{}", warning);
+        warn!(log, "{}", warning);
     }
-    let (settings, diff) = diff_settings(&daemon.settings(), settings, stage);
-    // Said by those who use them later, and not here.
-    let quiet = slog::Logger::root(slog::Discard, o!());
-    let docker = docker_client(&settings.docker, &quiet).err().map(|error| error.to_string());
-    let etcd = check_files(&settings, &quiet).err().map(|error| error.to_string());
-    let token = check_token(&settings.admin, &quiet).err().map(|error| error.to_string());
-    let errors: Vec<_> = docker.into_iter().chain(etcd).chain(token).collect();
-    if errors.is_empty() {
-        daemon.stage_config(&diff, effective);
-        return Ok((settings, diff));
+    let (settings, diff) = diff_settings(&active.settings, settings, stage);
+    let errors = file_errors(&settings);
+    if !errors.is_empty() {
+        return Err(errors.iter().map(ToString::to_string).collect());
     }
-    Err(errors)
+    let keys = diff.effective_keys(&active.keys, effective);
+    Ok((EffectiveSettings { settings: Rc::new(settings), keys }, diff))
 }

@@ -1,4 +1,4 @@
-//! The signals that the daemon heeds.
+//! The signals that control the daemon.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals, caught from now on.
+/// Caught signals: SIGHUP starts a reload, SIGTERM and SIGINT stop the daemon.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -17,7 +17,7 @@ impl Signals {
     /// Catches SIGTERM, SIGINT and SIGHUP.
     ///
     /// # Errors
-    /// Where the system does not allow it.
+    /// Returns an error if the system does not allow it.
     pub fn catch() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -26,7 +26,8 @@ impl Signals {
         })
     }
 
-    /// Each SIGHUP, and what waits for SIGTERM or SIGINT.
+    /// Returns a stream with an item for each SIGHUP, and a future that waits for SIGTERM or
+    /// SIGINT.
     pub fn split(self) -> (impl Stream<Item = ()>, impl Future<Output = ()>) {
         let Self { mut terminate, mut interrupt, hangup } = self;
         let hangups = unfold(hangup, async |mut hangup| {

@@ -1,5 +1,4 @@
-//! From settings to all that a core takes: what only Docker and etcd can tell is asked of
-//! them, for as long as it takes.
+//! Resolves settings into all inputs of a core, and waits for Docker and etcd to answer.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,10 +7,14 @@ use highhock_actors::model::publish_config::PublishConfig;
 use highhock_actors::runtime::backoff::Backoff;
 use highhock_actors::{CoreSettings, RecordStore};
 use slog::{Logger, o, warn};
+use tokio::sync::watch;
 
-use super::{DaemonState, RunError};
+use super::error::RunError;
+use super::status_line::UnavailableServers;
 use crate::docker::{DockerClient, EngineInfo};
 use crate::etcd::{Api, ApiChoice};
+use crate::host::PublicAddress;
+use crate::memory_store::MemoryStore;
 use crate::record_store::Store;
 use crate::resolve::{
     ResolveError, ResolvedStore, docker_client, etcd_store, lease_namespace, probe_engine,
@@ -19,167 +22,189 @@ use crate::resolve::{
 };
 use crate::settings::Settings;
 
-/// Between two questions to a Docker or an etcd that is away.
+/// The pauses between two requests to a server that does not answer.
 const RETRY_BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(250), factor: 2, cap: Duration::from_secs(1) };
 
-/// What Docker and etcd have told, and need not tell again.
+/// The answers of Docker and etcd, kept so that a reload does not repeat the requests.
 #[derive(Clone)]
 pub(super) struct ProbeResults {
     pub engine: EngineInfo,
     pub store: ResolvedStore,
 }
 
-/// All that a core takes.
+/// All inputs of a core.
 pub(super) struct ResolvedConfig {
-    pub settings: Rc<Settings>,
+    pub core_settings: CoreSettings,
     pub probe_results: ProbeResults,
-    pub rules: PublishConfig,
     pub docker: DockerClient,
     pub store: Store,
 }
 
-impl ResolvedConfig {
-    pub fn core_settings(&self) -> CoreSettings {
-        let settings = &self.settings;
-        CoreSettings {
-            lease_namespace: lease_namespace(&self.rules, &self.probe_results.engine),
-            publish_config: self.rules.clone(),
-            ttl: settings.etcd.ttl,
-            poll_interval: settings.docker.poll,
-            recheck_interval: settings.docker.poll_container,
-            events: settings.docker.events,
-            drain: settings.discovery.drain,
+/// Resolves settings. The fields stay the same for the life of the daemon.
+pub(super) struct Resolver {
+    pub log: Logger,
+    pub public_address: PublicAddress,
+    /// The record store of standalone mode.
+    pub memory_store: Option<MemoryStore>,
+    /// The servers that the current attempt waits for.
+    pub unavailable: watch::Sender<UnavailableServers>,
+}
+
+impl Resolver {
+    /// Resolves settings, and requests from Docker and etcd all values that the settings leave
+    /// open. Retries until both servers answer.
+    ///
+    /// # Errors
+    /// Returns an error that another attempt would not fix.
+    pub async fn resolve(&self, settings: Rc<Settings>) -> Result<ResolvedConfig, RunError> {
+        self.clear_unavailable();
+        let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
+        let etcd_log = self.edge_log("etcd");
+        let probe = async || probe_engine(&docker, &self.public_address).await;
+        let (engine, store) = tokio::try_join!(
+            self.retry_until_ok("docker", probe),
+            self.retry_until_ok("etcd", async || resolve_store(&settings, &etcd_log).await),
+        )?;
+        let resolved = self.finish(&settings, ProbeResults { engine, store }, docker)?;
+        let engine = &resolved.probe_results.engine;
+        notice!(self.log, "docker connected"; "engine" => &engine.version,
+            "api" => engine.api.to_string(),
+            "hostname" => &resolved.core_settings.publish_config.hostname);
+        self.log_etcd(&resolved.probe_results.store);
+        Ok(resolved)
+    }
+
+    /// Resolves new settings while a core runs, with the known answers of the engine.
+    ///
+    /// If the connection to etcd changed, the new connection must work first, so that a mistake
+    /// in the settings costs no record.
+    ///
+    /// # Errors
+    /// Returns an error that another attempt would not fix.
+    pub async fn resolve_reload(
+        &self,
+        settings: Rc<Settings>,
+        probe_results: ProbeResults,
+        etcd_changed: bool,
+    ) -> Result<ResolvedConfig, RunError> {
+        self.clear_unavailable();
+        let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
+        if !etcd_changed {
+            return self.finish(&settings, probe_results, docker);
         }
+        let etcd_log = self.edge_log("etcd");
+        let store = self.retry_until_ok("etcd", async || {
+            let store = resolve_store(&settings, &etcd_log).await?;
+            let probed = self.open_store(&settings, &store, &etcd_log)?.probe().await;
+            probed.map(|()| store).map_err(ResolveError::Etcd)
+        });
+        let probe_results = ProbeResults { store: store.await?, ..probe_results };
+        let resolved = self.finish(&settings, probe_results, docker)?;
+        self.log_etcd(&resolved.probe_results.store);
+        Ok(resolved)
     }
-}
 
-/// Asks Docker and etcd for all that the settings leave open.
-pub(super) async fn resolve(
-    daemon: &DaemonState,
-    settings: Rc<Settings>,
-) -> Result<ResolvedConfig, RunError> {
-    let log = &daemon.log;
-    daemon.clear_waiting();
-    let docker = docker_client(&settings.docker, &log.new(o!("edge" => "docker")))?;
-    let etcd_log = log.new(o!("edge" => "etcd"));
-    let (engine, store) = tokio::try_join!(
-        retry_until_ok("docker", daemon, async || probe_engine(&docker, &daemon.public_address)
-            .await),
-        retry_until_ok("etcd", daemon, async || resolve_store(&settings, &etcd_log).await),
-    )?;
-    let probe_results = ProbeResults { engine, store };
-    let resolved = finish(daemon, settings, probe_results, docker)?;
-    let engine = &resolved.probe_results.engine;
-    notice!(log, "docker answers"; "engine" => &engine.version,
-        "api" => engine.api.to_string(), "hostname" => &resolved.rules.hostname);
-    log_etcd(daemon, &resolved.probe_results.store);
-    Ok(resolved)
-}
-
-/// As [`settle`], where a core runs already: the engine is known. Where etcd is reached
-/// in another way than before, the new way must work first, so that a slip in the settings
-/// costs no record.
-pub(super) async fn resolve_reload(
-    daemon: &DaemonState,
-    settings: Rc<Settings>,
-    probe_results: ProbeResults,
-    etcd_changed: bool,
-) -> Result<ResolvedConfig, RunError> {
-    let log = &daemon.log;
-    daemon.clear_waiting();
-    let docker = docker_client(&settings.docker, &log.new(o!("edge" => "docker")))?;
-    if !etcd_changed {
-        return finish(daemon, settings, probe_results, docker);
+    /// Forgets the servers that an abandoned attempt waited for.
+    pub fn clear_unavailable(&self) {
+        self.unavailable.send_modify(UnavailableServers::clear);
     }
-    let etcd_log = log.new(o!("edge" => "etcd"));
-    let store = retry_until_ok("etcd", daemon, async || {
-        let store = resolve_store(&settings, &etcd_log).await?;
-        let probed = open_store(daemon, &settings, &store, &etcd_log)?.probe().await;
-        probed.map(|()| store).map_err(ResolveError::Etcd)
-    });
-    let probe_results = ProbeResults { store: store.await?, ..probe_results };
-    let resolved = finish(daemon, settings, probe_results, docker)?;
-    log_etcd(daemon, &resolved.probe_results.store);
-    Ok(resolved)
-}
 
-fn finish(
-    daemon: &DaemonState,
-    settings: Rc<Settings>,
-    probe_results: ProbeResults,
-    docker: DockerClient,
-) -> Result<ResolvedConfig, RunError> {
-    let rules = publish_config(
-        &settings,
-        &daemon.public_address,
-        &probe_results.engine,
-        &probe_results.store,
-    )?;
-    let store =
-        open_store(daemon, &settings, &probe_results.store, &daemon.log.new(o!("edge" => "etcd")))?;
-    Ok(ResolvedConfig { settings, probe_results, rules, docker, store })
-}
-
-/// The store for what was settled: the one of the whole life, where the records stay in this
-/// process.
-fn open_store(
-    daemon: &DaemonState,
-    settings: &Settings,
-    resolved: &ResolvedStore,
-    log: &Logger,
-) -> Result<Store, ResolveError> {
-    match (daemon.standalone(), resolved.api()) {
-        (Some(standalone), _) => Ok(Store::Memory(standalone.store())),
-        (None, api) => {
-            // Without a server of this process's own, etcd was asked.
-            let api = api.unwrap_or(Api::V3);
-            Ok(etcd_store(settings, api, &resolved.domain, log)?)
-        }
+    fn finish(
+        &self,
+        settings: &Settings,
+        probe_results: ProbeResults,
+        docker: DockerClient,
+    ) -> Result<ResolvedConfig, RunError> {
+        let ProbeResults { engine, store } = &probe_results;
+        let publish_config = publish_config(settings, &self.public_address, engine, store)?;
+        let store = self.open_store(settings, store, &self.edge_log("etcd"))?;
+        let core_settings = core_settings(settings, publish_config, engine);
+        Ok(ResolvedConfig { core_settings, probe_results, docker, store })
     }
-}
 
-/// That DNS is answered here is told by who begins it.
-fn log_etcd(daemon: &DaemonState, store: &ResolvedStore) {
-    let ResolvedStore {
-        etcd: Some(ApiChoice { api, reason, has_both_apis }),
-        domain,
-        domain_source,
-    } = store
-    else {
-        return;
-    };
-    notice!(daemon.log, "etcd is spoken to"; "api" => api.as_str(), "because" => reason,
-        "domain" => domain.to_string(), "domain_from" => domain_source);
-    if *has_both_apis {
-        notice!(daemon.log, "etcd answers both of its APIs, and CoreDNS reads v3 only; \
-            set etcd.api to choose"; "chosen" => api.as_str());
-    }
-}
-
-/// Asks until there is an answer, or a reason to give up.
-async fn retry_until_ok<T>(
-    target: &'static str,
-    daemon: &DaemonState,
-    probe: impl AsyncFn() -> Result<T, ResolveError>,
-) -> Result<T, ResolveError> {
-    let mut failures = 0;
-    loop {
-        let error = match probe().await {
-            Err(error) if error.is_transient() => error,
-            resolved => {
-                daemon.mark_available(target);
-                return resolved;
+    /// Opens the store of the resolved settings. In standalone mode this is the store of this
+    /// process.
+    fn open_store(
+        &self,
+        settings: &Settings,
+        resolved: &ResolvedStore,
+        log: &Logger,
+    ) -> Result<Store, ResolveError> {
+        match &self.memory_store {
+            Some(store) => Ok(Store::Memory(store.clone())),
+            None => {
+                // Outside standalone mode the API is always known.
+                let api = resolved.api().unwrap_or(Api::V3);
+                Ok(etcd_store(settings, api, &resolved.domain, log)?)
             }
-        };
-        failures += 1;
-        if failures == 1 {
-            warn!(daemon.log, "{} does not answer; waiting for it", target; "error" => %error);
-        } else {
-            info!(daemon.log, "{} still does not answer", target;
-                "error" => %error, "tries" => failures);
         }
-        daemon.mark_unavailable(target, error.to_string());
-        tokio::time::sleep(RETRY_BACKOFF.wait(failures, fastrand::f64())).await;
+    }
+
+    /// Logs the API and the domain. Logs nothing in standalone mode, in which the DNS server has
+    /// logged the domain.
+    fn log_etcd(&self, store: &ResolvedStore) {
+        let ResolvedStore {
+            etcd: Some(ApiChoice { api, reason, has_both_apis }),
+            domain,
+            domain_source,
+        } = store
+        else {
+            return;
+        };
+        notice!(self.log, "using etcd API"; "api" => api.as_str(), "because" => reason,
+            "domain" => domain.to_string(), "domain_from" => domain_source);
+        if *has_both_apis {
+            notice!(self.log, "etcd answers both of its APIs, and CoreDNS reads v3 only; \
+                set etcd.api to choose"; "chosen" => api.as_str());
+        }
+    }
+
+    /// Repeats `probe` until it succeeds or fails with an error that is not transient.
+    async fn retry_until_ok<T>(
+        &self,
+        target: &'static str,
+        probe: impl AsyncFn() -> Result<T, ResolveError>,
+    ) -> Result<T, ResolveError> {
+        let mut failures = 0;
+        loop {
+            let error = match probe().await {
+                Err(error) if error.is_transient() => error,
+                resolved => {
+                    self.unavailable.send_modify(|servers| drop(servers.remove(target)));
+                    return resolved;
+                }
+            };
+            failures += 1;
+            if failures == 1 {
+                warn!(self.log, "{} unreachable; waiting for it", target; "error" => %error);
+            } else {
+                info!(self.log, "{} still unreachable", target;
+                    "error" => %error, "tries" => failures);
+            }
+            let reason = error.to_string();
+            self.unavailable.send_modify(|servers| drop(servers.insert(target, reason)));
+            tokio::time::sleep(RETRY_BACKOFF.wait(failures, fastrand::f64())).await;
+        }
+    }
+
+    fn edge_log(&self, edge: &'static str) -> Logger {
+        self.log.new(o!("edge" => edge))
+    }
+}
+
+fn core_settings(
+    settings: &Settings,
+    publish_config: PublishConfig,
+    engine: &EngineInfo,
+) -> CoreSettings {
+    CoreSettings {
+        lease_namespace: lease_namespace(&publish_config, engine),
+        publish_config,
+        ttl: settings.etcd.ttl,
+        poll_interval: settings.docker.poll,
+        recheck_interval: settings.docker.poll_container,
+        events: settings.docker.events,
+        drain: settings.discovery.drain,
     }
 }

@@ -1,4 +1,4 @@
-//! How it goes, in one line for a person.
+//! The health of the daemon in one line, for `systemctl status`.
 
 use std::collections::BTreeMap;
 
@@ -6,52 +6,52 @@ use highhock_actors::status::{CoreStatus, RecordsStatus};
 
 use crate::settings::StoreKind;
 
-/// No reason is shown longer than this: the line is one of a list of services.
+/// The servers (`docker` or `etcd`) that a new configuration waits for, each with its error.
+pub(super) type UnavailableServers = BTreeMap<&'static str, String>;
+
+/// The largest length of a reason, so that the status stays on one line.
 const REASON_CHARS_MAX: usize = 160;
 
-/// `unavailable`: who does not answer the first questions. `status`: of the core, where one
-/// runs.
+/// Returns the status line. `status` is `None` if no core runs yet.
 pub(super) fn status_line(
-    unavailable: &BTreeMap<&'static str, String>,
+    unavailable: &UnavailableServers,
     status: Option<&CoreStatus>,
     store: StoreKind,
 ) -> String {
     let Some(status) = status else { return waiting(unavailable, store, truncated) };
     let mut parts = Vec::new();
-    for (target, trouble) in
+    for (target, error) in
         [("docker", &status.docker.last_error), ("etcd", &status.store.last_error)]
     {
-        if let Some(reason) = trouble {
+        if let Some(reason) = error {
             parts.push(format!("{target} does not answer ({})", truncated(reason)));
         }
     }
     if !unavailable.is_empty() {
-        let waits = list_targets(unavailable, truncated);
-        parts.push(format!("the settings read last wait for {waits}"));
+        let waits = list_servers(unavailable, truncated);
+        parts.push(format!("new configuration is waiting for {waits}"));
     }
     parts.extend(status.records.as_ref().map(count));
     parts.join("; ")
 }
 
-/// The same, where no core runs, with the reasons as `format`.
+/// Returns the status line of a daemon without a core. `format` shortens a reason.
 pub(super) fn waiting(
-    unavailable: &BTreeMap<&'static str, String>,
+    unavailable: &UnavailableServers,
     store: StoreKind,
     format: impl Fn(&str) -> String,
 ) -> String {
     if unavailable.is_empty() {
-        format!("asking {}", store.dependencies())
+        format!("connecting to {}", store.dependencies())
     } else {
-        format!("waiting for {}", list_targets(unavailable, format))
+        format!("waiting for {}", list_servers(unavailable, format))
     }
 }
 
-fn list_targets(
-    unavailable: &BTreeMap<&'static str, String>,
-    format: impl Fn(&str) -> String,
-) -> String {
-    let waits = unavailable.iter().map(|(target, reason)| format!("{target} ({})", format(reason)));
-    waits.collect::<Vec<_>>().join(" and ")
+fn list_servers(unavailable: &UnavailableServers, format: impl Fn(&str) -> String) -> String {
+    let servers =
+        unavailable.iter().map(|(target, reason)| format!("{target} ({})", format(reason)));
+    servers.collect::<Vec<_>>().join(" and ")
 }
 
 fn count(records: &RecordsStatus) -> String {
@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    /// Of a core with one live record and two that stand by.
+    /// The status of a core with one live record and two on standby.
     fn status(docker: Option<String>, store: Option<String>) -> CoreStatus {
         CoreStatus {
             docker: SourceStatus { last_error: docker, ..SourceStatus::default() },
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn lists_problems_before_record_counts() {
         const HEALTHY: &str = "1 record live, 2 on standby";
-        let none = BTreeMap::new();
+        let none = UnavailableServers::new();
         let etcd_waits = BTreeMap::from([("etcd", "refused".to_owned())]);
         let both = BTreeMap::from([("etcd", "refused".to_owned()), ("docker", "no".to_owned())]);
         let healthy = status(None, None);
@@ -108,7 +108,7 @@ mod tests {
         let no_records = CoreStatus { records: None, ..docker_down.clone() };
         let long_reason = "x".repeat(REASON_CHARS_MAX);
         for (unavailable, status, line) in [
-            (&none, None, "asking docker and etcd".to_owned()),
+            (&none, None, "connecting to docker and etcd".to_owned()),
             (&both, None, "waiting for docker (no) and etcd (refused)".to_owned()),
             (&none, Some(&healthy), HEALTHY.to_owned()),
             (&none, Some(&docker_down), format!("docker does not answer (no); {HEALTHY}")),
@@ -117,11 +117,11 @@ mod tests {
             (
                 &etcd_waits,
                 Some(&healthy),
-                format!("the settings read last wait for etcd (refused); {HEALTHY}"),
+                format!("new configuration is waiting for etcd (refused); {HEALTHY}"),
             ),
         ] {
             assert_eq!(status_line(unavailable, status, StoreKind::Etcd), line);
         }
-        assert_eq!(status_line(&none, None, StoreKind::Standalone), "asking docker");
+        assert_eq!(status_line(&none, None, StoreKind::Standalone), "connecting to docker");
     }
 }

@@ -1,17 +1,18 @@
-//! Notices that the machine slept: records in etcd have aged meanwhile, while the
-//! daemon's own timers stood still.
+//! Detects that the machine was suspended. Records in etcd age during a suspend, but the timers of
+//! the daemon stand still.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How often the clocks are compared.
+/// The interval between two comparisons of the clocks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The clocks are read one after the other; less than this between them is no sleep.
+/// The shortest detected suspend. The clocks are read one after the other, so a smaller difference
+/// is noise.
 const SUSPEND_MIN: Duration = Duration::from_millis(500);
 
-/// How long the machine has slept since it was started: what the boot clock counts
-/// and the monotonic clock does not (clock_gettime(2)).
+/// Returns the total suspend time since the boot: the boot clock counts it, and the monotonic clock
+/// does not (clock_gettime(2)).
 pub fn total_suspended() -> Duration {
     let read = |clock| {
         let time = clock_gettime(clock);
@@ -22,7 +23,7 @@ pub fn total_suspended() -> Duration {
     read(ClockId::Boottime).saturating_sub(read(ClockId::Monotonic))
 }
 
-/// Calls `on_resume` with the length of every sleep, soon after its end. Never returns.
+/// Calls `on_resume` with the length of every suspend, soon after its end. Never returns.
 pub async fn watch_suspends(total_suspended: impl Fn() -> Duration, on_resume: impl Fn(Duration)) {
     let mut before = total_suspended();
     loop {

@@ -1,5 +1,4 @@
-//! What systemd is told, and asks for (sd_notify(3)): that the daemon is ready, how it
-//! goes, that it lives.
+//! Notifications to systemd (sd_notify(3)): readiness, status line and watchdog.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -11,10 +10,13 @@ use slog::{Logger, warn};
 
 use crate::settings::Environment;
 
-/// A supervisor that doesn't read must not hold up the daemon.
+/// The time limit of a notification, because a service manager that does not read must not block
+/// the daemon.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The process's supervisor, where it wants to be told.
+/// Sends notifications to the service manager, if the environment names its socket.
+///
+/// The service manager is systemd, or another one with the same protocol.
 pub struct SystemdNotifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
@@ -22,14 +24,16 @@ pub struct SystemdNotifier {
 }
 
 impl SystemdNotifier {
-    /// The one that the environment names: `NOTIFY_SOCKET`, a path or (with `@`) an abstract
-    /// name; `WATCHDOG_USEC` and `WATCHDOG_PID`, after how long without a sign of life it
-    /// ends this process. What can't be used is warned of, and nobody is told.
+    /// Reads the environment. `NOTIFY_SOCKET` is the path of a socket, or an abstract name after
+    /// `@`. `WATCHDOG_USEC` is the watchdog timeout, and `WATCHDOG_PID` the process that it
+    /// covers.
+    ///
+    /// Logs a warning if the socket is unusable. No notification is sent then.
     pub fn from_environment(environment: &Environment, log: Logger) -> Self {
         let socket = environment.get("NOTIFY_SOCKET").and_then(|name| match open(&name) {
             Ok(socket) => Some(socket),
             Err(error) => {
-                warn!(log, "the supervisor can't be told how it goes";
+                warn!(log, "systemd notification failed";
                     "NOTIFY_SOCKET" => name, "error" => %error);
                 None
             }
@@ -37,40 +41,41 @@ impl SystemdNotifier {
         Self { watchdog: watchdog(environment).filter(|_| socket.is_some()), socket, log }
     }
 
-    /// After how long without a sign of life it ends this process.
+    /// Returns the time without a watchdog notification after which the service manager kills this
+    /// process.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    /// Whether there is one that reads.
+    /// Returns `true` if notifications are sent.
     pub fn is_active(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// The daemon has started, or has done with a reload.
+    /// Notifies of a finished start or reload.
     pub fn ready(&self) {
         self.notify("READY=1");
     }
 
-    /// The configuration is about to be read again; [`Self::ready`] follows.
+    /// Notifies of the start of a reload. [`Self::ready`] follows.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let microseconds = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
         self.notify(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
     }
 
-    /// The daemon is about to end.
+    /// Notifies of the start of a clean stop.
     pub fn stopping(&self) {
         self.notify("STOPPING=1\nSTATUS=stopping");
     }
 
-    /// How it goes, in a line.
+    /// Sends the status line.
     pub fn status(&self, line: &str) {
-        // A second line would be another message.
+        // A line break would start another variable.
         self.notify(&format!("STATUS={}", line.replace('\n', " ")));
     }
 
-    /// The daemon lives.
+    /// Sends the watchdog notification.
     pub fn alive(&self) {
         self.notify("WATCHDOG=1");
     }
@@ -78,7 +83,7 @@ impl SystemdNotifier {
     fn notify(&self, message: &str) {
         let Some((socket, address)) = &self.socket else { return };
         if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
-            info!(self.log, "the supervisor was not told"; "error" => %error);
+            info!(self.log, "systemd notification failed"; "error" => %error);
         }
     }
 }
@@ -88,7 +93,7 @@ fn open(name: &str) -> io::Result<(UnixDatagram, SocketAddr)> {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None if name.starts_with('/') => SocketAddr::from_pathname(name)?,
         None => {
-            let reason = "takes the path of a Unix socket, or @ and an abstract name";
+            let reason = "must be the path of a Unix socket, or @ and an abstract name";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
     };

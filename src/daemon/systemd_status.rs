@@ -1,15 +1,17 @@
-//! Tells the supervisor how it goes, for as long as it goes.
+//! Reports the status line and the watchdog to systemd at regular intervals.
 
 use std::time::Duration;
 
 use super::systemd::SystemdNotifier;
 
-/// How often it is looked how it goes.
+/// The longest interval between two reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Tells the supervisor again and again that the daemon lives, and how it goes when that
-/// has changed. `status_line` gives that in a line, and only where the daemon does live: one that
-/// never answers makes no sign of life. Never returns.
+/// Sends a watchdog notification at each interval, and the status line when it has changed. Never
+/// returns.
+///
+/// `status_line` returns only while the actors respond. If an actor hangs, the notifications end,
+/// and systemd restarts the daemon.
 pub async fn report(notifier: &SystemdNotifier, status_line: impl AsyncFn() -> String) {
     if !notifier.is_active() {
         return std::future::pending().await;

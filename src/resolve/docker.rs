@@ -1,4 +1,4 @@
-//! What only the Docker engine can tell: what it is called, and which networks are its own.
+//! The Docker client, and the facts that only the engine knows: its name and its networks.
 
 use slog::Logger;
 
@@ -10,10 +10,10 @@ use crate::host::{self, BridgeSubnet, PublicAddress};
 use crate::settings::{self, DockerUrl, DockerVersion};
 use crate::tls::TlsFileError;
 
-/// A client for the engine that the settings name. Nothing is asked yet.
+/// Creates a client for the engine in the settings, without sending a request.
 ///
 /// # Errors
-/// Where a file for TLS can't be used.
+/// Returns an error if a TLS file is unusable.
 pub fn docker_client(
     settings: &settings::Docker,
     log: &Logger,
@@ -34,11 +34,13 @@ pub fn docker_client(
     DockerClient::new(options, log.clone())
 }
 
-/// Asks the engine, once, who it is; and where an address to publish was found on an
-/// interface, whether that is in one of its own networks.
+/// Requests the identity of the engine once.
+///
+/// If the public address was detected on an interface, it must lie outside the engine's own
+/// networks.
 ///
 /// # Errors
-/// Where it does not answer, or where nobody else could reach that address.
+/// Returns an error if the engine does not answer, or if other hosts cannot reach the address.
 pub async fn probe_engine(
     docker: &DockerClient,
     public_address: &PublicAddress,

@@ -1,5 +1,7 @@
-//! What only Docker and etcd can tell, settled when they first answer; and what follows
-//! from it.
+//! Turns settings into the clients and parameters of a core.
+//!
+//! Some values, such as the host name or the API of etcd, are known only after Docker and etcd have
+//! answered.
 
 mod docker;
 mod store;
@@ -19,31 +21,31 @@ pub use store::{
     ResolvedStore, assume_etcd, check_files, dns_settings, etcd_cluster, etcd_store, resolve_store,
 };
 
-/// Why it is not settled how to publish.
+/// An error while settings are resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The engine did not answer; to be tried again.
+    /// The engine did not answer. Transient.
     #[error(transparent)]
     Docker(#[from] SourceError),
-    /// etcd did not answer; to be tried again.
+    /// etcd did not answer. Transient.
     #[error(transparent)]
     Etcd(StoreError),
-    /// The settings name an etcd that can't be spoken to as they say; to be given up.
+    /// etcd cannot be used with these settings. Permanent.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The address is of no use to anybody else; to be given up.
+    /// Other hosts cannot reach the public address. Permanent.
     #[error(transparent)]
     Address(#[from] EngineNetworkAddress),
-    /// Nobody knows what this host is called; to be given up.
+    /// The name of this host is unknown. Permanent.
     #[error(
-        "finding this host's name: the engine has none for it, and the system's can't be read: \
+        "cannot find this host's name: the engine has none, and the system's is unreadable: \
          {0}; set skydns.hostname"
     )]
     Hostname(#[from] io::Error),
 }
 
 impl ResolveError {
-    /// Whether it may go better later.
+    /// Returns `true` if another attempt may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Docker(_) | Self::Etcd(_))
     }
@@ -58,10 +60,10 @@ impl From<DetectError> for ResolveError {
     }
 }
 
-/// What is the same for all of this host's records.
+/// Returns the parameters that all records of this host share.
 ///
 /// # Errors
-/// Where nobody knows what this host is called.
+/// Returns an error if the name of this host is unknown.
 pub fn publish_config(
     settings: &Settings,
     public_address: &PublicAddress,
@@ -85,18 +87,18 @@ pub fn publish_config(
         methods: settings.discovery.methods.clone(),
         compose_project: settings.discovery.compose_project,
         health: settings.discovery.health,
-        // SkyDNS, which reads v2, answers both.
+        // SkyDNS, which reads v2, returns both records.
         text_beside_name: store.api() == Some(Api::V2),
     })
 }
 
-/// Whose leases are this publisher's, where records hang on leases (SPEC 5).
-pub fn lease_namespace(rules: &PublishConfig, engine: &EngineInfo) -> LeaseNamespace {
+/// Returns the namespace of this publisher's lease ids (ARCHITECTURE.md, "Leases").
+pub fn lease_namespace(config: &PublishConfig, engine: &EngineInfo) -> LeaseNamespace {
     LeaseNamespace::from_parts(&[
-        &rules.hostname,
-        rules.domain.as_str(),
-        &rules.prefix,
-        &rules.host.to_string(),
+        &config.hostname,
+        config.domain.as_str(),
+        &config.prefix,
+        &config.host.to_string(),
         &engine.id,
         &engine.root_dir,
     ])

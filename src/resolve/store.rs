@@ -1,5 +1,4 @@
-//! What only the store can tell: which of etcd's APIs to speak, and the domain where the
-//! operator named none.
+//! The record store, and the facts that only etcd knows: its API, and a configured domain.
 
 use highhock_actors::RecordKey;
 use highhock_actors::model::names::DomainName;
@@ -14,19 +13,18 @@ use crate::etcd::{
 use crate::record_store::Store;
 use crate::settings::{self, EtcdApi, Settings, StoreKind};
 
-/// Where records are to be kept.
+/// The resolved place of all records.
 #[derive(Clone, Debug)]
 pub struct ResolvedStore {
-    /// Which of etcd's APIs to speak, and why; `None`: there is no etcd, the records stay in
-    /// this process.
+    /// The API of etcd and the reason for it. `None` in standalone mode.
     pub etcd: Option<ApiChoice>,
-    /// The domain that services are put under.
+    /// The domain of all records.
     pub domain: DomainName,
-    /// Where that is from, for the log.
+    /// The origin of the domain, for the log.
     pub domain_source: &'static str,
 }
 
-/// The cluster that the settings name.
+/// Returns the etcd cluster in the settings.
 pub fn etcd_cluster(settings: &settings::Etcd) -> Cluster {
     Cluster {
         tls: settings.tls.clone(),
@@ -36,17 +34,18 @@ pub fn etcd_cluster(settings: &settings::Etcd) -> Cluster {
 }
 
 impl ResolvedStore {
-    /// Which of etcd's APIs is spoken; `None`: there is no etcd.
+    /// Returns the API of etcd, or `None` in standalone mode.
     pub fn api(&self) -> Option<Api> {
         self.etcd.as_ref().map(|detected| detected.api)
     }
 }
 
-/// Asks etcd, once, for what the settings leave open. Where they leave nothing open, or keep
-/// the records in this process, nothing is asked.
+/// Requests from etcd, once, the API and the domain that the settings leave open.
+///
+/// Sends no request if the settings leave nothing open, or in standalone mode.
 ///
 /// # Errors
-/// Where it does not answer, or can't be spoken to as the settings say.
+/// Returns an error if etcd does not answer, or cannot be used with these settings.
 pub async fn resolve_store(
     settings: &Settings,
     log: &Logger,
@@ -56,7 +55,7 @@ pub async fn resolve_store(
     }
     let (cluster, skydns) = (etcd_cluster(&settings.etcd), &settings.skydns);
     let configured =
-        |api| ApiChoice { api, reason: "etcd.api says so".into(), has_both_apis: false };
+        |api| ApiChoice { api, reason: "etcd.api selects it".into(), has_both_apis: false };
     let detected = match settings.etcd.api {
         EtcdApi::V2 => configured(Api::V2),
         EtcdApi::V3 => configured(Api::V3),
@@ -75,7 +74,6 @@ pub async fn resolve_store(
     Ok(ResolvedStore { etcd: Some(detected), domain, domain_source })
 }
 
-/// What is settled by the settings alone.
 fn standalone(settings: &Settings) -> ResolvedStore {
     let domain = settings.skydns.domain.clone();
     ResolvedStore { etcd: None, domain, domain_source: configured_domain_source(settings) }
@@ -85,7 +83,7 @@ fn configured_domain_source(settings: &Settings) -> &'static str {
     if settings.skydns.domain_is_set { "skydns.domain" } else { "default" }
 }
 
-/// How DNS is to be answered where the records stay in this process.
+/// Returns the settings of the DNS server for standalone mode.
 pub fn dns_settings(settings: &Settings) -> DnsSettings {
     let (dns, skydns) = (&settings.dns, &settings.skydns);
     DnsSettings {
@@ -97,12 +95,11 @@ pub fn dns_settings(settings: &Settings) -> DnsSettings {
     }
 }
 
-/// Whether the files that the settings name for TLS and the password can be used: an
-/// operator should hear of that at once, and not only when etcd first answers. Where there is
-/// no etcd, nobody uses them.
+/// Checks that the TLS and password files for etcd are usable, so that errors surface at start-up
+/// and not at the first connection. Checks nothing in standalone mode.
 ///
 /// # Errors
-/// Where one can't.
+/// Returns an error for the first unusable file.
 pub fn check_files(settings: &Settings, log: &Logger) -> Result<(), ClusterError> {
     if settings.store == StoreKind::Standalone {
         return Ok(());
@@ -111,7 +108,7 @@ pub fn check_files(settings: &Settings, log: &Logger) -> Result<(), ClusterError
     EtcdV3::new(EtcdV3Options { cluster, root }, log.clone()).map(drop)
 }
 
-/// What is likely where etcd doesn't answer, for a look at what would be published.
+/// Returns the most likely store if etcd does not answer, for a preview of the records.
 pub fn assume_etcd(settings: &Settings) -> ResolvedStore {
     let api = match settings.etcd.api {
         EtcdApi::V2 => Api::V2,
@@ -124,10 +121,10 @@ pub fn assume_etcd(settings: &Settings) -> ResolvedStore {
     }
 }
 
-/// The store in etcd, by this API. Nothing is asked yet.
+/// Creates the store for this API of etcd, without sending a request.
 ///
 /// # Errors
-/// Where a file for TLS, or with the password, can't be used.
+/// Returns an error if a TLS or password file is unusable.
 pub fn etcd_store(
     settings: &Settings,
     api: Api,

@@ -6,11 +6,10 @@
 mod support;
 
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highhock::daemon::{DaemonConfig, DaemonState, run, systemd};
+use highhock::daemon::{Daemon, DaemonConfig, systemd};
 use highhock::host::{AddressSource, PublicAddress};
 use highhock::logging;
 use highhock::settings::{Environment, Sources, load};
@@ -25,7 +24,7 @@ fn never<T>() -> impl Future<Output = T> {
     std::future::pending()
 }
 
-fn daemon(etcd: &Etcd, supervisor: &NotifySocket, dir: &TempDir) -> Rc<DaemonState> {
+fn daemon(etcd: &Etcd, supervisor: &NotifySocket, dir: &TempDir) -> Daemon {
     let file: PathBuf = dir.0.join("highhock.json");
     let (engine, etcd) = (docker::endpoint(), etcd.url());
     let text = format!(
@@ -41,7 +40,7 @@ fn daemon(etcd: &Etcd, supervisor: &NotifySocket, dir: &TempDir) -> Rc<DaemonSta
     let limit = WATCHDOG_INTERVAL.as_micros().to_string();
     let variables = [("NOTIFY_SOCKET", &*supervisor.socket), ("WATCHDOG_USEC", &*limit)];
     let environment: Environment = variables.into_iter().collect();
-    Rc::new(DaemonState::new(DaemonConfig {
+    Daemon::new(DaemonConfig {
         settings: loaded.settings,
         effective: loaded.effective,
         public_address,
@@ -49,7 +48,7 @@ fn daemon(etcd: &Etcd, supervisor: &NotifySocket, dir: &TempDir) -> Rc<DaemonSta
         log,
         log_control,
         load_config: Arc::new(move || load(&sources)),
-    }))
+    })
 }
 
 #[actix_rt::test]
@@ -58,9 +57,10 @@ async fn hung_actor_stops_watchdog_notifications() {
     for actor in ["DockerPoller", "Registry", "EtcdInserter"] {
         let (supervisor, dir) = (NotifySocket::start(), TempDir::new());
         let daemon = daemon(&etcd, &supervisor, &dir);
+        let state = daemon.state();
         let pings = || supervisor.values("WATCHDOG").len();
         let checks = async {
-            let running = async || daemon.core().filter(|_| pings() > 3);
+            let running = async || state.core().filter(|_| pings() > 3);
             let core = eventually_async("pings", Duration::from_secs(20), running).await;
             core.inject_hang(actor);
             // One message may be in flight.
@@ -70,7 +70,7 @@ async fn hung_actor_stops_watchdog_notifications() {
             assert_eq!(pings(), before, "{actor}");
         };
         tokio::select! {
-            ended = run(&daemon, futures_util::stream::pending(), never()) => panic!("{ended:?}"),
+            ended = daemon.run(futures_util::stream::pending(), never()) => panic!("{ended:?}"),
             () = checks => {}
         }
     }

@@ -1,13 +1,12 @@
 //! A whole daemon in this process whose actors a test can disturb.
 
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use highhock::admin::{AdminBridge, serve};
 use highhock::daemon::systemd::SystemdNotifier;
-use highhock::daemon::{DaemonConfig, DaemonCore, DaemonState, run};
+use highhock::daemon::{Daemon, DaemonConfig, DaemonCore};
 use highhock::host::{AddressSource, PublicAddress};
 use highhock::logging::{self, RecentLogs};
 use highhock::settings::{Environment, Sources, load};
@@ -74,7 +73,7 @@ fn run_daemon(sources: Sources, mut hook_receiver: UnboundedReceiver<Hook>) {
         let (log, log_control) = logging::logger(loaded.settings.log);
         let recent_logs = RecentLogs::default();
         let log = recent_logs.tee(&log);
-        let daemon = Rc::new(DaemonState::new(DaemonConfig {
+        let daemon = Daemon::new(DaemonConfig {
             settings: loaded.settings,
             effective: loaded.effective,
             public_address: PublicAddress { host, source: AddressSource::Setting, host6: None },
@@ -82,16 +81,17 @@ fn run_daemon(sources: Sources, mut hook_receiver: UnboundedReceiver<Hook>) {
             log: log.clone(),
             log_control,
             load_config: Arc::new(move || load(&sources)),
-        }));
-        let bridge = AdminBridge::open(daemon.clone(), daemon.active_config(), recent_logs);
+        });
+        let state = daemon.state();
+        let bridge = AdminBridge::open(state.clone(), state.active_config(), recent_logs);
         let serving = actix_rt::spawn(serve(bridge.handle(), log));
         let run_hooks = async {
             while let Some(hook) = hook_receiver.recv().await {
-                let core = eventually_async("a core", TIMEOUT, async || daemon.core()).await;
+                let core = eventually_async("a core", TIMEOUT, async || state.core()).await;
                 hook(&core);
             }
         };
-        run(&daemon, futures_util::stream::pending(), run_hooks).await.unwrap();
+        daemon.run(futures_util::stream::pending(), run_hooks).await.unwrap();
         serving.abort();
     });
 }

@@ -1,0 +1,216 @@
+//! [`RunLoop`]: owns the settings and the cores, and reacts to reloads, answers of the servers and
+//! the stop signal.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt, Stream, StreamExt};
+use slog::{Logger, error};
+
+use super::config::{ConfigLoader, EffectiveSettings};
+use super::cores::Cores;
+use super::error::RunError;
+use super::reload::{self, ReloadAction};
+use super::standalone::Standalone;
+use super::startup::{ResolvedConfig, Resolver};
+use super::state::{PortMetrics, PublishedState, StatePublisher};
+use super::systemd::SystemdNotifier;
+use crate::admin::ActiveConfig;
+use crate::logging::LogControl;
+use crate::metrics::Reloads;
+use crate::settings::{ConfigDiff, Loaded, Stage};
+
+/// A configuration that waits for Docker or etcd before it becomes active.
+struct PendingReload<'a> {
+    settings: EffectiveSettings,
+    resolved: LocalBoxFuture<'a, Result<ResolvedConfig, RunError>>,
+    /// The changed keys of a reload. `None` at the start.
+    diff: Option<ConfigDiff>,
+}
+
+/// The run loop of the daemon.
+///
+/// It is the only owner of this state. Other parts of the daemon read the copy that
+/// [`RunLoop::publish`] makes.
+pub(super) struct RunLoop<'a> {
+    pub log: Logger,
+    pub log_control: LogControl,
+    pub notifier: &'a SystemdNotifier,
+    pub load_config: Arc<ConfigLoader>,
+    pub resolver: &'a Resolver,
+    pub standalone: Option<Standalone>,
+    pub publisher: StatePublisher,
+    /// The settings that are active now.
+    pub active: EffectiveSettings,
+    pub metrics: PortMetrics,
+    pub reloads: Reloads,
+    /// The errors of the last reload. Empty if it was successful.
+    pub reload_errors: Vec<String>,
+}
+
+impl<'a> RunLoop<'a> {
+    /// Runs until `shutdown` is ready, and then stops all cores.
+    ///
+    /// # Errors
+    /// Returns an error if the first settings cannot be resolved, or if an actor used up its
+    /// restarts.
+    pub async fn run(
+        mut self,
+        reloads: impl Stream<Item = ()>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), RunError> {
+        tokio::pin!(reloads, shutdown);
+        let mut cores = Cores::new(self.log.clone(), self.metrics.clone());
+        let mut pending = Some(self.resolve_active());
+        loop {
+            self.publish(&cores);
+            let zone = self.standalone.as_ref().map(Standalone::zone);
+            tokio::select! {
+                () = &mut shutdown => break,
+                actor = cores.exhausted() => return Err(RunError::Exhausted(actor)),
+                Some(()) = reloads.next() => {
+                    self.notifier.reloading();
+                    let loaded = tokio::select! {
+                        loaded = reload::load(&self.load_config) => loaded,
+                        () = &mut shutdown => break,
+                    };
+                    self.reload(loaded, &cores, &mut pending);
+                    self.publish(&cores);
+                    self.notifier.ready();
+                }
+                resolved = self.next_ready(&mut pending, &cores) => {
+                    let Some(PendingReload { settings, diff, .. }) = pending.take() else {
+                        continue;
+                    };
+                    match resolved {
+                        Ok(resolved) => {
+                            cores.hand_over(resolved).await;
+                            self.activate(settings);
+                            diff.iter().for_each(|diff| self.finish_reload(diff));
+                        }
+                        Err(error) if cores.probe_results().is_none() => return Err(error),
+                        Err(error) => {
+                            error!(self.log, "cannot apply the configuration; the old one stays \
+                                active"; "error" => %error);
+                            self.reject_reload(vec![error.to_string()]);
+                        }
+                    }
+                }
+                () = cores.withdraw_old() => cores.forget_drained(),
+                () = cores.complete_zone(zone) => {}
+            }
+        }
+        self.notifier.stopping();
+        cores.stop(&self.active.settings).await;
+        Ok(())
+    }
+
+    /// Waits until the pending configuration is resolved, and publishes the servers that it waits
+    /// for. Never returns if no configuration is pending. Safe to cancel and to call again.
+    async fn next_ready(
+        &self,
+        pending: &mut Option<PendingReload<'_>>,
+        cores: &Cores,
+    ) -> Result<ResolvedConfig, RunError> {
+        let Some(pending) = pending else { return std::future::pending().await };
+        let mut unavailable = self.resolver.unavailable.subscribe();
+        loop {
+            tokio::select! {
+                resolved = &mut pending.resolved => return resolved,
+                Ok(()) = unavailable.changed() => self.publish(cores),
+            }
+        }
+    }
+
+    /// Applies a configuration that was read again. It replaces a configuration that is pending.
+    fn reload(
+        &mut self,
+        loaded: Result<Loaded, Vec<String>>,
+        cores: &Cores,
+        pending: &mut Option<PendingReload<'a>>,
+    ) {
+        let probe_results = cores.probe_results();
+        let stage = if probe_results.is_some() { Stage::Running } else { Stage::Waiting };
+        let action = reload::evaluate(&self.active, loaded, stage, &self.log);
+        match (action, probe_results) {
+            (ReloadAction::Rejected(errors), _) => self.reject_reload(errors),
+            (ReloadAction::RestartCore(settings, diff), Some(probe_results)) => {
+                // The log settings take effect at once, so that they cover the attempt, too.
+                self.log_control.set(settings.settings.log);
+                let (etcd_changed, probe_results) = (diff.affects_etcd(), probe_results.clone());
+                let resolved = self
+                    .resolver
+                    .resolve_reload(Rc::clone(&settings.settings), probe_results, etcd_changed)
+                    .boxed_local();
+                *pending = Some(PendingReload { settings, resolved, diff: Some(diff) });
+            }
+            (ReloadAction::Apply(settings, diff), Some(_)) => {
+                self.activate(settings);
+                self.finish_reload(&diff);
+                self.resolver.clear_unavailable();
+                *pending = None;
+            }
+            (
+                ReloadAction::Apply(settings, diff) | ReloadAction::RestartCore(settings, diff),
+                None,
+            ) => {
+                self.activate(settings);
+                self.finish_reload(&diff);
+                *pending = Some(self.resolve_active());
+            }
+        }
+    }
+
+    /// Starts to resolve the active settings for the first core.
+    fn resolve_active(&self) -> PendingReload<'a> {
+        let settings = self.active.clone();
+        let resolved = self.resolver.resolve(Rc::clone(&settings.settings)).boxed_local();
+        PendingReload { settings, resolved, diff: None }
+    }
+
+    fn activate(&mut self, settings: EffectiveSettings) {
+        self.log_control.set(settings.settings.log);
+        self.active = settings;
+    }
+
+    fn finish_reload(&mut self, diff: &ConfigDiff) {
+        self.reloads.ok += 1;
+        self.reloads.last_success = Some(SystemTime::now());
+        self.reload_errors.clear();
+        reload::log_applied(diff, &self.log);
+    }
+
+    fn reject_reload(&mut self, errors: Vec<String>) {
+        self.reloads.refused += 1;
+        self.reload_errors = errors;
+    }
+
+    /// Publishes the state of the daemon for all readers.
+    fn publish(&self, cores: &Cores) {
+        let core = cores.current();
+        let unavailable = self.resolver.unavailable.borrow().clone();
+        // Before the first core runs, the readiness shows these servers.
+        let is_reload_waiting = core.is_some() && !unavailable.is_empty();
+        let waiting_for = is_reload_waiting.then(|| {
+            let servers = unavailable.iter().map(|(target, reason)| format!("{target}: {reason}"));
+            servers.collect::<Vec<_>>().join("; ")
+        });
+        let active_config = ActiveConfig {
+            admin: self.active.settings.admin.clone(),
+            effective: self.active.keys.clone(),
+            reload_errors: self.reload_errors.clone(),
+            reload_waiting_for: waiting_for,
+            dns: self.standalone.as_ref().map(Standalone::report),
+        };
+        let state = PublishedState {
+            store: self.active.settings.store,
+            core,
+            unavailable,
+            reloads: self.reloads,
+            dns_stats: self.standalone.as_ref().map(Standalone::stats),
+        };
+        self.publisher.publish(state, active_config);
+    }
+}
