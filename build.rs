@@ -1,5 +1,5 @@
-//! Names the commit that is built, for `--version`: as `HIGHHOCK_COMMIT` says where that is
-//! set (for those who build from no clone), else as git does; else no commit is named.
+//! Determines the commit of the build for `--version`: from `HIGHHOCK_COMMIT` if it is set, for
+//! builds without a git clone, else from git. Without both, no commit is shown.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,19 +8,19 @@ const COMMIT: &str = "HIGHHOCK_COMMIT";
 
 fn main() {
     println!("cargo:rerun-if-env-changed={COMMIT}");
-    let given = std::env::var(COMMIT).ok().filter(|commit| !commit.is_empty());
-    if let Some(commit) = given.or_else(commit_of_clone) {
+    let from_environment = std::env::var(COMMIT).ok().filter(|commit| !commit.is_empty());
+    if let Some(commit) = from_environment.or_else(commit_of_clone) {
         println!("cargo:rustc-env={COMMIT}={commit}");
     }
 }
 
 fn commit_of_clone() -> Option<String> {
-    // A source tree without a git of its own may lie inside another's.
+    // A source tree that is no git clone may be inside the clone of another project.
     let top = PathBuf::from(git(&["rev-parse", "--show-toplevel"])?).canonicalize().ok()?;
     if top != Path::new(&std::env::var_os("CARGO_MANIFEST_DIR")?).canonicalize().ok()? {
         return None;
     }
-    // These change with each commit and each switch to another; only then is this run again.
+    // These files change with each commit and each checkout, and cause another run of this script.
     for name in ["HEAD", "logs/HEAD"] {
         let file = git(&["rev-parse", "--git-path", name])?;
         if Path::new(&file).exists() {

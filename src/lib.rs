@@ -1,14 +1,14 @@
-//! HighHock: a DNS record in etcd for every service of a host's containers.
+//! HighHock publishes a DNS record for every service of a host's containers, in etcd or standalone.
 //!
-//! The edges of the daemon (Docker, etcd, settings, the command line) and their
-//! wiring; the core, which decides what is published, is the crate
-//! `highhock-actors`.
+//! This crate is the edge of the daemon: the clients of Docker and etcd, the DNS server, the
+//! settings, the command line, and their wiring. The core, which decides the records to publish,
+//! is the crate `highhock-actors`. `ARCHITECTURE.md` describes both.
 
 #[macro_use]
 extern crate highhock_actors;
 
-/// The launchers and fakes of the suites in `tests/`, which know this crate by its
-/// name, for unit tests of what no suite can see.
+/// The launchers and fakes of the suites in `tests/`, for unit tests of private items. They refer
+/// to this crate by its name.
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod support;

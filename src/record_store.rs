@@ -1,4 +1,4 @@
-//! The store that the settings choose: etcd by one of its APIs, or this process's memory.
+//! The store that the settings select: etcd with one of its APIs, or this process's memory.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use highhock_actors::{
 use crate::etcd::{EtcdV2, EtcdV3};
 use crate::memory_store::MemoryStore;
 
-/// The [`RecordStore`] that the settings choose.
+/// The [`RecordStore`] that the settings select. An enum, because the trait is not dyn compatible.
 pub enum Store {
-    /// etcd, by its v2 keys API.
+    /// etcd with its v2 keys API.
     EtcdV2(EtcdV2),
-    /// etcd, by its v3 API.
+    /// etcd with its v3 API.
     EtcdV3(EtcdV3),
-    /// The memory of this process.
+    /// The memory of this process, in standalone mode.
     Memory(MemoryStore),
 }
 
-/// Calls a method on the chosen store.
+/// Calls a method on the selected store.
 macro_rules! delegate {
     ($self:ident, $store:ident => $call:expr) => {
         match $self {

@@ -1,13 +1,13 @@
-//! Which highhock this is.
+//! The version of this program.
 
-/// The version, as `0.1.0`.
+/// The version, such as `0.1.0`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit that it was built from, short; `None`: it was not built from one, and the
-/// builder named none.
+/// The abbreviated commit of the build; `None` if the program was built outside of a git clone and
+/// without `HIGHHOCK_COMMIT`.
 pub const COMMIT: Option<&str> = option_env!("HIGHHOCK_COMMIT");
 
-/// Both, as `0.1.0 (1a2b3c4)`.
+/// Returns the version with the commit: `0.1.0 (1a2b3c4)`.
 pub fn with_commit() -> String {
     match COMMIT.filter(|commit| !commit.is_empty()) {
         Some(commit) => format!("{VERSION} ({commit})"),

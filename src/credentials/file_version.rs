@@ -1,16 +1,16 @@
-//! Whether a file has changed since it was read.
+//! Detects that a file has changed since it was read.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What tells one state of a file from another, without a look into it. Equal for
-/// as long as the file is neither written to nor replaced, nor removed.
+/// The version of a file, from its metadata. Two versions are equal if the file was not written,
+/// replaced or removed in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileVersion(Option<[i128; 5]>);
 
 impl FileVersion {
-    /// The state of the file that the path leads to now, through links.
+    /// Returns the current version of the file at the path, following links.
     pub fn read(path: &Path) -> Self {
         Self(std::fs::metadata(path).ok().as_ref().map(version_fields))
     }
@@ -22,8 +22,8 @@ fn version_fields(file: &Metadata) -> [i128; 5] {
         file.ino().into(),
         file.size().into(),
         i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec()),
-        // A file moved into place keeps its time of change, and may have the same
-        // size as the old one.
+        // A file that is moved into place keeps its modification time, and may have the same size
+        // as the old file.
         i128::from(file.ctime()) * 1_000_000_000 + i128::from(file.ctime_nsec()),
     ]
 }

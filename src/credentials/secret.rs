@@ -1,19 +1,19 @@
-//! What nobody may read in a log, an error or a panic: passwords and tokens.
+//! Secrets (passwords and tokens), which never appear in a log, an error or a panic message.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// A text that shows itself only where it is asked to.
+/// A text that is hidden in every formatted output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps this text.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself: to be sent, never to be shown.
+    /// Returns the text, to send it to a server or to compare it. It must never be shown.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -31,22 +31,22 @@ impl fmt::Display for Secret {
     }
 }
 
-/// Who to be, and how to prove it.
+/// A user and the password that authenticates it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// The user's name.
     pub username: String,
-    /// Where the password is.
+    /// The source of the password.
     pub password: SecretSource,
 }
 
-/// Where a password is.
+/// The source of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
-    /// Here.
+    /// The secret itself.
     Inline(Secret),
-    /// In this file, but for a line's end after it. Read again when the file
-    /// has changed.
+    /// A file with the secret. One line break at its end is removed. The file is read again when
+    /// it changes.
     File(PathBuf),
 }
 

@@ -1,4 +1,4 @@
-//! A secret in a file, which may be replaced while the daemon runs.
+//! A secret in a file that may be replaced while the daemon runs.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use super::file_version::FileVersion;
 use super::secret::Secret;
 
-/// How often the file is looked at, at most.
+/// The shortest time between two checks of the file.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What stands in a file, but for a line's end after it.
+/// The content of a file, without one line break at its end. The file is read again when it
+/// changes.
 pub struct SecretFile {
     path: PathBuf,
     /// The setting that names the file, for the log.
@@ -23,7 +24,7 @@ pub struct SecretFile {
     log: Logger,
 }
 
-/// What was read, and when.
+/// The content at the last read.
 struct CachedSecret {
     secret: Secret,
     version: FileVersion,
@@ -34,7 +35,7 @@ impl SecretFile {
     /// Reads the file.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Returns an error if the file cannot be read.
     pub fn new(path: &Path, setting: &'static str, log: Logger) -> io::Result<Self> {
         let version = FileVersion::read(path);
         let cached =
@@ -42,7 +43,7 @@ impl SecretFile {
         Ok(Self { path: path.to_owned(), setting, cached: Mutex::new(cached), log })
     }
 
-    /// The secret as it is now; as it was, where the file can't be read any more.
+    /// Returns the current secret, or the last one if the file can no longer be read.
     pub fn current(&self) -> Secret {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         self.refresh(&mut cached);
@@ -60,13 +61,13 @@ impl SecretFile {
         }
         match read_secret(&self.path) {
             Ok(secret) => {
-                info!(self.log, "a secret's file has changed; what it says now is used";
+                info!(self.log, "file of a secret was replaced; using the new secret";
                     "setting" => self.setting, "path" => %self.path.display());
                 cached.secret = secret;
             }
             Err(error) => {
-                warn!(self.log, "a secret's file has changed and can't be read; the old secret \
-                    stays in use"; "setting" => self.setting, "path" => %self.path.display(),
+                warn!(self.log, "cannot read the replaced file of a secret; keeping the old \
+                    secret"; "setting" => self.setting, "path" => %self.path.display(),
                     "error" => %error);
             }
         }

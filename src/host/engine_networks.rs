@@ -1,4 +1,4 @@
-//! Whether an address that was found is a container's: one of the engine's own networks.
+//! Recognises container addresses: addresses in the engine's own bridge networks.
 
 use std::net::IpAddr;
 
@@ -6,21 +6,23 @@ use ipnet::IpNet;
 
 use super::{DetectedAddress, PublicAddress};
 
-/// The addresses that the engine gives out to the containers of a bridge network.
+/// A subnet from which the engine assigns addresses to the containers of a bridge network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BridgeSubnet {
     /// The network's name.
     pub network: String,
-    /// Its addresses.
+    /// The addresses of the network.
     pub subnet: IpNet,
-    /// The engine's host in it.
+    /// The address of the engine's host in the network.
     pub gateway: Option<IpAddr>,
 }
 
 impl BridgeSubnet {
-    /// Reads what the engine tells of a network: the subnet as `172.17.0.0/16`,
-    /// the gateway as an address, perhaps with a prefix length. `None`: it is no
-    /// bridge (a macvlan's subnet is the host's own, for one), or has no subnet.
+    /// Parses the engine's description of a network: the subnet as `172.17.0.0/16`, the gateway as
+    /// an address with or without a prefix length.
+    ///
+    /// Returns `None` if the network has no subnet or is not a bridge. The subnet of a macvlan
+    /// network, for example, is the host's own.
     pub fn parse(network: &str, driver: &str, subnet: &str, gateway: Option<&str>) -> Option<Self> {
         let address = |text: &str| text.split('/').next()?.parse().ok();
         (driver == "bridge").then_some(Self {
@@ -30,9 +32,10 @@ impl BridgeSubnet {
         })
     }
 
-    /// Whether an address in it is a container's, not the host's own. Where the
-    /// engine tells no gateway, the host has the first address (of IPv6, the one behind
-    /// that which stands for any router).
+    /// Returns `true` if the address is in the subnet and is not the host's own address.
+    ///
+    /// If the engine reports no gateway, the host has the first address. With IPv6 it has the
+    /// second, because the first is the anycast address of all routers.
     fn has_container_address(&self, address: IpAddr) -> bool {
         let first = match self.subnet {
             IpNet::V4(subnet) => subnet.hosts().next().map(IpAddr::V4),
@@ -43,32 +46,34 @@ impl BridgeSubnet {
     }
 }
 
-/// A detected address is one of a container: the program exits with EX_UNAVAILABLE.
+/// The error of a detected address that belongs to a container. The program exits with
+/// EX_UNAVAILABLE.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the address {address} of interface {interface} lies in the Docker network {network:?} \
-     ({subnet}): HighHock seems to run in a container, and nobody elsewhere reaches that \
-     address; run it with --network host, or set {setting} to the host's own address"
+    "address {address} of interface {interface} is in the Docker network {network:?} ({subnet}): \
+     HighHock seems to run in a container, and other hosts cannot reach the address; run it with \
+     --network host, or set {setting} to the host's own address"
 )]
 pub struct EngineNetworkAddress {
     /// The address.
     pub address: IpAddr,
-    /// The interface that it was found on.
+    /// The interface that has the address.
     pub interface: String,
-    /// The setting that could have named another.
+    /// The setting that can name another address.
     pub setting: &'static str,
-    /// The name of the engine's network that it lies in.
+    /// The name of the engine's network that contains the address.
     pub network: String,
-    /// That network's addresses.
+    /// The addresses of that network.
     pub subnet: IpNet,
 }
 
-/// Refuses an interface's address that lies in one of the engine's own networks. One
-/// that the operator gave stands, whatever it is; and so does a metadata service's,
-/// which knows of the machine alone and never of a container.
+/// Rejects an interface's address that is in one of the engine's own networks.
+///
+/// An address that the operator set is always accepted. So is the address from a metadata service,
+/// which knows only the machine and no containers.
 ///
 /// # Errors
-/// The address is one of a container.
+/// Returns an error if the address belongs to a container.
 pub fn check_outside_engine_networks(
     public_address: &PublicAddress,
     subnets: &[BridgeSubnet],
@@ -110,8 +115,8 @@ mod tests {
     #[test]
     fn rejects_detected_container_address_with_remedy() {
         for inside in ["172.17.0.3", "fd00::9", "10.9.0.77", "fd09::2"] {
-            let refused = check_outside_engine_networks(&detected(inside), &networks());
-            let text = refused.unwrap_err().to_string();
+            let result = check_outside_engine_networks(&detected(inside), &networks());
+            let text = result.unwrap_err().to_string();
             for part in [inside, "interface eth0", "--network host", "discovery.host"] {
                 assert!(text.contains(part), "{text}");
             }
@@ -120,8 +125,8 @@ mod tests {
 
     #[test]
     fn accepts_host_address_and_configured_address() {
-        for fine in ["10.77.66.0", "172.17.0.1", "fd00::1", "fd01::9", "10.9.0.1", "fd09::1"] {
-            assert_eq!(check_outside_engine_networks(&detected(fine), &networks()), Ok(()));
+        for accepted in ["10.77.66.0", "172.17.0.1", "fd00::1", "fd01::9", "10.9.0.1", "fd09::1"] {
+            assert_eq!(check_outside_engine_networks(&detected(accepted), &networks()), Ok(()));
         }
         for source in
             [AddressSource::Setting, AddressSource::ExternalIp, AddressSource::Metadata(Cloud::Aws)]
@@ -140,7 +145,7 @@ mod tests {
 
     #[test]
     fn rejects_detected_container_ipv6_address() {
-        let beside = |address: &str, interface: Option<&str>| PublicAddress {
+        let with_ipv6 = |address: &str, interface: Option<&str>| PublicAddress {
             host6: Some(PublicIpv6 {
                 address: address.parse().unwrap(),
                 interface: interface.map(str::to_owned),
@@ -148,10 +153,10 @@ mod tests {
             ..public_address("10.0.0.1", AddressSource::Setting)
         };
         let check = |public_address| check_outside_engine_networks(&public_address, &networks());
-        let refused = check(beside("fd00::9", Some("eth0"))).unwrap_err().to_string();
-        assert!(refused.contains("fd00::9 of interface eth0"), "{refused}");
-        assert!(refused.contains("discovery.host6"), "{refused}");
-        assert_eq!(check(beside("fd00::9", None)), Ok(()));
-        assert_eq!(check(beside("2001:db8::7", Some("eth0"))), Ok(()));
+        let error = check(with_ipv6("fd00::9", Some("eth0"))).unwrap_err().to_string();
+        assert!(error.contains("fd00::9 of interface eth0"), "{error}");
+        assert!(error.contains("discovery.host6"), "{error}");
+        assert_eq!(check(with_ipv6("fd00::9", None)), Ok(()));
+        assert_eq!(check(with_ipv6("2001:db8::7", Some("eth0"))), Ok(()));
     }
 }

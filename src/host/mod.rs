@@ -1,4 +1,6 @@
-//! Which addresses are published for this host.
+//! The address to publish for this host.
+//!
+//! The rules are in `config/README.md`, "Published address".
 
 mod engine_networks;
 pub mod metadata;
@@ -10,47 +12,47 @@ use std::net::{IpAddr, Ipv6Addr};
 use highhock_actors::model::record::Host;
 use network_interface::{Addr, NetworkInterface, NetworkInterfaceConfig};
 
-use crate::settings::{self, Cloud, Discovery, Environment, Host6, ValueError};
+use crate::settings::{self, Cloud, Discovery, Environment, Host6};
 use metadata::MetadataAddress;
 
 pub use engine_networks::{BridgeSubnet, EngineNetworkAddress, check_outside_engine_networks};
 
-/// The variable that names the address where `discovery.host` doesn't.
+/// The variable that supplies the address if `discovery.host` is not set.
 const EXTERNAL_IP: &str = "EXTERNAL_IP";
 
-/// What to publish, and how it is known.
+/// The address to publish, with its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicAddress {
-    /// What records point to.
+    /// The target of the records.
     pub host: Host,
-    /// How it is known.
+    /// The source of the target.
     pub source: AddressSource,
-    /// The IPv6 address beside it, where one is to be published.
+    /// The additional IPv6 address, if one is published.
     pub host6: Option<PublicIpv6>,
 }
 
-/// An IPv6 address to publish beside the first, and how it is known.
+/// An IPv6 address to publish beside the first address, with its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicIpv6 {
     /// The address.
     pub address: Ipv6Addr,
-    /// The interface that it was found on; `None`: `discovery.host6` says so.
+    /// The interface that has the address; `None` if `discovery.host6` names the address.
     pub interface: Option<String>,
 }
 
-/// An address that was found on an interface.
+/// An address that was detected on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetectedAddress<'a> {
     /// The address.
     pub address: IpAddr,
-    /// The interface.
+    /// The interface that has the address.
     pub interface: &'a str,
-    /// The setting that could have named it.
+    /// The setting that can name another address.
     pub setting: &'static str,
 }
 
 impl PublicAddress {
-    /// What of it was found on an interface, and may not be what the operator meant.
+    /// Returns the addresses that were detected on an interface, and may be wrong.
     pub fn detected(&self) -> impl Iterator<Item = DetectedAddress<'_>> {
         let first = match (&self.host, &self.source) {
             (Host::Address(address), AddressSource::Interface(interface)) => {
@@ -66,7 +68,7 @@ impl PublicAddress {
     }
 }
 
-/// `10.77.66.0 (interface eth0), 2001:db8::7 (discovery.host6)`.
+/// Formats as `10.77.66.0 (interface eth0), 2001:db8::7 (discovery.host6)`.
 impl fmt::Display for PublicAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.host, self.source)?;
@@ -82,16 +84,16 @@ impl fmt::Display for PublicAddress {
     }
 }
 
-/// How it is known what to publish.
+/// The source of the address to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressSource {
-    /// `discovery.host` says so.
+    /// The setting `discovery.host`.
     Setting,
-    /// `EXTERNAL_IP` says so.
+    /// The environment variable `EXTERNAL_IP`.
     ExternalIp,
-    /// It is the address of this interface.
+    /// The interface of this name.
     Interface(String),
-    /// This cloud's metadata service says so.
+    /// The metadata service of this cloud.
     Metadata(Cloud),
 }
 
@@ -109,18 +111,18 @@ impl fmt::Display for AddressSource {
 /// A network interface of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name.
+    /// The name, such as `eth0`.
     pub name: String,
-    /// Its addresses, in the system's order.
+    /// The addresses, in the system's order.
     pub addresses: Vec<IpAddr>,
 }
 
-/// No address to publish was found: the program exits with EX_UNAVAILABLE.
+/// The error if no address to publish was found. The program exits with EX_UNAVAILABLE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoPublicAddress {
-    /// Each step that was tried, and why it failed.
+    /// Each step that was tried, with the reason of its failure.
     pub steps: Vec<(String, String)>,
-    /// Whether there is a first address, and none for `discovery.host6`.
+    /// `true` if only the IPv6 address for `discovery.host6` is missing.
     pub lacks_ipv6: bool,
 }
 
@@ -128,7 +130,7 @@ impl std::error::Error for NoPublicAddress {}
 
 impl fmt::Display for NoPublicAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, advice) = if !self.lacks_ipv6 {
+        let (kind, remedy) = if !self.lacks_ipv6 {
             (
                 "address",
                 "set discovery.host to the host's address, or discovery.interface to the \
@@ -137,25 +139,25 @@ impl fmt::Display for NoPublicAddress {
         } else {
             (
                 "IPv6 address",
-                "set discovery.host6 to the host's IPv6 address, or leave it out, or set \
-             discovery.interface to the interface that has one",
+                "set discovery.host6 to the host's IPv6 address, or unset it, or set \
+             discovery.interface to an interface that has an IPv6 address",
             )
         };
         write!(f, "found no {kind} to publish:")?;
         self.steps.iter().try_for_each(|(step, reason)| write!(f, "\n  {step}: {reason}"))?;
-        write!(f, "\n{advice}")
+        write!(f, "\n{remedy}")
     }
 }
 
-/// Finds what to publish: the first of `discovery.host`, `EXTERNAL_IP`, the first
-/// usable address of `discovery.interface` and what the metadata service tells that
-/// there is; and the IPv6 address beside it, where `discovery.host6` asks for one. That
-/// service is asked only where `discovery.metadata` says so, and nothing before it
-/// answers.
+/// Finds the address to publish, and the IPv6 address of `discovery.host6`.
+///
+/// The first match wins: `discovery.host`, `EXTERNAL_IP`, the first usable address of
+/// `discovery.interface`, the metadata service. The service is queried only if
+/// `discovery.metadata` is set and no earlier step matches.
 ///
 /// # Errors
-/// No step answers; or `EXTERNAL_IP` is set to what can't be published: to go on
-/// to the interface then would publish what its author didn't mean.
+/// Returns an error if no step matches. An invalid `EXTERNAL_IP` is an error too, because the
+/// next step would publish an address that the operator did not intend.
 pub async fn find_public_address(
     discovery: &Discovery,
     environment: &Environment,
@@ -187,10 +189,8 @@ async fn find_host(
         match settings::host(text.trim()) {
             Ok(host) => return Ok((host, AddressSource::ExternalIp)),
             Err(error) => {
-                let detail = match error {
-                    ValueError::Invalid(Some(detail)) => detail,
-                    _ => "neither an address nor a host name".to_owned(),
-                };
+                let detail =
+                    error.detail.unwrap_or_else(|| "neither an address nor a host name".to_owned());
                 failed(EXTERNAL_IP, format!("{text:?}: {detail}"));
                 return Err(NoPublicAddress { steps, lacks_ipv6: false });
             }
@@ -249,7 +249,7 @@ fn interface_ipv6(name: &str, interfaces: &[Interface]) -> Result<Ipv6Addr, Stri
         IpAddr::V6(address) => Some(*address),
         IpAddr::V4(_) => None,
     });
-    first.ok_or_else(|| no_usable_address(" is an IPv6 one that", addresses))
+    first.ok_or_else(|| no_usable_address(" is an IPv6 address that", addresses))
 }
 
 fn interface_addresses<'a>(
@@ -259,23 +259,23 @@ fn interface_addresses<'a>(
     match interfaces.iter().find(|interface| interface.name == name) {
         Some(interface) => Ok(&interface.addresses),
         None => {
-            let known: Vec<_> = interfaces.iter().map(|one| one.name.as_str()).collect();
-            Err(format!("no such interface; there are: {}", known.join(", ")))
+            let known: Vec<_> = interfaces.iter().map(|known| known.name.as_str()).collect();
+            Err(format!("no such interface; known interfaces: {}", known.join(", ")))
         }
     }
 }
 
 fn no_usable_address(kind: &str, addresses: &[IpAddr]) -> String {
     match addresses {
-        [] => "it has no address".to_owned(),
+        [] => "the interface has no address".to_owned(),
         _ => {
             let all: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
-            format!("none of its addresses{kind} can be reached from elsewhere: {}", all.join(", "))
+            format!("none of its addresses{kind} is reachable from other hosts: {}", all.join(", "))
         }
     }
 }
 
-/// Whether clients elsewhere may be able to connect to an address.
+/// Returns `true` if clients on other hosts may be able to connect to an address.
 pub(crate) fn is_usable(address: &IpAddr) -> bool {
     let link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
@@ -284,20 +284,23 @@ pub(crate) fn is_usable(address: &IpAddr) -> bool {
     !link_local && !address.is_loopback() && !address.is_unspecified() && !address.is_multicast()
 }
 
-/// This machine's interfaces, as the system tells them.
+/// Returns the network interfaces of this machine.
 ///
 /// # Errors
-/// Why the system doesn't.
+/// Returns the reason if the system cannot list its interfaces.
 pub fn interfaces() -> Result<Vec<Interface>, String> {
     let address = |address: &Addr| match address {
         Addr::V4(v4) => IpAddr::V4(v4.ip),
         Addr::V6(v6) => IpAddr::V6(v6.ip),
     };
     let listed = NetworkInterface::show()
-        .map_err(|error| format!("the system doesn't list its interfaces: {error}"))?;
+        .map_err(|error| format!("cannot list the network interfaces: {error}"))?;
     Ok(listed
         .into_iter()
-        .map(|one| Interface { addresses: one.addr.iter().map(address).collect(), name: one.name })
+        .map(|interface| Interface {
+            addresses: interface.addr.iter().map(address).collect(),
+            name: interface.name,
+        })
         .collect())
 }
 
@@ -308,7 +311,7 @@ mod tests {
 
     use super::*;
 
-    /// None of these waits for anything.
+    /// Returns the result of a future that never waits.
     fn block_on<T>(found: impl Future<Output = T>) -> T {
         found.now_or_never().unwrap()
     }
@@ -346,7 +349,7 @@ mod tests {
         external_ip: Option<&str>,
     ) -> Result<PublicAddress, NoPublicAddress> {
         let environment = external_ip.map(|ip| (EXTERNAL_IP, ip)).into_iter().collect();
-        let metadata = async |_: &[Cloud]| unreachable!("the metadata service was asked");
+        let metadata = async |_: &[Cloud]| unreachable!("the metadata service was queried");
         block_on(find_public_address(discovery, &environment, machine, metadata))
     }
 
@@ -392,7 +395,7 @@ mod tests {
 
     #[test]
     fn finds_an_additional_ipv6_address() {
-        let six = |host6: Option<Host6>, interface: &str| {
+        let found_with = |host6: Option<Host6>, interface: &str| {
             let discovery = Discovery { host6, ..discovery(Some("10.0.0.1"), interface) };
             found(&discovery, None).map(|public_address| public_address.to_string())
         };
@@ -403,18 +406,18 @@ mod tests {
             (Some(Host6::Auto), "eth0", "10.0.0.1 (discovery.host), 2001:db8::7 (interface eth0)"),
             (Some(Host6::Auto), "six", "10.0.0.1 (discovery.host), 2001:db8::8 (interface six)"),
         ] {
-            assert_eq!(six(host6, interface).unwrap(), expected, "{host6:?} {interface}");
+            assert_eq!(found_with(host6, interface).unwrap(), expected, "{host6:?} {interface}");
         }
         for (interface, reason) in [
-            ("eth9", "no such interface; there are: "),
-            ("down", "it has no address"),
+            ("eth9", "no such interface; known interfaces: "),
+            ("down", "the interface has no address"),
             (
                 "four",
-                "none of its addresses is an IPv6 one that can be reached from elsewhere: fe80::3,",
+                "none of its addresses is an IPv6 address that is reachable from other hosts: fe80::3,",
             ),
-            ("lo", "none of its addresses is an IPv6 one that"),
+            ("lo", "none of its addresses is an IPv6 address that"),
         ] {
-            let error = six(Some(Host6::Auto), interface).unwrap_err().to_string();
+            let error = found_with(Some(Host6::Auto), interface).unwrap_err().to_string();
             let step = format!("\n  discovery.host6 auto, discovery.interface {interface}: ");
             assert!(error.starts_with("found no IPv6 address to publish:"), "{error}");
             assert!(error.contains(&(step + reason)), "{error}");
@@ -425,21 +428,21 @@ mod tests {
     #[test]
     fn reports_why_each_step_failed() {
         for (interface, reason) in [
-            ("eth9", "no such interface; there are: lo, eth0, six, four, down"),
-            ("lo", "none of its addresses can be reached from elsewhere: 127.0.0.1, ::1"),
-            ("down", "it has no address"),
+            ("eth9", "no such interface; known interfaces: lo, eth0, six, four, down"),
+            ("lo", "none of its addresses is reachable from other hosts: 127.0.0.1, ::1"),
+            ("down", "the interface has no address"),
         ] {
             let error = found(&discovery(None, interface), None).unwrap_err().to_string();
             assert!(error.contains("\n  discovery.host: not set\n  EXTERNAL_IP: not set\n"));
             let line = format!("\n  discovery.interface {interface}: {reason}\n");
             assert!(error.contains(&line), "{error}");
         }
-        let failing = || Err("the system is out of order".to_owned());
+        let failing = || Err("out of order".to_owned());
         let metadata = async |_: &[Cloud]| unreachable!();
         let (none, environment) = (discovery(None, "eth0"), Environment::default());
         let error =
             block_on(find_public_address(&none, &environment, failing, metadata)).unwrap_err();
-        assert!(error.to_string().contains("the system is out of order"));
+        assert!(error.to_string().contains("out of order"));
         assert!(error.to_string().contains("\n  discovery.metadata: not set\n"));
     }
 

@@ -1,23 +1,23 @@
-//! What this host is called.
+//! The name of this host.
 
 use highhock_actors::model::stable_hash::fnv1a;
 
-/// The machine's own name, as the system tells it.
+/// Returns the machine's own name.
 ///
 /// # Errors
-/// Why the system doesn't.
+/// Returns an error if the kernel's file cannot be read.
 pub fn machine_name() -> std::io::Result<String> {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned())
 }
 
-/// Makes a host's name fit for a key: its first label, lower case, at most 30
-/// bytes, what no DNS label can have replaced by `-`. A longer one is cut, and
-/// ends in `-` and 6 hexadecimal digits of its hash. A `_` at the beginning is
-/// replaced, too: etcd's v2 API hides a key that begins so from SkyDNS.
+/// Converts a host's name to a part of a key: its first label in lower case, at most 30 bytes.
 ///
-/// Records are found again by this name, so it must never change from version to
-/// version. The hash: 64-bit FNV-1a over the bytes of the lower-cased first label
-/// (before the replacement), its low 24 bits.
+/// Characters that are not allowed in a DNS label are replaced by `-`. A `_` at the beginning is
+/// replaced too, because etcd's v2 API hides such keys from SkyDNS. A longer label is cut, and
+/// ends in `-` and 6 hexadecimal digits of a hash: the low 24 bits of the 64-bit FNV-1a hash over
+/// the bytes of the lower-case first label, before the replacement.
+///
+/// A restarted daemon finds its records by this name, so the conversion must never change.
 pub fn instance_label(name: &str) -> String {
     const LABEL_LENGTH_MAX: usize = 30;
     const STEM_LENGTH: usize = LABEL_LENGTH_MAX - 7;
@@ -52,8 +52,7 @@ mod tests {
         assert_eq!(instance_label(&"a".repeat(30)), "a".repeat(30));
     }
 
-    // These are written down in people's etcd: a failure here is never mended by
-    // changing the test.
+    // Existing installations have keys with these names, so the expectations must never change.
     #[test]
     fn shortens_long_names_deterministically() {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);

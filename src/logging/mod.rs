@@ -1,5 +1,4 @@
-//! Where log lines go: to standard error, for people or as JSON, by the names of
-//! the eight levels that operators know.
+//! The log: lines on standard error, as text or JSON, with the eight levels of syslog.
 
 mod recent;
 mod terminal;
@@ -18,14 +17,14 @@ use crate::text::rfc3339::rfc3339;
 pub use recent::{LogEntry, RecentLogs};
 use terminal::TerminalDecorator;
 
-/// A logger to standard error, and what changes it while the program runs.
+/// Creates a logger to standard error, and the control that changes it while the program runs.
 pub fn logger(log: Log) -> (Logger, LogControl) {
     let colours = io::stderr().is_terminal();
     logger_to(Box::new(io::stderr()), log, colours)
 }
 
-/// A logger to somewhere else. Lines are written one at a time, each in one go;
-/// one that can't be written is lost, and nothing else happens.
+/// Creates a logger to another output. Each line is written in one call. A line that cannot be
+/// written is lost, without any other effect.
 pub fn logger_to(out: Box<dyn Write + Send>, log: Log, colours: bool) -> (Logger, LogControl) {
     let out = Arc::new(Output(Mutex::new(out)));
     let terminal = FullFormat::new(TerminalDecorator { out: Arc::clone(&out), colours })
@@ -44,27 +43,27 @@ pub fn logger_to(out: Box<dyn Write + Send>, log: Log, colours: bool) -> (Logger
     )
 }
 
-/// How much is logged and how a line looks: for all loggers that come of one.
+/// Changes the level and the format of a logger and of all loggers that are derived from it.
 #[derive(Clone, Default)]
 pub struct LogControl(Arc<LogState>);
 
 #[derive(Default)]
 struct LogState {
-    /// The least grave level that passes, as its place among all.
+    /// The lowest level that is logged, as its number in [`LogLevel`].
     threshold: AtomicU8,
     as_json: AtomicBool,
 }
 
 impl LogControl {
-    /// Changes both, from the next line on.
+    /// Sets the level and the format, from the next line on.
     pub fn set(&self, log: Log) {
         self.0.threshold.store(log.level as u8, Relaxed);
         self.0.as_json.store(log.format == LogFormat::Json, Relaxed);
     }
 }
 
-/// Logs a panic as one line, in place of the standard hook's many. The panic
-/// goes on as it would have.
+/// Installs a panic hook that logs a panic in one line, unlike the standard hook. The panic
+/// continues as usual.
 pub fn install_panic_hook(log: Logger) {
     std::panic::set_hook(Box::new(move |panic: &PanicHookInfo<'_>| {
         let payload = panic.payload();
@@ -78,9 +77,10 @@ pub fn install_panic_hook(log: Logger) {
     }));
 }
 
-/// The level that a record has for the operator. slog has six; the two above
-/// `Critical` are told apart by a tag: `crit!(log, # "alert", …)` (with
-/// the blank, which the edition wants).
+/// Returns the level of a log record.
+///
+/// slog has six levels. The two levels above `Critical` have a tag: `crit!(log, # "alert", …)`. The
+/// edition requires the space after `#`.
 fn log_level(record: &Record<'_>) -> LogLevel {
     match (record.level(), record.tag()) {
         (Level::Critical, "emergency") => LogLevel::Emergency,
@@ -98,7 +98,7 @@ fn now() -> String {
     rfc3339(SystemTime::now())
 }
 
-/// Lets pass what is grave enough, and forgets what can't be written.
+/// Drops records below the level, selects the format, and ignores write errors.
 struct LogDrain<T> {
     log_control: LogControl,
     terminal: T,
@@ -123,8 +123,10 @@ impl<T: Drain> Drain for LogDrain<T> {
     }
 }
 
-/// Where lines go. The lock is held for the writing only, not while a line is
-/// made: making it runs foreign code, which may panic, which is logged in turn.
+/// The output of log lines.
+///
+/// The lock is held only while a line is written and not while it is formatted: formatting runs
+/// foreign code, whose panic would be logged in turn.
 struct Output(Mutex<Box<dyn Write + Send>>);
 
 impl Output {
@@ -135,7 +137,7 @@ impl Output {
     }
 }
 
-/// A JSON object a line: when, how grave, what, then the fields.
+/// Writes one JSON object per line: time, level, message, and then the fields.
 struct JsonDrain(Arc<Output>);
 
 impl Drain for JsonDrain {
@@ -144,7 +146,7 @@ impl Drain for JsonDrain {
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
         let mut line = Vec::with_capacity(256);
-        // slog serialises a list's last entry first.
+        // slog serialises the last entry of a list first.
         slog_json::Json::new(&mut line)
             .add_key_value(o!(
                 "msg" => PushFnValue(|record: &Record<'_>, to| to.emit(record.msg())),
@@ -225,23 +227,26 @@ mod tests {
     fn terminal_line_has_time_level_message_and_fields() {
         let text = logged(LogLevel::Debug, LogFormat::Terminal, false, |log| {
             let log = log.new(o!("actor" => "inserter"));
-            notice!(log, "record put"; "key" => "skydns/local/a", "ttl" => 60);
+            notice!(log, "record published"; "key" => "skydns/local/a", "ttl" => 60);
         });
         let (time, rest) = text.split_once(' ').unwrap();
         OffsetDateTime::parse(time, &Rfc3339).unwrap();
         assert!(time.ends_with('Z'), "{time}");
-        assert_eq!(rest, "NOTICE    record put, actor: inserter, key: skydns/local/a, ttl: 60\n");
+        assert_eq!(
+            rest,
+            "NOTICE    record published, actor: inserter, key: skydns/local/a, ttl: 60\n"
+        );
     }
 
     #[test]
     fn json_line_has_time_level_message_and_fields() {
         let text = logged(LogLevel::Debug, LogFormat::Json, false, |log| {
-            notice!(log, "record \"put\""; "key" => "skydns/local/a", "ttl" => 60);
+            notice!(log, "record \"published\""; "key" => "skydns/local/a", "ttl" => 60);
         });
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         OffsetDateTime::parse(line["ts"].as_str().unwrap(), &Rfc3339).unwrap();
         assert_eq!(line["level"], "NOTICE");
-        assert_eq!(line["msg"], "record \"put\"");
+        assert_eq!(line["msg"], "record \"published\"");
         assert_eq!(line["key"], "skydns/local/a");
         assert_eq!(line["ttl"], 60);
         assert!(text.starts_with("{\"ts\":") && text.ends_with("}\n"), "{text}");
@@ -311,10 +316,10 @@ mod tests {
         for format in [LogFormat::Terminal, LogFormat::Json] {
             let text = logged(LogLevel::Debug, format, false, |log| {
                 let panicking = log.clone();
-                let end = std::panic::catch_unwind(move || {
+                let result = std::panic::catch_unwind(move || {
                     slog::warn!(panicking, "first"; "field" => %Panics);
                 });
-                assert!(end.is_err());
+                assert!(result.is_err());
                 slog::warn!(log, "second");
             });
             assert_eq!(text.lines().count(), 1, "{text}");
@@ -322,7 +327,7 @@ mod tests {
         }
     }
 
-    /// Not a test: the child of the next one, since the hook is the whole process's.
+    /// No test, but the child process of the next test, because a hook affects the whole process.
     #[test]
     #[ignore = "panics on purpose"]
     fn child_that_panics() {
@@ -344,7 +349,7 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
         assert_eq!((&line["level"], &line["msg"]), (&"ERROR".into(), &"panicked".into()));
         assert_eq!(line["message"], "on purpose,\n7 times");
-        assert!(line["location"].as_str().unwrap().contains("logging.rs:"), "{text}");
+        assert!(line["location"].as_str().unwrap().contains("logging/mod.rs:"), "{text}");
         assert!(!child.status.success());
     }
 }

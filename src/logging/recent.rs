@@ -1,4 +1,4 @@
-//! The last warnings and errors, kept for whoever looks at the running daemon.
+//! The last warnings and errors, for the admin interface.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,35 +10,35 @@ use slog::{Drain, Duplicate, KV, Key, Logger, Never, OwnedKVList, Record, Serial
 use super::log_level;
 use crate::settings::LogLevel;
 
-/// How many lines are kept.
+/// The number of lines that are kept.
 const ENTRIES_MAX: usize = 50;
-/// The longest text of a field that is kept, in characters.
+/// The longest text of a message or field, in characters. A longer text is truncated.
 const TEXT_CHARS_MAX: usize = 1000;
 
-/// A line of the log, in its parts.
+/// One log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
-    /// When it was logged.
+    /// The time of the line.
     pub at: SystemTime,
-    /// How grave it is.
+    /// The level.
     pub level: LogLevel,
-    /// What it says.
+    /// The message.
     pub message: String,
-    /// Of what: names and values.
+    /// The fields: names and values.
     pub fields: Vec<(String, String)>,
 }
 
-/// The last lines at WARNING and graver, the newest last. Clones share them.
+/// The last lines at level WARNING and above. Clones share the lines.
 #[derive(Clone, Debug, Default)]
 pub struct RecentLogs(Arc<Mutex<VecDeque<LogEntry>>>);
 
 impl RecentLogs {
-    /// All of them, the oldest first.
+    /// Returns all lines, the oldest first.
     pub fn read(&self) -> Vec<LogEntry> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// A logger that logs as this one does and keeps the last lines besides.
+    /// Returns a logger that writes to `log` and keeps the last lines.
     pub fn tee(&self, log: &Logger) -> Logger {
         Logger::root(Duplicate(log.clone(), self.clone()).ignore_res(), o!())
     }
@@ -53,7 +53,7 @@ impl Drain for RecentLogs {
         if level < LogLevel::Warning {
             return Ok(());
         }
-        // Made before the lock is taken: it runs foreign code, which may panic.
+        // The lock is taken afterwards: formatting runs foreign code, which may panic.
         let mut fields = Fields(Vec::new());
         let _ = values.serialize(record, &mut fields);
         let _ = record.kv().serialize(record, &mut fields);
@@ -93,13 +93,13 @@ mod tests {
     fn keeps_the_latest_warnings_and_errors() {
         let logs = RecentLogs::default();
         let log = logs.tee(&Logger::root(slog::Discard, o!("actor" => "Registry")));
-        notice!(log, "record put");
-        slog::warn!(log, "docker does not answer"; "tries" => 3, "error" => %"refused");
+        notice!(log, "record published");
+        slog::warn!(log, "docker unreachable"; "tries" => 3, "error" => %"refused");
         let entries = logs.read();
         assert_eq!(entries.len(), 1);
         assert_eq!(
             (entries[0].level, entries[0].message.as_str()),
-            (LogLevel::Warning, "docker does not answer")
+            (LogLevel::Warning, "docker unreachable")
         );
         let mut fields = entries[0].fields.clone();
         fields.sort();

@@ -1,4 +1,4 @@
-//! Log lines for people.
+//! Log lines as text, in colours on a terminal.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::{Output, log_level};
 use crate::settings::LogLevel;
 use crate::text::escape::is_terminal_control;
 
-/// What stands before a line's fields.
+/// Writes the part of a line before its fields: time, level and message.
 pub(super) fn print_header(
     timestamp: &dyn ThreadSafeTimestampFn<Output = io::Result<()>>,
     mut line: &mut dyn RecordDecorator,
@@ -30,11 +30,11 @@ pub(super) fn print_header(
     Ok(true)
 }
 
-/// Makes lines for people.
+/// Formats lines as text.
 pub(super) struct TerminalDecorator {
-    /// Where they go.
+    /// The output of the lines.
     pub out: Arc<Output>,
-    /// Whether in colours.
+    /// `true` for lines in colours.
     pub colours: bool,
 }
 
@@ -50,7 +50,7 @@ impl Decorator for TerminalDecorator {
     }
 }
 
-/// The ANSI colour of a level.
+/// Returns the ANSI colour of a level.
 fn colour(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Debug => "34",
@@ -62,12 +62,12 @@ fn colour(level: LogLevel) -> &'static str {
     }
 }
 
-/// One line in the making.
+/// An unfinished line.
 struct TerminalLine {
     text: Vec<u8>,
-    /// The level's colour, where there are colours at all.
+    /// The level's colour; `None` without colours.
     colours: Option<&'static str>,
-    /// Whether what is written now may have come from a container.
+    /// `true` while the text may come from a container.
     untrusted: bool,
 }
 
@@ -83,8 +83,8 @@ impl TerminalLine {
 }
 
 impl Write for TerminalLine {
-    /// What commands a terminal is escaped where the text may be foreign: a container
-    /// could otherwise forge a line of this log, or hide one.
+    /// Writes text, and escapes control characters if the text may be foreign. Otherwise a
+    /// container could forge or hide lines of this log.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !self.untrusted {
             return self.text.write(bytes);

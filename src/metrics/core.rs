@@ -1,5 +1,4 @@
-//! The families of the core: its mailboxes, its containers and records, and how it stands
-//! towards Docker and etcd.
+//! The metrics of the core: mailboxes, containers, records, and the state of Docker and etcd.
 
 use std::fmt::Result;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use highhock_actors::status::RecordsStatus;
 use super::snapshot::CoreSnapshot;
 use super::writer::{Labels, MetricWriter, family};
 
-/// The buckets of how long a message waits or is handled.
+/// The buckets of the waiting time and the handling time of a message.
 const MESSAGE_BUCKETS: [Duration; 7] = [
     Duration::from_micros(10),
     Duration::from_micros(100),
@@ -22,7 +21,7 @@ const MESSAGE_BUCKETS: [Duration; 7] = [
     Duration::from_secs(10),
 ];
 
-/// The buckets of the way from an event to its record.
+/// The buckets of the time from an event to its record.
 const RECORD_BUCKETS: [Duration; 14] = [
     Duration::from_millis(1),
     Duration::from_millis(2),
@@ -54,13 +53,13 @@ impl CoreSnapshot {
 
     fn encode_mailboxes(&self, writer: &mut MetricWriter) -> Result {
         let by_actor = |read: fn(&MailboxSnapshot) -> u64| {
-            self.meters.iter().map(move |meter| (actor(meter), read(meter)))
+            self.mailboxes.iter().map(move |mailbox| (actor(mailbox), read(mailbox)))
         };
-        for (name, help, read) in MAILBOX_GAUGES {
+        for MailboxMetric { name, help, read } in MAILBOX_GAUGES {
             let values = by_actor(*read).map(|(labels, value)| (labels, value as f64));
             writer.gauges(family(name, help), values)?;
         }
-        for (name, help, read) in MAILBOX_COUNTERS {
+        for MailboxMetric { name, help, read } in MAILBOX_COUNTERS {
             writer.counters(family(name, help), by_actor(*read))?;
         }
         Ok(())
@@ -68,34 +67,32 @@ impl CoreSnapshot {
 
     fn encode_messages(&self, writer: &mut MetricWriter) -> Result {
         let by_message = |timing: fn(&MessageSnapshot) -> HistogramSnapshot| {
-            self.meters.iter().flat_map(move |meter| {
-                let labels =
-                    |one: &MessageSnapshot| [actor(meter), vec![("message", one.message)]].concat();
-                meter.messages.iter().map(move |one| (labels(one), timing(one)))
+            self.mailboxes.iter().flat_map(move |mailbox| {
+                let labels = |message: &MessageSnapshot| {
+                    [actor(mailbox), vec![("message", message.message)]].concat()
+                };
+                mailbox.messages.iter().map(move |message| (labels(message), timing(message)))
             })
         };
         writer.histograms(
             family(
                 "message_wait",
-                "How long messages waited in their mailbox, by actor and message type.",
+                "Time that messages waited in a mailbox, by actor and message type.",
             ),
             &MESSAGE_BUCKETS,
-            by_message(|one| one.wait),
+            by_message(|message| message.wait),
         )?;
         writer.histograms(
-            family(
-                "message_handle",
-                "How long messages took to be handled, by actor and message type.",
-            ),
+            family("message_handle", "Time to handle a message, by actor and message type."),
             &MESSAGE_BUCKETS,
-            by_message(|one| one.handling),
+            by_message(|message| message.handling),
         )
     }
 
     fn encode_containers(&self, writer: &mut MetricWriter) -> Result {
         let states = self.status.containers.iter();
         writer.gauges(
-            family("containers", "Containers under watch, by what they are doing."),
+            family("containers", "Watched containers, by state."),
             states.map(|(state, count)| (vec![("state", state.as_str())], *count as f64)),
         )
     }
@@ -105,43 +102,43 @@ impl CoreSnapshot {
         writer.timestamp(
             family(
                 "docker_last_poll_timestamp",
-                "When Docker last answered a listing of its containers.",
+                "Time of the last listing of containers that Docker answered.",
             ),
             self.wall_clock_time(docker.last_listing),
         )?;
         writer.timestamp(
-            family("etcd_last_write_timestamp", "When etcd last took a write: a put, a withdrawal, a refresh or the lease's keep-alive."),
+            family("etcd_last_write_timestamp", "Time of the last write that etcd accepted: a put, a deletion, a refresh or a keep-alive of the lease."),
             self.wall_clock_time(store.last_write),
         )?;
         writer.timestamp(
             family(
                 "etcd_last_audit_timestamp",
-                "When all that etcd holds was last compared with what should be there.",
+                "Time of the last complete audit, which compares etcd with the desired records.",
             ),
             self.wall_clock_time(store.last_audit),
         )?;
-        writer.counter(
-            family("etcd_retries", "How often etcd was tried again after it had not answered."),
-            store.retries,
-        )
+        writer.counter(family("etcd_retries", "Retries after etcd did not answer."), store.retries)
     }
 
     fn encode_counts(&self, writer: &mut MetricWriter) -> Result {
         let counts = &self.status.counts;
         writer.counter(
             family(
-                "drift_mended",
-                "Records that an audit found not to be in the store as they should, and mended.",
+                "drift_repaired",
+                "Wrong or missing records in the store that an audit found and repaired.",
             ),
             counts.drifted,
         )?;
         writer.counter(
-            family("records_put", "Records put, for the first time or anew."),
+            family("records_put", "Records written to the store, including repeated writes."),
             counts.put,
         )?;
-        writer.counter(family("records_withdrawn", "Records withdrawn."), counts.withdrawn)?;
+        writer.counter(
+            family("records_withdrawn", "Records withdrawn from the store."),
+            counts.withdrawn,
+        )?;
         writer.histograms(
-            family("event_to_record", "From the moment when an event (or, where none did, a listing) first told of a change to the store's answer to the write that came of it."),
+            family("event_to_record", "Time from the first report of a change, by an event or a listing, to the store's reply to the resulting write."),
             &RECORD_BUCKETS,
             [(Vec::new(), self.status.event_to_record)],
         )
@@ -157,55 +154,83 @@ fn encode_records(records: &RecordsStatus, writer: &mut MetricWriter) -> Result 
         (RecordState::Failed, records.failed),
     ];
     writer.gauges(
-        family("records", "Wanted records: in the store (live), to be written (pending), held by another (standby), not taken by the store (failed)."),
+        family("records", "Desired records, by state: in the store (live), to be written (pending), with another holder of the key (standby), rejected by the store (failed)."),
         states.map(|(state, count)| (vec![("state", state.as_str())], count as f64)),
     )?;
     let reasons = records.standby.iter();
     writer.gauges(
-        family("records_standby", "Records that stand by, by the reason: another writer has the key (foreign), a record without a TTL has it (static), a name above or below is in the way (shadowed), another container or port of this host has the name (rival)."),
+        family("records_standby", "Records on standby, by reason: another writer holds the key (foreign), a record without a TTL holds the key (static), a record above or below the name excludes it (shadowed), another container or port of this host holds the key (conflict)."),
         reasons.map(|(reason, count)| (vec![("reason", reason.as_str())], *count as f64)),
     )?;
     writer.gauge(
-        family("lease_remaining", "How long the lease of all records lives on unless it is kept alive. Missing where records have TTLs of their own (etcd v2).").seconds(),
+        family("lease_remaining", "Time until the lease of all records expires unless it is kept alive. Absent with etcd v2, which has no leases.").seconds(),
         records.lease_remaining.map(|remaining| remaining.as_secs_f64()),
     )
 }
 
-fn actor(meter: &MailboxSnapshot) -> Labels<'static> {
-    vec![("actor", meter.actor)]
+fn actor(mailbox: &MailboxSnapshot) -> Labels<'static> {
+    vec![("actor", mailbox.actor)]
 }
 
-/// A name, its help, and the figure that it shows.
-type MailboxMetric = (&'static str, &'static str, fn(&MailboxSnapshot) -> u64);
+/// A metric with a value for each type of actor.
+struct MailboxMetric {
+    name: &'static str,
+    help: &'static str,
+    read: fn(&MailboxSnapshot) -> u64,
+}
 
 const MAILBOX_GAUGES: &[MailboxMetric] = &[
-    ("actor_instances", "Actors alive, by type.", |meter| meter.instances),
-    ("mailbox_depth", "Messages that wait in mailboxes, over all actors of a type.", |meter| {
-        meter.depth
-    }),
-    ("mailbox_capacity", "Messages that one actor's mailbox takes before senders wait.", |meter| {
-        meter.capacity as u64
-    }),
-    (
-        "mailbox_high_water",
-        "The most messages that ever waited, over all actors of a type.",
-        |meter| meter.high_water,
-    ),
+    MailboxMetric {
+        name: "actor_instances",
+        help: "Running actors, by type.",
+        read: |mailbox| mailbox.instances,
+    },
+    MailboxMetric {
+        name: "mailbox_depth",
+        help: "Messages that wait in mailboxes, over all actors of a type.",
+        read: |mailbox| mailbox.depth,
+    },
+    MailboxMetric {
+        name: "mailbox_capacity",
+        help: "Messages that one actor's mailbox accepts before senders wait.",
+        read: |mailbox| mailbox.capacity as u64,
+    },
+    MailboxMetric {
+        name: "mailbox_high_water",
+        help: "The highest number of waiting messages so far, over all actors of a type.",
+        read: |mailbox| mailbox.high_water,
+    },
 ];
 
 const MAILBOX_COUNTERS: &[MailboxMetric] = &[
-    ("messages_enqueued", "Messages that entered a mailbox.", |meter| meter.enqueued),
-    ("messages_handled", "Messages that were handled.", |meter| meter.handled),
-    (
-        "messages_coalesced",
-        "States that a newer one replaced before they were sent; nothing is lost by that.",
-        |meter| meter.coalesced,
-    ),
-    (
-        "messages_refused",
-        "Messages that found no actor to take them; their senders keep the state.",
-        |meter| meter.refused,
-    ),
-    ("actor_restarts", "Actors that were replaced after a failure.", |meter| meter.restarts),
-    ("actor_panics", "Actors that panicked.", |meter| meter.panics),
+    MailboxMetric {
+        name: "messages_enqueued",
+        help: "Messages that entered a mailbox.",
+        read: |mailbox| mailbox.enqueued,
+    },
+    MailboxMetric {
+        name: "messages_handled",
+        help: "Messages that were handled.",
+        read: |mailbox| mailbox.handled,
+    },
+    MailboxMetric {
+        name: "messages_coalesced",
+        help: "States that were replaced by newer ones before they were sent; nothing is lost.",
+        read: |mailbox| mailbox.coalesced,
+    },
+    MailboxMetric {
+        name: "messages_refused",
+        help: "Messages without a receiver; the sender keeps the state.",
+        read: |mailbox| mailbox.refused,
+    },
+    MailboxMetric {
+        name: "actor_restarts",
+        help: "Restarts of actors after a crash.",
+        read: |mailbox| mailbox.restarts,
+    },
+    MailboxMetric {
+        name: "actor_panics",
+        help: "Crashes of actors.",
+        read: |mailbox| mailbox.panics,
+    },
 ];

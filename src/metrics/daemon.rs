@@ -1,4 +1,4 @@
-//! The families of the daemon as a whole, and of its requests.
+//! The metrics of the daemon as a whole, and of its requests to Docker and etcd.
 
 use std::fmt::Result;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::instrumented::RequestSnapshot;
 use super::snapshot::MetricsSnapshot;
 use super::writer::{MetricWriter, family, unprefixed_family};
 
-/// The buckets of a request's duration.
+/// The buckets of the duration of a request.
 const REQUEST_BUCKETS: [Duration; 8] = [
     Duration::from_millis(1),
     Duration::from_millis(5),
@@ -22,26 +22,20 @@ const REQUEST_BUCKETS: [Duration; 8] = [
 impl MetricsSnapshot {
     pub(super) fn encode_daemon(&self, writer: &mut MetricWriter) -> Result {
         let build = vec![("version", self.build.version), ("commit", self.build.commit)];
-        writer.info(
-            family("build", "The version that runs, and the commit that it was built from."),
-            build,
-        )?;
+        writer.info(family("build", "The running version, and the commit of its build."), build)?;
         self.encode_process(writer)?;
         let ready = self.core.as_ref().is_some_and(|core| core.status.ready().is_ok());
         writer.gauge(
-            family("ready", "1 while Docker was listed within three polls and every wanted record is in the store, stands by or has failed for a reason of its own; else 0. /readyz tells the reason."),
+            family("ready", "1 if Docker answered a listing within three polls and every desired record is in the store, on standby or rejected, else 0. /readyz shows the reason."),
             f64::from(u8::from(ready)),
         )?;
         let reloads = [("ok", self.reloads.ok), ("refused", self.reloads.refused)];
         writer.counters(
-            family("reloads", "How often the configuration was read again: into force (ok), or refused, so that the one before stays."),
+            family("reloads", "Reloads of the configuration, by result: applied (ok), or rejected, so that the old configuration stays active (refused)."),
             reloads.map(|(result, count)| (vec![("result", result)], count)),
         )?;
         writer.timestamp(
-            family(
-                "reload_last_success_timestamp",
-                "When a configuration that was read again last came into force.",
-            ),
+            family("reload_last_success_timestamp", "Time of the last reload that was applied."),
             self.reloads.last_success,
         )
     }
@@ -49,23 +43,19 @@ impl MetricsSnapshot {
     fn encode_process(&self, writer: &mut MetricWriter) -> Result {
         let Some(process) = &self.process else { return Ok(()) };
         writer.counter(
-            unprefixed_family("process_cpu", "Time that processors worked for the process.")
-                .seconds(),
+            unprefixed_family("process_cpu", "CPU time of the process.").seconds(),
             process.cpu.as_secs_f64(),
         )?;
         writer.gauge(
-            unprefixed_family("process_resident_memory", "Memory that the process holds.").bytes(),
+            unprefixed_family("process_resident_memory", "Resident memory of the process.").bytes(),
             process.resident as f64,
         )?;
         writer.timestamp(
-            unprefixed_family("process_start_time", "When the process was started."),
+            unprefixed_family("process_start_time", "Start time of the process."),
             Some(process.started),
         )?;
         writer.gauge(
-            unprefixed_family(
-                "process_open_fds",
-                "Files and connections that the process has open.",
-            ),
+            unprefixed_family("process_open_fds", "Open files and connections of the process."),
             process.open_files as f64,
         )
     }
@@ -75,14 +65,14 @@ impl MetricsSnapshot {
             (
                 "docker",
                 &self.docker,
-                "Questions to Docker, by what was asked and what came of it: ok, or the kind of failure.",
-                "How long Docker took to answer, or to fail; for events, until the stream was open.",
+                "Requests to Docker, by kind of request and by result: ok, or the kind of error.",
+                "Duration of requests to Docker, including failed requests; for events, until the stream was open.",
             ),
             (
                 "etcd",
                 &self.etcd,
-                "Requests to etcd, by what was asked and what came of it: ok, or the kind of failure. A batch counts once.",
-                "How long etcd took to answer, or to fail; for a watch, until the stream was open.",
+                "Requests to etcd, by kind of request and by result: ok, or the kind of error. A batch counts once.",
+                "Duration of requests to etcd, including failed requests; for a watch, until the stream was open.",
             ),
         ] {
             if requests.is_empty() {

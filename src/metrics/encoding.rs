@@ -1,4 +1,4 @@
-//! A reading as text: in OpenMetrics's format, and from that in Prometheus's own.
+//! Converts a snapshot to OpenMetrics text, and OpenMetrics text to Prometheus's own format.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
@@ -23,18 +23,20 @@ impl Collector for MetricsSnapshot {
     }
 }
 
-/// A reading in the format of OpenMetrics 1.0.
+/// Formats a snapshot as OpenMetrics 1.0.
 pub(super) fn openmetrics(snapshot: MetricsSnapshot) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(snapshot));
     let mut exposition = String::new();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = text::encode(&mut exposition, &registry);
     exposition
 }
 
-/// The same in Prometheus's text format 0.0.4, in which a metric's whole name stands before
-/// its help and type, and there are fewer types, no units and no mark at the end.
+/// Converts OpenMetrics text to Prometheus's text format 0.0.4.
+///
+/// In that format the help and type of a metric name the metric with its suffix. The format has
+/// fewer types, no units and no end marker.
 pub(super) fn prometheus(openmetrics: &str) -> String {
     let mut exposition = String::with_capacity(openmetrics.len());
     let mut help = "";
@@ -43,7 +45,7 @@ pub(super) fn prometheus(openmetrics: &str) -> String {
             continue;
         }
         if let Some(rest) = line.strip_prefix("# HELP ") {
-            // It comes before the type, which tells the whole name.
+            // The suffix of the name depends on the type, which follows.
             help = rest.split_once(' ').map_or("", |(_, help)| help);
             continue;
         }
@@ -70,18 +72,18 @@ mod tests {
     #[test]
     fn converts_openmetrics_to_prometheus_text() {
         let openmetrics = "\
-            # HELP a_seconds How long.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\n\
+            # HELP a_seconds A duration.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\n\
             a_seconds_total{b=\"# EOF\"} 1\n\
-            # HELP c What it is.\n# TYPE c info\nc_info{d=\"e\"} 1\n\
-            # HELP f Nobody knows.\n# TYPE f unknown\nf 2\n\
-            # HELP g A figure.\n# TYPE g gauge\ng 3\n# EOF\n";
+            # HELP c A fact.\n# TYPE c info\nc_info{d=\"e\"} 1\n\
+            # HELP f A mystery.\n# TYPE f unknown\nf 2\n\
+            # HELP g A value.\n# TYPE g gauge\ng 3\n# EOF\n";
         assert_eq!(
             prometheus(openmetrics),
-            "# HELP a_seconds_total How long.\n# TYPE a_seconds_total counter\n\
+            "# HELP a_seconds_total A duration.\n# TYPE a_seconds_total counter\n\
              a_seconds_total{b=\"# EOF\"} 1\n\
-             # HELP c_info What it is.\n# TYPE c_info gauge\nc_info{d=\"e\"} 1\n\
-             # HELP f Nobody knows.\n# TYPE f untyped\nf 2\n\
-             # HELP g A figure.\n# TYPE g gauge\ng 3\n"
+             # HELP c_info A fact.\n# TYPE c_info gauge\nc_info{d=\"e\"} 1\n\
+             # HELP f A mystery.\n# TYPE f untyped\nf 2\n\
+             # HELP g A value.\n# TYPE g gauge\ng 3\n"
         );
     }
 }

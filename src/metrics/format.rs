@@ -1,17 +1,17 @@
-//! Which of two text formats, by what a client accepts.
+//! Selects one of the two text formats by a client's `Accept` header.
 
 /// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// OpenMetrics 1.0.
     OpenMetrics,
-    /// Prometheus's own, version 0.0.4.
+    /// Prometheus's own text format, version 0.0.4.
     Prometheus,
 }
 
 impl Format {
-    /// What a client's `Accept` header asks for. OpenMetrics where it is named, and not with
-    /// a lower weight than plain text; else what every client understands.
+    /// Selects the format for an `Accept` header: OpenMetrics if the header names it with at least
+    /// the weight of plain text, else Prometheus's format, which every client understands.
     pub fn negotiate(accept: Option<&str>) -> Self {
         let weight = |media: &str| {
             let ranges = accept.unwrap_or_default().split(',');
@@ -24,7 +24,7 @@ impl Format {
         Self::Prometheus
     }
 
-    /// The value of the answer's `Content-Type` header.
+    /// Returns the value of the response's `Content-Type` header.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -33,8 +33,8 @@ impl Format {
     }
 }
 
-/// The weight of one range of an `Accept` header (RFC 9110, section 12.5.1), where it names
-/// this media type.
+/// Returns the weight of one range of an `Accept` header (RFC 9110, section 12.5.1); `None` if the
+/// range does not name this media type.
 fn media_weight(range: &str, media: &str) -> Option<f32> {
     let mut parts = range.split(';').map(str::trim);
     if !parts.next()?.eq_ignore_ascii_case(media) {
@@ -63,7 +63,7 @@ mod tests {
             (Some("application/openmetrics-text;q=0"), Prometheus),
             (Some("application/openmetrics-text;q=much"), Prometheus),
             (Some("text/plain, application/openmetrics-text;q=0.9"), Prometheus),
-            // As Prometheus itself asks.
+            // The header that Prometheus itself sends.
             (
                 Some(
                     "application/openmetrics-text;version=1.0.0;q=0.6,\

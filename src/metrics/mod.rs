@@ -1,4 +1,6 @@
-//! What is measured of the daemon, as text for Prometheus and its like.
+//! The daemon's metrics, in the text formats of Prometheus and OpenMetrics.
+//!
+//! `deploy/README.md`, "Metrics", explains each metric.
 
 mod core;
 mod daemon;
@@ -16,7 +18,7 @@ pub use process::Process;
 pub use reloads::Reloads;
 pub use snapshot::{Build, CoreSnapshot, MetricsSnapshot};
 
-/// Writes a reading as text.
+/// Formats a snapshot as text.
 pub fn render(snapshot: MetricsSnapshot, format: Format) -> String {
     let exposition = encoding::openmetrics(snapshot);
     match format {

@@ -1,24 +1,24 @@
-//! What the kernel says of this process.
+//! The resources of this process, as the kernel reports them.
 
 use std::time::{Duration, SystemTime};
 
 use procfs::{CurrentSI, KernelStats, ProcResult, WithCurrentSystemInfo, process};
 
-/// What this process takes of the machine.
+/// The resources that this process uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Process {
-    /// The time that processors worked for it.
+    /// The CPU time since the start, user and system.
     pub cpu: Duration,
-    /// The memory that it holds, in bytes.
+    /// The resident memory, in bytes.
     pub resident: u64,
-    /// When it was started.
+    /// The start time of the process.
     pub started: SystemTime,
-    /// How many files and connections it has open.
+    /// The number of open file descriptors.
     pub open_files: usize,
 }
 
 impl Process {
-    /// As it is now; `None` where the kernel doesn't tell.
+    /// Returns the current values; `None` if the kernel does not report them.
     pub fn now() -> Option<Self> {
         Self::read().ok()
     }

@@ -2,13 +2,13 @@
 
 use std::time::SystemTime;
 
-/// What came of the requests to read the configuration again.
+/// The results of all reloads of the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reloads {
-    /// Those after which what was read was in force.
+    /// The number of reloads that were applied.
     pub ok: u64,
-    /// Those that changed nothing, because of what was read.
+    /// The number of reloads that were rejected because of an invalid configuration.
     pub refused: u64,
-    /// When the last of the first came into force.
+    /// The time of the last reload that was applied.
     pub last_success: Option<SystemTime>,
 }

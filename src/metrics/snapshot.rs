@@ -1,4 +1,4 @@
-//! All that is measured, as it was at one moment.
+//! The values of all metrics at one time.
 
 use std::time::SystemTime;
 
@@ -12,36 +12,36 @@ use super::reloads::Reloads;
 use crate::dns::DnsStatsSnapshot;
 use crate::version;
 
-/// All that is measured, as it was at one moment.
+/// The values of all metrics at one time.
 #[derive(Clone, Debug)]
 pub struct MetricsSnapshot {
-    /// What was built.
+    /// The version and commit of the build.
     pub build: Build,
-    /// What the process takes of the machine; `None` where the kernel doesn't tell.
+    /// The resources that the process uses; `None` if the kernel does not report them.
     pub process: Option<Process>,
-    /// Questions to Docker.
+    /// The requests to Docker.
     pub docker: Vec<RequestSnapshot>,
-    /// Requests to etcd; none where there is no etcd.
+    /// The requests to etcd; empty in standalone mode.
     pub etcd: Vec<RequestSnapshot>,
-    /// What the DNS server counted; `None` where this process is none.
+    /// The counters of the DNS server; `None` in etcd mode.
     pub dns: Option<DnsStatsSnapshot>,
-    /// How often the configuration was read again.
+    /// The reloads of the configuration.
     pub reloads: Reloads,
-    /// The core; `None` while none runs yet: Docker or etcd has not answered since the start.
+    /// The values of the core; `None` until Docker and etcd are reached for the first time.
     pub core: Option<CoreSnapshot>,
 }
 
-/// What was built.
+/// The version and commit of the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Build {
     /// The version.
     pub version: &'static str,
-    /// The commit that it was built from; `unknown` where it was not built from one.
+    /// The commit; `unknown` if the build was outside of a git clone.
     pub commit: &'static str,
 }
 
 impl Build {
-    /// What this program was built from.
+    /// The version and commit of this program.
     pub const THIS: Self = Self {
         version: version::VERSION,
         commit: match version::COMMIT {
@@ -51,19 +51,20 @@ impl Build {
     };
 }
 
-/// What is measured of the core.
+/// The values of the core at one time.
 #[derive(Clone, Debug)]
 pub struct CoreSnapshot {
-    /// How it stands.
+    /// The status of the core.
     pub status: CoreStatus,
-    /// Its actors' mailboxes.
-    pub meters: [MailboxSnapshot; 4],
-    /// The moment of the reading, by either clock.
+    /// The mailboxes, by type of actor.
+    pub mailboxes: [MailboxSnapshot; 4],
+    /// The time of the snapshot, by the monotonic clock and the wall clock.
     pub now: (Instant, SystemTime),
 }
 
 impl MetricsSnapshot {
-    /// Reads everything but the DNS server now. Waits up to a second for what the core's actors tell.
+    /// Takes a snapshot of everything except the DNS server. Waits up to a second for the core's
+    /// actors.
     pub async fn take(
         core: Option<&CoreHandle>,
         docker: &RequestMetrics,
@@ -82,15 +83,15 @@ impl MetricsSnapshot {
 }
 
 impl CoreSnapshot {
-    /// Reads all of the core.
+    /// Takes a snapshot of the core.
     pub async fn take(core: &CoreHandle) -> Self {
-        // The mailboxes first: the question for the rest goes through one of them.
-        let meters = core.mailbox_snapshots();
+        // The mailboxes come first, because the query of the status passes through a mailbox.
+        let mailboxes = core.mailbox_snapshots();
         let status = core.status().await;
-        Self { status, meters, now: (Instant::now(), SystemTime::now()) }
+        Self { status, mailboxes, now: (Instant::now(), SystemTime::now()) }
     }
 
-    /// A moment by the clock on the wall.
+    /// Converts a time of the monotonic clock to the wall clock.
     pub(super) fn wall_clock_time(&self, instant: Option<Instant>) -> Option<SystemTime> {
         let (now, wall) = self.now;
         wall.checked_sub(now.saturating_duration_since(instant?))

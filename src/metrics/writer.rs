@@ -1,4 +1,4 @@
-//! Writes families of metrics: each a name, what it means, and its values by their labels.
+//! Writes metric families: a name, a help text, and a value for each set of labels.
 
 use std::fmt::Result;
 use std::time::{Duration, SystemTime};
@@ -10,39 +10,39 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-/// What stands before a metric's name that is this program's own.
+/// The prefix of this program's own metrics.
 const PREFIX: &str = "highhock_";
 
 /// A metric's labels: names and values.
 pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
 
-/// Writes families of metrics, one after the other.
+/// Writes metric families, one after the other.
 pub(super) struct MetricWriter<'a>(DescriptorEncoder<'a>);
 
-/// A family to be written.
+/// The name, unit and help text of a metric.
 pub(super) struct MetricFamily<'a> {
     name: String,
     unit: Option<Unit>,
     help: &'a str,
 }
 
-/// A family of this program's own, of this name. Its help is one line.
+/// Creates a family of this program's own. `name` gets the prefix; `help` is one line.
 pub(super) fn family<'a>(name: &str, help: &'a str) -> MetricFamily<'a> {
     unprefixed_family(&format!("{PREFIX}{name}"), help)
 }
 
-/// A family of this whole name.
+/// Creates a family with a name without the prefix.
 pub(super) fn unprefixed_family<'a>(name: &str, help: &'a str) -> MetricFamily<'a> {
     MetricFamily { name: name.to_owned(), unit: None, help }
 }
 
 impl MetricFamily<'_> {
-    /// Measured in seconds: the name ends so.
+    /// Sets the unit to seconds, which is appended to the name.
     pub fn seconds(self) -> Self {
         Self { unit: Some(Unit::Seconds), ..self }
     }
 
-    /// Measured in bytes: the name ends so.
+    /// Sets the unit to bytes, which is appended to the name.
     pub fn bytes(self) -> Self {
         Self { unit: Some(Unit::Bytes), ..self }
     }
@@ -53,7 +53,7 @@ impl<'a> MetricWriter<'a> {
         Self(encoder)
     }
 
-    /// A gauge of one value; left out where that is not known.
+    /// Writes a gauge with one value; skips it if the value is unknown.
     pub fn gauge(&mut self, family: MetricFamily, value: impl Into<Option<f64>>) -> Result {
         match value.into() {
             Some(value) => self.gauges(family, [(Vec::new(), value)]),
@@ -61,13 +61,13 @@ impl<'a> MetricWriter<'a> {
         }
     }
 
-    /// A gauge of a moment, in seconds since 1970; left out where there was none yet.
+    /// Writes a gauge with a time, in seconds since 1970; skips it if there is no time yet.
     pub fn timestamp(&mut self, family: MetricFamily, time: Option<SystemTime>) -> Result {
         let since_1970 = time.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         self.gauge(family.seconds(), since_1970.map(|since| since.as_secs_f64()))
     }
 
-    /// A gauge with a value for each of these labels.
+    /// Writes a gauge with a value for each set of labels.
     pub fn gauges<'l>(
         &mut self,
         family: MetricFamily,
@@ -81,12 +81,12 @@ impl<'a> MetricWriter<'a> {
         Ok(())
     }
 
-    /// A counter of one value. Its name ends in `_total`, which is added.
+    /// Writes a counter with one value. The encoder appends `_total` to the name.
     pub fn counter(&mut self, family: MetricFamily, value: impl EncodeCounterValue) -> Result {
         self.counters(family, [(Vec::new(), value)])
     }
 
-    /// A counter with a value for each of these labels.
+    /// Writes a counter with a value for each set of labels.
     pub fn counters<'l, V: EncodeCounterValue>(
         &mut self,
         family: MetricFamily,
@@ -103,8 +103,7 @@ impl<'a> MetricWriter<'a> {
         Ok(())
     }
 
-    /// A histogram in seconds with a distribution for each of these labels, and a bucket up
-    /// to each of these bounds.
+    /// Writes a histogram in seconds for each set of labels, with a bucket for each upper bound.
     pub fn histograms<'l>(
         &mut self,
         family: MetricFamily,
@@ -124,7 +123,7 @@ impl<'a> MetricWriter<'a> {
         Ok(())
     }
 
-    /// Facts that don't change, as labels of a metric that is always 1.
+    /// Writes constant facts as labels of a metric that is always 1.
     pub fn info(&mut self, family: MetricFamily, facts: Labels) -> Result {
         let MetricFamily { name, unit, help } = family;
         let mut metric = self.0.encode_descriptor(&name, help, unit.as_ref(), MetricType::Info)?;
@@ -132,7 +131,7 @@ impl<'a> MetricWriter<'a> {
     }
 }
 
-/// Encodes one value with its labels; without any, there are no empty braces either.
+/// Encodes one value with its labels, without empty braces if there are no labels.
 fn encode_labelled(
     metric: &mut MetricEncoder,
     labels: &Labels,
@@ -141,7 +140,7 @@ fn encode_labelled(
     if labels.is_empty() { encode(metric) } else { encode(&mut metric.encode_family(labels)?) }
 }
 
-/// How many fall between each bound and the one before it.
+/// Returns each upper bound with the number of values above the previous bound.
 fn buckets(bounds: &[Duration], timing: &HistogramSnapshot) -> Vec<(f64, u64)> {
     let mut below = 0;
     let mut bucket = |bound: f64, at_most: u64| {

@@ -1,8 +1,8 @@
-//! Where the daemon shows its state, and to whom.
+//! The settings of the admin interface.
 
 use std::net::SocketAddr;
 
-use super::error::SettingsError;
+use super::error::{SettingsError, SettingsErrorKind};
 use super::listen_values::admin_listen;
 use super::lookup::{combination_error, has_error, parsed, read};
 use super::merged::MergedConfig;
@@ -16,18 +16,20 @@ const ALLOW_REMOTE: &str = "admin.allowRemote";
 /// The keys `admin.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where metrics, state and the status page are served; `None`: nowhere. An address
-    /// beyond loopback only with a token, or with `allow_remote`.
+    /// The address of metrics, state and status page; `None` if they are not served. An address
+    /// beyond loopback needs a token or `allow_remote`.
     pub listen: Option<SocketAddr>,
-    /// Where the token is that every question must bear; `None`: none is asked for.
+    /// The source of the token that every request must carry; `None` if no token is required.
     pub token: Option<SecretSource>,
-    /// Whether everybody who can connect may read, even without a token. The settings
-    /// are shown to nobody then.
+    /// `true` if every client that can connect may read, even without a token. The settings are
+    /// then shown to no client.
     pub allow_remote: bool,
 }
 
-/// The keys `admin.*`. `earlier_errors` are the faults found so far: a token among them was at
-/// least meant.
+/// Reads the keys `admin.*`.
+///
+/// `earlier_errors` are the errors found so far. If one of them concerns the token, a token was
+/// at least intended, and its absence is not reported as a second error.
 pub(super) fn admin(
     config: &MergedConfig,
     earlier_errors: &[SettingsError],
@@ -37,8 +39,8 @@ pub(super) fn admin(
     let text = |path: &str| read(path, |path| config.text_if_set(path));
     let token = match (text(TOKEN)?, text(TOKEN_FILE)?) {
         (Some(_), Some(_)) => {
-            let message = format!("set beside {TOKEN}; takes one of the two");
-            return Err(vec![combination_error(config, TOKEN_FILE, message)]);
+            let kind = SettingsErrorKind::Exclusive { other: TOKEN };
+            return Err(vec![combination_error(config, TOKEN_FILE, kind)]);
         }
         (Some(token), None) => Some(SecretSource::Inline(Secret::new(token))),
         (None, Some(path)) => Some(SecretSource::File(path.into())),
@@ -49,11 +51,8 @@ pub(super) fn admin(
     if let Some(address) = listen.filter(|address| !address.ip().is_loopback())
         && !(allow_remote || token.is_some() || has_access_error)
     {
-        let message = format!(
-            "{address} can be reached from elsewhere; takes an address of loopback, as \
-             127.0.0.1:9465, or {TOKEN}, {TOKEN_FILE} or {ALLOW_REMOTE} beside it"
-        );
-        return Err(vec![combination_error(config, LISTEN, message)]);
+        let kind = SettingsErrorKind::UnprotectedAdmin { address };
+        return Err(vec![combination_error(config, LISTEN, kind)]);
     }
     Ok(Admin { listen, token, allow_remote })
 }

@@ -1,8 +1,8 @@
-//! Where DNS is answered, and whom else to ask (`store: standalone` only).
+//! The settings of the DNS server (`store: standalone` only).
 
 use std::net::SocketAddr;
 
-use super::error::{SettingsError, Warning};
+use super::error::{SettingsError, SettingsErrorKind, Warning};
 use super::listen_values::{admin_listen, dns_forward, dns_listen};
 use super::lookup::{combination_error, has_error, internal_error, parsed, read};
 use super::merged::MergedConfig;
@@ -15,16 +15,19 @@ const ADMIN: &str = "admin.listen";
 /// The keys `dns.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dns {
-    /// Where questions are answered, by UDP and TCP; one at least, no port 0.
+    /// The addresses at which queries are answered, by UDP and TCP: at least one, none with
+    /// port 0.
     pub listen: Vec<SocketAddr>,
-    /// Who is asked about other domains, in this order; empty: nobody.
+    /// The upstream servers for other domains, in order. If empty, such queries are refused.
     pub forward: Vec<SocketAddr>,
-    /// Answers by UDP a second to one source network; 0: no limit.
+    /// UDP answers per second to one source network; 0 means no limit.
     pub rate_limit: u32,
 }
 
-/// The keys `dns.*`. What only makes no sense where DNS is answered is no fault elsewhere.
-/// `earlier_errors` are the faults found so far: an address among them is not known to be another's.
+/// Reads the keys `dns.*`.
+///
+/// Combinations that matter only to a DNS server are not checked in etcd mode. `earlier_errors`
+/// are the errors found so far: an address among them is not compared with other addresses.
 pub(super) fn dns(
     config: &MergedConfig,
     store: StoreKind,
@@ -39,56 +42,47 @@ pub(super) fn dns(
         if !has_error(LISTEN, earlier_errors) {
             check_listen_addresses(config, &listen, earlier_errors)?;
         }
-        if let Some(own) = forward.iter().find(|one| listen.contains(one)) {
-            let message = format!(
-                "{own} stands in {LISTEN} too, so that a question would go round for ever; takes \
-                 other servers"
-            );
-            return Err(vec![combination_error(config, FORWARD, message)]);
+        if let Some(address) = forward.iter().copied().find(|address| listen.contains(address)) {
+            let kind = SettingsErrorKind::ForwardingLoop { address };
+            return Err(vec![combination_error(config, FORWARD, kind)]);
         }
-        let open = listen.iter().find(|address| !address.ip().is_loopback());
-        if let (Some(open), false) = (open, forward.is_empty()) {
-            warnings.push(Warning::OpenResolver { listen: *open });
+        let remote = listen.iter().find(|address| !address.ip().is_loopback());
+        if let (Some(remote), false) = (remote, forward.is_empty()) {
+            warnings.push(Warning::OpenResolver { listen: *remote });
         }
     }
     Ok(Dns { listen, forward, rate_limit })
 }
 
-/// Whether each place to answer at is one of its own.
+/// Checks that no two of the listen addresses, including `admin.listen`, overlap.
 fn check_listen_addresses(
     config: &MergedConfig,
     listen: &[SocketAddr],
     earlier_errors: &[SettingsError],
 ) -> Result<(), Vec<SettingsError>> {
-    let refused = |message| Err(vec![combination_error(config, LISTEN, message)]);
-    for (index, one) in listen.iter().enumerate() {
-        for other in &listen[index + 1..] {
-            let (inside, outside) = match (is_within(*one, *other), is_within(*other, *one)) {
+    let rejected = |kind| Err(vec![combination_error(config, LISTEN, kind)]);
+    for (index, &one) in listen.iter().enumerate() {
+        for &other in &listen[index + 1..] {
+            let (inside, outside) = match (is_within(one, other), is_within(other, one)) {
                 (true, _) => (one, other),
                 (_, true) => (other, one),
                 _ => continue,
             };
-            return refused(format!(
-                "{inside} is a part of {outside}, which stands there too; takes one of the two"
-            ));
+            return rejected(SettingsErrorKind::OverlappingAddresses { inside, outside });
         }
     }
-    let admin_address =
-        if has_error(ADMIN, earlier_errors) { None } else { parsed(config, ADMIN, admin_listen)? };
-    let overlaps = |one: &&SocketAddr| {
-        admin_address.is_some_and(|admin_address| {
-            is_within(**one, admin_address) || is_within(admin_address, **one)
-        })
-    };
-    match (listen.iter().find(overlaps), admin_address) {
-        (Some(one), Some(admin_address)) => refused(format!(
-            "{one} and {ADMIN}, {admin_address}, are one place; takes another port in one of the two"
-        )),
-        _ => Ok(()),
+    if has_error(ADMIN, earlier_errors) {
+        return Ok(());
+    }
+    let Some(admin) = parsed(config, ADMIN, admin_listen)? else { return Ok(()) };
+    let overlaps = |address: &SocketAddr| is_within(*address, admin) || is_within(admin, *address);
+    match listen.iter().copied().find(overlaps) {
+        Some(address) => rejected(SettingsErrorKind::AdminAddressInUse { address, admin }),
+        None => Ok(()),
     }
 }
 
-/// Whether who answers at `all` answers at `one`, too.
+/// Returns `true` if a server that listens at `all` also receives the packets for `one`.
 fn is_within(one: SocketAddr, all: SocketAddr) -> bool {
     let family = one.is_ipv4() == all.is_ipv4();
     one == all || (family && all.ip().is_unspecified() && one.port() == all.port())

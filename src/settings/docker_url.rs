@@ -1,9 +1,10 @@
-//! Where the Docker engine is and whether TLS is spoken to it: worked out of
-//! `docker.*`, and of the variables of Docker's own client.
+//! The Docker engine's URL and TLS files, from `docker.*` and the variables of Docker's own
+//! client.
 
 use std::path::{Path, PathBuf};
 
-use super::error::{Origin, SettingsError, SettingsErrorKind};
+use super::error::{Origin, SettingsError};
+use super::lookup::{internal_error, ok_or_collect, parsed_if_set};
 use super::merged::MergedConfig;
 use super::sources::Sources;
 use super::value_type::ValueEncoding;
@@ -13,55 +14,53 @@ use crate::tls::{ClientIdentity, TlsFiles};
 
 const URL: &str = "docker.url";
 
-/// `docker.url`, where it is set; else as Docker's own client would find its
-/// engine; else as HighHock always did. With the files that TLS takes, none
-/// where it is not spoken.
+/// Returns the engine's URL and the files for TLS, which are empty without TLS.
+///
+/// The URL is `docker.url` if it is set, else the URL that Docker's own client would use, else
+/// HighHock's own default.
 pub(super) fn engine(
     config: &MergedConfig,
     sources: &Sources,
     earlier_errors: &[SettingsError],
 ) -> Result<(DockerUrl, TlsFiles), Vec<SettingsError>> {
-    let url = url(config, sources);
-    let own = tls_and_credentials::tls_files(config, "docker", earlier_errors);
-    let (url, own) = match (url, own) {
-        (Ok(url), Ok(own)) => (url, own),
-        (url, own) => return Err(super::lookup::join_errors(url.err(), own.err())),
-    };
+    let mut errors = Vec::new();
+    let url = ok_or_collect(url(config, sources), &mut errors);
+    let files = tls_and_credentials::tls_files(config, "docker", earlier_errors);
+    let files = ok_or_collect(files, &mut errors);
+    let (Some(url), Some(files)) = (url, files) else { return Err(errors) };
     let verify = sources.environment.get("DOCKER_TLS_VERIFY").is_some();
     let (scheme, host, port) = match url {
         EngineUrl::Unix(path) => {
-            tls_and_credentials::refuse_files(config, "docker", "a Unix socket speaks no TLS")?;
+            let reason = "docker.url is a Unix socket, which does not use TLS";
+            tls_and_credentials::reject_tls_files(config, "docker", reason)?;
             return Ok((DockerUrl::Unix(path), TlsFiles::default()));
         }
         EngineUrl::Net { scheme, host, port } => (scheme, host, port),
     };
     if scheme == EngineScheme::Http {
-        tls_and_credentials::refuse_files(
-            config,
-            "docker",
-            "docker.url begins with http://, not https://",
-        )?;
+        let reason = "docker.url begins with http://, not https://";
+        tls_and_credentials::reject_tls_files(config, "docker", reason)?;
     }
-    let is_tls = match scheme {
+    let uses_tls = match scheme {
         EngineScheme::Http => false,
         EngineScheme::Https => true,
-        EngineScheme::Tcp => verify || !own.is_empty(),
+        EngineScheme::Tcp => verify || !files.is_empty(),
     };
-    if !is_tls {
+    if !uses_tls {
         return Ok((DockerUrl::Tcp(authority(&host, port, 2375)), TlsFiles::default()));
     }
     let folder = sources.environment.get("DOCKER_CERT_PATH").filter(|_| verify);
-    let files = folder.map_or(own.clone(), |folder| with_folder_files(own, Path::new(&folder)));
+    let files = folder.map_or(files.clone(), |folder| with_folder_files(files, Path::new(&folder)));
     Ok((DockerUrl::Tls(authority(&host, port, 2376)), files))
 }
 
-/// With Docker's own client's files for what no setting names.
-fn with_folder_files(own: TlsFiles, folder: &Path) -> TlsFiles {
+/// Adds the files that Docker's own client would use for those that no setting names.
+fn with_folder_files(files: TlsFiles, folder: &Path) -> TlsFiles {
     let default_identity =
         ClientIdentity { cert: folder.join("cert.pem"), key: folder.join("key.pem") };
     TlsFiles {
-        ca: own.ca.or_else(|| Some(folder.join("ca.pem"))),
-        identity: own.identity.or(Some(default_identity)),
+        ca: files.ca.or_else(|| Some(folder.join("ca.pem"))),
+        identity: files.identity.or(Some(default_identity)),
     }
 }
 
@@ -70,7 +69,7 @@ fn authority(host: &str, port: Option<u16>, default_port: u16) -> String {
 }
 
 fn url(config: &MergedConfig, sources: &Sources) -> Result<EngineUrl, Vec<SettingsError>> {
-    if let Some(url) = super::lookup::parsed_if_set(config, URL, values::docker_url)? {
+    if let Some(url) = parsed_if_set(config, URL, values::docker_url)? {
         return Ok(url);
     }
     let Some(host) = sources.environment.get("DOCKER_HOST") else {
@@ -86,13 +85,10 @@ fn url(config: &MergedConfig, sources: &Sources) -> Result<EngineUrl, Vec<Settin
             Err(vec![SettingsError { origin, key: URL.to_owned(), kind }])
         }
         _ => match values::docker_url(&host) {
-            // Docker's own client speaks TLS to it where its variables say so.
+            // Docker's own client uses TLS with `http://` too if its variables select TLS.
             Ok(EngineUrl::Net { scheme: EngineScheme::Http, host, port }) => Ok(tcp(&host, port)),
             Ok(url) => Ok(url),
-            Err(error) => Err(super::lookup::internal_error(
-                URL,
-                &SettingsErrorKind::File(format!("{error:?}")),
-            )),
+            Err(error) => Err(internal_error(URL, &format!("{error:?}"))),
         },
     }
 }

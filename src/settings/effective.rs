@@ -1,5 +1,6 @@
-//! The settings as they hold, key by key, with the layer that each is from: for the
-//! operator's eyes, and so without secrets.
+//! The effective settings, key by key, with the layer that set each key.
+//!
+//! They are shown to the operator, so secrets are masked.
 
 use config::ValueKind;
 use serde_json::Value as Json;
@@ -8,26 +9,26 @@ use super::error::Origin;
 use super::key::{DefaultValue, Key};
 use super::keys::KEYS;
 use super::merged::MergedConfig;
+use super::sections::Settings;
 use super::sources::Sources;
-use super::validate::Settings;
 
-/// What stands for a secret that is set.
+/// Replaces a secret that is set.
 const MASK: &str = "(set, not shown)";
-/// What stands for a user and a password in a URL.
+/// Replaces a user and a password in a URL.
 const MASK_IN_URL: &str = "not-shown";
 
-/// A key as it holds.
+/// A key with its effective value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EffectiveKey {
-    /// Its path, as `docker.poll`.
+    /// The key's path, such as `docker.poll`.
     pub key: &'static str,
-    /// Its value, null where there is none; secrets are masked.
+    /// The value; null if there is none. Secrets are masked.
     pub value: Json,
-    /// Which layer set it.
+    /// The layer that set the value.
     pub layer: Layer,
-    /// The file's path, the variable's or the flag's name; `None` for a default.
+    /// The path of the file, or the name of the variable or flag; `None` for a default.
     pub place: Option<String>,
-    /// What holds where there is no value, in words.
+    /// A description of the behaviour without a value.
     pub otherwise: Option<&'static str>,
 }
 
@@ -45,7 +46,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// The layer's name.
+    /// The layer's name in the output of the admin interface and the commands.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Default => "default",
@@ -56,7 +57,7 @@ impl Layer {
     }
 }
 
-/// Every key as it holds, in the order of the contract.
+/// Returns every key with its effective value, in the order of [`KEYS`].
 pub(super) fn effective(
     config: &MergedConfig,
     sources: &Sources,
@@ -81,20 +82,21 @@ fn effective_key(
         let value = if key.secret { MASK.into() } else { json(value) };
         return EffectiveKey { key: key.path, value, layer, place, otherwise: None };
     }
-    // What the settings have worked out is what holds.
+    // The settings may have derived a value.
     if let Some((value, place)) = derived_value(key.path, sources, settings) {
         let layer = if place.is_some() { Layer::Environment } else { layer };
         let (value, place) = (masked(&value).into(), place.map(str::to_owned));
         return EffectiveKey { key: key.path, value, layer, place, otherwise: None };
     }
     let otherwise = match key.default {
-        DefaultValue::Derived(words) => Some(words),
+        DefaultValue::Derived(description) => Some(description),
         DefaultValue::Fixed(_) => None,
     };
     EffectiveKey { key: key.path, value: Json::Null, layer, place, otherwise }
 }
 
-/// What holds of a key that is set nowhere, and the foreign variable that says so.
+/// Returns the derived value of a key that no layer sets, and the variable of another program
+/// that it was taken from.
 fn derived_value(
     path: &str,
     sources: &Sources,
@@ -103,8 +105,8 @@ fn derived_value(
     const DOCKER_HOST: &str = "DOCKER_HOST";
     match path {
         "docker.url" => {
-            let named = sources.environment.get(DOCKER_HOST).map(|_| DOCKER_HOST);
-            Some((settings.docker.url.to_string(), named))
+            let variable = sources.environment.get(DOCKER_HOST).map(|_| DOCKER_HOST);
+            Some((settings.docker.url.to_string(), variable))
         }
         "skydns.ttl" => Some((settings.skydns.ttl.to_string(), None)),
         _ => None,
@@ -117,13 +119,13 @@ fn json(value: ValueKind) -> Json {
         ValueKind::I64(number) => number.into(),
         ValueKind::String(text) => masked(&text).into(),
         ValueKind::Array(items) => items.into_iter().map(|item| json(item.kind)).collect(),
-        // No key takes another type.
+        // No key has another type.
         other => masked(&other.to_string()).into(),
     }
 }
 
-/// A text with the users and passwords of all URLs in it masked: what stands between a
-/// scheme and the last `@` behind it. That may be too much, never too little.
+/// Masks the users and passwords of all URLs in a text: everything between a scheme and the last
+/// `@` after it. That may mask too much, but never too little.
 fn masked(text: &str) -> String {
     const SCHEME_ENDS: &str = "://";
     let mut parts = text.split(SCHEME_ENDS);

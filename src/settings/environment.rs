@@ -1,5 +1,4 @@
-//! The process's environment, taken once and handed around, so that a test can
-//! hand another.
+//! The environment variables, read once and passed on, so that tests can pass their own.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,20 +8,21 @@ use std::ffi::{OsStr, OsString};
 pub struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
-    /// The variables of this process.
+    /// Reads the variables of this process.
     pub fn from_process() -> Self {
         Self(std::env::vars_os().collect())
     }
 
-    /// A variable's value; `None` where it is not set, or empty (which is how
-    /// Compose and systemd say "not set"). What is not UTF-8 is given as near to
-    /// it as can be, and so is refused by whatever reads it.
+    /// Returns a variable's value; `None` if it is not set or empty.
+    ///
+    /// Compose and systemd pass an empty variable for one that is not set. Bytes that are not
+    /// UTF-8 are replaced by U+FFFD, which every reader of a value rejects.
     pub fn get(&self, name: &str) -> Option<String> {
         let value = self.0.get(OsStr::new(name))?;
         (!value.is_empty()).then(|| value.to_string_lossy().into_owned())
     }
 
-    /// All variables, in the order of their names.
+    /// Returns all variables, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }

@@ -1,19 +1,19 @@
-//! What is wrong with a configuration, a line a fault, in words for the operator.
+//! The errors and warnings of a configuration, worded for the operator.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Where a value was written.
+/// The place at which a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nowhere: the program's own default.
+    /// The program's own default.
     Default,
-    /// In a configuration file.
+    /// A configuration file.
     File(PathBuf),
-    /// In an environment variable of this name.
+    /// The environment variable of this name.
     Variable(String),
-    /// In a command-line flag of this name, dashes included.
+    /// The command-line flag of this name, dashes included.
     Flag(String),
 }
 
@@ -28,45 +28,118 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What is wrong in one place. No text in it ever holds a secret's value.
+/// The kind of an error, with its details. No text in it ever contains the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsErrorKind {
-    /// A value of the wrong type, out of its range, or otherwise unfit.
-    #[error("found {found}; takes {expected}")]
+    /// A value of the wrong type, out of range, or otherwise not allowed.
+    #[error("found {found}; expected {expected}")]
     InvalidValue {
-        /// What stands there.
+        /// A description of the value found.
         found: String,
-        /// What may stand there.
+        /// A description of the values allowed.
         expected: String,
     },
-    /// A key that doesn't exist. Its value isn't told: it may be a misspelt password's.
-    #[error("no such key{}", nearest.map(|key| format!("; the nearest is {key}")).unwrap_or_default())]
+    /// A key that does not exist. Its value is not shown, because the key may be a misspelt
+    /// `etcd.password`.
+    #[error("unknown key{}", nearest_key(*nearest))]
     UnknownKey {
-        /// The known key most like it.
+        /// The most similar known key, if one is similar at all.
         nearest: Option<&'static str>,
     },
-    /// A key set twice in one layer (under its alias, say), to different values.
-    #[error("set here and as {other}, to different values; takes one of the two")]
+    /// A key that one layer sets twice, for example by its alias too, to different values.
+    #[error("also set as {other}, to a different value; set only one of the two")]
     SetTwice {
-        /// How it was written the first time.
+        /// The other spelling: a key, a variable or a flag.
         other: String,
     },
-    /// A value that doesn't go with that of another key, in words.
-    #[error("{0}")]
-    Beside(String),
-    /// A file that can't be read or parsed.
-    #[error("{0}")]
-    File(String),
+    /// A key that is set without the key that belongs to it.
+    #[error("set without {missing}; set both or neither")]
+    MissingKey {
+        /// The key that is not set.
+        missing: String,
+    },
+    /// A key that is set without any of the keys of which it needs one.
+    #[error("set without {}; set one of them", missing.join(" or "))]
+    MissingOneOf {
+        /// The keys that are not set.
+        missing: &'static [&'static str],
+    },
+    /// A key that is set together with a key that excludes it.
+    #[error("set together with {other}; set only one of the two")]
+    Exclusive {
+        /// The other key.
+        other: &'static str,
+    },
+    /// A file for TLS, although the connection does not use TLS.
+    #[error("set, but {reason}; remove this key or change the URL")]
+    UnusedTlsFile {
+        /// The reason why the connection does not use TLS.
+        reason: &'static str,
+    },
+    /// A value that only the `instance` layout allows.
+    #[error(
+        "found {found}, but skydns.layout is flat; set skydns.layout to instance, because {reason}"
+    )]
+    NeedsInstanceLayout {
+        /// A description of the value found.
+        found: String,
+        /// The reason why the flat layout does not allow the value.
+        reason: &'static str,
+    },
+    /// Two DNS addresses, one of which includes the other.
+    #[error("{inside} is included in {outside}, which is listed too; remove one of the two")]
+    OverlappingAddresses {
+        /// The address that is included.
+        inside: SocketAddr,
+        /// The address that includes it.
+        outside: SocketAddr,
+    },
+    /// A DNS address that is also the address of the admin interface.
+    #[error("{address} conflicts with admin.listen {admin}; change the port of one of the two")]
+    AdminAddressInUse {
+        /// The DNS address.
+        address: SocketAddr,
+        /// The address of the admin interface.
+        admin: SocketAddr,
+    },
+    /// An upstream DNS server that is this process itself.
+    #[error("{address} is listed in dns.listen too, so queries would loop; list other DNS servers")]
+    ForwardingLoop {
+        /// The address in both keys.
+        address: SocketAddr,
+    },
+    /// An admin interface that every host can reach without a token.
+    #[error(
+        "{address} is reachable from other hosts; use a loopback address such as 127.0.0.1:9465, \
+         or set admin.token, admin.tokenFile or admin.allowRemote"
+    )]
+    UnprotectedAdmin {
+        /// The address of the admin interface.
+        address: SocketAddr,
+    },
+    /// A file that was named and does not exist.
+    #[error("no such file")]
+    MissingFile,
+    /// A file that cannot be read, with the reason.
+    #[error("cannot be read: {0}")]
+    UnreadableFile(String),
+    /// A file that cannot be parsed, with the reason.
+    #[error("cannot be parsed: {0}")]
+    UnparsableFile(String),
+    /// A value that its own key accepted and a later step rejected: a mistake in this program.
+    /// It is reported like other errors, because a panic would help the operator less.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
 }
 
-/// One thing that is wrong with the configuration.
+/// One error of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
-    /// Where it stands.
+    /// The place at which the value was set.
     pub origin: Origin,
-    /// The key, as it was written there; empty where the fault is the whole file's.
+    /// The key as it was written there; empty if the error concerns the whole file.
     pub key: String,
-    /// What is wrong.
+    /// The kind of the error.
     pub kind: SettingsErrorKind,
 }
 
@@ -79,7 +152,7 @@ impl fmt::Display for SettingsError {
     }
 }
 
-/// Everything that is wrong with the configuration, in the order of its layers.
+/// All errors of the configuration, in the order of its layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsErrors(pub Vec<SettingsError>);
 
@@ -88,48 +161,48 @@ impl std::error::Error for SettingsErrors {}
 impl fmt::Display for SettingsErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
-            1 => f.write_str("1 fault in the configuration:")?,
-            count => write!(f, "{count} faults in the configuration:")?,
+            1 => f.write_str("1 error in the configuration:")?,
+            count => write!(f, "{count} errors in the configuration:")?,
         }
         self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
 }
 
-/// Something in the configuration that an operator should know of, though the
-/// program starts all the same.
+/// A remark on a valid configuration, to be logged at WARNING.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
-    /// A `HIGHHOCK_…` variable that names no key. Container links make such.
-    #[error(
-        "environment variable {name} names no key and is ignored{}",
-        nearest.map(|key| format!("; the nearest is {key}")).unwrap_or_default()
-    )]
+    /// A `HIGHHOCK_…` variable that names no key. Docker's container links create such variables.
+    #[error("environment variable {name} ignored: it names no key{}", nearest_key(*nearest))]
     UnknownVariable {
         /// The variable.
         name: String,
-        /// The known key most like it, where one is alike at all.
+        /// The most similar known key, if one is similar at all.
         nearest: Option<&'static str>,
     },
-    /// `skydns.ttl` is lower than `etcd.ttl`, without `skydns.exactTtl`.
+    /// `skydns.ttl` is lower than `etcd.ttl`, and `skydns.exactTtl` is not set.
     #[error(
-        "skydns.ttl {skydns} is lower than etcd.ttl {etcd} and is ignored: records say {etcd}; \
-         set skydns.exactTtl to have it as it is"
+        "skydns.ttl {skydns} ignored: it is lower than etcd.ttl, so records contain {etcd}; set \
+         skydns.exactTtl to use it"
     )]
     SkydnsTtlIgnored {
         /// The ignored value, in seconds.
         skydns: u32,
-        /// The one that stands, in seconds.
+        /// The value in effect, in seconds.
         etcd: u32,
     },
-    /// Others than this host may have other names looked up at this address.
+    /// Other hosts can send queries for other domains to this address.
     #[error(
-        "dns.forward is set, and {listen} of dns.listen can be reached from elsewhere: names of \
-         other domains are looked up for this host, and for whoever asks from a loopback, \
-         private or link-local address (all others are refused); keep out by a firewall who is \
-         not to have that, or don't set dns.forward"
+        "dns.forward is set, and {listen} in dns.listen is reachable from other hosts: queries \
+         for other domains are forwarded for this host and for all clients with a loopback, \
+         private or link-local address, and refused for all others; block unwanted clients with \
+         a firewall, or unset dns.forward"
     )]
     OpenResolver {
         /// The first such address.
         listen: SocketAddr,
     },
+}
+
+fn nearest_key(nearest: Option<&str>) -> String {
+    nearest.map(|key| format!("; the nearest known key is {key}")).unwrap_or_default()
 }

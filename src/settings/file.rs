@@ -1,27 +1,29 @@
-//! A configuration file, from its path to the values in it.
+//! Reads a configuration file: JSON with comments, YAML or TOML.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
 use config::{FileFormat, Format, Map, Value};
 
-/// Reads a file. `Ok(None)`: there is none.
+use super::error::SettingsErrorKind;
+
+/// Reads a file; `Ok(None)` if it does not exist.
 ///
 /// # Errors
-/// Why it can't be read or parsed, with line and column where the format's
-/// parser tells. No text of the file is in it: there may be passwords.
-pub fn read(path: &Path) -> Result<Option<Map<String, Value>>, String> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("can't be read: {error}")),
-    };
-    parse(path, &text).map(Some).map_err(|reason| format!("can't be parsed: {reason}"))
+/// Returns an error if the file cannot be read or parsed. A parse error names the line and column,
+/// if the format's parser reports them, and never contains text of the file, which may hold
+/// passwords.
+pub fn read(path: &Path) -> Result<Option<Map<String, Value>>, SettingsErrorKind> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(path, &text).map(Some).map_err(SettingsErrorKind::UnparsableFile),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SettingsErrorKind::UnreadableFile(error.to_string())),
+    }
 }
 
 fn parse(path: &Path, text: &str) -> Result<Map<String, Value>, String> {
-    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-    match ending.as_deref().and_then(|ending| ending.to_str()) {
+    let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
+    match extension.as_deref().and_then(|extension| extension.to_str()) {
         Some("yaml" | "yml") => FileFormat::Yaml.parse(None, text).map_err(|e| e.to_string()),
         Some("toml") => {
             FileFormat::Toml.parse(None, text).map_err(|e| without_excerpt(&e.to_string()))
@@ -30,18 +32,18 @@ fn parse(path: &Path, text: &str) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// Takes the file's own lines out of an error of the TOML parser.
+/// Removes the lines of the file from an error of the TOML parser.
 fn without_excerpt(error: &str) -> String {
     let lines = error.lines().filter(|line| !line.contains('|'));
     lines.map(str::trim).collect::<Vec<_>>().join(": ")
 }
 
-/// Blanks out comments: `//` and `#` to the end of the line, `/* */`. Line breaks
-/// stay, and a comment's every character becomes one blank, so that the parser's
-/// line and column are the file's. Strings, in either sort of quotes, are left
-/// alone; what is not closed is left to the parser to complain of. (The crate
-/// `json_comments` would do, but for the line breaks of a block comment, which it
-/// blanks too: every line that the parser then names is off.)
+/// Replaces comments by spaces: `//` and `#` to the end of the line, and `/* */`.
+///
+/// Each character of a comment becomes one space, and line breaks stay, so that the line and
+/// column in an error of the parser are correct. Strings in single or double quotes are kept. An
+/// unclosed comment or string is left to the parser, which reports it. The crate `json_comments`
+/// also replaces the line breaks of block comments, which makes the reported lines wrong.
 fn blank_comments(text: &str) -> String {
     enum ScanState {
         Json,
@@ -60,7 +62,7 @@ fn blank_comments(text: &str) -> String {
                 ('"' | '\'', _) => ScanState::String { quote: c, escaped: false },
                 ('#', _) | ('/', Some('/')) => ScanState::Line,
                 ('/', Some('*')) => {
-                    // Taken here, so that `/*/` doesn't count as closed.
+                    // Consumed here, so that `/*/` does not count as a closed comment.
                     rest.next();
                     block_start = plain.len();
                     plain.push(' ');

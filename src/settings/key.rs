@@ -1,35 +1,34 @@
-//! One configuration key: its names, and what it takes.
+//! One configuration key: its names, type and default.
 
 use config::{Value, ValueKind};
 
 use super::error::SettingsErrorKind;
 use super::value_type::{ValueEncoding, ValueType, describe};
-use super::values::ValueError;
 
-/// What stands where a key is set nowhere.
+/// The value of a key that no layer sets.
 #[derive(Clone, Copy, Debug)]
 pub enum DefaultValue {
-    /// This value, written as a flag's would be.
+    /// This value, written like the value of a flag.
     Fixed(&'static str),
-    /// Nothing, or what is worked out at start: in words.
+    /// No value, or a value that is derived at the start; with a description.
     Derived(&'static str),
 }
 
 /// A configuration key.
 #[derive(Debug)]
 pub struct Key {
-    /// Its place in a file, the parts separated by dots: `docker.pollContainer`.
+    /// The position in a file, the parts separated by dots: `docker.pollContainer`.
     pub path: &'static str,
-    /// Another name for it, at the file's top level.
+    /// Another name of the key, at the top level of the file.
     pub alias: Option<&'static str>,
-    /// The letter of its flag's short form.
+    /// The letter of the flag's short form.
     pub short: Option<&'static str>,
-    /// Whether its value is shown nowhere and it has no flag (a command line is
-    /// for everybody to see).
+    /// `true` if the value is never shown. A secret key has no flag, because every user of a
+    /// machine can read its command lines.
     pub secret: bool,
-    /// What it is for, in one line.
+    /// The purpose of the key, in one line for `--help`.
     pub doc: &'static str,
-    /// What stands where it is set nowhere.
+    /// The value if no layer sets the key.
     pub default: DefaultValue,
     value_type: ValueType,
 }
@@ -59,20 +58,20 @@ impl Key {
         self
     }
 
-    /// The key's flag, without its dashes: its path in kebab case.
+    /// Returns the key's flag without its dashes: the path in kebab case.
     pub fn flag(&self) -> String {
         kebab(self.path)
     }
 
-    /// The flag of the key's alias.
+    /// Returns the flag of the key's alias, without its dashes.
     pub fn alias_flag(&self) -> Option<String> {
         self.alias.map(kebab)
     }
 
-    /// The default's plain form; `None` where it is worked out at start.
+    /// Returns the default value; `None` if it is derived at the start.
     pub fn default_value(&self) -> Option<ValueKind> {
         match self.default {
-            // A default that its own key refuses is caught by a test.
+            // A test checks that each key accepts its default.
             DefaultValue::Fixed(text) => {
                 self.value_type.read(&text.into(), ValueEncoding::Text).ok()
             }
@@ -80,31 +79,33 @@ impl Key {
         }
     }
 
-    /// Checks a value and brings it to its plain form.
+    /// Checks a value and returns its normal form.
+    ///
+    /// # Errors
+    /// Returns an error if the key does not accept the value.
     pub fn read(
         &self,
         written: &ValueKind,
         encoding: ValueEncoding,
     ) -> Result<ValueKind, SettingsErrorKind> {
-        let ValueError::Invalid(detail) = match self.value_type.read(written, encoding) {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        let found = if self.secret { "a value (not shown)".to_owned() } else { describe(written) };
-        let found = match detail {
-            Some(detail) => format!("{found} ({detail})"),
-            None => found,
-        };
-        Err(SettingsErrorKind::InvalidValue { found, expected: self.expected() })
+        self.value_type.read(written, encoding).map_err(|error| {
+            let found =
+                if self.secret { "a value (not shown)".to_owned() } else { describe(written) };
+            let found = match error.detail {
+                Some(detail) => format!("{found} ({detail})"),
+                None => found,
+            };
+            SettingsErrorKind::InvalidValue { found, expected: self.expected() }
+        })
     }
 
-    /// What it takes, in words.
+    /// Describes the values that the key accepts.
     pub fn expected(&self) -> String {
         self.value_type.expected()
     }
 }
 
-/// Whether two values say the same, wherever each was written.
+/// Returns `true` if two values are equal, regardless of their origins.
 pub(super) fn same_value(one: &ValueKind, other: &ValueKind) -> bool {
     let kinds = |items: &[Value]| items.iter().map(|item| item.kind.clone()).collect::<Vec<_>>();
     match (one, other) {
@@ -113,7 +114,7 @@ pub(super) fn same_value(one: &ValueKind, other: &ValueKind) -> bool {
     }
 }
 
-/// `docker.pollContainer` as `docker-poll-container`.
+/// Converts `docker.pollContainer` to `docker-poll-container`.
 fn kebab(path: &str) -> String {
     let mut flag = String::with_capacity(path.len() + 4);
     for c in path.chars() {

@@ -1,7 +1,7 @@
-//! Every key of the configuration, in the order of the contract's table.
+//! All keys of the configuration, in the order of the table in `config/README.md`.
 //!
-//! The one place that knows them: checks, environment, flags, `--help` and the
-//! nearest known key all come from here.
+//! The checks of values, the environment variables, the flags, `--help` and the suggestion of the
+//! nearest known key are all derived from this list.
 
 use super::key::DefaultValue::{Derived, Fixed};
 use super::key::Key;
@@ -9,13 +9,20 @@ use super::level::LogLevel;
 use super::value_type::ValueType;
 use super::{listen_values, values};
 
-/// The variables that set keys start so, in any case.
+/// The prefix of the variables that set keys, in any case.
 pub const VARIABLE_PREFIX: &str = "HIGHHOCK_";
 
-const TEXT: ValueType =
-    ValueType::String { expected: "a text", check: |text| values::text(text).map(drop) };
-const FILE: ValueType =
-    ValueType::String { expected: "a file's path", check: |text| values::text(text).map(drop) };
+/// The prefix, after [`VARIABLE_PREFIX`], of the variables of the test suites, which set no key.
+pub const TEST_PREFIX: &str = "TEST_";
+
+const TEXT: ValueType = ValueType::String {
+    expected: "a string that is not empty",
+    check: |text| values::text(text).map(drop),
+};
+const FILE: ValueType = ValueType::String {
+    expected: "the path of a file",
+    check: |text| values::text(text).map(drop),
+};
 const HOST: ValueType = ValueType::String {
     expected: "an IP address that clients can connect to, or a host name",
     check: |text| values::host(text).map(drop),
@@ -25,35 +32,35 @@ const fn seconds(min: u32, max: u32) -> ValueType {
     ValueType::Integer { min, max, unit: "seconds" }
 }
 
-/// A day: longer, and a record would outlive any sensible outage.
+/// One day. With a longer TTL, stale records would outlive every reasonable outage.
 const TTL_MAX_SECONDS: u32 = 86_400;
-/// Longer polls would be longer than most records live.
+/// One hour. Most records live shorter than a longer interval.
 const POLL_MAX_SECONDS: u32 = 3_600;
 
-/// All of them.
+/// All keys.
 pub static KEYS: &[Key] = &[
     Key::new(
         "store",
         ValueType::Enum(&["etcd", "standalone"]),
         Fixed("etcd"),
-        "Where records are kept: in etcd, or standalone in this process, which answers DNS",
+        "The store of the records: etcd, or standalone: this process, which answers DNS itself",
     ),
     Key::new(
         "etcd.url",
         ValueType::String {
-            expected: "the URL of an etcd member, as http://127.0.0.1:2379/, or those of several \
-                    with commas between them",
+            expected: "the URL of an etcd member, such as http://127.0.0.1:2379/, or the URLs of \
+                       several members separated by commas",
             check: |text| values::etcd_urls(text).map(drop),
         },
         Fixed("http://127.0.0.1:4001/"),
-        "etcd's client URL, or those of a cluster's members, separated by commas",
+        "etcd's client URL, or the URLs of several members, separated by commas",
     )
     .short("e"),
     Key::new(
         "etcd.api",
         ValueType::Enum(&["auto", "v2", "v3"]),
         Fixed("auto"),
-        "The API of etcd to speak",
+        "The API of etcd to use",
     ),
     Key::new(
         "etcd.ttl",
@@ -64,19 +71,19 @@ pub static KEYS: &[Key] = &[
     Key::new(
         "etcd.username",
         ValueType::String {
-            expected: "a user's name, without a colon",
+            expected: "a user name without a colon",
             check: |text| values::username(text).map(drop),
         },
         Derived("none"),
-        "etcd's user",
+        "The user for etcd's authentication",
     ),
-    Key::new("etcd.password", TEXT, Derived("none"), "The password of etcd's user").secret(),
-    Key::new("etcd.passwordFile", FILE, Derived("none"), "A file that holds the password"),
+    Key::new("etcd.password", TEXT, Derived("none"), "The password of that user").secret(),
+    Key::new("etcd.passwordFile", FILE, Derived("none"), "A file with the password"),
     Key::new(
         "etcd.ca",
         FILE,
-        Derived("what the system trusts"),
-        "PEM file: the CA to trust for etcd",
+        Derived("the system's CAs"),
+        "PEM file: the only CAs to trust for etcd",
     ),
     Key::new("etcd.cert", FILE, Derived("none"), "PEM file: the client certificate for etcd"),
     Key::new("etcd.key", FILE, Derived("none"), "PEM file: the client certificate's key"),
@@ -84,37 +91,37 @@ pub static KEYS: &[Key] = &[
         "etcd.onExit",
         ValueType::Enum(&["keep", "remove"]),
         Fixed("keep"),
-        "On a clean stop: keep leaves the records to their TTL, remove withdraws them",
+        "On a clean stop, keep leaves the records until their TTL ends; remove withdraws them",
     ),
     Key::new(
         "skydns.domain",
         ValueType::String { expected: "a domain name", check: |text| values::domain(text).map(drop) },
         Derived("skydns.local"),
-        "The domain that services are put under",
+        "The domain of all names",
     ),
     Key::new(
         "skydns.ttl",
         seconds(1, TTL_MAX_SECONDS),
         Derived("as etcd.ttl"),
-        "The ttl in the record, in seconds; one lower than etcd.ttl is ignored",
+        "The ttl in the record, in seconds; a value below etcd.ttl is ignored",
     ),
-    Key::new("skydns.exactTtl", ValueType::Bool, Fixed("false"), "Take skydns.ttl as it is"),
+    Key::new("skydns.exactTtl", ValueType::Bool, Fixed("false"), "Use skydns.ttl even if it is below etcd.ttl"),
     Key::new(
         "skydns.prefix",
         ValueType::String { expected: "one DNS label", check: |text| values::label(text).map(drop) },
         Fixed("skydns"),
-        "First part of every key",
+        "The first part of every key",
     ),
     Key::new(
         "skydns.layout",
         ValueType::Enum(&["flat", "instance"]),
         Fixed("flat"),
-        "One key a service name (flat), or one an instance below the name (instance)",
+        "One key per name (flat), or one key per container and port below the name (instance)",
     ),
     Key::new(
         "skydns.hostname",
         TEXT,
-        Derived("the name that the Docker engine gives for its host, else the machine's"),
+        Derived("Docker's name of its host, else the machine's name"),
         "Names this host in the keys of the instance layout",
     ),
     Key::new(
@@ -124,20 +131,20 @@ pub static KEYS: &[Key] = &[
             check: |text| values::docker_url(text).map(drop),
         },
         Derived(
-            "DOCKER_HOST, else unix:///var/run/docker.sock where that exists, \
+            "DOCKER_HOST, else unix:///var/run/docker.sock if it exists, \
              else http://127.0.0.1:2375",
         ),
-        "Where the Docker engine listens",
+        "The URL of the Docker engine",
     )
     .short("d"),
     Key::new(
         "docker.version",
         ValueType::String {
-            expected: "auto or an API version in quotes, as \"v1.41\" or \"1.41\"",
+            expected: "auto, or an API version in quotes such as \"v1.41\" or \"1.41\"",
             check: |text| values::docker_version(text).map(drop),
         },
         Fixed("auto"),
-        "The API version of the engine: auto asks the engine",
+        "The API version of the engine; auto negotiates it",
     ),
     Key::new(
         "docker.poll",
@@ -150,39 +157,39 @@ pub static KEYS: &[Key] = &[
         "docker.pollContainer",
         seconds(1, POLL_MAX_SECONDS),
         Fixed("10"),
-        "Seconds between two looks of a watcher at its container (1 to 3600)",
+        "Seconds between two checks of each container's row in the latest listing (1 to 3600)",
     ),
     Key::new(
         "docker.events",
         ValueType::Bool,
         Fixed("true"),
-        "Follow the engine's event stream, so that a change is seen at once",
+        "Follow the engine's event stream; false: poll only",
     ),
     Key::new(
         "docker.ca",
         FILE,
         Derived(
-            "ca.pem in DOCKER_CERT_PATH where DOCKER_TLS_VERIFY is set, else what the system trusts",
+            "ca.pem in DOCKER_CERT_PATH if DOCKER_TLS_VERIFY is set, else the system's CAs",
         ),
-        "PEM file: the CA to trust for the engine",
+        "PEM file: the only CAs to trust for the engine",
     ),
     Key::new(
         "docker.cert",
         FILE,
-        Derived("cert.pem in DOCKER_CERT_PATH where DOCKER_TLS_VERIFY is set, else none"),
+        Derived("cert.pem in DOCKER_CERT_PATH if DOCKER_TLS_VERIFY is set, else none"),
         "PEM file: the client certificate for the engine",
     ),
     Key::new(
         "docker.key",
         FILE,
-        Derived("key.pem in DOCKER_CERT_PATH where DOCKER_TLS_VERIFY is set, else none"),
+        Derived("key.pem in DOCKER_CERT_PATH if DOCKER_TLS_VERIFY is set, else none"),
         "PEM file: the client certificate's key",
     ),
     Key::new(
         "discovery.host",
         HOST,
         Derived(
-            "EXTERNAL_IP, else the address of discovery.interface, else as discovery.metadata says",
+            "EXTERNAL_IP, else the address of discovery.interface, else from discovery.metadata",
         ),
         "The address or host name to publish",
     )
@@ -190,7 +197,7 @@ pub static KEYS: &[Key] = &[
     Key::new(
         "discovery.interface",
         ValueType::String {
-            expected: "a network interface's name, as eth0",
+            expected: "the name of a network interface, such as eth0",
             check: |text| values::interface(text).map(drop),
         },
         Fixed("eth0"),
@@ -202,7 +209,7 @@ pub static KEYS: &[Key] = &[
         "discovery.metadata",
         ValueType::Enum(&["aws", "gce", "digitalocean", "auto"]),
         Derived("none"),
-        "The cloud whose metadata service is asked for the address, last of all",
+        "The cloud whose metadata service supplies the address if nothing else does",
     ),
     Key::new(
         "discovery.methods",
@@ -212,31 +219,31 @@ pub static KEYS: &[Key] = &[
             may_be_empty: false,
         },
         Fixed("env,label"),
-        "How containers say what they offer; the first to name a service wins",
+        "The discovery methods in order; the first one that names a service wins",
     ),
     Key::new(
         "discovery.address",
         ValueType::Enum(&["host", "container"]),
         Fixed("host"),
-        "Publish the host's address and port, or the container's own (instance layout)",
+        "Publish the host's address and the published port, or the container's own (instance layout)",
     ),
     Key::new(
         "discovery.health",
         ValueType::Bool,
         Fixed("true"),
-        "Publish a container that has a health check only while it is healthy",
+        "Publish a container with a health check only while it is healthy",
     ),
     Key::new(
         "discovery.drain",
         ValueType::Bool,
         Fixed("true"),
-        "Withdraw at the stop signal, before the container dies",
+        "Withdraw a container at its stop signal, before it exits",
     ),
     Key::new(
         "discovery.drainMax",
         seconds(1, TTL_MAX_SECONDS),
         Fixed("300"),
-        "Seconds after which a container that outlives its stop signal is published again",
+        "Seconds after which a container that survived its stop signal is published again",
     ),
     Key::new(
         "discovery.host6",
@@ -245,63 +252,63 @@ pub static KEYS: &[Key] = &[
             check: |text| values::host6(text).map(drop),
         },
         Derived("none"),
-        "An IPv6 address to publish beside the first (instance layout); auto: the interface's",
+        "An IPv6 address to publish beside the first (instance layout); auto: from the interface",
     ),
     Key::new(
         "discovery.composeProject",
         ValueType::Bool,
         Fixed("false"),
-        "Put Compose services under their project: <service>.<project>",
+        "Name Compose services <service>.<project>",
     ),
     Key::new(
         "dns.listen",
         ValueType::List {
-            expected: "a list of addresses with ports, as [\"127.0.0.1:5354\", \"[::1]:5354\"]",
+            expected: "a list of addresses with ports, such as [\"127.0.0.1:5354\", \"[::1]:5354\"]",
             check: |text| listen_values::dns_listen(text).map(drop),
             may_be_empty: false,
         },
         Fixed("127.0.0.1:5354"),
-        "Standalone: where DNS is answered, by UDP and TCP",
+        "Standalone: addresses and ports at which DNS is answered, by UDP and TCP",
     ),
     Key::new(
         "dns.forward",
         ValueType::List {
-            expected: "a list of DNS servers' addresses, each with a port where that is not 53",
+            expected: "a list of addresses of DNS servers, each with a port unless it is 53",
             check: |text| listen_values::dns_forward(text).map(drop),
             may_be_empty: true,
         },
         Derived("none"),
-        "Standalone: who is asked about other domains",
+        "Standalone: the upstream DNS servers for other domains, in order",
     ),
     Key::new(
         "dns.rateLimit",
-        ValueType::Integer { min: 0, max: 1_000_000, unit: "answers a second" },
+        ValueType::Integer { min: 0, max: 1_000_000, unit: "answers per second" },
         Fixed("500"),
-        "Standalone: answers by UDP a second to one network beyond loopback; 0: no limit",
+        "Standalone: UDP answers per second to one network beyond loopback; 0: no limit",
     ),
     Key::new(
         "admin.listen",
         ValueType::String {
-            // Empty is a value here: nowhere.
-            expected: "an address with port, as 127.0.0.1:9465 or [::1]:9465, or nothing",
+            // An empty value disables the admin interface.
+            expected: "an address with a port, such as 127.0.0.1:9465 or [::1]:9465, or an empty value",
             check: |text| listen_values::admin_listen(text).map(drop),
         },
         Fixed("127.0.0.1:9465"),
-        "Where metrics, state and the status page are served; empty: nowhere",
+        "The address of the admin interface: metrics, state, status page; empty: none",
     ),
     Key::new(
         "admin.token",
         ValueType::String { expected: "a token of visible ASCII characters", check: listen_values::token },
         Derived("none"),
-        "The bearer token that every question to admin.listen must have",
+        "The token that every request to the admin interface must carry",
     )
     .secret(),
-    Key::new("admin.tokenFile", FILE, Derived("none"), "A file that holds the token"),
+    Key::new("admin.tokenFile", FILE, Derived("none"), "A file with the token"),
     Key::new(
         "admin.allowRemote",
         ValueType::Bool,
         Fixed("false"),
-        "Serve beyond loopback without a token",
+        "Allow every client to read everything except /config without a token",
     ),
     Key::new(
         "logLevel",
@@ -310,23 +317,23 @@ pub static KEYS: &[Key] = &[
             check: |text| text.parse::<LogLevel>().map(drop),
         },
         Fixed("NOTICE"),
-        "What is logged: DEBUG, INFO, NOTICE, WARNING, ERROR, CRITICAL, ALERT or EMERGENCY and worse",
+        "The lowest level to log: DEBUG, INFO, NOTICE, WARNING, ERROR, CRITICAL, ALERT or EMERGENCY",
     )
     .short("l"),
     Key::new(
         "logFormat",
         ValueType::Enum(&["terminal", "json"]),
         Fixed("terminal"),
-        "How log lines look",
+        "The format of log lines",
     ),
 ];
 
-/// The key of this path or alias, and the name that it was found by.
+/// Returns the key with this path or alias.
 pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == name || key.alias == Some(name))
 }
 
-/// Whether keys lie below this name.
+/// Returns `true` if this name is a section, which contains keys.
 pub fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| section(key.path) == Some(name))
 }
@@ -335,7 +342,7 @@ fn section(path: &str) -> Option<&str> {
     path.split_once('.').map(|(section, _)| section)
 }
 
-/// The key of an environment variable's name behind its prefix:
+/// Returns the key of an environment variable, by its name after [`VARIABLE_PREFIX`]:
 /// `DOCKER__POLLCONTAINER`, in any case.
 pub fn find_variable(name: &str) -> Option<&'static Key> {
     let path = name.replace("__", ".");
@@ -343,13 +350,14 @@ pub fn find_variable(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| is_match(key.path) || key.alias.is_some_and(is_match))
 }
 
-/// The known key or section most like an unknown one; `None` where none is alike.
+/// Returns the known key or section that is most similar to an unknown one; `None` if none is
+/// similar.
 pub fn nearest(unknown: &str) -> Option<&'static str> {
     let unknown = unknown.to_lowercase();
     let names = KEYS
         .iter()
         .flat_map(|key| [Some(key.path), key.alias, section(key.path)].into_iter().flatten());
-    // A right key in the wrong section, or in none, is as near as a slip of the pen.
+    // A known key in the wrong section, or in none, counts as one typing error.
     let distance = |name: &str| {
         let name = name.to_lowercase();
         let last = |name: &str| name.rsplit('.').next().map(str::to_owned);

@@ -1,5 +1,4 @@
-//! What one layer says: everything optional, each value checked and in its
-//! plain form, with where it stands.
+//! One layer of the configuration: the keys that one source sets, checked and in normal form.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,21 +9,21 @@ use config::{ConfigError, Map, Source, Value, ValueKind};
 use super::environment::Environment;
 use super::error::{Origin, SettingsError, SettingsErrorKind, Warning};
 use super::key::{Key, same_value};
-use super::keys::{self, KEYS, VARIABLE_PREFIX};
+use super::keys::{self, KEYS, TEST_PREFIX, VARIABLE_PREFIX};
 use super::value_type::ValueEncoding;
 
-/// A key's value as a flag gave it.
+/// A setting on the command line.
 #[derive(Clone, Debug)]
 pub struct Flag {
-    /// The flag as the operator knows it, dashes included.
+    /// The flag as the operator wrote it, dashes included.
     pub name: String,
-    /// The key that it sets.
+    /// The key that the flag sets.
     pub key: &'static Key,
-    /// Its value.
+    /// The value, not yet checked.
     pub value: OsString,
 }
 
-/// One layer.
+/// The values that one source sets, with their origins. Every key is optional.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigLayer {
     values: BTreeMap<&'static str, Entry>,
@@ -32,14 +31,14 @@ pub struct ConfigLayer {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    /// The key as it was written, for the one that sets it again.
+    /// The key as it was written, for the error if it is set again.
     written: String,
     origin: Origin,
     value: ValueKind,
 }
 
 impl ConfigLayer {
-    /// The lowest layer: what the keys fall back to.
+    /// Creates the lowest layer: the default values.
     pub fn from_defaults() -> Self {
         let entry = |key: &'static Key| {
             let value = key.default_value()?;
@@ -48,7 +47,7 @@ impl ConfigLayer {
         Self { values: KEYS.iter().filter_map(entry).collect() }
     }
 
-    /// The layer of a file with these values.
+    /// Creates the layer of a configuration file with these values.
     pub fn from_file(
         path: &Path,
         table: Map<String, Value>,
@@ -59,7 +58,7 @@ impl ConfigLayer {
         layer
     }
 
-    /// Where each of its values was written.
+    /// Returns the origin of each value.
     pub fn origins(&self) -> Vec<(&'static str, Origin)> {
         self.values.iter().map(|(path, entry)| (*path, entry.origin.clone())).collect()
     }
@@ -71,12 +70,12 @@ impl ConfigLayer {
         table: Map<String, Value>,
         errors: &mut Vec<SettingsError>,
     ) {
-        // The table's own order is a hash's, another in each run.
+        // The order of a hash map differs between runs.
         for (name, value) in table.into_iter().collect::<BTreeMap<_, _>>() {
             let path = if section.is_empty() { name } else { format!("{section}.{name}") };
             let error = |kind| SettingsError { origin: origin.clone(), key: path.clone(), kind };
             match (keys::find(&path), value.kind) {
-                // Null: as if it were not there.
+                // Null means that the key is not set.
                 (Some(_), ValueKind::Nil) => {}
                 (Some(key), value) => {
                     self.set(key, &path, origin, &value, ValueEncoding::Typed, errors)
@@ -87,7 +86,7 @@ impl ConfigLayer {
                 (None, ValueKind::Nil) if keys::is_section(&path) => {}
                 (None, _) if keys::is_section(&path) => {
                     errors.push(error(SettingsErrorKind::InvalidValue {
-                        found: "a value of its own".to_owned(),
+                        found: "a single value".to_owned(),
                         expected: "a table of keys".to_owned(),
                     }))
                 }
@@ -100,7 +99,10 @@ impl ConfigLayer {
         }
     }
 
-    /// The layer of the `HIGHHOCK_…` variables. An empty one is as one not set.
+    /// Creates the layer of the `HIGHHOCK_…` variables.
+    ///
+    /// An empty variable counts as not set. Variables named `HIGHHOCK_TEST_…` belong to the test
+    /// suites and are skipped without a warning.
     pub fn from_environment(
         environment: &Environment,
         errors: &mut Vec<SettingsError>,
@@ -109,11 +111,10 @@ impl ConfigLayer {
         let mut layer = Self::default();
         for (name, value) in environment.iter() {
             let name = name.to_string_lossy();
-            let starts = name.get(..VARIABLE_PREFIX.len());
-            if !starts.is_some_and(|start| start.eq_ignore_ascii_case(VARIABLE_PREFIX)) {
+            let Some(path) = strip_prefix(&name, VARIABLE_PREFIX) else { continue };
+            if strip_prefix(path, TEST_PREFIX).is_some() {
                 continue;
             }
-            let path = &name[VARIABLE_PREFIX.len()..];
             let Some(key) = keys::find_variable(path) else {
                 let nearest = keys::nearest(&path.replace("__", "."));
                 warnings.push(Warning::UnknownVariable { name: name.into_owned(), nearest });
@@ -127,7 +128,7 @@ impl ConfigLayer {
         layer
     }
 
-    /// The layer of the command line.
+    /// Creates the layer of the command line.
     pub fn from_flags(flags: &[Flag], errors: &mut Vec<SettingsError>) -> Self {
         let mut layer = Self::default();
         for Flag { name, key, value } in flags {
@@ -151,7 +152,7 @@ impl ConfigLayer {
                 origin: origin.clone(),
                 key: written.to_owned(),
                 kind: SettingsErrorKind::InvalidValue {
-                    found: "what is not UTF-8".to_owned(),
+                    found: "a value that is not UTF-8".to_owned(),
                     expected: key.expected(),
                 },
             }),
@@ -188,6 +189,12 @@ impl ConfigLayer {
             }
         }
     }
+}
+
+/// Removes a prefix in any case; `None` if the text does not start with it.
+fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 impl Source for ConfigLayer {

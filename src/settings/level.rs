@@ -4,29 +4,31 @@ use std::str::FromStr;
 
 use super::values::ValueError;
 
-/// How grave a log line must be to be written. The later is the graver.
+/// The level of a log line, in ascending order of severity.
+///
+/// `deploy/README.md`, "Log levels", lists the lines of each level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// Each request.
+    /// Every request.
     Debug,
-    /// Each poll and refresh.
+    /// Every poll and refresh.
     Info,
-    /// A record put or withdrawn, an outage over.
+    /// A record was published or withdrawn, or an outage ended.
     Notice,
-    /// Something is not as it should be; HighHock lives with it.
+    /// Something is wrong, and HighHock continues to work.
     Warning,
     /// An operator must act.
     Error,
-    /// The daemon can't do its work.
+    /// The daemon cannot do its work.
     Critical,
     /// The daemon ends.
     Alert,
-    /// Worse than that: in effect, silence.
+    /// Never logged: this level silences the log.
     Emergency,
 }
 
 impl LogLevel {
-    /// All levels, the least grave first.
+    /// All levels, in ascending order of severity.
     pub const ALL: [Self; 8] = [
         Self::Debug,
         Self::Info,
@@ -38,7 +40,7 @@ impl LogLevel {
         Self::Emergency,
     ];
 
-    /// The name that operators know it by.
+    /// Returns the level's name in the configuration and in log lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Debug => "DEBUG",
@@ -56,13 +58,15 @@ impl LogLevel {
 impl FromStr for LogLevel {
     type Err = ValueError;
 
-    /// Reads a level's name in any case, and `NOICE`, as the first README spelt it.
+    /// Parses a level's name in any case.
+    ///
+    /// `NOICE` is an older spelling of `NOTICE` (`config/README.md`, "Older spellings").
     fn from_str(text: &str) -> Result<Self, ValueError> {
         if text.eq_ignore_ascii_case("NOICE") {
             return Ok(Self::Notice);
         }
         let named = |level: &Self| level.name().eq_ignore_ascii_case(text);
-        Self::ALL.into_iter().find(named).ok_or(ValueError::Invalid(None))
+        Self::ALL.into_iter().find(named).ok_or(ValueError::without_detail())
     }
 }
 

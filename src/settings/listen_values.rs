@@ -1,13 +1,13 @@
-//! Addresses to listen on or to forward to, and the token of the admin interface.
+//! Parses listen addresses, upstream addresses and the token of the admin interface.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::values::ValueError;
 
-/// The port of an upstream whose address names none.
+/// The port of an upstream whose address has no port.
 const DNS_PORT: u16 = 53;
 
-/// Reads an address with its port; nothing: nowhere.
+/// Parses an address with its port; an empty text means that there is no admin interface.
 pub(super) fn admin_listen(text: &str) -> Result<Option<SocketAddr>, ValueError> {
     let text = text.trim();
     if text.is_empty() {
@@ -19,25 +19,24 @@ pub(super) fn admin_listen(text: &str) -> Result<Option<SocketAddr>, ValueError>
         }
         None => text.parse().ok(),
     };
-    let invalid = |message: &str| Err(ValueError::Invalid(Some(message.to_owned())));
     match address {
-        Some(address) if SocketAddr::port(&address) == 0 => invalid("port 0 is no port to ask at"),
+        Some(address) if SocketAddr::port(&address) == 0 => invalid("port 0 is not allowed"),
         Some(address) => Ok(Some(address)),
-        None if text.starts_with(':') => invalid("it names no address"),
-        None => Err(ValueError::Invalid(None)),
+        None if text.starts_with(':') => invalid("the address is missing"),
+        None => Err(ValueError::without_detail()),
     }
 }
 
-/// Whether a text can be sent as a bearer token: it stands in a header, on one line.
+/// Checks that a text can be sent as a bearer token, which is part of one header line.
 pub(super) fn token(text: &str) -> Result<(), ValueError> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(())
     } else {
-        Err(ValueError::Invalid(None))
+        Err(ValueError::without_detail())
     }
 }
 
-/// Reads an address with its port.
+/// Parses an address with its port.
 pub(super) fn dns_listen(text: &str) -> Result<SocketAddr, ValueError> {
     let text = text.trim();
     let address = match text.strip_prefix("localhost:") {
@@ -46,43 +45,43 @@ pub(super) fn dns_listen(text: &str) -> Result<SocketAddr, ValueError> {
     };
     match address {
         Some(address) if is_group_address(address.ip()) => {
-            invalid(&format!("nobody answers at {}", address.ip()))
+            invalid(&format!("{} is not the address of a single host", address.ip()))
         }
         Some(address) => require_port(address),
         None if text.parse::<IpAddr>().is_ok() => invalid(&format!("{text:?} has no port")),
-        None if text.starts_with(':') => invalid(&format!("{text:?} names no address")),
-        None => invalid(&format!("{text:?} is no address")),
+        None if text.starts_with(':') => invalid(&format!("{text:?} has no address")),
+        None => invalid(&format!("{text:?} is not an address")),
     }
 }
 
-/// Reads the address of a DNS server, with or without a port.
+/// Parses the address of an upstream DNS server, with or without a port.
 pub(super) fn dns_forward(text: &str) -> Result<SocketAddr, ValueError> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let without_port = bare.parse::<IpAddr>().map(|address| (address, DNS_PORT).into());
     let Ok(address) = without_port.or_else(|_| text.parse::<SocketAddr>()) else {
-        return invalid(&format!("{text:?} is no address"));
+        return invalid(&format!("{text:?} is not an address"));
     };
     if address.ip().is_unspecified() || is_group_address(address.ip()) {
-        return invalid(&format!("nobody answers at {}", address.ip()));
+        return invalid(&format!("{} is not the address of a single host", address.ip()));
     }
     require_port(address)
 }
 
-/// Whether an address is that of many hosts at once.
+/// Returns `true` for a multicast or broadcast address.
 fn is_group_address(address: IpAddr) -> bool {
     address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 fn require_port(address: SocketAddr) -> Result<SocketAddr, ValueError> {
     match address.port() {
-        0 => invalid("port 0 is no port to ask at"),
+        0 => invalid("port 0 is not allowed"),
         _ => Ok(address),
     }
 }
 
 fn invalid<T>(message: &str) -> Result<T, ValueError> {
-    Err(ValueError::Invalid(Some(message.to_owned())))
+    Err(ValueError::with_detail(message))
 }
 
 #[cfg(test)]
@@ -99,22 +98,20 @@ mod tests {
         ] {
             assert_eq!(dns_listen(text), Ok(address.parse().unwrap()), "{text}");
         }
-        for (text, why) in [
-            ("", "no address"),
-            (":53", "names no address"),
+        for (text, reason) in [
+            ("", "\"\" is not an address"),
+            (":53", "has no address"),
             ("127.0.0.1", "has no port"),
             ("::1", "has no port"),
             ("127.0.0.1:0", "port 0"),
-            ("127.0.0.1:65536", "no address"),
-            ("dns.example:53", "no address"),
-            ("224.0.0.1:53", "nobody answers at 224.0.0.1"),
-            ("255.255.255.255:53", "nobody answers at 255.255.255.255"),
-            ("[ff02::1]:53", "nobody answers at ff02::1"),
+            ("127.0.0.1:65536", "is not an address"),
+            ("dns.example:53", "is not an address"),
+            ("224.0.0.1:53", "224.0.0.1 is not the address of a single host"),
+            ("255.255.255.255:53", "255.255.255.255 is not the address of a single host"),
+            ("[ff02::1]:53", "ff02::1 is not the address of a single host"),
         ] {
-            let Err(ValueError::Invalid(Some(message))) = dns_listen(text) else {
-                panic!("{text}")
-            };
-            assert!(message.contains(why), "{text}: {message}");
+            let message = dns_listen(text).unwrap_err().detail.unwrap();
+            assert!(message.contains(reason), "{text}: {message}");
         }
     }
 
@@ -139,7 +136,7 @@ mod tests {
             "9.9.9.9:0",
             "[9.9",
         ] {
-            assert!(matches!(dns_forward(text), Err(ValueError::Invalid(Some(_)))), "{text}");
+            assert!(dns_forward(text).unwrap_err().detail.is_some(), "{text}");
         }
     }
 }

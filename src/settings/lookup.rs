@@ -1,4 +1,4 @@
-//! Reads keys from the merged configuration, and reports their errors.
+//! Reads keys from the merged configuration, and creates the errors of their combinations.
 
 use config::ConfigError;
 use highhock_actors::model::publish_config::KeyLayout;
@@ -8,12 +8,12 @@ use super::keys;
 use super::merged::MergedConfig;
 use super::values::ValueError;
 
-/// `skydns.layout`.
+/// Reads `skydns.layout`.
 pub(super) fn layout(config: &MergedConfig) -> Result<KeyLayout, Vec<SettingsError>> {
     parsed(config, "skydns.layout", |text| match text {
         "flat" => Ok(KeyLayout::Flat),
         "instance" => Ok(KeyLayout::Instance),
-        _ => Err(ValueError::Invalid(None)),
+        _ => Err(ValueError::without_detail()),
     })
 }
 
@@ -41,32 +41,33 @@ pub(super) fn parsed_if_set<T>(
     config.is_set(path).then(|| parsed(config, path, parse)).transpose()
 }
 
-/// The fault of a value that its own key let pass: a slip of this program. It is
-/// reported like any other, since a panic would help the operator less.
+/// Creates the error of a value that its own key accepted and that cannot be used.
 pub(super) fn internal_error(path: &str, error: &dyn std::fmt::Display) -> Vec<SettingsError> {
-    let kind = SettingsErrorKind::File(format!("can't be made sense of: {error}"));
+    let kind = SettingsErrorKind::Internal(error.to_string());
     vec![SettingsError { origin: Origin::Default, key: path.to_owned(), kind }]
 }
 
-/// Whether a key is among faults.
+/// Returns `true` if one of the errors concerns this key.
 pub(super) fn has_error(path: &str, errors: &[SettingsError]) -> bool {
     errors.iter().any(|error| keys::find(&error.key).is_some_and(|key| key.path == path))
 }
 
-/// The fault of a key whose value doesn't go with another key's.
+/// Creates the error of a key whose value does not fit the value of another key.
 pub(super) fn combination_error(
     config: &MergedConfig,
     path: &str,
-    message: String,
+    kind: SettingsErrorKind,
 ) -> SettingsError {
-    let (origin, key) = (config.origin(path), path.to_owned());
-    SettingsError { origin, key, kind: SettingsErrorKind::Beside(message) }
+    SettingsError { origin: config.origin(path), key: path.to_owned(), kind }
 }
 
-/// The faults of two parts that were looked at apart.
-pub(super) fn join_errors(
-    one: Option<Vec<SettingsError>>,
-    other: Option<Vec<SettingsError>>,
-) -> Vec<SettingsError> {
-    one.into_iter().chain(other).flatten().collect()
+/// Returns the value of a result, and moves its errors to `errors`.
+///
+/// Independent parts of the configuration are checked one after the other in this way, so that
+/// all their errors are reported at once.
+pub(super) fn ok_or_collect<T>(
+    result: Result<T, Vec<SettingsError>>,
+    errors: &mut Vec<SettingsError>,
+) -> Option<T> {
+    result.map_err(|more| errors.extend(more)).ok()
 }

@@ -1,4 +1,4 @@
-//! All layers merged: every key at most once, in its plain form.
+//! The merged layers: each key with at most one value, in normal form.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -9,8 +9,10 @@ use config::{Config, ConfigError, Value, ValueKind};
 use super::error::Origin;
 use super::layer::ConfigLayer;
 
-/// The merged layers. A key's type is what [`super::keys`] says, so reading it
-/// as another is a slip of this program, not of the operator.
+/// The merged layers.
+///
+/// Each key has the type that [`super::keys`] defines, so an error of a getter is a mistake in this
+/// program and not in the configuration.
 #[derive(Debug)]
 pub struct MergedConfig {
     config: Config,
@@ -18,7 +20,7 @@ pub struct MergedConfig {
 }
 
 impl MergedConfig {
-    /// Merges layers; the later wins.
+    /// Merges the layers; a later layer wins.
     pub fn merge(layers: impl IntoIterator<Item = ConfigLayer>) -> Result<Self, ConfigError> {
         let mut origins = BTreeMap::new();
         let mut builder = Config::builder();
@@ -29,52 +31,52 @@ impl MergedConfig {
         Ok(Self { config: builder.build()?, origins })
     }
 
-    /// Where a key's value was written.
+    /// Returns the place at which a key's value was set.
     pub fn origin(&self, path: &str) -> Origin {
         self.origins.get(path).cloned().unwrap_or(Origin::Default)
     }
 
-    /// Whether a key is set, be it by its default.
+    /// Returns `true` if a key has a value, including a default value.
     pub fn is_set(&self, path: &str) -> bool {
         self.config.get::<Value>(path).is_ok()
     }
 
-    /// A key's value in its plain form, whatever its type.
+    /// Returns a key's value, whatever its type.
     pub fn value(&self, path: &str) -> Option<ValueKind> {
         Some(self.config.get::<Value>(path).ok()?.kind)
     }
 
-    /// A text.
+    /// Returns the value of a string key.
     pub fn text(&self, path: &str) -> Result<String, ConfigError> {
         self.config.get_string(path)
     }
 
-    /// A text, where there is one.
+    /// Returns the value of a string key; `None` if it is not set.
     pub fn text_if_set(&self, path: &str) -> Result<Option<String>, ConfigError> {
         self.is_set(path).then(|| self.text(path)).transpose()
     }
 
-    /// A list of texts.
+    /// Returns the value of a list key.
     pub fn texts(&self, path: &str) -> Result<Vec<String>, ConfigError> {
         self.config.get_array(path)?.into_iter().map(Value::into_string).collect()
     }
 
-    /// A truth value.
+    /// Returns the value of a boolean key.
     pub fn boolean(&self, path: &str) -> Result<bool, ConfigError> {
         self.config.get_bool(path)
     }
 
-    /// A number.
+    /// Returns the value of an integer key.
     pub fn number(&self, path: &str) -> Result<u32, ConfigError> {
         self.config.get(path)
     }
 
-    /// A number of seconds, one at least.
+    /// Returns the value of an integer key in seconds, at least 1.
     pub fn seconds(&self, path: &str) -> Result<NonZeroU32, ConfigError> {
         self.config.get(path)
     }
 
-    /// A time.
+    /// Returns the value of an integer key in seconds as a duration.
     pub fn duration(&self, path: &str) -> Result<Duration, ConfigError> {
         Ok(Duration::from_secs(u64::from(self.seconds(path)?.get())))
     }

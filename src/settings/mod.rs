@@ -1,8 +1,9 @@
-//! The configuration, from its layers to the settings that the rest works with.
+//! The configuration, from its layers to the validated [`Settings`].
 //!
-//! *Fragments* (what one layer says: everything optional, with where it stands)
-//! are merged into *inputs* (every key at most once) and validated into
-//! [`Settings`], the only kind that reaches the rest of the program.
+//! A [`ConfigLayer`] holds the keys that one source sets: the defaults, the file, the environment
+//! or the command line. The layers are merged into a [`MergedConfig`](merged::MergedConfig), in
+//! which each key has at most one value. From this, [`Settings`] are built, which are the only
+//! form of the configuration that reaches the rest of the program.
 
 mod address;
 mod admin;
@@ -20,9 +21,9 @@ mod listen_values;
 mod lookup;
 mod merged;
 mod reload_diff;
+mod sections;
 mod sources;
 mod tls_and_credentials;
-mod validate;
 mod value_type;
 mod values;
 
@@ -38,8 +39,8 @@ pub use keys::{KEYS, find};
 pub use layer::Flag;
 pub use level::LogLevel;
 pub use reload_diff::{ConfigDiff, Stage, diff_settings};
+pub use sections::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 pub use sources::{DEFAULT_FILE, Sources};
-pub use validate::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 pub(crate) use values::host;
 pub use values::{
     Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, StoreKind, ValueError,
@@ -47,23 +48,22 @@ pub use values::{
 
 use layer::ConfigLayer;
 
-/// A configuration that holds.
+/// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What it says.
+    /// The settings.
     pub settings: Settings,
-    /// What the operator should know of it all the same: to be logged at WARNING.
+    /// Remarks for the operator, to be logged at WARNING.
     pub warnings: Vec<Warning>,
-    /// Every key as it holds, and where that is from, for the operator's eyes: without
-    /// secrets.
+    /// The effective settings, key by key with their origin, for display. Secrets are masked.
     pub effective: Vec<EffectiveKey>,
 }
 
 /// Reads, merges and validates all layers.
 ///
 /// # Errors
-/// Every fault of every layer, also of values that a later layer overrides: the
-/// program exits with EX_CONFIG.
+/// Returns all errors of all layers, including errors in values that a later layer overrides. The
+/// program then exits with EX_CONFIG.
 pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     let layers = [
@@ -75,7 +75,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
     let merged =
         merged::MergedConfig::merge(layers).map_err(|error| lookup::internal_error("", &error));
     let settings = merged.and_then(|config| {
-        let settings = Settings::validate(&config, sources, &errors, &mut warnings)?;
+        let settings = Settings::from_config(&config, sources, &errors, &mut warnings)?;
         let effective = effective::effective(&config, sources, &settings);
         Ok((settings, effective))
     });
@@ -93,18 +93,14 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
 
 fn read_file(sources: &Sources, errors: &mut Vec<SettingsError>) -> ConfigLayer {
     let path: &Path = sources.file.as_deref().unwrap_or(&sources.default_file);
-    let reason = match file::read(path) {
+    let kind = match file::read(path) {
         Ok(Some(table)) => return ConfigLayer::from_file(path, table, errors),
         Ok(None) if sources.file.is_none() => return ConfigLayer::default(),
-        Ok(None) => "there is no such file".to_owned(),
-        Err(reason) => reason,
+        Ok(None) => SettingsErrorKind::MissingFile,
+        Err(kind) => kind,
     };
     let origin = Origin::File(path.to_owned());
-    errors.push(SettingsError {
-        origin,
-        key: String::new(),
-        kind: SettingsErrorKind::File(reason),
-    });
+    errors.push(SettingsError { origin, key: String::new(), kind });
     ConfigLayer::default()
 }
 

@@ -1,40 +1,41 @@
-//! What of newly read settings can be applied while the daemon runs.
+//! The difference between two configurations, and the part that a running daemon can apply.
 
 use super::admin::Admin;
 use super::dns::Dns;
 use super::effective::EffectiveKey;
-use super::validate::{Discovery, Docker, Etcd, Log, Settings, Skydns};
+use super::sections::{Discovery, Docker, Etcd, Log, Settings, Skydns};
 use super::values::StoreKind;
 
 const CREDENTIALS: &str = "etcd.username, etcd.password, etcd.passwordFile";
 const TOKEN: &str = "admin.token, admin.tokenFile";
 const ETCD_FILES: &str = "etcd.ca, etcd.cert, etcd.key";
 
-/// How far the daemon has come.
+/// The stage of the daemon's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Docker or etcd has not answered yet: nothing is published.
+    /// Docker or etcd was not reached yet, so nothing is published.
     Waiting,
-    /// Records are kept.
+    /// Records are published.
     Running,
 }
 
-/// The keys in which newly read settings differ from those in force.
+/// The keys in which new settings differ from the settings in effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigDiff {
-    /// Those that are applied.
+    /// The keys that are applied at once.
     pub applied: Vec<&'static str>,
-    /// Those that take a restart.
+    /// The keys that need a restart of the daemon.
     pub needs_restart: Vec<&'static str>,
 }
 
 impl ConfigDiff {
-    /// Whether nothing differs.
+    /// Returns `true` if no key differs.
     pub fn is_empty(&self) -> bool {
         self.applied.is_empty() && self.needs_restart.is_empty()
     }
 
-    /// Whether what is applied concerns records at all, and not the log or the end only.
+    /// Returns `true` if an applied key affects records. Keys of the log, the clean stop, the DNS
+    /// server and the admin interface do not.
     pub fn affects_records(&self) -> bool {
         const UNRELATED_KEYS: [&str; 9] = [
             "etcd.onExit",
@@ -50,16 +51,16 @@ impl ConfigDiff {
         self.applied.iter().any(|key| !UNRELATED_KEYS.contains(key))
     }
 
-    /// Whether etcd is reached in another way than before, or asked for something else
-    /// when it first answers.
+    /// Returns `true` if an applied key changes the connection to etcd, or the information that is
+    /// read from etcd at the start.
     pub fn affects_etcd(&self) -> bool {
         const ETCD_KEYS: [&str; 6] =
             ["etcd.url", "etcd.api", CREDENTIALS, ETCD_FILES, "skydns.domain", "skydns.prefix"];
         self.applied.iter().any(|key| ETCD_KEYS.contains(key))
     }
 
-    /// Every key as it holds once these changes are applied, for the operator's eyes: those
-    /// that take a restart are as before.
+    /// Returns the effective settings after the applied changes, for display. Keys that need a
+    /// restart keep their old value.
     pub fn effective_keys(
         &self,
         old: &[EffectiveKey],
@@ -92,8 +93,8 @@ impl ConfigDiff {
         old.clone()
     }
 
-    /// What DNS is answered by: its server has it from the start on. Where another server
-    /// does, nothing is in the way.
+    /// Applies a key of the DNS server in etcd mode, in which no DNS server runs. In standalone
+    /// mode the key needs a restart, because the server reads it only at its start.
     fn apply_unless_standalone<T: PartialEq + Clone>(
         &mut self,
         key: &'static str,
@@ -121,11 +122,12 @@ impl ConfigDiff {
     }
 }
 
-/// What is in force once `new` is read where `old` was: all that can be applied is as in
-/// `new`, the rest stays as in `old`.
+/// Returns the settings in effect after a reload, and the keys that differ.
+///
+/// Keys that can be applied have their value in `new`; all other keys keep their value in `old`.
 pub fn diff_settings(old: &Settings, new: Settings, stage: Stage) -> (Settings, ConfigDiff) {
     let mut diff = ConfigDiff::default();
-    // Taken apart in full, so that no key is forgotten here.
+    // Destructured in full, so that the compiler reports a forgotten key.
     let Settings { store, etcd, skydns, docker, discovery, dns, admin, log } = new;
     let store = diff.defer("store", &old.store, store);
     let settings = Settings {
@@ -205,7 +207,7 @@ fn diff_docker(old: &Docker, new: Docker, stage: Stage, diff: &mut ConfigDiff) -
     const FILES: &str = "docker.ca, docker.cert, docker.key";
     Docker {
         url: diff.apply_while_waiting(stage, "docker.url", &old.url, url),
-        // They come and go with the URL's scheme.
+        // The scheme of the URL decides if files are used.
         tls: diff.apply_while_waiting(stage, FILES, &old.tls, tls),
         version: diff.apply("docker.version", &old.version, version),
         poll: diff.apply("docker.poll", &old.poll, poll),
@@ -214,7 +216,8 @@ fn diff_docker(old: &Docker, new: Docker, stage: Stage, diff: &mut ConfigDiff) -
     }
 }
 
-/// The published address is found once, at the start (SPEC 2).
+/// The address to publish is determined once, at the start (`config/README.md`, "Published
+/// address").
 fn diff_discovery(old: &Discovery, new: Discovery, diff: &mut ConfigDiff) -> Discovery {
     let Discovery {
         host,
@@ -249,11 +252,11 @@ mod tests {
     use super::*;
     use crate::settings::{Environment, Sources, load};
 
-    /// The settings of a file with this text.
+    /// Returns the settings of a configuration file with this text.
     fn settings(text: &str) -> Settings {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let name = format!("highhock-change-{}-{number}.json", std::process::id());
+        let name = format!("highhock-reload-diff-{}-{number}.json", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();
         let loaded = load(&Sources::new(Some(path.clone()), Vec::new(), Environment::default()));

@@ -1,15 +1,15 @@
-//! Certificates and credentials: keys that make sense together only.
+//! Certificates and credentials: keys that are valid only in combination.
 
-use super::error::SettingsError;
-use super::lookup::read;
+use super::error::{SettingsError, SettingsErrorKind};
+use super::lookup::{combination_error, has_error, read};
 use super::merged::MergedConfig;
 use crate::credentials::secret::{Credentials, Secret, SecretSource};
-use crate::settings::lookup::{combination_error, has_error};
 use crate::tls::{ClientIdentity, TlsFiles};
 
-/// The keys `<section>.ca`, `.cert` and `.key`. `earlier_errors` are the faults found so
-/// far: what is wrong with one key is not told a second time as lacking beside
-/// another.
+/// Reads the keys `<section>.ca`, `.cert` and `.key`.
+///
+/// `earlier_errors` are the errors found so far. A key that is already reported as invalid is not
+/// reported again as missing beside another key.
 pub(super) fn tls_files(
     config: &MergedConfig,
     section: &str,
@@ -32,22 +32,21 @@ pub(super) fn tls_files(
     Ok(TlsFiles { ca: file(&ca)?, identity })
 }
 
-/// The fault of files that are named where TLS is not spoken.
-pub(super) fn refuse_files(
+/// Returns an error for each file that is named although the connection does not use TLS.
+pub(super) fn reject_tls_files(
     config: &MergedConfig,
     section: &str,
-    why: &str,
+    reason: &'static str,
 ) -> Result<(), Vec<SettingsError>> {
     let keys = ["ca", "cert", "key"].map(|name| format!("{section}.{name}"));
-    let named: Vec<_> = keys.iter().filter(|path| config.is_set(path)).collect();
-    let errors: Vec<_> = named
-        .into_iter()
-        .map(|path| combination_error(config, path, format!("set, but {why}")))
-        .collect();
+    let error = |path: &String| {
+        combination_error(config, path, SettingsErrorKind::UnusedTlsFile { reason })
+    };
+    let errors: Vec<_> = keys.iter().filter(|path| config.is_set(path)).map(error).collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-/// The keys `etcd.username`, `etcd.password` and `etcd.passwordFile`.
+/// Reads the keys `etcd.username`, `etcd.password` and `etcd.passwordFile`.
 pub(super) fn credentials(
     config: &MergedConfig,
     earlier_errors: &[SettingsError],
@@ -58,8 +57,8 @@ pub(super) fn credentials(
     let text = |path: &str| read(path, |path| config.text_if_set(path));
     let password = match (text(PASSWORD)?, text(PASSWORD_FILE)?) {
         (Some(_), Some(_)) => {
-            let message = format!("set beside {PASSWORD}; takes one of the two");
-            return Err(vec![combination_error(config, PASSWORD_FILE, message)]);
+            let kind = SettingsErrorKind::Exclusive { other: PASSWORD };
+            return Err(vec![combination_error(config, PASSWORD_FILE, kind)]);
         }
         (Some(secret), None) => Some((PASSWORD, SecretSource::Inline(Secret::new(secret)))),
         (None, Some(path)) => Some((PASSWORD_FILE, SecretSource::File(path.into()))),
@@ -77,27 +76,23 @@ pub(super) fn credentials(
             Ok(None)
         }
         (Some(_), None) => {
-            let message =
-                format!("set without {PASSWORD} or {PASSWORD_FILE}; takes one of them beside it");
-            Err(vec![combination_error(config, USERNAME, message)])
+            let kind = SettingsErrorKind::MissingOneOf { missing: &[PASSWORD, PASSWORD_FILE] };
+            Err(vec![combination_error(config, USERNAME, kind)])
         }
     }
 }
 
-/// The fault of a key that is set without another.
+/// Returns the error of `path`, which is set without `missing`, unless `missing` has an error
+/// itself.
 fn require_both(
     config: &MergedConfig,
     path: &str,
-    other: &str,
+    missing: &str,
     earlier_errors: &[SettingsError],
 ) -> Result<(), Vec<SettingsError>> {
-    if has_error(other, earlier_errors) {
-        Ok(())
-    } else {
-        Err(vec![combination_error(
-            config,
-            path,
-            format!("set without {other}; takes both or neither"),
-        )])
+    if has_error(missing, earlier_errors) {
+        return Ok(());
     }
+    let kind = SettingsErrorKind::MissingKey { missing: missing.to_owned() };
+    Err(vec![combination_error(config, path, kind)])
 }

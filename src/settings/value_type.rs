@@ -1,76 +1,79 @@
-//! What a key takes, and how a value is brought to its one plain form.
+//! The types of values, and the conversion of a written value to its normal form.
 
 use config::{Value, ValueKind};
 
 use super::values::ValueError;
 
-/// Where a value was written decides how it may be written.
+/// The encoding of a value, which depends on its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueEncoding {
-    /// In a file, which has types: a number in quotes is no number.
+    /// A typed value in a file: a number in quotes is a string.
     Typed,
-    /// In an environment variable or a flag, where all is text.
+    /// A text in an environment variable or a flag.
     Text,
 }
 
-/// Reads one text; only whether it fits is of interest here.
+/// Checks one string.
 pub type Check = fn(&str) -> Result<(), ValueError>;
 
-/// The type of a key's value and what it may be.
+/// The type of a key's value, with the values allowed.
 #[derive(Clone, Copy, Debug)]
 pub enum ValueType {
-    /// A whole number.
+    /// A whole number in a range.
     Integer {
-        /// The least.
+        /// The lowest value allowed.
         min: u32,
-        /// The greatest.
+        /// The highest value allowed.
         max: u32,
-        /// What it counts.
+        /// The unit, for error messages.
         unit: &'static str,
     },
     /// `true` or `false`.
     Bool,
-    /// One of these words.
+    /// One of these strings.
     Enum(&'static [&'static str]),
-    /// A text that passes the check.
+    /// A string that passes the check.
     String {
-        /// What the check lets pass, in words.
+        /// A description of the values allowed.
         expected: &'static str,
-        /// The check.
+        /// The check of a string.
         check: Check,
     },
-    /// A list of texts that each pass the check, none twice.
+    /// A list of different strings, each of which passes the check.
     List {
-        /// What the check lets pass, in words.
+        /// A description of the values allowed.
         expected: &'static str,
-        /// The check.
+        /// The check of a string.
         check: Check,
-        /// Whether no entry at all is a value, too.
+        /// `true` if the list may be empty.
         may_be_empty: bool,
     },
 }
 
 impl ValueType {
-    /// What it takes, in words.
+    /// Describes the values allowed.
     pub fn expected(&self) -> String {
         match self {
             Self::Integer { min, max, unit } => {
                 format!("a whole number from {min} to {max} ({unit})")
             }
             Self::Bool => "true or false".to_owned(),
-            Self::Enum(words) => one_of(words),
+            Self::Enum(allowed) => one_of(allowed),
             Self::String { expected, .. } | Self::List { expected, .. } => (*expected).to_owned(),
         }
     }
 
-    /// Checks a value and brings it to its plain form: a number, a truth value,
-    /// a text, a list of texts.
+    /// Checks a value and returns its normal form: a number, a boolean, a string or a list of
+    /// strings.
+    ///
+    /// # Errors
+    /// Returns an error if the value is not allowed.
     pub fn read(
         &self,
         written: &ValueKind,
         encoding: ValueEncoding,
     ) -> Result<ValueKind, ValueError> {
-        let invalid = Err(ValueError::Invalid(None));
+        let invalid = Err(ValueError::without_detail());
         match (self, written, encoding) {
             (Self::Integer { min, max, .. }, ValueKind::I64(number), _) => {
                 if (i64::from(*min)..=i64::from(*max)).contains(number) {
@@ -85,15 +88,15 @@ impl ValueType {
                     Err(_) => invalid,
                 }
             }
-            (Self::Bool, ValueKind::Boolean(truth), _) => Ok(ValueKind::Boolean(*truth)),
+            (Self::Bool, ValueKind::Boolean(value), _) => Ok(ValueKind::Boolean(*value)),
             (Self::Bool, ValueKind::String(text), ValueEncoding::Text) => {
                 match text.trim().to_ascii_lowercase().parse() {
-                    Ok(truth) => Ok(ValueKind::Boolean(truth)),
+                    Ok(value) => Ok(ValueKind::Boolean(value)),
                     Err(_) => invalid,
                 }
             }
-            (Self::Enum(words), ValueKind::String(text), _) => {
-                if words.contains(&text.as_str()) {
+            (Self::Enum(allowed), ValueKind::String(text), _) => {
+                if allowed.contains(&text.as_str()) {
                     Ok(ValueKind::String(text.clone()))
                 } else {
                     invalid
@@ -104,13 +107,13 @@ impl ValueType {
             }
             (Self::List { check, may_be_empty, .. }, ValueKind::Array(items), _) => {
                 if items.is_empty() && !may_be_empty {
-                    Err(ValueError::Invalid(Some("an empty list".to_owned())))
+                    Err(ValueError::with_detail("an empty list"))
                 } else {
                     read_list(items, *check)
                 }
             }
             (Self::List { .. }, ValueKind::String(text), ValueEncoding::Text) => {
-                let items = split_list(text).ok_or(ValueError::Invalid(None))?;
+                let items = split_list(text).ok_or(ValueError::without_detail())?;
                 self.read(&ValueKind::Array(items), encoding)
             }
             _ => invalid,
@@ -118,8 +121,8 @@ impl ValueType {
     }
 }
 
-/// A list written as text: `a,b` or, as in a file, `["a", "b"]`. `[::1]:53,b` is the
-/// former.
+/// Splits a list that is written as a text: `a,b` or, as in a file, `["a", "b"]`. `[::1]:53,b` is
+/// a list of the first kind.
 fn split_list(text: &str) -> Option<Vec<Value>> {
     let texts: Vec<String> = match serde_json::from_str::<Vec<serde_json::Value>>(text) {
         Ok(items) => serde_json::from_value(items.into()).ok()?,
@@ -129,51 +132,53 @@ fn split_list(text: &str) -> Option<Vec<Value>> {
 }
 
 fn read_list(items: &[Value], check: Check) -> Result<ValueKind, ValueError> {
-    let invalid = |message: String| Err(ValueError::Invalid(Some(message)));
     for (index, item) in items.iter().enumerate() {
         let ValueKind::String(text) = &item.kind else {
-            return invalid(format!("{} is no text", describe(&item.kind)));
+            return Err(ValueError::with_detail(format!(
+                "{} is not a string",
+                describe(&item.kind)
+            )));
         };
-        match check(text) {
-            Err(ValueError::Invalid(None)) => {
-                return invalid(format!("{} does not fit", describe(&item.kind)));
-            }
-            checked => checked?,
-        }
+        check(text).map_err(|error| match error.detail {
+            None => ValueError::with_detail(format!("{} is not allowed", describe(&item.kind))),
+            Some(_) => error,
+        })?;
         if items[..index].iter().any(|earlier| earlier.kind == item.kind) {
-            return invalid("an entry stands twice".to_owned());
+            return Err(ValueError::with_detail("an entry is listed twice"));
         }
     }
     Ok(ValueKind::Array(items.to_vec()))
 }
 
-/// `a`, `a or b`, `a, b or c`.
-pub(super) fn one_of(words: &[&str]) -> String {
-    match words.split_last() {
+/// Joins alternatives: `a`, `a or b`, `a, b or c`.
+fn one_of(alternatives: &[&str]) -> String {
+    match alternatives.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => words.concat(),
+        _ => alternatives.concat(),
     }
 }
 
-/// What stands there, in words. A text with an `@` may be a URL with a
-/// password in it and is never shown, whatever its key.
+/// Describes a value for an error message.
+///
+/// A string with an `@` may be a URL that contains a password, so it is never shown, whatever its
+/// key.
 pub(super) fn describe(value: &ValueKind) -> String {
     const TEXT_LENGTH_MAX: usize = 200;
     match value {
-        ValueKind::Nil => "nothing".to_owned(),
-        ValueKind::Boolean(truth) => truth.to_string(),
+        ValueKind::Nil => "null".to_owned(),
+        ValueKind::Boolean(value) => value.to_string(),
         ValueKind::I64(number) => number.to_string(),
         ValueKind::I128(number) => number.to_string(),
         ValueKind::U64(number) => number.to_string(),
         ValueKind::U128(number) => number.to_string(),
-        // `{:?}` keeps the point of 60.0, which is what is wrong with it.
+        // `{:?}` prints 60.0 with its decimal point, which makes the value invalid.
         ValueKind::Float(number) => format!("{number:?}"),
         ValueKind::String(text) if text.contains('@') => {
-            "a text with an @ (not shown: it may hold a password)".to_owned()
+            "a string with an @ (not shown because it may contain a password)".to_owned()
         }
         ValueKind::String(text) if text.len() > TEXT_LENGTH_MAX => {
             let start: String = text.chars().take(TEXT_LENGTH_MAX).collect();
-            format!("a text of {} bytes that starts {start:?}", text.len())
+            format!("a string of {} bytes that starts with {start:?}", text.len())
         }
         ValueKind::String(text) => format!("{text:?}"),
         ValueKind::Table(_) => "a table".to_owned(),
@@ -189,10 +194,10 @@ mod tests {
     use super::*;
 
     const SECONDS: ValueType = ValueType::Integer { min: 5, max: 60, unit: "seconds" };
-    const WORDS: ValueType = ValueType::List {
-        expected: "words",
+    const LIST: ValueType = ValueType::List {
+        expected: "strings",
         check: |text| match text {
-            "never" | "" => Err(ValueError::Invalid(None)),
+            "never" | "" => Err(ValueError::without_detail()),
             _ => Ok(()),
         },
         may_be_empty: false,
@@ -247,44 +252,44 @@ mod tests {
     fn text_list_is_comma_separated_or_json() {
         for written in ["a,b", " a , b ", r#"["a", "b"]"#] {
             assert_eq!(
-                WORDS.read(&text(written), ValueEncoding::Text),
+                LIST.read(&text(written), ValueEncoding::Text),
                 Ok(list(&["a", "b"])),
                 "{written}"
             );
         }
-        assert_eq!(WORDS.read(&list(&["a", "b"]), ValueEncoding::Typed), Ok(list(&["a", "b"])));
-        assert!(WORDS.read(&text("a"), ValueEncoding::Typed).is_err());
+        assert_eq!(LIST.read(&list(&["a", "b"]), ValueEncoding::Typed), Ok(list(&["a", "b"])));
+        assert!(LIST.read(&text("a"), ValueEncoding::Typed).is_err());
         for invalid in ["", "a,,b", "a,a", "[1]", "[]"] {
-            assert!(WORDS.read(&text(invalid), ValueEncoding::Text).is_err(), "{invalid}");
+            assert!(LIST.read(&text(invalid), ValueEncoding::Text).is_err(), "{invalid}");
         }
-        // What begins as JSON does may be an address.
-        assert_eq!(WORDS.read(&text("[::1]:53"), ValueEncoding::Text), Ok(list(&["[::1]:53"])));
+        // A text that begins like JSON may be an address.
+        assert_eq!(LIST.read(&text("[::1]:53"), ValueEncoding::Text), Ok(list(&["[::1]:53"])));
         assert_eq!(
-            WORDS.read(&text("[::1]:53,b"), ValueEncoding::Text),
+            LIST.read(&text("[::1]:53,b"), ValueEncoding::Text),
             Ok(list(&["[::1]:53", "b"]))
         );
     }
 
     #[test]
     fn rejects_a_list_with_an_invalid_entry() {
-        let invalid = |message: &str| Err(ValueError::Invalid(Some(message.to_owned())));
-        let read = |written: &ValueKind| WORDS.read(written, ValueEncoding::Typed);
-        assert_eq!(read(&list(&["a", "never"])), invalid("\"never\" does not fit"));
+        let invalid = |detail: &str| Err(ValueError::with_detail(detail));
+        let read = |written: &ValueKind| LIST.read(written, ValueEncoding::Typed);
+        assert_eq!(read(&list(&["a", "never"])), invalid("\"never\" is not allowed"));
         let number = ValueKind::Array(vec![Value::new(None, "a"), Value::new(None, 5354_i64)]);
-        assert_eq!(read(&number), invalid("5354 is no text"));
-        let secret = WORDS.read(&list(&["root:hunter2@a", "root:hunter2@a"]), ValueEncoding::Typed);
-        assert_eq!(secret, invalid("an entry stands twice"));
+        assert_eq!(read(&number), invalid("5354 is not a string"));
+        let secret = LIST.read(&list(&["root:hunter2@a", "root:hunter2@a"]), ValueEncoding::Typed);
+        assert_eq!(secret, invalid("an entry is listed twice"));
     }
 
     #[test]
     fn list_is_empty_only_if_allowed() {
-        let ValueType::List { expected, check, .. } = WORDS else { panic!("it is a list") };
+        let ValueType::List { expected, check, .. } = LIST else { panic!("not a list") };
         let optional = ValueType::List { expected, check, may_be_empty: true };
         for (written, encoding) in
             [(list(&[]), ValueEncoding::Typed), (text("[]"), ValueEncoding::Text)]
         {
             assert_eq!(optional.read(&written, encoding), Ok(list(&[])));
-            assert!(WORDS.read(&written, encoding).is_err());
+            assert!(LIST.read(&written, encoding).is_err());
         }
     }
 

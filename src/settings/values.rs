@@ -1,4 +1,4 @@
-//! The values that settings are made of, and how each is read from text.
+//! The types of single settings, and their parsers.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -9,29 +9,33 @@ use highhock_actors::model::publish_config::DiscoveryMethod;
 use highhock_actors::model::record::Host;
 use url::Url;
 
-/// Why a text is no value of a key.
+/// The rejection of a text that is not a value of its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ValueError {
-    /// With what is wrong in particular, where that helps.
-    Invalid(Option<String>),
+pub struct ValueError {
+    /// The reason, unless the list of allowed values explains the rejection well enough.
+    pub detail: Option<String>,
 }
 
 impl ValueError {
-    fn with_detail(detail: impl Into<String>) -> Self {
-        Self::Invalid(Some(detail.into()))
+    pub(super) fn with_detail(detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()) }
+    }
+
+    pub(super) fn without_detail() -> Self {
+        Self { detail: None }
     }
 }
 
-/// What becomes of the records on a clean stop.
+/// The handling of the records on a clean stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExit {
-    /// They live until their TTL ends, so that a restart costs no lookup.
+    /// The records stay until their TTL ends, so that a restart goes unnoticed.
     Keep,
-    /// They are withdrawn.
+    /// The records are withdrawn.
     Remove,
 }
 
-/// A cloud that tells its machines their address.
+/// A cloud whose metadata service supplies a machine's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cloud {
     /// Amazon's EC2.
@@ -45,7 +49,7 @@ pub enum Cloud {
 impl Cloud {
     const ALL: [Self; 3] = [Self::Aws, Self::Gce, Self::DigitalOcean];
 
-    /// The word in the configuration.
+    /// Returns the value's name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Aws => "aws",
@@ -55,17 +59,17 @@ impl Cloud {
     }
 }
 
-/// Where records are kept.
+/// The store of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
-    /// In etcd.
+    /// etcd.
     Etcd,
-    /// In this process, which answers DNS from them.
+    /// The memory of this process, which answers DNS itself.
     Standalone,
 }
 
 impl StoreKind {
-    /// Who has to answer before anything can be published.
+    /// Returns the servers that must be reachable before a record can be published.
     pub fn dependencies(self) -> &'static str {
         match self {
             Self::Etcd => "docker and etcd",
@@ -74,10 +78,10 @@ impl StoreKind {
     }
 }
 
-/// Which of etcd's APIs is spoken.
+/// The API of etcd to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EtcdApi {
-    /// To be found out when etcd first answers.
+    /// Detected when etcd is first reached.
     Auto,
     /// The v2 keys API.
     V2,
@@ -86,7 +90,7 @@ pub enum EtcdApi {
 }
 
 impl OnExit {
-    /// The word in the configuration.
+    /// Returns the value's name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Keep => "keep",
@@ -95,41 +99,41 @@ impl OnExit {
     }
 }
 
-/// How the engine is reached.
+/// The address of the Docker engine, with the choice between plain HTTP and TLS made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DockerUrl {
-    /// A Unix socket, by its absolute path.
+    /// The absolute path of a Unix socket.
     Unix(PathBuf),
-    /// HTTP over TCP: `host:port`, an IPv6 address in brackets.
+    /// `host:port` for plain HTTP; an IPv6 address is in brackets.
     Tcp(String),
-    /// The same, with TLS.
+    /// `host:port` for HTTP over TLS; an IPv6 address is in brackets.
     Tls(String),
 }
 
-/// `docker.url` as it is written; the files for TLS decide on the rest.
+/// `docker.url` as it is written. With `tcp://`, the files for TLS decide between HTTP and TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineUrl {
-    /// A Unix socket, by its absolute path.
+    /// The absolute path of a Unix socket.
     Unix(PathBuf),
-    /// A place on the network.
+    /// An address on the network.
     Net {
-        /// Which of the three.
+        /// The scheme of the URL.
         scheme: EngineScheme,
-        /// A name or an address, an IPv6 one in brackets.
+        /// A name or an address; an IPv6 address is in brackets.
         host: String,
-        /// The port, where it is written.
+        /// The port, if the URL has one.
         port: Option<u16>,
     },
 }
 
-/// How HTTP is spoken to an engine on the network.
+/// The scheme of the URL of an engine on the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineScheme {
-    /// `tcp://`: with TLS where there are files or a variable for it.
+    /// `tcp://`: with TLS if files for TLS or `DOCKER_TLS_VERIFY` are set.
     Tcp,
-    /// `http://`: without.
+    /// `http://`: without TLS.
     Http,
-    /// `https://`: with.
+    /// `https://`: with TLS.
     Https,
 }
 
@@ -143,100 +147,101 @@ impl fmt::Display for DockerUrl {
     }
 }
 
-/// The version of the engine's API to speak.
+/// The version of the engine's API to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DockerVersion {
-    /// Asked of the engine and negotiated.
+    /// Negotiated with the engine.
     Auto,
-    /// This one, as the operator said.
+    /// The version that the operator set.
     Exactly {
         /// The part before the dot.
         major: u16,
-        /// The part behind it.
+        /// The part after the dot.
         minor: u16,
     },
 }
 
-/// Where the IPv6 address is from that is published beside the first.
+/// The source of the IPv6 address that is published beside the first address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host6 {
-    /// The interface's.
+    /// An address of `discovery.interface`.
     Auto,
-    /// This one.
+    /// The address that the operator set.
     Address(Ipv6Addr),
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people: in colours where standard error is a terminal.
+    /// Text, in colours if standard error is a terminal.
     Terminal,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Reads the URLs of a cluster's members, separated by commas.
+/// Parses the URLs of a cluster's members, separated by commas.
 pub(super) fn etcd_urls(text: &str) -> Result<Vec<Url>, ValueError> {
     let urls = text.split(',').map(|one| etcd_url(one.trim())).collect::<Result<Vec<_>, _>>()?;
-    let is_duplicate = |(place, url): (usize, &Url)| urls[..place].contains(url);
+    let is_duplicate = |(index, url): (usize, &Url)| urls[..index].contains(url);
     if urls.iter().enumerate().any(is_duplicate) {
-        return Err(ValueError::with_detail("a member stands twice"));
+        return Err(ValueError::with_detail("a member is listed twice"));
     }
     if urls.windows(2).all(|pair| pair[0].scheme() == pair[1].scheme()) {
         Ok(urls)
     } else {
-        Err(ValueError::with_detail("http:// for one member, https:// for another"))
+        Err(ValueError::with_detail("the members mix http:// and https://"))
     }
 }
 
-/// Reads the URL of an etcd member: `http://host:port/`, nothing more.
+/// Parses the URL of an etcd member: `http://host:port/` without other parts.
 fn etcd_url(text: &str) -> Result<Url, ValueError> {
     let url = Url::parse(text).map_err(url_error)?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(ValueError::Invalid(None));
+        return Err(ValueError::without_detail());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        let advice = "a user in the URL: use etcd.username, and etcd.password or etcd.passwordFile";
-        return Err(ValueError::with_detail(advice));
+        return Err(ValueError::with_detail(
+            "the URL contains a user; use etcd.username, and etcd.password or etcd.passwordFile",
+        ));
     }
     is_bare(&url).then_some(url).ok_or_else(extra_parts_error)
 }
 
-/// Reads how the engine is reached.
+/// Parses the URL of a Docker engine.
 pub(super) fn docker_url(text: &str) -> Result<EngineUrl, ValueError> {
     if let Some(path) = text.strip_prefix("unix://") {
         return if path.starts_with('/') && path.len() > 1 {
             Ok(EngineUrl::Unix(PathBuf::from(path)))
         } else {
-            Err(ValueError::with_detail("the socket's path must be absolute"))
+            Err(ValueError::with_detail("the path of the socket must be absolute"))
         };
     }
-    let (scheme, rest) = text.split_once("://").ok_or(ValueError::Invalid(None))?;
+    let (scheme, rest) = text.split_once("://").ok_or(ValueError::without_detail())?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "tcp" => EngineScheme::Tcp,
         "http" => EngineScheme::Http,
         "https" => EngineScheme::Https,
-        _ => return Err(ValueError::Invalid(None)),
+        _ => return Err(ValueError::without_detail()),
     };
-    // The URL type drops a port that is its scheme's default, and 80 may well be
-    // meant: so whether there is one is looked for apart.
+    // `Url` drops a port that is the default of its scheme, but a written port 80 must be kept, so
+    // the presence of a port is determined separately.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     let url = Url::parse(&format!("http://{rest}")).map_err(url_error)?;
     if !is_bare(&url) {
         return Err(extra_parts_error());
     }
-    let host = url.host_str().ok_or(ValueError::Invalid(None))?.to_owned();
+    let host = url.host_str().ok_or(ValueError::without_detail())?.to_owned();
     let port = url.port_or_known_default().filter(|_| has_port);
     Ok(EngineUrl::Net { scheme, host, port })
 }
 
-/// Reads the name of an etcd user. Basic authentication ends it at a colon.
+/// Parses the name of an etcd user. With basic authentication a name ends at a colon.
 pub(super) fn username(name: &str) -> Result<String, ValueError> {
-    if name.contains(':') { Err(ValueError::Invalid(None)) } else { text(name) }
+    if name.contains(':') { Err(ValueError::without_detail()) } else { text(name) }
 }
 
-/// Whether a URL says where, and nothing of what or as whom.
+/// Returns `true` if a URL has only a scheme, a host and a port.
 fn is_bare(url: &Url) -> bool {
     url.path() == "/"
         && url.query().is_none()
@@ -247,43 +252,44 @@ fn is_bare(url: &Url) -> bool {
 
 fn url_error(error: url::ParseError) -> ValueError {
     match error {
-        url::ParseError::RelativeUrlWithoutBase => {
-            ValueError::with_detail("it starts with no scheme")
-        }
+        url::ParseError::RelativeUrlWithoutBase => ValueError::with_detail("the URL has no scheme"),
         other => ValueError::with_detail(other.to_string()),
     }
 }
 
 fn extra_parts_error() -> ValueError {
-    ValueError::with_detail("only scheme, host and port may be given")
+    ValueError::with_detail("only scheme, host and port are allowed")
 }
 
-/// Reads an API version: `auto`, `v1.41` or `1.41`.
+/// Parses an API version: `auto`, `v1.41` or `1.41`.
 pub(super) fn docker_version(text: &str) -> Result<DockerVersion, ValueError> {
     if text == "auto" {
         return Ok(DockerVersion::Auto);
     }
     let digits = |part: &str| {
         if part.bytes().all(|byte| byte.is_ascii_digit()) {
-            part.parse().map_err(|_| ValueError::Invalid(None))
+            part.parse().map_err(|_| ValueError::without_detail())
         } else {
-            Err(ValueError::Invalid(None))
+            Err(ValueError::without_detail())
         }
     };
-    let (major, minor) =
-        text.strip_prefix('v').unwrap_or(text).split_once('.').ok_or(ValueError::Invalid(None))?;
+    let (major, minor) = text
+        .strip_prefix('v')
+        .unwrap_or(text)
+        .split_once('.')
+        .ok_or(ValueError::without_detail())?;
     Ok(DockerVersion::Exactly { major: digits(major)?, minor: digits(minor)? })
 }
 
-/// Reads a domain.
+/// Parses a domain name.
 pub(super) fn domain(text: &str) -> Result<DomainName, ValueError> {
     if text.is_empty() {
-        return Err(ValueError::Invalid(None));
+        return Err(ValueError::without_detail());
     }
     DomainName::parse(text).map_err(ValueError::with_detail)
 }
 
-/// Reads a name of one label.
+/// Parses a name of one label.
 pub(super) fn label(text: &str) -> Result<String, ValueError> {
     let name = domain(text)?;
     match name.labels().count() {
@@ -292,19 +298,18 @@ pub(super) fn label(text: &str) -> Result<String, ValueError> {
     }
 }
 
-/// Reads a place that records can point to: an address that a client can
-/// connect to, or a host name.
+/// Parses the target of a record: an address that clients can connect to, or a host name.
 pub(crate) fn host(text: &str) -> Result<Host, ValueError> {
     use std::net::IpAddr;
     if let Ok(address) = text.parse::<IpAddr>() {
         return if !(address.is_unspecified() || address.is_multicast()) {
             Ok(Host::Address(address))
         } else {
-            Err(ValueError::with_detail("nobody can connect to that address"))
+            Err(ValueError::with_detail("clients cannot connect to this address"))
         };
     }
     let name = domain(text)?;
-    // No top-level domain is a number: 10.0.0.300 is an address gone wrong.
+    // No top-level domain is a number, so 10.0.0.300 is a mistyped address.
     let top_is_number =
         name.labels().next_back().is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit()));
     if top_is_number {
@@ -314,55 +319,55 @@ pub(crate) fn host(text: &str) -> Result<Host, ValueError> {
     }
 }
 
-/// Reads an IPv6 address that a client can connect to, or `auto`.
+/// Parses an IPv6 address that clients can connect to, or `auto`.
 pub(super) fn host6(text: &str) -> Result<Host6, ValueError> {
     if text == "auto" {
         return Ok(Host6::Auto);
     }
-    let address: Ipv6Addr = text.parse().map_err(|_| ValueError::Invalid(None))?;
+    let address: Ipv6Addr = text.parse().map_err(|_| ValueError::without_detail())?;
     if address.to_ipv4_mapped().is_some() {
-        return Err(ValueError::with_detail("an IPv4 address"));
+        return Err(ValueError::with_detail("this is an IPv4 address"));
     }
     if !(address.is_unspecified() || address.is_multicast() || address.is_unicast_link_local()) {
         Ok(Host6::Address(address))
     } else {
-        Err(ValueError::with_detail("nobody elsewhere can connect to that address"))
+        Err(ValueError::with_detail("other hosts cannot connect to this address"))
     }
 }
 
-/// Reads the name of a network interface, as Linux allows it.
+/// Parses the name of a network interface by the rules of Linux.
 pub(super) fn interface(text: &str) -> Result<String, ValueError> {
-    let fits = !text.is_empty()
+    let is_valid = !text.is_empty()
         && text.len() <= 15
         && !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/');
-    fits.then(|| text.to_owned()).ok_or(ValueError::Invalid(None))
+    is_valid.then(|| text.to_owned()).ok_or(ValueError::without_detail())
 }
 
-/// Reads which clouds' metadata services are asked.
+/// Parses the clouds whose metadata services are queried.
 pub(super) fn clouds(text: &str) -> Result<Vec<Cloud>, ValueError> {
     match text {
         "auto" => Ok(Cloud::ALL.to_vec()),
         name => {
             let cloud = Cloud::ALL.into_iter().find(|cloud| cloud.as_str() == name);
-            cloud.map(|cloud| vec![cloud]).ok_or(ValueError::Invalid(None))
+            cloud.map(|cloud| vec![cloud]).ok_or(ValueError::without_detail())
         }
     }
 }
 
-/// Reads the name of an extractor.
+/// Parses the name of a discovery method.
 pub(super) fn method(text: &str) -> Result<DiscoveryMethod, ValueError> {
     match text {
         "env" => Ok(DiscoveryMethod::Env),
         "label" => Ok(DiscoveryMethod::Label),
         "registrator" => Ok(DiscoveryMethod::Registrator),
         "compose" => Ok(DiscoveryMethod::Compose),
-        _ => Err(ValueError::Invalid(None)),
+        _ => Err(ValueError::without_detail()),
     }
 }
 
-/// Takes any text but an empty one.
+/// Accepts every text that is not empty.
 pub(super) fn text(text: &str) -> Result<String, ValueError> {
-    (!text.is_empty()).then(|| text.to_owned()).ok_or(ValueError::Invalid(None))
+    (!text.is_empty()).then(|| text.to_owned()).ok_or(ValueError::without_detail())
 }
 
 #[cfg(test)]
@@ -393,7 +398,7 @@ mod tests {
             "http://a:1,https://b:2",
             "http://root:secret@etcd:2379/",
         ] {
-            assert!(matches!(etcd_urls(invalid), Err(ValueError::Invalid(_))), "{invalid}");
+            assert!(etcd_urls(invalid).is_err(), "{invalid}");
         }
     }
 
@@ -426,7 +431,7 @@ mod tests {
             "tcp://engine:2375/v1.41",
             "tcp://user@engine:2375",
         ] {
-            assert!(matches!(docker_url(invalid), Err(ValueError::Invalid(_))), "{invalid}");
+            assert!(docker_url(invalid).is_err(), "{invalid}");
         }
     }
 
@@ -460,7 +465,7 @@ mod tests {
         for invalid in
             ["", "Auto", "10.0.0.1", "::ffff:10.0.0.1", "::", "ff02::1", "fe80::1", "[::1]", "www"]
         {
-            assert!(matches!(host6(invalid), Err(ValueError::Invalid(_))), "{invalid}");
+            assert!(host6(invalid).is_err(), "{invalid}");
         }
     }
 
@@ -475,6 +480,6 @@ mod tests {
         for name in ["env", "label", "registrator", "compose"] {
             assert_eq!(method(name).unwrap().as_str(), name);
         }
-        assert_eq!(method("labels"), Err(ValueError::Invalid(None)));
+        assert_eq!(method("labels"), Err(ValueError::without_detail()));
     }
 }

@@ -1,8 +1,9 @@
-//! Text of others, made fit for a terminal.
+//! Escapes text from other programs, so that it is safe to print on a terminal.
 
-/// The same with nothing that commands a terminal or turns what stands around it: what of that
-/// kind is in it is shown as JSON would escape it, which is as good inside JSON as beside it.
-/// Line breaks stay.
+/// Escapes control characters and characters that change the direction of writing.
+///
+/// They are escaped as in JSON, so the result is correct inside and outside of JSON. Line breaks
+/// stay.
 pub fn escape_controls(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -15,8 +16,8 @@ pub fn escape_controls(text: &str) -> String {
     escaped
 }
 
-/// Whether a character does something other than to be seen: a control character, or one that
-/// changes the direction of writing (Unicode's UAX #9).
+/// Returns `true` for control characters, and for characters that change the direction of writing
+/// (Unicode's UAX #9).
 pub fn is_terminal_control(c: char) -> bool {
     let changes_direction =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

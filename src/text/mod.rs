@@ -1,4 +1,4 @@
-//! Small text formats: timestamps, escaping, lines.
+//! Text formats that several modules share: timestamps, escaping, quoting, lines.
 
 pub mod escape;
 pub(crate) mod line_splitter;

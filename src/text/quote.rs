@@ -1,9 +1,9 @@
-//! Other servers' words, made fit for one line of a log.
+//! Quotes text of other servers in one line of a log or an error.
 
-/// How much of an answer that isn't etcd's is quoted in an error, in characters.
+/// The longest quotation, in characters.
 const QUOTE_CHARS_MAX: usize = 80;
 
-/// The body's beginning in quotes, or that there is none.
+/// Returns the beginning of a body in backquotes, or `nothing` if it is blank.
 pub(crate) fn quote(body: &[u8]) -> String {
     match one_line(&String::from_utf8_lossy(body)) {
         text if text.is_empty() => "nothing".to_owned(),
@@ -11,7 +11,7 @@ pub(crate) fn quote(body: &[u8]) -> String {
     }
 }
 
-/// The text's beginning, without line breaks and other control characters.
+/// Returns the beginning of a text, without line breaks and other control characters.
 pub(crate) fn one_line(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
     let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");

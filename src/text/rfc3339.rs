@@ -1,4 +1,4 @@
-//! Moments of the clock on the wall, as text.
+//! Timestamps of the wall clock as text.
 
 use std::time::SystemTime;
 
@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-/// A moment as RFC 3339 has it, in UTC, always with three digits behind the second: so that
-/// moments sort by their text.
+/// Formats a time by RFC 3339, in UTC. It always has three digits for the fraction of a second, so
+/// that the texts of two times sort like the times.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     const MILLISECONDS: &[BorrowedFormatItem<'_>] =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");

@@ -1,4 +1,4 @@
-//! What stands in the files.
+//! Reads the PEM files, and builds a TLS configuration from them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,33 +10,33 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::{ClientIdentity, TlsFiles};
 
-/// A file that can't be used, in words for the operator.
+/// A file that cannot be used. The message is for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsFileError {
-    /// It can't be read, or doesn't hold what it should.
+    /// The file cannot be read, or has the wrong content.
     #[error("{key}: {}: {reason}", path.display())]
     File {
-        /// The setting that names it.
+        /// The setting that names the file.
         key: String,
-        /// Where it is.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// No CA is named, and the system knows none.
+    /// No CA is configured, and the system has none.
     #[error(
-        "no CA is known to this system ({reason}), so no server can be trusted; install \
+        "this system has no CA certificates ({reason}), so no server can be trusted; install \
          ca-certificates, or name the CA's file in {section}.ca"
     )]
     NoSystemCa {
-        /// The section that could name one.
+        /// The section of the setting that can name a CA file.
         section: &'static str,
-        /// What was tried.
+        /// The reason why no CA was found.
         reason: String,
     },
 }
 
-/// A configuration by what the files hold now.
+/// Builds a TLS configuration from the current content of the files.
 pub(super) fn client_config(
     files: &TlsFiles,
     section: &'static str,
@@ -77,13 +77,13 @@ fn roots_from_file(path: &Path, key: &str) -> Result<RootCertStore, TlsFileError
 fn system_roots(section: &'static str) -> Result<RootCertStore, TlsFileError> {
     let loaded = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // A system's collection may hold one that is too odd to be used.
+    // A system's collection may contain certificates that rustls cannot parse.
     roots.add_parsable_certificates(loaded.certs);
     if !roots.is_empty() {
         return Ok(roots);
     }
     let reason =
-        loaded.errors.first().map_or("it has no collection of them".into(), ToString::to_string);
+        loaded.errors.first().map_or("no certificate store found".into(), ToString::to_string);
     Err(TlsFileError::NoSystemCa { section, reason })
 }
 
@@ -98,11 +98,11 @@ fn certificates(path: &Path, key: &str) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-fn pem_message(error: pem::Error, wanted: &str) -> String {
+fn pem_message(error: pem::Error, expected: &str) -> String {
     match error {
-        pem::Error::Io(error) => format!("can't be read: {error}"),
-        pem::Error::NoItemsFound => format!("holds no {wanted} in PEM"),
-        other => format!("is no sound PEM file: {other}"),
+        pem::Error::Io(error) => format!("cannot be read: {error}"),
+        pem::Error::NoItemsFound => format!("contains no {expected} in PEM format"),
+        other => format!("is not a valid PEM file: {other}"),
     }
 }
 

@@ -1,8 +1,8 @@
-//! TLS towards etcd and Docker, from PEM files that may be replaced at any time.
+//! TLS for connections to etcd and Docker, with PEM files that may be replaced at any time.
 //!
-//! A connection is wrapped in TLS here, below awc, and not by awc's own TLS: so
-//! the files are looked at for each new connection, a failure is told in words
-//! that name the setting to mend, and HTTP/1.1 is what is spoken.
+//! Connections use TLS below awc instead of awc's own TLS, for three reasons: the files are
+//! checked for each new connection, an error names the setting to correct, and HTTP/1.1 is always
+//! used.
 
 mod error;
 mod files;
@@ -28,30 +28,29 @@ pub use error::TlsError;
 pub use files::TlsFileError;
 pub use stream::MaybeTlsStream;
 
-/// How often the files are looked at while no new connection is made.
+/// The shortest time between two checks of the files without a new connection.
 const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The files that say whom to trust and who to be.
+/// The paths of the PEM files: the CAs to trust, and the client certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificates of the CAs to trust, and no other. `None`: those that
-    /// this system trusts.
+    /// The certificates of the only CAs to trust; `None` for the CAs that this system trusts.
     pub ca: Option<PathBuf>,
-    /// Who to be, where a server asks.
+    /// The client certificate, for servers that require one.
     pub identity: Option<ClientIdentity>,
 }
 
 /// A client certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientIdentity {
-    /// The certificate, and those between it and its CA.
+    /// The certificate, followed by the intermediate certificates.
     pub cert: PathBuf,
-    /// Its key.
+    /// The private key of the certificate.
     pub key: PathBuf,
 }
 
 impl TlsFiles {
-    /// Whether no file is named.
+    /// Returns `true` if no file is named.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -62,17 +61,17 @@ impl TlsFiles {
     }
 }
 
-/// The client's side of TLS, as its files are now.
+/// A TLS client that reads its files again when they change.
 pub struct Tls {
     files: TlsFiles,
     /// The section of the configuration that names the files: `etcd` or `docker`.
     section: &'static str,
     config: RefCell<Arc<ClientConfig>>,
     file_versions: RefCell<Vec<FileVersion>>,
-    /// How many times they were replaced by others that can be used.
+    /// The number of times that the files were replaced by valid files.
     generation: Cell<u64>,
     checked_at: Cell<Instant>,
-    /// Whether the files are broken now, and that was told.
+    /// `true` if the current files are invalid. This was logged.
     is_broken: Cell<bool>,
     log: Logger,
 }
@@ -81,7 +80,7 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// Where one of them can't be used.
+    /// Returns an error if a file cannot be used.
     pub fn new(files: TlsFiles, section: &'static str, log: Logger) -> Result<Self, TlsFileError> {
         let file_versions = RefCell::new(files.file_versions());
         let config = RefCell::new(Arc::new(files::client_config(&files, section)?));
@@ -98,8 +97,8 @@ impl Tls {
         })
     }
 
-    /// A number that changes when the files were replaced: connections made before
-    /// have the old ones. The files are looked at once a second at most.
+    /// Returns a number that changes when the files are replaced. Connections of an older
+    /// generation use the old files. The files are checked at most once per second.
     pub fn generation(&self) -> u64 {
         if self.checked_at.get().elapsed() >= FILE_CHECK_INTERVAL {
             self.current_config();
@@ -107,13 +106,14 @@ impl Tls {
         self.generation.get()
     }
 
-    /// Speaks TLS over a fresh connection to `host`.
+    /// Performs the TLS handshake on a new connection to `host`.
     ///
     /// # Errors
-    /// Mostly a [`TlsError`] in it.
+    /// Returns an error if the handshake fails; usually it contains a [`TlsError`].
     pub async fn wrap(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no name that TLS knows"))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidInput, "the host name is not valid in TLS")
+        })?;
         let connector = TlsConnector::from(self.current_config());
         connector.connect(name, stream).await.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
@@ -123,15 +123,15 @@ impl Tls {
         })
     }
 
-    /// The configuration by the newest files that can be used.
+    /// Returns the configuration from the latest valid files.
     fn current_config(&self) -> Arc<ClientConfig> {
         self.checked_at.set(Instant::now());
         let file_versions = self.files.file_versions();
-        // Broken ones are read each time: they are being replaced, maybe.
+        // Invalid files are read each time, because a replacement may be in progress.
         if self.is_broken.get() || *self.file_versions.borrow() != file_versions {
             match files::client_config(&self.files, self.section) {
                 Ok(config) => {
-                    info!(self.log, "TLS files were replaced; new connections use them";
+                    info!(self.log, "TLS files were replaced; using the new files for new connections";
                         "section" => self.section);
                     self.config.replace(Arc::new(config));
                     self.file_versions.replace(file_versions);
@@ -140,8 +140,7 @@ impl Tls {
                 }
                 Err(error) => {
                     if !self.is_broken.replace(true) {
-                        warn!(self.log, "a TLS file was replaced by one that can't be used; \
-                            what was read before stays in use"; "error" => %error);
+                        warn!(self.log, "cannot use a replaced TLS file; keeping the old files"; "error" => %error);
                     }
                 }
             }
@@ -149,12 +148,12 @@ impl Tls {
         Arc::clone(&self.config.borrow())
     }
 
-    /// Puts a failure of TLS into words for the operator; others stay as they are.
+    /// Converts an error of rustls to a [`TlsError`] for the operator; keeps other errors.
     fn explain(&self, error: io::Error) -> io::Error {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(cause) => {
-                let failure = TlsError::new(cause, &self.files, self.section);
-                io::Error::new(error.kind(), failure)
+                let tls_error = TlsError::new(cause, &self.files, self.section);
+                io::Error::new(error.kind(), tls_error)
             }
             None => error,
         }

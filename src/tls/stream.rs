@@ -1,4 +1,4 @@
-//! A connection to a server: plain, or with TLS over it.
+//! A connection to a server, plain or with TLS.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,28 +11,28 @@ use tokio_rustls::client::TlsStream;
 
 use super::Tls;
 
-/// A connection that awc can speak HTTP over.
+/// A connection that awc can use for HTTP.
 pub enum MaybeTlsStream {
-    /// Over TCP alone.
+    /// TCP without TLS.
     Plain(TcpStream),
-    /// Over TLS.
+    /// TCP with TLS.
     Tls {
         /// The connection.
         stream: Box<TlsStream<TcpStream>>,
-        /// What puts its failures into words.
+        /// The client, which explains errors of the connection.
         tls: Rc<Tls>,
     },
 }
 
 impl MaybeTlsStream {
-    /// Connects to a host (a name, or an address without brackets), with TLS
-    /// where it is given.
+    /// Connects to a host, with TLS if `tls` is given. The host is a name, or an address without
+    /// brackets.
     ///
     /// # Errors
-    /// Where there is no connection, or TLS fails; nothing was sent then.
+    /// Returns an error if the connection or the TLS handshake fails. No request was sent then.
     pub async fn open(host: &str, port: u16, tls: Option<Rc<Tls>>) -> io::Result<Self> {
         let stream = TcpStream::connect((host, port)).await?;
-        // Requests are small, and each is waited for.
+        // Each request is small, and its response is awaited before the next request.
         stream.set_nodelay(true)?;
         match tls {
             None => Ok(Self::Plain(stream)),
@@ -116,9 +116,10 @@ impl AsyncWrite for MaybeTlsStream {
     }
 }
 
-/// Why a write failed. A server that refuses a client's certificate says so after
-/// the handshake is over for the client, and closes; what it said is there to be
-/// read.
+/// Returns the reason of a failed write.
+///
+/// A server that rejects the client certificate sends an alert after the client has finished the
+/// handshake, and closes the connection. The alert can still be read.
 fn write_error(
     stream: &mut TlsStream<TcpStream>,
     tls: &Tls,

@@ -1,8 +1,7 @@
-//! The clouds' metadata services: what address does this machine have?
+//! The clouds' metadata services, which supply the address of this machine.
 //!
-//! Each is asked for the private address first, the one that the machine's own
-//! network knows it by: services find each other inside. The public one counts only
-//! where there is no other.
+//! Each service is queried for the private address first, because services find each other inside
+//! the cloud's network. The public address is used only if there is no private one.
 
 mod clouds;
 mod http;
@@ -15,57 +14,58 @@ use futures_util::future::join_all;
 use crate::settings::{Cloud, Environment};
 use http::MetadataHttp;
 
-/// Where all the clouds have their service, for their machines alone (GCE calls it
-/// metadata.google.internal). By address, as a machine's own resolver may be the one
-/// that waits for HighHock's records.
+/// The service of all clouds, which only their machines can reach. GCE's name for it is
+/// metadata.google.internal. The address is used, because the machine's resolver may depend on
+/// HighHock's records.
 const SERVICE: &str = "http://169.254.169.254";
 
-/// The variable by which tests put another in its place. Not named as the settings'
-/// variables are: it is none.
-const TEST_SERVICE: &str = "TEST_METADATA_OF_HIGHHOCK";
+/// The variable by which tests replace [`SERVICE`].
+const TEST_SERVICE: &str = "HIGHHOCK_TEST_METADATA_URL";
 
-/// What all questions together may take (SPEC 2).
+/// The time limit of all requests together (`config/README.md`, "Published address").
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An address, and whose service told it.
+/// The address of this machine, with the cloud that supplied it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataAddress {
-    /// The cloud whose machine this is.
+    /// The cloud to which this machine belongs.
     pub cloud: Cloud,
-    /// One that clients can connect to.
+    /// An address that clients can connect to.
     pub address: IpAddr,
 }
 
-/// The metadata service that this machine can reach, if any.
+/// A client of the metadata service at one address, which may be absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataClient {
-    /// Scheme and authority, without a slash at the end.
+    /// The scheme and authority of the service, without a slash at the end.
     pub service: String,
-    /// What all questions together may take.
+    /// The time limit of all requests together.
     pub limit: Duration,
 }
 
 impl MetadataClient {
-    /// The clouds' own; or the one that a test names in the environment.
+    /// Creates a client of the clouds' service, or of the service that a test names in the
+    /// environment.
     pub fn from_environment(environment: &Environment) -> Self {
         let service = environment.get(TEST_SERVICE).unwrap_or_else(|| SERVICE.to_owned());
         Self { service, limit: REQUEST_TIMEOUT }
     }
 
-    /// Asks as the machine of each of these clouds would, all at once. Of several that
-    /// answer, the first in the list counts, never the fastest.
+    /// Queries the service in the way of each of these clouds, all at once.
+    ///
+    /// If several queries succeed, the first cloud in the list wins, and not the fastest.
     ///
     /// # Errors
-    /// None answers with an address: why, for each.
+    /// Returns the reason for each cloud if no query returns an address.
     pub async fn find_address(
         &self,
         clouds: &[Cloud],
     ) -> Result<MetadataAddress, Vec<(Cloud, String)>> {
         let http = MetadataHttp::new(&self.service, self.limit);
-        let answers = clouds.iter().map(|&cloud| self.query_cloud(&http, cloud));
+        let queries = clouds.iter().map(|&cloud| self.query_cloud(&http, cloud));
         let mut failures = Vec::new();
-        for (cloud, answer) in join_all(answers).await {
-            match answer {
+        for (cloud, result) in join_all(queries).await {
+            match result {
                 Ok(address) => return Ok(MetadataAddress { cloud, address }),
                 Err(reason) => failures.push((cloud, reason)),
             }
@@ -78,8 +78,8 @@ impl MetadataClient {
         http: &MetadataHttp,
         cloud: Cloud,
     ) -> (Cloud, Result<IpAddr, String>) {
-        let answer = tokio::time::timeout(self.limit, clouds::address(http, cloud)).await;
-        let answer = answer.unwrap_or_else(|_| Err(clouds::timeout_reason(cloud, self.limit)));
-        (cloud, answer.map_err(|reason| format!("{}: {reason}", self.service)))
+        let result = tokio::time::timeout(self.limit, clouds::address(http, cloud)).await;
+        let result = result.unwrap_or_else(|_| Err(clouds::timeout_reason(cloud, self.limit)));
+        (cloud, result.map_err(|reason| format!("{}: {reason}", self.service)))
     }
 }

@@ -1,4 +1,6 @@
-//! The edges with a count kept of what they are asked: neither they nor the core know.
+//! Wrappers of the two ports that count and time each request.
+//!
+//! Neither the wrapped clients nor the core contain code for these metrics.
 
 mod source;
 mod store;
@@ -10,17 +12,18 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use highhock_actors::runtime::metrics::{Histogram, HistogramSnapshot};
 use tokio::time::Instant;
 
-/// What came of a request that was answered as hoped.
+/// The result of a successful request.
 const OK: &str = "ok";
 
-/// An edge whose requests are counted.
+/// A client of Docker or etcd whose requests are counted and timed.
 pub struct Instrumented<T> {
     inner: T,
     requests: Arc<RequestMetrics>,
 }
 
-/// Counts and times the requests to one server, by what was asked and what came of it. The
-/// names of both are settled once: each has a count from the start, and none comes later.
+/// The metrics of the requests to one server, by kind of request and result.
+///
+/// All kinds and results are fixed at the start, so that each has a count of 0 from the start.
 #[derive(Debug)]
 pub struct RequestMetrics(Vec<RequestRow>);
 
@@ -31,19 +34,19 @@ struct RequestRow {
     seconds: Histogram,
 }
 
-/// What was counted of one sort of request at one moment.
+/// The metrics of one kind of request at one time.
 #[derive(Clone, Debug)]
 pub struct RequestSnapshot {
-    /// What was asked.
+    /// The kind of request.
     pub request: &'static str,
-    /// What came of it, and how often: `ok`, or an error's kind.
+    /// The number of requests by result: `ok`, or the kind of error.
     pub results: Vec<(&'static str, u64)>,
-    /// How long the answer, or the failure, took.
+    /// The durations of all requests, including failed ones.
     pub seconds: HistogramSnapshot,
 }
 
 impl<T> Instrumented<T> {
-    /// An edge whose requests are counted here.
+    /// Wraps a client; its requests are recorded in `requests`.
     pub fn new(inner: T, requests: &Arc<RequestMetrics>) -> Self {
         Self { inner, requests: Arc::clone(requests) }
     }
@@ -60,7 +63,7 @@ impl RequestMetrics {
         Self(requests.iter().map(row).collect())
     }
 
-    /// All counts as they are now.
+    /// Returns all counts and durations.
     pub fn snapshot(&self) -> Vec<RequestSnapshot> {
         let read = |row: &RequestRow| RequestSnapshot {
             request: row.request,
@@ -70,7 +73,7 @@ impl RequestMetrics {
         self.0.iter().map(read).collect()
     }
 
-    /// Carries a request out; `result` names what came of it.
+    /// Awaits a request and records it under the result that `result` returns.
     async fn measure<T>(
         &self,
         request: &'static str,
@@ -78,14 +81,14 @@ impl RequestMetrics {
         result: impl FnOnce(&T) -> &'static str,
     ) -> T {
         let started = Instant::now();
-        let answer = operation.await;
-        let result = result(&answer);
+        let response = operation.await;
+        let result = result(&response);
         if let Some(row) = self.0.iter().find(|row| row.request == request) {
             row.seconds.record(started.elapsed());
             if let Some((_, count)) = row.results.iter().find(|(name, _)| *name == result) {
                 count.fetch_add(1, Relaxed);
             }
         }
-        answer
+        response
     }
 }

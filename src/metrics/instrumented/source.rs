@@ -1,4 +1,4 @@
-//! Questions to the Docker engine, counted.
+//! Counts and times the requests to the Docker engine.
 
 use highhock_actors::{
     Container, ContainerSource, ContainerSummary, EngineIdentity, EngineTime, EventStream,
@@ -13,7 +13,7 @@ const EVENTS: &str = "events";
 const IDENTITY: &str = "identity";
 
 impl RequestMetrics {
-    /// For questions to a Docker engine.
+    /// Creates the metrics of requests to a Docker engine.
     pub fn for_docker() -> Self {
         use SourceErrorKind::{Malformed, Refused, Unreachable};
         let failures = [Unreachable, Refused, Malformed].map(SourceErrorKind::as_str);
@@ -21,8 +21,8 @@ impl RequestMetrics {
     }
 }
 
-fn result<T>(answer: &Result<T, SourceError>) -> &'static str {
-    answer.as_ref().map_or_else(|error| error.kind.as_str(), |_| OK)
+fn result<T>(response: &Result<T, SourceError>) -> &'static str {
+    response.as_ref().map_or_else(|error| error.kind.as_str(), |_| OK)
 }
 
 impl<S: ContainerSource> ContainerSource for Instrumented<S> {
@@ -34,7 +34,7 @@ impl<S: ContainerSource> ContainerSource for Instrumented<S> {
         self.requests.measure(INSPECT, self.inner.inspect(target), result).await
     }
 
-    /// Timed until the stream is open.
+    /// The duration ends when the stream is open.
     async fn events(&self, since: Option<EngineTime>) -> Result<EventStream, SourceError> {
         self.requests.measure(EVENTS, self.inner.events(since), result).await
     }

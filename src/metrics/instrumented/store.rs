@@ -1,4 +1,4 @@
-//! Requests to etcd, counted.
+//! Counts and times the requests to etcd.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const KEEP_ALIVE: &str = "keep_alive";
 const REVOKE: &str = "revoke";
 const LEASED: &str = "leased";
 
-/// A kind's name as a label: without a blank.
+/// Returns the label of a kind of error: its name without spaces.
 fn kind(kind: StoreErrorKind) -> &'static str {
     match kind {
         StoreErrorKind::LeaseLost => "lost_lease",
@@ -28,7 +28,7 @@ fn kind(kind: StoreErrorKind) -> &'static str {
 }
 
 impl RequestMetrics {
-    /// For requests to etcd.
+    /// Creates the metrics of requests to etcd.
     pub fn for_etcd() -> Self {
         use StoreErrorKind::{Blocked, LeaseLost, Malformed, Refused, Unavailable, Unknown};
         let failures = [Unavailable, Unknown, Malformed, Refused, Blocked, LeaseLost].map(kind);
@@ -37,22 +37,21 @@ impl RequestMetrics {
     }
 }
 
-fn result<T>(answer: &Result<T, StoreError>) -> &'static str {
-    answer.as_ref().map_or_else(|error| kind(error.kind), |_| OK)
+fn result<T>(response: &Result<T, StoreError>) -> &'static str {
+    response.as_ref().map_or_else(|error| kind(error.kind), |_| OK)
 }
 
-/// Of several outcomes the one that tells most: that etcd as a whole failed, else that
-/// something did.
+/// Returns the most important result of a batch: an outage of etcd, else the first error.
 fn batch_result<T>(outcomes: &[Result<T, StoreError>]) -> &'static str {
     let kinds = || outcomes.iter().filter_map(|one| one.as_ref().err()).map(|error| error.kind);
     let outage = kinds().find(|kind| kind.is_outage());
     outage.or_else(|| kinds().next()).map_or(OK, kind)
 }
 
-fn keep_alive_result(answer: &Result<KeptAlive, StoreError>) -> &'static str {
-    match answer {
+fn keep_alive_result(response: &Result<KeptAlive, StoreError>) -> &'static str {
+    match response {
         Ok(KeptAlive::Lost) => kind(StoreErrorKind::LeaseLost),
-        answer => result(answer),
+        response => result(response),
     }
 }
 
@@ -61,12 +60,12 @@ impl<R: RecordStore> RecordStore for Instrumented<R> {
         self.inner.keep_alive_mode()
     }
 
-    /// Counted once, however many requests it takes.
+    /// A batch counts once, even if it is sent in several requests.
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<WriteOutcome, StoreError>> {
         self.requests.measure(WRITE, self.inner.write(writes), |all| batch_result(all)).await
     }
 
-    /// Counted once, however many requests it takes.
+    /// A batch counts once, even if it is sent in several requests.
     async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<StoredRecord>, StoreError>> {
         self.requests.measure(READ, self.inner.read(keys), |all| batch_result(all)).await
     }
@@ -75,7 +74,7 @@ impl<R: RecordStore> RecordStore for Instrumented<R> {
         self.requests.measure(PROBE, self.inner.probe(), result).await
     }
 
-    /// Timed until the stream is open.
+    /// The duration ends when the stream is open.
     async fn watch(&self) -> Result<ChangeStream, StoreError> {
         self.requests.measure(WATCH, self.inner.watch(), result).await
     }
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     fn failed(kind: StoreErrorKind) -> Result<(), StoreError> {
-        Err(StoreError::new(kind, "a test says so"))
+        Err(StoreError::new(kind, "for a test"))
     }
 
     #[test]

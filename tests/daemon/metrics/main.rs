@@ -79,7 +79,11 @@ fn reading() -> MetricsSnapshot {
         etcd: RequestMetrics::for_etcd().snapshot(),
         reloads: Reloads { ok: 2, refused: 1, last_success: Some(SystemTime::now()) },
         dns: None,
-        core: Some(CoreSnapshot { status: standing, meters, now: (now, SystemTime::now()) }),
+        core: Some(CoreSnapshot {
+            status: standing,
+            mailboxes: meters,
+            now: (now, SystemTime::now()),
+        }),
     }
 }
 

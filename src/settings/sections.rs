@@ -1,5 +1,6 @@
-//! The settings: validated, complete but for what only the engine, etcd or the
-//! machine's interfaces can tell.
+//! The validated settings, one type for each section of the configuration.
+//!
+//! Only values that the Docker engine, etcd or the machine's interfaces supply are still open.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::admin::Admin;
 use super::dns::Dns;
 use super::error::{SettingsError, Warning};
 use super::level::LogLevel;
+use super::lookup::{internal_error, layout, ok_or_collect, parsed, parsed_if_set, read};
 use super::merged::MergedConfig;
 use super::sources::Sources;
 use super::values::{
@@ -20,130 +22,133 @@ use super::values::{
 };
 use super::{address, admin, dns, docker_url, tls_and_credentials};
 use crate::credentials::secret::Credentials;
-use crate::settings::lookup::{internal_error, layout, parsed, parsed_if_set, read};
 use crate::tls::TlsFiles;
 
-/// What the operator wants, in whole.
+/// All settings of the daemon. Every combination of values is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where records are kept.
+    /// The store of the records.
     pub store: StoreKind,
-    /// How etcd is used, where they are kept in it.
+    /// The connection to etcd. Unused in standalone mode, except for the TTL.
     pub etcd: Etcd,
-    /// What records look like and where they lie.
+    /// The keys and values of the records.
     pub skydns: Skydns,
-    /// The engine.
+    /// The connection to the Docker engine.
     pub docker: Docker,
-    /// What is published of its containers.
+    /// The address to publish, and the containers to publish.
     pub discovery: Discovery,
-    /// How DNS is answered, where records are kept in this process.
+    /// The DNS server. Unused with etcd.
     pub dns: Dns,
-    /// Where state is shown, and to whom.
+    /// The admin interface.
     pub admin: Admin,
-    /// What is told of all that.
+    /// The log.
     pub log: Log,
 }
 
 /// The keys `etcd.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Etcd {
-    /// The members' client URLs: one at least, `http` or `https` for all, without
-    /// user, path or query.
+    /// The client URLs of the members: at least one, all `http` or all `https`, without user,
+    /// path or query.
     pub urls: Vec<Url>,
-    /// The API to speak.
+    /// The API to use.
     pub api: EtcdApi,
-    /// Whom to trust and who to be where TLS is spoken.
+    /// The certificates for `https`.
     pub tls: TlsFiles,
-    /// Who to be, where etcd asks.
+    /// The user and password for etcd's authentication.
     pub credentials: Option<Credentials>,
-    /// How long a key outlives its last refresh: whole seconds, 5 to 86400.
+    /// The time that a key outlives its last refresh: whole seconds, 5 to 86400.
     pub ttl: Duration,
-    /// What becomes of the records on a clean stop.
+    /// The handling of records on a clean stop.
     pub on_exit: OnExit,
 }
 
 /// The keys `skydns.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skydns {
-    /// The domain that services are put under.
+    /// The domain of all names.
     pub domain: DomainName,
-    /// Whether the operator named the domain. Where not, a `domain` in SkyDNS's
-    /// own configuration in etcd goes before the default.
+    /// `true` if the operator set the domain. Otherwise a `domain` in SkyDNS's own configuration
+    /// in etcd wins over the default.
     pub domain_is_set: bool,
-    /// The `ttl` in a record, in seconds, 1 to 86400; `skydns.exactTtl` is applied.
+    /// The `ttl` in a record, in seconds, 1 to 86400. `skydns.exactTtl` is already applied.
     pub ttl: NonZeroU32,
-    /// First part of every key; one label.
+    /// The first part of every key: one label.
     pub prefix: String,
-    /// How keys are laid out.
+    /// The layout of the keys.
     pub layout: KeyLayout,
-    /// What the operator calls this host, to the letter; [`crate::host::name::instance_label`]
-    /// makes it fit for a key. `None`: as the engine calls it, else the machine.
+    /// The name of this host as the operator wrote it. [`crate::host::name::instance_label`]
+    /// converts it to a part of a key. `None`: the engine's name of its host, else the machine's
+    /// name.
     pub hostname: Option<String>,
 }
 
 /// The keys `docker.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Docker {
-    /// How the engine is reached.
+    /// The engine's address.
     pub url: DockerUrl,
-    /// Whom to trust and who to be where TLS is spoken.
+    /// The certificates for TLS; empty without TLS.
     pub tls: TlsFiles,
-    /// The API version to speak.
+    /// The API version to use.
     pub version: DockerVersion,
     /// The time between two listings: whole seconds, 1 to 3600.
     pub poll: Duration,
-    /// The time between two looks of a watcher at its container: whole seconds, 1 to 3600.
+    /// The time between two checks of a watcher's container: whole seconds, 1 to 3600.
     pub poll_container: Duration,
-    /// Whether the engine's events are followed too.
+    /// `true` if the engine's event stream is followed too.
     pub events: bool,
 }
 
 /// The keys `discovery.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovery {
-    /// What to publish; `None`: to be found out, see [`crate::host`].
+    /// The address or name to publish; `None` if it is to be detected, see [`crate::host`].
     pub host: Option<Host>,
-    /// The interface whose address is published where nothing else is known.
+    /// The interface whose address is published if no address is set.
     pub interface: String,
-    /// Whose address is published; the container's in [`KeyLayout::Instance`] only.
+    /// The owner of the published address: the host, or, in [`KeyLayout::Instance`] only, the
+    /// container.
     pub address: AddressOwner,
     /// An IPv6 address to publish beside the first; in [`KeyLayout::Instance`] only.
     pub host6: Option<Host6>,
-    /// The clouds whose metadata service is asked where the interface has none either,
-    /// in this order; empty: nobody is asked.
+    /// The clouds whose metadata service is queried, in order, if the interface has no address
+    /// either. If empty, no service is queried.
     pub metadata: Vec<Cloud>,
-    /// Which extractors run, in which order; one at least, none twice.
+    /// The discovery methods in order: at least one, each at most once.
     pub methods: Vec<DiscoveryMethod>,
-    /// Whether Compose services are put under their project.
+    /// `true` if Compose services are named `<service>.<project>`.
     pub compose_project: bool,
-    /// Whether a container with a health check must be healthy to be published.
+    /// `true` if a container with a health check is published only while it is healthy.
     pub health: bool,
-    /// How long a container that got its stop signal is left out at the most; `None`: the
-    /// signal is no reason to.
+    /// The time after which a container that survived its stop signal is published again.
+    /// `None`: a stop signal does not withdraw its records.
     pub drain: Option<Duration>,
 }
 
 /// The keys `logLevel` and `logFormat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// How grave a line must be to be written.
+    /// The lowest level that is logged.
     pub level: LogLevel,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
 }
 
 impl Etcd {
-    /// The members' URLs as an operator wrote them.
+    /// Returns the members' URLs, separated by commas.
     pub fn members(&self) -> String {
         self.urls.iter().map(Url::as_str).collect::<Vec<_>>().join(",")
     }
 }
 
 impl Settings {
-    /// Makes settings of inputs: what is left to check is what concerns several
-    /// keys, and `docker.url`'s default, which others set. `earlier_errors` are the faults
-    /// that were found before.
-    pub(super) fn validate(
+    /// Builds the settings from the merged configuration.
+    ///
+    /// Each value is already valid for its key. This function checks the combinations of keys,
+    /// and derives the defaults that depend on other keys. `earlier_errors` are the errors found
+    /// before, of keys that are therefore missing in `config`.
+    pub(super) fn from_config(
         config: &MergedConfig,
         sources: &Sources,
         earlier_errors: &[SettingsError],
@@ -151,32 +156,26 @@ impl Settings {
     ) -> Result<Self, Vec<SettingsError>> {
         let store = store(config)?;
         let credentials = match tls_and_credentials::credentials(config, earlier_errors) {
-            // Nobody is told them.
+            // Standalone mode does not use credentials.
             Err(_) if store == StoreKind::Standalone => Ok(None),
             credentials => credentials,
         };
-        let members = members(config, store, earlier_errors);
+        let mut errors = Vec::new();
+        let credentials = ok_or_collect(credentials, &mut errors);
+        let members = ok_or_collect(members(config, store, earlier_errors), &mut errors);
         let engine = docker_url::engine(config, sources, earlier_errors);
-        let addresses = address::addresses(config, earlier_errors);
-        let dns = dns::dns(config, store, earlier_errors, warnings);
-        let admin = admin::admin(config, earlier_errors);
-        let (credentials, (urls, tls), engine, (address, host6), dns, admin) =
-            match (credentials, members, engine, addresses, dns, admin) {
-                (Ok(credentials), Ok(members), Ok(engine), Ok(addresses), Ok(dns), Ok(admin)) => {
-                    (credentials, members, engine, addresses, dns, admin)
-                }
-                (credentials, members, engine, addresses, dns, admin) => {
-                    let errors = [
-                        credentials.err(),
-                        members.err(),
-                        engine.err(),
-                        addresses.err(),
-                        dns.err(),
-                        admin.err(),
-                    ];
-                    return Err(errors.into_iter().flatten().flatten().collect());
-                }
-            };
+        let engine = ok_or_collect(engine, &mut errors);
+        let addresses = ok_or_collect(address::addresses(config, earlier_errors), &mut errors);
+        let dns = ok_or_collect(dns::dns(config, store, earlier_errors, warnings), &mut errors);
+        let admin = ok_or_collect(admin::admin(config, earlier_errors), &mut errors);
+        let (Some(credentials), Some((urls, etcd_tls)), Some((url, docker_tls))) =
+            (credentials, members, engine)
+        else {
+            return Err(errors);
+        };
+        let (Some((address, host6)), Some(dns), Some(admin)) = (addresses, dns, admin) else {
+            return Err(errors);
+        };
         Ok(Self {
             store,
             etcd: Etcd {
@@ -185,21 +184,21 @@ impl Settings {
                     "auto" => Ok(EtcdApi::Auto),
                     "v2" => Ok(EtcdApi::V2),
                     "v3" => Ok(EtcdApi::V3),
-                    _ => Err(ValueError::Invalid(None)),
+                    _ => Err(ValueError::without_detail()),
                 })?,
-                tls,
+                tls: etcd_tls,
                 credentials,
                 ttl: read("etcd.ttl", |path| config.duration(path))?,
                 on_exit: parsed(config, "etcd.onExit", |text| match text {
                     "keep" => Ok(OnExit::Keep),
                     "remove" => Ok(OnExit::Remove),
-                    _ => Err(ValueError::Invalid(None)),
+                    _ => Err(ValueError::without_detail()),
                 })?,
             },
             skydns: skydns(config, warnings)?,
             docker: Docker {
-                url: engine.0,
-                tls: engine.1,
+                url,
+                tls: docker_tls,
                 version: parsed(config, "docker.version", values::docker_version)?,
                 poll: read("docker.poll", |path| config.duration(path))?,
                 poll_container: read("docker.pollContainer", |path| config.duration(path))?,
@@ -224,7 +223,7 @@ impl Settings {
                 format: parsed(config, "logFormat", |text| match text {
                     "terminal" => Ok(LogFormat::Terminal),
                     "json" => Ok(LogFormat::Json),
-                    _ => Err(ValueError::Invalid(None)),
+                    _ => Err(ValueError::without_detail()),
                 })?,
             },
         })
@@ -235,32 +234,29 @@ fn store(config: &MergedConfig) -> Result<StoreKind, Vec<SettingsError>> {
     parsed(config, "store", |text| match text {
         "etcd" => Ok(StoreKind::Etcd),
         "standalone" => Ok(StoreKind::Standalone),
-        _ => Err(ValueError::Invalid(None)),
+        _ => Err(ValueError::without_detail()),
     })
 }
 
-/// `etcd.url`, and the files that TLS takes.
+/// Reads `etcd.url` and the files for TLS.
 fn members(
     config: &MergedConfig,
     store: StoreKind,
     earlier_errors: &[SettingsError],
 ) -> Result<(Vec<Url>, TlsFiles), Vec<SettingsError>> {
     let urls = parsed(config, "etcd.url", values::etcd_urls)?;
+    let mut errors = Vec::new();
     let files = tls_and_credentials::tls_files(config, "etcd", earlier_errors);
-    let file_check = if urls.iter().all(|url| url.scheme() == "http") {
-        tls_and_credentials::refuse_files(
-            config,
-            "etcd",
-            "etcd.url begins with http://, not https://",
-        )
+    let files = ok_or_collect(files, &mut errors).unwrap_or_default();
+    if urls.iter().all(|url| url.scheme() == "http") {
+        let reason = "etcd.url begins with http://, not https://";
+        ok_or_collect(tls_and_credentials::reject_tls_files(config, "etcd", reason), &mut errors);
+    }
+    // Standalone mode does not read the files.
+    if errors.is_empty() || store == StoreKind::Standalone {
+        Ok((urls, files))
     } else {
-        Ok(())
-    };
-    match (files, file_check) {
-        // Nobody reads them.
-        (files, _) if store == StoreKind::Standalone => Ok((urls, files.unwrap_or_default())),
-        (Ok(files), Ok(())) => Ok((urls, files)),
-        (files, file_check) => Err(super::lookup::join_errors(files.err(), file_check.err())),
+        Err(errors)
     }
 }
 
