@@ -1,10 +1,11 @@
-//! A thousand records answered by the standalone server, beside CoreDNS with its etcd
-//! plugin, without its cache and with it: queries a second and the 99th percentile of
-//! the answers' time, by `dnsperf`, in turns in one run on the same cores.
+//! Measures the standalone DNS server with a thousand records, and CoreDNS with its etcd plugin,
+//! with and without cache. Reports queries per second and the 99th percentile of the response
+//! time, as measured by `dnsperf`. The servers are measured in turns, in one run on the same
+//! cores.
 //!
-//! `cargo bench --bench dns`; starts an etcd and two CoreDNS of its own. `ROUNDS=n` and
-//! `SECONDS=n` (of one measurement) make it shorter or longer.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed measurement is to panic")]
+//! Run `cargo bench --bench dns`. The benchmark starts an etcd and two CoreDNS. `ROUNDS=n` and
+//! `SECONDS=n` set the number of rounds and the duration of one measurement.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed measurement panics")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -28,27 +29,27 @@ use support::tools::program;
 
 const DOMAIN: &str = "skydns.local";
 
-/// Names with one record each, and names with some replicas: a thousand records.
+/// 500 names with one record each, and 100 names with 5 replicas each: a thousand records.
 const SINGLE_RECORDS: usize = 500;
 const REPLICATED_NAMES: usize = 100;
 const REPLICAS: usize = 5;
 
-/// The goals: how many times as good as CoreDNS without its cache, and with it.
+/// The required ratio of HighHock to CoreDNS without cache, and to CoreDNS with cache.
 const TARGET_RATIOS: [f64; 2] = [3.0, 1.0];
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    // cargo gives this flag under `cargo bench` only.
+    // Cargo passes this flag only under `cargo bench`.
     match arguments.next().as_deref() {
         Some("--bench") => measure(),
         Some("serve") => serve(),
-        _ => println!("measures under `cargo bench` only"),
+        _ => println!("skipped: measurements run only under `cargo bench`"),
     }
 }
 
 fn measure() {
     let Some(dnsperf) = program("dnsperf") else {
-        println!("NOTHING MEASURED: needs dnsperf (Debian: apt-get install dnsperf)");
+        println!("SKIPPED: dnsperf is not installed (Debian: apt-get install dnsperf)");
         return;
     };
     let Some(etcd) = Etcd::start_release(Release::V3_6) else { return };
@@ -59,37 +60,40 @@ fn measure() {
     let options = CoreDnsOptions { log: false, ..CoreDnsOptions::new(DOMAIN, &[etcd.url()]) };
     let Some(plain) = CoreDns::start(&options) else { return };
     let Some(caching) = CoreDns::start(&CoreDnsOptions { cache: true, ..options }) else { return };
-    let ours = Standalone::start();
+    let standalone = Standalone::start();
     let folder = TempDir::new();
-    let questions = folder.0.join("questions");
-    fs::write(&questions, query_file_text()).unwrap();
+    let queries = folder.0.join("queries");
+    fs::write(&queries, query_file_text()).unwrap();
 
     let mut rows = [
         Row::new("CoreDNS, no cache", plain.port()),
         Row::new("CoreDNS, cache", caching.port()),
-        Row::new("HighHock", ours.address.port()),
+        Row::new("HighHock", standalone.address.port()),
     ];
     let (rounds, seconds) = (number("ROUNDS", 9), number("SECONDS", 2));
     for round in 0..=rounds {
         for row in &mut rows {
-            let run = |verbose| run(&dnsperf, row.port, &questions, seconds, verbose, &folder.0);
+            let run = |verbose| run(&dnsperf, row.port, &queries, seconds, verbose, &folder.0);
             let (rate, p99) = (rate(&run(false)), p99(&run(true)));
-            // The first round only warms up, and fills the cache.
+            // The first round warms up the servers and fills the cache.
             if round > 0 {
                 row.rates.push(rate);
                 row.p99s.push(p99);
             }
         }
     }
-    println!("1,000 records, A and SRV in turns, medians of {rounds} rounds of {seconds} s each:");
+    println!(
+        "1,000 records, alternating A and SRV queries, medians of {rounds} rounds of {seconds} s:"
+    );
     let medians: Vec<_> = rows.iter_mut().map(Row::report).collect();
     let (rate, p99) = medians[2];
-    for ((other_rate, other_p99), (row, goal)) in medians.iter().zip(rows.iter().zip(TARGET_RATIOS))
+    for ((other_rate, other_p99), (row, target)) in
+        medians.iter().zip(rows.iter().zip(TARGET_RATIOS))
     {
-        let (faster, sooner) = (rate / other_rate, other_p99 / p99);
-        let met = if faster >= goal && sooner >= goal { "met" } else { "MISSED" };
+        let (rate_ratio, p99_ratio) = (rate / other_rate, other_p99 / p99);
+        let verdict = if rate_ratio >= target && p99_ratio >= target { "met" } else { "MISSED" };
         println!(
-            "HighHock beside {:18} {faster:.2} times the queries a second, p99 {sooner:.2} times as short; goal {goal}: {met}",
+            "HighHock and {:18} ratio of queries per second {rate_ratio:.2}, ratio of p99 {p99_ratio:.2}, target {target}: {verdict}",
             row.label
         );
     }
@@ -99,26 +103,26 @@ fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
-/// Key and value of each.
+/// Returns the key and value of each record.
 fn records() -> Vec<(String, String)> {
     let value = |at: usize| {
         let (high, low) = (at / 250, at % 250);
         format!(r#"{{"host":"10.77.{high}.{low}","port":{},"ttl":60}}"#, 30_000 + at)
     };
     let root = "skydns/local/skydns";
-    let alone = (0..SINGLE_RECORDS).map(|at| (format!("{root}/s{at}"), value(at)));
+    let single = (0..SINGLE_RECORDS).map(|at| (format!("{root}/s{at}"), value(at)));
     let replicas = (0..REPLICATED_NAMES * REPLICAS).map(|at| {
         let (name, replica) = (at / REPLICAS, at % REPLICAS);
         (format!("{root}/r{name}/host-{replica:012x}-80"), value(SINGLE_RECORDS + at))
     });
-    alone.chain(replicas).collect()
+    single.chain(replicas).collect()
 }
 
-/// As dnsperf reads them, a line a question.
+/// Returns the query file of dnsperf, with one query per line.
 fn query_file_text() -> String {
-    let alone = (0..SINGLE_RECORDS).map(|at| format!("s{at}.{DOMAIN}"));
+    let single = (0..SINGLE_RECORDS).map(|at| format!("s{at}.{DOMAIN}"));
     let replicated = (0..REPLICATED_NAMES).map(|at| format!("r{at}.{DOMAIN}"));
-    let mut names: Vec<_> = alone.chain(replicated).collect();
+    let mut names: Vec<_> = single.chain(replicated).collect();
     fastrand::Rng::with_seed(7).shuffle(&mut names);
     let mut text = String::new();
     for kind in ["A", "SRV"] {
@@ -136,32 +140,32 @@ fn query_file_text() -> String {
     text
 }
 
-/// What `dnsperf` prints.
+/// Runs `dnsperf` once and returns its output.
 fn run(
     dnsperf: &Path,
     port: u16,
-    questions: &Path,
+    queries: &Path,
     seconds: usize,
     verbose: bool,
     folder: &Path,
 ) -> String {
-    let output_path = folder.join("said");
+    let output_path = folder.join("output");
     let mut command = Command::new(dnsperf);
     command.args(["-s", "127.0.0.1", "-p", &port.to_string(), "-l", &seconds.to_string()]);
-    command.args(["-c", "4", "-q", "64"]).arg("-d").arg(questions);
+    command.args(["-c", "4", "-q", "64"]).arg("-d").arg(queries);
     if verbose {
         command.arg("-v");
     }
-    // Into a file: a pipe that fills would hold it up.
+    // A file, because a full pipe would slow dnsperf down.
     let status =
         command.stdout(File::create(&output_path).unwrap()).stderr(Stdio::inherit()).status();
     assert!(status.unwrap().success(), "dnsperf failed");
     let text = fs::read_to_string(&output_path).unwrap();
     let lost = figure(&text, "Queries lost:");
     assert!(lost < 10.0, "{lost} queries lost: {}", &text[text.len().saturating_sub(2000)..]);
-    assert!(text.contains("NOERROR"), "no good answer");
+    assert!(text.contains("NOERROR"), "no NOERROR response");
     for code in ["SERVFAIL", "REFUSED", "NXDOMAIN"] {
-        assert!(!text.contains(code), "{code} among the answers");
+        assert!(!text.contains(code), "unexpected {code} response");
     }
     text
 }
@@ -175,17 +179,18 @@ fn figure(text: &str, title: &str) -> f64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// In milliseconds, of the lines that `dnsperf -v` prints: `> NOERROR name type seconds`.
+/// Returns the 99th percentile in milliseconds, from the lines of `dnsperf -v`: `> NOERROR name
+/// type seconds`.
 fn p99(text: &str) -> f64 {
     let lines = text.lines().filter(|line| line.starts_with("> "));
     let mut times: Vec<f64> =
         lines.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
-    assert!(times.len() > 100, "too few answers for a percentile: {}", times.len());
+    assert!(times.len() > 100, "too few responses for a percentile: {}", times.len());
     times.sort_by(f64::total_cmp);
     times[times.len() * 99 / 100] * 1e3
 }
 
-/// A server that is measured.
+/// A measured server.
 struct Row {
     label: &'static str,
     port: u16,
@@ -198,11 +203,11 @@ impl Row {
         Self { label, port, rates: Vec::new(), p99s: Vec::new() }
     }
 
-    /// The medians, printed with the worst and the best.
+    /// Prints the medians with the worst and the best round, and returns the medians.
     fn report(&mut self) -> (f64, f64) {
         let (rate, p99) = (median(&mut self.rates), median(&mut self.p99s));
         println!(
-            "{:18} {rate:8.0} queries a second ({:.0} to {:.0})   p99 {p99:6.3} ms ({:.3} to {:.3})",
+            "{:18} {rate:8.0} queries per second ({:.0} to {:.0})   p99 {p99:6.3} ms ({:.3} to {:.3})",
             self.label,
             self.rates[0],
             self.rates[self.rates.len() - 1],
@@ -218,7 +223,7 @@ fn median(figures: &mut [f64]) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// HighHock's server in a process of its own. It ends when this is dropped.
+/// A HighHock DNS server in its own process, which ends on drop.
 struct Standalone {
     child: Child,
     address: SocketAddr,
@@ -245,7 +250,7 @@ impl Drop for Standalone {
     }
 }
 
-/// What that process does: it answers until its standard input ends.
+/// Runs the DNS server of the child process until its standard input ends.
 fn serve() {
     let zone = Zone::new();
     for (key, value) in records() {

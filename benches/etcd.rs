@@ -1,9 +1,9 @@
-//! A thousand records put and kept alive in etcd, by v2 and by v3, beside a plain
-//! client that does one after the other over one kept-alive connection, in turns in
-//! one run.
+//! Measures writes and keep-alives of a thousand records in etcd by v2 and v3, and the same
+//! writes by a plain client that sends one request after the other over one kept-alive
+//! connection. Both are measured in turns, in one run.
 //!
-//! `cargo bench --bench etcd`; starts an etcd of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed measurement is to panic")]
+//! Run `cargo bench --bench etcd`. The benchmark starts an etcd.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed measurement panics")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -31,12 +31,12 @@ const TTL: Duration = Duration::from_secs(60);
 const LEASE: LeaseId = LeaseId(77);
 
 fn main() {
-    // cargo gives this flag under `cargo bench` only.
+    // Cargo passes this flag only under `cargo bench`.
     if !std::env::args().any(|argument| argument == "--bench") {
-        println!("measures under `cargo bench` only");
+        println!("skipped: measurements run only under `cargo bench`");
         return;
     }
-    // On a disk, as in real life: etcd waits for it before it answers a write.
+    // On a disk, as in production: etcd waits for the disk before it responds to a write.
     let etcd = Etcd::start_in(&std::env::temp_dir(), &["--enable-v2=true"]);
     actix_rt::System::new().block_on(measure(&etcd));
 }
@@ -50,73 +50,73 @@ async fn measure(etcd: &Etcd) {
     let options = EtcdV3Options { cluster, root };
     let v3 = EtcdV3::new(options, slog::Logger::root(slog::Discard, slog::o!())).unwrap();
     v3.grant(LEASE, TTL * 10).await.unwrap();
-    let mut plain = UnpooledClient::connect(&etcd.url());
+    let mut plain = SequentialClient::connect(&etcd.url());
 
     let mut rows = ["v2 put", "v2 refresh", "v3 put", "v3 keep-alive"].map(Row::new);
-    let mut kept = [10, 100, RECORDS].map(|records| (records, Vec::new()));
+    let mut keep_alives = [10, 100, RECORDS].map(|records| (records, Vec::new()));
     for round in 0..=ROUNDS {
-        let ours = [
+        let highhock = [
             time_writes(&v2, (0..RECORDS).map(put_write).collect()).await,
             time_writes(&v2, (0..RECORDS).map(refresh_write).collect()).await,
         ];
         etcd.remove(ROOT);
-        let one_by_one = [
-            plain.time(UnpooledClient::put_v2),
-            plain.time(UnpooledClient::refresh_v2),
-            plain.time(UnpooledClient::put_v3),
+        let sequential = [
+            plain.time(SequentialClient::put_v2),
+            plain.time(SequentialClient::refresh_v2),
+            plain.time(SequentialClient::put_v3),
         ];
         etcd.remove(ROOT);
         etcd.v3().delete_below("/skydns/");
         let v3_put = time_writes(&v3, (0..RECORDS).map(put_write).collect()).await;
-        let v3_kept = time_keep_alives(&v3, 1).await;
+        let v3_keep_alive = time_keep_alives(&v3, 1).await;
         etcd.v3().delete_below("/skydns/");
         // The first round only warms up.
         if round > 0 {
-            rows[0].add(ours[0], one_by_one[0]);
-            rows[1].add(ours[1], one_by_one[1]);
-            rows[2].add(v3_put, one_by_one[2]);
-            // One by one, each record's lease would be kept alive by itself; a
-            // refresh in v2 costs about the same.
-            rows[3].add(v3_kept, one_by_one[1]);
+            rows[0].add(highhock[0], sequential[0]);
+            rows[1].add(highhock[1], sequential[1]);
+            rows[2].add(v3_put, sequential[2]);
+            // Without a shared lease, each record has its own keep-alive. A keep-alive costs
+            // about as much as a refresh in v2.
+            rows[3].add(v3_keep_alive, sequential[1]);
         }
-        for (records, times) in &mut kept {
+        for (records, times) in &mut keep_alives {
             let puts = (0..*records).map(put_write).collect();
             time_writes(&v3, puts).await;
             times.push(time_keep_alives(&v3, KEEP_ALIVES).await / KEEP_ALIVES as u32);
             etcd.v3().delete_below("/skydns/");
         }
     }
-    println!("{RECORDS} records, medians of {ROUNDS} rounds in turns:");
+    println!("{RECORDS} records, medians of {ROUNDS} rounds:");
     rows.into_iter().for_each(Row::report);
-    for (records, mut times) in kept {
+    for (records, mut times) in keep_alives {
         println!("one v3 keep-alive for {records:4} records: {:.2} ms", ms(median(&mut times)));
     }
 }
 
-/// One thing that is measured, beside the plain client.
+/// A measured operation, with the plain client's times.
 struct Row {
     label: &'static str,
-    ours: Vec<Duration>,
-    one_by_one: Vec<Duration>,
+    highhock: Vec<Duration>,
+    sequential: Vec<Duration>,
 }
 
 impl Row {
     fn new(label: &'static str) -> Self {
-        Self { label, ours: Vec::new(), one_by_one: Vec::new() }
+        Self { label, highhock: Vec::new(), sequential: Vec::new() }
     }
 
-    fn add(&mut self, ours: Duration, one_by_one: Duration) {
-        self.ours.push(ours);
-        self.one_by_one.push(one_by_one);
+    fn add(&mut self, highhock: Duration, sequential: Duration) {
+        self.highhock.push(highhock);
+        self.sequential.push(sequential);
     }
 
     fn report(mut self) {
-        let (ours, plain) = (median(&mut self.ours), median(&mut self.one_by_one));
-        let ratio = plain.as_secs_f64() / ours.as_secs_f64();
+        let (highhock, plain) = (median(&mut self.highhock), median(&mut self.sequential));
+        let ratio = plain.as_secs_f64() / highhock.as_secs_f64();
         println!(
-            "{:14} HighHock {:6.1} ms   one by one {:6.1} ms   {ratio:.1} times as fast",
+            "{:14} HighHock {:6.1} ms  sequential {:6.1} ms   {ratio:.1} times faster",
             self.label,
-            ms(ours),
+            ms(highhock),
             ms(plain)
         );
     }
@@ -169,22 +169,22 @@ async fn time_keep_alives(store: &EtcdV3, count: usize) -> Duration {
     started.elapsed()
 }
 
-/// The simplest client that there can be: blocking, one request after the other.
-struct UnpooledClient {
+/// The simplest possible client: blocking, with one request after the other.
+struct SequentialClient {
     stream: BufReader<TcpStream>,
 }
 
-impl UnpooledClient {
+impl SequentialClient {
     fn connect(url: &str) -> Self {
         let stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream: BufReader::new(stream) }
     }
 
-    fn time(&mut self, one: impl Fn(&mut Self, usize)) -> Duration {
+    fn time(&mut self, write: impl Fn(&mut Self, usize)) -> Duration {
         let started = Instant::now();
         for number in 0..RECORDS {
-            one(self, number);
+            write(self, number);
         }
         started.elapsed()
     }
@@ -230,7 +230,7 @@ impl UnpooledClient {
                 length = Some(value.trim().parse().unwrap());
             }
         }
-        self.stream.read_exact(&mut vec![0; length.expect("a short answer")]).unwrap();
+        self.stream.read_exact(&mut vec![0; length.expect("a Content-Length header")]).unwrap();
     }
 
     fn line(&mut self) -> String {

@@ -1,10 +1,11 @@
-//! From what happens to a container to what a watch on etcd shows: over fifty containers,
-//! one after the other, with what the time goes into. By etcd's v3 and by v2; and where
-//! `REGISTRATOR` names that program, by it in turn, on the same engine and etcd.
+//! Measures the time from a container event to the change that a watch on etcd shows, over fifty
+//! containers one after the other, and the steps in between. Measures etcd's v3 API, the v2 API
+//! and, if the variable `REGISTRATOR` names its program, Registrator, all with the same engine
+//! and etcd.
 //!
-//! `REGISTRATOR=… cargo bench --bench events`; takes a Docker engine, and starts an etcd of
-//! its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed measurement is to panic")]
+//! Run `REGISTRATOR=… cargo bench --bench events`. The benchmark needs a Docker engine, and
+//! starts an etcd.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed measurement panics")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -37,7 +38,7 @@ use highhock_actors::{
 use slog::{Discard, Logger, o};
 use tokio::time::Instant;
 
-use support::docker::{Container as Made, docker, endpoint};
+use support::docker::{Container as TestContainer, docker, endpoint};
 use support::etcd::Etcd;
 use support::{eventually, unique};
 
@@ -46,22 +47,22 @@ const ADDRESS: &str = "10.77.66.0";
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn main() {
-    // cargo gives this flag under `cargo bench` only.
+    // Cargo passes this flag only under `cargo bench`.
     if !std::env::args().any(|argument| argument == "--bench") {
-        println!("measures under `cargo bench` only");
+        println!("skipped: measurements run only under `cargo bench`");
         return;
     }
-    // On a disk, as in real life: etcd waits for it before it answers a write.
+    // On a disk, as in production: etcd waits for the disk before it responds to a write.
     let etcd = Etcd::start_in(&std::env::temp_dir(), &["--enable-v2=true"]);
     let timeline = Timeline::default();
     follow_docker(timeline.clone());
     follow_v3(&etcd, timeline.clone());
     follow_v2(&etcd, timeline.clone());
 
-    println!("medians (and worst) of {CONTAINERS} containers, in ms:");
+    println!("medians (and maxima) of {CONTAINERS} containers, in ms:");
     for api in [Api::V3, Api::V2] {
         let core = InProcess::start(api, &etcd, &timeline);
-        println!("HighHock, etcd {api:?}:");
+        println!("HighHock, etcd API {api:?}:");
         measure(&timeline, true);
         drop(core);
     }
@@ -71,13 +72,13 @@ fn main() {
             .arg(format!("skydns2://{}/skydns.local", etcd.address()))
             .stderr(Stdio::null())
             .spawn()
-            .expect("REGISTRATOR can be run");
+            .expect("the program in REGISTRATOR starts");
         std::thread::sleep(Duration::from_secs(2));
-        println!("Registrator, etcd V2:");
+        println!("Registrator, etcd API V2:");
         measure(&timeline, false);
         end(&mut registrator);
     } else {
-        println!("(REGISTRATOR names no program to compare with)");
+        println!("SKIPPED: Registrator: the variable REGISTRATOR is not set");
     }
 }
 
@@ -92,28 +93,28 @@ enum Api {
     V3,
 }
 
-/// A step on the way of a change, as somebody saw it.
+/// A step between an event and its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Step {
-    /// The engine told the onlooker.
+    /// The benchmark's own event stream received the event.
+    EventObserved(EventKind),
+    /// HighHock received the event.
     EventReceived(EventKind),
-    /// The engine told HighHock.
-    Heard(EventKind),
     Inspecting,
     Inspected,
     Writing,
-    WriteOutcome,
-    /// A watch on etcd shows the record, or that it is gone.
+    Written,
+    /// A watch on etcd shows the record.
     Shown,
     Gone,
 }
 
-/// When steps were seen, by container id or service name.
+/// The time of each step, by container id or service name.
 #[derive(Clone, Default)]
 struct Timeline(Arc<Mutex<HashMap<(String, Step), Instant>>>);
 
 impl Timeline {
-    /// Keeps the first time of a step.
+    /// Records the time of a step if it is the first one.
     fn record_step(&self, subject: &str, step: Step) {
         self.0.lock().unwrap().entry((subject.to_owned(), step)).or_insert_with(Instant::now);
     }
@@ -131,7 +132,7 @@ impl Timeline {
     }
 }
 
-/// Starts, stops and kills containers, one after the other, and prints how long what took.
+/// Starts, stops and kills containers one after the other, and prints the durations.
 fn measure(timeline: &Timeline, is_highhock: bool) {
     let mut start = Rows::default();
     let mut stop = Rows::default();
@@ -142,41 +143,41 @@ fn measure(timeline: &Timeline, is_highhock: bool) {
         let registrator = format!("SERVICE_NAME={name}");
         let discover = format!("DISCOVER={service}");
         let options = ["-p", "80", "-e", &discover, "-e", &registrator];
-        let container = Made::create(&options, &[]);
+        let container = TestContainer::create(&options, &[]);
         let id = container.id().to_owned();
 
         timeline.clear();
         container.docker_command("start");
         let shown = timeline.wait(&name, Step::Shown);
-        let received_at = timeline.wait(&id, Step::EventReceived(EventKind::Started));
-        start.add("event to key", Some(received_at), Some(shown));
+        let received_at = timeline.wait(&id, Step::EventObserved(EventKind::Started));
+        start.add("event to record", Some(received_at), Some(shown));
         if is_highhock {
-            timeline.wait(&name, Step::WriteOutcome);
+            timeline.wait(&name, Step::Written);
             let at = |subject: &str, step| timeline.at(subject, step);
-            let heard = at(&id, Step::Heard(EventKind::Started));
-            let (asked, answered) = (at(&id, Step::Inspecting), at(&id, Step::Inspected));
-            let (writing, written) = (at(&name, Step::Writing), at(&name, Step::WriteOutcome));
-            start.add("  inspection", asked, answered);
-            start.add("  write, answered", writing, written);
-            start.add("  write, shown", writing, Some(shown));
-            start.add_sum("  our own part", &[(heard, asked), (answered, writing)]);
+            let received = at(&id, Step::EventReceived(EventKind::Started));
+            let (requested, inspected) = (at(&id, Step::Inspecting), at(&id, Step::Inspected));
+            let (writing, written) = (at(&name, Step::Writing), at(&name, Step::Written));
+            start.add("  inspection", requested, inspected);
+            start.add("  write to response", writing, written);
+            start.add("  write to watch", writing, Some(shown));
+            start.add_sum("  own processing", &[(received, requested), (inspected, writing)]);
         }
 
         timeline.clear();
-        let (rows, what) = match number % 2 {
+        let (rows, event) = match number % 2 {
             0 => (&mut stop, EventKind::Signalled(15)),
             _ => (&mut die, EventKind::Ended),
         };
         docker(&["kill", "-s", if number % 2 == 0 { "TERM" } else { "KILL" }, &id]);
         let gone = timeline.wait(&name, Step::Gone);
-        let received_at = timeline.wait(&id, Step::EventReceived(what));
-        rows.add("event to gone", Some(received_at), Some(gone));
+        let received_at = timeline.wait(&id, Step::EventObserved(event));
+        rows.add("event to withdrawal", Some(received_at), Some(gone));
         if is_highhock {
-            timeline.wait(&name, Step::WriteOutcome);
-            let heard = timeline.at(&id, Step::Heard(what));
+            timeline.wait(&name, Step::Written);
+            let received = timeline.at(&id, Step::EventReceived(event));
             let writing = timeline.at(&name, Step::Writing);
-            rows.add("  write, shown", writing, Some(gone));
-            rows.add("  our own part", heard, writing);
+            rows.add("  write to watch", writing, Some(gone));
+            rows.add("  own processing", received, writing);
         }
     }
     start.print("start");
@@ -184,38 +185,39 @@ fn measure(timeline: &Timeline, is_highhock: bool) {
     die.print("die");
 }
 
-/// Times by what they are of, in the order of the first to come.
+/// Durations by label, in order of first use.
 #[derive(Default)]
 struct Rows(Vec<(&'static str, Vec<Duration>)>);
 
 impl Rows {
-    fn add(&mut self, what: &'static str, from: Option<Instant>, to: Option<Instant>) {
-        self.add_sum(what, &[(from, to)]);
+    fn add(&mut self, label: &'static str, from: Option<Instant>, to: Option<Instant>) {
+        self.add_sum(label, &[(from, to)]);
     }
 
-    fn add_sum(&mut self, what: &'static str, spans: &[(Option<Instant>, Option<Instant>)]) {
+    fn add_sum(&mut self, label: &'static str, spans: &[(Option<Instant>, Option<Instant>)]) {
         let span = |(from, to): &(Option<Instant>, Option<Instant>)| {
-            // Two onlookers may be told in either order: that is no time at all.
+            // The two event streams may deliver in either order. A negative duration counts as
+            // zero.
             Some(to.as_ref()?.saturating_duration_since(*from.as_ref()?))
         };
         let Some(time) = spans.iter().map(span).sum::<Option<Duration>>() else { return };
-        match self.0.iter_mut().find(|(known, _)| *known == what) {
+        match self.0.iter_mut().find(|(known, _)| *known == label) {
             Some((_, times)) => times.push(time),
-            None => self.0.push((what, vec![time])),
+            None => self.0.push((label, vec![time])),
         }
     }
 
     fn print(self, subject: &str) {
-        for (what, mut times) in self.0 {
+        for (label, mut times) in self.0 {
             times.sort();
             let ms = |time: Duration| time.as_secs_f64() * 1e3;
             let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-            println!("  {subject:12} {what:20} {:6.2} ({:.2})", ms(median), ms(worst));
+            println!("  {subject:12} {label:20} {:6.2} ({:.2})", ms(median), ms(worst));
         }
     }
 }
 
-/// HighHock's core and edges in a thread of their own, each step noted.
+/// HighHock's core with its clients in a thread of their own, with recorded steps.
 struct InProcess {
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -251,7 +253,7 @@ fn core(
     api: Api,
     url: &str,
     timeline: Timeline,
-) -> Core<RecordingSource<DockerClient>, RecordingSource<Store>> {
+) -> Core<Recording<DockerClient>, Recording<Store>> {
     let log = Logger::root(Discard, o!());
     let options = DockerOptions {
         endpoint: endpoint(),
@@ -294,19 +296,19 @@ fn core(
         drain: Some(Duration::from_secs(300)),
     };
     let (source, store) = (
-        RecordingSource { inner: engine, timeline: timeline.clone() },
-        RecordingSource { inner: store, timeline },
+        Recording { inner: engine, timeline: timeline.clone() },
+        Recording { inner: store, timeline },
     );
     Core::start(settings, source, store, &log)
 }
 
-/// An edge whose steps are noted.
-struct RecordingSource<T> {
+/// A client whose calls are recorded as steps.
+struct Recording<T> {
     inner: T,
     timeline: Timeline,
 }
 
-impl ContainerSource for RecordingSource<DockerClient> {
+impl ContainerSource for Recording<DockerClient> {
     async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
         self.inner.list().await
     }
@@ -320,12 +322,12 @@ impl ContainerSource for RecordingSource<DockerClient> {
 
     async fn events(&self, since: Option<EngineTime>) -> Result<EventStream, SourceError> {
         let timeline = self.timeline.clone();
-        let noted = move |event: &Result<Event, SourceError>| {
+        let recorded = move |event: &Result<Event, SourceError>| {
             if let Ok(event) = event {
-                timeline.record_step(event.container.as_str(), Step::Heard(event.kind));
+                timeline.record_step(event.container.as_str(), Step::EventReceived(event.kind));
             }
         };
-        Ok(self.inner.events(since).await?.inspect(noted).boxed_local())
+        Ok(self.inner.events(since).await?.inspect(recorded).boxed_local())
     }
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {
@@ -333,7 +335,7 @@ impl ContainerSource for RecordingSource<DockerClient> {
     }
 }
 
-impl RecordStore for RecordingSource<Store> {
+impl RecordStore for Recording<Store> {
     fn keep_alive_mode(&self) -> KeepAliveMode {
         self.inner.keep_alive_mode()
     }
@@ -343,7 +345,7 @@ impl RecordStore for RecordingSource<Store> {
             writes.iter().map(|write| service_name(write.key().as_str()).to_owned()).collect();
         names.iter().for_each(|name| self.timeline.record_step(name, Step::Writing));
         let outcomes = self.inner.write(writes).await;
-        names.iter().for_each(|name| self.timeline.record_step(name, Step::WriteOutcome));
+        names.iter().for_each(|name| self.timeline.record_step(name, Step::Written));
         outcomes
     }
 
@@ -380,19 +382,22 @@ impl RecordStore for RecordingSource<Store> {
     }
 }
 
-/// `skydns/local/skydns/<service>`, with or without an instance below it.
+/// Returns `<service>` from `skydns/local/skydns/<service>`, with or without an instance below
+/// it.
 fn service_name(key: &str) -> &str {
     key.trim_start_matches('/').split('/').nth(3).unwrap_or_default()
 }
 
-/// Notes what the engine tells, by a stream that HighHock has no part in.
+/// Records the events of the engine from a stream that is independent of HighHock.
 fn follow_docker(timeline: Timeline) {
-    let Endpoint::Unix(path) = endpoint() else { panic!("this bench takes an engine's socket") };
+    let Endpoint::Unix(path) = endpoint() else {
+        panic!("this benchmark needs the engine's Unix socket")
+    };
     let mut stream = UnixStream::connect(path).unwrap();
     stream.write_all(b"GET /events HTTP/1.0\r\nHost: docker\r\n\r\n").unwrap();
     in_background(BufReader::new(stream), move |line| {
         let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { return };
-        let happening = match event["status"].as_str() {
+        let kind = match event["status"].as_str() {
             Some("start") => EventKind::Started,
             Some("die") => EventKind::Ended,
             Some("kill") => {
@@ -401,12 +406,11 @@ fn follow_docker(timeline: Timeline) {
             }
             _ => return,
         };
-        timeline
-            .record_step(event["id"].as_str().unwrap_or_default(), Step::EventReceived(happening));
+        timeline.record_step(event["id"].as_str().unwrap_or_default(), Step::EventObserved(kind));
     });
 }
 
-/// Notes what a watch on v3 shows.
+/// Records the changes of a v3 watch.
 fn follow_v3(etcd: &Etcd, timeline: Timeline) {
     let key = BASE64.encode("/skydns/");
     let end = BASE64.encode("/skydns0");
@@ -423,7 +427,7 @@ fn follow_v3(etcd: &Etcd, timeline: Timeline) {
     });
 }
 
-/// Notes what a watch on v2 shows.
+/// Records the changes of a v2 watch.
 fn follow_v2(etcd: &Etcd, timeline: Timeline) {
     let stream =
         open_stream(etcd, "GET", "/v2/keys/skydns?wait=true&recursive=true&stream=true", "");
@@ -443,7 +447,8 @@ fn open_stream(etcd: &Etcd, method: &str, target: &str, body: &str) -> BufReader
     BufReader::new(stream)
 }
 
-/// Chunks' lengths and header lines are no JSON, and are passed over.
+/// Calls `line` for each line of a stream in a background thread. Callers ignore lines that are
+/// not JSON: chunk lengths and headers.
 fn in_background(
     stream: impl BufRead + Send + 'static,
     mut line: impl FnMut(&str) + Send + 'static,

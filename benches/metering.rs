@@ -1,8 +1,9 @@
-//! What it costs to meter a message: an actor in the metered context beside the same actor
-//! in actix's own, in turns in one run. In processor time, so that a busy machine shows less.
+//! Measures the cost of metering a message: an actor in the metered context, and the same actor
+//! in actix's own context, in turns in one run. Measures processor time, which depends less on
+//! the load of the machine.
 //!
-//! `cargo bench --bench metering`.
-#![allow(clippy::unwrap_used, reason = "a failed measurement is to panic")]
+//! Run `cargo bench --bench metering`.
+#![allow(clippy::unwrap_used, reason = "a failed measurement panics")]
 
 use std::time::Duration;
 
@@ -11,15 +12,15 @@ use highhock_actors::runtime::metered_context::{Metered, MeteredContext};
 use highhock_actors::runtime::metrics::MailboxMetrics;
 use rustix::time::{ClockId, clock_gettime};
 
-/// So many messages are in the mailbox at a time: few, as in a daemon's life.
+/// The number of messages in the mailbox at a time. Mailboxes of the daemon are short too.
 const BURST_MESSAGES: u32 = 16;
 const BURSTS: u32 = 2_000;
 const ROUNDS: usize = 51;
-/// What metering a message may cost at the most.
+/// The maximum permitted cost of metering a message.
 const OVERHEAD_LIMIT: Duration = Duration::from_nanos(200);
 
-/// A message type of its own for each number: the one that is measured takes its place in
-/// the meter after those before it.
+/// A message type for each number. The meter searches the types in order of first use, so that
+/// later types cost more.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Work<const TYPE: u32>;
@@ -50,7 +51,7 @@ macro_rules! actor {
             }
         }
         impl $name {
-            /// How long a message takes on the whole, one after the other.
+            /// Returns the average time per message, with bursts one after the other.
             async fn time<const TYPE: u32>(actor: &Addr<Self>) -> Duration {
                 let before = actor.send(Done).await.unwrap();
                 let started = total_work_time();
@@ -79,15 +80,15 @@ impl Metered for Measured {
     }
 }
 
-/// What a processor has worked for this thread.
+/// Returns the processor time of this thread.
 fn total_work_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
 fn main() {
-    // cargo gives this flag under `cargo bench` only.
+    // Cargo passes this flag only under `cargo bench`.
     if !std::env::args().any(|argument| argument == "--bench") {
-        println!("measures under `cargo bench` only");
+        println!("skipped: measurements run only under `cargo bench`");
         return;
     }
     actix_rt::System::new().block_on(measure());
@@ -96,7 +97,7 @@ fn main() {
 async fn measure() {
     let plain = Plain::default().start();
     let (measured, _task) = MeteredContext::start(Measured::default());
-    // As many types as the actor with the most has; the last is the one that costs most.
+    // As many types as the actor with the most message types. The last type costs most.
     measured.send(Work::<0>).await.unwrap();
     macro_rules! send_each {
         ($($type:literal)*) => { $(measured.send(Work::<$type>).await.unwrap();)* };
@@ -110,22 +111,22 @@ async fn measure() {
             Measured::time::<0>(&measured).await,
             Measured::time::<11>(&measured).await,
         ];
-        // The first round warms up.
+        // The first round only warms up.
         if round > 0 {
             times.iter_mut().zip(took).for_each(|(times, took)| times.push(took));
         }
     }
     let [plain, first, last] = times.map(median);
-    println!("a message in plain actix       {plain:?}");
-    for (what, metered) in [("the first", first), ("the twelfth", last)] {
+    println!("message in actix's own context  {plain:?}");
+    for (position, metered) in [("first", first), ("twelfth", last)] {
         let cost = metered.saturating_sub(plain);
         println!(
-            "a metered one of {what:11} type {metered:?}, {cost:?} more, {:.2} times",
+            "metered message, {position:7} type   {metered:?} ({cost:?} more, {:.2} times)",
             metered.as_secs_f64() / plain.as_secs_f64()
         );
         assert!(
             cost < OVERHEAD_LIMIT,
-            "metering costs {cost:?} a message, and may cost {OVERHEAD_LIMIT:?}"
+            "metering a {position} message type costs {cost:?}, more than {OVERHEAD_LIMIT:?}"
         );
     }
     println!("(medians of {ROUNDS} rounds of {} messages each)", BURST_MESSAGES * BURSTS);

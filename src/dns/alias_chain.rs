@@ -1,4 +1,4 @@
-//! Addresses and texts of a name, and of the names that it is an alias of.
+//! [`AliasChain`]: finds the addresses or texts of a name and of its aliases.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,52 +10,58 @@ use super::lookup::{NameIndex, NoSuchName, RecordFilter};
 use super::resource_record::{Section, address_record, text_record};
 use crate::zone::record::{DnsRecord, RecordKind};
 
-/// How many aliases lead on from one to the next, as in CoreDNS.
+/// The maximum depth of an alias chain, as in CoreDNS.
 const CHAIN_LENGTH_MAX: usize = 10;
 
-/// How many aliases are followed for one question in all: records that name each
-/// other could keep it busy for ever.
+/// The maximum number of aliases followed for one query in total. The bound is necessary because
+/// each of many aliases can lead to all of them again.
 const ALIASES_FOLLOWED_MAX: usize = 1000;
 
-/// A name that other servers know.
+/// A name outside the domain, to be resolved by an upstream.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ExternalName {
     pub(super) name: Name,
     pub(super) kind: RecordType,
-    /// Where its records belong.
+    /// The section of the response that the records of the name are added to.
     pub(super) section: Section,
 }
 
-/// The lookup of one kind of record, through aliases.
+/// A lookup of one record type that follows aliases within the domain. Aliases of other domains
+/// are collected in `external_names`.
 pub(super) struct AliasChain<'a> {
     names: &'a NameIndex,
     kind: RecordType,
     section: Section,
-    /// The aliases that led here.
+    /// The aliases on the path from the queried name to the current one.
     visited: Vec<Name>,
     followed: usize,
-    /// The names that were met outside the domain.
+    /// The aliases outside the domain that were found.
     pub(super) external_names: Vec<ExternalName>,
 }
 
 impl<'a> AliasChain<'a> {
-    /// For records of this kind (A, AAAA or TXT), in this section of the answer.
+    /// Creates a lookup of A, AAAA or TXT records for a section of the response.
     pub(super) fn new(names: &'a NameIndex, kind: RecordType, section: Section) -> Self {
         Self { names, kind, section, visited: Vec::new(), followed: 0, external_names: Vec::new() }
     }
 
-    /// The records of this name: aliases, each with what it leads to. One that leads
-    /// to nothing is left out.
+    /// Returns the records of `name`. Each alias is followed by the records behind it, and an
+    /// alias without records behind it is skipped.
+    ///
+    /// # Errors
+    /// Returns an error if neither the name nor a name below it exists.
     pub(super) fn follow(&mut self, name: &Name) -> Result<Vec<Record>, NoSuchName> {
         let found = match self.kind {
             RecordType::TXT => self.names.lookup(name, RecordFilter::Texts)?,
             _ => self.names.lookup_addresses(name)?,
         };
-        // No alias goes beside addresses (RFC 1034, section 3.6.2): a cache may follow it
-        // for all of the name, and lose them.
+        // An alias has no other records beside it (RFC 1034, section 3.6.2). A cache may follow
+        // the alias for every type of the name, and would lose the addresses.
         let has_addresses = match self.kind {
-            // The domain's own name has its texts from elsewhere than its addresses.
-            RecordType::TXT => self.names.lookup_addresses(name).is_ok_and(|it| has_address(&it)),
+            // The addresses of the domain's own name are at `apex.dns`, but its texts are not.
+            RecordType::TXT => {
+                self.names.lookup_addresses(name).is_ok_and(|found| has_address(&found))
+            }
             _ => has_address(&found),
         };
         let mut records = Vec::with_capacity(found.len());
@@ -83,9 +89,9 @@ impl<'a> AliasChain<'a> {
         Ok(records)
     }
 
-    /// An alias and what it leads to.
+    /// Returns the alias record and the records behind it.
     fn follow_alias(&mut self, name: &Name, ttl: u32, alias: &Name) -> Vec<Record> {
-        // What is at or below the name itself would lead back to it.
+        // Names at or below `name` would lead back to `name`.
         if name.zone_of(alias)
             || self.visited.len() > CHAIN_LENGTH_MAX
             || self.visited.contains(alias)

@@ -1,4 +1,4 @@
-//! From a question to the records of its answer, by CoreDNS's rules.
+//! Builds the response to a query from the zone, by the rules of CoreDNS.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -14,32 +14,40 @@ use super::lookup::{NameIndex, NoSuchName, RecordFilter};
 use crate::dns::resource_record::{Section, address_record};
 use crate::zone::record::{DEFAULT_TTL, DnsRecord, RecordKind};
 
-/// Seconds that a resolver may keep an answer that there is nothing.
+/// The TTL of a negative response in seconds (RFC 2308, section 5).
 const NEGATIVE_TTL_SECONDS: u32 = 30;
 
-/// The refresh, retry and expire times of the SOA record, in seconds: said as
-/// CoreDNS says them; no secondary server ever reads them.
-const SOA_TIMERS_SECONDS: (i32, i32, i32) = (7200, 1800, 86_400);
+/// The refresh, retry and expire times of the SOA record in seconds (RFC 1035, section 3.3.13).
+/// The values equal those of CoreDNS. No secondary server reads them.
+const SOA_TIMERS: SoaTimers =
+    SoaTimers { refresh_seconds: 7200, retry_seconds: 1800, expire_seconds: 86_400 };
 
-/// How many names an address is given in one answer; a host's own address is
-/// published once a service.
+/// The timers of an SOA record.
+struct SoaTimers {
+    refresh_seconds: i32,
+    retry_seconds: i32,
+    expire_seconds: i32,
+}
+
+/// The maximum number of PTR records in one response. A host's own address is published once for
+/// each service.
 const PTR_RECORDS_MAX: usize = 100;
 
-/// What answers a question.
+/// The records of a response, before encoding.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Response {
     pub(super) code: ResponseCode,
     pub(super) answers: Vec<Record>,
     pub(super) authorities: Vec<Record>,
     pub(super) additionals: Vec<Record>,
-    /// What has to be asked of other servers to make the answer whole.
+    /// The names that upstreams must resolve to complete the response.
     pub(super) external_names: Vec<ExternalName>,
 }
 
-/// Why there are no records.
+/// The reason for a response without records.
 enum NoData {
     NoSuchName,
-    /// A record says what can't be answered: the lookup failed.
+    /// A record is invalid for the query, so that the response is SERVFAIL.
     Failed,
 }
 
@@ -49,12 +57,14 @@ impl From<NoSuchName> for NoData {
     }
 }
 
-/// Answers a question for a name in the domain. The name is answered in the letters
-/// that it was asked in.
+/// Builds the response to a query for a name in the domain. The records repeat the letter case
+/// of the query.
 ///
-/// Until all records are known, that none is there is no answer: it would be kept as one.
+/// Until the zone is complete, a response without records is SERVFAIL, because a resolver would
+/// cache a negative response.
 pub(super) fn build_response(names: &NameIndex, name: &Name, kind: RecordType) -> Response {
-    // Asked for first: what is put meanwhile may be missing in what is found.
+    // Read before the lookup, because a record that is published during the lookup may be
+    // missing from its result.
     let is_complete = names.zone.is_complete();
     let response = build_from_zone(names, name, kind);
     if response.answers.is_empty() && !is_complete {
@@ -90,7 +100,8 @@ fn build_from_zone(names: &NameIndex, name: &Name, kind: RecordType) -> Response
     response
 }
 
-/// The names that an address is published under; `None`: it is not published.
+/// Returns the PTR response with the names under which `address` is published, or `None` if the
+/// address is not published.
 pub(super) fn reverse_response(
     names: &NameIndex,
     name: &Name,
@@ -118,8 +129,8 @@ fn follow_aliases(
     Ok(if records.iter().any(is_alias) { dedup_records(records) } else { records })
 }
 
-/// Each record once, as it was met first (RFC 2181, section 5.2): where aliases meet, the
-/// same record comes by each of them.
+/// Keeps the first of equal records (RFC 2181, section 5). Aliases that lead to the same name
+/// yield the records of that name several times.
 fn dedup_records(mut records: Vec<Record>) -> Vec<Record> {
     let mut seen = HashSet::with_capacity(records.len());
     let is_new = |record: &Record| seen.insert((record.name.clone(), record.data.clone()));
@@ -127,8 +138,8 @@ fn dedup_records(mut records: Vec<Record>) -> Vec<Record> {
     records
 }
 
-/// SRV records: the weights shared out among equals in priority, and the addresses of
-/// their targets beside them.
+/// Returns the SRV records (RFC 2782) of a name. The weights are shares among the records of
+/// equal priority. The addresses of the targets are added to the additional section.
 fn srv_records(
     names: &NameIndex,
     name: &Name,
@@ -175,8 +186,8 @@ fn srv_records(
     Ok(dedup_records(records))
 }
 
-/// Puts the addresses of an SRV record's target beside it. In the domain, as CoreDNS:
-/// the IPv4 ones.
+/// Adds the addresses of an SRV target to the additional section. Like CoreDNS, adds only IPv4
+/// addresses of a target in the domain.
 fn add_addresses(names: &NameIndex, target: &Name, response: &mut Response) {
     if !names.domain.contains(target) {
         for kind in [RecordType::A, RecordType::AAAA] {
@@ -190,18 +201,23 @@ fn add_addresses(names: &NameIndex, target: &Name, response: &mut Response) {
     response.external_names.append(&mut chain.external_names);
 }
 
-/// A weight of 0 counts as 100.
+/// Returns the weight of a record. A weight of 0 counts as 100, as in SkyDNS.
 fn effective_weight(dns_record: &DnsRecord) -> i64 {
     if dns_record.weight == 0 { 100 } else { dns_record.weight }
 }
 
-/// A weight as its share of all with the same priority, in hundredths, at least 1.
+/// Returns the share of `weight` in the sum of equal priority, in percent and at least 1.
 ///
-/// In floating point and in this order, so that it is rounded as CoreDNS does.
+/// The floating point operations and their order are those of CoreDNS, so that the result is
+/// rounded identically.
 fn weight_share(weight: i64, sum: i64) -> u16 {
-    #[expect(clippy::cast_precision_loss, reason = "a weight is a small number")]
+    #[expect(clippy::cast_precision_loss, reason = "weights are small numbers")]
     let share = (100.0 / sum as f64 * weight as f64).floor();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "casts of floats saturate"
+    )]
     let share = share as u16;
     share.max(1)
 }
@@ -212,7 +228,7 @@ fn srv_data(dns_record: &DnsRecord, weight: u16) -> RData {
     RData::SRV(SRV::new(priority, weight, port, dns_record.target.clone()))
 }
 
-/// The alias of exactly this name.
+/// Returns the alias at exactly this name, ignoring the names below it.
 fn cname_records(names: &NameIndex, name: &Name) -> Result<Vec<Record>, NoData> {
     let found = names.lookup_exact(name)?;
     let first = found.first().and_then(|first| Some((first.ttl(), first.alias.clone()?)));
@@ -220,15 +236,16 @@ fn cname_records(names: &NameIndex, name: &Name) -> Result<Vec<Record>, NoData> 
     Ok(first.map(record).into_iter().collect())
 }
 
-/// The host's name at exactly this name, said as a pointer.
+/// Returns the host name at exactly this name as a PTR record.
 fn ptr_records(names: &NameIndex, name: &Name) -> Result<Vec<Record>, NoData> {
     let found = names.lookup_exact(name)?;
-    let aliases = found.iter().filter_map(|one| Some((one.ttl(), one.alias.clone()?)));
+    let aliases =
+        found.iter().filter_map(|dns_record| Some((dns_record.ttl(), dns_record.alias.clone()?)));
     let record = |(ttl, alias)| Record::from_rdata(name.clone(), ttl, RData::PTR(PTR(alias)));
     Ok(aliases.map(record).collect())
 }
 
-/// The domain's name servers, as they are published at `ns.dns` in it.
+/// Returns the name servers of the domain, which are published at `ns.dns` below it.
 fn ns_records(
     names: &NameIndex,
     name: &Name,
@@ -240,7 +257,8 @@ fn ns_records(
     for dns_record in &found {
         let address = match dns_record.kind() {
             RecordKind::Address(address) => address,
-            // A name server must have an address to be asked at.
+            // A name server needs an address. An NS record must not lead to an alias (RFC 2181,
+            // section 10.3).
             RecordKind::Alias(_) => return Err(NoData::Failed),
             RecordKind::Text | RecordKind::Empty => continue,
         };
@@ -254,21 +272,29 @@ fn ns_records(
     Ok(records)
 }
 
-/// The answer to ANY that costs nobody anything (RFC 8482, section 4.2).
+/// Returns the minimal response to ANY, which prevents amplification (RFC 8482, section 4.2).
 fn hinfo_record(name: &Name) -> Record {
     let data = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
     Record::from_rdata(name.clone(), DEFAULT_TTL, data)
 }
 
-/// The SOA record, which says how long a resolver may keep that there is nothing.
+/// Returns the SOA record of the domain. Its TTL and its minimum field are the TTL of negative
+/// responses (RFC 2308, section 3).
 fn soa_record(names: &NameIndex) -> Record {
     let domain = &names.domain;
-    let (refresh, retry, expire) = SOA_TIMERS_SECONDS;
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    #[expect(clippy::cast_possible_truncation, reason = "serials are counted round (RFC 1982)")]
+    #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap around (RFC 1982)")]
     let serial = seconds as u32;
     let (server, mailbox) = (domain.name_servers.clone(), domain.hostmaster.clone());
-    let soa = SOA::new(server, mailbox, serial, refresh, retry, expire, NEGATIVE_TTL_SECONDS);
+    let soa = SOA::new(
+        server,
+        mailbox,
+        serial,
+        SOA_TIMERS.refresh_seconds,
+        SOA_TIMERS.retry_seconds,
+        SOA_TIMERS.expire_seconds,
+        NEGATIVE_TTL_SECONDS,
+    );
     Record::from_rdata(domain.apex.clone(), NEGATIVE_TTL_SECONDS, RData::SOA(soa))
 }
 

@@ -1,4 +1,4 @@
-//! Whose questions about other domains are passed on.
+//! [`ClientAcl`]: the clients that may use forwarding. See "Forwarding" in `config/dns.md`.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -8,21 +8,22 @@ use std::time::Duration;
 use network_interface::{NetworkInterface, NetworkInterfaceConfig};
 use tokio::time::Instant;
 
-/// How long it is believed which addresses this host has.
+/// The time for which the addresses of this host are cached.
 const OWN_ADDRESSES_TTL: Duration = Duration::from_secs(10);
 
-/// This host and its private networks. Others are not served, lest strangers have third
-/// parties flooded with answers.
+/// Permits forwarding for this host and for private networks. Other clients are refused, because
+/// an open resolver can be abused to flood third parties (RFC 5358).
 ///
-/// A host's own addresses count, whatever they are: what a container asks that shares
-/// the host's network, or by way of another network's gateway, comes from one of them.
+/// The host's own addresses are permitted even if they are public. Queries of a container come
+/// from one of them if the container uses the host's network, or if its queries pass the gateway
+/// of another network.
 pub(super) struct ClientAcl {
     lookup: fn() -> HashSet<IpAddr>,
     cached: Mutex<Option<(Instant, HashSet<IpAddr>)>>,
 }
 
 impl ClientAcl {
-    /// Those of this host.
+    /// Creates an ACL with the current addresses of this host.
     pub(super) fn new() -> Self {
         Self::with_lookup(own_addresses)
     }
@@ -31,7 +32,7 @@ impl ClientAcl {
         Self { lookup, cached: Mutex::new(None) }
     }
 
-    /// Whether a question from here is one of theirs.
+    /// Returns `true` if a client at this address may use forwarding.
     pub(super) fn allows(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
         is_private(source) || self.is_own(source)
@@ -46,13 +47,14 @@ impl ClientAcl {
     }
 }
 
-/// The addresses of this host's interfaces; none where they can't be found out.
+/// Returns the addresses of the host's interfaces, or an empty set if they cannot be read.
 pub(super) fn own_addresses() -> HashSet<IpAddr> {
     let interfaces = NetworkInterface::show().unwrap_or_default();
     interfaces.iter().flat_map(|interface| &interface.addr).map(|addr| addr.ip()).collect()
 }
 
-/// Loopback; RFC 1918, 4193 and 6598; link-local.
+/// Returns `true` for loopback, private (RFC 1918, RFC 4193), shared (RFC 6598) and link-local
+/// addresses (RFC 3927; RFC 4291, section 2.5.6).
 fn is_private(source: IpAddr) -> bool {
     match source {
         IpAddr::V4(address) => {
@@ -73,7 +75,7 @@ mod tests {
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
-        text.parse().expect("an address")
+        text.parse().expect("valid address")
     }
 
     #[test]

@@ -1,26 +1,26 @@
-//! What came in a packet: a question, or why it is none.
+//! Decodes a packet into a query, or into the reason for its rejection.
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, RecordType};
 
-/// The bytes of a message's header (RFC 1035, section 4.1.1).
+/// The length of a message header in bytes (RFC 1035, section 4.1.1).
 pub(super) const HEADER_BYTES: usize = 12;
 
-/// The largest UDP answer to who doesn't say what he takes (RFC 1035, section 4.2.1).
+/// The largest UDP response in bytes for a client without EDNS (RFC 1035, section 4.2.1).
 const PLAIN_UDP_BYTES: u16 = 512;
 
-/// The largest UDP answer to anybody: it passes every path without fragments (DNS
-/// flag day 2020).
+/// The largest UDP response in bytes for any client. Packets of this size pass every network
+/// without fragments (DNS flag day 2020).
 pub(super) const UDP_BYTES_MAX: u16 = 1232;
 
-/// How a question came.
+/// The transport protocol of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
     Udp,
     Tcp,
 }
 
-/// A question, as far as its answer's frame needs it.
+/// A query, with the fields that its response depends on.
 #[derive(Clone, Debug)]
 pub(super) struct ClientQuery {
     pub(super) id: u16,
@@ -28,27 +28,29 @@ pub(super) struct ClientQuery {
     pub(super) question: Query,
     pub(super) recursion_desired: bool,
     pub(super) checking_disabled: bool,
-    /// Whether it came with EDNS, and then, whether it asks for DNSSEC's records.
+    /// `None` without EDNS, otherwise the DO bit, which requests DNSSEC records (RFC 6891,
+    /// section 6.1.4).
     pub(super) edns: Option<bool>,
-    /// How large the answer may be, in bytes.
+    /// The maximum length of the response in bytes.
     pub(super) size: u16,
 }
 
-/// What came in a packet.
+/// A decoded packet.
 #[derive(Debug)]
 pub(super) enum Packet {
-    /// A question that can be answered.
+    /// A valid query.
     Query(ClientQuery),
-    /// A question whose answer is this code.
+    /// A query to be answered with this code and without records.
     Rejected(ClientQuery, ResponseCode),
-    /// What only its header can be answered of.
+    /// A message of which only the header is readable. The response repeats the header's fields
+    /// and contains no question.
     Malformed { id: u16, operation: OpCode, recursion_desired: bool, code: ResponseCode },
-    /// What is not to be answered: no message, or itself an answer.
+    /// A packet that gets no response: not a DNS message, or itself a response.
     Ignored,
 }
 
 impl Packet {
-    /// Reads a packet.
+    /// Decodes a packet.
     pub(super) fn read(bytes: &[u8], transport: Transport) -> Self {
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return Self::Ignored };
         let [high, low, flags, ..] = *header;
@@ -61,8 +63,8 @@ impl Packet {
         let malformed = |code| Self::Malformed { id, operation, recursion_desired, code };
         let code =
             if operation == OpCode::Query { ResponseCode::FormErr } else { ResponseCode::NotImp };
-        // As CoreDNS: one question, at most the SOA record of an IXFR, and EDNS and a
-        // signature.
+        // The limits of CoreDNS: one question, at most the SOA record of an IXFR (RFC 1995,
+        // section 3), and in the additional section EDNS and a signature.
         let [_, _, _, _, q0, q1, a0, a1, n0, n1, d0, d1] = *header;
         let counts = [[q0, q1], [a0, a1], [n0, n1], [d0, d1]].map(u16::from_be_bytes);
         if !matches!(counts, [1, 0..=1, 0..=1, 0..=2]) {

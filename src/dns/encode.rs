@@ -1,4 +1,4 @@
-//! The bytes of an answer.
+//! Encodes responses.
 
 use hickory_proto::ProtoError;
 use hickory_proto::op::{
@@ -9,31 +9,31 @@ use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 use super::answer::Response;
 use super::decode::{ClientQuery, HEADER_BYTES, UDP_BYTES_MAX};
 
-/// The bytes of an OPT record without options (RFC 6891, section 6.1.2).
+/// The length of an OPT record without options, in bytes (RFC 6891, section 6.1.2).
 const OPT_RECORD_BYTES: u16 = 11;
 
-/// The bit in a header's fourth byte that says that recursion is available.
+/// The bit "recursion available" in the fourth byte of a header (RFC 1035, section 4.1.1).
 const RECURSION_AVAILABLE: u8 = 0x80;
 
-/// Where a header counts the additional records.
+/// The position of the additional record count in a header (RFC 1035, section 4.1.1).
 const ADDITIONAL_COUNT_RANGE: std::ops::Range<usize> = 10..12;
 
-/// What the header says beside the answer.
+/// The header flags that depend on the server and the client.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ResponseFlags {
-    /// It comes from who is responsible for the domain.
+    /// The response comes from the zone of this server.
     pub(super) authoritative: bool,
-    /// Questions about other domains are answered to who asked.
+    /// Queries of this client for other domains are forwarded.
     pub(super) recursion_available: bool,
-    /// It is cut, whatever it holds.
+    /// The response is marked as truncated even if all records fit.
     pub(super) truncated: bool,
 }
 
-/// Writes the answer to a question in place of what `bytes` holds; what doesn't fit
-/// is left out, and the header says so.
+/// Encodes the response to a query, replacing the content of `bytes`. Records that do not fit
+/// are removed, and the response is then marked as truncated (RFC 2181, section 9).
 ///
 /// # Errors
-/// A record can't be written.
+/// Returns an error if a record cannot be encoded.
 pub(super) fn encode(
     client_query: &ClientQuery,
     response: &Response,
@@ -62,7 +62,7 @@ pub(super) fn encode(
         None,
         &mut encoder,
     )?;
-    // Of a record that didn't fit, the beginning is still there.
+    // The buffer still contains the beginning of the record that did not fit.
     let end = encoder.offset();
     bytes.truncate(end);
     if let Some(dnssec) = client_query.edns {
@@ -71,10 +71,10 @@ pub(super) fn encode(
     Ok(())
 }
 
-/// Writes the answer to what has no question that could be repeated.
+/// Encodes a response without a question section, for a message whose question is unreadable.
 ///
 /// # Errors
-/// It can't be written.
+/// Returns an error if the header cannot be encoded.
 pub(super) fn encode_code(
     id: u16,
     operation: OpCode,
@@ -89,8 +89,8 @@ pub(super) fn encode_code(
     Header { metadata, counts: HeaderCounts::default() }.emit(&mut BinEncoder::new(bytes))
 }
 
-/// Adds the OPT record behind the last one, which room was left for: an answer that
-/// is cut has to have it, too (RFC 6891, section 7).
+/// Appends the OPT record, for which the encoder reserved space. A truncated response must
+/// contain the OPT record too (RFC 6891, section 7).
 fn add_edns(bytes: &mut Vec<u8>, code: ResponseCode, dnssec: bool) {
     let [size_high, size_low] = UDP_BYTES_MAX.to_be_bytes();
     let dnssec = if dnssec { 0x80 } else { 0 };
@@ -104,8 +104,8 @@ fn add_edns(bytes: &mut Vec<u8>, code: ResponseCode, dnssec: bool) {
     }
 }
 
-/// Gives another server's answer the number and the letters of the question that it now
-/// answers, and says that recursion is available.
+/// Adapts the response of an upstream to this client: sets the id and the letter case of the
+/// client's query, and the flag "recursion available".
 pub(super) fn rewrite_for_client(response: &mut [u8], client_query: &ClientQuery) {
     if let Some([high, low, _, flags]) = response.first_chunk_mut::<4>() {
         [*high, *low] = client_query.id.to_be_bytes();
@@ -113,7 +113,7 @@ pub(super) fn rewrite_for_client(response: &mut [u8], client_query: &ClientQuery
     }
     let mut rest = response.get_mut(HEADER_BYTES..).unwrap_or_default();
     for label in client_query.question.name.iter() {
-        // Behind the byte that says how long it is.
+        // A label starts with a length byte (RFC 1035, section 3.1).
         let Some((label_bytes, remainder)) = rest.split_at_mut_checked(1 + label.len()) else {
             return;
         };
@@ -138,19 +138,19 @@ mod tests {
     fn message(id: u16, name: &str) -> Message {
         let mut message = Message::query();
         message.metadata.id = id;
-        message.add_query(Query::query(Name::from_ascii(name).expect("a name"), RecordType::A));
+        message.add_query(Query::query(Name::from_ascii(name).expect("valid name"), RecordType::A));
         message
     }
 
     #[test]
     fn forwarded_responses_get_the_id_and_case_of_the_query() {
-        let packet = message(7, "wWw.Example.ORG.").to_vec().expect("a packet");
+        let packet = message(7, "wWw.Example.ORG.").to_vec().expect("valid packet");
         let Packet::Query(client_query) = Packet::read(&packet, Transport::Udp) else {
-            panic!("no question");
+            panic!("a question");
         };
-        let mut response = message(9, "www.example.org.").to_vec().expect("a packet");
+        let mut response = message(9, "www.example.org.").to_vec().expect("valid packet");
         rewrite_for_client(&mut response, &client_query);
-        let read = Message::from_vec(&response).expect("a message");
+        let read = Message::from_vec(&response).expect("valid message");
         assert_eq!((read.metadata.id, read.metadata.recursion_available), (7, true));
         assert_eq!(read.queries[0].name.to_ascii(), "wWw.Example.ORG.");
 

@@ -1,4 +1,4 @@
-//! The errors of the DNS server's start.
+//! [`DnsError`]: the errors at the start of the DNS server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,52 +7,52 @@ use highhock_actors::model::names::DomainName;
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// Why the DNS server could not be started.
+/// The reason why the DNS server cannot start.
 #[derive(Debug, Error)]
 pub enum DnsError {
-    /// Another program answers there.
+    /// Another program uses the address.
     #[error(
-        "cannot answer DNS at {0}: another program does (see `ss -lnup`); end that one, or set \
-         another port in `dns.listen`"
+        "cannot answer DNS at {0}: another program uses this address (see `ss -lnup`); stop that \
+         program, or set another port in `dns.listen`"
     )]
     InUse(SocketAddr),
-    /// The port is reserved for the system.
+    /// The port is reserved for privileged programs.
     #[error(
-        "cannot answer DNS at {0}: no permission; ports below 1024 need the capability \
+        "cannot answer DNS at {0}: permission denied; ports below 1024 need the capability \
          CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=), or set another port in `dns.listen`"
     )]
     PermissionDenied(SocketAddr),
-    /// It is no address of this host.
+    /// The address does not belong to this host.
     #[error(
-        "cannot answer DNS at {0}: this host has no such address (see `ip address`); set one that \
-         it has in `dns.listen`"
+        "cannot answer DNS at {0}: this host has no such address (see `ip address`); set an \
+         address of this host in `dns.listen`"
     )]
     AddressNotAvailable(SocketAddr),
-    /// The address can't be bound for another reason.
+    /// The address cannot be bound for another reason.
     #[error("cannot answer DNS at {0}: {1}; set another address in `dns.listen`")]
     Bind(SocketAddr, #[source] io::Error),
-    /// Questions about other domains would come back.
+    /// An upstream is this server itself, so that forwarded queries would return.
     #[error(
-        "cannot forward DNS to {0}: that is where this server itself answers; name another one in \
+        "cannot forward DNS to {0}: this server itself listens there; set another server in \
          `dns.forward`"
     )]
     ForwardsToItself(SocketAddr),
-    /// The domain leaves no room for names in it.
+    /// The domain name leaves no room for the names below it.
     #[error("cannot answer DNS for {0}: the name is too long; set a shorter `skydns.domain`")]
     Domain(DomainName),
-    /// No more files may be opened.
+    /// The limit of open files is reached.
     #[error(
-        "cannot answer DNS: no more files may be opened: {0}; allow more (systemd: LimitNOFILE=, \
+        "cannot answer DNS: too many open files: {0}; raise the limit (systemd: LimitNOFILE=, \
          else `ulimit -n`)"
     )]
     FileLimit(#[source] io::Error),
-    /// The system gives no threads.
-    #[error("cannot answer DNS: no thread could be started: {0}; look at the limits of the system")]
+    /// The system cannot start a thread.
+    #[error("cannot answer DNS: cannot start a thread: {0}; check the limits of the system")]
     Threads(#[source] io::Error),
 }
 
 impl DnsError {
-    /// Why an address could not be bound.
+    /// Classifies an error of binding `address`.
     pub(super) fn from_bind(address: SocketAddr, error: io::Error) -> Self {
         if is_file_limit(&error) {
             return Self::FileLimit(error);
@@ -65,13 +65,13 @@ impl DnsError {
         }
     }
 
-    /// Why the threads that answer could not be had.
+    /// Classifies an error of starting the runtime or its threads.
     pub(super) fn from_spawn(error: io::Error) -> Self {
         if is_file_limit(&error) { Self::FileLimit(error) } else { Self::Threads(error) }
     }
 }
 
-/// Whether it is that this process, or the whole system, has too many files open.
+/// Returns `true` if this process or the system has too many open files.
 fn is_file_limit(error: &io::Error) -> bool {
     let (process, system) = (Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error());
     error.raw_os_error().is_some_and(|code| code == process || code == system)

@@ -1,4 +1,4 @@
-//! Questions about other domains, passed on to other servers.
+//! [`Forwarder`]: forwards queries for other domains to the upstreams.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,32 +20,36 @@ use super::resource_record::Section;
 use super::stats::DnsStats;
 use super::upstreams::Upstreams;
 
-/// How many different questions are out at a time; those beyond fail at once.
+/// The maximum number of distinct queries in flight. Further queries fail at once.
 const IN_FLIGHT_MAX: usize = 256;
 
-/// How many wait for their answers, those who ask the same included; those beyond fail
-/// at once.
+/// The maximum number of clients that wait for upstreams, including clients that share a query.
+/// Further queries fail at once.
 const WAITERS_MAX: usize = 1024;
 
-/// How many names outside the domain are asked for to make one answer whole.
+/// The maximum number of external names resolved for one response.
 const EXTERNAL_NAMES_MAX: usize = 8;
 
-/// How long an answer from the domain waits for what others know: it is useful without.
+/// The time that a response from the zone waits for upstreams. The response is useful without
+/// their records.
 const EXTERNAL_NAME_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The servers that know other domains. A clone is another handle of the same ones.
+/// Forwards queries to the upstreams, with limits. A clone shares the upstreams and the limits.
+///
+/// Identical queries share one query to the upstreams. Two servers that forward to each other
+/// therefore do not multiply a query.
 #[derive(Clone)]
 pub(super) struct Forwarder(Arc<ForwarderInner>);
 
 struct ForwarderInner {
     upstreams: Upstreams,
     waiters: Semaphore,
-    /// What is being asked. Who asks the same waits for the same answer: a question that
-    /// comes back, as two servers may forward to each other, goes out no second time.
+    /// The queries in flight.
     in_flight: Mutex<HashMap<UpstreamQuery, Pending>>,
 }
 
-/// A question as far as its answer depends on it; letters' case does not count.
+/// The fields of a query that the response of an upstream depends on. Names are compared without
+/// letter case (RFC 4343, section 3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct UpstreamQuery {
     query: Query,
@@ -57,7 +61,7 @@ struct UpstreamQuery {
 type Pending = Shared<BoxFuture<'static, Option<Arc<DnsResponse>>>>;
 
 impl Forwarder {
-    /// To these, in this order.
+    /// Creates a forwarder to the upstreams, in order of preference.
     pub(super) fn new(upstreams: Vec<SocketAddr>, stats: DnsStats, log: Logger) -> Self {
         Self(Arc::new(ForwarderInner {
             upstreams: Upstreams::new(upstreams, stats, log),
@@ -66,21 +70,21 @@ impl Forwarder {
         }))
     }
 
-    /// Whether there is any.
+    /// Returns `true` if there is an upstream.
     pub(super) fn is_configured(&self) -> bool {
         !self.0.upstreams.is_empty()
     }
 
-    /// The bytes of the first server's answer that answers; none: all failed. The letters
-    /// of its question may be another's.
+    /// Returns the encoded response of the first upstream that responds, or `None` if all
+    /// upstreams failed. The letter case of the question may be that of another client.
     pub(super) async fn forward(&self, client_query: &ClientQuery) -> Option<Vec<u8>> {
         let response =
             self.response(UpstreamQuery::new(client_query, client_query.question.clone())).await?;
         Some(response.as_buffer().to_vec())
     }
 
-    /// Adds what other servers say about the names that are missing. What none of
-    /// them tells in time stays out, as it does where there are no such servers.
+    /// Adds the records of the external names in a response. Records that no upstream returns in
+    /// time are missing, as they are without upstreams.
     pub(super) async fn resolve_external(
         &self,
         client_query: &ClientQuery,
@@ -100,8 +104,7 @@ impl Forwarder {
                 Section::Additional => &mut response.additionals,
             };
             for record in records {
-                // The aliases on the way come once with the IPv4 addresses, and again
-                // with the IPv6 ones.
+                // The lookups of A and of AAAA both return the aliases on the path.
                 let is_repeated_alias =
                     record.record_type() == RecordType::CNAME && known.contains(&record);
                 if !is_repeated_alias {
@@ -116,7 +119,7 @@ impl Forwarder {
         self.pending(upstream_query)?.await
     }
 
-    /// The answer that comes; none: too many are out.
+    /// Joins a query in flight or starts one. Returns `None` if too many are in flight.
     fn pending(&self, upstream_query: UpstreamQuery) -> Option<Pending> {
         let mut in_flight = self.0.in_flight();
         if let Some(pending) = in_flight.get(&upstream_query) {
@@ -125,8 +128,8 @@ impl Forwarder {
         if in_flight.len() >= IN_FLIGHT_MAX {
             return None;
         }
-        // A task of its own: whoever gives up waiting, it is found out whether the server
-        // answers.
+        // The query runs in a task of its own, so that the health of the upstream becomes known
+        // even if every client gives up.
         let task = tokio::spawn(self.query_upstreams(upstream_query.clone()));
         let pending = task.map(|finished| finished.ok().flatten()).boxed().shared();
         in_flight.insert(upstream_query, pending.clone());
@@ -149,7 +152,7 @@ impl ForwarderInner {
     }
 }
 
-/// Its drop ends that the question is out.
+/// Removes a query from the queries in flight on drop.
 struct InFlightGuard {
     forwarder: Arc<ForwarderInner>,
     upstream_query: UpstreamQuery,
@@ -158,13 +161,14 @@ struct InFlightGuard {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let finished = self.forwarder.in_flight().remove(&self.upstream_query);
-        // Not while the map is locked: with its last handle a task may end.
+        // Dropped after the lock is released, because dropping the last handle may run the
+        // task's destructors.
         drop(finished);
     }
 }
 
 impl UpstreamQuery {
-    /// This query, in the manner of a question.
+    /// Creates an upstream query with the flags of the client's query.
     fn new(client_query: &ClientQuery, query: Query) -> Self {
         Self {
             query,
@@ -174,7 +178,7 @@ impl UpstreamQuery {
         }
     }
 
-    /// As it is asked of another server: with EDNS where it came with it.
+    /// Encodes the query as a request, with EDNS if the client used EDNS.
     fn request(&self) -> DnsRequest {
         let mut message = Message::query();
         message.metadata.recursion_desired = self.recursion_desired;

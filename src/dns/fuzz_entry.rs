@@ -1,4 +1,4 @@
-//! Answers without a socket, for what has packets from elsewhere: a fuzzer, say.
+//! [`PacketResponder`]: answers packets without a socket, for the fuzz target.
 
 use std::net::IpAddr;
 
@@ -15,15 +15,15 @@ use super::stats::DnsStats;
 use super::zone_names::ZoneNames;
 use crate::zone::Zone;
 
-/// Answers packets from a zone as [`DnsServer`](super::DnsServer) does that are read from
-/// its sockets. It asks no other server, and has no limit.
+/// Answers packets like [`DnsServer`](super::DnsServer), but without sockets, upstreams and rate
+/// limit.
 pub struct PacketResponder(Responder);
 
 impl PacketResponder {
-    /// For a domain whose keys begin with the prefix.
+    /// Creates a responder for a domain and the prefix of its keys.
     ///
     /// # Errors
-    /// The domain leaves no room for names in it.
+    /// Returns an error if the domain name is too long for the names below it.
     pub fn new(
         domain: DomainName,
         prefix: &str,
@@ -41,12 +41,13 @@ impl PacketResponder {
         )))
     }
 
-    /// The bytes that answer these, which came by UDP; `None`: they are not to be answered.
+    /// Returns the response to a UDP packet, or `None` if the packet gets no response.
     pub fn respond_udp(&self, packet: &[u8], source: IpAddr) -> Option<Vec<u8>> {
         self.respond(Transport::Udp, packet, source)
     }
 
-    /// The same for a message that came by TCP, both without their lengths in front.
+    /// Returns the response to a TCP message, or `None` if the message gets no response. Both
+    /// are without the length prefix.
     pub fn respond_tcp(&self, packet: &[u8], source: IpAddr) -> Option<Vec<u8>> {
         self.respond(Transport::Tcp, packet, source)
     }

@@ -1,4 +1,4 @@
-//! From a name to the records that answer for it, by CoreDNS's rules.
+//! [`NameIndex`]: finds the records of a name in the zone, by the rules of CoreDNS.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use super::zone_names::{KeyPattern, ZoneNames};
 use crate::zone::Zone;
 use crate::zone::record::DnsRecord;
 
-/// Nothing is at a name, and nothing below it.
+/// The error for a name that has no record at it or below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoSuchName;
 
-/// What a lookup is after.
+/// The records that a lookup returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecordFilter {
     /// Records with a host.
     Hosts,
-    /// Those, and records with nothing but a text.
+    /// Records with a host, and records with only a text.
     Texts,
 }
 
-/// Where names are looked up.
+/// Finds the records of names.
 #[derive(Debug)]
 pub(super) struct NameIndex {
     pub(super) zone: Zone,
@@ -29,8 +29,11 @@ pub(super) struct NameIndex {
 }
 
 impl NameIndex {
-    /// The records below a name, at any depth; where there is none, the one at the
-    /// name itself. Only those of the group that holds there.
+    /// Returns the records below a name at any depth, or the record at the name if there is none
+    /// below it. Records of other groups are filtered out.
+    ///
+    /// # Errors
+    /// Returns an error if neither the name nor a name below it exists.
     pub(super) fn lookup(
         &self,
         name: &Name,
@@ -44,7 +47,10 @@ impl NameIndex {
         select(found, &key_pattern, filter)
     }
 
-    /// The record at a name, none of those below it.
+    /// Returns the record at a name, ignoring the names below it.
+    ///
+    /// # Errors
+    /// Returns an error if there is no record at the name.
     pub(super) fn lookup_exact(&self, name: &Name) -> Result<Vec<Arc<DnsRecord>>, NoSuchName> {
         let key_pattern = self.domain.key_pattern(name).ok_or(NoSuchName)?;
         select(
@@ -54,8 +60,11 @@ impl NameIndex {
         )
     }
 
-    /// As [`Self::lookup`], for a question for addresses: the domain's own name
-    /// has those published at `apex.dns` in it, where there are any.
+    /// Returns the records for an address query. The addresses of the domain's own name are
+    /// those at `apex.dns`, if there are any. Otherwise equals [`Self::lookup`].
+    ///
+    /// # Errors
+    /// Returns an error if neither the name nor a name below it exists.
     pub(super) fn lookup_addresses(&self, name: &Name) -> Result<Vec<Arc<DnsRecord>>, NoSuchName> {
         if *name == self.domain.apex
             && let Ok(found) = self.lookup(&self.domain.apex_records, RecordFilter::Hosts)
@@ -65,10 +74,11 @@ impl NameIndex {
         self.lookup(name, RecordFilter::Hosts)
     }
 
-    /// Whether there is such a name. The domain's own always is.
+    /// Returns `true` if the name or a name below it has a record. The domain's own name always
+    /// exists.
     pub(super) fn exists(&self, name: &Name) -> bool {
-        let is_there = |key_pattern: KeyPattern| self.zone.has_at_or_below(&key_pattern.key);
-        *name == self.domain.apex || self.domain.key_pattern(name).is_some_and(is_there)
+        let has_record = |key_pattern: KeyPattern| self.zone.has_at_or_below(&key_pattern.key);
+        *name == self.domain.apex || self.domain.key_pattern(name).is_some_and(has_record)
     }
 }
 
@@ -88,11 +98,11 @@ fn select(
     Ok(filter_by_group(found))
 }
 
-/// The records with the group of the shortest key, and those without a group. Where
-/// keys of that length disagree about the group, it holds for none.
+/// Keeps the records of the group of the shortest key, and the records without a group. If keys
+/// of that length have different groups, all records are kept.
 ///
-/// A shorter key without a group ends the search for the shortest, and those behind
-/// it never disagree: so CoreDNS counts.
+/// Like CoreDNS, the search for the shortest key ends at a shorter key without a group, and the
+/// groups of later keys are not compared.
 fn filter_by_group(found: Vec<Arc<DnsRecord>>) -> Vec<Arc<DnsRecord>> {
     let Some(first) = found.first() else { return found };
     let depth = |dns_record: &DnsRecord| dns_record.key.matches('/').count();
@@ -127,7 +137,7 @@ mod tests {
     use super::*;
     use crate::dns::test_zone::{self, name};
 
-    /// Records by their path, with their group.
+    /// Creates an index of records, given as path and group.
     fn names(records: &[(&str, &str)]) -> NameIndex {
         let values = records
             .iter()
@@ -138,7 +148,7 @@ mod tests {
     }
 
     fn found(names: &NameIndex, text: &str) -> Vec<String> {
-        let found = names.lookup(&name(text), RecordFilter::Hosts).expect("a name that is there");
+        let found = names.lookup(&name(text), RecordFilter::Hosts).expect("existing name");
         let short = |key: &str| key.replace("skydns/local/skydns/", "");
         found.iter().map(|dns_record| short(&dns_record.key)).collect()
     }

@@ -1,9 +1,8 @@
-//! How many UDP answers a second a source network is given.
+//! [`RateLimiter`]: limits the UDP responses per second to each network.
 //!
-//! Who forges a source address has the answers sent to a victim. So a network that
-//! asks too much gets small answers only, and not many: every second one is empty
-//! and truncated, so that a real client comes back over TCP, which can't be forged;
-//! the others are dropped.
+//! Responses to a forged source address flood a victim. Above the limit, every second query gets
+//! an empty truncated response, and the other queries get none. A real client repeats the query
+//! over TCP (RFC 7766, section 5), whose source address cannot be forged.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -11,34 +10,35 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
-/// How many networks are told apart, more or less: two that meet in one count, by
-/// chance, share a limit. It bounds the memory, whoever asks.
+/// The number of counters. Two networks with the same counter share one limit. The fixed number
+/// bounds the memory.
 const BUCKETS: usize = 1 << 14;
 
-/// What a question is given.
+/// The response that a query may get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// The whole answer.
+    /// The complete response.
     Allow,
-    /// An empty, truncated one.
+    /// An empty truncated response.
     Truncate,
-    /// None.
+    /// No response.
     Drop,
 }
 
-/// The counts of all networks.
+/// Counts the queries of each network in the current second.
 pub(super) struct RateLimiter {
-    /// Answers a second; 0: no limit.
+    /// Responses per second and network. 0 disables the limit.
     per_second: u32,
     since: Instant,
-    /// Unknown to the outside, so that nobody can choose whom to share a count with.
+    /// Keyed with a secret, so that an attacker cannot choose networks that share a counter.
     hasher: RandomState,
-    /// The second that is counted (upper half), and the questions in it (lower half).
+    /// Each counter holds the second in its upper half, and the queries of that second in its
+    /// lower half.
     buckets: Box<[AtomicU64]>,
 }
 
 impl RateLimiter {
-    /// So many answers a second; 0: no limit.
+    /// Creates a limiter of `per_second` responses. 0 disables the limit.
     pub(super) fn new(per_second: u32) -> Self {
         let buckets = if per_second == 0 { 0 } else { BUCKETS };
         Self {
@@ -49,7 +49,7 @@ impl RateLimiter {
         }
     }
 
-    /// What a question from here is given, now. It is counted.
+    /// Counts a query from `source` and decides its response.
     pub(super) fn decide(&self, source: IpAddr) -> Decision {
         if self.per_second == 0 || source.is_loopback() {
             return Decision::Allow;
@@ -59,7 +59,10 @@ impl RateLimiter {
 
     fn decide_at(&self, second: u64, source: IpAddr) -> Decision {
         let hash = self.hasher.hash_one(network(source));
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "every part of the hash is equally random"
+        )]
         let index = hash as usize % BUCKETS;
         let Some(count) = self.buckets.get(index) else { return Decision::Allow };
         let second = second << 32;
@@ -77,8 +80,8 @@ impl RateLimiter {
     }
 }
 
-/// The network that an address is counted with: /24 of IPv4, /56 of IPv6, which is
-/// what one customer has.
+/// Returns the network whose queries are counted together: /24 for IPv4 and /56 for IPv6. One
+/// customer usually has a /56 (RFC 6177, section 2).
 fn network(source: IpAddr) -> u128 {
     match source.to_canonical() {
         IpAddr::V4(address) => u128::from(address.to_bits() >> 8),
@@ -96,7 +99,7 @@ mod tests {
         source: &str,
         queries: usize,
     ) -> Vec<Decision> {
-        let source = source.parse().expect("an address");
+        let source = source.parse().expect("valid address");
         (0..queries).map(|_| limiter.decide_at(second, source)).collect()
     }
 
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn loopback_and_zero_are_unlimited() {
-        let source = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let source = |text: &str| text.parse::<IpAddr>().expect("valid address");
         let limiter = RateLimiter::new(1);
         assert!((0..9).all(|_| limiter.decide(source("127.0.0.1")) == Decision::Allow));
         assert!((0..9).all(|_| limiter.decide(source("::1")) == Decision::Allow));
@@ -138,6 +141,6 @@ mod tests {
     }
 
     fn network_of(source: &str) -> u128 {
-        network(source.parse().expect("an address"))
+        network(source.parse().expect("valid address"))
     }
 }

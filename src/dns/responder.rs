@@ -1,4 +1,4 @@
-//! From a packet to its answer.
+//! [`Responder`]: turns a packet into a response.
 
 use std::net::IpAddr;
 use std::panic::{self, AssertUnwindSafe};
@@ -17,26 +17,26 @@ use super::rate_limit::{Decision, RateLimiter};
 use super::round_robin::RoundRobin;
 use super::stats::DnsStats;
 
-/// What is to be done about a packet.
+/// The result of handling a packet.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// Send what was written.
+    /// Send the response that was written to the buffer.
     Send,
-    /// Ask other servers first.
+    /// Query the upstreams, then call [`Responder::finish`].
     Forward(Box<PendingReply>),
     /// Send nothing.
     Drop,
 }
 
-/// A question that other servers must be asked about.
+/// A query whose response needs the upstreams.
 #[derive(Debug)]
 pub(super) struct PendingReply {
     client_query: ClientQuery,
-    /// What is known of the answer; none: nothing is, it lies outside the domain.
+    /// The part of the response from the zone. `None` for a name outside the domain.
     local: Option<Response>,
 }
 
-/// Answers packets, wherever they come from.
+/// Answers packets of any source. The sockets share one responder.
 pub(super) struct Responder {
     names: NameIndex,
     forwarder: Forwarder,
@@ -59,10 +59,9 @@ impl Responder {
         Self { names, forwarder, client_acl, limiter, stats, log, round_robin }
     }
 
-    /// Works on a packet; an answer is written in place of what `bytes` holds.
+    /// Handles a packet. A response replaces the content of `bytes`.
     ///
-    /// Should a packet be found one day that makes it panic, it is that packet that is
-    /// lost, and not the thread.
+    /// If the handling panics, the packet is dropped and the thread continues.
     pub(super) fn respond(
         &self,
         packet: &[u8],
@@ -72,7 +71,7 @@ impl Responder {
     ) -> Reply {
         let work = || self.decode_and_respond(packet, source, transport, bytes);
         panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-            error!(self.log, "a packet made the DNS server panic";
+            error!(self.log, "handling a dns packet panicked; packet dropped";
                 "source" => %source, "bytes" => packet.len());
             self.stats.count(|counters| &counters.dropped);
             Reply::Drop
@@ -136,7 +135,7 @@ impl Responder {
         may_forward: bool,
         bytes: &mut Vec<u8>,
     ) -> Reply {
-        debug!(self.log, "asked by DNS";
+        debug!(self.log, "dns query received";
             "name" => %client_query.question.name, "type" => %client_query.question.query_type,
             "source" => %source);
         let flags = ResponseFlags { recursion_available: may_forward, ..ResponseFlags::default() };
@@ -154,7 +153,8 @@ impl Responder {
         self.write(&client_query, &local, ResponseFlags { authoritative: true, ..flags }, bytes)
     }
 
-    /// What the records say; none: the name is not theirs to answer for.
+    /// Returns the response from the zone, or `None` if the zone is not responsible for the
+    /// name.
     fn local_response(&self, client_query: &ClientQuery) -> Option<Response> {
         let name = &client_query.question.name;
         let kind = client_query.question.query_type;
@@ -166,14 +166,14 @@ impl Responder {
         }
         let network = name.parse_arpa_name().ok()?;
         let address = (network.prefix_len() == network.max_prefix_len()).then(|| network.addr())?;
-        // `00.` is read as `0.`, and is another name.
+        // `parse_arpa_name` reads the label `00` as `0`, but it is another name.
         if *name != Name::from(address) {
             return None;
         }
         reverse_response(&self.names, name, address)
     }
 
-    /// Asks other servers for what is missing, and writes the answer.
+    /// Queries the upstreams for the missing records, and writes the response to `bytes`.
     pub(super) async fn finish(&self, pending: PendingReply, bytes: &mut Vec<u8>) -> Reply {
         let PendingReply { client_query, local } = pending;
         self.stats.count(|counters| &counters.forwarded);
@@ -195,8 +195,8 @@ impl Responder {
         self.write(&client_query, &local, flags, bytes)
     }
 
-    /// Another server's answer as it is, but for the number and the letters that this
-    /// question has, and that it comes from who answers such questions.
+    /// Writes the response of an upstream, adapted to the client's query. A response that is too
+    /// large for the client becomes an empty truncated response.
     fn relay(
         &self,
         client_query: &ClientQuery,
@@ -228,7 +228,7 @@ impl Responder {
     }
 }
 
-/// What can't be written is no answer: the client asks again, or gives up.
+/// A response that cannot be encoded is dropped. The client repeats the query or gives up.
 fn reply_if_encoded<E>(written: Result<(), E>) -> Reply {
     match written {
         Ok(()) => Reply::Send,

@@ -1,4 +1,4 @@
-//! Round robin: the same question's records, turned round.
+//! [`RoundRobin`]: rotates the records of a response.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,29 +6,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Record, RecordType};
 
-/// How many questions are counted apart, more or less: two that meet in one count, by
-/// chance, turn each other. It bounds the memory, whatever is asked.
+/// The number of counters. Two queries with the same counter rotate each other. The fixed number
+/// bounds the memory.
 const COUNTERS: usize = 1 << 10;
 
-/// How often each question was answered. Clients ask for addresses of both kinds in
-/// turn, and for several names in turn: counted together, each would always meet the same
-/// record in front.
+/// Counts the responses to each query. Names and types are counted separately. With a single
+/// counter, a client that alternates between A and AAAA would always get the same record first.
 pub(super) struct RoundRobin {
-    /// No secret: who knows it can have some records come first, and nothing else.
+    /// Needs no secret key. A client that knows it can only influence the order of records.
     hasher: BuildHasherDefault<DefaultHasher>,
     counters: Box<[AtomicUsize]>,
 }
 
 impl RoundRobin {
-    /// With nothing counted.
+    /// Creates counters that start at 0.
     pub(super) fn new() -> Self {
         let counters = (0..COUNTERS).map(|_| AtomicUsize::new(0)).collect();
         Self { hasher: BuildHasherDefault::default(), counters }
     }
 
-    /// Puts the addresses or services of an answer in another order for each time that it
-    /// is asked for, so that those who take the first don't all take the same. Aliases stay
-    /// in front, in their order, as some resolvers want them.
+    /// Rotates the addresses or services of a response by one more position each time, so that
+    /// clients that use the first record are spread over all records. Aliases stay first and in
+    /// order, as some resolvers require.
     pub(super) fn rotate(&self, query: &Query, records: &mut [Record]) {
         if records.len() < 2 {
             return;
@@ -41,7 +40,10 @@ impl RoundRobin {
     }
 
     fn next_offset(&self, query: &Query) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "every part of the hash is equally random"
+        )]
         let index = self.hasher.hash_one(query) as usize % COUNTERS;
         self.counters.get(index).map_or(0, |count| count.fetch_add(1, Ordering::Relaxed))
     }

@@ -1,4 +1,4 @@
-//! The running server.
+//! [`DnsServer`]: runs the DNS server on threads of its own.
 
 use std::collections::HashSet;
 use std::io;
@@ -25,42 +25,43 @@ use super::zone_names::ZoneNames;
 use crate::dns::error::DnsError;
 use crate::zone::Zone;
 
-/// How many threads answer, at most: one host's questions keep no more busy.
+/// The maximum number of threads. The queries of one host do not need more.
 const THREADS_MAX: usize = 4;
 
-/// How long the end waits for answers that are being written.
+/// The time that a stop waits for responses in progress.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How DNS is to be answered.
+/// The settings of the DNS server.
 #[derive(Clone, Debug)]
 pub struct DnsSettings {
-    /// Where to answer, UDP and TCP; port 0: both on one free port.
+    /// The addresses for UDP and TCP. Port 0 chooses one port that is free for both.
     pub listen: Vec<SocketAddr>,
-    /// Whom to ask about other domains, in this order; none: they are refused.
+    /// The upstreams in order of preference. If empty, queries for other domains are refused.
     pub forward: Vec<SocketAddr>,
-    /// The domain to answer for.
+    /// The domain that the server is responsible for.
     pub domain: DomainName,
     /// The first part of every key.
     pub prefix: String,
-    /// UDP answers a second to one source network; 0: no limit.
+    /// UDP responses per second and source network. 0 disables the limit.
     pub rate_limit: u32,
 }
 
-/// The running server: answers on threads of its own until it is dropped.
+/// The running DNS server. Dropping it stops the server and frees its addresses.
 #[derive(Debug)]
 pub struct DnsServer {
     addresses: Vec<SocketAddr>,
     stats: DnsStats,
-    /// Its drop ends the thread.
+    /// Dropping the sender stops the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl DnsServer {
-    /// Binds all addresses, UDP and TCP, and answers from `zone` until dropped.
+    /// Binds all addresses for UDP and TCP, and answers from `zone` until the server is dropped.
     ///
     /// # Errors
-    /// Where it can't be started, and what to try.
+    /// Returns an error with a remedy if the domain is too long, an address cannot be bound, an
+    /// upstream is this server itself, or the threads cannot be started.
     pub fn start(settings: DnsSettings, zone: Zone, log: &Logger) -> Result<Self, DnsError> {
         let domain = ZoneNames::new(&settings.domain, &settings.prefix)
             .map_err(|_| DnsError::Domain(settings.domain.clone()))?;
@@ -82,8 +83,8 @@ impl DnsServer {
         ));
         let (stop, stopped) = oneshot::channel();
         let (started, startup) = mpsc::channel();
-        // The runtime begins and ends there: within another one, where this may be called,
-        // none can end.
+        // The thread creates and drops the runtime. A runtime must not be dropped within another
+        // runtime, in which this function may be called.
         let thread =
             thread::Builder::new().name("dns".to_owned()).spawn(move || {
                 match start_runtime(bound, &responder) {
@@ -99,24 +100,24 @@ impl DnsServer {
             });
         let thread = thread.map_err(DnsError::from_spawn)?;
         let server = Self { addresses, stats, stop: Some(stop), thread: Some(thread) };
-        // A thread that ended without a word has panicked.
-        let no_start = || Err(DnsError::Threads(io::Error::other("it ended at once")));
+        // A thread that ends without a result has panicked.
+        let no_start = || Err(DnsError::Threads(io::Error::other("the thread ended at once")));
         startup.recv().unwrap_or_else(|_| no_start()).map(|()| server)
     }
 
-    /// Where it answers, with the ports that were found.
+    /// Returns the bound addresses, with the chosen ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Its running counters.
+    /// Returns the counters of the server.
     pub fn stats(&self) -> DnsStats {
         self.stats.clone()
     }
 }
 
 impl Drop for DnsServer {
-    /// The addresses are free when it returns.
+    /// Waits until the thread has ended, so that the addresses are free afterwards.
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -125,14 +126,15 @@ impl Drop for DnsServer {
     }
 }
 
-/// One core is left to everybody else: with as many threads as cores, each waits for the
-/// other programs' turns, and the slowest answers take four times as long.
+/// Returns the number of threads. One core is left to other programs. With as many threads as
+/// cores, each thread waits for the other programs, and the slowest responses take four times as
+/// long.
 fn threads() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     cores.saturating_sub(1).clamp(1, THREADS_MAX)
 }
 
-/// Starts the threads, and answers at all addresses.
+/// Starts the runtime and serves all addresses.
 fn start_runtime(
     bound: Vec<BoundSockets>,
     responder: &Arc<Responder>,
@@ -156,8 +158,8 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
         .build()
 }
 
-/// Answers at one address: UDP on as many tasks as there are threads, which take
-/// turns at one socket, so that one busy client is served by all.
+/// Serves one address. As many tasks as threads read the UDP socket in turn, so that all threads
+/// share the queries of one busy client.
 fn serve(
     runtime: &Runtime,
     bound: BoundSockets,
@@ -174,8 +176,8 @@ fn serve(
     Ok(())
 }
 
-/// Whether a server is this one itself: at one of its addresses, or, where it answers
-/// at all of a host's, at its port on one of them.
+/// Returns `true` if `server` is an address of this server. A server that listens on all
+/// addresses has its port on every address of the host.
 fn is_own(server: SocketAddr, addresses: &[SocketAddr], own_ips: &HashSet<IpAddr>) -> bool {
     let ip = server.ip().to_canonical();
     addresses.iter().any(|own| {
@@ -192,9 +194,9 @@ mod tests {
 
     #[test]
     fn wildcard_addresses_cover_every_local_address() {
-        let socket = |text: &str| text.parse::<SocketAddr>().expect("an address and a port");
+        let socket = |text: &str| text.parse::<SocketAddr>().expect("valid socket address");
         let own_ips = ["127.0.0.1", "172.17.0.1", "2001:db8::7"];
-        let own_ips = own_ips.map(|ip| ip.parse().expect("an address")).into();
+        let own_ips = own_ips.map(|ip| ip.parse().expect("valid address")).into();
         let is_own = |server, own| is_own(socket(server), &[socket(own)], &own_ips);
         for own in ["127.0.0.9:53", "172.17.0.1:53", "0.0.0.0:53", "[::ffff:172.17.0.1]:53"] {
             assert!(is_own(own, "0.0.0.0:53"), "{own}");

@@ -1,4 +1,4 @@
-//! The sockets that are answered at.
+//! Binds the sockets of the DNS server.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -7,29 +7,28 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::error::DnsError;
 
-/// How often another free port is tried, where the kernel's choice for TCP is taken
-/// for UDP.
+/// The number of attempts to find a port that is free for both TCP and UDP.
 const BIND_ATTEMPTS_MAX: usize = 32;
 
-/// How many connections wait to be accepted.
+/// The number of connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// The bytes of questions that may wait to be read: some thousands that come at once.
+/// The size of the UDP receive buffer in bytes. It holds a burst of some thousand queries.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 21;
 
-/// One address, bound for UDP and TCP.
+/// The sockets of one address.
 #[derive(Debug)]
 pub(super) struct BoundSockets {
-    /// With the port that was found.
+    /// The address with the chosen port.
     pub(super) address: SocketAddr,
     pub(super) udp: UdpSocket,
     pub(super) tcp: TcpListener,
 }
 
-/// Binds an address, UDP and TCP; port 0: both on one free port.
+/// Binds an address for UDP and TCP. Port 0 chooses one port that is free for both.
 ///
 /// # Errors
-/// Why it can't be bound.
+/// Returns an error with a remedy if the address cannot be bound.
 pub(super) fn bind(address: SocketAddr) -> Result<BoundSockets, DnsError> {
     let mut attempts = if address.port() == 0 { BIND_ATTEMPTS_MAX } else { 1 };
     loop {
@@ -43,7 +42,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<BoundSockets, DnsError> {
 
 fn bind_both(mut address: SocketAddr) -> io::Result<BoundSockets> {
     let tcp = socket(address, Type::STREAM, Protocol::TCP)?;
-    // A connection of an earlier life that still ends is no reason not to begin.
+    // Allows a restart while connections of the previous process are closing.
     tcp.set_reuse_address(true)?;
     tcp.bind(&address.into())?;
     tcp.listen(BACKLOG)?;
@@ -51,7 +50,7 @@ fn bind_both(mut address: SocketAddr) -> io::Result<BoundSockets> {
     address.set_port(tcp.local_addr()?.port());
 
     let udp = socket(address, Type::DGRAM, Protocol::UDP)?;
-    // As much as the system admits, less than that is no reason not to begin.
+    // The system may limit the size. A smaller buffer is no reason to fail.
     let _ = udp.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
     udp.bind(&address.into())?;
     Ok(BoundSockets { address, udp: udp.into(), tcp })
@@ -60,7 +59,7 @@ fn bind_both(mut address: SocketAddr) -> io::Result<BoundSockets> {
 fn socket(address: SocketAddr, socket_type: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), socket_type, Some(protocol))?;
     if address.is_ipv6() {
-        // So that 0.0.0.0 and :: can be listed both.
+        // Allows `0.0.0.0` and `::` in the same list.
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;

@@ -1,36 +1,35 @@
-//! What the DNS server counts for its operator.
+//! [`DnsStats`]: the counters of the DNS server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hickory_proto::op::ResponseCode;
 
-/// The names of the answers' codes that are counted one by one, in the order of
+/// The names of the response codes with a counter of their own, in the order of
 /// [`DnsStatsSnapshot::responses`].
 pub const RESPONSE_CODES: [&str; 8] =
     ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "BADVERS", "other"];
 
-/// What the DNS server has counted since it was started.
+/// The counts since the start of the DNS server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DnsStatsSnapshot {
-    /// Questions that came over UDP.
+    /// Queries over UDP.
     pub queries_udp: u64,
-    /// Questions that came over TCP.
+    /// Queries over TCP.
     pub queries_tcp: u64,
-    /// Answers by their code, in the order of [`RESPONSE_CODES`].
+    /// Responses by code, in the order of [`RESPONSE_CODES`].
     pub responses: [u64; RESPONSE_CODES.len()],
-    /// Questions passed on to the servers of `dns.forward`.
+    /// Queries forwarded to upstreams.
     pub forwarded: u64,
-    /// How often a server of `dns.forward` gave no answer.
+    /// Failed attempts to get a response from an upstream.
     pub forward_failures: u64,
-    /// Questions of networks over their limit: answered empty and truncated, or
-    /// dropped.
+    /// Queries above the rate limit. They got an empty truncated response, or none.
     pub rate_limited: u64,
-    /// Packets that were no questions, and dropped without an answer.
+    /// Packets that were not valid queries and got no response.
     pub dropped: u64,
 }
 
-/// The running counters. A clone is another handle of the same ones.
+/// The running counters. A clone shares them.
 #[derive(Clone, Debug, Default)]
 pub struct DnsStats(Arc<DnsCounters>);
 
@@ -46,7 +45,7 @@ pub(super) struct DnsCounters {
 }
 
 impl DnsStats {
-    /// What they stand at.
+    /// Reads all counters.
     pub fn read(&self) -> DnsStatsSnapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DnsStatsSnapshot {
@@ -60,7 +59,7 @@ impl DnsStats {
         }
     }
 
-    /// Counts an answer with this code.
+    /// Counts a response with this code.
     pub(super) fn count_response(&self, code: ResponseCode) {
         let index = match code {
             ResponseCode::NoError => 0,
@@ -77,7 +76,7 @@ impl DnsStats {
         }
     }
 
-    /// Counts one up.
+    /// Increments one counter.
     pub(super) fn count(&self, select: impl FnOnce(&DnsCounters) -> &AtomicU64) {
         select(&self.0).fetch_add(1, Ordering::Relaxed);
     }

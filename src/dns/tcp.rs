@@ -1,4 +1,4 @@
-//! Questions and answers over TCP.
+//! The TCP transport of the DNS server.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,21 +14,20 @@ use tokio::time::timeout;
 use super::decode::Transport;
 use super::responder::{Reply, Responder};
 
-/// How many connections are open at a time. For one beyond, that which is open longest
-/// is closed: most end after one question, and those that wait keep nobody out.
+/// The maximum number of open connections. A further connection closes the oldest one. Most
+/// connections end after one query, and idle connections do not block new clients.
 const CONNECTIONS_MAX: usize = 256;
 
-/// How long a connection may take for its next question, whole, or to take an
-/// answer.
+/// The time limit for reading one complete query, and for writing one response.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The bytes of the longest question that is read: no real one is half as long.
+/// The length of the longest accepted query in bytes. Real queries are less than half as long.
 const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// How long accepting waits after it failed (no more files, say).
+/// The pause after a failed accept, for example without free file descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Answers all connections that come, until it is dropped.
+/// Accepts connections and serves them until the future is dropped.
 pub(super) async fn serve(listener: TcpListener, responder: Arc<Responder>) {
     let mut connections = VecDeque::<AbortHandle>::with_capacity(CONNECTIONS_MAX);
     loop {
@@ -46,14 +45,14 @@ pub(super) async fn serve(listener: TcpListener, responder: Arc<Responder>) {
         }
         let responder = responder.clone();
         let connection = tokio::spawn(async move {
-            // How a connection ends is its client's affair.
+            // An error only ends this connection.
             let _ = serve_connection(stream, source, &responder).await;
         });
         connections.push_back(connection.abort_handle());
     }
 }
 
-/// Answers one connection's questions in their order.
+/// Answers the queries of one connection in order.
 async fn serve_connection(
     mut stream: TcpStream,
     source: SocketAddr,
@@ -78,7 +77,7 @@ async fn serve_connection(
     }
 }
 
-/// Reads a message behind its length (RFC 1035, section 4.2.2).
+/// Reads one message with its length prefix (RFC 1035, section 4.2.2).
 async fn read(stream: &mut TcpStream, message: &mut Vec<u8>) -> io::Result<()> {
     let length = usize::from(stream.read_u16().await?);
     if length > MESSAGE_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! A domain for the tests: `skydns.local`, with records by what follows its key.
+//! A zone `skydns.local` for tests.
 
 use hickory_proto::rr::Name;
 use highhock_actors::RecordKey;
@@ -8,26 +8,26 @@ use super::lookup::NameIndex;
 use super::zone_names::ZoneNames;
 use crate::zone::Zone;
 
-/// The domain with these records, and no others: path below the domain's key, and value.
+/// Creates a complete zone. Each record is a path below the domain's key, and a value.
 pub(super) fn names(records: &[(&str, &str)]) -> NameIndex {
     let names = incomplete_names(records);
     names.zone.mark_complete();
     names
 }
 
-/// As [`names`], but there may be others.
+/// Creates a zone like [`names`] that is not yet complete.
 pub(super) fn incomplete_names(records: &[(&str, &str)]) -> NameIndex {
     let zone = Zone::new();
     for (path, value) in records {
         let key = RecordKey::from_path(&format!("skydns/local/skydns/{path}"));
-        zone.put(&key, value, None).expect("a record");
+        zone.put(&key, value, None).expect("valid record");
     }
-    let name = DomainName::parse("skydns.local").expect("a domain");
-    NameIndex { zone, domain: ZoneNames::new(&name, "skydns").expect("a domain") }
+    let name = DomainName::parse("skydns.local").expect("valid domain");
+    NameIndex { zone, domain: ZoneNames::new(&name, "skydns").expect("valid domain") }
 }
 
-/// A name; without a final dot, one in the domain.
+/// Parses a name. A name without a final dot is relative to the domain.
 pub(super) fn name(text: &str) -> Name {
     let text = if text.ends_with('.') { text.to_owned() } else { format!("{text}.skydns.local.") };
-    Name::from_ascii(text).expect("a name")
+    Name::from_ascii(text).expect("valid name")
 }

@@ -1,4 +1,4 @@
-//! Questions and answers over UDP.
+//! The UDP transport of the DNS server.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -12,18 +12,17 @@ use tokio::net::UdpSocket;
 use super::decode::Transport;
 use super::responder::{Reply, Responder};
 
-/// The bytes that the kernel may hand over in one piece: datagrams of one sender,
-/// joined.
+/// The size of a receive buffer in bytes. The kernel may join several datagrams of one sender in
+/// it.
 const BUFFER_BYTES: usize = 1 << 16;
 
-/// How long reading waits after it failed, so that it doesn't keep a core busy.
+/// The pause after a failed read, which prevents a busy loop.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// A socket that knows to which of its host's addresses a question was sent: the
-/// answer must come from there, or the client doesn't take it.
+/// A UDP socket that responds from the address that was queried. A client rejects a response
+/// from another address of the host.
 ///
-/// And that reads many datagrams with one call into the kernel, which is what most of
-/// a question's time goes into.
+/// One system call reads many datagrams, because system calls take most of the time of a query.
 #[derive(Debug)]
 pub(super) struct UdpServer {
     socket: UdpSocket,
@@ -31,16 +30,16 @@ pub(super) struct UdpServer {
 }
 
 impl UdpServer {
-    /// Takes a bound socket, within a runtime.
+    /// Wraps a bound socket. Must be called within a runtime.
     ///
     /// # Errors
-    /// The kernel refuses it.
+    /// Returns an error if the kernel does not support the socket options.
     pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
         Ok(Self { socket: UdpSocket::from_std(socket)?, state })
     }
 
-    /// Answers all that comes, until it is dropped.
+    /// Reads and answers queries until the future is dropped.
     pub(super) async fn serve(self, responder: Arc<Responder>) {
         let server = Arc::new(self);
         let mut storage = vec![0; BUFFER_BYTES * BATCH_SIZE];
@@ -78,7 +77,7 @@ impl UdpServer {
         response: &mut Vec<u8>,
     ) {
         let (to, from) = (meta.addr, meta.dst_ip);
-        // No answer ever goes to port 0, and asking there is a forger's play.
+        // Port 0 cannot receive a response. The source address is forged.
         if to.port() == 0 {
             return;
         }
@@ -97,7 +96,7 @@ impl UdpServer {
         }
     }
 
-    /// Sends an answer; one that can't be sent is lost, as any datagram may be.
+    /// Sends a response. A response that cannot be sent is lost, like any datagram.
     async fn send(&self, contents: &[u8], destination: SocketAddr, src_ip: Option<IpAddr>) {
         let datagram = Transmit { destination, ecn: None, contents, segment_size: None, src_ip };
         let send = || self.state.try_send((&self.socket).into(), &datagram);

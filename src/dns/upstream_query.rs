@@ -1,4 +1,4 @@
-//! One question to one server, and its answer.
+//! Sends one query to one upstream.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,18 +11,19 @@ use hickory_net::udp::UdpClientStream;
 use hickory_net::xfer::{DnsExchange, DnsHandle};
 use hickory_proto::op::{DnsRequest, DnsResponse};
 
-/// How long one server is given, over UDP and TCP together.
+/// The time limit for one upstream, over UDP and TCP together.
 pub(super) const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks by UDP, and again by TCP where the answer is cut.
+/// Sends a query by UDP, and repeats it by TCP if the response is truncated (RFC 7766, section
+/// 5).
 ///
 /// # Errors
-/// There is no answer.
+/// Returns an error if the upstream does not respond.
 pub(super) async fn exchange(
     upstream: SocketAddr,
     request: &DnsRequest,
 ) -> Result<DnsResponse, NetError> {
-    // Held to the end: what it runs in the background ends with its last handle.
+    // Kept until the end, because its last handle stops the background tasks.
     let provider = TokioRuntimeProvider::default();
     let udp =
         UdpClientStream::builder(upstream, provider.clone()).with_timeout(Some(UPSTREAM_TIMEOUT));
@@ -41,6 +42,6 @@ async fn first_response(
 ) -> Result<DnsResponse, NetError> {
     match exchange.send(request).next().await {
         Some(response) => response,
-        None => Err(NetError::from("no answer")),
+        None => Err(NetError::from("no response")),
     }
 }

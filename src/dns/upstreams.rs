@@ -1,4 +1,5 @@
-//! The servers of `dns.forward`: which of them is asked, and what came of it.
+//! [`Upstreams`]: chooses an upstream and tracks its health. See "Forwarding" in
+//! `config/dns.md`.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -14,14 +15,14 @@ use super::stats::DnsStats;
 use super::upstream_query::exchange;
 use crate::dns::upstream_query::UPSTREAM_TIMEOUT;
 
-/// How long a server that failed is asked last; then one question tries it again.
+/// The time for which a failed upstream is used last. After that, one query probes it.
 const FAILED_UPSTREAM_COOLDOWN: Duration = Duration::from_secs(10);
 
-/// The answers that say that another server may do better.
+/// Responses with these codes cause a query to the next upstream.
 const FAILURE_CODES: [ResponseCode; 3] =
     [ResponseCode::ServFail, ResponseCode::NotImp, ResponseCode::Refused];
 
-/// The servers, in the order of the settings.
+/// The upstreams in order of preference.
 pub(super) struct Upstreams {
     upstreams: Vec<Upstream>,
     stats: DnsStats,
@@ -36,23 +37,23 @@ struct Upstream {
 #[derive(Default)]
 struct UpstreamHealth {
     responded_at: Option<Instant>,
-    /// When it is tried again; none: it has not failed.
+    /// The time of the next probe. `None` for a healthy upstream.
     failed_until: Option<Instant>,
 }
 
 impl Upstreams {
-    /// These, in this order.
+    /// Creates upstreams in order of preference.
     pub(super) fn new(addresses: Vec<SocketAddr>, stats: DnsStats, log: Logger) -> Self {
         let upstream = |address| Upstream { address, health: Mutex::default() };
         Self { upstreams: addresses.into_iter().map(upstream).collect(), stats, log }
     }
 
-    /// Whether there is none.
+    /// Returns `true` if there are no upstreams.
     pub(super) fn is_empty(&self) -> bool {
         self.upstreams.is_empty()
     }
 
-    /// The first server's answer that answers; none: all failed.
+    /// Returns the response of the first upstream that responds, or `None` if all failed.
     pub(super) async fn query(&self, request: &DnsRequest) -> Option<DnsResponse> {
         for upstream in self.by_preference() {
             let started = Instant::now();
@@ -76,7 +77,7 @@ impl Upstreams {
         None
     }
 
-    /// All of them, those that failed behind the others.
+    /// Returns all upstreams, with the failed ones last.
     fn by_preference(&self) -> Vec<&Upstream> {
         let now = Instant::now();
         let (mut first, last): (Vec<_>, Vec<_>) =
@@ -92,7 +93,7 @@ impl Upstreams {
             health.failed_until.take().is_some()
         };
         if was_failed {
-            notice!(self.log, "a server of dns.forward answers again"; "server" => %upstream.address);
+            notice!(self.log, "upstream responds again"; "server" => %upstream.address);
         }
     }
 
@@ -100,14 +101,14 @@ impl Upstreams {
         self.stats.count(|counters| &counters.forward_failures);
         let had_failed = {
             let mut health = upstream.health();
-            // It answers others: what it has no answer to is that one question.
+            // The upstream responded to another query meanwhile, so only this query failed.
             if health.responded_at.is_some_and(|responded_at| responded_at > started) {
                 return;
             }
             health.failed_until.replace(Instant::now() + FAILED_UPSTREAM_COOLDOWN).is_some()
         };
         if !had_failed {
-            warn!(self.log, "a server of dns.forward does not answer; it is asked last until it does";
+            warn!(self.log, "upstream does not respond; using it last until it responds";
                 "server" => %upstream.address, "error" => %error);
         }
     }
@@ -120,8 +121,8 @@ impl Upstream {
 }
 
 impl UpstreamHealth {
-    /// Whether it is asked in its turn: it has not failed, or is to be tried again, by this
-    /// question alone.
+    /// Returns `true` if the upstream is healthy or due for a probe. The probe is then reserved
+    /// for the caller.
     fn is_due(&mut self, now: Instant) -> bool {
         match self.failed_until {
             None => true,

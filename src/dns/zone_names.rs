@@ -1,44 +1,44 @@
-//! The domain that is answered for: its names, and the keys that they stand for.
+//! [`ZoneNames`]: the names of the domain, and the keys of their records.
 
 use hickory_proto::ProtoError;
 use hickory_proto::rr::Name;
 use highhock_actors::RecordKey;
 use highhock_actors::model::names::DomainName;
 
-/// The labels that stand for any label in a question.
+/// The labels that match any label of a name.
 const WILDCARDS: [&str; 2] = ["*", "any"];
 
-/// The domain that is answered for.
+/// The names of the domain.
 #[derive(Debug)]
 pub(super) struct ZoneNames {
-    /// Its name, lower case.
+    /// The domain name in lower case.
     pub(super) apex: Name,
-    /// Where the addresses of the domain's own name are published.
+    /// The name with the addresses of the domain's own name.
     pub(super) apex_records: Name,
-    /// Where the domain's name servers are published.
+    /// The name with the name servers of the domain.
     pub(super) name_servers: Name,
-    /// Whom to write to; only ever said, as a SOA record must say it.
+    /// The mailbox in the SOA record, which is mandatory (RFC 1035, section 3.3.13).
     pub(super) hostmaster: Name,
-    /// The key that all of its records are below.
+    /// The directory of all records of the domain.
     key: String,
 }
 
-/// The place among the keys that a name stands for.
+/// The keys that match a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KeyPattern {
-    /// The key, up to the first wildcard.
+    /// The key up to the first wildcard.
     pub(super) key: String,
-    /// From the first wildcard on: the labels that must follow it, a wildcard being
-    /// `None`. Empty where there is none.
+    /// The labels from the first wildcard on. `None` is a wildcard. Empty for a name without
+    /// wildcards.
     pub(super) pattern: Vec<Option<String>>,
 }
 
 impl ZoneNames {
-    /// The domain as the settings name it.
+    /// Creates the names of a domain.
     ///
     /// # Errors
-    /// It is too long for the names that must be in it (`hostmaster.`, `ns.dns.`,
-    /// `apex.dns.`).
+    /// Returns an error if the domain is too long for the names below it (`hostmaster.`,
+    /// `ns.dns.`, `apex.dns.`).
     pub(super) fn new(name: &DomainName, prefix: &str) -> Result<Self, ProtoError> {
         let below = |labels: &[&str]| {
             let labels = labels.iter().copied().chain(name.labels()).map(str::as_bytes);
@@ -53,13 +53,13 @@ impl ZoneNames {
         })
     }
 
-    /// Whether the name is the domain's or below it.
+    /// Returns `true` if `name` is the domain or a name below it.
     pub(super) fn contains(&self, name: &Name) -> bool {
         self.apex.zone_of(name)
     }
 
-    /// What a name of this domain stands for, letters' case aside; none for a name
-    /// that no key can spell.
+    /// Returns the keys that match a name, in lower case. `None` for a name without a valid key,
+    /// for example with a slash in a label.
     pub(super) fn key_pattern(&self, name: &Name) -> Option<KeyPattern> {
         let mut key_pattern = KeyPattern { key: self.key.clone(), pattern: Vec::new() };
         for label in name.iter().rev().skip(self.apex.iter().len()) {
@@ -81,7 +81,7 @@ impl ZoneNames {
 }
 
 impl KeyPattern {
-    /// Whether a key at or below [`KeyPattern::key`] has what the wildcards ask for.
+    /// Returns `true` if a key at or below [`KeyPattern::key`] matches the pattern.
     pub(super) fn matches(&self, key: &str) -> bool {
         if self.pattern.is_empty() {
             return true;
@@ -100,12 +100,12 @@ mod tests {
     use super::*;
 
     fn domain() -> ZoneNames {
-        let name = DomainName::parse("skydns.local").expect("a domain");
-        ZoneNames::new(&name, "skydns").expect("a domain")
+        let name = DomainName::parse("skydns.local").expect("valid domain");
+        ZoneNames::new(&name, "skydns").expect("valid domain")
     }
 
     fn key_pattern(name: &str) -> KeyPattern {
-        domain().key_pattern(&Name::from_ascii(name).expect("a name")).expect("a place")
+        domain().key_pattern(&Name::from_ascii(name).expect("valid name")).expect("valid key")
     }
 
     #[test]
@@ -132,14 +132,14 @@ mod tests {
     fn names_without_a_key_have_no_pattern() {
         let labels = |first: &'static [u8]| [first, b"skydns", b"local"];
         for first in [b"a/b".as_slice(), b"\xff\xfe"] {
-            let name = Name::from_labels(labels(first)).expect("a name");
+            let name = Name::from_labels(labels(first)).expect("valid name");
             assert_eq!(domain().key_pattern(&name), None);
         }
     }
 
     #[test]
     fn contains_the_apex_and_names_below_it() {
-        let name = |text| Name::from_ascii(text).expect("a name");
+        let name = |text| Name::from_ascii(text).expect("valid name");
         assert!(domain().contains(&name("SKYDNS.local.")));
         assert!(domain().contains(&name("a.skydns.local.")));
         assert!(!domain().contains(&name("xskydns.local.")));

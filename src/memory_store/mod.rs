@@ -1,4 +1,5 @@
-//! Standalone: the records stay in this process, which answers DNS for them itself.
+//! The store of standalone mode. Records stay in this process, and its DNS server answers from
+//! them.
 
 mod store;
 mod table;

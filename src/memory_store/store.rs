@@ -1,4 +1,4 @@
-//! Records in this process, for one host without etcd.
+//! [`MemoryStore`]: a record store in memory, for one host without etcd.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,35 +14,35 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::table::StoreTable;
 use crate::zone::Zone;
 
-/// A [`RecordStore`] in memory, that does to the letter what etcd's v3 API does, but takes no
-/// value that DNS could not answer. A clone is
-/// another client of the same records. They live as long as one of the clients, and each
-/// change of theirs is told to the [`Zone`] that DNS answers from.
+/// A [`RecordStore`] in memory that behaves exactly like the v3 API of etcd, except that it
+/// rejects values that are not valid DNS records.
 ///
-/// It belongs to the thread that it was made in.
+/// A clone is another client of the same records. The records live until the last client is
+/// dropped. Every change is applied to the [`Zone`] of the DNS server as well. The store is
+/// bound to the thread that created it.
 #[derive(Clone)]
 pub struct MemoryStore(Rc<RefCell<StoreTable>>);
 
 impl MemoryStore {
-    /// An empty store. `root`: the directory of the domain, for instance
-    /// `skydns/local/skydns`; what is watched, and what records stand in.
+    /// Creates an empty store. `root` is the directory of the domain, for example
+    /// `skydns/local/skydns`. The watch reports the changes below it.
     pub fn new(root: RecordKey, zone: Zone) -> Self {
         Self(Rc::new(RefCell::new(StoreTable::new(root, zone))))
     }
 
-    /// The keys of all that it holds, in their order.
+    /// Returns all keys in order.
     pub fn keys(&self) -> Vec<RecordKey> {
         self.with_table(|table| table.keys())
     }
 
-    /// Looks at the table as it is now: without what has come to its end.
+    /// Calls `access` with the table, after removing expired leases and their records.
     fn with_table<T>(&self, access: impl FnOnce(&mut StoreTable) -> T) -> T {
         let mut table = self.0.borrow_mut();
         table.expire_leases();
         access(&mut table)
     }
 
-    /// Waits for the next change: a write's, or the end of a lease.
+    /// Waits for the next change, which is a write or the expiry of a lease.
     async fn next(&self, changes: &mut UnboundedReceiver<Change>) -> Option<Change> {
         loop {
             let end = self.with_table(|table| table.next_expiry());
@@ -53,7 +53,7 @@ impl MemoryStore {
                 }
             };
             tokio::select! {
-                // What was told before a lease's end comes before it.
+                // Changes that were queued before a lease expired are delivered first.
                 biased;
                 change = changes.recv() => return change,
                 () = expired => {}
@@ -158,12 +158,12 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(store.keys(), ["kept", "static"].map(key));
         assert_eq!(store.keep_alive(brief).await.unwrap(), KeptAlive::Lost);
-        let gone = changes.next().await.unwrap().unwrap();
-        assert_eq!(gone, Change { key: key("brief"), now: None });
+        let change = changes.next().await.unwrap().unwrap();
+        assert_eq!(change, Change { key: key("brief"), now: None });
 
-        // Nobody asks for anything: those who watch are told all the same.
-        let gone = changes.next().await.unwrap().unwrap();
-        assert_eq!(gone, Change { key: key("kept"), now: None });
+        // No other call is in progress. The watch must report the expiry nevertheless.
+        let change = changes.next().await.unwrap().unwrap();
+        assert_eq!(change, Change { key: key("kept"), now: None });
         let left = store.read(vec![key("static")]).await.remove(0).unwrap();
         assert_eq!(left.unwrap().expiry, Expiry::Never);
     }
@@ -189,7 +189,7 @@ mod tests {
             assert_eq!(error.kind, StoreErrorKind::Refused);
             let message = error.message;
             assert!(message.starts_with(&format!("putting {}: ", key(name))), "{message}");
-            assert!(message.contains("its host is no name"), "{message}");
+            assert!(message.contains("its host is not a valid name"), "{message}");
         }
         assert_eq!(store.read(vec![key("there")]).await.remove(0).unwrap(), Some(existing));
         assert_eq!(store.keys(), [key("there")]);

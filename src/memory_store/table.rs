@@ -1,4 +1,4 @@
-//! The records and leases that the clients of one store share.
+//! [`StoreTable`]: the records and leases of a memory store.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,22 +13,22 @@ use tokio::time::Instant;
 use crate::zone::record::DnsRecord;
 use crate::zone::{LeaseExpiry, Zone};
 
-/// The records and leases that the clients of one store share. What has come to its end is
-/// there until [`StoreTable::expire_leases`].
+/// The records and leases that all clients of one store share. Expired leases and their records
+/// remain until [`StoreTable::expire_leases`] is called.
 pub(super) struct StoreTable {
     root: RecordKey,
     zone: Zone,
     records: BTreeMap<RecordKey, StoredRecord>,
     leases: BTreeMap<LeaseId, ActiveLease>,
-    /// Of the last write.
+    /// The version of the last write.
     version: u64,
     watchers: Vec<UnboundedSender<Change>>,
 }
 
-/// A lease that is not over.
+/// A lease that has not been revoked.
 struct ActiveLease {
     ttl: Duration,
-    /// Known to those, too, who answer from the zone.
+    /// Shared with the records of the lease in the zone.
     expiry: LeaseExpiry,
 }
 
@@ -44,14 +44,14 @@ impl StoreTable {
         }
     }
 
-    /// Ends the leases whose time is over, and all that hangs on them.
+    /// Removes expired leases and their records.
     pub fn expire_leases(&mut self) {
         let expired = self.leases.iter().filter(|(_, lease)| lease.expiry.remaining().is_zero());
         let expired = expired.map(|(id, _)| *id).collect::<Vec<_>>();
         expired.into_iter().for_each(|id| self.revoke(id));
     }
 
-    /// When the next lease is over, if it is not kept alive.
+    /// Returns the time at which the next lease expires without a keep-alive.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.leases.values().map(|lease| lease.expiry.instant()).min()
     }
@@ -78,8 +78,9 @@ impl StoreTable {
                 self.remove(&key);
             }
             Write::Refresh { key, .. } => {
-                let what = format!("refreshing {key}: in this store a lease keeps records alive");
-                return Err(StoreError::new(StoreErrorKind::Refused, what));
+                let message =
+                    format!("refreshing {key}: this store keeps records alive by leases only");
+                return Err(StoreError::new(StoreErrorKind::Refused, message));
             }
         }
         Ok(WriteOutcome::Done)
@@ -93,7 +94,7 @@ impl StoreTable {
         self.records.keys().cloned().collect()
     }
 
-    /// All changes below the root from now on.
+    /// Subscribes to all later changes below the root.
     pub fn watch(&mut self) -> UnboundedReceiver<Change> {
         let (watcher, changes) = unbounded_channel();
         self.watchers.push(watcher);
@@ -125,7 +126,7 @@ impl StoreTable {
         keys.iter().for_each(|key| self.remove(key));
     }
 
-    /// What hangs on a lease below the root.
+    /// Returns the records attached to a lease, below the root.
     pub fn leased(&self, id: LeaseId) -> Vec<(RecordKey, StoredRecord)> {
         let records = self.records_of(id).filter(|(key, _)| key.is_below(&self.root));
         records.map(|(key, found)| (key.clone(), found.clone())).collect()
@@ -144,13 +145,13 @@ impl StoreTable {
         let expiry = match lease.map(|id| self.leases.get(&id).ok_or(id)).transpose() {
             Ok(lease) => lease.map(|lease| lease.expiry.clone()),
             Err(id) => {
-                let what = format!("putting {key}: there is no lease {id} (any more)");
-                return Err(StoreError::new(StoreErrorKind::LeaseLost, what));
+                let message = format!("putting {key}: lease {id} does not exist");
+                return Err(StoreError::new(StoreErrorKind::LeaseLost, message));
             }
         };
-        let dns_record = DnsRecord::parse(key.as_str(), &value, expiry).map_err(|why| {
-            let what = format!("putting {key}: DNS could not answer that: {why}");
-            StoreError::new(StoreErrorKind::Refused, what)
+        let dns_record = DnsRecord::parse(key.as_str(), &value, expiry).map_err(|reason| {
+            let message = format!("putting {key}: the value is not a DNS record: {reason}");
+            StoreError::new(StoreErrorKind::Refused, message)
         })?;
         self.zone.publish(dns_record);
         self.version += 1;
@@ -174,20 +175,21 @@ impl StoreTable {
         }
     }
 
-    /// Whether no name stands above or below this one, so that one would hide the other.
+    /// Checks that there is no record above or below `key`, because one record would hide the
+    /// other. See "Nested names" in `config/README.md`.
     fn check_free(&self, key: &RecordKey) -> Result<(), StoreError> {
-        let existing = if let Some(with) = self.first_below(key) {
-            format!("there are records below it, such as {with}")
-        } else if let Some(at) = self.first_above(key) {
-            format!("there is a record at {at}, above it")
+        let existing = if let Some(child) = self.first_below(key) {
+            format!("there are records below it, such as {child}")
+        } else if let Some(ancestor) = self.first_above(key) {
+            format!("there is a record at {ancestor}, above it")
         } else {
             return Ok(());
         };
-        let what = format!(
+        let message = format!(
             "putting {key}: {existing}, and DNS servers show either a name or names below it; \
              rename one of the services"
         );
-        Err(StoreError::new(StoreErrorKind::Blocked, what))
+        Err(StoreError::new(StoreErrorKind::Blocked, message))
     }
 
     fn first_below(&self, key: &RecordKey) -> Option<&RecordKey> {
@@ -201,11 +203,12 @@ impl StoreTable {
             let parent = RecordKey::from_path(key.as_str().rsplit_once('/')?.0);
             parent.is_below(&self.root).then_some(parent)
         };
-        std::iter::successors(parent(key), parent).find(|above| self.records.contains_key(above))
+        std::iter::successors(parent(key), parent)
+            .find(|ancestor| self.records.contains_key(ancestor))
     }
 }
 
-/// What is to be answered where something else is there than expected.
+/// Returns the outcome of a write whose expectation is not met, or `None` if it is met.
 fn mismatch(expected: &ExpectedValue, existing: Option<&StoredRecord>) -> Option<WriteOutcome> {
     let Some(found) = existing else { return Some(WriteOutcome::Missing) };
     let matches = found.value == expected.value

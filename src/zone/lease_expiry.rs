@@ -1,4 +1,4 @@
-//! When a lease ends.
+//! [`LeaseExpiry`]: the time at which a lease ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When a lease ends: shared by all records that hang on it, moved by each
-/// keep-alive. A clone is another handle of the same end.
+/// The time at which a lease ends. All records attached to the lease share it, and each
+/// keep-alive moves it. A clone refers to the same time.
 #[derive(Clone, Debug)]
 pub struct LeaseExpiry(Arc<ExpiryInner>);
 
 #[derive(Debug)]
 struct ExpiryInner {
-    /// What the end is counted from.
+    /// The reference point of the stored offset.
     since: Instant,
     nanoseconds: AtomicU64,
 }
 
 impl LeaseExpiry {
-    /// A lease that ends at this moment.
+    /// Creates the expiry of a lease that ends at `end`.
     pub fn at(end: Instant) -> Self {
         let since = Instant::now();
         let expiry = Self(Arc::new(ExpiryInner { since, nanoseconds: AtomicU64::new(0) }));
@@ -27,19 +27,19 @@ impl LeaseExpiry {
         expiry
     }
 
-    /// The lease was kept alive (or cut short): it ends at this moment.
+    /// Moves the end of the lease after a keep-alive or a revocation.
     pub fn set(&self, end: Instant) {
         let offset = end.saturating_duration_since(self.0.since).as_nanos();
         let nanoseconds = u64::try_from(offset).unwrap_or(u64::MAX);
         self.0.nanoseconds.store(nanoseconds, Ordering::Relaxed);
     }
 
-    /// When it ends, as things are.
+    /// Returns the current end of the lease.
     pub fn instant(&self) -> Instant {
         self.0.since + self.offset()
     }
 
-    /// How long it still lasts; zero: it has ended.
+    /// Returns the remaining time. Zero means that the lease has ended.
     pub fn remaining(&self) -> Duration {
         self.offset().saturating_sub(self.0.since.elapsed())
     }

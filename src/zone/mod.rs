@@ -1,4 +1,4 @@
-//! What DNS answers from: all records, by key and by address.
+//! [`Zone`]: the records of the DNS server, by key and by address.
 
 pub(crate) mod lease_expiry;
 pub(crate) mod record;
@@ -14,7 +14,7 @@ use highhock_actors::RecordKey;
 pub use lease_expiry::LeaseExpiry;
 use record::DnsRecord;
 
-/// What DNS answers from. A clone is another handle of the same records.
+/// The records from which the DNS server answers. A clone refers to the same records.
 #[derive(Clone, Debug, Default)]
 pub struct Zone(Arc<ZoneInner>);
 
@@ -26,36 +26,37 @@ struct ZoneInner {
 
 #[derive(Debug, Default)]
 struct ZoneRecords {
-    /// In the order that etcd lists its keys in, byte by byte: which of several
-    /// records is the first decides a group and a TTL.
+    /// In byte order of the keys, as in etcd. The first of several records decides the group and
+    /// the TTL.
     by_key: BTreeMap<Arc<str>, Arc<DnsRecord>>,
-    /// The keys under which an address is published.
+    /// The keys of the records with an address.
     by_address: HashMap<IpAddr, BTreeSet<Arc<str>>>,
 }
 
 impl Zone {
-    /// One without records, of which nobody knows yet which there are to be.
+    /// Creates an empty zone that is not yet complete.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether all records there are have been put at some time. Until then, that one is
-    /// not here says nothing: DNS answers what is here, and SERVFAIL of what is not.
+    /// Returns `true` if the initial set of records has been published completely. Until then, a
+    /// missing record may still be published, and the DNS server responds with SERVFAIL instead
+    /// of a negative response.
     pub fn is_complete(&self) -> bool {
         self.0.is_complete.load(Ordering::Acquire)
     }
 
-    /// Says that all records there are have been put; it stays so.
+    /// Marks the zone as complete. The mark is permanent.
     pub fn mark_complete(&self) {
         self.0.is_complete.store(true, Ordering::Release);
     }
 
-    /// Puts, or replaces, what is at a key; with a lease, it is answered until that
-    /// ends.
+    /// Publishes a record, replacing a record at its key. With an expiry, the record is visible
+    /// until the lease ends.
     ///
     /// # Errors
-    /// Why the value is no record that DNS could answer, in words. Nothing is at the
-    /// key any more, then.
+    /// Returns the reason if the value is not a valid DNS record. The previous record at the key
+    /// is then removed.
     pub fn put(
         &self,
         key: &RecordKey,
@@ -74,34 +75,33 @@ impl Zone {
         }
     }
 
-    /// Puts a record that was read, or replaces what is at its key.
+    /// Publishes a parsed record, replacing a record at its key.
     pub(crate) fn publish(&self, dns_record: DnsRecord) {
         self.write().put(dns_record);
     }
 
-    /// Takes away what is at a key, if anything is.
+    /// Removes the record at a key, if there is one.
     pub fn remove(&self, key: &RecordKey) {
         self.write().remove(key.as_str());
     }
 
-    /// The living records below a key, at any depth, in the order of their keys.
+    /// Returns the live records below a key at any depth, in order of their keys.
     pub(crate) fn below(&self, key: &str) -> Vec<Arc<DnsRecord>> {
         self.read().below(key).cloned().collect()
     }
 
-    /// Whether a living record is at a key, or below it.
+    /// Returns `true` if a live record is at the key or below it.
     pub(crate) fn has_at_or_below(&self, key: &str) -> bool {
         let records = self.read();
         records.get(key).is_some() || records.below(key).next().is_some()
     }
 
-    /// The living record at a key.
+    /// Returns the live record at a key.
     pub(crate) fn get(&self, key: &str) -> Option<Arc<DnsRecord>> {
         self.read().get(key).cloned()
     }
 
-    /// The living records whose host is this address, in the order of their keys, no
-    /// more than `limit`.
+    /// Returns at most `limit` live records with this address, in order of their keys.
     pub(crate) fn by_address(&self, address: IpAddr, limit: usize) -> Vec<Arc<DnsRecord>> {
         let records = self.read();
         let Some(keys) = records.by_address.get(&address) else { return Vec::new() };
@@ -124,7 +124,8 @@ impl ZoneRecords {
     }
 
     fn below(&self, key: &str) -> impl Iterator<Item = &Arc<DnsRecord>> {
-        // '0' is the byte that follows '/': all that begins with `key/` lies between.
+        // '0' is the byte after '/', so the range contains exactly the keys that start with
+        // `key/`.
         let (first, last) = (format!("{key}/"), format!("{key}0"));
         let bounds = (Bound::Excluded(first.as_str()), Bound::Excluded(last.as_str()));
         let found = self.by_key.range::<str, _>(bounds).map(|(_, dns_record)| dns_record);
@@ -166,7 +167,7 @@ mod tests {
     fn zone(records: &[(&str, &str)]) -> Zone {
         let zone = Zone::new();
         for (path, host) in records {
-            zone.put(&key(path), &format!(r#"{{"host":"{host}"}}"#), None).expect("a record");
+            zone.put(&key(path), &format!(r#"{{"host":"{host}"}}"#), None).expect("valid record");
         }
         zone
     }
@@ -210,7 +211,8 @@ mod tests {
     async fn records_of_an_expired_lease_are_hidden() {
         let zone = Zone::new();
         let expiry = LeaseExpiry::at(Instant::now() + Duration::from_secs(5));
-        zone.put(&key("p/a"), r#"{"host":"10.0.0.1"}"#, Some(expiry.clone())).expect("a record");
+        zone.put(&key("p/a"), r#"{"host":"10.0.0.1"}"#, Some(expiry.clone()))
+            .expect("valid record");
         assert!(zone.get("p/a").is_some());
 
         tokio::time::advance(Duration::from_secs(5)).await;

@@ -1,4 +1,4 @@
-//! One record as DNS answers from it: key and value, read once when it is put.
+//! [`DnsRecord`]: a key and value of the store, parsed for DNS responses.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,18 +9,21 @@ use serde::Deserialize;
 
 use super::lease_expiry::LeaseExpiry;
 
-/// What a record without a priority counts as.
+/// The priority of a record without a priority.
 const DEFAULT_PRIORITY: i64 = 10;
 
-/// The TTL where neither the record nor a lease says one, in seconds.
+/// The TTL in seconds of a record without a TTL and without a lease.
 pub(crate) const DEFAULT_TTL: u32 = 300;
 
-/// Between what a lease's rest is kept as a TTL, in seconds: shorter, and resolvers
-/// would ask all the time; longer than a day serves nobody.
-const LEASE_TTL_BOUNDS: (u64, u64) = (30, 86_400);
+/// The shortest TTL in seconds that is derived from the remaining time of a lease. A shorter TTL
+/// would cause constant queries.
+const LEASE_TTL_SECONDS_MIN: u64 = 30;
 
-/// A record's value as SkyDNS 2 and CoreDNS write it down. What is left out, or
-/// null, is empty or 0.
+/// The longest TTL in seconds that is derived from the remaining time of a lease: one day.
+const LEASE_TTL_SECONDS_MAX: u64 = 86_400;
+
+/// The value of a record in the format of SkyDNS 2 and CoreDNS. A missing or null field is empty
+/// or 0.
 #[derive(Deserialize)]
 struct SkydnsValue {
     host: Option<String>,
@@ -33,90 +36,89 @@ struct SkydnsValue {
     group: Option<String>,
 }
 
-/// What sort of record it is to a question, as CoreDNS sorts them.
+/// The kind of a record, as CoreDNS classifies records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordKind<'a> {
-    /// Its host is an address.
+    /// A record whose host is an address.
     Address(IpAddr),
-    /// Its host is a name, and it has no text.
+    /// A record whose host is a name, and which has no text.
     Alias(&'a Name),
-    /// It has a text, and its host is no address.
+    /// A record with a text, whose host is not an address.
     Text,
-    /// It has neither host nor text.
+    /// A record without host and text.
     Empty,
 }
 
-/// A record that can be answered.
+/// A record that the DNS server can answer with.
 #[derive(Debug)]
 pub(crate) struct DnsRecord {
-    /// Where it is kept, without a leading slash.
+    /// The key without a leading slash.
     pub(crate) key: Arc<str>,
-    /// The address, where its host is one.
+    /// The host, if it is an address.
     pub(crate) address: Option<IpAddr>,
-    /// The name, where its host is one.
+    /// The host, if it is a name.
     pub(crate) alias: Option<Name>,
-    /// The name that its own key spells.
+    /// The name that corresponds to the key.
     pub(crate) name: Name,
-    /// What an SRV or NS record of it names: its host's name, else its own, as
-    /// many labels of it taken off as the record says.
+    /// The target of SRV and NS records: the host name if there is one, otherwise the record's
+    /// own name. The first `targetstrip` labels are removed.
     pub(crate) target: Name,
-    /// SRV port; -1: none, so that no SRV record is made of it.
+    /// The SRV port. A record with port -1 has no SRV record.
     pub(crate) port: i64,
-    /// SRV priority.
+    /// The SRV priority.
     pub(crate) priority: i64,
-    /// SRV weight as it is written; 0 counts as 100.
+    /// The SRV weight as stored. 0 counts as 100.
     pub(crate) weight: i64,
-    /// The text of a TXT record, or empty.
+    /// The text of the TXT record. Empty if there is none.
     pub(crate) text: String,
-    /// The group, or empty.
+    /// The group. Empty if there is none.
     pub(crate) group: String,
     ttl: u32,
     expiry: Option<LeaseExpiry>,
 }
 
 impl DnsRecord {
-    /// Reads what is put at a key.
+    /// Parses the key and value of a record.
     ///
     /// # Errors
-    /// Why it is no record, in words.
+    /// Returns the reason if the value is not a valid record.
     pub(crate) fn parse(
         key: &str,
         value: &str,
         expiry: Option<LeaseExpiry>,
     ) -> Result<Self, String> {
-        let parse: SkydnsValue =
-            serde_json::from_str(value).map_err(|reason| reason.to_string())?;
+        let fields: SkydnsValue = serde_json::from_str(value).map_err(|error| error.to_string())?;
         let name = name_of_key(key)?;
-        let host = parse.host.unwrap_or_default();
+        let host = fields.host.unwrap_or_default();
         let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let alias = match address {
             None if !host.is_empty() => Some(name_of_host(&host)?),
             _ => None,
         };
-        let target = strip_labels(alias.as_ref().unwrap_or(&name), parse.targetstrip.unwrap_or(0));
+        let target = strip_labels(alias.as_ref().unwrap_or(&name), fields.targetstrip.unwrap_or(0));
         Ok(Self {
             key: Arc::from(key),
             address,
             alias,
             target,
             name,
-            port: parse.port.unwrap_or(0),
-            priority: parse.priority.filter(|it| *it != 0).unwrap_or(DEFAULT_PRIORITY),
-            weight: parse.weight.unwrap_or(0),
-            text: parse.text.unwrap_or_default(),
-            group: parse.group.unwrap_or_default(),
-            ttl: parse.ttl.unwrap_or(0),
+            port: fields.port.unwrap_or(0),
+            priority: fields.priority.filter(|priority| *priority != 0).unwrap_or(DEFAULT_PRIORITY),
+            weight: fields.weight.unwrap_or(0),
+            text: fields.text.unwrap_or_default(),
+            group: fields.group.unwrap_or_default(),
+            ttl: fields.ttl.unwrap_or(0),
             expiry,
         })
     }
 
-    /// Whether its lease, if it has one, goes on.
+    /// Returns `true` if the record has no lease, or if its lease has not ended.
     pub(crate) fn is_live(&self) -> bool {
         self.expiry.as_ref().is_none_or(|expiry| expiry.remaining() > Duration::ZERO)
     }
 
-    /// The seconds that a resolver may keep it: the smaller of its own TTL and its
-    /// lease's rest.
+    /// Returns the TTL in seconds: the smaller of the record's TTL and the remaining time of its
+    /// lease.
     pub(crate) fn ttl(&self) -> u32 {
         let remaining = self
             .expiry
@@ -124,7 +126,7 @@ impl DnsRecord {
             .map(|expiry| expiry.remaining().as_secs())
             .filter(|remaining| *remaining > 0);
         let lease_ttl = remaining.and_then(|remaining| {
-            remaining.clamp(LEASE_TTL_BOUNDS.0, LEASE_TTL_BOUNDS.1).try_into().ok()
+            remaining.clamp(LEASE_TTL_SECONDS_MIN, LEASE_TTL_SECONDS_MAX).try_into().ok()
         });
         match (self.ttl, lease_ttl) {
             (0, None) => DEFAULT_TTL,
@@ -134,7 +136,7 @@ impl DnsRecord {
         }
     }
 
-    /// What sort of record it is.
+    /// Returns the kind of the record.
     pub(crate) fn kind(&self) -> RecordKind<'_> {
         match (self.address, &self.alias) {
             (Some(address), _) => RecordKind::Address(address),
@@ -144,25 +146,25 @@ impl DnsRecord {
         }
     }
 
-    /// Whether it has a host.
+    /// Returns `true` if the record has a host.
     pub(crate) fn has_host(&self) -> bool {
         self.address.is_some() || self.alias.is_some()
     }
 }
 
-/// The name that a key spells: its parts behind the prefix, from the last.
+/// Returns the name of a key: its parts after the prefix, in reverse order.
 fn name_of_key(key: &str) -> Result<Name, String> {
     let labels = key.split('/').skip(1).collect::<Vec<_>>();
     let name = Name::from_labels(labels.into_iter().rev().map(str::as_bytes));
-    name.map_err(|reason| format!("its key spells no name: {reason}"))
+    name.map_err(|reason| format!("its key is not a valid name: {reason}"))
 }
 
 fn name_of_host(host: &str) -> Result<Name, String> {
     let labels = host.strip_suffix('.').unwrap_or(host).split('.').map(str::as_bytes);
-    Name::from_labels(labels).map_err(|reason| format!("its host is no name: {reason}"))
+    Name::from_labels(labels).map_err(|reason| format!("its host is not a valid name: {reason}"))
 }
 
-/// The name without its first labels; the whole of it where none would be left.
+/// Removes the first labels of a name. Returns the complete name if no label would remain.
 fn strip_labels(name: &Name, labels: usize) -> Name {
     let all = name.iter().len();
     if labels == 0 || labels >= all { name.clone() } else { name.trim_to(all - labels) }
@@ -177,12 +179,12 @@ mod tests {
     const KEY: &str = "skydns/local/skydns/httpd/a";
 
     fn dns_record(value: &str) -> DnsRecord {
-        DnsRecord::parse(KEY, value, None).expect("a record")
+        DnsRecord::parse(KEY, value, None).expect("valid record")
     }
 
     fn leased(value: &str, seconds: u64) -> DnsRecord {
         let expiry = LeaseExpiry::at(Instant::now() + Duration::from_secs(seconds));
-        DnsRecord::parse(KEY, value, Some(expiry)).expect("a record")
+        DnsRecord::parse(KEY, value, Some(expiry)).expect("valid record")
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::dns::test_zone::{incomplete_names, name, names};
 
-/// What is answered: `owner ttl type data`, one a line, in their order.
+/// Formats each record as `owner ttl type data`, in order.
 fn lines(records: &[Record]) -> Vec<String> {
     let line = |record: &Record| {
         let kind = record.record_type();
@@ -73,7 +73,7 @@ fn weights_are_shares_within_a_priority() {
         RData::SRV(srv) => Some((srv.priority, srv.weight)),
         _ => None,
     });
-    // The least is 1; no weight counts as 100, no priority as 10.
+    // The minimum share is 1, the default weight is 100, and the default priority is 10.
     let expected = [(20, 1), (20, 1), (10, 66), (20, 99), (10, 33)];
     assert_eq!(weights.collect::<Vec<_>>(), expected);
 }
@@ -172,7 +172,7 @@ fn txt_records_come_from_records_without_address() {
     let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(300));
     let response = respond(&[("t", &long)], "t", RecordType::TXT);
     let Some(RData::TXT(text)) = response.answers.first().map(|record| &record.data) else {
-        panic!("no text in {response:?}");
+        panic!("text without an alias: {response:?}");
     };
     assert_eq!(text.txt_data.iter().map(|string| string.len()).collect::<Vec<_>>(), [255, 45]);
 }
@@ -193,7 +193,9 @@ fn distinguishes_no_data_from_no_such_name() {
 #[test]
 fn negative_responses_have_a_ttl_of_30_seconds() {
     let response = respond(TWO, "nginx", RecordType::A);
-    let [authority] = response.authorities.as_slice() else { panic!("no authority: {response:?}") };
+    let [authority] = response.authorities.as_slice() else {
+        panic!("no SOA record: {response:?}")
+    };
     let RData::SOA(soa) = &authority.data else { panic!("no SOA record: {response:?}") };
     assert_eq!((authority.ttl, soa.minimum), (30, 30));
     assert_eq!(authority.name, name("skydns.local."));
@@ -255,7 +257,7 @@ fn addresses_have_ptr_records() {
     let reverse = name("1.0.0.10.in-addr.arpa.");
     let found = |address: [u8; 4]| reverse_response(&names, &reverse, IpAddr::from(address));
     assert_eq!(
-        lines(&found([10, 0, 0, 1]).expect("a published address").answers),
+        lines(&found([10, 0, 0, 1]).expect("published address").answers),
         [
             "1.0.0.10.in-addr.arpa. 300 PTR a.httpd.skydns.local.",
             "1.0.0.10.in-addr.arpa. 300 PTR a.ssh.skydns.local.",
@@ -301,7 +303,7 @@ fn addresses_take_precedence_over_aliases() {
     let records = [("httpd/a", r#"{"host":"10.0.0.1"}"#), ("db/x", r#"{"host":"db.example.org"}"#)];
     let lines = |text, kind| lines(&respond(&records, text, kind).answers);
     assert_eq!(lines("skydns.local.", RecordType::A), ["skydns.local. 300 A 10.0.0.1"]);
-    // A cache that got the alias for this one could follow it for that one.
+    // A cache that follows the alias for AAAA would follow it for A as well.
     assert!(lines("skydns.local.", RecordType::AAAA).is_empty());
     assert!(lines("skydns.local.", RecordType::TXT).is_empty());
     assert_eq!(lines("db", RecordType::A), ["db.skydns.local. 300 CNAME db.example.org."]);

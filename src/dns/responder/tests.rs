@@ -11,7 +11,8 @@ use crate::dns::test_zone::{name, names};
 const HTTPD: &[(&str, &str)] = &[("httpd", r#"{"host":"10.0.0.1","port":80}"#)];
 
 fn responder_with(records: &[(&str, &str)], forward: &[&str], rate_limit: u32) -> Responder {
-    let forward = forward.iter().map(|it| it.parse::<SocketAddr>().expect("an address"));
+    let forward =
+        forward.iter().map(|address| address.parse::<SocketAddr>().expect("valid address"));
     let (stats, log) = (DnsStats::default(), Logger::root(Discard, slog::o!()));
     Responder::new(
         names(records),
@@ -34,29 +35,29 @@ fn httpd() -> Message {
     query(name("httpd"), RecordType::A)
 }
 
-/// The answer to a packet's bytes from this source.
+/// Handles a packet from this source.
 fn reply(
     responder: &Responder,
     packet: &[u8],
     source: &str,
     transport: Transport,
 ) -> Option<Vec<u8>> {
-    let source = source.parse().expect("an address");
+    let source = source.parse().expect("valid address");
     let mut bytes = Vec::new();
     match responder.respond(packet, source, transport, &mut bytes) {
         Reply::Send => Some(bytes),
         Reply::Drop => None,
-        Reply::Forward(pending) => panic!("other servers are to be asked: {pending:?}"),
+        Reply::Forward(pending) => panic!("unexpected forwarding: {pending:?}"),
     }
 }
 
 fn read(bytes: &[u8]) -> Message {
-    Message::from_vec(bytes).expect("a message")
+    Message::from_vec(bytes).expect("valid message")
 }
 
 fn answered(responder: &Responder, query: &Message, transport: Transport) -> Message {
-    let packet = query.to_vec().expect("a packet");
-    read(&reply(responder, &packet, "127.0.0.1", transport).expect("an answer"))
+    let packet = query.to_vec().expect("valid packet");
+    read(&reply(responder, &packet, "127.0.0.1", transport).expect("a response"))
 }
 
 fn code(query: &Message) -> ResponseCode {
@@ -87,7 +88,7 @@ fn ignores_packets_that_are_no_queries() {
     let responder = responder_with(HTTPD, &[], 0);
     let mut response = httpd();
     response.metadata.message_type = MessageType::Response;
-    let response = response.to_vec().expect("a packet");
+    let response = response.to_vec().expect("valid packet");
     for packet in [&[] as &[u8], b"x", &[0; 11], &response] {
         assert_eq!(reply(&responder, packet, "127.0.0.1", Transport::Udp), None);
     }
@@ -97,15 +98,22 @@ fn ignores_packets_that_are_no_queries() {
 #[test]
 fn malformed_queries_are_a_format_error() {
     let responder = responder_with(HTTPD, &[], 0);
-    let whole = httpd().to_vec().expect("a packet");
-    let mut none = whole.clone();
+    let packet_bytes = httpd().to_vec().expect("valid packet");
+    let mut none = packet_bytes.clone();
     none[5] = 0;
-    let mut two = whole.clone();
+    let mut two = packet_bytes.clone();
     two[5] = 2;
-    let mut looped = whole[..12].to_vec();
+    let mut looped = packet_bytes[..12].to_vec();
     looped.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1]);
-    for packet in [&whole[..12], &whole[..20], &whole[..whole.len() - 1], &none, &two, &looped] {
-        let bytes = reply(&responder, packet, "127.0.0.1", Transport::Udp).expect("an answer");
+    for packet in [
+        &packet_bytes[..12],
+        &packet_bytes[..20],
+        &packet_bytes[..packet_bytes.len() - 1],
+        &none,
+        &two,
+        &looped,
+    ] {
+        let bytes = reply(&responder, packet, "127.0.0.1", Transport::Udp).expect("a response");
         let response = read(&bytes);
         assert_eq!(response.metadata.response_code, ResponseCode::FormErr, "{packet:?}");
         assert_eq!((response.metadata.id, bytes.len()), (0x1234, 12));
@@ -119,9 +127,9 @@ fn never_panics_on_malformed_packets() {
     let responder = responder_with(HTTPD, &[], 0);
     let mut with_edns = httpd();
     with_edns.set_edns(Edns::new());
-    let whole = with_edns.to_vec().expect("a packet");
-    for (at, to) in (0..whole.len()).flat_map(|at| (0..=255).map(move |to| (at, to))) {
-        let mut packet = whole.clone();
+    let packet_bytes = with_edns.to_vec().expect("valid packet");
+    for (at, to) in (0..packet_bytes.len()).flat_map(|at| (0..=255).map(move |to| (at, to))) {
+        let mut packet = packet_bytes.clone();
         packet[at] = to;
         let mut bytes = Vec::new();
         let source = IpAddr::from([127, 0, 0, 1]);
@@ -175,21 +183,24 @@ fn answers_edns_and_rejects_unknown_versions() {
     edns.set_dnssec_ok(true);
     query.set_edns(edns.clone());
     let response = answered(&responder, &query, Transport::Udp);
-    let said = response.edns.expect("EDNS in the answer");
-    assert_eq!((said.version(), said.max_payload(), said.flags().dnssec_ok), (0, 1232, true));
+    let response_edns = response.edns.expect("EDNS in the response");
+    assert_eq!(
+        (response_edns.version(), response_edns.max_payload(), response_edns.flags().dnssec_ok),
+        (0, 1232, true)
+    );
     assert_eq!(response.answers.len(), 1);
 
     edns.set_version(1);
     query.set_edns(edns);
     let response = answered(&responder, &query, Transport::Udp);
-    // Its code is the number of two: of a signature's failure, too.
+    // Code 16 means BADVERS and BADSIG (RFC 6891, section 9).
     assert_eq!(u16::from(response.metadata.response_code), 16);
     assert_eq!(response.edns.map(|edns| edns.version()), Some(0));
     assert!(response.answers.is_empty());
     assert_eq!(counted(&responder).responses[6], 1);
 }
 
-/// A hundred addresses under one name.
+/// Creates a responder with a hundred addresses under one name.
 fn responder_with_100_records() -> Responder {
     let records = (0..100).map(|i| (format!("many/{i}"), format!(r#"{{"host":"10.0.1.{i}"}}"#)));
     let records = records.collect::<Vec<_>>();
@@ -200,7 +211,7 @@ fn responder_with_100_records() -> Responder {
 #[test]
 fn large_udp_responses_are_truncated() {
     let many = query(name("many"), RecordType::A);
-    let length = |response: &Message| response.to_vec().expect("a packet").len();
+    let length = |response: &Message| response.to_vec().expect("valid packet").len();
 
     let plain = answered(&responder_with_100_records(), &many, Transport::Udp);
     assert!(plain.metadata.truncation);
@@ -219,9 +230,9 @@ fn large_udp_responses_are_truncated() {
             length(&response)
         );
     }
-    let whole = answered(&responder_with_100_records(), &many, Transport::Tcp);
-    assert!(!whole.metadata.truncation);
-    assert_eq!(whole.answers.len(), 100);
+    let complete = answered(&responder_with_100_records(), &many, Transport::Tcp);
+    assert!(!complete.metadata.truncation);
+    assert_eq!(complete.answers.len(), 100);
 }
 
 #[test]
@@ -276,32 +287,32 @@ fn aliases_precede_their_targets() {
 #[test]
 fn remote_clients_are_rate_limited() {
     let responder = responder_with(HTTPD, &[], 3);
-    let packet = httpd().to_vec().expect("a packet");
+    let packet = httpd().to_vec().expect("valid packet");
     let ask = |source, transport| reply(&responder, &packet, source, transport);
-    // At worst two seconds are met, each with its three whole answers.
+    // The queries span at most two seconds, each with three complete responses.
     let answers = (0..20).map(|_| ask("192.0.2.7", Transport::Udp)).collect::<Vec<_>>();
-    let whole = |bytes: &Option<Vec<u8>>| {
+    let is_complete = |bytes: &Option<Vec<u8>>| {
         bytes.as_ref().is_some_and(|bytes| !read(bytes).metadata.truncation)
     };
-    assert!((3..=6).contains(&answers.iter().filter(|response| whole(response)).count()));
-    let empty = answers.iter().filter(|it| !whole(it)).flatten().collect::<Vec<_>>();
+    assert!((3..=6).contains(&answers.iter().filter(|response| is_complete(response)).count()));
+    let empty = answers.iter().filter(|it| !is_complete(it)).flatten().collect::<Vec<_>>();
     assert!((6..=9).contains(&empty.len()), "{}", empty.len());
     for bytes in empty {
         let response = read(bytes);
         assert!(response.answers.is_empty() && response.queries.len() == 1);
         assert!(bytes.len() <= packet.len());
     }
-    assert!(whole(&ask("192.0.2.7", Transport::Tcp)));
-    assert!((0..20).all(|_| whole(&ask("127.0.0.1", Transport::Udp))));
+    assert!(is_complete(&ask("192.0.2.7", Transport::Tcp)));
+    assert!((0..20).all(|_| is_complete(&ask("127.0.0.1", Transport::Udp))));
     assert!(counted(&responder).rate_limited >= 14);
 }
 
 #[test]
 fn forwards_queries_of_allowed_clients_only() {
     let responder = responder_with(HTTPD, &["127.0.0.1:9"], 0);
-    let packet = query(name("example.org."), RecordType::A).to_vec().expect("a packet");
+    let packet = query(name("example.org."), RecordType::A).to_vec().expect("valid packet");
     let is_forwarded = |source: &str| {
-        let source = source.parse().expect("an address");
+        let source = source.parse().expect("valid address");
         let reply = responder.respond(&packet, source, Transport::Udp, &mut Vec::new());
         matches!(reply, Reply::Forward(_))
     };

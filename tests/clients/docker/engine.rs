@@ -1,4 +1,4 @@
-//! Against the real engine.
+//! The Docker client with the real engine.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use crate::support::cuttable_proxy::CuttableProxy;
 use crate::support::docker::{self, Container, Network};
 use crate::support::{TempDir, eventually_async, free_port};
 
-/// For what the engine does within seconds.
+/// The time limit for actions of the engine, which take seconds.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub fn engine() -> DockerClient {
@@ -110,14 +110,14 @@ async fn distinguishes_network_modes() {
     let none = Container::run(&["--network", "none"], &[]);
     let by_name = Container::run(&["--network", &format!("container:{}", none.name())], &[]);
     for (container, expected) in [(&host, NetworkMode::Host), (&none, NetworkMode::None)] {
-        // In this order: Podman's rows tell it from the inspection on.
+        // In this order, because Podman's listing contains the network only after an inspection.
         assert_eq!(inspect(&docker, container).await.network, expected);
         assert_eq!(row_of(&docker, container).await.unwrap().network, expected);
     }
     let seen = inspect(&docker, &by_name).await;
     assert_eq!(row_of(&docker, &by_name).await.unwrap().network, seen.network);
     let NetworkMode::Container(target) = seen.network else { panic!("{:?}", seen.network) };
-    // However the mode names its target, an inspection understands it.
+    // Docker reports the target by name or id. An inspection accepts both.
     let target = docker.inspect(&target).await.unwrap().unwrap();
     assert_eq!(target.id.as_str(), none.id());
     let target = docker.inspect(none.name()).await.unwrap().unwrap();
@@ -171,8 +171,8 @@ async fn row_and_inspection_show_health() {
         .await;
         rows.push(row_of(&docker, &container).await.unwrap());
     }
-    let likenesses: BTreeSet<_> = rows.iter().map(|row| row.fingerprint).collect();
-    assert_eq!(likenesses.len(), 3, "starting, unhealthy and healthy look different");
+    let fingerprints: BTreeSet<_> = rows.iter().map(|row| row.fingerprint).collect();
+    assert_eq!(fingerprints.len(), 3, "different fingerprints for starting, unhealthy and healthy");
 }
 
 #[actix_rt::test]
@@ -224,7 +224,7 @@ async fn container_that_never_ran_started_before_1970() {
     let seen = inspect(&docker, &container).await;
     assert_eq!(seen.state, ContainerState::Created);
     assert!(seen.started < EngineTime(0));
-    // Podman chooses the port as soon as it makes the container.
+    // Podman chooses the port when the container is created.
     assert!(seen.bindings.is_empty() || docker::is_podman());
 }
 
@@ -232,13 +232,13 @@ async fn container_that_never_ran_started_before_1970() {
 async fn reports_engine_and_its_networks() {
     let network = Network::create(&["--subnet", "10.213.77.0/24", "--gateway", "10.213.77.1"]);
     let docker = engine();
-    let told = docker.engine().await.unwrap();
+    let engine_info = docker.engine().await.unwrap();
     let info = "{{.Name}} {{.DockerRootDir}} {{.ServerVersion}}";
-    let expected = format!("{} {} {}", told.name, told.root_dir, told.version);
+    let expected = format!("{} {} {}", engine_info.name, engine_info.root_dir, engine_info.version);
     assert_eq!(expected, docker::docker(&["info", "--format", info]));
-    // Podman makes one up each time that it is asked.
+    // Podman returns a new id for each request.
     let id = docker::docker(&["info", "--format", "{{.ID}}"]);
-    assert_eq!(told.id, if docker::is_podman() { String::new() } else { id });
+    assert_eq!(engine_info.id, if docker::is_podman() { String::new() } else { id });
 
     let networks = docker.networks().await.unwrap();
     let own = networks.iter().find(|it| it.name == network.name()).unwrap();
@@ -247,7 +247,7 @@ async fn reports_engine_and_its_networks() {
     assert_eq!(own.subnets, [subnet]);
     let host = networks.iter().find(|it| it.name == "host");
     let host = host.map(|it| (it.driver.as_str(), it.subnets.len()));
-    // Podman has such a mode, and no such network.
+    // Podman has the mode `host`, but no network of that name.
     assert_eq!(host, (!docker::is_podman()).then_some(("host", 0)));
 }
 
@@ -277,7 +277,10 @@ async fn oldest_version_has_every_field() {
     let before = row_of(&old, &container).await.unwrap();
     container.restart();
     let after = row_of(&old, &container).await.unwrap();
-    assert_ne!(before.fingerprint, after.fingerprint, "the endpoint shows in an old listing, too");
+    assert_ne!(
+        before.fingerprint, after.fingerprint,
+        "the endpoint in the listing of an old API version"
+    );
 }
 
 #[actix_rt::test]
@@ -300,7 +303,7 @@ async fn connects_over_tcp() {
     assert_eq!(inspect(&docker, &container).await.name, container.name());
 }
 
-/// Through outages of the given relay's.
+/// Checks that the client recovers after each outage of the relay.
 async fn assert_recovers_after_outage(
     mut relay: CuttableProxy,
     docker: DockerClient,
@@ -309,7 +312,7 @@ async fn assert_recovers_after_outage(
     docker.list().await.unwrap();
     for _ in 0..3 {
         relay.cut();
-        // The first may still find the old connection, and lose it.
+        // The first request may reuse the lost connection, and then fails.
         let lost = docker.list().await.unwrap_err();
         let away = docker.list().await.unwrap_err();
         assert_eq!(lost.kind, SourceErrorKind::Unreachable, "{lost}");

@@ -1,4 +1,4 @@
-//! A row of the real engine's listing and an inspection of the same container are alike.
+//! The fingerprints of a listing and of an inspection of the same container are equal.
 
 use highhock_actors::{
     Condition, Container as Inspected, ContainerSource, ContainerSummary, Health, NetworkMode,
@@ -8,21 +8,21 @@ use crate::engine::{TIMEOUT, engine};
 use crate::support::docker::{Container, Network};
 use crate::support::{eventually_async, free_port};
 
-/// Both, as soon as they are alike: an engine writes its listing a moment later than what
-/// it tells in an inspection.
+/// Waits until the listing and the inspection are equal, and returns both. An engine updates the
+/// listing a moment after the inspection.
 async fn assert_same_fingerprint(
     container: &Container,
-    what: &str,
+    label: &str,
 ) -> (ContainerSummary, Inspected) {
     let docker = engine();
-    eventually_async(&format!("row and inspection alike: {what}"), TIMEOUT, || async {
+    eventually_async(&format!("equal listing and inspection: {label}"), TIMEOUT, || async {
         let rows = docker.list().await.unwrap();
         let row = rows.into_iter().find(|row| row.id.as_str() == container.id())?;
         let inspected = docker.inspect(container.id()).await.unwrap().unwrap();
         assert_eq!(row.name, inspected.name);
-        let is_alike =
+        let is_equal =
             row.fingerprint == inspected.fingerprint && row.condition == inspected.condition();
-        is_alike.then_some((row, inspected))
+        is_equal.then_some((row, inspected))
     })
     .await
 }
@@ -30,7 +30,7 @@ async fn assert_same_fingerprint(
 #[actix_rt::test]
 async fn matches_with_any_ports() {
     let (one, two, three) = (free_port(), free_port(), free_port());
-    for (what, options) in [
+    for (label, options) in [
         ("none", vec![]),
         ("all addresses", vec![format!("-p={one}:80"), "-p=81".into(), "--expose=99".into()]),
         (
@@ -46,7 +46,7 @@ async fn matches_with_any_ports() {
     ] {
         let options: Vec<_> = options.iter().map(String::as_str).collect();
         let container = Container::run(&[&["--label", "a=1"], &*options].concat(), &[]);
-        assert_same_fingerprint(&container, what).await;
+        assert_same_fingerprint(&container, label).await;
     }
 }
 
@@ -82,7 +82,7 @@ async fn matches_on_user_defined_networks() {
     assert!(place.address6.unwrap().to_string().starts_with("fd00:213:81:"), "{place:?}");
 
     two.disconnect(&container);
-    assert_same_fingerprint(&container, "one network again").await;
+    assert_same_fingerprint(&container, "one network, again").await;
 }
 
 #[actix_rt::test]
@@ -92,17 +92,17 @@ async fn matches_in_any_state() {
         &[],
     );
     let mut seen = Vec::new();
-    for (what, command, health) in [
+    for (label, command, health) in [
         ("starting", "true", Health::Starting),
         ("unhealthy", "true", Health::Unhealthy),
         ("healthy", "touch /tmp/well", Health::Healthy),
     ] {
         container.exec(&["sh", "-c", command]);
-        let row = eventually_async(what, TIMEOUT, || async {
+        let row = eventually_async(label, TIMEOUT, || async {
             if health != Health::Starting {
                 container.check_health();
             }
-            let (row, _) = assert_same_fingerprint(&container, what).await;
+            let (row, _) = assert_same_fingerprint(&container, label).await;
             (row.condition == Some(Condition::Running(health))).then_some(row)
         })
         .await;
@@ -118,5 +118,5 @@ async fn matches_in_any_state() {
     let count = seen.len();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen.len(), count, "each looks different");
+    assert_eq!(seen.len(), count, "distinct fingerprints");
 }

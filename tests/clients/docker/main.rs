@@ -1,7 +1,8 @@
-//! The Docker edge: against a real engine, and against what real engines don't
-//! do on command. The latter (`canned::`) need no engine.
+//! The Docker client: with a real engine, and with scripted servers that show behaviour a real
+//! engine does not show on command. The tests in `scripted` and `scripted_events` need no
+//! engine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 #[path = "../../support/mod.rs"]
 mod support;

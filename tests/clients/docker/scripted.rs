@@ -1,4 +1,4 @@
-//! Against scripted servers.
+//! The Docker client with scripted servers.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,8 @@ use crate::support::scripted_server::{ReceivedRequest, ScriptedResponse, Scripte
 
 const EMPTY_LISTING: &str = "[]";
 
-/// An engine that speaks these versions, and answers all else by `script`.
+/// Starts an engine that supports these API versions, and answers all other requests by
+/// `script`.
 pub fn engine(
     oldest: &'static str,
     newest: &'static str,
@@ -47,16 +48,16 @@ pub fn short_timeout_client(server: &ScriptedServer) -> DockerClient {
     client(endpoint, VersionChoice::Auto, Duration::from_millis(300))
 }
 
-/// One line of this kind that says this, and names the engine.
+/// Checks that the error is one line of this kind, contains this text and names the engine.
 #[track_caller]
-pub fn assert_error(error: &SourceError, kind: SourceErrorKind, said: &str) {
+pub fn assert_error(error: &SourceError, kind: SourceErrorKind, text: &str) {
     assert_eq!(error.kind, kind, "{error}");
-    assert!(error.message.contains(said), "{said:?} in {error}");
+    assert!(error.message.contains(text), "{text:?} in {error}");
     assert!(error.message.starts_with("Docker at "), "{error}");
     assert_eq!(error.message.lines().count(), 1, "{error}");
 }
 
-/// The error that a listing ends with where the engine answers it so.
+/// Returns the error of a listing for which the engine sends this response.
 async fn listing_fails(
     reply: impl Fn() -> ScriptedResponse + Send + Sync + 'static,
 ) -> SourceError {
@@ -196,7 +197,7 @@ async fn plain_request_to_a_tls_port_names_the_setting() {
     let server = ScriptedServer::tcp(move |_| go());
     let error = docker(&server).list().await.unwrap_err();
     assert_error(&error, SourceErrorKind::Refused, "wants TLS");
-    // Other servers answer in TLS: an alert, "unexpected message".
+    // The response of other TLS servers: the alert "unexpected_message".
     let server =
         ScriptedServer::tcp(|_| ScriptedResponse::Raw(b"\x15\x03\x03\x00\x02\x02\x0a".into()));
     let error = docker(&server).list().await.unwrap_err();
@@ -215,7 +216,7 @@ async fn does_not_follow_redirects() {
 
 #[actix_rt::test]
 async fn reports_engine_as_too_new_or_too_old() {
-    for (oldest, newest, said) in [
+    for (oldest, newest, text) in [
         ("1.90", "1.99", "too new: it speaks Docker API 1.90 to 1.99"),
         ("1.12", "1.23", "too old: it speaks Docker API 1.12 to 1.23"),
     ] {
@@ -223,7 +224,7 @@ async fn reports_engine_as_too_new_or_too_old() {
         let docker = docker(&server);
         for _ in 0..2 {
             let error = docker.list().await.unwrap_err();
-            assert_error(&error, SourceErrorKind::Refused, said);
+            assert_error(&error, SourceErrorKind::Refused, text);
         }
         assert!(server.requests().iter().all(|request| request.target == "/version"));
     }
@@ -244,7 +245,7 @@ async fn negotiates_once_and_reuses_connections() {
 
 #[actix_rt::test]
 async fn negotiates_again_with_a_replaced_engine() {
-    // An upgrade between two questions: the old version is refused.
+    // The engine is upgraded between two requests and refuses the old version.
     let upgraded = Arc::new(AtomicUsize::new(0));
     let now = Arc::clone(&upgraded);
     let server = ScriptedServer::tcp(move |request| {
@@ -365,7 +366,7 @@ async fn connects_over_a_unix_socket() {
     let docker = client(endpoint, VersionChoice::Auto, DEFAULT_TIMEOUT);
     let error = docker.list().await.unwrap_err();
     assert_error(&error, SourceErrorKind::Unreachable, "there is no such socket");
-    // A file where a socket should be.
+    // A file in place of the socket.
     std::fs::write(&path, "").unwrap();
     let error = docker.list().await.unwrap_err();
     assert_error(&error, SourceErrorKind::Unreachable, "connection refused");
@@ -377,7 +378,7 @@ async fn connects_over_a_unix_socket() {
     assert!(docker.list().await.unwrap().is_empty());
 }
 
-/// Keeps a log's lines: message, then the fields.
+/// Records the lines of a log, as the message followed by the fields.
 #[derive(Clone, Default)]
 struct LogLines(Arc<Mutex<Vec<String>>>);
 

@@ -16,9 +16,9 @@ use crate::scripted::{assert_error, docker, engine, short_timeout_client};
 use crate::support::cuttable_proxy::{CuttableProxy, ServerAddress};
 use crate::support::scripted_server::{ScriptedResponse, ScriptedServer};
 
-/// For what comes at once.
+/// The time limit for events that are expected at once.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// For what is not to come.
+/// The time in which no event must arrive.
 const OBSERVATION_TIME: Duration = Duration::from_millis(700);
 
 const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -33,7 +33,7 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
-/// A stream with these chunks; whether it ends as it should.
+/// Builds a stream of these chunks. Without `ends`, its end marker is missing.
 fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, ends: bool) -> ScriptedResponse {
     let mut bytes = STREAM_HEAD.as_bytes().to_vec();
     pieces.into_iter().for_each(|piece| bytes.extend(chunk(piece)));
@@ -43,23 +43,23 @@ fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, ends: bool) -> Script
     ScriptedResponse::Raw(bytes)
 }
 
-/// What a stream of this body tells, to its end.
+/// Returns all events of a stream with this body.
 async fn collect_events(
     reply: impl Fn() -> ScriptedResponse + Send + Sync + 'static,
 ) -> (Vec<Event>, Option<SourceError>) {
     let server = engine("1.24", "1.41", move |_| reply());
     let mut events = docker(&server).events(None).await.unwrap();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     while let Some(event) = timeout(TIMEOUT, events.next()).await.unwrap() {
         match event {
-            Ok(event) => told.push(event),
+            Ok(event) => reported.push(event),
             Err(error) => {
-                assert!(events.next().await.is_none(), "an error is the end");
-                return (told, Some(error));
+                assert!(events.next().await.is_none(), "the stream ends after an error");
+                return (reported, Some(error));
             }
         }
     }
-    (told, None)
+    (reported, None)
 }
 
 fn ids(events: &[Event]) -> Vec<&str> {
@@ -134,7 +134,10 @@ async fn stream_has_filters_and_outlives_the_timeout() {
     let mut events = short_timeout_client(&server).events(None).await.unwrap();
     let event = timeout(TIMEOUT, events.next()).await.unwrap().unwrap().unwrap();
     assert_eq!((event.container.as_str(), event.kind), ("one", EventKind::Started));
-    assert!(timeout(OBSERVATION_TIME, events.next()).await.is_err(), "nothing more, and no end");
+    assert!(
+        timeout(OBSERVATION_TIME, events.next()).await.is_err(),
+        "an open stream without further events"
+    );
     let target = &server.requests()[1].target;
     assert!(
         target.starts_with("/v1.41/events?filters=%7B%22type%22%3A%5B%22container"),
@@ -178,7 +181,7 @@ async fn follows_a_replaced_engine_in_its_version() {
     assert!(timeout(TIMEOUT, events.next()).await.unwrap().unwrap().is_ok());
 }
 
-/// An engine whose one stream tells what is sent here.
+/// Starts an engine with one event stream, which sends the lines passed to the sender.
 fn scripted() -> (ScriptedServer, Sender<String>) {
     let (sender, receiver) = mpsc::channel::<String>();
     let receiver = Mutex::new(Some(receiver));
@@ -203,7 +206,7 @@ async fn connect_through(relay: &CuttableProxy) -> (highhock::docker::DockerClie
 }
 
 async fn next(events: &mut EventStream) -> Option<Result<Event, SourceError>> {
-    timeout(TIMEOUT, events.next()).await.expect("an event, or the end")
+    timeout(TIMEOUT, events.next()).await.expect("an event or the end of the stream")
 }
 
 #[actix_rt::test]
@@ -215,7 +218,7 @@ async fn delivers_each_event_at_once_until_the_cut() {
         sender.send(start(id) + "\n").unwrap();
         assert_eq!(next(&mut events).await.unwrap().unwrap().container.as_str(), id);
     }
-    // Cut off in the middle of one.
+    // The stream is cut within a line.
     sender.send(start("four")[..20].to_owned()).unwrap();
     relay.cut();
     match next(&mut events).await {
@@ -235,7 +238,7 @@ async fn silent_stream_does_not_affect_requests() {
     relay.silence_connections();
     sender.send(start("two") + "\n").unwrap();
     assert!(timeout(OBSERVATION_TIME, events.next()).await.is_err());
-    // On a connection of its own: a kept one is as silent.
+    // Uses a new connection, because a reused one would be silent too.
     let fresh = client(docker.endpoint().clone(), VersionChoice::Auto, DEFAULT_TIMEOUT);
     assert!(fresh.list().await.unwrap().is_empty());
     relay.close_connections();

@@ -1,4 +1,4 @@
-//! The real engine, behind TLS.
+//! The real engine behind a TLS proxy.
 
 use std::time::Duration;
 
@@ -50,15 +50,15 @@ async fn certificate_error_names_the_setting_until_replaced() {
     let front = TlsProxy::start(&server, Some(&client_ca), docker::server_address());
     let files = other.client(&folder.0, Some(CertificateOptions::default()));
     let docker = client(&front, files.clone());
-    let said = error_line(docker.engine().await);
-    assert!(said.contains("by a CA that docker.ca ("), "{said}");
+    let text = error_line(docker.engine().await);
+    assert!(text.contains("by a CA that docker.ca ("), "{text}");
 
     ca.write(files.ca.as_ref().unwrap());
-    let said = error_line(docker.engine().await);
-    assert!(said.contains("refuses the client certificate in "), "{said}");
+    let text = error_line(docker.engine().await);
+    assert!(text.contains("refuses the client certificate in "), "{text}");
     let without = TlsFiles { identity: None, ..files };
-    let said = error_line(client(&front, without).engine().await);
-    assert!(said.contains("set docker.cert and docker.key"), "{said}");
+    let text = error_line(client(&front, without).engine().await);
+    assert!(text.contains("set docker.cert and docker.key"), "{text}");
 
     ca.issue(&folder.0, "client", CertificateOptions::default());
     docker.engine().await.unwrap();
@@ -72,6 +72,6 @@ async fn reports_tls_to_a_plain_port() {
     let (folder, ca) = (TempDir::new(), CertificateAuthority::new("private"));
     let tls = TlsFiles { ca: Some(ca.write(&folder.0.join("ca.pem"))), ..tls };
     let options = DockerOptions { endpoint, version, tls, timeout: Duration::from_secs(10) };
-    let said = error_line(DockerClient::new(options, quiet()).unwrap().engine().await);
-    assert!(said.contains("is docker.url to be http://?"), "{said}");
+    let text = error_line(DockerClient::new(options, quiet()).unwrap().engine().await);
+    assert!(text.contains("is docker.url to be http://?"), "{text}");
 }

@@ -1,5 +1,5 @@
-//! Which API of etcd is spoken, and the domain that SkyDNS keeps in it.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+//! Detection of etcd's API and of the domain in SkyDNS's configuration.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 #[path = "../../support/mod.rs"]
 mod support;
@@ -35,7 +35,7 @@ async fn domain(api: Api, url: &str) -> Option<String> {
 #[actix_rt::test]
 async fn selects_v2_if_available_and_v3_is_empty() {
     let etcd = Etcd::start();
-    // Neither what others keep in v3 nor what is in v2 decides.
+    // Neither foreign keys in v3 nor keys in v2 influence the detection.
     etcd.v3().put("/skydnsx", "x", None);
     etcd.v3().put("/registry/x", "x", None);
     etcd.put("skydns/local/a", "x", None);
@@ -76,8 +76,8 @@ async fn ignores_unreachable_members() {
     three.wait_for_another_leader(0);
     assert_eq!(detect_api(&[&away, &urls]).await.api, Api::V2);
 
-    let nobody = detect(&cluster(&[&away]), "skydns", &log()).await;
-    let Err(DetectError::Store(error)) = nobody else { panic!("{nobody:?}") };
+    let anonymous = detect(&cluster(&[&away]), "skydns", &log()).await;
+    let Err(DetectError::Store(error)) = anonymous else { panic!("{anonymous:?}") };
     assert_eq!(error.kind, StoreErrorKind::Unavailable);
 }
 
@@ -113,7 +113,7 @@ async fn reads_the_domain_from_skydns_config() {
         assert_eq!(domain(Api::V2, &url).await, None, "{odd}");
         assert_eq!(domain(Api::V3, &url).await, None, "{odd}");
     }
-    // A domain called `config`.
+    // A domain with the name `config`.
     etcd.remove("skydns/config");
     etcd.put("skydns/config/a", "x", None);
     assert_eq!(domain(Api::V2, &url).await, None);

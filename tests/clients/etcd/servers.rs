@@ -1,6 +1,6 @@
-//! The real etcds that other suites rely on: that each release and a cluster of
-//! three do under faults what a test of the daemon takes for granted.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+//! The real etcds of other suites. Checks that each release, and a cluster of three, behave
+//! under faults as the tests of the daemon assume.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 #[path = "../../support/mod.rs"]
 mod support;
@@ -16,7 +16,7 @@ const PREFIX: &str = "/skydns/";
 const KEY: &str = "/skydns/local/skydns/httpd";
 const VALUE: &str = r#"{"host":"10.77.66.0","port":8080,"ttl":60}"#;
 
-/// Time for what etcd does of its own accord.
+/// The time limit for actions that etcd starts by itself.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[test]
@@ -25,7 +25,7 @@ fn etcd_3_4_supports_both_apis() {
     assert!(etcd.v3().try_status().unwrap().version.starts_with("3.4."));
     etcd.put("skydns/local/skydns/httpd", VALUE, Some(60));
     assert_eq!(etcd.get("skydns/local/skydns/httpd").unwrap().value, VALUE);
-    // The two stores know nothing of each other.
+    // The v2 and v3 stores are separate.
     assert_eq!(etcd.v3().list("/"), []);
     keys_and_leases(&etcd.v3());
 }
@@ -114,17 +114,18 @@ fn isolated_member_has_no_leader_but_serves_local_reads() {
     cluster.members[2].kill();
 
     let left = cluster.members[0].v3();
-    eventually("the last member knows no leader", TIMEOUT, || {
+    eventually("the last member has no leader", TIMEOUT, || {
         left.try_status()?.leader.is_none().then_some(())
     });
     assert_eq!(cluster.leader(), None);
     assert_eq!(left.try_list_locally(PREFIX).unwrap()[0].value, VALUE);
 }
 
-/// A member applies what was agreed on a moment after the leader.
+/// Checks the value on every member. A member applies a committed value a moment after the
+/// leader.
 fn assert_held_everywhere(cluster: &Cluster, value: &str) {
     for member in &cluster.members {
-        eventually("every member holds the newest value", TIMEOUT, || {
+        eventually("every member has the newest value", TIMEOUT, || {
             let kvs = member.v3().try_list_locally(PREFIX)?;
             (kvs.len() == 1 && kvs[0].value == value).then_some(())
         });

@@ -1,6 +1,6 @@
-//! The way to etcd: TLS and passwords against a real etcd, and which member of a
-//! cluster is asked, against scripted ones.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+//! Connections to etcd: TLS and passwords with a real etcd, and the choice of a cluster member
+//! with scripted servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 #[path = "../../support/mod.rs"]
 mod support;
@@ -26,7 +26,7 @@ use support::{TempDir, eventually_async, free_port};
 const ROOT: &str = "skydns/local/skydns";
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// As etcd says that a key isn't there.
+/// The response of etcd for a missing key.
 const MISSING: &str = r#"{"errorCode":100,"message":"Key not found","cause":"/skydns","index":1}"#;
 
 fn cluster(urls: &[&str]) -> Cluster {
@@ -66,7 +66,7 @@ async fn put(store: &EtcdV2, name: &str) -> Result<WriteOutcome, StoreError> {
     store.write(vec![put]).await.remove(0)
 }
 
-/// The error's line, which says that nothing was sent.
+/// Returns the error's message, which must be one line and state that no request was sent.
 #[track_caller]
 fn error_line(outcome: Result<(), StoreError>) -> String {
     let error = outcome.unwrap_err();
@@ -89,11 +89,14 @@ async fn private_ca_is_trusted_only_if_configured() {
         ca: Some(CertificateAuthority::new("other").write(&folder.0.join("other.pem"))),
         identity: None,
     };
-    let said = error_line(with_tls(&etcd, other).probe().await);
-    assert!(said.contains("by a CA that etcd.ca (") && said.contains("other.pem)"), "{said}");
+    let message = error_line(with_tls(&etcd, other).probe().await);
+    assert!(
+        message.contains("by a CA that etcd.ca (") && message.contains("other.pem)"),
+        "{message}"
+    );
 
-    let said = error_line(with_tls(&etcd, TlsFiles::default()).probe().await);
-    assert!(said.contains("name the CA's file in etcd.ca"), "{said}");
+    let message = error_line(with_tls(&etcd, TlsFiles::default()).probe().await);
+    assert!(message.contains("name the CA's file in etcd.ca"), "{message}");
 }
 
 #[actix_rt::test]
@@ -111,8 +114,8 @@ async fn server_certificate_must_be_valid_for_the_url() {
         ),
     ] {
         let etcd = Etcd::start_with_tls(&ca.issue(&folder.0, "server", like), None);
-        let said = error_line(with_tls(&etcd, files.clone()).probe().await);
-        assert!(said.contains(part), "{said}");
+        let message = error_line(with_tls(&etcd, files.clone()).probe().await);
+        assert!(message.contains(part), "{message}");
     }
 }
 
@@ -128,16 +131,16 @@ async fn sends_a_client_certificate_if_requested() {
     assert_eq!(put(&with_tls(&etcd, files.clone()), "a").await.unwrap(), WriteOutcome::Done);
 
     let none = TlsFiles { identity: None, ..files.clone() };
-    let said = error_line(with_tls(&etcd, none).probe().await);
-    assert!(said.contains("set etcd.cert and etcd.key"), "{said}");
+    let message = error_line(with_tls(&etcd, none).probe().await);
+    assert!(message.contains("set etcd.cert and etcd.key"), "{message}");
 
     let other = CertificateAuthority::new("other").issue(
         &folder.0,
         "client",
         CertificateOptions::default(),
     );
-    let said = error_line(with_tls(&etcd, files.clone()).probe().await);
-    assert!(said.contains("refuses the client certificate in "), "{said}");
+    let message = error_line(with_tls(&etcd, files.clone()).probe().await);
+    assert!(message.contains("refuses the client certificate in "), "{message}");
     assert_eq!(other, files.identity.clone().unwrap());
 
     ca.issue(
@@ -145,8 +148,8 @@ async fn sends_a_client_certificate_if_requested() {
         "client",
         CertificateOptions { expired: true, ..CertificateOptions::default() },
     );
-    let said = error_line(with_tls(&etcd, files).probe().await);
-    assert!(said.contains("refuses the client certificate in "), "{said}");
+    let message = error_line(with_tls(&etcd, files).probe().await);
+    assert!(message.contains("refuses the client certificate in "), "{message}");
 }
 
 #[actix_rt::test]
@@ -171,7 +174,7 @@ async fn next_connection_uses_replaced_but_not_broken_files() {
     fs::remove_file(&files.identity.as_ref().unwrap().key).unwrap();
     etcd.kill();
     etcd.restart(false);
-    eventually_async("etcd is spoken to again, with the old files", TIMEOUT, || async {
+    eventually_async("etcd is reachable again with the old files", TIMEOUT, || async {
         store.probe().await.ok()
     })
     .await;
@@ -183,13 +186,13 @@ async fn reports_plain_and_tls_mismatch() {
     let etcd =
         Etcd::start_with_tls(&ca.issue(&folder.0, "server", CertificateOptions::default()), None);
     let plain = etcd.tls_url().replace("https:", "http:");
-    let said = store(cluster(&[&plain])).probe().await.unwrap_err().message;
-    assert!(said.contains("is etcd.url to be https://?"), "{said}");
+    let message = store(cluster(&[&plain])).probe().await.unwrap_err().message;
+    assert!(message.contains("is etcd.url to be https://?"), "{message}");
 
     let tls = ca.client(&folder.0, None);
     let secure = etcd.url().replace("http:", "https:");
-    let said = error_line(store(Cluster { tls, ..cluster(&[&secure]) }).probe().await);
-    assert!(said.contains("is etcd.url to be http://?"), "{said}");
+    let message = error_line(store(Cluster { tls, ..cluster(&[&secure]) }).probe().await);
+    assert!(message.contains("is etcd.url to be http://?"), "{message}");
 }
 
 #[actix_rt::test]
@@ -199,8 +202,11 @@ async fn unusable_files_are_reported_at_start() {
     let server = ca.issue(&folder.0, "server", CertificateOptions::default());
     files.identity.as_mut().unwrap().key = server.key;
     let error = try_store(Cluster { tls: files, ..cluster(&["https://127.0.0.1:1"]) });
-    let said = error.err().unwrap().to_string();
-    assert!(said.starts_with("etcd.key: ") && said.contains("is not the key of"), "{said}");
+    let message = error.err().unwrap().to_string();
+    assert!(
+        message.starts_with("etcd.key: ") && message.contains("is not the key of"),
+        "{message}"
+    );
 }
 
 #[actix_rt::test]
@@ -210,8 +216,8 @@ async fn writes_need_the_right_password() {
     let given = |word: &str| SecretSource::Inline(Secret::new(word));
     let right = with_password(&etcd, given("hunter2"));
     assert_eq!(put(&right, "a").await.unwrap(), WriteOutcome::Done);
-    let nobody = store(cluster(&[&etcd.url()]));
-    for store in [with_password(&etcd, given("hunter3")), nobody] {
+    let anonymous = store(cluster(&[&etcd.url()]));
+    for store in [with_password(&etcd, given("hunter3")), anonymous] {
         let error = put(&store, "b").await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Refused, "{error}");
         assert!(error.message.contains("etcd.username"), "{error}");
@@ -257,12 +263,12 @@ async fn daemon_uses_configured_tls_and_logs_no_secret() {
             .env("HIGHHOCK_ETCD__PASSWORD", password)
             .output()
             .unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8(said).unwrap();
-        let of_etcd = said.lines().find(|line| line.starts_with("etcd ")).unwrap();
-        assert_eq!(of_etcd.split_whitespace().nth(1), Some(verdict), "{said}");
-        assert!(said.contains("request to etcd"), "{said}");
-        assert!(!said.contains("hunter") && !said.contains("cm9vd"), "{said}");
+        let message = [output.stdout, output.stderr].concat();
+        let message = String::from_utf8(message).unwrap();
+        let of_etcd = message.lines().find(|line| line.starts_with("etcd ")).unwrap();
+        assert_eq!(of_etcd.split_whitespace().nth(1), Some(verdict), "{message}");
+        assert!(message.contains("request to etcd"), "{message}");
+        assert!(!message.contains("hunter") && !message.contains("cm9vd"), "{message}");
     }
 }
 

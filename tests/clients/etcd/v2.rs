@@ -1,6 +1,5 @@
-//! The etcd v2 edge against a real etcd, and against what no real one does on
-//! command.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+//! The client of etcd's v2 API, with a real etcd and with scripted servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 #[path = "../../support/mod.rs"]
 mod support;
@@ -29,7 +28,7 @@ const TTL: Duration = Duration::from_secs(60);
 const VALUE: &str = r#"{"host":"10.77.66.0","port":8080,"ttl":60}"#;
 const OTHER: &str = r#"{"host":"10.77.66.99","port":8080,"ttl":60}"#;
 
-/// As etcd says that a write was carried out.
+/// The response of etcd to a successful write.
 const CREATED: &str = r#"{"action":"create","node":{"key":"/a","modifiedIndex":3}}"#;
 
 type Outcome = Result<WriteOutcome, StoreError>;
@@ -48,7 +47,7 @@ fn key_of(path: &str) -> RecordKey {
     RecordKey::from_path(path)
 }
 
-/// The path of a name in the domain's directory.
+/// Returns the path of a name in the domain's directory.
 fn path(name: &str) -> String {
     format!("{ROOT}/{name}")
 }
@@ -104,7 +103,7 @@ async fn read(store: &EtcdV2, name: &str) -> Result<Option<StoredRecord>, StoreE
     outcomes.remove(0)
 }
 
-/// Many names' standings, read by one listing.
+/// Reads many names in one listing.
 async fn read_many(
     store: &EtcdV2,
     names: &[&str],
@@ -118,12 +117,12 @@ async fn read_many(
     outcomes
 }
 
-/// The error's kind; and sees to it that its message is fit for a log.
+/// Returns the kind of the error, and checks that its message is one line.
 #[track_caller]
 fn kind<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> StoreErrorKind {
     let error = outcome.unwrap_err();
     let message = &error.message;
-    assert!(!message.chars().any(char::is_control), "more than a line: {message:?}");
+    assert!(!message.chars().any(char::is_control), "more than one line: {message:?}");
     assert!(message.len() < 1000, "{message}");
     error.kind
 }
@@ -285,7 +284,7 @@ async fn name_above_or_below_another_is_blocked() {
     {
         assert_eq!(kind(write(&store, blocked).await), StoreErrorKind::Blocked);
     }
-    // What is deleted isn't there: just what was wanted.
+    // A missing record is the intended result of a delete.
     for gone in [delete("full"), delete("httpd/api")] {
         assert_eq!(write(&store, gone).await.unwrap(), WriteOutcome::Missing);
     }
@@ -307,7 +306,7 @@ async fn empty_directory_counts_as_absent() {
         assert_eq!(etcd.get(&path("web")), None);
     }
 
-    // As an expired child leaves it.
+    // The state after a child has expired.
     etcd.put(&path("db/primary"), OTHER, Some(1));
     thread::sleep(Duration::from_millis(2500));
     assert!(etcd.get(&path("db")).unwrap().dir);
@@ -362,7 +361,7 @@ async fn prunes_empty_directories_after_deletes() {
     etcd.remove(ROOT);
     write(&store, put("last/one")).await.unwrap();
     write(&store, delete("last/one")).await.unwrap();
-    assert!(etcd.get("skydns").unwrap().dir, "the prefix stays");
+    assert!(etcd.get("skydns").unwrap().dir, "the prefix is kept");
     assert_eq!(etcd.list("skydns"), []);
 }
 
@@ -382,10 +381,10 @@ async fn pruning_never_deletes_a_concurrent_record() {
         kept_apart += usize::from(racing.is_finished());
         racing.join().unwrap();
         let others = etcd.get(&path("dir/others"));
-        assert_eq!(others.expect("the other's record is there").value, OTHER, "round {round}");
+        assert_eq!(others.expect("the record of the other client").value, OTHER, "round {round}");
         etcd.remove(&path("dir"));
     }
-    assert!(kept_apart < 150, "the two never met");
+    assert!(kept_apart < 150, "the clients never raced");
 }
 
 #[actix_rt::test]
@@ -402,9 +401,9 @@ async fn clearing_empty_directories_keeps_concurrent_records() {
         let outcome = write(&store, put("name")).await;
         let created = racing.join().unwrap() == 201;
         match outcome {
-            Ok(WriteOutcome::Done) => assert!(!created, "round {round}: both can't be"),
+            Ok(WriteOutcome::Done) => assert!(!created, "round {round}: both cannot exist"),
             Err(error) if error.kind == StoreErrorKind::Blocked => assert!(created, "{error}"),
-            // It came between the removal and the put.
+            // The other client wrote between the removal and the put.
             Ok(WriteOutcome::Conflict) => assert!(created, "round {round}"),
             other => panic!("round {round}: {other:?}"),
         }
@@ -509,7 +508,7 @@ async fn reads_long_and_deep_listings() {
     };
     assert!(store.read(everything()).await.iter().all(holds));
 
-    // As deep as a domain name can go, and deeper than a JSON parser likes.
+    // As deep as a domain name can be, and deeper than the recursion limit of JSON parsers.
     let deep = vec!["d"; 120].join("/");
     assert_eq!(write(&store, put(&deep)).await.unwrap(), WriteOutcome::Done);
     assert!(store.read(everything()).await.iter().all(holds));
@@ -523,7 +522,7 @@ async fn unreachable_etcd_is_unavailable() {
     let store = store(&etcd);
     write(&store, put("httpd")).await.unwrap();
     etcd.stop();
-    // The connections' end has to be noticed.
+    // The client must notice the end of the connections.
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(kind(store.probe().await), StoreErrorKind::Unavailable);
     for outcome in store.write((0..100).map(|n| put(&format!("s{n}"))).collect()).await {
@@ -563,7 +562,7 @@ async fn restart_between_requests_is_harmless_or_unknown() {
     for outcome in store.write(refreshes()).await {
         assert_eq!(outcome.unwrap(), WriteOutcome::Done);
     }
-    // Without that moment, the old connections may not be known to be dead.
+    // Without the pause, the client may not yet know that the connections are dead.
     etcd.kill();
     etcd.restart(false);
     let mut tries = 0;
@@ -572,11 +571,12 @@ async fn restart_between_requests_is_harmless_or_unknown() {
         outcome.is_err() && kind(outcome).is_outage()
     }) {
         tries += 1;
-        assert!(tries < 5, "dead connections are used again and again");
+        assert!(tries < 5, "dead connections are reused repeatedly");
     }
 }
 
-/// Done is done, and "nothing was done" is true: whatever moment etcd dies at.
+/// Whenever etcd dies, a reported success must be a success, and a reported "not sent" must be
+/// unsent.
 #[actix_rt::test]
 async fn kill_during_a_batch_reports_correct_results() {
     let mut etcd = Etcd::start();
@@ -597,7 +597,7 @@ async fn kill_during_a_batch_reports_correct_results() {
         for (name, outcome) in names.iter().zip(outcomes) {
             let is_there = there.contains(&path(name));
             match outcome {
-                Ok(WriteOutcome::Done) => assert!(is_there, "{name} was done"),
+                Ok(WriteOutcome::Done) => assert!(is_there, "{name} was reported as done"),
                 Ok(other) => panic!("{name}: {other:?}"),
                 Err(error) => {
                     seen.insert(error.kind.as_str());
@@ -646,7 +646,7 @@ async fn missing_v2_api_error_names_a_remedy() {
     }
 }
 
-/// What each call makes of a server that always answers like this.
+/// Returns the error kind of each call if the server always sends this response.
 async fn kinds_of(
     reply: impl Fn() -> ScriptedResponse + Send + Sync + 'static,
 ) -> HashSet<&'static str> {
@@ -723,7 +723,7 @@ async fn reuses_connections_and_limits_requests_in_flight() {
     let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let (seen, high) = (Arc::clone(&connections), Arc::clone(&most));
     let server = ScriptedServer::tcp(move |_| {
-        // The server has a thread a connection.
+        // The server uses one thread per connection.
         seen.lock().unwrap().insert(thread::current().id());
         high.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         thread::sleep(Duration::from_millis(30));
@@ -736,7 +736,7 @@ async fn reuses_connections_and_limits_requests_in_flight() {
         assert!(store.write(writes).await.iter().all(Result::is_ok));
     }
     assert_eq!(server.requests().len(), 320);
-    // A server busy with other tests may not get to see all 32 at once.
+    // A server slowed down by other tests may not see all 32 requests at once.
     let most = most.load(Ordering::SeqCst);
     assert!((16..=32).contains(&most), "{most} in flight at a time");
     let connections = connections.lock().unwrap().len();
@@ -757,7 +757,7 @@ async fn never_follows_a_redirect() {
                 "HTTP/1.1 307 Elsewhere\r\nLocation: {location}\r\nConnection: close\r\n\
                  Content-Length: 0\r\n\r\n"
             );
-            // The client may be gone; that is its own business.
+            // The client may have closed the connection.
             let _ = stream.write_all(answer.as_bytes());
         }
     });

@@ -1,6 +1,6 @@
-//! The etcd v3 edge where etcd behaves as one would not think, and against what no
-//! real one does on command. What every store must do is in `store_suite`.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+//! The client of etcd's v3 API, with a real etcd in unusual states and with scripted servers.
+//! Requirements on every store are tested in `store_conformance`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 #[path = "../../support/mod.rs"]
 mod support;
@@ -88,12 +88,12 @@ async fn write(store: &EtcdV3, write: Write) -> Result<WriteOutcome, StoreError>
     outcomes.remove(0)
 }
 
-/// The error's kind; and sees to it that its message is fit for a log.
+/// Returns the kind of the error, and checks that its message is one line.
 #[track_caller]
 fn kind<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> StoreErrorKind {
     let error = outcome.unwrap_err();
     let message = &error.message;
-    assert!(!message.chars().any(char::is_control), "more than a line: {message:?}");
+    assert!(!message.chars().any(char::is_control), "more than one line: {message:?}");
     assert!(message.len() < 1000, "{message}");
     error.kind
 }
@@ -147,7 +147,7 @@ async fn splits_large_batches_and_rejects_large_records() {
     let long = "x".repeat(100_000);
     let mut writes =
         (0..60).map(|number| put_value(&format!("s{number}"), &long)).collect::<Vec<_>>();
-    // Too large for etcd, and for the gateway on the way to it.
+    // Too large for etcd, and for the gateway in front of it.
     writes.insert(20, put_value("large", &"x".repeat(1_700_000)));
     writes.insert(40, put_value("huge", &"x".repeat(2_500_000)));
     let outcomes = store.write(writes).await;
@@ -171,7 +171,7 @@ async fn full_database_accepts_only_deletes_and_keep_alives() {
     let store = store_with_lease(&etcd).await;
     write(&store, put("httpd")).await.unwrap();
     write(&store, put("old")).await.unwrap();
-    // A long one is refused before the alarm is raised, a short one after that.
+    // A long value is refused before the alarm is raised, and a short value afterwards.
     for value in ["x".repeat(400_000), "shor".to_owned()] {
         let fill = json!({ "key": "ZmlsbA==", "value": value });
         eventually("the database is full", Duration::from_secs(20), || {
@@ -193,7 +193,7 @@ async fn full_database_accepts_only_deletes_and_keep_alives() {
     assert_eq!(kind(store.grant(other, TTL).await), StoreErrorKind::Refused);
 }
 
-/// What each call makes of a server that always answers like this.
+/// Returns the error kind of each call if the server always sends this response.
 async fn kinds_of(
     reply: impl Fn() -> ScriptedResponse + Send + Sync + 'static,
 ) -> HashSet<&'static str> {
@@ -213,7 +213,7 @@ async fn kinds_of(
     note(kind(store.revoke(LEASE).await));
     note(kind(store.leases(LeaseNamespace::from_hash(1)).await));
     note(kind(store.leased(LEASE).await));
-    // Of a watch nothing can be in doubt.
+    // The start of a watch writes nothing, so its error is never uncertain.
     assert!(kind(store.watch().await.map(|_| ())).is_outage());
     kinds
 }
@@ -251,7 +251,7 @@ async fn truncated_response_or_server_error_is_unknown() {
             unknown,
             "{text}"
         );
-        // As streams say it, with a status of success.
+        // The form of an error in a stream, with the status code of a success.
         let body = format!(
             r#"{{"error":{{"grpc_code":{code},"http_code":{status},"message":"{text}"}}}}"#
         );
@@ -260,7 +260,7 @@ async fn truncated_response_or_server_error_is_unknown() {
         assert_eq!(kind(store.keep_alive(LEASE).await), StoreErrorKind::Unknown, "{text}");
         assert_eq!(kind(store.watch().await.map(|_| ())), StoreErrorKind::Unknown, "{text}");
     }
-    // etcd 3.6 may answer a keep-alive that it can't read so.
+    // Sent by etcd 3.6 for a keep-alive that it cannot parse.
     let server = ScriptedServer::tcp(|_| ScriptedResponse::json(""));
     assert_eq!(kind(store_of(&server).keep_alive(LEASE).await), StoreErrorKind::Unknown);
 }
@@ -291,7 +291,7 @@ async fn keep_alive_without_ttl_means_lease_lost() {
     assert_eq!(store_of(&lost).keep_alive(LEASE).await.unwrap(), KeptAlive::Lost);
     let kept = answer(r#","ID":"77","TTL":"60""#);
     assert_eq!(store_of(&kept).keep_alive(LEASE).await.unwrap(), KeptAlive::For(TTL));
-    // One id a request: of several, all but one would be cut off in silence.
+    // One id per request. With several ids, all but one would be truncated silently.
     assert_eq!(kept.requests()[0].body, r#"{"ID":"77"}"#);
     let anothers = answer(r#","ID":"78","TTL":"60""#);
     assert_eq!(kind(store_of(&anothers).keep_alive(LEASE).await), StoreErrorKind::Malformed);
@@ -323,13 +323,14 @@ async fn hung_etcd_is_unknown_and_stops_the_batch() {
     let kinds = outcomes.into_iter().map(kind).collect::<Vec<_>>();
     let sent = kinds.iter().filter(|kind| **kind == StoreErrorKind::Unknown).count();
     let unsent = kinds.iter().filter(|kind| **kind == StoreErrorKind::Unavailable).count();
-    // Four transactions, each as large as etcd takes it.
+    // Four transactions, each as large as etcd permits.
     assert_eq!((sent, unsent), (256, 744));
     etcd.resume();
     store.probe().await.unwrap();
 }
 
-/// Done is done, and "nothing was done" is true: whatever moment etcd dies at.
+/// Whenever etcd dies, a reported success must be a success, and a reported "not sent" must be
+/// unsent.
 #[actix_rt::test]
 async fn kill_during_a_batch_reports_correct_results() {
     let mut etcd = Etcd::start();
@@ -350,7 +351,7 @@ async fn kill_during_a_batch_reports_correct_results() {
         for (name, outcome) in names.iter().zip(outcomes) {
             let is_there = there.contains(&path(name));
             match outcome {
-                Ok(WriteOutcome::Done) => assert!(is_there, "{name} was done"),
+                Ok(WriteOutcome::Done) => assert!(is_there, "{name} was reported as done"),
                 Ok(other) => panic!("{name}: {other:?}"),
                 Err(error) => {
                     seen.insert(error.kind.as_str());
@@ -377,7 +378,7 @@ async fn unreachable_etcd_is_unavailable() {
     assert_eq!(kind(store.keep_alive(LEASE).await), StoreErrorKind::Unavailable);
     etcd.restart(true);
     store.probe().await.unwrap();
-    // A wiped etcd knows no lease.
+    // A wiped etcd has no leases.
     assert_eq!(store.keep_alive(LEASE).await.unwrap(), KeptAlive::Lost);
     assert_eq!(kind(write(&store, put("a")).await), StoreErrorKind::LeaseLost);
 }
@@ -390,7 +391,7 @@ async fn lost_quorum_fails_fast_without_writing() {
     let mut watch = store.watch().await.unwrap();
     three.members[1].kill();
     three.members[2].kill();
-    // The member that is left notices after an election's time-out or two.
+    // The remaining member notices the lost quorum after one or two election timeouts.
     let ended = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap();
     assert!(kind(ended.unwrap()).is_outage());
     let started = Instant::now();
@@ -403,28 +404,28 @@ async fn lost_quorum_fails_fast_without_writing() {
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     three.members[1].restart(false);
     three.wait_for_leader();
-    support::eventually_async("writes go on", Duration::from_secs(10), async || {
+    support::eventually_async("writes continue", Duration::from_secs(10), async || {
         write(&store, put("a")).await.ok()
     })
     .await;
 }
 
-/// A head without a length, then these pieces, each a chunk of its own.
+/// Builds a response without a length, with each piece as one chunk.
 fn chunked(pieces: &[&str]) -> ScriptedResponse {
-    let mut whole = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+    let mut response = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
                      Transfer-Encoding: chunked\r\n\r\n"
         .to_owned();
     for piece in pieces {
-        whole += &format!("{:x}\r\n{piece}\r\n", piece.len());
+        response += &format!("{:x}\r\n{piece}\r\n", piece.len());
     }
-    ScriptedResponse::Raw(whole.into_bytes())
+    ScriptedResponse::Raw(response.into_bytes())
 }
 
 #[actix_rt::test]
 async fn watch_is_split_at_lines_not_chunks() {
     let server = ScriptedServer::tcp(|_| {
         let created = format!("{{\"result\":{{{HEADER},\"created\":true}}}}\n");
-        // /skydns/local/skydns/a put with the lease 77, then deleted.
+        // The key /skydns/local/skydns/a is put with lease 77, and then deleted.
         let key = "L3NreWRucy9sb2NhbC9za3lkbnMvYQ==";
         let events = format!(
             "{{\"result\":{{{HEADER},\"events\":[{{\"kv\":{{\"key\":\"{key}\",\
@@ -448,7 +449,7 @@ async fn watch_is_split_at_lines_not_chunks() {
 
 #[actix_rt::test]
 async fn watch_ended_by_etcd_reports_the_reason() {
-    for (end, said) in [
+    for (end, message) in [
         (
             format!(r#"{{"result":{{{HEADER},"canceled":true,"cancel_reason":"mvcc: no"}}}}"#),
             "mvcc: no",
@@ -470,7 +471,7 @@ async fn watch_ended_by_etcd_reports_the_reason() {
         let server = ScriptedServer::tcp(move |_| chunked(&[&created, &line]));
         let mut changes = store_of(&server).watch().await.unwrap();
         let error = changes.next().await.unwrap().unwrap_err();
-        assert!(error.kind.is_outage() && error.message.contains(said), "{end}: {error}");
+        assert!(error.kind.is_outage() && error.message.contains(message), "{end}: {error}");
         assert!(changes.next().await.is_none());
     }
 }
@@ -502,12 +503,12 @@ async fn authenticates_on_etcd_3_6() {
     assert_authenticates(Release::V3_6).await;
 }
 
-/// A denied key says nothing of others, and a lost token is renewed.
+/// Checks that a denied key does not affect other keys, and that a lost token is renewed.
 async fn assert_authenticates(release: Release) {
     let Some(mut etcd) = Etcd::start_release(release) else { return };
     let allowed = json!({ "name": "dns", "perm": { "permType": "READWRITE",
         "key": "L3NreWRucy8=", "range_end": "L3NreWRuczA=" } });
-    for (what, body) in [
+    for (operation, body) in [
         ("user/add", json!({ "name": "root", "password": "open sesame" })),
         ("user/grant", json!({ "user": "root", "role": "root" })),
         ("user/add", json!({ "name": "me", "password": "wide open" })),
@@ -516,11 +517,11 @@ async fn assert_authenticates(release: Release) {
         ("user/grant", json!({ "user": "me", "role": "dns" })),
         ("enable", json!({})),
     ] {
-        if what == "user/grant" && body["role"] == "root" {
+        if operation == "user/grant" && body["role"] == "root" {
             etcd.v3().request("auth/role/add", &json!({ "name": "root" }));
         }
-        let (status, answer) = etcd.v3().request(&format!("auth/{what}"), &body).unwrap();
-        assert_eq!(status, 200, "{what} {body}: {answer}");
+        let (status, answer) = etcd.v3().request(&format!("auth/{operation}"), &body).unwrap();
+        assert_eq!(status, 200, "{operation} {body}: {answer}");
     }
     let store = |password: Option<&str>| {
         let mut options = options(&etcd.url(), Duration::from_secs(10));
@@ -570,11 +571,11 @@ async fn assert_authenticates(release: Release) {
     let watch = store.watch().await;
     assert!(watch.is_ok());
 
-    // Tokens don't outlive etcd.
+    // Tokens do not survive a restart of etcd.
     drop(watch);
     etcd.kill();
     etcd.restart(false);
-    support::eventually_async("etcd serves again", Duration::from_secs(10), async || {
+    support::eventually_async("etcd is available again", Duration::from_secs(10), async || {
         store.probe().await.ok()
     })
     .await;

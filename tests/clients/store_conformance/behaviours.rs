@@ -1,4 +1,4 @@
-//! Puts, deletes, reads, and what must not be touched.
+//! Puts, deletes, reads, and records that must not change.
 
 use highhock_actors::{Expiry, Precondition, RecordStore, StoreErrorKind, WriteOutcome};
 
@@ -111,11 +111,11 @@ pub async fn name_above_or_below_another_is_blocked(domain: &TestDomain<'_>) {
         assert_eq!(error.kind, StoreErrorKind::Blocked, "{blocked}: {error}");
         assert!(error.message.contains(&reason), "{blocked}: {error}");
         assert!(error.message.contains("rename one of the services"), "{error}");
-        // What is deleted isn't there: just what was wanted.
+        // A missing record is the intended result of a delete.
         let delete = domain.delete(blocked, VALUE, None);
         assert_eq!(domain.write(delete).await.unwrap(), WriteOutcome::Missing, "{blocked}");
     }
-    // Names that only begin alike are in nobody's way.
+    // Names that only share a prefix do not conflict.
     for name in ["httpd2", "http", "httpd-api", "ful", "full0", "full/far0"] {
         assert_eq!(
             domain.write(domain.put(name, lease)).await.unwrap(),
@@ -127,7 +127,7 @@ pub async fn name_above_or_below_another_is_blocked(domain: &TestDomain<'_>) {
     assert_eq!(domain.found("full/far/api").await.value, OTHER);
 }
 
-/// Not even where they come in one batch.
+/// Conflicting names in one batch are not both written either.
 pub async fn conflicting_names_are_never_both_put(domain: &TestDomain<'_>) {
     let lease = domain.lease(1).await;
     let names = ["a", "a/x", "b/y", "b", "c/d/e", "c/d", "c", "free"];
@@ -138,7 +138,7 @@ pub async fn conflicting_names_are_never_both_put(domain: &TestDomain<'_>) {
         match outcome {
             Ok(WriteOutcome::Done) => done.push((*name).to_owned()),
             Err(error) => assert_eq!(error.kind, StoreErrorKind::Blocked, "{name}: {error}"),
-            // v2: another came while the way was cleared.
+            // v2: another client wrote while the directory was removed.
             Ok(other) => assert_eq!(other, WriteOutcome::Conflict, "{name}"),
         }
     }
@@ -148,7 +148,7 @@ pub async fn conflicting_names_are_never_both_put(domain: &TestDomain<'_>) {
         assert!(!done.iter().any(|other| hides(one, other)), "{done:?}");
     }
     assert_eq!(domain.names(), done);
-    assert_eq!(done.len(), 4, "one of each family: {done:?}");
+    assert_eq!(done.len(), 4, "one name of each family: {done:?}");
 }
 
 pub async fn large_batch_continues_past_failures(domain: &TestDomain<'_>) {

@@ -11,11 +11,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn next(changes: &mut ChangeStream) -> Change {
     let next = tokio::time::timeout(TIMEOUT, changes.next()).await;
-    next.expect("a change soon").expect("no end").unwrap()
+    next.expect("a change within the time limit").expect("an open stream").unwrap()
 }
 
-/// The next change that tells of a value's coming or going, and not of a v2
-/// directory's.
+/// Waits for the next change of the value of `name`, skipping changes of v2 directories.
 async fn next_value(
     changes: &mut ChangeStream,
     domain: &TestDomain<'_>,
@@ -58,7 +57,7 @@ pub async fn watch_reports_all_changes_in_the_domain(domain: &TestDomain<'_>) {
     domain.foreign_delete("before");
     assert_eq!(next_value(&mut changes, domain, "before").await, None);
 
-    // Many at once, none lost, in their order.
+    // Many changes at once must arrive complete and in order.
     for number in 0..300 {
         domain.foreign_put("busy", &domain.value_with(&number.to_string()), None);
     }

@@ -20,7 +20,7 @@ pub const TTL: Duration = Duration::from_secs(60);
 pub const VALUE: &str = r#"{"host":"10.77.66.0","port":8080,"ttl":60}"#;
 pub const OTHER: &str = r#"{"host":"10.77.66.99","port":8080,"ttl":60}"#;
 
-/// A machine that runs other tests too is slow at times.
+/// Long enough for a machine that runs other tests too.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
@@ -50,16 +50,16 @@ impl Servers {
     }
 }
 
-/// Where the stores of one column keep their records.
+/// The store of one column of the matrix.
 pub enum StoreUnderTest {
-    /// In a running etcd, which is spoken to by this API.
+    /// A running etcd, used by this API.
     Etcd(Api, Servers),
-    /// In this process.
+    /// The memory store.
     Memory,
 }
 
 impl StoreUnderTest {
-    /// `None`: this machine has no such etcd.
+    /// Returns `None` if this machine does not have this etcd.
     pub fn start(api: Api, release: Release, size: ClusterSize) -> Option<Self> {
         let servers = match size {
             ClusterSize::Single => Servers::Single(Etcd::start_release(release)?),
@@ -81,8 +81,7 @@ impl StoreUnderTest {
     }
 }
 
-/// A domain of a behaviour's own, with a store and, where records hang on one, a
-/// lease for it.
+/// The domain of one behaviour, with a store client and a lease namespace.
 pub struct TestDomain<'a> {
     target: &'a StoreUnderTest,
     root: String,
@@ -103,7 +102,7 @@ impl<'a> TestDomain<'a> {
         self.target.has_leases()
     }
 
-    /// Another client in the same domain.
+    /// Returns another client of the same domain.
     pub fn another_store(&self) -> Store {
         match &self.store {
             Store::EtcdV2(_) | Store::EtcdV3(_) => self.target.store(&self.root),
@@ -111,7 +110,8 @@ impl<'a> TestDomain<'a> {
         }
     }
 
-    /// The lease of this number, which is there from now on; none in v2.
+    /// Grants the lease of this number if it does not exist, and returns its id. Returns `None`
+    /// for v2.
     pub async fn lease(&self, number: u8) -> Option<LeaseId> {
         if !self.has_leases() {
             return None;
@@ -144,7 +144,7 @@ impl<'a> TestDomain<'a> {
         Write::Put { key: self.key(name), value: value.into(), ttl: TTL, lease, precondition }
     }
 
-    /// In place of `old`.
+    /// Builds a put that expects the value `old`.
     pub fn swap(
         &self,
         name: &str,
@@ -173,12 +173,12 @@ impl<'a> TestDomain<'a> {
         outcomes.remove(0)
     }
 
-    /// What is there, where something is.
+    /// Returns the record at a name, which must exist.
     pub async fn found(&self, name: &str) -> StoredRecord {
-        self.read(name).await.unwrap().expect("something is there")
+        self.read(name).await.unwrap().expect("an existing record")
     }
 
-    /// A value that the store takes, with this text in it: etcd takes any.
+    /// Returns a value that contains `text` and that the store accepts. etcd accepts any value.
     pub fn value_with(&self, text: &str) -> String {
         match self.target {
             StoreUnderTest::Etcd(..) => text.to_owned(),
@@ -188,8 +188,8 @@ impl<'a> TestDomain<'a> {
         }
     }
 
-    /// Puts as somebody else would, whatever is there, for so many seconds; for
-    /// ever where there is no such number. Gives the lease, in v3.
+    /// Puts a value as another client, replacing any value, with a TTL in seconds or for ever.
+    /// Returns its lease in v3.
     pub fn foreign_put(&self, name: &str, value: &str, ttl: Option<u64>) -> Option<LeaseId> {
         let path = self.path(name);
         match (self.target, &self.store) {
@@ -207,7 +207,7 @@ impl<'a> TestDomain<'a> {
         }
     }
 
-    /// As another client: there is nobody else in the process.
+    /// The memory store has no second process, so the same client writes.
     fn put_in_memory(
         &self,
         store: &Store,
@@ -244,7 +244,7 @@ impl<'a> TestDomain<'a> {
         }
     }
 
-    /// All names in the domain that hold a value.
+    /// Returns all names with a value in the domain.
     pub fn names(&self) -> Vec<String> {
         let inside = format!("{}/", self.root);
         let keys: Vec<String> = match (self.target, &self.store) {
@@ -258,11 +258,11 @@ impl<'a> TestDomain<'a> {
             }
             (StoreUnderTest::Memory, Store::Memory(memory)) => {
                 let keys = memory.keys().into_iter().map(|key| key.as_str().to_owned());
-                // Others lie elsewhere: the store holds all of them.
+                // The memory store also contains keys outside the domain.
                 keys.filter(|key| key.starts_with(&inside)).collect()
             }
             (StoreUnderTest::Memory, Store::EtcdV2(_) | Store::EtcdV3(_)) => {
-                unreachable!("it was made in memory")
+                unreachable!("the memory store has a memory client")
             }
         };
         let mut names = keys
@@ -274,9 +274,9 @@ impl<'a> TestDomain<'a> {
     }
 }
 
-/// What a store in memory answers, which keeps nobody waiting.
+/// Returns the output of a memory store's future, which is always ready.
 fn ready_now<T>(answer: impl Future<Output = T>) -> T {
-    answer.now_or_never().expect("an answer at once")
+    answer.now_or_never().expect("a ready future")
 }
 
 fn etcd_store(api: Api, servers: &Servers, root: RecordKey) -> Store {
@@ -292,7 +292,7 @@ fn etcd_store(api: Api, servers: &Servers, root: RecordKey) -> Store {
     }
 }
 
-/// What was found, to the letter.
+/// Builds a precondition that exactly this record meets.
 fn exact_expectation(found: StoredRecord) -> ExpectedValue {
     let lease = match found.expiry {
         Expiry::Lease(id) => Some(id),

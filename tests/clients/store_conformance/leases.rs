@@ -1,4 +1,4 @@
-//! The lease that all records of a publisher hang on (v3 only).
+//! The lease of all records of a publisher (v3 only).
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub async fn lost_lease_is_reported_without_writing(domain: &TestDomain<'_>) {
     domain.store.revoke(lease).await.unwrap();
     assert_eq!(domain.names(), ["gone"]);
 
-    // Others in the batch are not concerned.
+    // Other writes of the batch are not affected.
     let living = domain.lease(2).await;
     let mut writes =
         (0..300).map(|n| domain.put(&format!("s{n}"), Some(lease))).collect::<Vec<_>>();
@@ -49,7 +49,7 @@ pub async fn lost_lease_is_reported_without_writing(domain: &TestDomain<'_>) {
 
     assert_eq!(domain.store.keep_alive(lease).await.unwrap(), KeptAlive::Lost);
     assert_eq!(domain.store.leased(lease).await.unwrap(), []);
-    // To revoke it again is no fault.
+    // Revoking a lease again is not an error.
     domain.store.revoke(lease).await.unwrap();
 }
 
@@ -78,7 +78,7 @@ pub async fn lists_the_records_of_a_lease(domain: &TestDomain<'_>) {
     let names = (0..300).map(|number| format!("n{number:03}")).collect::<Vec<_>>();
     let puts = names.iter().map(|name| domain.put(name, Some(lease))).collect();
     assert!(domain.store.write(puts).await.iter().all(Result::is_ok));
-    // Neither what is elsewhere on it nor what is here on another.
+    // Neither keys of the lease outside the domain nor records of other leases are listed.
     let elsewhere = Write::Put {
         key: RecordKey::from_path("skydns/elsewhere/a"),
         value: VALUE.into(),

@@ -1,10 +1,9 @@
-//! What every store must do, against every etcd: 3.4 by its v2 keys API, 3.4 and
-//! 3.6 by their v3 API, each alone and as a cluster of three; and against the store in
-//! memory.
+//! The requirements on every store, checked with etcd 3.4 by v2, with etcd 3.4 and 3.6 by v3,
+//! each as a single member and as a cluster of three, and with the memory store.
 //!
-//! A column of the matrix is one test, which starts its etcd once and goes through
-//! all behaviours, each in a domain of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+//! Each column of the matrix is one test. It starts its etcd once and checks all behaviours,
+//! each in its own domain.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod behaviours;
 mod changes;
@@ -22,7 +21,7 @@ use highhock::etcd::Api;
 use fixture::{ClusterSize, StoreUnderTest, TestDomain};
 use support::etcd::Release;
 
-/// Goes through all behaviours, also after one failed.
+/// Checks all behaviours, and continues after a failure.
 async fn assert_conformance(api: Api, release: Release, size: ClusterSize) {
     let Some(target) = StoreUnderTest::start(api, release, size) else { return };
     let failed = failures(&target).await;

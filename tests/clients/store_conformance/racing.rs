@@ -1,4 +1,4 @@
-//! Two stores that want the same.
+//! Two store clients that write the same key.
 
 use highhock_actors::{ExpectedValue, Precondition, Write, WriteOutcome};
 
@@ -6,21 +6,21 @@ use crate::fixture::{TestDomain, write_to};
 
 const ROUNDS: usize = 1000;
 
-/// Whoever is first holds the name; the other can neither overwrite nor delete it,
-/// whatever it believes to be there.
+/// The first writer holds the key. The other writer can neither overwrite nor delete it,
+/// whatever precondition it uses.
 pub async fn concurrent_writers_never_overwrite_each_other(domain: &TestDomain<'_>) {
     let others = domain.another_store();
-    let (ours_on, others_on) = (domain.lease(1).await, domain.lease(2).await);
+    let (own_lease, other_lease) = (domain.lease(1).await, domain.lease(2).await);
     let mut won = [0; 2];
     for round in 0..ROUNDS {
         let values = ["ours", "others"].map(|whose| domain.value_with(&format!("{whose} {round}")));
-        let put = |whose: usize, precondition| {
-            let lease = [ours_on, others_on][whose];
-            domain.put_value("httpd", &values[whose], lease, precondition)
+        let put = |writer: usize, precondition| {
+            let lease = [own_lease, other_lease][writer];
+            domain.put_value("httpd", &values[writer], lease, precondition)
         };
-        let holds = |whose: usize| ExpectedValue {
-            value: values[whose].clone(),
-            lease: [ours_on, others_on][whose],
+        let holds = |writer: usize| ExpectedValue {
+            value: values[writer].clone(),
+            lease: [own_lease, other_lease][writer],
             version: None,
         };
         let (ours, theirs) = futures_util::future::join(
@@ -37,11 +37,11 @@ pub async fn concurrent_writers_never_overwrite_each_other(domain: &TestDomain<'
         let held = domain.found("httpd").await;
         assert_eq!(held.value, values[winner], "round {round}");
 
-        // The loser goes on as if it had won, while the winner withdraws.
+        // The loser continues as if it had won, while the winner withdraws its record.
         let stores = [&domain.store, &others];
         let loser = 1 - winner;
         let delete =
-            |whose: usize| Write::Delete { key: domain.key("httpd"), expected: holds(whose) };
+            |writer: usize| Write::Delete { key: domain.key("httpd"), expected: holds(writer) };
         let (swapped, deleted, withdrawn) = futures_util::future::join3(
             write_to(stores[loser], put(loser, Precondition::Equals(holds(loser)))),
             write_to(stores[loser], delete(loser)),

@@ -1,5 +1,5 @@
-//! A network of the test's own in which port 53 is free: a container's, whose namespace
-//! the server's thread enters.
+//! A network namespace of its own, in which port 53 is free. It belongs to a container, and the
+//! server's thread enters it.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,12 +16,12 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::support::TempDir;
 use super::support::docker::{Container, docker};
 
-/// What the programs in the place look names up by: its own server, and nobody else.
+/// Configures the programs in the namespace to use only its own DNS server.
 const RESOLV_CONF: &str =
     "nameserver 127.0.0.1\nsearch skydns.local\noptions timeout:5 attempts:2\n";
 const NSSWITCH_CONF: &str = "hosts: files dns\n";
 
-/// The container whose network it is, and the server in that.
+/// A container and a DNS server in the network namespace of the container.
 pub struct NetworkNamespace {
     container: Container,
     zone: Zone,
@@ -30,9 +30,9 @@ pub struct NetworkNamespace {
 }
 
 impl NetworkNamespace {
-    /// With a server on port 53 of all its addresses, and no records yet.
+    /// Starts a server without records on port 53 of all addresses.
     pub fn new() -> Self {
-        // glibc asks for no IPv6 address where it has none itself.
+        // glibc does not query AAAA without an IPv6 address.
         let with_ipv6 = ["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"];
         let container = Container::run(&with_ipv6, &[]);
         let zone = Zone::new();
@@ -44,22 +44,22 @@ impl NetworkNamespace {
         Self { container, zone, etc, _server: server }
     }
 
-    /// Puts a record, its key by what is between the domain's and its end.
+    /// Publishes a record at a path below the domain's key.
     pub fn put(&self, path: &str, value: &str) {
         let key = RecordKey::from_path(&format!("skydns/local/skydns/{path}"));
         self.zone.put(&key, value, None).unwrap();
     }
 
-    /// The container whose network it is.
+    /// Returns the container that owns the namespace.
     pub fn container(&self) -> &Container {
         &self.container
     }
 
-    /// Runs a program of this machine in it: its network, and the resolver's files.
+    /// Runs a program of this machine in the namespace, with its own resolver files.
     #[track_caller]
     pub fn run(&self, program: &str, arguments: &[&str]) -> ProgramOutput {
-        // A file may be missing or a link to one that changes under it: the place of a
-        // file is covered, in mounts of the program's own.
+        // The files may be missing, or links that change. They are therefore bind-mounted in a
+        // mount namespace of the program.
         let cover = "for file in resolv.conf nsswitch.conf; do
             mount --bind \"$0/$file\" \"/etc/$file\" || exit 99
         done
@@ -72,12 +72,12 @@ impl NetworkNamespace {
             .args(arguments)
             .stdin(Stdio::null())
             .output()
-            .unwrap_or_else(|error| panic!("needs nsenter and unshare: {error}"));
+            .unwrap_or_else(|error| panic!("cannot run nsenter and unshare: {error}"));
         ProgramOutput::from_output(&output, &format!("{program} {arguments:?}"))
     }
 }
 
-/// What a program said, line by line.
+/// The output of a program.
 #[derive(Debug)]
 pub struct ProgramOutput {
     pub lines: Vec<String>,
@@ -85,10 +85,14 @@ pub struct ProgramOutput {
 }
 
 impl ProgramOutput {
-    fn from_output(output: &Output, what: &str) -> Self {
+    fn from_output(output: &Output, command: &str) -> Self {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_ne!(output.status.code(), Some(99), "{what}: {stderr}");
-        assert_ne!(output.status.code(), Some(127), "{what}: run tests/run ({stderr})");
+        assert_ne!(output.status.code(), Some(99), "{command}: {stderr}");
+        assert_ne!(
+            output.status.code(),
+            Some(127),
+            "{command}: program not found; run the suite by tests/run: {stderr}"
+        );
         let text = String::from_utf8_lossy(&output.stdout);
         Self {
             lines: text.lines().map(str::to_owned).collect(),
@@ -96,19 +100,19 @@ impl ProgramOutput {
         }
     }
 
-    /// Its lines in their order, as sets have no other.
+    /// Returns the lines in sorted order, because sets of records are unordered.
     pub fn sorted(mut self) -> Vec<String> {
         self.lines.sort();
         self.lines
     }
 
-    /// Whether a line has all of these in it.
+    /// Returns `true` if one line contains all parts.
     pub fn has_line(&self, parts: &[&str]) -> bool {
         self.lines.iter().any(|line| parts.iter().all(|part| line.contains(part)))
     }
 }
 
-/// A container's address in a network.
+/// Returns the address of a container in a network.
 pub fn address_in(network: &str, container: &Container) -> IpAddr {
     let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
     docker(&["inspect", "--format", &format, container.id()]).parse().unwrap()
@@ -118,12 +122,13 @@ fn pid(container: &Container) -> String {
     docker(&["inspect", "--format", "{{.State.Pid}}", container.id()])
 }
 
-/// A thread of its own enters the namespace; what it starts is there, too.
+/// Starts a server in the namespace. A new thread enters the namespace, and the threads it
+/// starts inherit it.
 fn serve(pid: String, zone: Zone) -> DnsServer {
     let started = thread::spawn(move || {
         let namespace = File::open(format!("/proc/{pid}/ns/net")).unwrap();
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-            .expect("a container's network, which takes root");
+            .expect("entering a container's network, which requires root");
         let settings = DnsSettings {
             listen: vec![
                 SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)),

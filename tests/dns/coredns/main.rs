@@ -1,7 +1,6 @@
-//! What DNS servers make of the records that HighHock keeps in etcd, asked as any
-//! client would ask them: of records written by the suite itself, and of those that
-//! the built daemon writes for real containers.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+//! CoreDNS with the records that HighHock keeps in etcd, queried like any DNS server. The
+//! records are written by the suite itself, and by the built daemon for real containers.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod publish;
 mod scenarios;
@@ -19,13 +18,12 @@ use support::dns::{CoreDns, CoreDnsOptions, dig};
 use support::etcd::{Etcd, Release};
 use support::eventually;
 
-/// Runs a scenario with CoreDNS on an etcd of this release, the records written by
-/// the suite itself.
+/// Runs a scenario with CoreDNS and etcd of this release, with records that the suite writes.
 fn published_directly(release: Release, scenario: fn(&mut DirectPublisher, &CoreDns)) {
     with_coredns(release, |etcd, dns| scenario(&mut DirectPublisher::new(etcd.v3()), dns));
 }
 
-/// The same, the records written by HighHock for containers.
+/// Runs a scenario with records that HighHock writes for containers.
 fn published_by_highhock(release: Release, scenario: fn(&mut Machines, &CoreDns)) {
     with_coredns(release, |etcd, dns| scenario(&mut Machines::new(etcd, release), dns));
 }
@@ -36,7 +34,7 @@ fn with_coredns(release: Release, scenario: impl FnOnce(&Etcd, &CoreDns)) {
     scenario(&etcd, &dns);
 }
 
-/// A test a scenario and release, the records written so.
+/// Defines one test per scenario and release, for one kind of publisher.
 macro_rules! on_every_release {
     ($publisher:ident: $($scenario:ident)*) => {
         mod $publisher {
@@ -106,7 +104,7 @@ fn coredns_answers_after_the_cluster_loses_its_leader() {
     let next = cluster.wait_for_another_leader(leader);
     let late_as = DirectPublisher::new(cluster.members[next].v3()).publish(&late);
     for (service, published) in [(kept, kept_as), (late, late_as)] {
-        eventually("CoreDNS asks the members that are left", Duration::from_secs(20), || {
+        eventually("CoreDNS queries the remaining members", Duration::from_secs(20), || {
             let hosts = dig(dns.port(), &service.query_name(), "A")?.data("A");
             (hosts == BTreeSet::from([published.host.clone()])).then_some(())
         });

@@ -1,66 +1,66 @@
-//! Who brings records into etcd, as the scenarios see it.
+//! [`Publisher`]: the source of the records in etcd, as the scenarios use it.
 
 use std::fmt::Write as _;
 
 use super::support::etcd_v3::V3Client;
 
-/// The domain that all of it is under: the daemon's default.
+/// The domain of all records, which is the daemon's default.
 pub const DOMAIN: &str = "skydns.local";
 
-/// The seconds that a record and its lease live.
+/// The TTL of records and of their lease, in seconds.
 pub const TTL: u64 = 60;
 
-/// A service that is to be published: one container's, in the daemon's terms.
+/// A service of one container.
 #[derive(Clone, Debug, Default)]
 pub struct Service {
-    /// Without the domain.
+    /// The name without the domain.
     pub name: String,
-    /// Which of its replicas; `None`: one key a name.
+    /// The number of the replica. `None` for the layout `flat`.
     pub replica: Option<u32>,
     pub priority: Option<u16>,
     pub weight: Option<u16>,
     pub text: Option<String>,
     pub group: Option<String>,
-    /// Where it is to be said to be reached, if not at the publisher's choice.
+    /// The host to publish. `None` for the publisher's default.
     pub host: Option<String>,
 }
 
 impl Service {
-    /// In the layout `flat`.
+    /// Creates a service in the layout `flat`.
     pub fn flat(name: &str) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
 
-    /// In the layout `instance`.
+    /// Creates a replica in the layout `instance`.
     pub fn replica(name: &str, number: u32) -> Self {
         Self { replica: Some(number), ..Self::flat(name) }
     }
 
-    /// The name to ask a DNS server for.
+    /// Returns the name to query.
     pub fn query_name(&self) -> String {
         format!("{}.{DOMAIN}", self.name)
     }
 }
 
-/// A record that stands for a service.
+/// A published record.
 #[derive(Clone, Debug)]
 pub struct Published {
     pub host: String,
     pub port: u16,
-    /// The name that answers with this record alone.
+    /// The name of this record alone.
     pub own_name: String,
 }
 
-/// Brings records into etcd, and takes them away.
+/// Publishes and withdraws records.
 pub trait Publisher {
-    /// Over when the record is in etcd.
+    /// Returns when the record is in etcd.
     fn publish(&mut self, service: &Service) -> Published;
 
-    /// Over when the record is no longer in etcd.
+    /// Returns when the record is no longer in etcd.
     fn withdraw(&mut self, published: &Published);
 }
 
-/// The suite itself, in just the format that the daemon keeps to.
+/// Writes records directly, in the format of the daemon.
 pub struct DirectPublisher {
     etcd: V3Client,
     lease: i64,
@@ -88,11 +88,11 @@ impl Publisher for DirectPublisher {
     }
 
     fn withdraw(&mut self, published: &Published) {
-        assert!(self.etcd.delete(&key(&published.own_name)), "{published:?} was not there");
+        assert!(self.etcd.delete(&key(&published.own_name)), "{published:?} was not published");
     }
 }
 
-/// Where a name's record is.
+/// Returns the key of a name.
 pub fn key(name: &str) -> String {
     name.rsplit('.').fold("/skydns".into(), |path, label| path + "/" + label)
 }

@@ -1,4 +1,4 @@
-//! What a DNS server is asked once records are there, whoever brought them.
+//! The queries and expected responses, independent of the publisher.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,10 @@ use super::publish::{DOMAIN, Published, Publisher, Service, TTL};
 use super::servers::Machines;
 use super::support::dns::{CoreDns, DigResponse, Target};
 
-/// What the server makes of a record that names none.
+/// The priority in the response for a record without a priority.
 const DEFAULT_PRIORITY: u16 = 10;
 
-/// What one record alone weighs in the server's answer, of a hundred.
+/// The sum of the weights of equal priority in a response.
 const WHOLE_WEIGHT: u16 = 100;
 
 pub fn flat_record_answers_a_and_srv(publisher: &mut impl Publisher, dns: &CoreDns) {
@@ -40,9 +40,9 @@ pub fn host_name_answers_cname_and_its_target(publisher: &mut impl Publisher, dn
     let reply = dns.dig(&service.query_name(), "A");
     assert_eq!(reply.data("CNAME"), BTreeSet::from([format!("{}.", published.host)]));
     assert_eq!(reply.data("A"), hosts(&[&machine]));
-    let led_to =
+    let resolved_target =
         Target { host: machine.host, ..target(&published, DEFAULT_PRIORITY, WHOLE_WEIGHT) };
-    assert_eq!(dns.dig(&service.query_name(), "SRV").targets(), BTreeSet::from([led_to]));
+    assert_eq!(dns.dig(&service.query_name(), "SRV").targets(), BTreeSet::from([resolved_target]));
 }
 
 pub fn external_host_name_answers_cname(publisher: &mut impl Publisher, dns: &CoreDns) {
@@ -54,25 +54,26 @@ pub fn external_host_name_answers_cname(publisher: &mut impl Publisher, dns: &Co
     assert_eq!(dns.dig(&service.query_name(), "SRV").targets(), only_target(&published));
 }
 
-/// With an address CoreDNS tells no text; with a host name it tells nothing else.
+/// CoreDNS returns no text of a record with an address, and only the text of a record with a
+/// host name.
 pub fn text_is_answered_for_host_names_but_not_addresses(
     publisher: &mut impl Publisher,
     dns: &CoreDns,
 ) {
-    let told = Some("made of clay".to_owned());
-    let address = Service { text: told.clone(), ..Service::flat("httpd") };
+    let text = Some("made of clay".to_owned());
+    let address = Service { text: text.clone(), ..Service::flat("httpd") };
     let name = Service { host: Some("machine.example.net".into()), ..Service::flat("named") };
-    let name = Service { text: told.clone(), ..name };
+    let name = Service { text: text.clone(), ..name };
     let published = publisher.publish(&address);
     publisher.publish(&name);
 
     assert_eq!(dns.dig(&address.query_name(), "A").data("A"), hosts(&[&published]));
     assert_no_data(&dns.dig(&address.query_name(), "TXT"));
-    assert_eq!(dns.dig(&name.query_name(), "TXT").texts(), told.into_iter().collect());
+    assert_eq!(dns.dig(&name.query_name(), "TXT").texts(), text.into_iter().collect());
     assert_no_data(&dns.dig(&name.query_name(), "A"));
 }
 
-/// Whose container tells a text need not know that its host publishes a name.
+/// A text in a container's labels must not hide the service on a host that publishes a name.
 pub fn text_does_not_hide_the_service(machines: &mut Machines, dns: &CoreDns) {
     let name = "machine.example.net".to_owned();
     machines.add(&name, "flat");
@@ -196,7 +197,7 @@ pub fn answer_has_the_ttl_of_the_record(publisher: &mut impl Publisher, dns: &Co
     for kind in ["A", "SRV"] {
         let reply = dns.dig(&service.query_name(), kind);
         let ttls: Vec<u64> = reply.answer.iter().map(|row| row.ttl.into()).collect();
-        // The lease may be the shorter of the two by now.
+        // The remaining time of the lease may already be shorter than the TTL.
         assert!(matches!(ttls[..], [ttl] if (TTL - 20..=TTL).contains(&ttl)), "{reply:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! HighHock itself as the publisher: the built daemon, twice, with real containers.
+//! [`Machines`]: HighHock as the publisher. Two built daemons publish real containers.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,36 +11,35 @@ use super::support::etcd_v3::V3Client;
 use super::support::proxy::Proxy;
 use super::support::{eventually, run_id, unique};
 
-/// The addresses of the machines that are there from the start.
+/// The addresses of the first machines.
 const ADDRESSES: [&str; 2] = ["10.77.66.1", "10.77.66.2"];
 
-/// How long a record may take to come or to go.
+/// The time limit for publishing or withdrawing a record.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The port that every container offers.
+/// The port that every container publishes.
 const PORT: &str = "80";
 
-/// Machines of one cluster, each with a HighHock, an address and containers of its
-/// own. All containers run on the one engine that there is; each HighHock is shown
-/// those of its machine.
+/// The machines of a cluster, each with a HighHock, an address and containers. All containers
+/// run on one engine, and each HighHock sees only the containers of its machine.
 pub struct Machines {
     etcd: V3Client,
     highhock: Highhock,
-    /// Started when they are needed: then it is known in which layout.
+    /// Started on demand, because the first service determines the layout.
     machines: Vec<Machine>,
     published: u32,
-    /// With the name that answers with its record alone.
+    /// Each with the name of its own record.
     containers: Vec<(String, Container)>,
 }
 
 struct Machine {
     name: String,
     address: String,
-    /// On its containers.
+    /// The label of the machine's containers.
     label: String,
-    /// Keeps the records.
+    /// Publishes the records.
     daemon: Daemon,
-    /// Shows the daemon the machine's containers.
+    /// Filters the engine's containers by the label.
     _engine: Proxy,
 }
 
@@ -48,7 +47,7 @@ impl Machines {
     pub fn new(etcd: &Etcd, release: Release) -> Self {
         let highhock = Highhock::new(&etcd.url());
         let highhock = match release {
-            // It would choose v2, which no CoreDNS reads.
+            // The daemon would detect v2, which CoreDNS does not read.
             Release::V3_4 => highhock.flag("--etcd-api", "v3"),
             Release::V3_6 => highhock,
         };
@@ -56,13 +55,13 @@ impl Machines {
         Self { etcd: etcd.v3(), highhock, machines, published: 0, containers }
     }
 
-    /// The machine that this service runs on, with HighHock in the service's layout:
-    /// the one of the address that it names, else each in turn. A host's name that is
-    /// no machine's is for the container to say.
+    /// Returns the machine for a service. It is the machine of the service's host if there is
+    /// one, otherwise each machine in turn. Any other host name is set by the container.
     fn machine_for(&mut self, service: &Service) -> &Machine {
         let layout = if service.replica.is_some() { "instance" } else { "flat" };
-        let is_there = |host: &String| self.machines.iter().any(|it| it.address == *host);
-        let is_machine = |host: &&String| host.parse::<IpAddr>().is_ok() || is_there(host);
+        let is_started =
+            |host: &String| self.machines.iter().any(|machine| machine.address == *host);
+        let is_machine = |host: &&String| host.parse::<IpAddr>().is_ok() || is_started(host);
         let requested_host = service.host.as_ref().filter(is_machine);
         let turn = ADDRESSES[self.published as usize % ADDRESSES.len()];
         let address = requested_host.map_or(turn, String::as_str);
@@ -72,7 +71,7 @@ impl Machines {
         &self.machines[at]
     }
 
-    /// Starts a machine that publishes itself as this address or name; its number.
+    /// Starts a machine that publishes this address or name. Returns its index.
     pub fn add(&mut self, address: &str, layout: &str) -> usize {
         let name = format!("web{}", self.machines.len() + 1);
         let highhock = self.highhock.clone().flag("--skydns-layout", layout);
@@ -80,7 +79,7 @@ impl Machines {
         self.machines.len() - 1
     }
 
-    /// Waits until one of the HighHocks says all that in a line.
+    /// Waits until one of the daemons logs a line with all parts.
     #[track_caller]
     pub fn wait_for_log(&self, parts: &[&str]) {
         eventually(&format!("a log line with {parts:?}"), TIMEOUT, || {
@@ -108,9 +107,9 @@ impl Publisher for Machines {
     fn publish(&mut self, service: &Service) -> Published {
         let machine = self.machine_for(service);
         let mut labels = vec![machine.label.clone()];
-        labels.extend(service.priority.map(|it| format!("highhock.priority={it}")));
-        labels.extend(service.weight.map(|it| format!("highhock.weight={it}")));
-        labels.extend(service.text.as_ref().map(|it| format!("highhock.text={it}")));
+        labels.extend(service.priority.map(|priority| format!("highhock.priority={priority}")));
+        labels.extend(service.weight.map(|weight| format!("highhock.weight={weight}")));
+        labels.extend(service.text.as_ref().map(|text| format!("highhock.text={text}")));
         labels.extend(service.group.as_ref().map(|it| format!("highhock.group={it}")));
         let elsewhere = service.host.as_ref().filter(|host| **host != machine.address);
         labels.extend(elsewhere.map(|it| format!("highhock.host={it}")));
@@ -142,10 +141,10 @@ impl Publisher for Machines {
 
     fn withdraw(&mut self, published: &Published) {
         let is_same = |(own_name, _): &(String, Container)| *own_name == published.own_name;
-        let at = self.containers.iter().position(is_same).expect("it was published");
+        let at = self.containers.iter().position(is_same).expect("published before");
         self.containers[at].1.stop();
         let key = key(&published.own_name);
-        eventually(&format!("{key} is gone"), TIMEOUT, || {
+        eventually(&format!("{key} is withdrawn"), TIMEOUT, || {
             self.etcd.get(&key).is_none().then_some(())
         });
     }

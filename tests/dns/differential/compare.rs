@@ -1,4 +1,4 @@
-//! Whether two answers to one question say the same.
+//! Compares the responses of both servers to one query.
 
 use hickory_proto::rr::RecordType;
 
@@ -7,7 +7,7 @@ use super::differences::{Difference, known_difference};
 use super::fixtures::RecordSet;
 use super::support::dns_wire::{DnsQuery, DnsResponse, ResponseRecord, Transport};
 
-/// One question, and what each of the two said.
+/// One query and the responses of both servers.
 #[derive(Clone)]
 pub struct QueryCase {
     pub query: DnsQuery,
@@ -15,40 +15,46 @@ pub struct QueryCase {
     pub ours: DnsResponse,
 }
 
-/// What came of it.
+/// The result of a comparison.
 pub enum Comparison {
     Equal,
     KnownDifferences(Vec<Difference>),
-    /// Why, and the answers that were compared: those by TCP, where one was cut.
+    /// The reason, and the compared responses. These are the TCP responses if one was truncated.
     Mismatch(String, Box<QueryCase>),
 }
 
-/// Seconds by which a lease's rest and the time may differ: both round, and one is asked first.
+/// The permitted difference of TTLs and serial numbers in seconds. Both servers round, and one
+/// is queried first.
 const TTL_ROUNDING_SECS: u32 = 2;
 
-/// The largest answer that HighHock gives by UDP, in bytes.
+/// The largest UDP response of HighHock in bytes.
 const UDP_RESPONSE_BYTES_MAX: u16 = 1232;
 
 pub fn compare(record_set: &RecordSet, case: &QueryCase, pair: &mut ServerPair) -> Comparison {
-    if let Err(why) = check_response(&case.query, &case.ours) {
-        return Comparison::Mismatch(why, case.clone().into());
+    if let Err(reason) = check_response(&case.query, &case.ours) {
+        return Comparison::Mismatch(reason, case.clone().into());
     }
     let mut case = case.clone();
     let mut differences = Vec::new();
     if case.coredns.truncated || case.ours.truncated {
-        let cut = case;
-        case = pair.query(&DnsQuery { transport: Transport::Tcp, ..cut.query.clone() });
-        if let Err(why) = check_truncation(&cut.ours, &case.ours) {
-            return Comparison::Mismatch(why, case.into());
+        let truncated = case;
+        case = pair.query(&DnsQuery { transport: Transport::Tcp, ..truncated.query.clone() });
+        if let Err(reason) = check_truncation(&truncated.ours, &case.ours) {
+            return Comparison::Mismatch(reason, case.into());
         }
-        // What failed was not cut.
-        if cut.coredns.truncated != cut.ours.truncated && cut.coredns.code != "ServFail" {
-            let Some(why) = truncation_reason(&cut, &case) else {
-                return Comparison::Mismatch("only one of the answers is cut".into(), cut.into());
+        // A SERVFAIL response is not truncated.
+        if truncated.coredns.truncated != truncated.ours.truncated
+            && truncated.coredns.code != "ServFail"
+        {
+            let Some(difference) = truncation_reason(&truncated, &case) else {
+                return Comparison::Mismatch(
+                    "only one of the responses is truncated".into(),
+                    truncated.into(),
+                );
             };
-            differences.push(why);
+            differences.push(difference);
         }
-        // Both answers are whole now, and only one of them had EDNS's record.
+        // The OPT records of the repeated query are not compared.
         case.coredns.edns = case.ours.edns;
     }
     mask_serials(&mut case);
@@ -57,7 +63,7 @@ pub fn compare(record_set: &RecordSet, case: &QueryCase, pair: &mut ServerPair) 
     }
     if !is_equal(&case) {
         let Some(found) = known_difference(record_set, &case, pair) else {
-            return Comparison::Mismatch("the answers differ".into(), case.into());
+            return Comparison::Mismatch("the responses differ".into(), case.into());
         };
         differences.push(found);
     }
@@ -68,73 +74,83 @@ pub fn compare(record_set: &RecordSet, case: &QueryCase, pair: &mut ServerPair) 
     }
 }
 
-/// What must hold of an answer whatever CoreDNS says.
+/// Checks the rules for a response that do not depend on CoreDNS.
 fn check_response(query: &DnsQuery, response: &DnsResponse) -> Result<(), String> {
     let limit = match query.transport {
         Transport::Udp => 512,
         Transport::Edns(size) => usize::from(size.clamp(512, UDP_RESPONSE_BYTES_MAX)),
         Transport::Tcp => usize::from(u16::MAX),
     };
-    let asked = query.name();
+    let queried_name = query.name();
     let repeats = |rows: &[ResponseRecord]| rows.windows(2).any(|pair| pair[0] == pair[1]);
     let faults = [
-        (response.bytes > limit, "longer than was asked for"),
-        (response.query != asked, "the question did not come back as it was"),
+        (response.bytes > limit, "the response is longer than permitted"),
+        (response.query != queried_name, "the response repeats another question"),
         (
             response.edns != matches!(query.transport, Transport::Edns(_)),
-            "EDNS is answered by EDNS only",
+            "EDNS in only one of query and response",
         ),
         (
             response.recursion_desired != query.recursion_desired,
-            "recursion was asked for otherwise",
+            "the flag RD differs from the query",
         ),
-        (response.recursion_available, "offers recursion that it doesn't do"),
-        (response.truncated && query.transport == Transport::Tcp, "cut where there is room"),
+        (response.recursion_available, "the flag RA is set without forwarding"),
+        (
+            response.truncated && query.transport == Transport::Tcp,
+            "the response is truncated over TCP",
+        ),
         (
             repeats(&response.answer)
                 || repeats(&response.authority)
                 || repeats(&response.additional),
-            "a record comes twice",
+            "the response repeats a record",
         ),
     ];
-    match faults.into_iter().find(|(is_so, _)| *is_so) {
-        Some((_, why)) => Err(why.into()),
+    match faults.into_iter().find(|(is_present, _)| *is_present) {
+        Some((_, reason)) => Err(reason.into()),
         None => Ok(()),
     }
 }
 
-/// Why only one of two answers was cut, by the whole ones; `None`: there is no reason.
-fn truncation_reason(cut: &QueryCase, whole: &QueryCase) -> Option<Difference> {
+/// Explains why only one response was truncated, by comparing the complete responses. Returns
+/// `None` without an explanation.
+fn truncation_reason(truncated: &QueryCase, complete: &QueryCase) -> Option<Difference> {
     let records = |response: &DnsResponse| response.answer.len() + response.additional.len();
-    match cut.query.transport {
-        Transport::Edns(size) if size > UDP_RESPONSE_BYTES_MAX && cut.ours.truncated => {
-            Some(Difference::AtMost1232)
+    match truncated.query.transport {
+        Transport::Edns(size) if size > UDP_RESPONSE_BYTES_MAX && truncated.ours.truncated => {
+            Some(Difference::UdpSizeLimit)
         }
-        _ if cut.ours.truncated && cut.query.kind == RecordType::SRV => {
-            Some(Difference::LongerNames)
+        _ if truncated.ours.truncated && truncated.query.kind == RecordType::SRV => {
+            Some(Difference::UncompressedTargets)
         }
-        _ if cut.coredns.truncated && records(&whole.coredns) > records(&whole.ours) => {
-            Some(Difference::Twice)
+        _ if truncated.coredns.truncated
+            && records(&complete.coredns) > records(&complete.ours) =>
+        {
+            Some(Difference::RepeatedRecord)
         }
         _ => None,
     }
 }
 
-/// What there was room for is a part of the whole.
-fn check_truncation(cut: &DnsResponse, whole: &DnsResponse) -> Result<(), String> {
+/// Checks that a truncated response is a part of the complete response.
+fn check_truncation(truncated: &DnsResponse, complete: &DnsResponse) -> Result<(), String> {
     let is_part = |part: &[ResponseRecord], of: &[ResponseRecord]| {
         let same = |a: &ResponseRecord, b: &ResponseRecord| {
             (&a.name, &a.kind, &a.data) == (&b.name, &b.kind, &b.data)
         };
         part.iter().all(|row| of.iter().any(|other| same(row, other)))
     };
-    let is_so = is_part(&cut.answer, &whole.answer)
-        && is_part(&cut.additional, &whole.additional)
-        && cut.code == whole.code;
-    if is_so { Ok(()) } else { Err(format!("cut to what the whole answer lacks: {cut:#?}")) }
+    let is_complete_part = is_part(&truncated.answer, &complete.answer)
+        && is_part(&truncated.additional, &complete.additional)
+        && truncated.code == complete.code;
+    if is_complete_part {
+        Ok(())
+    } else {
+        Err(format!("records that are missing in the complete response: {truncated:#?}"))
+    }
 }
 
-/// Both tell the time, the one a little later.
+/// Both servers derive the serial number from the time, one a little later.
 fn mask_serials(case: &mut QueryCase) {
     let mut seen: Vec<u32> = Vec::new();
     for response in [&mut case.coredns, &mut case.ours] {
@@ -181,7 +197,7 @@ fn sections<'a>(
     ]
 }
 
-/// The same code, flags and sets of records.
+/// Returns `true` if the codes, flags and sets of records are equal.
 pub fn is_equal(case: &QueryCase) -> bool {
     let QueryCase { coredns, ours, .. } = case;
     coredns.code == ours.code
@@ -191,9 +207,9 @@ pub fn is_equal(case: &QueryCase) -> bool {
         && same_rows(&coredns.additional, &ours.additional)
 }
 
-/// CoreDNS says some records twice.
+/// Compares records, ignoring repeated records of CoreDNS.
 pub fn same_rows(coredns: &[ResponseRecord], ours: &[ResponseRecord]) -> bool {
-    let mut once = coredns.to_vec();
-    once.dedup();
-    once == ours
+    let mut distinct = coredns.to_vec();
+    distinct.dedup();
+    distinct == ours
 }

@@ -1,4 +1,5 @@
-//! In what the two may differ, and why. The README's list is this one.
+//! The intended differences from CoreDNS. `config/dns.md`, section "Differences from CoreDNS",
+//! describes them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,94 +12,96 @@ use super::compare::{QueryCase, is_equal};
 use super::fixtures::{DOMAIN, RecordSet};
 use super::support::dns_wire::{DnsQuery, ResponseRecord, Transport};
 
-/// A difference that is meant.
+/// An intended difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {
     Any,
-    AtMost1232,
-    LongerNames,
-    NamesAbove,
-    Slash,
-    Reverse,
-    Backslash,
-    Twice,
-    Mail,
-    NoRecord,
-    AliasBeside,
-    SoaBelow,
+    UdpSizeLimit,
+    UncompressedTargets,
+    EmptyNonTerminal,
+    SlashInLabel,
+    PublishedAddress,
+    BackslashInText,
+    RepeatedRecord,
+    Mx,
+    InvalidValue,
+    AliasAndAddresses,
+    SoaOfSubdomain,
 }
 
 impl Difference {
-    /// All of them.
+    /// All differences, in the order in which they are checked.
     pub const ALL: [Self; 12] = [
         Self::Any,
-        Self::AtMost1232,
-        Self::LongerNames,
-        Self::NamesAbove,
-        Self::Slash,
-        Self::Reverse,
-        Self::Backslash,
-        Self::Twice,
-        Self::Mail,
-        Self::NoRecord,
-        Self::AliasBeside,
-        Self::SoaBelow,
+        Self::UdpSizeLimit,
+        Self::UncompressedTargets,
+        Self::EmptyNonTerminal,
+        Self::SlashInLabel,
+        Self::PublishedAddress,
+        Self::BackslashInText,
+        Self::RepeatedRecord,
+        Self::Mx,
+        Self::InvalidValue,
+        Self::AliasAndAddresses,
+        Self::SoaOfSubdomain,
     ];
 
-    /// Whether it takes so many questions to meet it that a usual run may not.
+    /// Returns `true` if a normal run may not contain the difference.
     pub fn is_rare(self) -> bool {
-        self == Self::LongerNames
+        self == Self::UncompressedTargets
     }
 
-    /// What it is, and why it is so.
+    /// Describes the difference and its reason.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Any => {
-                "ANY is answered by one HINFO record (RFC 8482), where CoreDNS has no data"
+                "HighHock answers ANY with one HINFO record (RFC 8482), and CoreDNS with no data"
             }
-            Self::AtMost1232 => {
-                "UDP answers are cut at 1,232 bytes whatever was asked for, as larger ones travel \
-                 in fragments, which get lost; CoreDNS sends what was asked for"
+            Self::UdpSizeLimit => {
+                "HighHock limits UDP responses to 1,232 bytes, because larger ones travel in \
+                 fragments, which get lost; CoreDNS uses the client's buffer size"
             }
-            Self::LongerNames => {
-                "names are shortened otherwise, so that an SRV answer that CoreDNS just finds room \
-                 for may be cut"
+            Self::UncompressedTargets => {
+                "HighHock does not compress SRV targets, so that a response may be truncated \
+                 that just fits with CoreDNS"
             }
-            Self::NamesAbove => {
-                "a name with others below it, the domain's own among them, has no data of a type \
-                 (RFC 8020); CoreDNS says for some types that there is no such name"
+            Self::EmptyNonTerminal => {
+                "HighHock answers NOERROR for a missing type of a name with names below it, or of \
+                 the domain (RFC 8020); CoreDNS answers NXDOMAIN for some types"
             }
-            Self::Slash => {
-                "a slash in a label is a letter like others; to CoreDNS it parts a key, so that \
-                 a/b.skydns.local finds b.a.skydns.local"
+            Self::SlashInLabel => {
+                "HighHock treats a slash in a label as a character; CoreDNS treats it as a key \
+                 separator, so that a/b.skydns.local finds b.a.skydns.local"
             }
-            Self::Reverse => {
-                "the names of a published address are told to who asks for them (PTR); to CoreDNS \
-                 they lie outside its zone"
+            Self::PublishedAddress => {
+                "HighHock answers PTR with the names of a published address; for CoreDNS these \
+                 queries are outside its zone"
             }
-            Self::Backslash => "a backslash in a text is told; CoreDNS takes it for an escape",
-            Self::Mail => "MX is never answered: HighHock writes no such records",
-            Self::NoRecord => {
-                "a value that is no record is left out, and its neighbours are answered; CoreDNS \
-                 fails for all names above it"
+            Self::BackslashInText => {
+                "HighHock keeps a backslash in a text; CoreDNS removes it as an escape"
             }
-            Self::AliasBeside => {
-                "an alias is left out beside addresses of its name (RFC 1034), as a cache may \
-                 follow it for all of the name; CoreDNS tells both"
+            Self::Mx => "HighHock never answers MX, because it writes no such records",
+            Self::InvalidValue => {
+                "HighHock skips a value that is not a record; CoreDNS answers SERVFAIL for every \
+                 name above it"
             }
-            Self::SoaBelow => {
-                "only the domain itself has a SOA record; CoreDNS answers it, as the domain's, for \
-                 all names in it, be there such a name or not"
+            Self::AliasAndAddresses => {
+                "HighHock omits an alias of a name with addresses (RFC 1034), because a cache may \
+                 follow it for every type; CoreDNS returns both"
             }
-            Self::Twice => {
-                "a record is told once, with the TTL that was met first (RFC 2181); where aliases \
-                 meet, CoreDNS tells it again, with another TTL or until there is no more room"
+            Self::SoaOfSubdomain => {
+                "HighHock answers SOA only for the domain; CoreDNS answers it for every name in \
+                 the domain"
+            }
+            Self::RepeatedRecord => {
+                "HighHock returns a record once, with the TTL found first (RFC 2181); with aliases \
+                 that meet, CoreDNS repeats it with other TTLs"
             }
         }
     }
 }
 
-/// The difference that explains all in which these two answers are not the same.
+/// Returns the difference that completely explains two unequal responses.
 pub fn known_difference(
     record_set: &RecordSet,
     case: &QueryCase,
@@ -107,27 +110,27 @@ pub fn known_difference(
     let query = &case.query;
     Difference::ALL.into_iter().find(|difference| match difference {
         Difference::Any => is_minimal_any(case),
-        Difference::NamesAbove => is_name_above(case, pair),
-        Difference::Slash => {
+        Difference::EmptyNonTerminal => is_empty_non_terminal(case, pair),
+        Difference::SlashInLabel => {
             query.labels.iter().any(|label| label.contains('/')) && case.ours.code == "NXDomain"
         }
-        Difference::Reverse => is_reverse(record_set, case),
-        Difference::Backslash => is_backslash(case),
-        Difference::Twice => has_duplicates(case),
-        Difference::NoRecord => {
+        Difference::PublishedAddress => is_published_address(record_set, case),
+        Difference::BackslashInText => is_backslash(case),
+        Difference::RepeatedRecord => has_duplicates(case),
+        Difference::InvalidValue => {
             let codes = (case.coredns.code.as_str(), case.ours.code.as_str());
             record_set.invalid_key.is_some()
                 && matches!(codes, ("ServFail", "NoError" | "NXDomain"))
         }
-        Difference::Mail => is_mail(case),
-        Difference::AliasBeside => is_alias_beside(case, pair),
-        Difference::SoaBelow => is_soa_below(case, pair),
-        // Found where the answers' lengths are looked at.
-        Difference::AtMost1232 | Difference::LongerNames => false,
+        Difference::Mx => is_mx(case),
+        Difference::AliasAndAddresses => is_alias_and_addresses(case, pair),
+        Difference::SoaOfSubdomain => is_soa_of_subdomain(case, pair),
+        // Detected by the comparison of lengths.
+        Difference::UdpSizeLimit | Difference::UncompressedTargets => false,
     })
 }
 
-/// One HINFO record, and a name that CoreDNS knows, too.
+/// One HINFO record, for a name that CoreDNS knows too.
 fn is_minimal_any(case: &QueryCase) -> bool {
     let QueryCase { query, coredns, ours } = case;
     let [row] = &ours.answer[..] else { return false };
@@ -140,8 +143,8 @@ fn is_minimal_any(case: &QueryCase) -> bool {
         && ours.additional.is_empty()
 }
 
-/// All is the same but for the code, and CoreDNS itself knows the name by another type, or fails at it.
-fn is_name_above(case: &QueryCase, pair: &mut ServerPair) -> bool {
+/// Only the code differs, and CoreDNS itself knows the name by another type, or fails.
+fn is_empty_non_terminal(case: &QueryCase, pair: &mut ServerPair) -> bool {
     let QueryCase { query, coredns, ours } = case;
     if (coredns.code.as_str(), ours.code.as_str()) != ("NXDomain", "NoError") {
         return false;
@@ -153,8 +156,8 @@ fn is_name_above(case: &QueryCase, pair: &mut ServerPair) -> bool {
     is_equal(&with_same_code) && (is_apex || pair.query(&by_address).coredns.code != "NXDomain")
 }
 
-/// CoreDNS refuses it, and the answer has the name of each record with that address.
-fn is_reverse(record_set: &RecordSet, case: &QueryCase) -> bool {
+/// CoreDNS refuses, and HighHock returns the names of all records with the address.
+fn is_published_address(record_set: &RecordSet, case: &QueryCase) -> bool {
     let QueryCase { query, coredns, ours } = case;
     let Some(address) = queried_address(query) else { return false };
     let name = |(key, value): (&String, &String)| {
@@ -176,66 +179,69 @@ fn is_reverse(record_set: &RecordSet, case: &QueryCase) -> bool {
         && response == names
 }
 
-/// All is the same but for aliases of names with addresses, and what only those lead to.
-fn is_alias_beside(case: &QueryCase, pair: &mut ServerPair) -> bool {
+/// The responses differ only in aliases of names with addresses, and in the records behind these
+/// aliases.
+fn is_alias_and_addresses(case: &QueryCase, pair: &mut ServerPair) -> bool {
     let mut case = case.clone();
     let QueryCase { query, coredns, ours } = &mut case;
     let owners = |rows: &[ResponseRecord]| {
         let aliases = rows.iter().filter(|row| row.kind == "CNAME");
         aliases.map(|row| row.name.to_lowercase()).collect::<BTreeSet<_>>()
     };
-    let mut beside = owners(&coredns.answer);
-    beside.append(&mut owners(&coredns.additional));
-    beside.retain(|owner| has_addresses(owner, query, pair));
-    if beside.is_empty() {
+    let mut aliased = owners(&coredns.answer);
+    aliased.append(&mut owners(&coredns.additional));
+    aliased.retain(|owner| has_addresses(owner, query, pair));
+    if aliased.is_empty() {
         return false;
     }
     let targets = coredns.answer.iter().filter(|row| row.kind == "SRV");
     let target =
         |row: &ResponseRecord| row.data.rsplit(' ').next().unwrap_or_default().to_lowercase();
     let targets = targets.map(target).collect();
-    let asked = BTreeSet::from([query.name().to_lowercase()]);
-    for (rows, roots) in [(&mut coredns.answer, asked), (&mut coredns.additional, targets)] {
-        rows.retain(|row| row.kind != "CNAME" || !beside.contains(&row.name.to_lowercase()));
+    let queried = BTreeSet::from([query.name().to_lowercase()]);
+    for (rows, roots) in [(&mut coredns.answer, queried), (&mut coredns.additional, targets)] {
+        rows.retain(|row| row.kind != "CNAME" || !aliased.contains(&row.name.to_lowercase()));
         drop_unreachable_records(rows, roots);
     }
-    // Where nothing is left, that is told with the SOA record.
+    // A response without records contains the SOA record.
     if coredns.answer.is_empty() && matches!(&ours.authority[..], [row] if row.kind == "SOA") {
         coredns.authority.clone_from(&ours.authority);
     }
     is_equal(&case) || has_duplicates(&case) || is_backslash(&case)
 }
 
-/// Whether CoreDNS itself knows addresses of exactly this name, in a question's manner.
+/// Returns `true` if CoreDNS returns addresses of exactly this name for a query like `query`.
 fn has_addresses(name: &str, query: &DnsQuery, pair: &mut ServerPair) -> bool {
     let labels = name.trim_end_matches('.').split('.').map(str::to_owned).collect::<Vec<_>>();
     [RecordType::A, RecordType::AAAA].into_iter().any(|kind| {
         let by_kind =
             DnsQuery { kind, transport: Transport::Tcp, labels: labels.clone(), ..query.clone() };
         let response = pair.query(&by_kind).coredns;
-        let is_it =
+        let is_address =
             |row: &ResponseRecord| row.kind != "CNAME" && row.name.eq_ignore_ascii_case(name);
-        response.answer.iter().any(is_it)
+        response.answer.iter().any(is_address)
     })
 }
 
-/// Drops what is not led to from these names, and aliases in the domain that lead to nothing.
+/// Removes records that are not reachable from `roots`, and aliases in the domain that lead to
+/// no record.
 fn drop_unreachable_records(rows: &mut Vec<ResponseRecord>, roots: BTreeSet<String>) {
     loop {
         let before = rows.len();
         let mut reached = roots.clone();
         for _ in 0..rows.len() {
-            let led = rows
+            let aliases = rows
                 .iter()
                 .filter(|row| row.kind == "CNAME" && reached.contains(&row.name.to_lowercase()));
-            reached = led.map(|row| row.data.to_lowercase()).chain(reached.clone()).collect();
+            reached = aliases.map(|row| row.data.to_lowercase()).chain(reached.clone()).collect();
         }
         let names = rows.iter().map(|row| row.name.to_lowercase()).collect::<BTreeSet<_>>();
         rows.retain(|row| {
-            let to = row.data.to_lowercase();
-            let leads =
-                row.kind != "CNAME" || !to.ends_with(&format!("{DOMAIN}.")) || names.contains(&to);
-            leads && reached.contains(&row.name.to_lowercase())
+            let target = row.data.to_lowercase();
+            let has_target = row.kind != "CNAME"
+                || !target.ends_with(&format!("{DOMAIN}."))
+                || names.contains(&target);
+            has_target && reached.contains(&row.name.to_lowercase())
         });
         if rows.len() == before {
             return;
@@ -243,26 +249,26 @@ fn drop_unreachable_records(rows: &mut Vec<ResponseRecord>, roots: BTreeSet<Stri
     }
 }
 
-/// CoreDNS answers the domain's SOA record for another name, and here it is beside that there
-/// is none.
-fn is_soa_below(case: &QueryCase, pair: &mut ServerPair) -> bool {
+/// CoreDNS returns the SOA record of the domain for another name. HighHock returns it in the
+/// authority section of a negative response.
+fn is_soa_of_subdomain(case: &QueryCase, pair: &mut ServerPair) -> bool {
     let QueryCase { query, coredns, ours } = case;
     let is_soa = |rows: &[ResponseRecord]| matches!(rows, [row] if row.kind == "SOA");
     let is_apex = query.name().eq_ignore_ascii_case(&format!("{DOMAIN}."));
-    let is_meant = query.kind == RecordType::SOA
+    let is_negative = query.kind == RecordType::SOA
         && !is_apex
         && is_soa(&coredns.answer)
         && ours.answer.is_empty()
         && is_soa(&ours.authority);
-    if !is_meant {
+    if !is_negative {
         return false;
     }
     let by_address = DnsQuery { kind: RecordType::A, transport: Transport::Tcp, ..query.clone() };
     pair.query(&by_address).ours.code == ours.code
 }
 
-/// A name without MX records, where CoreDNS has some.
-fn is_mail(case: &QueryCase) -> bool {
+/// HighHock returns no MX records for a name for which CoreDNS has some.
+fn is_mx(case: &QueryCase) -> bool {
     let QueryCase { query, coredns, ours } = case;
     query.kind == RecordType::MX
         && coredns.answer.iter().any(|row| row.kind == "MX")
@@ -271,7 +277,7 @@ fn is_mail(case: &QueryCase) -> bool {
         && matches!(&ours.authority[..], [row] if row.kind == "SOA")
 }
 
-/// All is the same but for the backslashes, and what CoreDNS says more than once.
+/// The responses differ only in backslashes and in repeated records of CoreDNS.
 fn is_backslash(case: &QueryCase) -> bool {
     let mut case = case.clone();
     let texts = case.ours.answer.iter_mut().filter(|row| row.data.contains('\\'));
@@ -279,7 +285,7 @@ fn is_backslash(case: &QueryCase) -> bool {
     found > 0 && (is_equal(&case) || has_duplicates(&case))
 }
 
-/// All is the same but for the TTLs, and letters' case, of what CoreDNS says more than once.
+/// The responses differ only in the TTLs and the letter case of repeated records of CoreDNS.
 fn has_duplicates(case: &QueryCase) -> bool {
     let mut case = case.clone();
     let QueryCase { coredns, ours, .. } = &mut case;
@@ -300,13 +306,13 @@ fn has_duplicates(case: &QueryCase) -> bool {
     found && is_equal(&case)
 }
 
-/// What counts as one record in DNS, where no letter's case does, but in a text.
-fn is_same_record(one: &ResponseRecord, other: &ResponseRecord) -> bool {
-    let is_same_data = match one.kind.as_str() {
-        "TXT" => one.data == other.data,
-        _ => one.data.eq_ignore_ascii_case(&other.data),
+/// Returns `true` if both are the same DNS record. Letter case matters only in texts.
+fn is_same_record(record: &ResponseRecord, other: &ResponseRecord) -> bool {
+    let is_same_data = match record.kind.as_str() {
+        "TXT" => record.data == other.data,
+        _ => record.data.eq_ignore_ascii_case(&other.data),
     };
-    one.kind == other.kind && one.name.eq_ignore_ascii_case(&other.name) && is_same_data
+    record.kind == other.kind && record.name.eq_ignore_ascii_case(&other.name) && is_same_data
 }
 
 fn queried_address(query: &DnsQuery) -> Option<IpAddr> {

@@ -1,18 +1,18 @@
-//! Records of every sort, made from a seed.
+//! [`RecordSet`]: random records of every kind, generated from a seed.
 
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-/// The domain that all of them are in: the daemon's default.
+/// The domain of all records, which is the daemon's default.
 pub const DOMAIN: &str = "skydns.local";
 
 /// The first part of the keys.
 pub const PREFIX: &str = "skydns";
 
-/// Few, so that names meet each other. A hyphen comes before the slash of a key and a
-/// letter behind it, which tells an order of keys from one of labels.
+/// Few labels, so that names collide. A hyphen sorts before the slash of a key and a letter
+/// after it, which distinguishes the order of keys from the order of labels.
 const LABELS: [&str; 9] = ["a", "a-b", "ab", "web", "db", "api", "x1", "_tcp", "1"];
 
 const ADDRESSES: [&str; 5] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "192.0.2.77", "127.0.0.1"];
@@ -21,21 +21,22 @@ const ADDRESSES6: [&str; 4] = ["fd00::1", "fd00::2", "2001:db8::a:b", "::ffff:10
 
 const NAMES_ELSEWHERE: [&str; 3] = ["www.example.com", "example.com", "Host.Example.org"];
 
-/// What is no record.
+/// A value that is not a record.
 pub const INVALID_VALUE: &str = r#"{"host":"#;
 
-/// What is in the store, and what hangs on a lease there.
+/// The content of the store, and the lease of its records.
 pub struct RecordSet {
-    /// A value by its key, without a leading slash.
+    /// Values by key, without a leading slash.
     pub records: BTreeMap<String, String>,
-    /// A key at which there is what is no record.
+    /// The key with an invalid value.
     pub invalid_key: Option<String>,
-    /// Seconds that all of the records have left; `None`: they stay for ever.
+    /// The remaining time of the lease in seconds. `None` for records without a lease.
     pub lease: Option<u64>,
 }
 
 impl RecordSet {
-    /// The first of every run, so that what is rare elsewhere is met: two aliases that meet.
+    /// The first record set of every run. It contains a rare case: two aliases that lead to the
+    /// same name.
     pub fn fixed() -> Self {
         let mut records = Records::new();
         let mut put = |path: &str, value: Value| records.insert(key(path), value.to_string());
@@ -47,30 +48,32 @@ impl RecordSet {
     }
 
     pub fn new(rng: &mut Rng) -> Self {
-        let mut maker =
-            RecordGenerator { rng, names: Vec::new(), groups: false, names_as_hosts: 0.0 };
-        maker.groups = maker.chance(0.4);
-        maker.names_as_hosts = [0.0, 0.15, 0.5][maker.rng.usize(..3)];
-        let mut records = maker.plain_records();
-        if maker.chance(0.4) {
-            maker.add_chain(&mut records);
+        let mut generator =
+            RecordGenerator { rng, names: Vec::new(), groups: false, alias_share: 0.0 };
+        generator.groups = generator.chance(0.4);
+        generator.alias_share = [0.0, 0.15, 0.5][generator.rng.usize(..3)];
+        let mut records = generator.plain_records();
+        if generator.chance(0.4) {
+            generator.add_chain(&mut records);
         }
-        if maker.chance(0.5) {
-            maker.add_replicas(&mut records);
+        if generator.chance(0.5) {
+            generator.add_replicas(&mut records);
         }
-        maker.add_special(&mut records);
-        // With many aliases, each leads to all of them again, more than HighHock follows.
-        if maker.names_as_hosts == 0.0 && maker.chance(0.3) {
+        generator.add_special(&mut records);
+        // With many aliases, each alias leads to all of them again. HighHock does not follow
+        // that many.
+        if generator.alias_share == 0.0 && generator.chance(0.3) {
             records.insert(key("web/home"), json!({ "host": DOMAIN, "port": 80 }).to_string());
         }
-        // Where nothing leads to the domain itself: CoreDNS would drop the alias in silence.
-        let leads_home = records.contains_key(&key("web/home"));
-        let invalid_key = (!leads_home && maker.chance(0.15)).then(|| key("spoilt/one"));
-        let lease = maker.chance(0.3).then(|| [20, 45, 3600][maker.rng.usize(..3)]);
+        // Only if no alias leads to the domain itself, because CoreDNS would drop such an alias
+        // silently.
+        let leads_to_domain = records.contains_key(&key("web/home"));
+        let invalid_key = (!leads_to_domain && generator.chance(0.15)).then(|| key("spoilt/one"));
+        let lease = generator.chance(0.3).then(|| [20, 45, 3600][generator.rng.usize(..3)]);
         Self { records, invalid_key, lease }
     }
 
-    /// The names that the keys stand for, without the domain.
+    /// Returns the names of the keys, without the domain.
     pub fn names(&self) -> Vec<Vec<String>> {
         let root = root();
         let below =
@@ -87,18 +90,18 @@ fn root() -> String {
 
 struct RecordGenerator<'a> {
     rng: &'a mut Rng,
-    /// Paths below the domain that have a record.
+    /// The paths below the domain that have a record.
     names: Vec<String>,
     groups: bool,
-    /// How many of the records lead to a name, of 1.
-    names_as_hosts: f64,
+    /// The share of records with a host name, from 0 to 1.
+    alias_share: f64,
 }
 
 type Records = BTreeMap<String, String>;
 
 impl RecordGenerator<'_> {
-    fn chance(&mut self, of_one: f64) -> bool {
-        self.rng.f64() < of_one
+    fn chance(&mut self, probability: f64) -> bool {
+        self.rng.f64() < probability
     }
 
     fn choose<T: Copy>(&mut self, choice: &[T]) -> T {
@@ -116,7 +119,7 @@ impl RecordGenerator<'_> {
         names.iter().map(|name| (key(name), self.value())).collect()
     }
 
-    /// Names that lead to names, in a row or in a ring, with an end or without.
+    /// Adds a chain or a ring of aliases, with or without an address at its end.
     fn add_chain(&mut self, records: &mut Records) {
         let length = self.choose(&[2, 3, 10, 11, 12, 13]);
         let host = |at: usize| format!("c{at}.chain.{DOMAIN}");
@@ -135,7 +138,7 @@ impl RecordGenerator<'_> {
         self.names.push("chain/c0".into());
     }
 
-    /// Enough of them that an answer needs more room than it has.
+    /// Adds so many replicas that a response may be truncated.
     fn add_replicas(&mut self, records: &mut Records) {
         let count = self.choose(&[3, 5, 6, 12, 30, 60]);
         let name = self.choose(&["many", "web/many"]);
@@ -149,26 +152,26 @@ impl RecordGenerator<'_> {
         self.names.push(name.into());
     }
 
-    /// What CoreDNS looks for by itself.
+    /// Adds the records that CoreDNS looks up by itself.
     fn add_special(&mut self, records: &mut Records) {
         for special in ["dns/apex", "dns/ns"] {
-            let places: &[&str] = match self.rng.u8(..4) {
+            let suffixes: &[&str] = match self.rng.u8(..4) {
                 0 => &[""],
                 1 => &["/one", "/two"],
                 _ => &[],
             };
-            for place in places {
+            for suffix in suffixes {
                 let host = if self.chance(0.8) { self.address() } else { self.host() };
                 let value = json!({ "host": host, "ttl": 60 });
-                records.insert(key(&format!("{special}{place}")), value.to_string());
+                records.insert(key(&format!("{special}{suffix}")), value.to_string());
             }
         }
     }
 
     fn value(&mut self) -> String {
         let mut value = Map::new();
-        let leads_to_a_name = self.names_as_hosts;
-        let host = if self.chance(leads_to_a_name) { self.host() } else { self.address() };
+        let alias_share = self.alias_share;
+        let host = if self.chance(alias_share) { self.host() } else { self.address() };
         value.insert("host".into(), Value::from(host));
         let port = self.choose(&[80, 80, 8080, 65535, 1]);
         value.insert("port".into(), Value::from(port));
@@ -188,7 +191,7 @@ impl RecordGenerator<'_> {
             let text = self.text();
             value.insert("text".into(), Value::from(text));
         }
-        // Not of HighHock's own making, but rules all the same.
+        // HighHock does not write these fields, but the DNS server supports them.
         if self.chance(0.05) {
             value.insert("mail".into(), Value::from(true));
         }
@@ -207,11 +210,11 @@ impl RecordGenerator<'_> {
     }
 
     fn address(&mut self) -> String {
-        let six = self.chance(0.25);
-        if six { self.choose(&ADDRESSES6) } else { self.choose(&ADDRESSES) }.to_owned()
+        let is_ipv6 = self.chance(0.25);
+        if is_ipv6 { self.choose(&ADDRESSES6) } else { self.choose(&ADDRESSES) }.to_owned()
     }
 
-    /// A name: in the domain or not, one that is there or not.
+    /// Returns a host name, in the domain or outside, existing or missing.
     fn host(&mut self) -> String {
         if self.names.is_empty() || self.chance(0.25) {
             return self.choose(&NAMES_ELSEWHERE).to_owned();

@@ -1,11 +1,11 @@
-//! The standalone server beside CoreDNS with its etcd plugin: the same records in both,
-//! the same questions to both, and the same answers but for the differences that
-//! `differences.rs` names.
+//! Compares the standalone server with CoreDNS and its etcd plugin. Both get the same records
+//! and the same queries, and must give the same responses except for the differences in
+//! `differences.rs`.
 //!
-//! The same worlds each time, and in the long run ten times as many others.
-//! `HIGHHOCK_TEST_SEED=n` begins with that seed, `HIGHHOCK_TEST_WORLDS=n` says how many
-//! there are to be.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+//! The record sets are the same in each run. The long run uses ten times as many random sets.
+//! `HIGHHOCK_TEST_SEED=n` sets the first seed, and `HIGHHOCK_TEST_RECORD_SETS=n` sets the number
+//! of record sets.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod compare;
 mod differences;
@@ -33,48 +33,48 @@ use support::dns::{CoreDns, CoreDnsOptions};
 use support::dns_wire::{DnsClient, DnsQuery};
 use support::etcd::{Etcd, Release};
 
-/// How many worlds there are, and questions about each.
+/// The number of record sets, and of queries for each set.
 const RECORD_SETS: u64 = 30;
 const QUERIES_PER_SET: usize = 200;
 
-/// This many mismatches are told in full.
+/// The number of mismatches that are printed in full.
 const MISMATCHES_SHOWN_MAX: usize = 12;
 
 #[test]
 fn responses_match_except_known_differences() {
     let Some(mut pair) = ServerPair::start() else { return };
     let is_long = std::env::var_os("HIGHHOCK_TEST_LONG").is_some();
-    let (first, worlds) = if is_long {
+    let (first, record_sets) = if is_long {
         (Rng::new().u64(..1_000_000_000), 10 * RECORD_SETS)
     } else {
         (0, RECORD_SETS)
     };
     let first = number("HIGHHOCK_TEST_SEED").unwrap_or(first);
-    let worlds = number("HIGHHOCK_TEST_WORLDS").unwrap_or(worlds);
+    let record_sets = number("HIGHHOCK_TEST_RECORD_SETS").unwrap_or(record_sets);
     println!("HIGHHOCK_TEST_SEED={first}");
     let mut tally = Tally::default();
     pair.query_all(&RecordSet::fixed(), &questions::fixed(), first, &mut tally);
-    for seed in first..first + worlds {
+    for seed in first..first + record_sets {
         let mut rng = Rng::with_seed(seed);
         let record_set = RecordSet::new(&mut rng);
-        let questions = questions::random_queries(&record_set, QUERIES_PER_SET, &mut rng);
-        pair.query_all(&record_set, &questions, seed, &mut tally);
+        let queries = questions::random_queries(&record_set, QUERIES_PER_SET, &mut rng);
+        pair.query_all(&record_set, &queries, seed, &mut tally);
     }
-    tally.report(worlds >= RECORD_SETS);
+    tally.report(record_sets >= RECORD_SETS);
 }
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
-/// The two servers and what they answer from.
+/// Both servers and their records.
 struct ServerPair {
     etcd: Etcd,
     zone: Zone,
     coredns: DnsClient,
     ours: DnsClient,
     loaded_keys: Vec<RecordKey>,
-    /// They are asked as long as these live.
+    /// Dropping the servers stops them.
     _servers: (CoreDns, DnsServer),
 }
 
@@ -106,36 +106,36 @@ impl ServerPair {
     fn query_all(
         &mut self,
         record_set: &RecordSet,
-        questions: &[DnsQuery],
+        queries: &[DnsQuery],
         seed: u64,
         tally: &mut Tally,
     ) {
         self.load(record_set);
-        for query in questions {
+        for query in queries {
             let case = self.query(query);
             tally.add(compare::compare(record_set, &case, self), seed, record_set);
         }
     }
 
-    /// The world's records instead of the last one's.
+    /// Replaces the records of both servers.
     fn load(&mut self, record_set: &RecordSet) {
         let v3 = self.etcd.v3();
         v3.delete_below(&format!("/{PREFIX}/"));
         self.loaded_keys.drain(..).for_each(|key| self.zone.remove(&key));
         let lease = record_set.lease.map(|seconds| v3.grant(seconds, None));
-        let ends = record_set
+        let expiry = record_set
             .lease
             .map(|seconds| LeaseExpiry::at(Instant::now() + Duration::from_secs(seconds)));
         for (key, value) in &record_set.records {
             v3.put(&format!("/{key}"), value, lease);
             let key = RecordKey::from_path(key);
-            let put = self.zone.put(&key, value, ends.clone());
+            let put = self.zone.put(&key, value, expiry.clone());
             put.unwrap_or_else(|error| panic!("{key} {value}: {error}"));
             self.loaded_keys.push(key);
         }
         if let Some(key) = &record_set.invalid_key {
             v3.put(&format!("/{key}"), INVALID_VALUE, lease);
-            self.zone.put(&RecordKey::from_path(key), INVALID_VALUE, ends).unwrap_err();
+            self.zone.put(&RecordKey::from_path(key), INVALID_VALUE, expiry).unwrap_err();
         }
     }
 
@@ -148,7 +148,7 @@ impl ServerPair {
     }
 }
 
-/// What came of all questions.
+/// The results of all queries.
 struct Tally {
     started: Instant,
     equal: u64,
@@ -175,33 +175,43 @@ impl Tally {
         match verdict {
             Comparison::Equal => self.equal += 1,
             Comparison::KnownDifferences(differences) => {
-                differences.into_iter().for_each(|one| *self.known.entry(one).or_default() += 1);
+                differences
+                    .into_iter()
+                    .for_each(|known| *self.known.entry(known).or_default() += 1);
             }
-            Comparison::Mismatch(why, case) => {
+            Comparison::Mismatch(reason, case) => {
                 self.mismatches += 1;
                 if self.mismatches <= MISMATCHES_SHOWN_MAX as u64 {
-                    self.mismatch_text += &format_mismatch(&why, seed, record_set, &case);
+                    self.mismatch_text += &format_mismatch(&reason, seed, record_set, &case);
                 }
             }
         }
     }
 
-    fn report(&self, whole: bool) {
-        println!("{} answers alike in {:?}; otherwise:", self.equal, self.started.elapsed());
+    fn report(&self, is_complete: bool) {
+        println!(
+            "{} equal responses in {:?}; known differences:",
+            self.equal,
+            self.started.elapsed()
+        );
         for (difference, count) in &self.known {
             println!("{count:7}  {difference:?}: {}", difference.reason());
         }
-        println!("{:7}  wrong", self.mismatches);
+        println!("{:7}  mismatches", self.mismatches);
         assert_eq!(self.mismatches, 0, "{}", self.mismatch_text);
-        // What no longer occurs is no difference any more.
-        let idle = |(one, count): &(&Difference, &u64)| **count == 0 && !one.is_rare();
-        let idle: Vec<_> = self.known.iter().filter(idle).collect();
-        assert!(!whole || idle.is_empty(), "named, yet never met: {idle:?}");
+        // A difference that no longer occurs must be removed from the list.
+        let is_unused =
+            |(difference, count): &(&Difference, &u64)| **count == 0 && !difference.is_rare();
+        let unused: Vec<_> = self.known.iter().filter(is_unused).collect();
+        assert!(
+            !is_complete || unused.is_empty(),
+            "known differences that never occurred: {unused:?}"
+        );
     }
 }
 
-fn format_mismatch(why: &str, seed: u64, record_set: &RecordSet, case: &QueryCase) -> String {
-    let mut text = format!("\n=== seed {seed}: {why}\nlease: {:?}\n", record_set.lease);
+fn format_mismatch(reason: &str, seed: u64, record_set: &RecordSet, case: &QueryCase) -> String {
+    let mut text = format!("\n=== seed {seed}: {reason}\nlease: {:?}\n", record_set.lease);
     for (key, value) in &record_set.records {
         writeln!(text, "  {key} {value}").unwrap();
     }

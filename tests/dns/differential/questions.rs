@@ -1,4 +1,4 @@
-//! Questions about a world's records: what is there, and what is around it.
+//! Random queries about the names of a record set, and about names near them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,16 +9,16 @@ use hickory_proto::rr::{DNSClass, Name};
 use super::fixtures::{DOMAIN, RecordSet};
 use super::support::dns_wire::{DnsQuery, Transport};
 
-/// Those that clients ask for come more often.
+/// Repeated types are chosen more often, as by real clients.
 const KINDS: [RecordType; 17] =
     [A, A, A, AAAA, AAAA, SRV, SRV, SRV, TXT, TXT, CNAME, NS, SOA, PTR, MX, HINFO, ANY];
 
-/// About the world that is certain.
+/// Returns the queries for the fixed record set.
 pub fn fixed() -> Vec<DnsQuery> {
     vec![DnsQuery::new(&format!("twice.{DOMAIN}"), A)]
 }
 
-/// This many of them.
+/// Returns `count` random queries.
 pub fn random_queries(record_set: &RecordSet, count: usize, rng: &mut Rng) -> Vec<DnsQuery> {
     let names = record_set.names();
     (0..count).map(|_| random_query(&names, rng)).collect()
@@ -45,11 +45,11 @@ fn random_query(names: &[Vec<String>], rng: &mut Rng) -> DnsQuery {
     }
 }
 
-/// A name near a known one.
+/// Returns a name similar to a known one.
 fn labels(known: &[String], rng: &mut Rng) -> Vec<String> {
     let mut name = known.to_vec();
     match rng.u8(..24) {
-        // What is above it.
+        // A parent of the name.
         0..=3 => drop(name.drain(..rng.usize(..=name.len()))),
         4 => name.insert(0, "nobody".into()),
         5 => name[0] = "nobody".into(),
@@ -63,7 +63,7 @@ fn labels(known: &[String], rng: &mut Rng) -> Vec<String> {
         12 => name.iter_mut().for_each(|label| *label = wildcard(rng)),
         13 => name = Vec::new(),
         14 => name = vec![["dns", "ns.dns", "apex.dns"][rng.usize(..3)].into()],
-        // A key's own slash in a label.
+        // A label that contains the slashes of the key.
         15 if rng.bool() => name = vec![known.iter().rev().cloned().collect::<Vec<_>>().join("/")],
         16 if rng.bool() => return elsewhere(known, rng),
         _ => {}
@@ -86,7 +86,7 @@ fn other_case(label: &str, rng: &mut Rng) -> String {
     label.chars().map(turn).collect()
 }
 
-/// The name that stands for an address, of a record or of nobody.
+/// Returns the reverse name of an address, published or not.
 fn reverse(rng: &mut Rng) -> Vec<String> {
     let address = match rng.u8(..4) {
         0 => Ipv4Addr::from([10, 0, 99, 99]).into(),
@@ -98,7 +98,7 @@ fn reverse(rng: &mut Rng) -> Vec<String> {
     name.split('.').filter(|label| !label.is_empty()).map(str::to_owned).collect()
 }
 
-/// Names that are not in the domain.
+/// Returns a name outside the domain.
 fn elsewhere(known: &[String], rng: &mut Rng) -> Vec<String> {
     let text = match rng.u8(..6) {
         0 => "www.example.com".to_owned(),

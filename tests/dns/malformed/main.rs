@@ -1,9 +1,9 @@
-//! Malformed packets by the ten thousand, over UDP and TCP: the standalone server answers
-//! what is well made all the while, panics nowhere, and grows by nothing that stays.
+//! Sends tens of thousands of malformed packets over UDP and TCP. The standalone server must
+//! answer valid queries all the time, must not panic, and must not leak memory.
 //!
-//! `HIGHHOCK_TEST_SEED=n` repeats a run. With `HIGHHOCK_TEST_LONG` the mutations go on for
-//! that many seconds, or for a minute where it is no number above 1.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+//! `HIGHHOCK_TEST_SEED=n` repeats a run. `HIGHHOCK_TEST_LONG=n` sets the duration in seconds. A
+//! value that is not above 1 means one minute.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod malformed_cases;
 mod mutate;
@@ -26,15 +26,15 @@ use tokio::time::Instant;
 
 use support::dns_wire::{DnsClient, DnsQuery, Transport, exchange_tcp};
 
-/// How many mutations there are in the usual run.
+/// The number of mutated packets in the normal run.
 const UDP_PACKETS: usize = 40_000;
 const TCP_CONNECTIONS: usize = 1_500;
 
-/// After so many packets a good question is asked, which also keeps the server's socket
-/// from dropping what was not yet read.
+/// The number of packets between two valid queries. The queries also keep the server's receive
+/// buffer from overflowing.
 const BURST: usize = 32;
 
-/// What the process may have grown by when all is over, in bytes.
+/// The permitted growth of the process in bytes.
 const MEMORY_GROWTH_MAX: u64 = 48 << 20;
 
 const ADDRESS: &str = "10.0.0.1";
@@ -43,20 +43,20 @@ const ADDRESS: &str = "10.0.0.1";
 fn survives_malformed_udp_packets() {
     let server = Server::start();
     let malformed_packets = malformed_cases::malformed_packets();
-    // By a socket of its own, as answers to what is spoilt may have any number.
-    let thrower = DnsClient::new(server.address);
+    // Uses a socket of its own, because responses to malformed packets may have any id.
+    let sender = DnsClient::new(server.address);
     let mut client = DnsClient::new(server.address);
-    for (what, packet) in &malformed_packets {
-        thrower.send(packet);
-        server.assert_answers(&mut client, what);
+    for (description, packet) in &malformed_packets {
+        sender.send(packet);
+        server.assert_answers(&mut client, description);
     }
     let mut rng = seeded();
     server.assert_no_growth(|| {
         repeat(UDP_PACKETS / BURST, || {
             for _ in 0..BURST {
-                thrower.send(&mutate::malformed_packet(&malformed_packets, &mut rng));
+                sender.send(&mutate::malformed_packet(&malformed_packets, &mut rng));
             }
-            server.assert_answers(&mut client, "spoilt packets");
+            server.assert_answers(&mut client, "mutated packets");
         });
     });
 }
@@ -65,15 +65,19 @@ fn survives_malformed_udp_packets() {
 fn every_response_matches_its_query() {
     let server = Server::start();
     let client = DnsClient::new(server.address);
-    for (what, packet) in malformed_cases::malformed_packets() {
+    for (description, packet) in malformed_cases::malformed_packets() {
         let Some(answer) = client.exchange_udp(&packet, Duration::from_millis(20)) else {
             continue;
         };
-        assert!(answer.len() >= 12, "{what}: {answer:02x?}");
-        assert!(packet[2] & 0x80 == 0, "{what}: an answer was answered");
-        assert!(answer[2] & 0x80 != 0, "{what}: what came back is no answer");
-        assert_eq!(answer[2] & 0x78, packet[2] & 0x78, "{what}: another operation");
-        assert!(answer.len() <= packet.len().max(512), "{what}: {} bytes", answer.len());
+        assert!(answer.len() >= 12, "{description}: {answer:02x?}");
+        assert!(packet[2] & 0x80 == 0, "{description}: a response got a response");
+        assert!(answer[2] & 0x80 != 0, "{description}: the response is marked as a query");
+        assert_eq!(
+            answer[2] & 0x78,
+            packet[2] & 0x78,
+            "{description}: the response has another opcode"
+        );
+        assert!(answer.len() <= packet.len().max(512), "{description}: {} bytes", answer.len());
     }
 }
 
@@ -82,15 +86,15 @@ fn survives_malformed_tcp_streams() {
     let server = Server::start();
     let malformed_packets = malformed_cases::malformed_packets();
     let mut client = DnsClient::new(server.address);
-    for (what, packet) in &malformed_packets {
+    for (description, packet) in &malformed_packets {
         let _ = exchange_tcp(server.address, packet, Duration::from_millis(20));
-        server.assert_answers(&mut client, what);
+        server.assert_answers(&mut client, description);
     }
     let mut rng = seeded();
     server.assert_no_growth(|| {
         repeat(TCP_CONNECTIONS, || {
             send_malformed_stream(server.address, &malformed_packets, &mut rng);
-            server.assert_answers(&mut client, "spoilt connections");
+            server.assert_answers(&mut client, "mutated streams");
         });
     });
 }
@@ -101,29 +105,29 @@ fn idle_connections_do_not_block_new_ones() {
     let mut client = DnsClient::new(server.address);
     let query = DnsQuery::new("httpd.skydns.local", RecordType::A).to_bytes(1);
     let length = u16::try_from(query.len()).unwrap().to_be_bytes();
-    // Nothing, half of a length, a length alone, a question but for its last byte.
+    // The connections send nothing, half a length, a length, or a query without its last byte.
     let whole = [&length[..], &query].concat();
-    let begun: Vec<_> = (0..400)
+    let idle: Vec<_> = (0..400)
         .filter_map(|at| {
             let mut stream = TcpStream::connect(server.address).ok()?;
             stream.write_all(&whole[..[0, 1, 2, whole.len() - 1][at % 4]]).ok()?;
             Some(stream)
         })
         .collect();
-    server.assert_answers(&mut client, "400 connections that wait");
+    server.assert_answers(&mut client, "400 idle connections");
 
-    // One byte a time is slow, and a question all the same.
+    // A query sent one byte at a time is slow but valid.
     let mut slow = TcpStream::connect(server.address).unwrap();
     slow.set_nodelay(true).unwrap();
     for byte in &whole {
         slow.write_all(&[*byte]).unwrap();
-        server.assert_answers(&mut client, "a slow question");
+        server.assert_answers(&mut client, "a slow query");
     }
     slow.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut answer = [0; 4];
-    slow.read_exact(&mut answer).expect("an answer to a slow question");
+    slow.read_exact(&mut answer).expect("a response to the slow query");
     assert_eq!(answer[2..], query[..2]);
-    drop(begun);
+    drop(idle);
 }
 
 #[test]
@@ -147,7 +151,8 @@ fn answers_many_queries_in_one_connection() {
     assert!(seen.into_iter().all(|seen| seen));
 }
 
-/// A server with a few records, one at a time: the growth of one is not the other's.
+/// A server with some records. Tests run one at a time, because they measure the memory of the
+/// process.
 struct Server {
     address: SocketAddr,
     _server: DnsServer,
@@ -180,7 +185,7 @@ impl Server {
         Self { address: server.addresses()[0], _server: server, _alone: alone }
     }
 
-    /// Right, over UDP; and nothing has panicked.
+    /// Checks that a valid query gets the right response, and that no thread panicked.
     #[track_caller]
     fn assert_answers(&self, client: &mut DnsClient, after: &str) {
         let response = client.try_query(&DnsQuery::new("httpd.skydns.local", RecordType::A));
@@ -189,7 +194,7 @@ impl Server {
         assert_eq!(count_panics(), 0, "after {after}");
     }
 
-    /// Runs this once to get used to it, and once to be measured by.
+    /// Runs `work` once to warm up, and once to measure the growth of memory.
     #[track_caller]
     fn assert_no_growth(&self, mut work: impl FnMut()) {
         work();
@@ -199,7 +204,7 @@ impl Server {
         let mib = |bytes: u64| bytes >> 20;
         println!("memory before and after: {} and {} MiB", mib(before), mib(after));
         assert!(after < before + MEMORY_GROWTH_MAX, "from {} to {} MiB", mib(before), mib(after));
-        // TCP, too, at the end.
+        // TCP must work afterwards too.
         let query = DnsQuery {
             transport: Transport::Tcp,
             ..DnsQuery::new("httpd.skydns.local", RecordType::A)
@@ -208,24 +213,24 @@ impl Server {
     }
 }
 
-/// What this process holds in memory, in bytes.
+/// Returns the resident memory of this process in bytes.
 fn memory() -> u64 {
     let stat = procfs::process::Process::myself().unwrap().statm().unwrap();
     stat.resident * procfs::page_size()
 }
 
-/// How many of the server's threads have panicked since it was first asked.
+/// Returns the number of panics in the server's threads since the first call.
 fn count_panics() -> usize {
     static PANICS: AtomicUsize = AtomicUsize::new(0);
     static HOOK: OnceLock<()> = OnceLock::new();
     HOOK.get_or_init(|| {
-        let usual = std::panic::take_hook();
+        let default_hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let thread = std::thread::current();
             if thread.name().is_some_and(|name| name.starts_with("dns")) {
                 PANICS.fetch_add(1, Ordering::SeqCst);
             }
-            usual(panic);
+            default_hook(panic);
         }));
     });
     PANICS.load(Ordering::SeqCst)
@@ -238,7 +243,8 @@ fn seeded() -> Rng {
     Rng::with_seed(seed)
 }
 
-/// Half of the usual number of times, as it is called twice; in the long run until its time is over.
+/// Calls `step` half of the normal number of times, because the caller runs twice. In the long
+/// run, calls it until half of the time has passed.
 fn repeat(times: usize, mut step: impl FnMut()) {
     let Ok(long) = std::env::var("HIGHHOCK_TEST_LONG") else {
         (0..times / 2).for_each(|_| step());
@@ -251,10 +257,10 @@ fn repeat(times: usize, mut step: impl FnMut()) {
         step();
         count += 1;
     }
-    println!("{count} steps in {seconds} s / 2");
+    println!("{count} steps in half of {seconds} s");
 }
 
-/// One connection with packets of which the lengths may lie, and that may end anywhere.
+/// Sends packets over one connection, with wrong lengths and cut at any byte.
 fn send_malformed_stream(server: SocketAddr, malformed_packets: &[(&str, Vec<u8>)], rng: &mut Rng) {
     let Ok(mut stream) = TcpStream::connect(server) else { return };
     let mut bytes = Vec::new();
@@ -274,7 +280,7 @@ fn send_malformed_stream(server: SocketAddr, malformed_packets: &[(&str, Vec<u8>
         bytes.extend(packet);
     }
     bytes.truncate(rng.usize(..=bytes.len()));
-    // It may have been closed already, which is its right.
+    // The server may have closed the connection already.
     let _ = stream.write_all(&bytes);
     if rng.bool() {
         let _ = stream.shutdown(Shutdown::Write);

@@ -1,14 +1,14 @@
-//! Packets that were well made once.
+//! Random mutations of valid packets.
 
 use fastrand::Rng;
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::support::dns_wire::{DnsQuery, Transport};
 
-/// Bytes on which much hangs.
+/// Byte values with a special meaning in DNS messages.
 const BYTES: [u8; 10] = [0, 1, 41, 63, 64, 127, 128, 0xc0, 0xfe, 0xff];
 
-/// A well-made question with some of it spoilt, or a nasty one spoilt further.
+/// Returns a mutated valid query, or a mutated hand-made packet.
 pub fn malformed_packet(malformed_packets: &[(&str, Vec<u8>)], rng: &mut Rng) -> Vec<u8> {
     let mut packet = match rng.u8(..4) {
         0 => malformed_packets[rng.usize(..malformed_packets.len())].1.clone(),
@@ -21,7 +21,7 @@ pub fn malformed_packet(malformed_packets: &[(&str, Vec<u8>)], rng: &mut Rng) ->
     packet
 }
 
-/// A well-made question of any sort.
+/// Returns a random valid query.
 pub fn random_query(rng: &mut Rng) -> DnsQuery {
     const NAMES: [&str; 7] = [
         "httpd.skydns.local",
@@ -54,7 +54,7 @@ fn mutate_packet(packet: &mut Vec<u8>, rng: &mut Rng) {
         2 => packet.truncate(at),
         3 => packet.insert(at, rng.u8(..)),
         4 => drop(packet.remove(at)),
-        // A piece of it once more, somewhere.
+        // Repeats a piece of the packet at another position.
         5 => {
             let piece = packet[at..(at + rng.usize(..64)).min(packet.len())].to_vec();
             let place = rng.usize(..=packet.len());
@@ -65,7 +65,7 @@ fn mutate_packet(packet: &mut Vec<u8>, rng: &mut Rng) {
             let end = (at + 2).min(packet.len());
             packet.splice(at..end, pointer);
         }
-        // The counts.
+        // Changes one of the record counts.
         7 => {
             let count = 4 + rng.usize(..8);
             if let Some(byte) = packet.get_mut(count) {

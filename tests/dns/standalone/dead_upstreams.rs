@@ -1,4 +1,4 @@
-//! Servers of `dns.forward` that are dead, and such that ask back.
+//! Upstreams that are dead, and upstreams that forward back.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::query::{self, free_address, query_message, query_udp, server_with, zone};
 use crate::upstream::{Behaviour, Upstream};
 
-/// What one server is given before the next is asked.
+/// The time limit of one upstream.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn forwarding(records: &[(&str, &str)], servers: &[SocketAddr]) -> DnsServer {
@@ -26,14 +26,14 @@ fn timed_query(server: &DnsServer, name: &str) -> (Message, Duration) {
     (answer, begun.elapsed())
 }
 
-/// The messages of a log.
+/// Records the messages of a log.
 #[derive(Clone, Default)]
 struct LogLines(Arc<Mutex<Vec<String>>>);
 
 impl LogLines {
     fn upstream_lines(&self) -> Vec<String> {
         let lines = self.0.lock().unwrap();
-        lines.iter().filter(|line| line.contains("a server of dns.forward")).cloned().collect()
+        lines.iter().filter(|line| line.contains("upstream")).cloned().collect()
     }
 }
 
@@ -52,29 +52,29 @@ fn silent_upstream_is_waited_for_once() {
     let dead = Upstream::start(Behaviour::Silent);
     let other = Upstream::start(Behaviour::Addresses(1));
     let lines = LogLines::default();
-    let settings = query::settings(|it| it.forward = vec![dead.address, other.address]);
+    let settings = query::settings(|settings| settings.forward = vec![dead.address, other.address]);
     let log = Logger::root(lines.clone(), slog::o!());
     let server = DnsServer::start(settings, zone(&[]), &log).unwrap();
     assert_eq!(timed_query(&server, "a.example.org.").0.answers.len(), 1);
-    let asked = dead.query_count();
-    assert!(asked > 0);
+    let queries = dead.query_count();
+    assert!(queries > 0);
     for name in ["b.example.org.", "c.example.org."] {
         let (answer, took) = timed_query(&server, name);
         assert_eq!(answer.answers.len(), 1);
         assert!(took < UPSTREAM_TIMEOUT, "{took:?}");
     }
-    assert_eq!(dead.query_count(), asked);
+    assert_eq!(dead.query_count(), queries);
     assert_eq!(server.stats().read().forward_failures, 1);
-    let said = lines.upstream_lines();
-    let expected = "WARN a server of dns.forward does not answer; it is asked last until it does";
-    assert_eq!(said, [expected]);
+    let logged = lines.upstream_lines();
+    let expected = "WARN upstream does not respond; using it last until it responds";
+    assert_eq!(logged, [expected]);
 }
 
 #[test]
 fn upstream_outage_and_recovery_are_logged_once() {
     let gone = free_address();
     let lines = LogLines::default();
-    let settings = query::settings(|it| it.forward = vec![gone]);
+    let settings = query::settings(|settings| settings.forward = vec![gone]);
     let log = Logger::root(lines.clone(), slog::o!());
     let server = DnsServer::start(settings, zone(&[]), &log).unwrap();
     for name in ["a.example.org.", "b.example.org."] {
@@ -90,12 +90,12 @@ fn upstream_outage_and_recovery_are_logged_once() {
         timed_query(&server, "c.example.org.").0.metadata.response_code,
         ResponseCode::ServFail
     );
-    let said = lines.upstream_lines();
+    let logged = lines.upstream_lines();
     let expected = [
-        "WARN a server of dns.forward does not answer; it is asked last until it does",
-        "INFO a server of dns.forward answers again",
+        "WARN upstream does not respond; using it last until it responds",
+        "INFO upstream responds again",
     ];
-    assert_eq!(said, expected);
+    assert_eq!(logged, expected);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn forwarding_loop_does_not_multiply_queries() {
     let servers = [server(one, two), server(two, one)];
     let (answer, _) = timed_query(&servers[0], "www.example.org.");
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
-    // Each asks again some times for want of an answer.
+    // Each server retries some times without a response.
     let forwarded = servers.each_ref().map(|server| server.stats().read().forwarded);
     assert!(forwarded.iter().sum::<u64>() <= 20, "{forwarded:?}");
 }
@@ -135,6 +135,6 @@ fn identical_concurrent_queries_are_forwarded_once() {
             scope.spawn(|| timed_query(&server, "www.example.org."));
         }
     });
-    // Asked again some times for want of an answer.
+    // The forwarder retries some times without a response.
     assert!((1..=8).contains(&dead.query_count()), "{}", dead.query_count());
 }

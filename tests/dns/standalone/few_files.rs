@@ -1,4 +1,4 @@
-//! Where the system gives too few files.
+//! The start of the server at the limit of open files.
 
 use std::fs::File;
 use std::process::Command;
@@ -7,7 +7,7 @@ use highhock::dns::{DnsError, DnsServer};
 
 use crate::query;
 
-/// Set in the process that is given few files; its value is how many.
+/// Set in the child process with a limit. The value is the limit.
 const FILE_LIMIT_VARIABLE: &str = "HIGHHOCK_TEST_FEW_FILES";
 
 #[test]
@@ -21,13 +21,13 @@ fn start_fails_cleanly_with_too_few_files() {
     let mut child = Command::new("sh");
     child.args(["-c", limited]).arg(this).arg(name).env(FILE_LIMIT_VARIABLE, "64");
     let output = child.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(!said.contains("panicked"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
 }
 
-/// Each start has one file less than the one before, so that each of the files that it
-/// opens is once the one too many.
+/// Each start has one file less than the previous one, so that each file that the server opens
+/// is once the first above the limit.
 fn start_with_decreasing_file_limit() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (mut taken, mut failed) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! Questions about other domains.
+//! Queries for other domains.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -78,9 +78,9 @@ fn retries_truncated_responses_over_tcp() {
 
     let cut = query_udp(address(&server), &example());
     assert!(cut.metadata.truncation && cut.answers.is_empty());
-    let mut asked = example();
-    asked.set_edns(Edns::new());
-    let cut = query_udp(address(&server), &asked);
+    let mut query = example();
+    query.set_edns(Edns::new());
+    let cut = query_udp(address(&server), &query);
     assert!(cut.metadata.truncation && cut.edns.is_some());
 }
 
@@ -94,7 +94,7 @@ fn forwards_to_another_highhock() {
     let server = forwarding(&[], other.addresses());
     let answer = query_udp(address(&server), &query_message("db.other.local.", RecordType::A));
     assert_eq!(answer.answers[0].data.to_string(), "10.0.0.7");
-    // The other one, which forwards nothing, says that it has no recursion.
+    // Set by this server. The upstream does not forward, so its own response lacks the flag.
     assert!(answer.metadata.recursion_available);
 }
 

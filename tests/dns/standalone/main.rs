@@ -1,5 +1,5 @@
-//! The DNS server of standalone, asked over real sockets.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+//! The standalone DNS server, queried over real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod dead_upstreams;
 mod few_files;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 const HTTPD: &[(&str, &str)] = &[("httpd", r#"{"host":"10.0.0.1","port":80}"#)];
 
 fn only(server: &DnsServer) -> SocketAddr {
-    let [address] = server.addresses() else { panic!("not one address: {server:?}") };
+    let [address] = server.addresses() else { panic!("more than one address: {server:?}") };
     *address
 }
 
@@ -33,9 +33,9 @@ fn data(message: &Message) -> Vec<String> {
 #[test]
 fn answers_udp_and_tcp_on_one_port() {
     let server = server(HTTPD);
-    let asked = query_message("httpd.skydns.local.", RecordType::A);
-    assert_eq!(data(&query_udp(only(&server), &asked)), ["10.0.0.1"]);
-    assert_eq!(data(&query_tcp(only(&server), &asked)), ["10.0.0.1"]);
+    let query = query_message("httpd.skydns.local.", RecordType::A);
+    assert_eq!(data(&query_udp(only(&server), &query)), ["10.0.0.1"]);
+    assert_eq!(data(&query_tcp(only(&server), &query)), ["10.0.0.1"]);
     let counts = server.stats().read();
     assert_eq!((counts.queries_udp, counts.queries_tcp, counts.responses[0]), (1, 1, 2));
 }
@@ -44,48 +44,47 @@ fn answers_udp_and_tcp_on_one_port() {
 fn changes_are_answered_at_once() {
     let zone = Zone::new();
     let server = server_with(|_| {}, zone.clone());
-    let asked = query_message("httpd.skydns.local.", RecordType::A);
+    let query = query_message("httpd.skydns.local.", RecordType::A);
     let key = RecordKey::from_path("skydns/local/skydns/httpd");
     let code = |message: Message| message.metadata.response_code;
-    let early = query_udp(only(&server), &asked);
-    assert!(early.authorities.is_empty(), "a resolver would keep it: {early}");
+    let early = query_udp(only(&server), &query);
+    assert!(early.authorities.is_empty(), "a resolver would cache the response: {early}");
     assert_eq!(code(early), ResponseCode::ServFail);
 
     zone.mark_complete();
-    assert_eq!(code(query_udp(only(&server), &asked)), ResponseCode::NXDomain);
+    assert_eq!(code(query_udp(only(&server), &query)), ResponseCode::NXDomain);
 
     let ends = LeaseExpiry::at(Instant::now() + Duration::from_secs(3600));
     zone.put(&key, r#"{"host":"10.0.0.1"}"#, Some(ends.clone())).unwrap();
-    assert_eq!(data(&query_udp(only(&server), &asked)), ["10.0.0.1"]);
+    assert_eq!(data(&query_udp(only(&server), &query)), ["10.0.0.1"]);
     ends.set(Instant::now());
-    assert_eq!(code(query_udp(only(&server), &asked)), ResponseCode::NXDomain);
+    assert_eq!(code(query_udp(only(&server), &query)), ResponseCode::NXDomain);
 
     zone.put(&key, r#"{"host":"10.0.0.1"}"#, None).unwrap();
-    assert_eq!(data(&query_udp(only(&server), &asked)), ["10.0.0.1"]);
+    assert_eq!(data(&query_udp(only(&server), &query)), ["10.0.0.1"]);
     zone.remove(&key);
-    assert_eq!(code(query_udp(only(&server), &asked)), ResponseCode::NXDomain);
+    assert_eq!(code(query_udp(only(&server), &query)), ResponseCode::NXDomain);
 }
 
 #[test]
 fn answers_over_ipv4_and_ipv6() {
     let listen = ["127.0.0.1:0", "[::1]:0"].map(|it| it.parse().unwrap());
     let server = server_with(|settings| settings.listen = listen.to_vec(), query::zone(HTTPD));
-    let asked = query_message("httpd.skydns.local.", RecordType::A);
+    let query = query_message("httpd.skydns.local.", RecordType::A);
     assert_eq!(server.addresses().len(), 2);
     for address in server.addresses() {
-        assert_eq!(data(&query_udp(*address, &asked)), ["10.0.0.1"], "{address}");
-        assert_eq!(data(&query_tcp(*address, &asked)), ["10.0.0.1"], "{address}");
+        assert_eq!(data(&query_udp(*address, &query)), ["10.0.0.1"], "{address}");
+        assert_eq!(data(&query_tcp(*address, &query)), ["10.0.0.1"], "{address}");
     }
 }
 
 #[test]
 fn responds_from_the_queried_address() {
-    // Any address of 127.0.0.0/8 is this host's, and 127.0.0.1 is the one that the
-    // kernel would answer from.
+    // All of 127.0.0.0/8 belongs to this host. By default the kernel would send from 127.0.0.1.
     let everywhere = "0.0.0.0:0".parse().unwrap();
     let server = server_with(|settings| settings.listen = vec![everywhere], query::zone(HTTPD));
-    let asked = SocketAddr::from(([127, 9, 8, 7], only(&server).port()));
-    let answer = query_udp(asked, &query_message("httpd.skydns.local.", RecordType::A));
+    let address = SocketAddr::from(([127, 9, 8, 7], only(&server).port()));
+    let answer = query_udp(address, &query_message("httpd.skydns.local.", RecordType::A));
     assert_eq!(data(&answer), ["10.0.0.1"]);
 }
 
@@ -95,14 +94,14 @@ fn truncated_response_is_complete_over_tcp() {
     let records = records.collect::<Vec<_>>();
     let records = records.iter().map(|(path, value)| (path.as_str(), value.as_str()));
     let server = server(&records.collect::<Vec<_>>());
-    let mut asked = query_message("many.skydns.local.", RecordType::A);
-    assert!(query_udp(only(&server), &asked).metadata.truncation);
+    let mut query = query_message("many.skydns.local.", RecordType::A);
+    assert!(query_udp(only(&server), &query).metadata.truncation);
     let mut edns = Edns::new();
     edns.set_max_payload(4096);
-    asked.set_edns(edns);
-    let cut = query_udp(only(&server), &asked);
+    query.set_edns(edns);
+    let cut = query_udp(only(&server), &query);
     assert!(cut.metadata.truncation && cut.edns.is_some() && cut.answers.len() > 50);
-    let whole = query_tcp(only(&server), &asked);
+    let whole = query_tcp(only(&server), &query);
     assert!(!whole.metadata.truncation);
     assert_eq!(whole.answers.len(), 200);
 }
@@ -132,13 +131,14 @@ fn survives_and_ignores_malformed_input() {
             random.to_le_bytes()[0]
         });
         let mut bytes = bytes.collect::<Vec<_>>();
-        // As if it were an answer: nobody is answered, or two servers would talk for ever.
+        // Marked as a response. A response must never get a response, or two servers would
+        // exchange messages for ever.
         if let Some(flags) = bytes.get_mut(2) {
             *flags |= 0x80;
         }
         socket.send_to(&bytes, only(&server)).unwrap();
         let mut stream = TcpStream::connect(only(&server)).unwrap();
-        // The server may close it while this is being written.
+        // The server may close the connection during the write.
         let _ = stream.write_all(&bytes);
     }
     let answer = query_udp(only(&server), &query_message("httpd.skydns.local.", RecordType::A));
@@ -146,14 +146,14 @@ fn survives_and_ignores_malformed_input() {
     let answer = query_tcp(only(&server), &query_message("httpd.skydns.local.", RecordType::A));
     assert_eq!(data(&answer), ["10.0.0.1"]);
     socket.set_nonblocking(true).unwrap();
-    assert!(socket.recv(&mut [0; 512]).is_err(), "rubbish was answered");
+    assert!(socket.recv(&mut [0; 512]).is_err(), "a malformed packet got a response");
 }
 
 #[test]
 fn connections_are_limited_and_slots_reused() {
     let server = server(HTTPD);
     let open = (0..300).map(|_| TcpStream::connect(only(&server)).unwrap()).collect::<Vec<_>>();
-    // The first of them was closed by the server for those that came later.
+    // The server closed the oldest connection in favour of newer ones.
     let closed = |mut stream: &TcpStream| {
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_))
@@ -168,7 +168,7 @@ fn connections_are_limited_and_slots_reused() {
     drop(open);
     let deadline = Instant::now() + Duration::from_secs(10);
     while query::try_query_tcp(only(&server), &packet).is_none() {
-        assert!(Instant::now() < deadline, "no place comes free");
+        assert!(Instant::now() < deadline, "no connection slot becomes free");
     }
 }
 
@@ -179,8 +179,8 @@ fn dropping_the_server_frees_the_address() {
     for _ in 0..5 {
         let server = server_with(|settings| settings.listen = vec![listen], zone.clone());
         listen = only(&server);
-        let asked = query_message("httpd.skydns.local.", RecordType::A);
-        assert_eq!(data(&query_tcp(listen, &asked)), ["10.0.0.1"]);
+        let query = query_message("httpd.skydns.local.", RecordType::A);
+        assert_eq!(data(&query_tcp(listen, &query)), ["10.0.0.1"]);
     }
 }
 

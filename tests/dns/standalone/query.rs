@@ -1,4 +1,4 @@
-//! A server with some records, and questions to it.
+//! Starts servers with some records, and queries them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -12,14 +12,14 @@ use highhock_actors::RecordKey;
 use highhock_actors::model::names::DomainName;
 use slog::Logger;
 
-/// How long an answer may take.
+/// The time limit of a response.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub fn silent() -> Logger {
     Logger::root(slog::Discard, slog::o!())
 }
 
-/// Settings for `skydns.local` on a free port of 127.0.0.1, but for what is changed.
+/// Returns settings for `skydns.local` on a free port of 127.0.0.1, modified by `change`.
 pub fn settings(change: impl FnOnce(&mut DnsSettings)) -> DnsSettings {
     let mut settings = DnsSettings {
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
@@ -32,7 +32,7 @@ pub fn settings(change: impl FnOnce(&mut DnsSettings)) -> DnsSettings {
     settings
 }
 
-/// Records by what follows the domain's key.
+/// Creates a complete zone. Each record is a path below the domain's key, and a value.
 pub fn zone(records: &[(&str, &str)]) -> Zone {
     let zone = Zone::new();
     for (path, value) in records {
@@ -51,7 +51,7 @@ pub fn server_with(change: impl FnOnce(&mut DnsSettings), zone: Zone) -> DnsServ
     DnsServer::start(settings(change), zone, &silent()).unwrap()
 }
 
-/// An address of loopback that was free a moment ago.
+/// Returns a loopback address whose port was free a moment ago.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -67,8 +67,8 @@ pub fn packet(message: &Message) -> Vec<u8> {
     message.to_vec().unwrap()
 }
 
-/// Asks from a socket that takes answers from nowhere else. A datagram may be lost,
-/// so it is asked again.
+/// Queries by UDP from a connected socket, which accepts responses only from the server.
+/// Retries, because a datagram may be lost.
 pub fn query_udp(server: SocketAddr, question: &Message) -> Message {
     let local = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(local).unwrap();
@@ -82,14 +82,14 @@ pub fn query_udp(server: SocketAddr, question: &Message) -> Message {
         assert_eq!(answer.metadata.id, question.metadata.id);
         return answer;
     }
-    panic!("{server} does not answer");
+    panic!("{server} does not respond");
 }
 
 pub fn query_tcp(server: SocketAddr, question: &Message) -> Message {
-    try_query_tcp(server, &packet(question)).unwrap_or_else(|| panic!("{server} does not answer"))
+    try_query_tcp(server, &packet(question)).unwrap_or_else(|| panic!("{server} does not respond"))
 }
 
-/// The answer over a connection of its own, if there is one.
+/// Queries over a new TCP connection. Returns `None` without a response.
 pub fn try_query_tcp(server: SocketAddr, packet: &[u8]) -> Option<Message> {
     let mut stream = TcpStream::connect(server).ok()?;
     stream.set_read_timeout(Some(TIMEOUT)).ok()?;
@@ -102,7 +102,7 @@ pub fn try_query_tcp(server: SocketAddr, packet: &[u8]) -> Option<Message> {
     Some(Message::from_vec(&bytes).unwrap())
 }
 
-/// The next answer of a connection.
+/// Reads the next response of a connection.
 pub fn read_framed(stream: &mut impl Read) -> Message {
     let mut length = [0; 2];
     stream.read_exact(&mut length).unwrap();

@@ -1,4 +1,4 @@
-//! A server for other domains that answers as a test tells it to.
+//! An upstream with scripted behaviour.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -10,22 +10,22 @@ use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{RData, Record};
 
-/// How it answers.
+/// The behaviour of an upstream.
 #[derive(Clone, Copy, Debug)]
 pub enum Behaviour {
-    /// With this many addresses, and only as many over UDP as the question's size
-    /// admits: none, truncated, where that is not all.
+    /// Responds with this number of addresses. A UDP response that exceeds the size limit of the
+    /// query is empty and truncated.
     Addresses(u8),
-    /// With a code.
+    /// Responds with this code.
     Code(ResponseCode),
-    /// Not at all.
+    /// Does not respond.
     Silent,
 }
 
-/// It answers for as long as the test's process lives.
+/// A running upstream. It runs until the test process ends.
 pub struct Upstream {
     pub address: SocketAddr,
-    asked: Arc<AtomicUsize>,
+    queries: Arc<AtomicUsize>,
 }
 
 impl Upstream {
@@ -36,12 +36,12 @@ impl Upstream {
             break (udp, tcp);
         };
         let address = udp.local_addr().unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counted = asked.clone();
+        let queries = Arc::new(AtomicUsize::new(0));
+        let counter = queries.clone();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok((length, source)) = udp.recv_from(&mut bytes) {
-                counted.fetch_add(1, Ordering::Relaxed);
+                counter.fetch_add(1, Ordering::Relaxed);
                 let Some(answer) = answer(behaviour, &bytes[..length], true) else { continue };
                 udp.send_to(&answer, source).unwrap();
             }
@@ -58,12 +58,12 @@ impl Upstream {
                 stream.write_all(&[&length, answer.as_slice()].concat()).unwrap();
             }
         });
-        Self { address, asked }
+        Self { address, queries }
     }
 
-    /// How many questions came over UDP.
+    /// Returns the number of queries over UDP.
     pub fn query_count(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+        self.queries.load(Ordering::Relaxed)
     }
 }
 
