@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up may panic")]
 
 mod engine;
+mod etcd_model;
 mod store;
 
 use std::num::NonZeroU32;

@@ -53,13 +53,22 @@ pub struct SimContainer {
     pub last_changed: Instant,
 }
 
+/// The order of claims to a key: the lowest rank holds it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClaimRank {
+    /// The start of the container, by the engine's clock.
+    pub started: i128,
+    pub container: String,
+    /// The position of the service in the container's list.
+    pub place: usize,
+}
+
 /// A record that the rules ask for.
 #[derive(Clone, Debug)]
 pub struct ExpectedRecord {
     pub key: String,
     pub value: String,
-    /// Who started first holds a key; of one container's, the first listed.
-    pub rank: (i128, String, usize),
+    pub rank: ClaimRank,
     /// Whether it must be there, or only may be.
     pub is_certain: bool,
     /// When something last happened that bears on it.
@@ -205,7 +214,11 @@ impl SimContainer {
             expected.push(ExpectedRecord {
                 key: self.key(name, *inside, layout),
                 value: format!(r#"{{"host":"{HOST}","port":{port},{priority}"ttl":60}}"#),
-                rank: (self.started, container_id(self.number), place),
+                rank: ClaimRank {
+                    started: self.started,
+                    container: container_id(self.number),
+                    place,
+                },
                 is_certain,
                 last_changed,
             });

@@ -79,6 +79,16 @@ pub struct EngineState {
     pub inspections: u64,
 }
 
+/// The fate of one request.
+struct ResponsePlan {
+    /// The time until the engine handles the request.
+    send_delay: Duration,
+    /// The time from then until the response arrives.
+    return_delay: Duration,
+    /// The response is lost: the request fails although it was handled.
+    is_lost: bool,
+}
+
 /// A handle to the engine; clones share it.
 #[derive(Clone)]
 pub struct SimEngine(
@@ -173,7 +183,7 @@ impl SimEngine {
 
     /// What a question meets: how long until the engine looks, how long until its answer is
     /// there, and whether it is one.
-    fn plan_response(&self) -> (Duration, Duration, bool) {
+    fn plan_response(&self) -> ResponsePlan {
         let mut state = self.0.borrow_mut();
         let now = Instant::now();
         let EngineState { random, faults, .. } = &mut *state;
@@ -191,7 +201,7 @@ impl SimEngine {
         if fails {
             count("failed answers of docker");
         }
-        (send_delay, return_delay, !fails)
+        ResponsePlan { send_delay, return_delay, is_lost: fails }
     }
 
     async fn request<T>(
@@ -199,14 +209,14 @@ impl SimEngine {
         handle: impl FnOnce(&mut EngineState) -> T,
     ) -> Result<T, SourceError> {
         let _guard = RequestGuard::new(self);
-        let (send_delay, return_delay, succeeds) = self.plan_response();
+        let ResponsePlan { send_delay, return_delay, is_lost } = self.plan_response();
         sleep(send_delay).await;
         if self.0.borrow().is_away() {
             return Err(unreachable("connection refused"));
         }
         let found = handle(&mut self.0.borrow_mut());
         sleep(return_delay).await;
-        if !succeeds || self.0.borrow().is_away() {
+        if is_lost || self.0.borrow().is_away() {
             return Err(unreachable("connection lost"));
         }
         Ok(found)

@@ -3,6 +3,8 @@
 pub mod container;
 pub mod docker;
 pub mod etcd;
+#[path = "../../../actors/tests/fakes/etcd_model.rs"]
+pub mod etcd_model;
 pub mod invariants;
 pub mod panics;
 pub mod plan;

@@ -12,7 +12,7 @@ use highhock_actors::{
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::etcd::{LeaseState, NodeExpiry, StoreFault, StoreState, stored_record};
+use super::etcd::{NodeExpiry, StoreFault, StoreState};
 use super::panics;
 use super::trace::{count, trace_line};
 
@@ -61,11 +61,11 @@ impl SimStore {
             answered: send_delay + return_delay,
             failure: None,
         };
-        let bad = faults.bad.filter(|(until, ..)| now < *until);
-        let Some((_, bad, _)) = bad.filter(|(_, _, share)| random.u8(..100) < *share) else {
+        let bad = faults.bad.filter(|bad| now < bad.until);
+        let Some(bad) = bad.filter(|bad| random.u8(..100) < bad.percent) else {
             return normal;
         };
-        let bad = match bad {
+        let bad = match bad.fault {
             StoreFault::Any => [
                 StoreFault::Refused,
                 StoreFault::RequestLost,
@@ -121,7 +121,7 @@ impl SimStore {
                 sleep(wait).await;
                 let mut state = state.borrow_mut();
                 state.delayed_requests -= usize::from(is_late);
-                state.tick();
+                state.model.advance_to_now();
                 if is_late {
                     trace_line!("  a late request is carried out");
                     state.checker.borrow_mut().mark_store_faulty();
@@ -158,7 +158,7 @@ impl Drop for RequestGuard {
 
 impl RecordStore for SimStore {
     fn keep_alive_mode(&self) -> KeepAliveMode {
-        self.state.borrow().keep_alive_mode
+        self.state.borrow().model.keep_alive_mode
     }
 
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<WriteOutcome, StoreError>> {
@@ -181,7 +181,7 @@ impl RecordStore for SimStore {
             has_failed |= plan.failure.is_some();
             let (count, process) = (part.len(), self.process);
             let sent = self.send(plan, move |state| {
-                part.iter().map(|write| state.write(write, process)).collect::<Vec<_>>()
+                part.iter().map(|write| state.model.write(write, process)).collect::<Vec<_>>()
             });
             async move { sent.await.unwrap_or_else(|error| vec![Err(error); count]) }
         });
@@ -190,7 +190,10 @@ impl RecordStore for SimStore {
 
     async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<StoredRecord>, StoreError>> {
         let count = keys.len();
-        let read = move |state: &mut StoreState| keys.iter().map(|key| state.read(key)).collect();
+        let read = move |state: &mut StoreState| {
+            state.reads += keys.len() as u64;
+            keys.iter().map(|key| state.model.read(key)).collect()
+        };
         self.request(read).await.unwrap_or_else(|error| vec![Err(error); count])
     }
 
@@ -199,7 +202,7 @@ impl RecordStore for SimStore {
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {
-        let receiver = self.request(StoreState::watch).await?;
+        let receiver = self.request(|state| state.model.watch()).await?;
         count("watches");
         let next = async |mut receiver: tokio::sync::mpsc::UnboundedReceiver<_>| {
             let change = receiver.recv().await?;
@@ -213,47 +216,36 @@ impl RecordStore for SimStore {
     }
 
     async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
-        self.request(move |state| {
-            let ours = state.leases.iter().filter(|(id, _)| namespace.contains(**id));
-            ours.map(|(id, lease)| Lease { id: *id, ttl: lease.ttl }).collect()
-        })
-        .await
+        self.request(move |state| state.model.leases_of(namespace)).await
     }
 
     async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
         let plan = self.plan(true);
         self.send(plan, move |state| {
-            if state.leases.contains_key(&id) {
-                return GrantOutcome::Existed;
+            let outcome = state.model.grant(id, ttl);
+            if outcome == GrantOutcome::Fresh {
+                trace_line!("  lease {id} granted for {ttl:?}");
             }
-            trace_line!("  lease {id} granted for {ttl:?}");
-            state.leases.insert(id, LeaseState { ttl, ends: Instant::now() + ttl });
-            GrantOutcome::Fresh
+            outcome
         })
         .await
     }
 
     async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
         count("keep-alives");
-        self.request(move |state| {
-            let Some(lease) = state.leases.get_mut(&id) else { return KeptAlive::Lost };
-            lease.ends = Instant::now() + lease.ttl;
-            KeptAlive::For(lease.ttl)
-        })
-        .await
+        self.request(move |state| state.model.keep_alive(id)).await
     }
 
     async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
         let process = self.process;
         self.request(move |state| {
-            let checker = Rc::clone(&state.checker);
-            for (key, node) in &state.nodes {
+            for (key, node) in &state.model.nodes {
                 if node.expiry == NodeExpiry::Lease(id) {
-                    checker.borrow_mut().check_revoke(process, key, node);
+                    state.checker.borrow_mut().check_revoke(process, key, node);
                 }
             }
             trace_line!("  lease {id} revoked");
-            state.expire_lease(id);
+            state.model.end_lease(id);
         })
         .await
     }
@@ -261,9 +253,7 @@ impl RecordStore for SimStore {
     async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
         self.request(move |state| {
             state.reads += 1;
-            let has_lease =
-                state.nodes.iter().filter(|(_, node)| node.expiry == NodeExpiry::Lease(id));
-            has_lease.map(|(key, node)| (RecordKey::from_path(key), stored_record(node))).collect()
+            state.model.leased(id)
         })
         .await
     }

@@ -37,6 +37,16 @@ thread_local! {
     static TRACE: RefCell<Trace> = RefCell::default();
 }
 
+/// The trace of a run.
+pub struct TraceSummary {
+    /// The lines that were kept. See [`TraceLines`].
+    pub lines: Vec<String>,
+    /// A hash of all lines.
+    pub digest: u64,
+    /// The counters of the run, by name.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
 /// Begins a run's trace.
 pub fn begin(retention: TraceLines) {
     let started = Some(Instant::now());
@@ -70,11 +80,11 @@ pub fn count_many(name: &'static str, amount: u64) {
     TRACE.with_borrow_mut(|trace| *trace.counts.entry(name).or_default() += amount);
 }
 
-/// Ends the trace: its last lines, its digest and its counts.
-pub fn end() -> (Vec<String>, u64, BTreeMap<&'static str, u64>) {
+/// Ends the trace and returns it.
+pub fn end() -> TraceSummary {
     TRACE.with_borrow_mut(|trace| {
         let Trace { lines, digest, counts, .. } = std::mem::take(trace);
-        (lines.into(), digest.finish(), counts)
+        TraceSummary { lines: lines.into(), digest: digest.finish(), counts }
     })
 }
 
