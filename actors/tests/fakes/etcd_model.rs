@@ -170,7 +170,10 @@ impl<O: EtcdObserver> EtcdModel<O> {
     }
 
     fn expire_keys(&mut self, now: Instant) {
-        let has_ended = |node: &Node| matches!(node.expiry, NodeExpiry::At(end) if end + self.expiry_lag <= now);
+        let has_ended = |node: &Node| match node.expiry {
+            NodeExpiry::At(end) => end + self.expiry_lag <= now,
+            NodeExpiry::Never | NodeExpiry::Lease(_) => false,
+        };
         let expired = self.nodes.iter().filter(|(_, node)| has_ended(node));
         for key in expired.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             self.observer.key_expires(&key, &self.nodes[&key], None);
