@@ -42,7 +42,7 @@ pub struct ActiveFault {
 /// The faults of etcd, each with its end. Muted watches are a part of the model.
 #[derive(Default)]
 pub struct StoreFaults {
-    pub bad: Option<ActiveFault>,
+    pub requests: Option<ActiveFault>,
     /// The end of the slowness, and the longest duration of a request.
     pub slow: Option<(Instant, Duration)>,
     pub panic_on_write: bool,

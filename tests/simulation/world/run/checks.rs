@@ -13,6 +13,7 @@ use crate::world::trace::trace_line;
 
 /// The length of the quiet period at the end of a run.
 const QUIET_PERIOD: Duration = Duration::from_secs(60);
+const QUIET_INVARIANT: &str = "a quiet period causes no writes and few reads";
 
 /// The requests of all HighHock processes since the start of a run.
 struct RequestCounts {
@@ -36,8 +37,8 @@ impl World {
             let drain = self.conditions.drain.filter(|_| self.conditions.events);
             let drain = drain.map(|drain| drain + EVENT_DELAY_MAX);
             let all = state.containers.values();
-            all.flat_map(|one| {
-                one.expected_records(&state.containers, self.conditions.layout, drain)
+            all.flat_map(|container| {
+                container.expected_records(&state.containers, self.conditions.layout, drain)
             })
             .collect()
         };
@@ -60,8 +61,8 @@ impl World {
         if let Some((until, left)) = faults.other_engine
             && now < until
         {
-            // Once it is listed twice it may be believed. And of two that ask, each may get the
-            // answer that was meant to warn the other.
+            // The core may believe a second false listing. If two processes list, each may receive
+            // only the second one.
             if left > 1 || self.duplicate.is_some() {
                 checker.mark_listing_false()
             } else {
@@ -70,7 +71,7 @@ impl World {
         }
         let etcd = self.etcd.borrow();
         let faults = &etcd.faults;
-        if is_active(faults.bad.map(|it| it.until))
+        if is_active(faults.requests.map(|it| it.until))
             || is_active(faults.slow.map(|it| it.0))
             || is_active(etcd.model.muted_until)
         {
@@ -83,24 +84,26 @@ impl World {
 
     fn check_panics(&mut self) {
         if panics::take_unexpected_panic() {
-            self.checker.borrow_mut().report_violation("no actor falls by itself", "it panicked");
+            self.checker
+                .borrow_mut()
+                .report_violation("no actor crashes by itself", "an actor panicked");
         }
         let panic_count = panics::take_panic_count();
         if panic_count > 0 {
             self.watcher_panics += panic_count;
-            // A watcher comes back after 4 s, 16 s, a minute; all others within two seconds.
+            // A watcher restarts after 4 s, 16 s or a minute, other actors within two seconds.
             let respawn = 4 * 4_u64.pow(self.watcher_panics.min(3) - 1);
             let mut checker = self.checker.borrow_mut();
-            let excuse = checker.poll_time_max() + Duration::from_secs(respawn);
-            checker.extend_excuse(excuse);
+            let exemption = checker.poll_time_max() + Duration::from_secs(respawn);
+            checker.extend_exemption(exemption);
             checker.mark_core_absent();
         }
         let Some(running) = &self.core else { return };
         if let Some(actor) = running.core.restarts_exhausted().now_or_never() {
-            trace_line!("! {actor} is exhausted");
+            trace_line!("! {actor} has no restarts left");
             if self.watcher_panics < 5 {
                 let mut checker = self.checker.borrow_mut();
-                checker.report_violation("no actor falls by itself", actor);
+                checker.report_violation("no actor crashes by itself", actor);
             }
             self.kill(Duration::from_secs(1));
         }
@@ -109,29 +112,29 @@ impl World {
     pub(super) fn check_bounds(&mut self) {
         let Some(running) = &self.core else { return };
         let cores = 1 + usize::from(self.duplicate.is_some());
-        let (containers, inspecting, asked) = {
+        let (containers, inspecting, in_flight) = {
             let state = self.engine.0.borrow();
             (state.containers.len(), state.inspecting, state.in_flight)
         };
         let mut checker = self.checker.borrow_mut();
         for meter in running.core.mailbox_snapshots() {
-            // One message of each sender, and what a flood left a moment ago.
+            // One message of each sender, and the rest of a message flood.
             let bound = (64 + 4 * containers * cores) as u64;
             if meter.depth > bound {
                 checker.report_violation(
                     "mailboxes stay bounded",
-                    &format!("{} has {}", meter.actor, meter.depth),
+                    &format!("{} has {} messages", meter.actor, meter.depth),
                 );
             }
         }
-        if inspecting > 8 * cores || asked > (8 + 3) * cores {
-            let what = format!("{inspecting} inspections, {asked} questions in all");
-            checker.report_violation("docker is asked a bounded number of things at a time", &what);
+        if inspecting > 8 * cores || in_flight > (8 + 3) * cores {
+            let detail = format!("{inspecting} inspections, {in_flight} requests in total");
+            checker.report_violation("docker requests stay bounded", &detail);
         }
     }
 
-    /// Waits until nothing has an excuse any more: for what is under way, for TTLs of
-    /// others, for stop signals that were survived.
+    /// Waits until no exemption is left: for requests in flight, for TTLs of foreign records and
+    /// for drains.
     pub(super) async fn wait_until_quiet(&mut self) {
         self.advance(Duration::from_secs(75)).await;
         while !self.is_over() {
@@ -160,19 +163,19 @@ impl World {
         let rounds = (QUIET_PERIOD.as_secs_f64() / refresh_interval * 1.3) as u64 + 2;
         let mut checker = self.checker.borrow_mut();
         if after.changes > before.changes {
-            checker.report_violation("a quiet world is left alone", "something was written");
+            checker.report_violation(QUIET_INVARIANT, "a record was written");
         }
         if after.refreshes - before.refreshes > keys * rounds
             || after.reads - before.reads > (keys + 1) * rounds * 2
         {
-            checker.report_violation("a quiet world is left alone", "etcd was asked too much");
+            checker.report_violation(QUIET_INVARIANT, "too many requests to etcd");
         }
         // A container that uses the network of an unlisted container is inspected at each listing,
         // together with all containers between the two.
         let expected_inspections = listings * self.unlisted_hops() as u64;
         if listings > polls * 11 / 10 + 2 || inspections > expected_inspections {
             let detail = format!("{listings} listings, {inspections} inspections");
-            checker.report_violation("a quiet world is left alone", &detail);
+            checker.report_violation(QUIET_INVARIANT, &detail);
         }
     }
 
@@ -188,37 +191,38 @@ impl World {
         }
     }
 
-    /// How many inspections one look costs at those who share a network by way of a container
-    /// that isn't listed.
+    /// Returns the number of inspections that each listing causes, because guests use a network
+    /// through an unlisted container.
     fn unlisted_hops(&self) -> usize {
         let state = self.engine.0.borrow();
-        let hops = |one: &SimContainer| {
-            let (mut hops, mut network_owner, mut is_unlisted) = (1, Some(one), false);
+        let hops = |container: &SimContainer| {
+            let (mut hops, mut network_owner, mut is_unlisted) = (1, Some(container), false);
             while let Some(NetworkSetup::SharedWith { number, .. }) =
-                network_owner.map(|one| &one.net)
+                network_owner.map(|container| &container.net)
             {
                 network_owner = state.containers.get(number);
-                is_unlisted |= network_owner.is_none_or(|one| !one.is_listed());
+                is_unlisted |= network_owner.is_none_or(|container| !container.is_listed());
                 hops += 1;
             }
             if is_unlisted { hops } else { 0 }
         };
-        state.containers.values().filter(|one| one.is_listed()).map(hops).sum()
+        state.containers.values().filter(|container| container.is_listed()).map(hops).sum()
     }
 
-    /// Stops in order, which leaves nothing.
+    /// Stops the core with withdrawal, and checks that no request is left.
     pub(super) async fn stop_and_check(&mut self) {
         self.stop(true);
         self.advance(STOP_GRACE + Duration::from_millis(100)).await;
         if self.is_stopping && !self.is_over() {
             self.checker
                 .borrow_mut()
-                .report_violation("a clean stop leaves nothing", "it never ended");
+                .report_violation("a withdrawing stop leaves no record", "the stop did not end");
         }
-        let (asked, inspecting) = (self.etcd.borrow().in_flight, self.engine.0.borrow().in_flight);
-        if asked + inspecting > 0 && !self.is_over() {
-            let what = format!("{asked} requests to etcd, {inspecting} to docker");
-            self.checker.borrow_mut().report_violation("what has ended asks nothing", &what);
+        let (etcd_requests, docker_requests) =
+            (self.etcd.borrow().in_flight, self.engine.0.borrow().in_flight);
+        if etcd_requests + docker_requests > 0 && !self.is_over() {
+            let detail = format!("{etcd_requests} requests to etcd, {docker_requests} to docker");
+            self.checker.borrow_mut().report_violation("a stopped core sends no requests", &detail);
         }
     }
 }

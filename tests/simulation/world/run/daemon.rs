@@ -22,7 +22,7 @@ pub(super) struct RunningCore {
     pub(super) ttl: Duration,
 }
 
-/// A process that was stopped in order.
+/// The result of a clean stop.
 pub(super) struct StoppedCore {
     stopped: Shutdown,
     withdraw: bool,
@@ -77,12 +77,13 @@ impl World {
         self.core = Some(self.launch());
         self.watcher_panics = 0;
         let mut checker = self.checker.borrow_mut();
-        checker.extend_excuse(Duration::from_secs(5));
+        checker.extend_exemption(Duration::from_secs(5));
         checker.mark_core_absent();
     }
 
-    /// What stays after a process that ends: on v2 for a TTL, as the next one looks only at
-    /// the keys that it wants; on v3 the next one finds it.
+    /// Returns the time for which records of an ended process may be left over. With v2, the next
+    /// process reads only the keys that it wants, so other records expire with their TTL. With v3,
+    /// the next process finds all records by the lease.
     pub(super) fn leftover_time(&self, ttl: Duration) -> Duration {
         match self.conditions.keep_alive_mode {
             KeepAliveMode::PerRecord => ttl + WRITE_DELAY_MAX + Duration::from_secs(1),
@@ -116,7 +117,7 @@ impl World {
         });
     }
 
-    /// Looks at a stop in order that has come to its end.
+    /// Checks the result of a clean stop that has ended.
     pub(super) fn check_stop(&mut self) {
         let Some(stopped_core) = self.stopping.take() else { return };
         let StoppedCore { stopped, withdraw, process, ttl } = stopped_core;
@@ -126,9 +127,9 @@ impl World {
         checker.mark_ended(process);
         checker.allow_leftovers(self.leftover_time(ttl));
         let etcd = self.etcd.borrow();
-        let is_ours = |node: &&Node| node.owner == NodeOwner::Own(process);
-        let left = etcd.model.nodes.values().filter(is_ours).count();
-        // A write in doubt may land after the stop.
+        let is_own = |node: &&Node| node.owner == NodeOwner::Own(process);
+        let left = etcd.model.nodes.values().filter(is_own).count();
+        // An uncertain write may be applied after the stop.
         if withdraw
             && stopped == Shutdown::Clean
             && left > 0
@@ -136,17 +137,17 @@ impl World {
             && self.duplicate.is_none()
         {
             checker.report_violation(
-                "a clean stop leaves nothing",
+                "a withdrawing stop leaves no record",
                 &format!("{:?}", etcd.model.nodes),
             );
         }
     }
 
-    /// What goes wrong with the daemon.
+    /// Applies a fault of the daemon.
     pub(super) fn apply_daemon_step(&mut self, step: &Step) {
         match *step {
             Step::Panic(panic) => match panic {
-                // A process that falls too often ends, which others here are about.
+                // More crashes would end the process, which other steps simulate.
                 _ if self.watcher_panics >= 3 => {}
                 InjectedPanic::List => {
                     self.engine.0.borrow_mut().faults.panic = Some(EnginePanic::List)
@@ -172,7 +173,7 @@ impl World {
                         self.engine.act(|state, events| state.emit_redundant_change(n, events))
                     });
                 }
-                count("floods");
+                count("message floods");
             }
             Step::Killed { down } => self.kill(down),
             Step::Restarted { withdraw, down, ttl } => {
@@ -207,11 +208,11 @@ impl World {
         checker.mark_ended(duplicate.process);
         checker.mark_survivor(duplicate.process, self.core.is_some());
         checker.allow_leftovers(self.duplicate_leftover_time(duplicate.ttl));
-        checker.extend_excuse(Duration::from_secs(5));
+        checker.extend_exemption(Duration::from_secs(5));
     }
 
-    /// What a twin puts that nobody wants stands until an audit and a listing after its end
-    /// on v3; on v2 until its TTL ends.
+    /// Returns the time for which undesired records of a duplicate process may be left over. With
+    /// v3, an audit and a listing after its end withdraw the records. With v2, they expire.
     pub(super) fn duplicate_leftover_time(&self, ttl: Duration) -> Duration {
         match self.conditions.keep_alive_mode {
             KeepAliveMode::PerRecord => ttl + WRITE_DELAY_MAX,

@@ -17,7 +17,7 @@ use crate::world::plan::{SERVICE_NAMES, Step};
 use crate::world::trace::{count, trace_line};
 
 impl World {
-    /// What goes wrong with Docker.
+    /// Applies a fault of Docker. Returns `false` for other steps.
     pub(super) fn apply_docker_step(&mut self, step: &Step) -> bool {
         let now = Instant::now();
         let mut state = self.engine.0.borrow_mut();
@@ -25,7 +25,7 @@ impl World {
             Step::DockerAway { time, kills } => {
                 drop(state);
                 if kills {
-                    // The engine ends its containers as it ends; some start again with it.
+                    // The containers end with the engine. Some start with it again.
                     let all: Vec<_> = self.engine.0.borrow().containers.keys().copied().collect();
                     for n in all {
                         self.engine.act(|state, events| state.stop(n, events));
@@ -41,12 +41,14 @@ impl World {
                 state.faults.away = Some(now + time);
             }
             Step::DockerSlow { time, by } => state.faults.slow = Some((now + time, by)),
-            Step::DockerFails { time, share } => state.faults.failing = Some((now + time, share)),
+            Step::DockerFails { time, percent } => {
+                state.faults.failing = Some((now + time, percent))
+            }
             Step::OtherEngine { time, listings } => {
                 state.faults.other_engine = Some((now + time, listings))
             }
             Step::ListingTruncated => {
-                let ours = self
+                let own = self
                     .etcd
                     .borrow()
                     .model
@@ -54,8 +56,8 @@ impl World {
                     .values()
                     .filter(|node| node.owner != NodeOwner::Foreign)
                     .count();
-                // Fewer records need no second listing (SPEC 4).
-                if ours >= 16 && self.checker.borrow().wanted_keys() >= 16 {
+                // Fewer records need no second listing (ARCHITECTURE.md, "Suspect listings").
+                if own >= 16 && self.checker.borrow().wanted_keys() >= 16 {
                     state.faults.truncate_listing = true;
                 }
             }
@@ -67,23 +69,22 @@ impl World {
         true
     }
 
-    /// What goes wrong with etcd, and what others do there.
+    /// Applies a fault of etcd or a write of another client. Returns `false` for other steps.
     pub(super) fn apply_store_step(&mut self, step: &Step) -> bool {
         let now = Instant::now();
         let etcd = Rc::clone(&self.etcd);
         let mut state = etcd.borrow_mut();
         let checker = Rc::clone(&self.checker);
         match *step {
-            Step::StoreFaulty { time, bad, share } => {
-                if bad == StoreFault::Refused && share == 100 {
+            Step::StoreFaulty { time, fault, percent } => {
+                if fault == StoreFault::Refused && percent == 100 {
                     state.break_watches(true);
                 }
-                state.faults.bad =
-                    Some(ActiveFault { until: now + time, fault: bad, percent: share });
+                state.faults.requests = Some(ActiveFault { until: now + time, fault, percent });
             }
             Step::StoreSlow { time, by } => state.faults.slow = Some((now + time, by)),
             Step::LeaderChange { time } => {
-                state.faults.bad =
+                state.faults.requests =
                     Some(ActiveFault { until: now + time, fault: StoreFault::Any, percent: 100 });
                 self.schedule(time, |world| world.etcd.borrow_mut().model.restart_leases());
             }
@@ -110,13 +111,13 @@ impl World {
                 rival.act(self);
             }
             Step::ForeignEdit { pick, ttl } => {
-                let ours =
+                let own =
                     state.model.nodes.iter().filter(|(_, node)| node.owner != NodeOwner::Foreign);
-                let ours: Vec<_> = ours.map(|(key, _)| key.clone()).collect();
-                if !ours.is_empty() {
+                let own: Vec<_> = own.map(|(key, _)| key.clone()).collect();
+                if !own.is_empty() {
                     let expiry = ttl.map_or(NodeExpiry::Never, |ttl| NodeExpiry::At(now + ttl));
                     state.model.set(
-                        &ours[pick % ours.len()],
+                        &own[pick % own.len()],
                         &foreign_value(1),
                         expiry,
                         NodeOwner::Foreign,
@@ -127,15 +128,15 @@ impl World {
                 let keys: Vec<_> = state.model.nodes.keys().cloned().collect();
                 if !keys.is_empty() {
                     let key = &keys[pick % keys.len()];
-                    state.model.remove(key, "another deleted it");
+                    state.model.remove(key, "deleted by another client");
                     checker.borrow_mut().mark_foreign_change(key);
                 }
             }
             Step::StaticEntry { name, time } => {
                 let key = self.foreign_key(name);
                 let own = RecordKey::from_path(&key);
-                let hides = |other: &String| RecordKey::from_path(other).overlaps(&own);
-                if !state.model.nodes.keys().any(hides) {
+                let overlaps = |other: &String| RecordKey::from_path(other).overlaps(&own);
+                if !state.model.nodes.keys().any(overlaps) {
                     state.model.set(&key, &foreign_value(2), NodeExpiry::Never, NodeOwner::Foreign);
                     self.schedule(time, move |world| {
                         let mut state = world.etcd.borrow_mut();
@@ -170,8 +171,8 @@ impl World {
         {
             let mut state = self.engine.0.borrow_mut();
             state.faults = DockerFaults::default();
-            // A stream that is silent for good is found out only by a change that it
-            // doesn't tell of; with those there are none any more.
+            // The core detects a silent stream only by a change without an event, and there are no
+            // further changes.
             if state.has_silent_stream() {
                 state.cut_streams(false);
             }
@@ -188,7 +189,8 @@ fn foreign_value(port: u16) -> String {
     format!(r#"{{"host":"{OTHER_HOST}","port":{port}}}"#)
 }
 
-/// Another host that wants a key, keeps the rules, and refreshes what it holds.
+/// Another host that wants a key. It follows the rules, and refreshes its record until it
+/// withdraws the record or lets it lapse.
 struct Rival {
     key: String,
     until: Instant,
@@ -202,20 +204,21 @@ impl Rival {
             let mut state = world.etcd.borrow_mut();
             state.model.advance_to_now();
             let own = RecordKey::from_path(&self.key);
-            let hides = |other: &String| RecordKey::from_path(other).overlaps(&own);
-            let is_free = !state.model.nodes.keys().any(|other| *other == self.key || hides(other));
+            let overlaps = |other: &String| RecordKey::from_path(other).overlaps(&own);
+            let is_free =
+                !state.model.nodes.keys().any(|other| *other == self.key || overlaps(other));
             let value = foreign_value(9);
             let ends = NodeExpiry::At(now + Duration::from_secs(9));
             if now >= self.until {
-                let holds =
+                let is_holder =
                     state.model.nodes.get(&self.key).is_some_and(|node| node.value == value);
-                if holds && !self.lapses {
-                    state.model.remove(&self.key, "its rival withdrew it");
+                if is_holder && !self.lapses {
+                    state.model.remove(&self.key, "withdrawn by the rival");
                 }
                 return;
             }
             if is_free {
-                count("keys that a rival took");
+                count("keys taken by a rival");
                 state.model.set(&self.key, &value, ends, NodeOwner::Foreign);
             } else if let Some(node) =
                 state.model.nodes.get_mut(&self.key).filter(|node| node.value == value)

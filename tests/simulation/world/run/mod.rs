@@ -23,27 +23,28 @@ use super::plan::{Conditions, Plan};
 use super::trace::{self, TraceLines, TraceSummary, trace_line};
 use daemon::{RunningCore, StoppedCore};
 
-/// How often the judge looks, at the least.
+/// The longest time between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
-/// What a clean stop may take.
+/// The longest duration of a clean stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
     pub violation: Option<Violation>,
-    /// The last lines of its trace.
+    /// The trace lines that were kept. See [`TraceLines`].
     pub lines: Vec<String>,
-    /// Of all lines.
+    /// A hash of all trace lines.
     pub digest: u64,
+    /// The counters of the run, by name.
     pub counts: BTreeMap<String, u64>,
 }
 
-/// Carries out a plan, in simulated time.
+/// Runs a plan in simulated time.
 pub fn run(plan: &Plan, lines: TraceLines) -> Outcome {
     fastrand::seed(plan.conditions.seed);
-    // Paused from its very start: else the time that passes until it is paused would decide
-    // on which side of a millisecond's end a timer falls.
+    // Time is paused from the start. Otherwise the real time before the pause would decide in which
+    // millisecond a timer ends.
     let runtime =
         || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     actix_rt::System::with_tokio_rt(|| runtime().unwrap()).block_on(async {
@@ -74,7 +75,7 @@ struct World {
     checker: Rc<RefCell<InvariantChecker>>,
     core: Option<RunningCore>,
     duplicate: Option<RunningCore>,
-    /// What a stop in order came to, once it has.
+    /// The result of a clean stop, until `check_stop` takes it.
     stopping: Rc<Cell<Option<StoppedCore>>>,
     is_stopping: bool,
     ttl: Duration,
@@ -117,7 +118,7 @@ impl World {
         let begun = self.begun;
         trace_line!("{:?}", self.conditions);
         let mut steps = plan.steps.iter().peekable();
-        // What runs already when the core starts.
+        // Containers that run before the core starts.
         while let Some((_, step)) = steps.next_if(|(at, _)| at.is_zero()) {
             self.apply_step(step).await;
         }
@@ -144,7 +145,7 @@ impl World {
         self.checker.borrow().violation.is_some()
     }
 
-    /// Lets time pass, does what is on the agenda, and has the judge look again and again.
+    /// Lets time pass until `end`, runs scheduled actions, and checks the invariants regularly.
     async fn advance_until(&mut self, end: Instant) {
         loop {
             self.check();
@@ -154,7 +155,7 @@ impl World {
             }
             let next = self.agenda.first_key_value().map_or(end, |((at, _), _)| *at);
             sleep_until((now + CHECK_INTERVAL).min(end).min(next)).await;
-            // Nobody could do anything yet about what was sent in this very moment.
+            // At the same instant, no actor has handled the new messages yet.
             if Instant::now() > now {
                 self.check_bounds();
             }

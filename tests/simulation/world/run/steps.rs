@@ -1,4 +1,4 @@
-//! The steps of a plan that containers and the machine take.
+//! The steps of a plan: applies each step, and the steps of containers and of the machine here.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ impl World {
             Step::Suspended { time } => {
                 self.checker.borrow_mut().set_suspended(true);
                 tokio::time::advance(*time).await;
-                // Who drains does so for as long as before: it was heard of after the sleep, or
-                // is timed by a clock that stood still.
-                for one in self.engine.0.borrow_mut().containers.values_mut() {
-                    one.stop_signal_at = one.stop_signal_at.map(|at| at + *time);
+                // A drain is not shortened by the suspension: its event arrives after the resume,
+                // or its clock stood still.
+                for container in self.engine.0.borrow_mut().containers.values_mut() {
+                    container.stop_signal_at = container.stop_signal_at.map(|at| at + *time);
                 }
                 self.checker.borrow_mut().set_suspended(false);
                 if let Some(running) = &self.core {
@@ -31,7 +31,7 @@ impl World {
                 }
                 let mut checker = self.checker.borrow_mut();
                 checker.mark_core_absent();
-                checker.extend_excuse(Duration::from_secs(5));
+                checker.extend_exemption(Duration::from_secs(5));
             }
             _ if self.apply_container_step(step)
                 || self.apply_docker_step(step)
@@ -41,7 +41,7 @@ impl World {
         self.check();
     }
 
-    /// What containers do.
+    /// Applies a step of a container. Returns `false` for other steps.
     fn apply_container_step(&mut self, step: &Step) -> bool {
         let pick = |pick: usize| self.engine.0.borrow().pick(pick);
         let engine = self.engine.clone();
@@ -117,18 +117,18 @@ impl World {
         };
         let mut services = spec.services.clone();
         if matches!(net, NetworkSetup::SharedWith { .. }) {
-            // Its restarts show in no listing but for the uptime, which is coarse: who started
-            // first is then not to be seen without events. So its names are its own.
+            // Restarts of a guest change only the coarse uptime of a listing. Without events, the
+            // order of starts is therefore unknown, so a guest has names of its own.
             for (place, (name, _)) in services.iter_mut().enumerate() {
                 *name = format!("guest{}-{place}", state.next_number());
             }
         }
-        let outside =
+        let host_port =
             |(place, (_, port)): (usize, &(String, u16))| (*port, spec.port + place as u16);
         SimContainer {
             number: 0,
             name: String::new(),
-            ports: services.iter().enumerate().map(outside).collect(),
+            ports: services.iter().enumerate().map(host_port).collect(),
             services,
             net,
             life: ContainerState::Created,
