@@ -1,5 +1,7 @@
-//! Seeded chaos in simulated time: whatever happened, the store comes to hold what runs,
-//! and others' records are never touched.
+//! Random faults of Docker and the store, chosen by seed, in simulated time.
+//!
+//! After the faults, the store holds the records of the running containers. Foreign records are
+//! never changed.
 
 #[macro_use]
 mod fakes;
@@ -14,13 +16,13 @@ use tokio::time::Instant;
 const SECOND: Duration = Duration::from_secs(1);
 const NAMES: [&str; 4] = ["a", "b", "c", "b.c"];
 
-/// What somebody else put, and until when it stands if nobody touches it.
-type Others = BTreeMap<String, (String, Option<Instant>)>;
+/// Foreign records by key: the value, and the end of the record's TTL.
+type ForeignRecords = BTreeMap<String, (String, Option<Instant>)>;
 
 struct Chaos {
     random: fastrand::Rng,
     world: World,
-    others: Others,
+    foreign: ForeignRecords,
     number: usize,
     panics_left: usize,
     trace: Vec<String>,
@@ -31,7 +33,7 @@ impl Chaos {
         let name = NAMES[self.random.usize(..NAMES.len())];
         let n = self.random.usize(..self.number.max(1));
         let (engine, store) = (&self.world.engine, &self.world.store);
-        let what = match self.random.u32(..20) {
+        let step = match self.random.u32(..20) {
             0..=3 => {
                 self.number += 1;
                 engine.run(container(name, self.number));
@@ -43,7 +45,7 @@ impl Chaos {
             }
             7 => {
                 let port = self.random.u16(9000..9100);
-                engine.change_number(n, |one| one.bindings[0].host_port = port);
+                engine.change_number(n, |container| container.bindings[0].host_port = port);
                 format!("port {n} {port}")
             }
             8 => {
@@ -52,7 +54,7 @@ impl Chaos {
                 } else {
                     ContainerState::Running
                 };
-                engine.change_number(n, |one| one.state = state);
+                engine.change_number(n, |container| container.state = state);
                 format!("{n} {state:?}")
             }
             9 => {
@@ -62,7 +64,7 @@ impl Chaos {
             }
             10..=12 => {
                 store.recover();
-                "store back".into()
+                "store recovers".into()
             }
             13 => {
                 store.apply_late_writes();
@@ -70,7 +72,7 @@ impl Chaos {
             }
             14 => {
                 engine.set_unavailable(self.random.bool());
-                "docker away or back".into()
+                "docker fails or recovers".into()
             }
             15 if self.panics_left > 0 => {
                 self.panics_left -= 1;
@@ -92,9 +94,9 @@ impl Chaos {
                 if free {
                     store.put(&key_of(name), &value, ttl);
                     let end = ttl.map(|ttl| Instant::now() + ttl);
-                    self.others.insert(key_of(name), (value, end));
+                    self.foreign.insert(key_of(name), (value, end));
                 }
-                format!("other {name} {ttl:?} {free}")
+                format!("foreign {name} {ttl:?} {free}")
             }
             17 if self.random.bool() => {
                 for (lease, _) in store.lease_ttls() {
@@ -104,12 +106,12 @@ impl Chaos {
             }
             17 => {
                 store.remove(&key_of(name));
-                self.others.remove(&key_of(name));
+                self.foreign.remove(&key_of(name));
                 format!("lost {name}")
             }
             18 => {
                 store.wipe();
-                self.others.clear();
+                self.foreign.clear();
                 "wipe".into()
             }
             19 if self.random.bool() => {
@@ -118,25 +120,25 @@ impl Chaos {
                 engine.list_takes(millis(&mut self.random, 5000));
                 engine.inspect_takes(millis(&mut self.random, 5000));
                 store.slow_by(millis(&mut self.random, 400));
-                "other paces".into()
+                "other response times".into()
             }
             _ => {
                 self.world.core.check_now();
                 "check".into()
             }
         };
-        self.trace.push(format!("{:?} {what}", Instant::now()));
+        self.trace.push(format!("{:?} {step}", Instant::now()));
     }
 
-    fn check_others(&mut self, seed: u64) {
+    fn check_foreign_records(&mut self, seed: u64) {
         let now = Instant::now();
-        self.others.retain(|_, (_, end)| end.is_none_or(|end| end > now));
-        for (key, (value, _)) in &self.others {
-            let there = self.world.store.get(key);
+        self.foreign.retain(|_, (_, end)| end.is_none_or(|end| end > now));
+        for (key, (value, _)) in &self.foreign {
+            let found = self.world.store.get(key);
             assert_eq!(
-                there.as_ref(),
+                found.as_ref(),
                 Some(value),
-                "seed {seed}: {key}\n{}",
+                "seed {seed}: foreign record {key} was changed\n{}",
                 self.trace.join("\n")
             );
         }
@@ -147,12 +149,13 @@ fn key_of(name: &str) -> String {
     key(&name.split('.').rev().collect::<Vec<_>>().join("/"))
 }
 
-/// What should be in the end; names above or below one another aside.
-fn wanted(engine: &Engine) -> BTreeMap<String, Vec<String>> {
+/// Returns the expected values of each key, the holder of the key first. Ignores conflicts between
+/// names above and below each other.
+fn expected_records(engine: &Engine) -> BTreeMap<String, Vec<String>> {
     let mut by_key: BTreeMap<String, Vec<_>> = BTreeMap::new();
     let mut running = engine.containers();
-    running.retain(|one| one.state == ContainerState::Running);
-    running.sort_by_key(|one| one.started);
+    running.retain(|container| container.state == ContainerState::Running);
+    running.sort_by_key(|container| container.started);
     for one in running {
         let port = one.bindings[0].host_port;
         let value = format!(r#"{{"host":"10.77.66.0","port":{port},"ttl":60}}"#);
@@ -168,7 +171,7 @@ async fn run(keep_alive_mode: KeepAliveMode, seed: u64, ttl: Duration) {
     let mut chaos = Chaos {
         random: fastrand::Rng::with_seed(seed),
         world,
-        others: Others::new(),
+        foreign: ForeignRecords::new(),
         number: 0,
         panics_left: 4,
         trace: Vec::new(),
@@ -177,7 +180,7 @@ async fn run(keep_alive_mode: KeepAliveMode, seed: u64, ttl: Duration) {
         chaos.step();
         let wait = Duration::from_millis(chaos.random.u64(..3000));
         pass(wait).await;
-        chaos.check_others(seed);
+        chaos.check_foreign_records(seed);
     }
     chaos.world.store.recover();
     chaos.world.engine.set_unavailable(false);
@@ -186,35 +189,42 @@ async fn run(keep_alive_mode: KeepAliveMode, seed: u64, ttl: Duration) {
     chaos.world.engine.inspect_takes(Duration::ZERO);
     pass(SECOND).await;
     chaos.world.store.apply_late_writes();
-    // Restarts, rechecks, another's last TTL, a slow retry, an audit.
+    // Enough for restarts, rechecks, the last TTL of a foreign record, a slow retry and an audit.
     pass(SECOND * 60).await;
     let (reads, writes) = (chaos.world.store.reads(), chaos.world.store.writes().len());
     pass(SECOND * 60).await;
-    chaos.check_others(seed);
+    chaos.check_foreign_records(seed);
     let trace = || chaos.trace.join("\n");
-    let there = chaos.world.store.keys();
-    let wanted = wanted(&chaos.world.engine);
+    let keys = chaos.world.store.keys();
+    let wanted = expected_records(&chaos.world.engine);
     for (key, values) in &wanted {
         let own = highhock_actors::RecordKey::from_path(key);
-        let in_the_way =
-            |other: &String| highhock_actors::RecordKey::from_path(other).overlaps(&own);
-        if chaos.others.contains_key(key) || there.iter().any(in_the_way) {
+        let overlaps = |other: &String| highhock_actors::RecordKey::from_path(other).overlaps(&own);
+        if chaos.foreign.contains_key(key) || keys.iter().any(overlaps) {
             continue;
         }
         let got = chaos.world.store.get(key);
-        assert_eq!(got.as_ref(), Some(&values[0]), "seed {seed}: {key}\n{}", trace());
+        assert_eq!(
+            got.as_ref(),
+            Some(&values[0]),
+            "seed {seed}: wrong record at {key}\n{}",
+            trace()
+        );
     }
-    for key in &there {
-        let known = wanted.contains_key(key) || chaos.others.contains_key(key);
-        assert!(known, "seed {seed}: {key} is left over\n{}", trace());
+    for key in &keys {
+        let is_expected = wanted.contains_key(key) || chaos.foreign.contains_key(key);
+        assert!(is_expected, "seed {seed}: {key} is left over\n{}", trace());
     }
     let reads = chaos.world.store.reads() - reads;
     let writes = chaos.world.store.writes().len() - writes;
-    let most = 60 * (there.len() + wanted.len() + 2);
-    assert!(reads + writes < most, "seed {seed}: {reads} reads, {writes} writes in a calm minute");
+    let most = 60 * (keys.len() + wanted.len() + 2);
+    assert!(
+        reads + writes < most,
+        "seed {seed}: {reads} reads, {writes} writes in a minute without changes"
+    );
     let stopped = chaos.world.core.stop(true, SECOND * 5).await;
     let left: Vec<_> =
-        chaos.world.store.keys().into_iter().filter(|k| !chaos.others.contains_key(k)).collect();
+        chaos.world.store.keys().into_iter().filter(|k| !chaos.foreign.contains_key(k)).collect();
     assert!(left.is_empty(), "seed {seed}: {stopped:?} left {left:?}");
 }
 

@@ -1,7 +1,7 @@
-//! What the core makes of an engine's events: it sees changes at once, and is right
-//! whatever becomes of the events.
+//! Events of the Docker engine: the core reacts to a change at once, and reaches the right state
+//! even if events are lost, late, repeated or false.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failing test panics")]
 
 #[macro_use]
 mod fakes;
@@ -45,21 +45,21 @@ on_both_stores! {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-/// What is seen by an event is in the store after this, with nothing slow in the way.
+/// The longest time from an event to the change of the store if nothing else is slow.
 const EVENT_LATENCY_MAX: Duration = Duration::from_millis(20);
 
 fn settings_with_events() -> CoreSettings {
     CoreSettings { events: true, ..settings() }
 }
 
-/// With so many containers, all published, and the event stream open.
+/// Starts a core with `count` published containers and an open event stream.
 async fn world_with_events(keep_alive_mode: KeepAliveMode, count: usize) -> World {
     let engine = Engine::default();
     for n in 0..count {
         engine.run(container(&format!("web-{n}"), n));
     }
     let world = World::start_with(settings_with_events(), engine, Store::new(keep_alive_mode));
-    world.until("all are published", |world| world.store.len() == count).await;
+    world.until("all records are published", |world| world.store.len() == count).await;
     pass(SECOND).await;
     world
 }
@@ -76,13 +76,13 @@ async fn events_publish_and_withdraw_without_listing(keep_alive_mode: KeepAliveM
     let world = world_with_events(keep_alive_mode, 1).await;
     let lists = world.engine.lists();
     world.engine.start(1, web_container(1));
-    let took = world.until("it is published", |world| world.store.len() == 2).await;
+    let took = world.until("the record is published", |world| world.store.len() == 2).await;
     assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
     world.engine.end(1, 9_000);
-    let took = world.until("it is withdrawn", |world| world.store.len() == 1).await;
+    let took = world.until("the record is withdrawn", |world| world.store.len() == 1).await;
     assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
     world.engine.start(1, container_started_at(1, 9_001));
-    let took = world.until("it is published anew", |world| world.store.len() == 2).await;
+    let took = world.until("the record is published again", |world| world.store.len() == 2).await;
     assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
     assert_eq!(world.engine.lists(), lists);
     world.assert_present_for(POLL * 3, &keys(0..2)).await;
@@ -92,7 +92,7 @@ async fn end_event_withdraws_during_docker_outage(keep_alive_mode: KeepAliveMode
     let world = world_with_events(keep_alive_mode, 2).await;
     world.engine.set_unavailable(true);
     world.engine.end(0, 9_000);
-    let took = world.until("it is withdrawn", |world| world.store.len() == 1).await;
+    let took = world.until("the record is withdrawn", |world| world.store.len() == 1).await;
     assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
     world.assert_present_for(POLL * 3, &keys(1..2)).await;
     assert_eq!(world.store.len(), 1);
@@ -118,7 +118,7 @@ async fn late_or_repeated_events_change_nothing(keep_alive_mode: KeepAliveMode) 
         world.engine.send_event(0, what, at);
         world.assert_present_for(SECOND * 3, &keys(0..1)).await;
     }
-    // Of containers that are not there.
+    // Events of containers that do not exist.
     for what in [EventKind::Started, EventKind::Ended, EventKind::Signalled(15)] {
         world.engine.send_event(7, what, started);
     }
@@ -130,8 +130,8 @@ async fn late_or_repeated_events_change_nothing(keep_alive_mode: KeepAliveMode) 
 async fn inspection_corrects_a_false_end_event(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 1).await;
     world.engine.send_event(0, EventKind::Ended, 9_000);
-    world.until("it is withdrawn", |world| world.store.len() == 0).await;
-    let took = world.until("it is back", |world| world.store.len() == 1).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 0).await;
+    let took = world.until("the record is back", |world| world.store.len() == 1).await;
     assert!(took <= SECOND + EVENT_LATENCY_MAX, "{took:?}");
     world.assert_present_for(POLL * 3, &keys(0..1)).await;
 }
@@ -139,24 +139,24 @@ async fn inspection_corrects_a_false_end_event(keep_alive_mode: KeepAliveMode) {
 async fn detects_end_after_clock_set_back(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 1).await;
     world.engine.end(0, web_container(0).started.0 - 500);
-    let took = world.until("it is withdrawn", |world| world.store.len() == 0).await;
+    let took = world.until("the record is withdrawn", |world| world.store.len() == 0).await;
     assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
 }
 
 async fn stop_signal_withdraws_until_next_start(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 2).await;
-    world.engine.change("web-1", |one| one.stop_signal = 3);
+    world.engine.change("web-1", |container| container.stop_signal = 3);
     world.engine.send_event(1, EventKind::Changed, 9_000);
     pass(SECOND).await;
     for (n, signal) in [(0, 15), (1, 3)] {
         world.engine.send_event(n, EventKind::Signalled(signal), 9_000);
         let gone = |world: &World| world.store.get(&key(&format!("web-{n}"))).is_none();
-        let took = world.until("it is withdrawn", gone).await;
+        let took = world.until("the record is withdrawn", gone).await;
         assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
     }
     let reports = world.core.containers().await.unwrap();
     assert!(reports.iter().all(|one| one.withheld.as_ref().unwrap().contains("stop signal")));
-    // Whatever else is told of it.
+    // Later events of the container change nothing.
     world.engine.send_event(0, EventKind::Changed, 9_001);
     world.engine.send_event(0, EventKind::Signalled(1), 9_002);
     for _ in 0..30 {
@@ -165,38 +165,38 @@ async fn stop_signal_withdraws_until_next_start(keep_alive_mode: KeepAliveMode) 
     }
     world.engine.end(0, 9_003);
     world.engine.start(0, container_started_at(0, 9_004));
-    world.until("it is published", |world| world.store.keys() == keys(0..1)).await;
+    world.until("the record is published", |world| world.store.keys() == keys(0..1)).await;
 }
 
 async fn republishes_after_drain_timeout(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 1).await;
     world.engine.send_event(0, EventKind::Signalled(15), 9_000);
-    world.until("it is withdrawn", |world| world.store.len() == 0).await;
-    let took = world.until("it is published again", |world| world.store.len() == 1).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 0).await;
+    let took = world.until("the record is published again", |world| world.store.len() == 1).await;
     assert!(took > SECOND * 299 && took < SECOND * 300 + EVENT_LATENCY_MAX, "{took:?}");
 }
 
 async fn drain_ignore_label_keeps_record(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 0).await;
-    let mut stubborn = web_container(0);
-    stubborn.labels.insert("highhock.drain".into(), "ignore".into());
-    world.engine.start(0, stubborn);
-    world.until("it is published", |world| world.store.len() == 1).await;
+    let mut ignoring = web_container(0);
+    ignoring.labels.insert("highhock.drain".into(), "ignore".into());
+    world.engine.start(0, ignoring);
+    world.until("the record is published", |world| world.store.len() == 1).await;
     world.engine.send_event(0, EventKind::Signalled(15), 9_000);
     world.assert_present_for(POLL * 2, &keys(0..1)).await;
     world.engine.end(0, 9_001);
-    world.until("it is withdrawn", |world| world.store.len() == 0).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 0).await;
 }
 
 async fn stop_signal_survives_watcher_crash(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 1).await;
     world.engine.send_event(0, EventKind::Signalled(15), 9_000);
-    world.until("it is withdrawn", |world| world.store.len() == 0).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 0).await;
     let inspections = world.engine.inspections().len();
     world.engine.panic_in_next_inspection_of("web-0");
     world.engine.send_event(0, EventKind::Changed, 9_001);
     let successor = |world: &World| world.engine.inspections().len() >= inspections + 2;
-    world.until("the next watcher looks", successor).await;
+    world.until("the next watcher inspects the container", successor).await;
     for _ in 0..30 {
         pass(SECOND).await;
         assert_eq!(world.store.len(), 0);
@@ -208,7 +208,9 @@ async fn event_overrides_older_listing_after_watcher_crash(keep_alive_mode: Keep
     world.engine.list_takes(SECOND);
     let lists = world.engine.lists();
     world.engine.remove_number(1);
-    world.until("a listing without it is asked for", |world| world.engine.lists() > lists).await;
+    world
+        .until("a listing without the container is requested", |world| world.engine.lists() > lists)
+        .await;
     world.engine.panic_in_next_inspection_of("web-1");
     world.engine.start(1, container_started_at(1, 9_000));
     world.assert_present_for(POLL * 2, &keys(0..2)).await;
@@ -217,7 +219,7 @@ async fn event_overrides_older_listing_after_watcher_crash(keep_alive_mode: Keep
 async fn stop_signal_survives_registry_crash(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 2).await;
     world.engine.send_event(0, EventKind::Signalled(15), 9_000);
-    world.until("it is withdrawn", |world| world.store.len() == 1).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 1).await;
     world.core.inject_registry_panic();
     for _ in 0..30 {
         pass(SECOND).await;
@@ -231,7 +233,7 @@ async fn receives_stop_signal_sent_in_a_stream_gap(keep_alive_mode: KeepAliveMod
     pass(SECOND).await;
     world.engine.cut_streams();
     world.engine.send_event(0, EventKind::Signalled(15), 9_000);
-    let took = world.until("it is withdrawn", |world| world.store.len() == 1).await;
+    let took = world.until("the record is withdrawn", |world| world.store.len() == 1).await;
     assert!(took <= SECOND, "{took:?}");
     for _ in 0..30 {
         pass(SECOND).await;
@@ -242,10 +244,10 @@ async fn receives_stop_signal_sent_in_a_stream_gap(keep_alive_mode: KeepAliveMod
 async fn follows_changes_after_clock_set_back(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 1).await;
     world.engine.end(0, 9_000);
-    world.until("it is withdrawn", |world| world.store.len() == 0).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 0).await;
     world.engine.start(0, container_started_at(0, 5_000));
-    world.until("it is published", |world| world.store.len() == 1).await;
-    world.engine.change("web-0", |one| one.state = ContainerState::Paused);
+    world.until("the record is published", |world| world.store.len() == 1).await;
+    world.engine.change("web-0", |container| container.state = ContainerState::Paused);
     world.engine.send_event(0, EventKind::Changed, 5_001);
     let took = world.until("its pause is seen", |world| world.store.len() == 0).await;
     assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
@@ -263,16 +265,16 @@ async fn event_burst_costs_one_inspection_per_container(keep_alive_mode: KeepAli
         for n in 0..COUNT {
             world.engine.send_event(n, EventKind::Started, web_container(n).started.0);
         }
-        // Told in full before the first inspections are answered.
+        // All events arrive before the first inspection returns.
         pass(Duration::from_millis(if round == 0 { 0 } else { 1 })).await;
     }
-    world.until("all are published", |world| world.store.len() == COUNT).await;
+    world.until("all records are published", |world| world.store.len() == COUNT).await;
     pass(SECOND).await;
     let mut count = HashMap::new();
     for name in &world.engine.inspections()[before..] {
         *count.entry(name.clone()).or_insert(0) += 1;
     }
-    // Those that were under way while more was told are inspected once more.
+    // A container with events during its inspection is inspected once more.
     let twice = count.values().filter(|count| **count > 1).count();
     assert!(count.values().all(|count| *count <= 2) && twice <= 8, "{count:?}");
     assert_eq!(world.engine.inspections_in_flight_max(), 8);
@@ -282,16 +284,16 @@ async fn event_burst_costs_one_inspection_per_container(keep_alive_mode: KeepAli
 async fn announced_change_needs_no_second_inspection(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 1).await;
     world.engine.start(1, web_container(1));
-    world.until("it is published", |world| world.store.len() == 2).await;
-    world.engine.change("web-0", |one| one.bindings[0].host_port = 9_999);
+    world.until("the record is published", |world| world.store.len() == 2).await;
+    world.engine.change("web-0", |container| container.bindings[0].host_port = 9_999);
     world.engine.send_event(0, EventKind::Started, 9_000);
     pass(SECOND).await;
     let inspections = world.engine.inspections().len();
     assert_eq!(inspections, 3);
     world.assert_present_for(POLL * 6, &keys(0..2)).await;
     assert_eq!(world.engine.inspections().len(), inspections);
-    // But what no event told does.
-    world.engine.change("web-0", |one| one.bindings[0].host_port = 9_998);
+    // A change without an event needs an inspection.
+    world.engine.change("web-0", |container| container.bindings[0].host_port = 9_998);
     pass(POLL * 2).await;
     assert_eq!(world.engine.inspections().len(), inspections + 1);
 }
@@ -304,7 +306,7 @@ async fn limits_publishing_in_a_crash_loop(keep_alive_mode: KeepAliveMode) {
         let before = puts();
         let at = 9_000 + round * 2;
         world.engine.end(0, at);
-        world.until("it is withdrawn", |world| world.store.len() == 0).await;
+        world.until("the record is withdrawn", |world| world.store.len() == 0).await;
         world.engine.start(0, container_started_at(0, at + 1));
         pass(Duration::from_millis(500)).await;
         if puts() == before {
@@ -313,9 +315,9 @@ async fn limits_publishing_in_a_crash_loop(keep_alive_mode: KeepAliveMode) {
             assert!(report.withheld.unwrap().contains("restarts again and again"));
         }
     }
-    // Two restarts are free; in the 49 seconds after them there is one put in five.
+    // Two restarts are free. In the 49 seconds after them, one put in five seconds is allowed.
     assert!((86..=89).contains(&damped), "{damped}");
-    let took = world.until("the last one is published", |world| world.store.len() == 1).await;
+    let took = world.until("the last start is published", |world| world.store.len() == 1).await;
     assert!(took <= SECOND * 5, "{took:?}");
     world.assert_present_for(POLL, &keys(0..1)).await;
 }
@@ -325,9 +327,9 @@ async fn reopens_cut_stream_with_one_listing(keep_alive_mode: KeepAliveMode) {
     for n in 1..20 {
         let (lists, opened) = (world.engine.lists(), world.engine.streams_opened());
         world.engine.cut_streams();
-        // Nobody is told of this one.
+        // This event reaches no stream.
         world.engine.run(web_container(n));
-        let took = world.until("it is published", |world| world.store.len() == n + 1).await;
+        let took = world.until("the record is published", |world| world.store.len() == n + 1).await;
         assert!(took <= SECOND * 3, "{took:?}");
         assert_eq!(world.engine.streams_opened(), opened + 1);
         assert!(world.engine.lists() <= lists + 2);
@@ -344,15 +346,16 @@ async fn reopens_a_silent_stream(keep_alive_mode: KeepAliveMode) {
     assert_eq!(world.engine.streams_opened(), 1);
     world.engine.silence_streams();
     world.engine.start(1, web_container(1));
-    world.until("a listing tells of it", |world| world.store.len() == 2).await;
+    world.until("a listing shows the change", |world| world.store.len() == 2).await;
     let opened = |world: &World| world.engine.streams_opened() == 2;
-    let took = world.until("the stream is opened anew", opened).await;
+    let took = world.until("the stream is opened again", opened).await;
     assert!(took <= SECOND * 2 + EVENT_LATENCY_MAX, "{took:?}");
     pass(SECOND).await;
     world.engine.start(2, web_container(2));
-    let took = world.until("the new one tells", |world| world.store.len() == 3).await;
+    let took =
+        world.until("the new stream delivers an event", |world| world.store.len() == 3).await;
     assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
-    // One that tells all is left alone.
+    // A stream that delivers all events is kept.
     for n in 3..20 {
         world.engine.start(n, web_container(n));
         pass(SECOND * 3).await;
@@ -361,23 +364,23 @@ async fn reopens_a_silent_stream(keep_alive_mode: KeepAliveMode) {
     assert_eq!(world.engine.streams_opened(), 2);
 }
 
-/// As Podman does: one that is told to stop is listed no more, and told of when it has ended.
+/// Podman stops listing a container when the stop begins, and sends the event when the stop ends.
 async fn keeps_stream_with_late_end_events(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 10).await;
     pass(POLL * 2).await;
     for n in 1..10 {
-        world.engine.change_number(n, |one| one.state = ContainerState::Exited);
+        world.engine.change_number(n, |container| container.state = ContainerState::Exited);
         pass(SECOND * 11).await;
         world.engine.end(n, 9_000);
         pass(SECOND * 20).await;
     }
     assert_eq!(world.engine.streams_opened(), 1);
-    // One that never tells is not.
+    // A stream that never delivers an event is reopened.
     world.engine.silence_streams();
     world.engine.end(0, 9_000);
-    world.until("a listing tells of it", |world| world.store.len() == 0).await;
+    world.until("a listing shows the change", |world| world.store.len() == 0).await;
     let opened = |world: &World| world.engine.streams_opened() == 2;
-    let took = world.until("the stream is opened anew", opened).await;
+    let took = world.until("the stream is opened again", opened).await;
     assert!(took <= SECOND * 15 + EVENT_LATENCY_MAX, "{took:?}");
 }
 
@@ -393,7 +396,7 @@ async fn warns_when_engine_starts_to_refuse_events(keep_alive_mode: KeepAliveMod
     for times in 1..4 {
         let opened = world.engine.streams_opened();
         world.engine.refuse_events(false);
-        world.until("it is open", |world| world.engine.streams_opened() > opened).await;
+        world.until("the stream is open", |world| world.engine.streams_opened() > opened).await;
         pass(SECOND * 10).await;
         world.engine.refuse_events(true);
         world.engine.cut_streams();
@@ -406,9 +409,9 @@ async fn newer_event_overrides_listing(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 1).await;
     world.engine.list_takes(SECOND * 3);
     let lists = world.engine.lists();
-    world.until("a listing is asked for", |world| world.engine.lists() > lists).await;
+    world.until("a listing is requested", |world| world.engine.lists() > lists).await;
     world.engine.start(1, web_container(1));
-    world.until("it is published", |world| world.store.len() == 2).await;
+    world.until("the record is published", |world| world.store.len() == 2).await;
     world.assert_present_for(SECOND * 5, &keys(0..2)).await;
 }
 
@@ -426,11 +429,11 @@ async fn follows_shared_network_through_chain(keep_alive_mode: KeepAliveMode) {
         Some(value.contains(r#""port":8000"#))
     };
     let at_target = |world: &World| port(world, 1) == Some(true) && port(world, 2) == Some(true);
-    world.until("both are reached through the first", at_target).await;
-    world.engine.change("web-0", |one| one.bindings[0].host_port = 9_999);
+    world.until("both are published with the port of the first", at_target).await;
+    world.engine.change("web-0", |container| container.bindings[0].host_port = 9_999);
     world.engine.send_event(0, EventKind::Started, 9_000);
     let moved = |world: &World| port(world, 1) == Some(false) && port(world, 2) == Some(false);
-    let took = world.until("both follow it", moved).await;
+    let took = world.until("both have the new port", moved).await;
     assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
 }
 
@@ -441,7 +444,9 @@ async fn confirms_listing_without_most_records(keep_alive_mode: KeepAliveMode) {
     for n in 0..7 {
         world.engine.remove_number(n);
     }
-    world.until("they are missing", |world| world.engine.lists() > lists).await;
+    world
+        .until("the listing without them was requested", |world| world.engine.lists() > lists)
+        .await;
     for one in hidden {
         world.engine.run(one);
     }
@@ -449,14 +454,14 @@ async fn confirms_listing_without_most_records(keep_alive_mode: KeepAliveMode) {
     for n in 0..7 {
         world.engine.remove_number(n);
     }
-    let took = world.until("they are withdrawn", |world| world.store.len() == 5).await;
+    let took = world.until("the records are withdrawn", |world| world.store.len() == 5).await;
     assert!(took <= POLL + SECOND * 2, "{took:?}");
-    // Less than half, and less than ten, needs no second listing.
+    // Fewer than half of the records, and fewer than ten, need no second listing.
     world.engine.remove_number(7);
     world.engine.remove_number(8);
     world.engine.remove_number(9);
     let lists = world.engine.lists();
-    world.until("they are withdrawn", |world| world.store.len() == 2).await;
+    world.until("the records are withdrawn", |world| world.store.len() == 2).await;
     assert_eq!(world.engine.lists(), lists + 1);
 }
 
@@ -469,16 +474,16 @@ async fn accepts_another_engine_at_second_listing(keep_alive_mode: KeepAliveMode
     let messages = LogMessages::default();
     let store = Store::new(keep_alive_mode);
     let world = World::start_logged(settings_with_events(), engine, store, messages.logger());
-    world.until("all are published", |world| world.store.len() == 3).await;
+    world.until("all records are published", |world| world.store.len() == 3).await;
     let warned = "another docker engine than before answers; \
                   it is listed again before it is believed";
-    // Another one answers once.
+    // Another engine answers once.
     let (hidden, lists) = (world.engine.containers(), world.engine.lists());
     world.engine.set_identity("two");
     for n in 0..3 {
         world.engine.remove_number(n);
     }
-    world.until("it was listed", |world| world.engine.lists() > lists).await;
+    world.until("the other engine was listed", |world| world.engine.lists() > lists).await;
     pass(EVENT_LATENCY_MAX).await;
     world.engine.set_identity("one");
     for one in hidden {
@@ -486,20 +491,24 @@ async fn accepts_another_engine_at_second_listing(keep_alive_mode: KeepAliveMode
     }
     world.assert_present_for(POLL * 2, &keys(0..3)).await;
     assert_eq!(messages.count(warned), 1);
-    // Another one stays.
+    // Another engine answers from now on.
     world.engine.set_identity("two");
     for n in 0..3 {
         world.engine.remove_number(n);
     }
     world.engine.run(web_container(5));
-    world.until("it is believed", |world| world.store.keys() == keys(5..6)).await;
+    world
+        .until("the records of the other engine are published", |world| {
+            world.store.keys() == keys(5..6)
+        })
+        .await;
     assert_eq!(messages.count(warned), 2);
     pass(POLL * 3).await;
     assert_eq!(messages.count(warned), 2);
 }
 
 async fn confirms_empty_listing_after_restart(keep_alive_mode: KeepAliveMode) {
-    // Without a lease a restarted daemon doesn't know its records before it wants them.
+    // Without a lease, a restarted daemon knows none of its records until a container wants them.
     if keep_alive_mode == KeepAliveMode::PerRecord {
         return;
     }
@@ -512,15 +521,15 @@ async fn confirms_empty_listing_after_restart(keep_alive_mode: KeepAliveMode) {
     }
     let lists = engine.lists();
     let world = World::start_with(settings_with_events(), engine, store);
-    world.until("it lists once", |world| world.engine.lists() > lists).await;
-    // The second listing finds them all.
+    world.until("one listing was requested", |world| world.engine.lists() > lists).await;
+    // The second listing contains all containers.
     for one in hidden {
         world.engine.run(one);
     }
     world.assert_present_for(POLL * 2, &keys(0..12)).await;
     let state = world.state_of(&key("web-0")).await.unwrap().0;
     assert_eq!(state, RecordState::Live);
-    // What is really gone is withdrawn soon.
+    // The records of removed containers are withdrawn soon.
     let World { engine, store, core } = world;
     core.stop(false, SECOND).await;
     for n in 1..12 {
@@ -528,6 +537,6 @@ async fn confirms_empty_listing_after_restart(keep_alive_mode: KeepAliveMode) {
     }
     let started = Instant::now();
     let world = World::start_with(settings_with_events(), engine, store);
-    world.until("the others are withdrawn", |world| world.store.len() == 1).await;
+    world.until("the other records are withdrawn", |world| world.store.len() == 1).await;
     assert!(started.elapsed() <= SECOND * 5, "{:?}", started.elapsed());
 }

@@ -1,5 +1,5 @@
-//! Faults in the middle of something: they must neither make the core ask as fast as it
-//! is answered, nor make it forget whose a record is.
+//! Faults in the middle of an operation: the core neither sends requests without a pause, nor
+//! forgets the owner of a record.
 
 #[macro_use]
 mod fakes;
@@ -15,7 +15,7 @@ fn long_ttl() -> highhock_actors::CoreSettings {
     highhock_actors::CoreSettings { ttl: SECOND * 60, ..settings() }
 }
 
-/// A doubt's rechecks must come at their times, not as fast as etcd answers.
+/// An uncertain write is checked at its intervals, not as fast as etcd responds.
 #[actix::test]
 async fn uncertain_write_does_not_spin() {
     tokio::time::pause();
@@ -25,7 +25,7 @@ async fn uncertain_write_does_not_spin() {
     pass(POLL * 2).await;
     assert_eq!(world.store.len(), 1);
     world.store.fail(Outage::Silent);
-    engine.change("a", |one| one.bindings[0].host_port = 9000);
+    engine.change("a", |container| container.bindings[0].host_port = 9000);
     pass(POLL * 2).await;
     world.store.recover();
     let before = world.store.reads();
@@ -34,7 +34,7 @@ async fn uncertain_write_does_not_spin() {
     assert!(reads < 30, "{reads} reads");
 }
 
-/// Somebody else's dying record must not be read as fast as etcd answers.
+/// A foreign record close to its expiry is not read as fast as etcd responds.
 #[actix::test]
 async fn foreign_record_expiry_does_not_spin() {
     tokio::time::pause();
@@ -48,7 +48,7 @@ async fn foreign_record_expiry_does_not_spin() {
     assert!(reads < 30, "{reads} reads");
 }
 
-/// Writes fail at once while reads are answered.
+/// Writes fail at once while reads succeed.
 #[actix::test]
 async fn failing_writes_do_not_spin() {
     tokio::time::pause();
@@ -62,7 +62,7 @@ async fn failing_writes_do_not_spin() {
     assert!(writes < 250, "{reads} reads, {writes} writes in a minute");
 }
 
-/// A changed record of ours is another's, also after our inserter fell.
+/// A record that another client changed is foreign, also after the inserter crashed.
 #[actix::test]
 async fn foreign_record_stays_foreign_after_panic() {
     tokio::time::pause();
@@ -94,7 +94,7 @@ async fn foreign_record_stays_foreign_after_container_restart() {
     assert_eq!(world.store.get(&k).as_deref(), Some(theirs));
 }
 
-/// A doubtful put, its container gone, and a directory where its key was.
+/// The put is uncertain, its container is gone, and its key is now a directory.
 #[actix::test]
 async fn uncertain_write_below_a_directory_does_not_spin() {
     tokio::time::pause();
@@ -115,7 +115,7 @@ async fn uncertain_write_below_a_directory_does_not_spin() {
     assert!(reads < 30, "{reads} reads");
 }
 
-/// A late put whose inserter fell meanwhile.
+/// The inserter crashes before the late put is applied.
 #[actix::test]
 async fn withdraws_late_put_after_panic() {
     tokio::time::pause();
@@ -124,7 +124,7 @@ async fn withdraws_late_put_after_panic() {
     pass(SECOND).await;
     world.store.fail(Outage::Late);
     engine.run(container("a", 1));
-    world.until("put is sent", |world| !world.store.writes().is_empty()).await;
+    world.until("the put is sent", |world| !world.store.writes().is_empty()).await;
     pass(SECOND * 3).await;
     engine.remove("a");
     pass(POLL * 2).await;
@@ -137,7 +137,7 @@ async fn withdraws_late_put_after_panic() {
     assert_eq!(world.store.get(&key("a")), None);
 }
 
-/// A container that says a great deal of nonsense must not hold up the others.
+/// A container with thousands of invalid services does not delay other containers.
 #[actix::test]
 async fn malformed_store_responses_block_nothing_else() {
     tokio::time::pause();
@@ -148,7 +148,7 @@ async fn malformed_store_responses_block_nothing_else() {
     engine.run(talker);
     let world = World::start(engine.clone(), Store::new(KeepAliveMode::PerRecord));
     pass(POLL * 2).await;
-    engine.change("talker", |one| one.bindings[0].host_port = 9000);
+    engine.change("talker", |container| container.bindings[0].host_port = 9000);
     let began = std::time::SystemTime::now();
     pass(POLL * 2).await;
     let took = began.elapsed().unwrap();

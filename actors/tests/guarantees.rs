@@ -1,6 +1,6 @@
-//! What the core promises while nothing fails, and while Docker or the store does.
+//! Guarantees of the core, in normal operation and during outages of Docker or the store.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failing test panics")]
 
 #[macro_use]
 mod fakes;
@@ -58,7 +58,7 @@ async fn record_exists_while_container_runs(keep_alive_mode: KeepAliveMode) {
     assert_eq!(world.store.get(&key("web-0")), Some(value(8000)));
     world.assert_present_for(TTL * 10, &keys(0..1)).await;
     world.engine.remove("web-0");
-    let took = world.until("it is withdrawn", |world| world.store.len() == 0).await;
+    let took = world.until("the record is withdrawn", |world| world.store.len() == 0).await;
     assert!(took <= POLL + SECOND, "{took:?}");
     pass(TTL * 2).await;
     assert_eq!(world.store.keys(), [""; 0]);
@@ -73,7 +73,7 @@ async fn idle_core_sends_one_docker_request_per_poll(keep_alive_mode: KeepAliveM
     let lists = world.engine.lists() - lists;
     assert!((60..=64).contains(&lists), "{lists}");
 
-    world.engine.change("web-7", |one| one.bindings[0].host_port = 9999);
+    world.engine.change("web-7", |container| container.bindings[0].host_port = 9999);
     pass(POLL * 3).await;
     assert_eq!(world.engine.inspections()[inspections..], ["web-7"]);
     assert_eq!(world.store.get(&key("web-7")), Some(value(9999)));
@@ -87,7 +87,7 @@ async fn idle_core_only_refreshes() {
     pass(TTL * 4).await;
     let writes = world.store.writes().split_off(before);
     assert!(writes.iter().all(|write| matches!(write, Write::Refresh { .. })));
-    // A third of the TTL at the latest; not much more often than that.
+    // A record is refreshed each third of the TTL, and not much more often.
     let each = writes.len() / 50;
     assert!((12..=16).contains(&each), "{each} refreshes a record in four TTLs");
 }
@@ -101,16 +101,18 @@ async fn reinspects_unchanged_container_rarely(keep_alive_mode: KeepAliveMode) {
 
 async fn withdraws_paused_unhealthy_and_dead_containers(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 2).await;
-    let states: [fn(&mut highhock_actors::Container); 2] =
-        [|one| one.state = ContainerState::Paused, |one| one.health = Health::Unhealthy];
+    let states: [fn(&mut highhock_actors::Container); 2] = [
+        |container| container.state = ContainerState::Paused,
+        |container| container.health = Health::Unhealthy,
+    ];
     for unfit in states {
         world.engine.change("web-1", unfit);
-        let took = world.until("it is withdrawn", |world| world.store.len() == 1).await;
+        let took = world.until("the record is withdrawn", |world| world.store.len() == 1).await;
         assert!(took <= POLL + SECOND, "{took:?}");
         world.engine.change("web-1", |one| {
             (one.state, one.health) = (ContainerState::Running, Health::Healthy);
         });
-        world.until("it is back", |world| world.store.len() == 2).await;
+        world.until("the record is back", |world| world.store.len() == 2).await;
     }
 }
 
@@ -123,12 +125,12 @@ async fn logs_a_reason_once_per_container() {
     engine.run(unpublished);
     let store = Store::new(KeepAliveMode::PerRecord);
     let world = World::start_logged(settings(), engine, store, messages.logger());
-    world.until("it is published", |world| world.store.len() == 1).await;
+    world.until("the record is published", |world| world.store.len() == 1).await;
     assert_eq!(messages.count("left out"), 2);
-    world.engine.change("web-0", |one| one.state = ContainerState::Paused);
-    world.until("it is withdrawn", |world| world.store.len() == 0).await;
-    world.engine.change("web-0", |one| one.state = ContainerState::Running);
-    world.until("it is back", |world| world.store.len() == 1).await;
+    world.engine.change("web-0", |container| container.state = ContainerState::Paused);
+    world.until("the record is withdrawn", |world| world.store.len() == 0).await;
+    world.engine.change("web-0", |container| container.state = ContainerState::Running);
+    world.until("the record is back", |world| world.store.len() == 1).await;
     assert_eq!(messages.count("left out"), 2);
 }
 
@@ -138,7 +140,9 @@ async fn docker_outage_keeps_records(keep_alive_mode: KeepAliveMode) {
     world.engine.remove("web-4");
     world.assert_present_for(TTL * 20, &keys(0..5)).await;
     world.engine.set_unavailable(false);
-    let took = world.until("what ended is withdrawn", |world| world.store.len() == 4).await;
+    let took = world
+        .until("the record of the ended container is withdrawn", |world| world.store.len() == 4)
+        .await;
     assert!(took <= POLL + SECOND, "{took:?}");
     world.assert_present_for(TTL * 2, &keys(0..4)).await;
 }
@@ -147,11 +151,11 @@ async fn publishes_container_started_during_docker_failures(keep_alive_mode: Kee
     let world = World::with_containers(keep_alive_mode, 1).await;
     world.engine.run(container("web-1", 1));
     world.engine.inspect_takes(SECOND);
-    world.until("the inspection began", |world| world.engine.inspections().len() > 1).await;
+    world.until("the inspection was requested", |world| world.engine.inspections().len() > 1).await;
     world.engine.set_unavailable(true);
     pass(POLL * 3).await;
     world.engine.set_unavailable(false);
-    world.until("it is published", |world| world.store.len() == 2).await;
+    world.until("the record is published", |world| world.store.len() == 2).await;
 }
 
 async fn repairs_wiped_store_within_a_second_after_outage(keep_alive_mode: KeepAliveMode) {
@@ -164,7 +168,7 @@ async fn repairs_wiped_store_within_a_second_after_outage(keep_alive_mode: KeepA
         world.engine.remove("web-99");
         pass(POLL * 2).await;
         world.store.recover();
-        let took = world.until("all are back", |world| world.store.len() == 100).await;
+        let took = world.until("all records are back", |world| world.store.len() == 100).await;
         assert!(took <= SECOND * 2, "{how:?}: {took:?}");
         assert!(how == Outage::Silent || took <= SECOND, "{how:?}: {took:?}");
         assert!(world.store.get(&key("new")).is_some());
@@ -187,7 +191,7 @@ async fn late_write_restores_no_withdrawn_record(keep_alive_mode: KeepAliveMode)
     world.engine.run(container("late", 1));
     world.core.poll_now();
     world
-        .until("its put is under way", |world| {
+        .until("the put is requested", |world| {
             world.store.writes().iter().any(|write| write.key().as_str() == key("late"))
         })
         .await;
@@ -196,7 +200,7 @@ async fn late_write_restores_no_withdrawn_record(keep_alive_mode: KeepAliveMode)
     world.store.recover();
     pass(SECOND * 3).await;
     world.store.apply_late_writes();
-    let took = world.until("it is withdrawn again", |world| world.store.len() == 1).await;
+    let took = world.until("the late record is withdrawn", |world| world.store.len() == 1).await;
     assert!(took <= SECOND * 5, "{took:?}");
     pass(SECOND * 60).await;
     assert_eq!(world.store.keys(), keys(0..1));
@@ -205,19 +209,19 @@ async fn late_write_restores_no_withdrawn_record(keep_alive_mode: KeepAliveMode)
 async fn late_delete_removes_no_desired_record(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 1).await;
     world.store.fail(Outage::Late);
-    world.engine.change("web-0", |one| one.state = ContainerState::Paused);
+    world.engine.change("web-0", |container| container.state = ContainerState::Paused);
     world.core.poll_now();
     world
-        .until("its delete is under way", |world| {
+        .until("the delete is requested", |world| {
             world.store.writes().iter().any(|write| matches!(write, Write::Delete { .. }))
         })
         .await;
-    world.engine.change("web-0", |one| one.state = ContainerState::Running);
+    world.engine.change("web-0", |container| container.state = ContainerState::Running);
     pass(SECOND).await;
     world.store.recover();
     pass(POLL + SECOND).await;
     world.store.apply_late_writes();
-    world.until("it is there", |world| world.store.len() == 1).await;
+    world.until("the record is published", |world| world.store.len() == 1).await;
     world.assert_present_for(TTL * 2, &keys(0..1)).await;
 }
 
@@ -226,13 +230,15 @@ async fn recognises_own_late_put(keep_alive_mode: KeepAliveMode) {
     world.store.fail(Outage::Late);
     world.engine.run(container("web-0", 0));
     pass(POLL * 2).await;
-    // Another port while the first put may still arrive.
-    world.engine.change("web-0", |one| one.bindings[0].host_port = 9000);
+    // The port changes while the first put may still be applied.
+    world.engine.change("web-0", |container| container.bindings[0].host_port = 9000);
     pass(POLL * 2).await;
     world.store.apply_late_writes();
     world.store.recover();
     let wanted = Some(value(9000));
-    world.until("the newest is there", |world| world.store.get(&key("web-0")) == wanted).await;
+    world
+        .until("the latest value is published", |world| world.store.get(&key("web-0")) == wanted)
+        .await;
 }
 
 async fn takes_over_foreign_record_after_expiry(keep_alive_mode: KeepAliveMode) {
@@ -246,14 +252,15 @@ async fn takes_over_foreign_record_after_expiry(keep_alive_mode: KeepAliveMode) 
     let (state, reason) = world.state_of(&key("web-0")).await.unwrap();
     assert_eq!(state, RecordState::Standby);
     assert!(reason.unwrap().contains("10.77.66.99"));
-    let took = world
-        .until("it is taken over", |world| world.store.get(&key("web-0")) == Some(value(8000)));
+    let took = world.until("the key is taken over", |world| {
+        world.store.get(&key("web-0")) == Some(value(8000))
+    });
     assert!(took.await <= SECOND * 12);
 }
 
 async fn never_touches_a_static_entry(keep_alive_mode: KeepAliveMode) {
     let (engine, store) = (Engine::default(), Store::new(keep_alive_mode));
-    // Even one that looks like ours to the letter.
+    // The value is equal to the value that HighHock would write.
     store.put(&key("web-0"), &value(8000), None);
     engine.run(container("web-0", 0));
     let world = World::start(engine, store);
@@ -286,14 +293,16 @@ async fn record_changed_by_another_writer_is_foreign(keep_alive_mode: KeepAliveM
     assert_eq!(world.store.get(&key("web-0")), Some(value(7777)));
     assert_eq!(world.state_of(&key("web-0")).await.unwrap().0, RecordState::Standby);
     world
-        .until("it is ours again", |world| world.store.get(&key("web-0")) == Some(value(8000)))
+        .until("the own record is published again", |world| {
+            world.store.get(&key("web-0")) == Some(value(8000))
+        })
         .await;
 }
 
 async fn restores_a_deleted_record(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 2).await;
     world.store.remove(&key("web-1"));
-    let took = world.until("it is back", |world| world.store.len() == 2).await;
+    let took = world.until("the record is back", |world| world.store.len() == 2).await;
     assert!(took <= TTL / 3 + SECOND, "{took:?}");
 }
 
@@ -307,13 +316,13 @@ async fn first_started_container_holds_the_name(keep_alive_mode: KeepAliveMode) 
     let world = World::start(engine, Store::new(keep_alive_mode));
     let held_by =
         |port: u16| move |world: &World| world.store.get(&key("web-0")) == Some(value(port));
-    world.until("the first holds it", held_by(8001)).await;
+    world.until("the first container holds the key", held_by(8001)).await;
     let reports = world.core.records().await.unwrap();
     let states: Vec<_> = reports.iter().map(|report| report.state).collect();
     assert_eq!(states, [RecordState::Live, RecordState::Standby, RecordState::Standby]);
     assert!(reports[1].reason.as_ref().unwrap().contains("c1"), "{:?}", reports[1].reason);
     world.engine.remove("c1");
-    world.until("the second holds it", held_by(8002)).await;
+    world.until("the second container holds the key", held_by(8002)).await;
     world.engine.run(container("c1", 4));
     world.assert_present_for(TTL * 2, &keys(0..1)).await;
     assert!(held_by(8002)(&world));
@@ -325,13 +334,16 @@ async fn parent_name_is_on_standby_and_recovers(keep_alive_mode: KeepAliveMode) 
     child.env.insert("DISCOVER".into(), "api.web-0:80".into());
     world.engine.run(child);
     world.engine.run(container("other", 10));
-    world.until("the other is there", |world| world.store.get(&key("other")).is_some()).await;
+    world
+        .until("the other record is published", |world| world.store.get(&key("other")).is_some())
+        .await;
     let (state, reason) = world.state_of(&key("web-0/api")).await.unwrap();
     assert_eq!(state, RecordState::Standby);
     assert!(reason.unwrap().contains("in the way"));
     world.assert_present_for(TTL * 2, &keys(0..3)).await;
     world.engine.remove("web-0");
-    let took = world.until("it is there", |world| world.store.get(&key("web-0/api")).is_some());
+    let took = world
+        .until("the record is published", |world| world.store.get(&key("web-0/api")).is_some());
     assert!(took.await <= POLL + SECOND);
 }
 
@@ -343,7 +355,7 @@ async fn rejected_key_blocks_nothing_else(keep_alive_mode: KeepAliveMode) {
         engine.run(container(&format!("web-{n}"), n));
     }
     let world = World::start(engine, store);
-    world.until("the others are there", |world| world.store.len() == 2).await;
+    world.until("the other records are published", |world| world.store.len() == 2).await;
     let tries = |world: &World| {
         world.store.writes().iter().filter(|write| write.key().as_str() == key("web-1")).count()
     };
@@ -351,7 +363,7 @@ async fn rejected_key_blocks_nothing_else(keep_alive_mode: KeepAliveMode) {
     assert!((4..=7).contains(&tries(&world)), "{}", tries(&world));
     assert_eq!(world.state_of(&key("web-1")).await.unwrap().0, RecordState::Failed);
     world.store.refuse(None);
-    world.until("it is there", |world| world.store.len() == 3).await;
+    world.until("the record is published", |world| world.store.len() == 3).await;
 }
 
 async fn instance_layout_has_a_key_per_container(keep_alive_mode: KeepAliveMode) {
@@ -364,7 +376,7 @@ async fn instance_layout_has_a_key_per_container(keep_alive_mode: KeepAliveMode)
         engine.run(one);
     }
     let world = World::start_with(settings, engine, Store::new(keep_alive_mode));
-    world.until("both are there", |world| world.store.len() == 2).await;
+    world.until("both records are published", |world| world.store.len() == 2).await;
     assert_eq!(world.store.keys()[0], key("web/node1-000000000000-80"));
 }
 
@@ -375,17 +387,20 @@ async fn follows_shared_network(keep_alive_mode: KeepAliveMode) {
     guest.network = NetworkMode::Container(id(0));
     world.engine.run(guest);
     world
-        .until("it is published", |world| world.store.get(&key("guest")) == Some(value(8000)))
+        .until("the record is published", |world| {
+            world.store.get(&key("guest")) == Some(value(8000))
+        })
         .await;
-    world.engine.change("web-0", |one| one.bindings[0].host_port = 9000);
-    let took =
-        world.until("it follows", |world| world.store.get(&key("guest")) == Some(value(9000)));
+    world.engine.change("web-0", |container| container.bindings[0].host_port = 9000);
+    let took = world.until("the guest has the new port", |world| {
+        world.store.get(&key("guest")) == Some(value(9000))
+    });
     assert!(took.await <= POLL + SECOND);
     world.engine.remove("web-0");
-    world.until("it goes along", |world| world.store.len() == 0).await;
+    world.until("the record of the guest is withdrawn", |world| world.store.len() == 0).await;
 }
 
-/// The one in between need not run for its network to be shared.
+/// A container between guest and network owner need not run.
 async fn follows_shared_network_behind_ended_container(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 1).await;
     let guest_of = |name: &str, n: usize, host: usize| {
@@ -399,45 +414,51 @@ async fn follows_shared_network_behind_ended_container(keep_alive_mode: KeepAliv
     world.engine.run(between);
     world.engine.run(guest_of("guest", 6, 5));
     let is_at = |port| move |world: &World| world.store.get(&key("guest")) == Some(value(port));
-    world.until("it is published", is_at(8000)).await;
-    world.engine.change("web-0", |one| one.bindings[0].host_port = 9000);
-    let took = world.until("it follows", is_at(9000)).await;
+    world.until("the record is published", is_at(8000)).await;
+    world.engine.change("web-0", |container| container.bindings[0].host_port = 9000);
+    let took = world.until("the guest has the new port", is_at(9000)).await;
     assert!(took <= POLL + SECOND, "{took:?}");
 }
 
 async fn repeats_inspection_that_contradicts_listing(keep_alive_mode: KeepAliveMode) {
     let world = World::start(Engine::default(), Store::new(keep_alive_mode));
-    // The listing is of before, the inspection of after a restart began: by the time
-    // of the next listing the row looks as before.
+    // The listing shows the time before a restart, the inspection a time within it. At the next
+    // listing, the row looks as before.
     world.engine.list_takes(SECOND);
     world.engine.run(container("web-0", 0));
     let lists = world.engine.lists();
-    world.until("it is being listed", |world| world.engine.lists() > lists).await;
-    world.engine.change("web-0", |one| one.state = ContainerState::Restarting);
-    world.until("it was inspected", |world| !world.engine.inspections().is_empty()).await;
-    world.engine.change("web-0", |one| one.state = ContainerState::Running);
-    let took = world.until("it is published", |world| world.store.len() == 1).await;
+    world.until("a listing is in flight", |world| world.engine.lists() > lists).await;
+    world.engine.change("web-0", |container| container.state = ContainerState::Restarting);
+    world
+        .until("the container was inspected", |world| !world.engine.inspections().is_empty())
+        .await;
+    world.engine.change("web-0", |container| container.state = ContainerState::Running);
+    let took = world.until("the record is published", |world| world.store.len() == 1).await;
     assert!(took <= POLL * 2 + SECOND, "{took:?}");
 }
 
 async fn momentary_state_is_corrected(keep_alive_mode: KeepAliveMode) {
-    let flips: [fn(&mut highhock_actors::Container); 2] =
-        [|one| one.state = ContainerState::Paused, |one| one.health = Health::Unhealthy];
+    let flips: [fn(&mut highhock_actors::Container); 2] = [
+        |container| container.state = ContainerState::Paused,
+        |container| container.health = Health::Unhealthy,
+    ];
     for flip in flips {
         let world = World::with_containers(keep_alive_mode, 1).await;
-        // The listing is of before, the inspection of within, and the next listing of
-        // after a moment's change: both rows look the same.
+        // The first listing shows the time before a momentary change, the inspection a time
+        // within it, and the next listing a time after it. Both rows look the same.
         world.engine.list_takes(SECOND);
-        world.engine.change("web-0", |one| one.bindings[0].host_port = 9000);
+        world.engine.change("web-0", |container| container.bindings[0].host_port = 9000);
         let (lists, looks) = (world.engine.lists(), world.engine.inspections().len());
-        world.until("it is being listed", |world| world.engine.lists() > lists).await;
+        world.until("a listing is in flight", |world| world.engine.lists() > lists).await;
         world.engine.change("web-0", flip);
-        world.until("it was inspected", |world| world.engine.inspections().len() > looks).await;
+        world
+            .until("the container was inspected", |world| world.engine.inspections().len() > looks)
+            .await;
         world.engine.change("web-0", |one| {
             (one.state, one.health) = (ContainerState::Running, Health::Unchecked);
         });
-        world.until("it is withdrawn", |world| world.store.len() == 0).await;
-        let took = world.until("it is back", |world| world.store.len() == 1).await;
+        world.until("the record is withdrawn", |world| world.store.len() == 0).await;
+        let took = world.until("the record is back", |world| world.store.len() == 1).await;
         assert!(took <= POLL + SECOND, "{took:?}");
     }
 }
@@ -446,17 +467,17 @@ async fn newer_inspection_overrides_listing(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 2).await;
     let lists = world.engine.lists();
     world.engine.list_takes(SECOND * 5);
-    // In the listing's picture web-1 is missing; meanwhile it was started again, and a
-    // look at it (its neighbour's, whose network it shares, say) found it running.
+    // web-1 is missing in the listing in flight. Meanwhile web-1 starts again, and an inspection
+    // finds the container running.
     world.engine.change("web-1", |one| {
         one.state = ContainerState::Exited;
         one.network = NetworkMode::Container(id(0));
     });
-    world.until("a listing is under way", |world| world.engine.lists() > lists).await;
-    world.engine.change("web-1", |one| one.state = ContainerState::Running);
+    world.until("a listing is in flight", |world| world.engine.lists() > lists).await;
+    world.engine.change("web-1", |container| container.state = ContainerState::Running);
     pass(SECOND * 4).await;
     world.assert_present_for(SECOND * 2, &keys(0..1)).await;
-    world.until("all is well", |world| world.store.len() == 2).await;
+    world.until("both records are published", |world| world.store.len() == 2).await;
 }
 
 async fn reinspects_guest_of_unlisted_container(keep_alive_mode: KeepAliveMode) {
@@ -469,18 +490,18 @@ async fn reinspects_guest_of_unlisted_container(keep_alive_mode: KeepAliveMode) 
     };
     engine.run(guest());
     let world = World::start(engine, Store::new(keep_alive_mode));
-    world.until("both are published", |world| world.store.len() == 2).await;
-    world.engine.change("web-0", |one| one.state = ContainerState::Exited);
-    world.until("neither is", |world| world.store.len() == 0).await;
+    world.until("both records are published", |world| world.store.len() == 2).await;
+    world.engine.change("web-0", |container| container.state = ContainerState::Exited);
+    world.until("both records are withdrawn", |world| world.store.len() == 0).await;
 
-    // Its host runs again from after one listing was asked for until before the next.
+    // The network owner runs only between the request of one listing and the next.
     let lists = world.engine.lists();
     world.engine.list_takes(SECOND);
     world.engine.run(guest());
-    world.until("a listing is under way", |world| world.engine.lists() > lists).await;
-    world.engine.change("web-0", |one| one.state = ContainerState::Running);
-    world.until("the guest is back", |world| world.store.len() == 1).await;
-    world.engine.change("web-0", |one| one.state = ContainerState::Exited);
+    world.until("a listing is in flight", |world| world.engine.lists() > lists).await;
+    world.engine.change("web-0", |container| container.state = ContainerState::Running);
+    world.until("the guest is published again", |world| world.store.len() == 1).await;
+    world.engine.change("web-0", |container| container.state = ContainerState::Exited);
     let took = world.until("the guest is withdrawn", |world| world.store.len() == 0).await;
     assert!(took <= POLL + SECOND * 2, "{took:?}");
 }
@@ -493,7 +514,7 @@ async fn clean_stop_keeps_or_withdraws_records(keep_alive_mode: KeepAliveMode) {
         assert_eq!(store.len(), if withdraw { 0 } else { 20 });
         let writes = store.writes().len();
         pass(TTL * 2).await;
-        assert_eq!(store.writes().len(), writes, "nothing is written after the stop");
+        assert_eq!(store.writes().len(), writes, "written after the stop");
     }
 }
 
@@ -517,7 +538,7 @@ async fn starts_while_docker_and_store_are_unavailable(keep_alive_mode: KeepAliv
     world.engine.set_unavailable(false);
     pass(SECOND * 60).await;
     world.store.recover();
-    let took = world.until("it is published", |world| world.store.len() == 1).await;
+    let took = world.until("the record is published", |world| world.store.len() == 1).await;
     assert!(took <= SECOND, "{took:?}");
 }
 
@@ -526,7 +547,7 @@ async fn check_now_repairs_store_at_once(keep_alive_mode: KeepAliveMode) {
     pass(SECOND).await;
     world.store.wipe();
     world.core.check_now();
-    let took = world.until("all are back", |world| world.store.len() == 10).await;
+    let took = world.until("all records are back", |world| world.store.len() == 10).await;
     assert!(took <= SECOND / 10, "{took:?}");
 }
 

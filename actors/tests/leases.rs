@@ -1,4 +1,4 @@
-//! Records that hang on one lease: found again, kept alive, lost, moved, shared.
+//! Records on one lease (v3): the lease is found again, kept alive, lost, replaced and shared.
 
 mod fakes;
 
@@ -25,7 +25,7 @@ fn engine_with(count: usize) -> Engine {
     engine
 }
 
-/// A store in which an earlier life, of the same settings, left these records.
+/// A store with these records of an earlier process with the same settings.
 fn store_with(records: &[(String, String)]) -> Store {
     let store = Store::new(KeepAliveMode::Lease);
     for (key, value) in records {
@@ -56,7 +56,7 @@ async fn restart_finds_records_without_rewriting() {
     let store = store_with(&left);
     let versions: Vec<_> = keys(0..10).iter().map(|key| store.version(key)).collect();
     let world = World::start(engine_with(10), store);
-    let took = world.until("the stale one is gone", |world| world.store.len() == 10).await;
+    let took = world.until("the stale record is withdrawn", |world| world.store.len() == 10).await;
     assert!(took <= SECOND, "{took:?}");
     world.assert_present_for(TTL * 3, &keys(0..10)).await;
     let now: Vec<_> = keys(0..10).iter().map(|key| world.store.version(key)).collect();
@@ -72,14 +72,16 @@ async fn keeps_orphans_until_docker_answers() {
     engine.set_unavailable(true);
     let world = World::start(engine, store);
     world.assert_present_for(TTL * 5, &[key("web-0"), key("stale")]).await;
-    // One container can't be inspected: perhaps it wants the stale one.
+    // A container that cannot be inspected may want the stale record.
     world.engine.set_unavailable(false);
     world.engine.inspect_takes(SECOND * 8);
     let inspected = world.engine.inspections().len();
-    world.until("it is looked at", |world| world.engine.inspections().len() > inspected).await;
+    world
+        .until("the container is inspected", |world| world.engine.inspections().len() > inspected)
+        .await;
     pass(SECOND * 7).await;
     assert_eq!(world.store.len(), 2);
-    world.until("it is withdrawn", |world| world.store.len() == 1).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 1).await;
 }
 
 #[actix::test]
@@ -115,7 +117,7 @@ async fn replaces_lost_lease_and_republishes_all() {
     tokio::time::pause();
     let world = World::with_containers(KeepAliveMode::Lease, 300).await;
     world.store.end_lease(namespace().lease(0));
-    let took = world.until("all are back", |world| world.store.len() == 300).await;
+    let took = world.until("all records are back", |world| world.store.len() == 300).await;
     assert!(took <= TTL / 3 + SECOND, "{took:?}");
     world.assert_present_for(TTL * 3, &keys(0..300)).await;
     assert!(world.core.counts().leases_lost >= 1);
@@ -129,7 +131,7 @@ async fn put_detects_a_lost_lease() {
     world.store.end_lease(namespace().lease(0));
     world.engine.run(container("new", 7));
     world.core.poll_now();
-    let took = world.until("both are there", |world| world.store.len() == 2).await;
+    let took = world.until("both records are published", |world| world.store.len() == 2).await;
     assert!(took <= SECOND, "{took:?}");
 }
 
@@ -140,7 +142,7 @@ async fn restores_manually_deleted_record_at_once() {
         let world = World::with_containers(keep_alive_mode, 3).await;
         pass(SECOND).await;
         world.store.remove(&key("web-1"));
-        let took = world.until("it is back", |world| world.store.len() == 3).await;
+        let took = world.until("the record is back", |world| world.store.len() == 3).await;
         assert!(took <= SECOND / 10, "{took:?}");
         assert_eq!(world.core.counts().unexpected_changes, 1);
     }
@@ -156,8 +158,9 @@ async fn takes_over_foreign_record_when_it_is_deleted() {
         pass(SECOND * 30).await;
         assert_eq!(world.state_of(&key("web-0")).await.unwrap().0, RecordState::Standby);
         world.store.remove(&key("web-0"));
-        let took =
-            world.until("it is ours", |world| world.store.get(&key("web-0")) == Some(value(8000)));
+        let took = world.until("the own record is published", |world| {
+            world.store.get(&key("web-0")) == Some(value(8000))
+        });
         assert!(took.await <= SECOND / 10);
     }
 }
@@ -167,7 +170,7 @@ async fn own_writes_are_expected_changes() {
     tokio::time::pause();
     for keep_alive_mode in [KeepAliveMode::PerRecord, KeepAliveMode::Lease] {
         let world = World::with_containers(keep_alive_mode, 20).await;
-        world.engine.change("web-3", |one| one.bindings[0].host_port = 9000);
+        world.engine.change("web-3", |container| container.bindings[0].host_port = 9000);
         world.engine.remove("web-4");
         pass(POLL * 3).await;
         assert_eq!(world.core.counts().unexpected_changes, 0);
@@ -183,7 +186,7 @@ async fn withdrawing_stop_keeps_the_lease() {
     assert_eq!(store.lease_ttls().len(), 1);
 }
 
-/// Two daemons of one identity on one engine, as in an upgrade that overlaps.
+/// Two daemons with the same identity run on one engine, as in an overlapping upgrade.
 #[actix::test]
 async fn duplicate_publisher_does_no_harm() {
     tokio::time::pause();
@@ -193,16 +196,16 @@ async fn duplicate_publisher_does_no_harm() {
         two.assert_present_for(TTL * 3, &keys(0..10)).await;
         let before = two.store.writes().len();
         pass(TTL).await;
-        assert_eq!(two.store.writes().len(), before, "two twins have nothing to write");
+        assert_eq!(two.store.writes().len(), before, "the second daemon wrote unchanged records");
         two.engine.run(container("new", 50));
-        two.until("the new one is there", |two| two.store.len() == 11).await;
+        two.until("the new record is published", |two| two.store.len() == 11).await;
         assert_eq!(one.core.stop(withdraw, SECOND * 5).await, Shutdown::Clean);
         if !withdraw {
             two.assert_present_for(TTL * 3, &keys(0..10)).await;
         }
-        two.until("all are there", |two| two.store.len() == 11).await;
+        two.until("all records are published", |two| two.store.len() == 11).await;
         two.engine.remove("new");
-        two.until("it is withdrawn", |two| two.store.len() == 10).await;
+        two.until("the record is withdrawn", |two| two.store.len() == 10).await;
         two.assert_present_for(TTL * 5, &keys(0..10)).await;
         assert_eq!(two.store.keys(), keys(0..10));
     }
@@ -215,13 +218,13 @@ async fn reports_and_keeps_unknown_key_on_own_lease() {
     pass(SECOND).await;
     world.store.put_on_lease(&key("unknown"), &value(5), namespace().lease(0), TTL);
     world.assert_present_for(TTL * 6, &[key("unknown")]).await;
-    assert_eq!(world.core.counts().unknown, 1, "reported once");
+    assert_eq!(world.core.counts().unknown, 1, "the unknown key is reported once");
 }
 
-/// A twin that sees a container end later than we do puts back what we withdrew, and
-/// may end before it withdraws that itself.
+/// A daemon with the same identity notices the end of a container later, writes the withdrawn
+/// record again, and ends before it withdraws the record itself.
 #[actix::test]
-async fn audit_withdraws_record_restored_by_twin() {
+async fn audit_withdraws_record_restored_by_duplicate() {
     tokio::time::pause();
     let world = World::with_containers(KeepAliveMode::Lease, 4).await;
     world.engine.remove("web-2");
@@ -230,15 +233,15 @@ async fn audit_withdraws_record_restored_by_twin() {
     for (name, port) in [("web-2", 8002), ("web-3", 9999)] {
         world.store.put_on_lease(&key(name), &value(port), namespace().lease(0), TTL);
     }
-    // Another value than ours is none that we withdrew.
-    let took = world.until("it is withdrawn", |world| world.store.len() == 3).await;
+    // A value that this process never wrote is not a withdrawn record.
+    let took = world.until("the record is withdrawn", |world| world.store.len() == 3).await;
     assert!(took <= TTL + SECOND, "{took:?}");
     world.assert_present_for(TTL * 3, &[key("web-0"), key("web-1"), key("web-3")]).await;
     assert_eq!(world.store.get(&key("web-2")), None);
 
-    // A container that wants it again gets it.
+    // A container that wants the key is published.
     world.engine.run(container("web-2", 2));
-    world.until("it is back", |world| world.store.get(&key("web-2")).is_some()).await;
+    world.until("the record is back", |world| world.store.get(&key("web-2")).is_some()).await;
     world.assert_present_for(TTL * 10, &[key("web-2")]).await;
 }
 
@@ -263,7 +266,7 @@ async fn record_of_another_host_is_never_adopted() {
     assert_eq!(world.store.get(&key("web-0")), Some(value(8000)));
 }
 
-/// A member that was stopped goes on after minutes, and carries out what it had got.
+/// A suspended member of etcd resumes after minutes and applies the requests that it had received.
 #[actix::test]
 async fn withdraws_write_that_arrives_minutes_late() {
     tokio::time::pause();
@@ -274,7 +277,7 @@ async fn withdraws_write_that_arrives_minutes_late() {
         world.engine.run(container("late", 1));
         world.core.poll_now();
         world
-            .until("its put is under way", |world| {
+            .until("the put is requested", |world| {
                 world.store.writes().iter().any(|write| write.key().as_str() == key("late"))
             })
             .await;
@@ -284,7 +287,7 @@ async fn withdraws_write_that_arrives_minutes_late() {
         pass(SECOND * 300).await;
         world.store.apply_late_writes();
         assert_eq!(world.store.len(), 2);
-        let took = world.until("it is withdrawn", |world| world.store.len() == 1).await;
+        let took = world.until("the record is withdrawn", |world| world.store.len() == 1).await;
         assert!(took <= SECOND, "{keep_alive_mode:?}: {took:?}");
         assert!(world.core.counts().late_writes >= 1);
     }
@@ -297,6 +300,6 @@ async fn restores_records_of_removed_directory() {
     pass(SECOND).await;
     world.store.remove_directory("skydns/local");
     assert_eq!(world.store.len(), 0);
-    let took = world.until("all are back", |world| world.store.len() == 3).await;
+    let took = world.until("all records are back", |world| world.store.len() == 3).await;
     assert!(took <= SECOND / 10, "{took:?}");
 }

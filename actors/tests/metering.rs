@@ -1,4 +1,4 @@
-//! The metered context: what it counts, whatever becomes of a message.
+//! `MeteredContext`: counts messages correctly, even if a panic drops them.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use actix::{Actor, Handler, Message};
 use highhock_actors::runtime::metered_context::{Metered, MeteredContext};
 use highhock_actors::runtime::metrics::MailboxMetrics;
 
-/// An actor with a meter of its own for each test, since meters belong to types.
+/// Declares an actor for one test. Mailbox metrics belong to the actor's type, so tests do not
+/// share an actor.
 macro_rules! actor {
     ($name:ident) => {
         struct $name;
@@ -22,7 +23,7 @@ macro_rules! actor {
         impl Handler<Work> for $name {
             type Result = u32;
             fn handle(&mut self, work: Work, _: &mut Self::Context) -> u32 {
-                assert!(work.0 != 13, "a test asked for it");
+                assert!(work.0 != 13, "panic requested by the test");
                 work.0 + 1
             }
         }

@@ -1,6 +1,6 @@
-//! Actors that panic: each is mended, and the others don't notice.
+//! Actors that crash: each is restarted, and no record is lost meanwhile.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failing test panics")]
 
 #[macro_use]
 mod fakes;
@@ -28,23 +28,24 @@ on_both_stores! {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Lets two TTLs pass, in which no record may be missing; and shows that a change is
-/// still noticed.
+/// Checks that all records exist during two TTLs, and that a change is still published.
 async fn assert_recovered(world: &World, count: usize) {
     world.assert_present_for(TTL * 2, &keys(0..count)).await;
     world.engine.run(container("after", 900));
-    world.until("a new one is published", |world| world.store.get(&key("after")).is_some()).await;
+    world
+        .until("a new container is published", |world| world.store.get(&key("after")).is_some())
+        .await;
     world.engine.remove("after");
-    world.until("and withdrawn", |world| world.store.len() == count).await;
+    world.until("the new container is withdrawn", |world| world.store.len() == count).await;
 }
 
 async fn restarts_watcher(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 10).await;
     let before = world.core.mailbox_snapshots()[2].clone();
     world.engine.panic_in_next_inspection_of("web-3");
-    world.engine.change("web-3", |one| one.bindings[0].host_port = 9000);
+    world.engine.change("web-3", |container| container.bindings[0].host_port = 9000);
     let inspected = world.engine.inspections().len();
-    world.until("it fell", |world| world.engine.inspections().len() > inspected).await;
+    world.until("the actor crashed", |world| world.engine.inspections().len() > inspected).await;
     assert_recovered(&world, 10).await;
     assert!(world.store.get(&key("web-3")).unwrap().contains("9000"));
     let after = world.core.mailbox_snapshots()[2].clone();
@@ -54,18 +55,18 @@ async fn restarts_watcher(keep_alive_mode: KeepAliveMode) {
 async fn container_ends_while_its_watcher_restarts(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 2).await;
     world.engine.panic_in_next_inspection_of("web-1");
-    world.engine.change("web-1", |one| one.bindings[0].host_port = 9000);
+    world.engine.change("web-1", |container| container.bindings[0].host_port = 9000);
     let inspected = world.engine.inspections().len();
-    world.until("it fell", |world| world.engine.inspections().len() > inspected).await;
+    world.until("the actor crashed", |world| world.engine.inspections().len() > inspected).await;
     world.engine.remove("web-1");
-    let took = world.until("it is withdrawn", |world| world.store.len() == 1).await;
+    let took = world.until("the record is withdrawn", |world| world.store.len() == 1).await;
     assert!(took <= POLL + SECOND, "{took:?}");
 }
 
 async fn repeated_watcher_crashes_do_not_end_the_process(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 3).await;
     let inspected = world.engine.inspections().len();
-    world.engine.change("web-2", |one| one.bindings[0].host_port = 9000);
+    world.engine.change("web-2", |container| container.bindings[0].host_port = 9000);
     let watching = async {
         for _ in 0..3000 {
             world.engine.panic_in_next_inspection_of("web-2");
@@ -76,15 +77,15 @@ async fn repeated_watcher_crashes_do_not_end_the_process(keep_alive_mode: KeepAl
         () = watching => {}
         actor = world.core.restarts_exhausted() => panic!("{actor} ended the process"),
     }
-    let falls = world.engine.inspections().len() - inspected;
-    assert!((5..=12).contains(&falls), "{falls} falls in five minutes");
+    let crashes = world.engine.inspections().len() - inspected;
+    assert!((5..=12).contains(&crashes), "{crashes} crashes in five minutes");
 }
 
 async fn restarts_poller(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 10).await;
     world.engine.panic_in_next_list();
     let lists = world.engine.lists();
-    world.until("it fell", |world| world.engine.lists() > lists).await;
+    world.until("the actor crashed", |world| world.engine.lists() > lists).await;
     assert_recovered(&world, 10).await;
 }
 
@@ -92,15 +93,15 @@ async fn restarts_registry(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 10).await;
     let watchers = world.core.mailbox_snapshots()[2].clone();
     world.core.inject_registry_panic();
-    // One ends while nobody keeps the list.
+    // A container ends while the registry restarts.
     world.engine.remove("web-9");
-    world.until("it is withdrawn", |world| world.store.len() == 9).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 9).await;
     assert_recovered(&world, 9).await;
     assert_eq!(world.core.containers().await.unwrap().len(), 9);
     assert!(watchers.instances >= 10);
 }
 
-/// The new registry knows of no container: it must not take the next listing for all there is.
+/// The restarted registry knows no container, so a suspect listing needs a confirmation.
 async fn keeps_records_after_wrong_listing(world: &World, count: usize, identity: &str) {
     let ours = world.engine.containers();
     let lists = world.engine.lists();
@@ -109,7 +110,7 @@ async fn keeps_records_after_wrong_listing(world: &World, count: usize, identity
     for one in &ours {
         world.engine.remove(&one.name);
     }
-    world.until("it is listed", |world| world.engine.lists() > lists).await;
+    world.until("the wrong listing was requested", |world| world.engine.lists() > lists).await;
     world.assert_present_for(SECOND / 10, &keys(0..count)).await;
     world.engine.set_identity("");
     for one in ours {
@@ -139,10 +140,10 @@ async fn restarts_inserter_while_containers_change(keep_alive_mode: KeepAliveMod
     let world = World::with_containers(keep_alive_mode, 10).await;
     world.store.panic_in_next_write();
     world.engine.remove("web-9");
-    world.engine.change("web-8", |one| one.bindings[0].host_port = 9000);
+    world.engine.change("web-8", |container| container.bindings[0].host_port = 9000);
     world.engine.run(container("new", 50));
     world
-        .until("the end state", |world| {
+        .until("all changes are in the store", |world| {
             let moved = world.store.get(&key("web-8")).is_some_and(|value| value.contains("9000"));
             moved && world.store.get(&key("new")).is_some() && world.store.len() == 10
         })
@@ -153,10 +154,10 @@ async fn restarts_inserter_while_containers_change(keep_alive_mode: KeepAliveMod
 async fn restarts_inserter_during_a_withdrawal(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 2).await;
     world.engine.remove("web-1");
-    // The watcher is gone with its container; only the list of deeds tells of the record.
+    // The watcher is gone with its container. Only the write log knows the record.
     world.store.panic_in_next_write();
     pass(POLL * 2).await;
-    world.until("it is withdrawn", |world| world.store.len() == 1).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 1).await;
     assert_recovered(&world, 1).await;
 }
 
@@ -172,7 +173,7 @@ async fn restarts_inserter_and_registry_together(keep_alive_mode: KeepAliveMode)
     world.store.panic_in_next_write();
     world.core.inject_registry_panic();
     world.engine.remove("web-9");
-    world.until("the ended one is withdrawn", |world| world.store.len() == 9).await;
+    world.until("the ended container is withdrawn", |world| world.store.len() == 9).await;
     assert_recovered(&world, 9).await;
 }
 

@@ -1,6 +1,7 @@
-//! Whatever a container says, what is written for it is what DNS servers can read: one
-//! record that they can't would break its name, and all names above it.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+//! Records of random containers are valid for DNS servers.
+//!
+//! One invalid record would break its name and all names above it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failing test panics")]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ use serde::Deserialize;
 
 const ITERATIONS: usize = 5_000;
 
-/// What a label of a name may be made of, and what it may not.
+/// Valid and invalid labels of a name.
 const LABELS: [&str; 16] = [
     "httpd", "API", "_sip", "-", "8080", "a_b-C", "skydns", "x", "*", "any", "Dns", "", "a b", "ö",
     "a/b", "a\u{0}b",
@@ -47,8 +48,8 @@ const HOSTS: [&str; 12] = [
 const TEXTS: [&str; 6] = ["hello", "\"", "\\", "\n\u{0}", "größe", ""];
 const ATTRIBUTES: [&str; 6] = ["priority", "weight", "ttl", "text", "group", "host"];
 
-/// A record's value as CoreDNS declares it (`plugin/etcd/msg/service.go`), within the
-/// ranges that DNS has. Nothing else may stand in it.
+/// A record's value as declared by CoreDNS (`plugin/etcd/msg/service.go`), within the ranges of
+/// DNS. Unknown fields are rejected.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SkyDnsValue {
@@ -76,7 +77,7 @@ fn records_of_random_containers_are_valid() {
         }
     }
     println!("{written} records");
-    assert!(written > ITERATIONS / 10, "{written} records are too few to tell");
+    assert!(written > ITERATIONS / 10, "only {written} valid records");
 }
 
 fn config(random: &mut fastrand::Rng) -> PublishConfig {
@@ -120,7 +121,7 @@ fn container(random: &mut fastrand::Rng) -> Container {
         let of_one = format!("highhock.{}.{attribute}", choose(random, &[&names[0], &names[1]]));
         labels.insert(random.choice([format!("highhock.{attribute}"), of_one]).unwrap(), value);
     }
-    for said in ["SERVICE_NAME", "SERVICE_81_NAME", "com.docker.compose.service"] {
+    for key in ["SERVICE_NAME", "SERVICE_81_NAME", "com.docker.compose.service"] {
         labels.insert(said.into(), name(random));
     }
     labels.insert("com.docker.compose.project".into(), name(random));
@@ -161,7 +162,7 @@ fn container(random: &mut fastrand::Rng) -> Container {
     }
 }
 
-/// Of one label or several, some as long as may be or longer.
+/// Returns a name of one or more labels, some of maximum length or longer.
 fn name(random: &mut fastrand::Rng) -> String {
     let count = if random.u8(..8) == 0 { random.usize(..10) } else { random.usize(1..3) };
     let labels: Vec<_> = (0..count)

@@ -1,6 +1,6 @@
-//! A core that follows on another, with other settings; and signs of life.
+//! Handover from one core to the next with other settings, and liveness probes.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failing test panics")]
 
 #[macro_use]
 mod fakes;
@@ -28,7 +28,7 @@ on_both_stores! {
     hanging_actor_answers_no_ping
 }
 
-/// Stops the core and starts another, with these settings, where it leaves off.
+/// Stops the core, and starts another with these settings from its handover state.
 async fn hand_over(world: World, settings: CoreSettings) -> World {
     let World { engine, store, core } = world;
     core.stop(false, SECOND / 2).await;
@@ -50,23 +50,23 @@ async fn handover_writes_no_record(keep_alive_mode: KeepAliveMode) {
     }
     let status = world.core.handle().status().await;
     assert_eq!(status.records.unwrap().live, 20);
-    assert_eq!(status.counts.put, 20, "the new core goes on counting");
+    assert_eq!(status.counts.put, 20, "the new core continues the counters");
     assert!(!world.core.handle().changes().is_empty());
 }
 
-/// With TTLs of its own such a record isn't known again by its value.
+/// With v2, the value of such a record does not show its owner.
 async fn keeps_record_with_its_own_host(keep_alive_mode: KeepAliveMode) {
     let engine = Engine::default();
     let mut one = container("web-0", 0);
     one.labels.insert("highhock.host".into(), "10.9.9.9".into());
     engine.run(one);
     let world = World::start(engine, Store::new(keep_alive_mode));
-    world.until("it is published", |world| world.store.len() == 1).await;
+    world.until("the record is published", |world| world.store.len() == 1).await;
     let world = hand_over(world, settings()).await;
     world.assert_present_for(TTL * 3, &keys(0..1)).await;
     assert_eq!(world.state_of(&key("web-0")).await.unwrap().0, RecordState::Live);
     world.engine.remove("web-0");
-    world.until("it is withdrawn", |world| world.store.len() == 0).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 0).await;
 }
 
 async fn drained_container_stays_withdrawn(keep_alive_mode: KeepAliveMode) {
@@ -74,9 +74,9 @@ async fn drained_container_stays_withdrawn(keep_alive_mode: KeepAliveMode) {
     let engine = Engine::default();
     engine.run(container("web-0", 0));
     let world = World::start_with(following(), engine, Store::new(keep_alive_mode));
-    world.until("it is published", |world| world.store.len() == 1).await;
+    world.until("the record is published", |world| world.store.len() == 1).await;
     world.engine.send_event(0, EventKind::Signalled(15), 9_000);
-    world.until("it is withdrawn", |world| world.store.len() == 0).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 0).await;
     let puts = world.store.puts_of(&key("web-0"));
     let world = hand_over(world, following()).await;
     pass(POLL * 3).await;
@@ -88,7 +88,7 @@ async fn withdraws_container_that_ended_between_cores(keep_alive_mode: KeepAlive
     world.core.stop(false, SECOND).await;
     world.engine.remove("web-2");
     let world = hand_over(world, settings()).await;
-    let took = world.until("it is withdrawn", |world| world.store.len() == 2).await;
+    let took = world.until("the record is withdrawn", |world| world.store.len() == 2).await;
     assert!(took <= SECOND * 2, "{took:?}");
     world.assert_present_for(TTL * 2, &keys(0..2)).await;
 }
@@ -99,7 +99,7 @@ async fn handover_applies_a_changed_ttl(keep_alive_mode: KeepAliveMode) {
     world.assert_present_for(TTL * 5, &keys(0..10)).await;
     if keep_alive_mode == KeepAliveMode::Lease {
         let ttls: Vec<_> = world.store.lease_ttls().into_iter().map(|(_, ttl)| ttl).collect();
-        assert_eq!(ttls, [TTL * 2], "the older lease is ended");
+        assert_eq!(ttls, [TTL * 2], "the previous lease is revoked");
     }
 }
 
@@ -111,7 +111,7 @@ async fn hands_over_during_store_outage(keep_alive_mode: KeepAliveMode) {
     let world = hand_over(world, settings()).await;
     pass(SECOND).await;
     world.store.recover();
-    world.until("all is right", |world| world.store.keys() == keys(0..9)).await;
+    world.until("all changes are in the store", |world| world.store.keys() == keys(0..9)).await;
     world.assert_present_for(TTL * 2, &keys(0..9)).await;
 }
 
@@ -126,9 +126,9 @@ async fn caught_up_core_has_published_all_records(keep_alive_mode: KeepAliveMode
     let carried_state = world.core.carried_state().for_other_record_root();
     let (engine, store) = (world.engine.clone(), world.store.clone());
     let next = Core::resume(elsewhere, engine, store, carried_state, &log);
-    assert!(next.handle().ready().await.is_err(), "it stands by itself");
+    assert!(next.handle().ready().await.is_err(), "the next core is ready without its own records");
     next.wait_until_caught_up().await;
-    assert_eq!(next.counts().put, 20, "what happened before counts too");
+    assert_eq!(next.counts().put, 20, "the next core continues the counters");
     assert_eq!(world.store.len(), 20);
     assert_eq!(world.core.stop(true, SECOND * 15).await, Shutdown::Clean);
     assert!(world.store.keys().iter().all(|key| key.starts_with("skydns/local/other/")));

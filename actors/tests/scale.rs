@@ -1,7 +1,8 @@
-//! A large host under steady change: memory, listings, and nothing lost. A file of its own,
-//! since memory is told of a whole process.
+//! A host with many containers and steady changes: memory, listings and complete records.
+//!
+//! Memory is measured for the whole process, so this file has one test.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failing test panics")]
 
 #[macro_use]
 mod fakes;
@@ -16,14 +17,14 @@ const SECONDS: usize = 60;
 const CHANGES_PER_SECOND: usize = 100;
 const MEMORY_MAX_BYTES: usize = 60 << 20;
 
-/// The most memory that this process ever had resident, in bytes (proc(5), `VmHWM`).
+/// Returns the peak resident memory of this process in bytes (proc(5), `VmHWM`).
 fn peak_resident_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
 }
 
-/// Of the size that a container's environment and labels usually have.
+/// A container with an environment and labels of typical size.
 fn typical_container(n: usize, at: i128) -> Container {
     let mut typical_container = container(&format!("web-{n}"), n);
     typical_container.started = EngineTime(at);
@@ -51,7 +52,7 @@ async fn handles_2000_containers_with_100_changes_per_second() {
     }
     let settings = CoreSettings { events: true, ..settings() };
     let world = World::start_with(settings, engine, Store::new(KeepAliveMode::Lease));
-    world.until("all are published", |world| world.store.len() == CONTAINERS).await;
+    world.until("all records are published", |world| world.store.len() == CONTAINERS).await;
 
     for change in 0..SECONDS * CHANGES_PER_SECOND {
         let n = random.usize(..CONTAINERS);
@@ -75,13 +76,13 @@ async fn handles_2000_containers_with_100_changes_per_second() {
         }
     };
     let right = |world: &World| (0..CONTAINERS).all(|n| is_right(world, n));
-    // One that restarts too often is damped for a few seconds.
+    // The restart limiter delays a container that restarts too often by a few seconds.
     let took = world.until("every change is in the store", right).await;
     assert!(took <= Duration::from_secs(6), "{took:?}");
     let listings = world.engine.listings();
     let closest = listings.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
     assert!(closest >= Duration::from_millis(100), "{closest:?}");
     let resident = peak_resident_bytes();
-    println!("resident at most: {} MiB; {} listings", resident >> 20, listings.len());
-    assert!(resident <= MEMORY_MAX_BYTES, "{} MiB", resident >> 20);
+    println!("peak resident memory: {} MiB; {} listings", resident >> 20, listings.len());
+    assert!(resident <= MEMORY_MAX_BYTES, "peak resident memory: {} MiB", resident >> 20);
 }

@@ -1,6 +1,6 @@
-//! What an operator is told of the core while it does its work.
+//! The status of the core: reports, counters, latencies and readiness.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failing test panics")]
 
 #[macro_use]
 mod fakes;
@@ -32,7 +32,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const OTHER: &str = r#"{"host":"10.77.66.99","port":1,"ttl":60}"#;
 
-/// With so many containers, all published, and the event stream open.
+/// Starts a core with `count` published containers and an open event stream.
 async fn world_with_events(keep_alive_mode: KeepAliveMode, count: usize) -> World {
     let engine = Engine::default();
     for n in 0..count {
@@ -40,7 +40,7 @@ async fn world_with_events(keep_alive_mode: KeepAliveMode, count: usize) -> Worl
     }
     let settings = CoreSettings { events: true, ..settings() };
     let world = World::start_with(settings, engine, Store::new(keep_alive_mode));
-    world.until("all are published", |world| world.store.len() == count).await;
+    world.until("all records are published", |world| world.store.len() == count).await;
     pass(SECOND * 2).await;
     world
 }
@@ -59,33 +59,37 @@ async fn records(world: &World) -> RecordsStatus {
 
 async fn records_event_to_record_latency(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 1).await;
-    assert_eq!(latency(&world).await.count, 0, "what ran before the start is no change");
+    assert_eq!(
+        latency(&world).await.count,
+        0,
+        "containers that ran before the start have no latency"
+    );
     world.engine.inspect_takes(MILLISECOND * 300);
     world.engine.start(1, container("web-1", 1));
-    world.until("it is published", |world| world.store.len() == 2).await;
+    world.until("the record is published", |world| world.store.len() == 2).await;
     pass(SECOND).await;
     let put = latency(&world).await;
     assert_eq!(put.count, 1);
     assert!(put.max >= MILLISECOND * 300 && put.max < MILLISECOND * 330, "{put:?}");
 
     world.engine.end(1, 9_000);
-    world.until("it is withdrawn", |world| world.store.len() == 1).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 1).await;
     pass(POLL * 2).await;
     let withdrawn = latency(&world).await;
-    assert_eq!(withdrawn.count, 2, "the listing that agrees adds nothing");
+    assert_eq!(withdrawn.count, 2, "a listing without a difference has no latency");
     assert!(withdrawn.sum - put.sum < MILLISECOND * 30, "{withdrawn:?}");
 }
 
 async fn latency_starts_at_listing_without_event(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 1).await;
     world.engine.run(container("web-1", 1));
-    world.until("it is published", |world| world.store.len() == 2).await;
+    world.until("the record is published", |world| world.store.len() == 2).await;
     pass(SECOND).await;
     let put = latency(&world).await;
     assert_eq!(put.count, 1);
     assert!(put.max < MILLISECOND * 30, "{put:?}");
     world.engine.remove("web-0");
-    world.until("it is withdrawn", |world| world.store.len() == 1).await;
+    world.until("the record is withdrawn", |world| world.store.len() == 1).await;
     pass(SECOND).await;
     assert_eq!(latency(&world).await.count, 2);
 }
@@ -112,7 +116,7 @@ async fn latency_of_unanswered_write_ends_when_confirmed(keep_alive_mode: KeepAl
     pass(SECOND * 4).await;
     world.store.apply_late_writes();
     world.store.recover();
-    world.until("it is published", |world| world.store.len() == 2).await;
+    world.until("the record is published", |world| world.store.len() == 2).await;
     pass(SECOND * 5).await;
     let latency = latency(&world).await;
     assert_eq!(latency.count, 1);
@@ -123,12 +127,12 @@ async fn repair_has_no_latency(keep_alive_mode: KeepAliveMode) {
     let world = world_with_events(keep_alive_mode, 2).await;
     let put = world.core.counts().put;
     world.store.remove(&key("web-0"));
-    world.until("it is mended", |world| world.store.len() == 2).await;
+    world.until("the record is repaired", |world| world.store.len() == 2).await;
     world.store.panic_in_next_write();
     world.store.remove(&key("web-1"));
-    world.until("it is told again", |world| world.store.len() == 2).await;
+    world.until("the record is published again", |world| world.store.len() == 2).await;
     pass(POLL * 2).await;
-    assert!(world.core.counts().put >= put + 2, "it was put again");
+    assert!(world.core.counts().put >= put + 2, "the record was not put again");
     assert_eq!(latency(&world).await.count, 0);
 }
 
@@ -139,7 +143,7 @@ async fn standby_record_has_no_latency(keep_alive_mode: KeepAliveMode) {
     pass(SECOND).await;
     assert_eq!(records(&world).await.standby[0], (StandbyReason::Foreign, 1));
     let ours = |world: &World| world.store.get(&key("web-1")).is_some_and(|it| it != OTHER);
-    world.until("it is taken over", ours).await;
+    world.until("the key is taken over", ours).await;
     pass(SECOND).await;
     assert_eq!(latency(&world).await.count, 0);
 }
@@ -149,7 +153,7 @@ async fn change_without_record_change_has_no_latency(keep_alive_mode: KeepAliveM
     let world = world_with_events(keep_alive_mode, 1).await;
     world.engine.send_event(0, Changed, 5_000);
     pass(SECOND * 7).await;
-    // What comes much later is timed from its own event.
+    // The latency of a much later change starts at its own event.
     world.engine.change_port(0, 6_000);
     pass(SECOND).await;
     let latency = latency(&world).await;
@@ -184,7 +188,7 @@ async fn reports_reason_for_not_ready(keep_alive_mode: KeepAliveMode) {
 
     world.engine.set_unavailable(true);
     pass(POLL * 2).await;
-    assert_eq!(not_ready(&world).await, None, "two polls may be missed");
+    assert_eq!(not_ready(&world).await, None, "two missed polls are tolerated");
     pass(POLL * 2).await;
     assert_eq!(not_ready(&world).await, Some("docker_silent"));
     world.engine.set_unavailable(false);
@@ -192,7 +196,7 @@ async fn reports_reason_for_not_ready(keep_alive_mode: KeepAliveMode) {
     assert_eq!(not_ready(&world).await, None);
 
     world.store.slow_by(SECOND * 2);
-    world.engine.change("web-0", |one| one.bindings[0].host_port = 9000);
+    world.engine.change("web-0", |container| container.bindings[0].host_port = 9000);
     world.core.poll_now();
     pass(SECOND / 2).await;
     assert_eq!(not_ready(&world).await, Some("records_pending"));
@@ -225,7 +229,8 @@ async fn ready_with_standby_and_rejected_records(keep_alive_mode: KeepAliveMode)
     assert_eq!(status.standby, StandbyReason::ALL.map(|reason| (reason, 1)));
     assert_eq!(not_ready(&world).await, None);
     let reports = world.core.handle().records().await.unwrap();
-    let states = |state: &str| reports.iter().filter(|one| one.state.as_str() == state).count();
+    let states =
+        |state: &str| reports.iter().filter(|container| container.state.as_str() == state).count();
     assert_eq!(["live", "standby", "failed"].map(states), [1, 4, 1]);
     assert!(reports.iter().all(|one| one.reason.is_some() == (one.state.as_str() != "live")));
 }
@@ -239,10 +244,10 @@ async fn reports_recent_changes(keep_alive_mode: KeepAliveMode) {
     pass(SECOND).await;
     world.engine.end(1, 6_000);
     pass(POLL * 2).await;
-    world.engine.change("web-0", |one| one.state = ContainerState::Paused);
+    world.engine.change("web-0", |container| container.state = ContainerState::Paused);
     pass(POLL * 2).await;
     let changes = world.core.handle().changes().split_off(begun);
-    let told: Vec<_> = changes
+    let summaries: Vec<_> = changes
         .iter()
         .map(|one| {
             let name = one.container.as_ref().map(|container| container.name.as_str());
@@ -250,7 +255,7 @@ async fn reports_recent_changes(keep_alive_mode: KeepAliveMode) {
         })
         .collect();
     assert_eq!(
-        told,
+        summaries,
         [
             (ChangeKind::ContainerSeen, "web-1", false),
             (ChangeKind::RecordPut, "web-1", true),
@@ -273,7 +278,9 @@ async fn changes_survive_inserter_crash(keep_alive_mode: KeepAliveMode) {
     world.store.panic_in_next_write();
     world.engine.change_port(0, 5_000);
     world
-        .until("it is put", |world| world.store.get(&key("web-0")).unwrap().contains("8007"))
+        .until("the record is put", |world| {
+            world.store.get(&key("web-0")).unwrap().contains("8007")
+        })
         .await;
     pass(SECOND).await;
     assert!(world.core.handle().changes().len() > changes);
@@ -287,8 +294,8 @@ async fn counts_containers_by_state(keep_alive_mode: KeepAliveMode) {
         containers.into_iter().find(|(other, _)| *other == state).unwrap().1
     };
     assert_eq!(count(DisplayState::Running).await, 3);
-    world.engine.change("web-0", |one| one.state = ContainerState::Paused);
-    world.engine.change("web-1", |one| one.health = Health::Unhealthy);
+    world.engine.change("web-0", |container| container.state = ContainerState::Paused);
+    world.engine.change("web-1", |container| container.health = Health::Unhealthy);
     pass(POLL * 2).await;
     assert_eq!(count(DisplayState::Paused).await, 1);
     assert_eq!(count(DisplayState::Unhealthy).await, 1);
@@ -297,8 +304,8 @@ async fn counts_containers_by_state(keep_alive_mode: KeepAliveMode) {
     pass(POLL * 2).await;
     assert_eq!(count(DisplayState::Unhealthy).await, 0);
     let reports = world.core.handle().containers().await.unwrap();
-    let told: Vec<_> = reports.iter().map(|one| (one.name.as_str(), one.state)).collect();
-    assert_eq!(told, [("web-0", DisplayState::Paused), ("web-2", DisplayState::Running)]);
+    let states: Vec<_> = reports.iter().map(|one| (one.name.as_str(), one.state)).collect();
+    assert_eq!(states, [("web-0", DisplayState::Paused), ("web-2", DisplayState::Running)]);
     assert!(reports[0].withheld.as_ref().unwrap().contains("paused"));
 }
 
@@ -314,7 +321,10 @@ async fn store_is_unavailable_until_it_accepts_writes(keep_alive_mode: KeepAlive
     pass(SECOND).await;
     for _ in 0..300 {
         pass(MILLISECOND * 10).await;
-        assert!(!store().await.available, "that it can be read says nothing");
+        assert!(
+            !store().await.available,
+            "a readable store is not available unless it accepts writes"
+        );
     }
     let away = store().await;
     assert!(away.last_error.is_some() && away.retries > 1, "{away:?}");

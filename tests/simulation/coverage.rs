@@ -1,11 +1,11 @@
-//! What many runs went through, in figures.
+//! [`Tally`]: the counters and the failures of many runs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::world::run::Outcome;
 
-/// The figures, and the seeds that failed, with what broke.
+/// The sum of the counters of many runs, and each failed seed with its violation.
 #[derive(Default)]
 pub struct Tally {
     pub counts: BTreeMap<String, u64>,
@@ -19,28 +19,28 @@ impl Tally {
         }
     }
 
-    /// Prints all figures for another process.
+    /// Prints all counters for the parent process.
     pub fn print_for_parent(&self) {
         for (name, amount) in &self.counts {
             println!("count\t{amount}\t{name}");
         }
     }
 
-    /// Tells another process of a failure, at once.
+    /// Prints a failure for the parent process.
     pub fn print_failure(seed: u64, violation: &str) {
         println!("failure\t{seed}\t{}", violation.replace('\n', " "));
     }
 
-    /// Takes a line of what another process has handed over.
+    /// Adds a line that a worker printed. Other output is passed on.
     pub fn add_line(&mut self, line: &str) {
         let mut parts = line.splitn(3, '\t');
-        let (Some(sort), Some(number), Some(text)) = (parts.next(), parts.next(), parts.next())
+        let (Some(kind), Some(number), Some(text)) = (parts.next(), parts.next(), parts.next())
         else {
             println!("{line}");
             return;
         };
-        let number: u64 = number.parse().expect("a worker writes numbers");
-        match sort {
+        let number: u64 = number.parse().expect("a worker prints numbers");
+        match kind {
             "count" => *self.counts.entry(text.to_owned()).or_default() += number,
             _ => {
                 println!("seed {number} fails: {text}");
@@ -63,7 +63,11 @@ impl Tally {
             kinds.entry(kind).or_default().push(*seed);
         }
         for (kind, failed) in kinds {
-            println!("{} seeds broke: {kind}: {:?}", failed.len(), &failed[..failed.len().min(20)]);
+            println!(
+                "{} seeds failed: {kind}: {:?}",
+                failed.len(),
+                &failed[..failed.len().min(20)]
+            );
         }
         println!(
             "{seeds} seeds, {} failed; {} steps, {} events, {} minutes of simulated time; {:.0} s",

@@ -1,12 +1,12 @@
-//! The core in simulated worlds, one seed deciding everything.
+//! Simulation: runs the core in simulated worlds, each derived from one seed.
 //!
-//! `SEED=n` replays one seed and shows its trace; `SEEDS=n` or `SEEDS=from..to` says how many
-//! are run; `SHRINK=n` looks for the fewest steps with which a seed still fails.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that can't be set up may panic"
-)]
+//! A world has a simulated Docker, a simulated etcd and simulated time. The seed decides the
+//! conditions of a run, every step and every fault. Invariants are checked after every step.
+//!
+//! - `SEEDS=n` or `SEEDS=from..to` runs a range of seeds.
+//! - `SEED=n` replays one seed and prints its trace.
+//! - `SHRINK=n` finds the fewest steps with which a seed still fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test whose setup fails may panic")]
 
 mod coverage;
 mod determinism;
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use world::Plan;
 
-/// How many seeds are run where nothing is said; and for a long run.
+/// The number of seeds of a normal run, and of a long run.
 const SEEDS: u64 = 1_000;
 const SEEDS_LONG: u64 = 20_000;
 
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     if let Some(seed) = number("SEED") {
         return replay(seed);
     }
-    // What `cargo test -- --list` and the like ask for is not here.
+    // This suite has no test harness, so it has no tests to list.
     if std::env::args().any(|it| it == "--list") {
         return ExitCode::SUCCESS;
     }
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn parse_range(range: &str) -> (u64, u64) {
-    let number = |it: &str| it.parse().expect("SEEDS is a number, or from..to");
+    let number = |it: &str| it.parse().expect("SEEDS is a number or from..to");
     match range.split_once("..") {
         Some((from, to)) => (number(from), number(to)),
         None => (0, number(range)),

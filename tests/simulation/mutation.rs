@@ -1,14 +1,9 @@
-//! Bugs planted in the core, each a mistake that a programmer could make: the simulation
-//! finds every one of them. A table tells which promise gave it away, and how many seeds it
-//! took.
+//! Planted bugs: the simulation finds each of a list of mistakes in the core.
 //!
-//! `BUG=name` tries one bug only, `SEEDS=n` says how many seeds are tried at the most.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that can't be set up may panic"
-)]
-#![allow(dead_code, unused_imports, reason = "the simulation uses the rest of the world")]
+//! The suite prints the violated invariant and the number of seeds for each bug. `BUG=name` runs
+//! one bug only. `SEEDS=n` limits the number of seeds.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test whose setup fails may panic")]
+#![allow(dead_code, unused_imports, reason = "the simulation uses the other parts of the world")]
 
 #[path = "world/mod.rs"]
 mod world;
@@ -23,11 +18,11 @@ use highhock_actors::runtime::planted_bugs::{Mutation, plant};
 use tokio::time::Instant;
 use world::{Plan, TraceLines};
 
-/// How many seeds a bug may take.
+/// The number of seeds after which a bug counts as missed.
 const SEEDS: u64 = 1_000;
-/// And how long.
+/// The time after which a bug counts as missed.
 const BUG_TIMEOUT: Duration = Duration::from_secs(900);
-/// Tells a process which bug is its own. The core counts its messages by process.
+/// Set in a child process only: the bug of the process. Mailbox metrics belong to a process.
 const BUG_VARIABLE: &str = "PLANTED_BUG";
 
 fn main() -> ExitCode {
@@ -42,7 +37,7 @@ fn main() -> ExitCode {
         Ok(name) => vec![bug_named(&name)],
         Err(_) => Mutation::ALL.to_vec(),
     };
-    println!("{:28} {:>6}  given away by", "planted bug", "seeds");
+    println!("{:28} {:>6}  found by", "planted bug", "seeds");
     let (next, missed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let cores = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
@@ -68,8 +63,8 @@ fn bug_named(name: &str) -> Mutation {
     *bug.unwrap_or_else(|| panic!("no bug is named {name}"))
 }
 
-/// What gave a bug away, and how many seeds it took; `None`: nothing did, or the bug had
-/// the run go round and round.
+/// Returns the number of seeds and the violated invariant, or `None` if the bug was not found or
+/// timed out.
 fn run_in_process(bug: Mutation) -> Option<(String, String)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .env(BUG_VARIABLE, format!("{bug:?}"))
@@ -97,7 +92,7 @@ fn find_violation(bug: Mutation) -> ExitCode {
         plant(Some(bug));
         let violation = world::run(&Plan::from_seed(seed), TraceLines::Last).violation;
         plant(None);
-        // It is this bug that is found only where the seed passes without it.
+        // The violation counts only if the seed passes without the bug.
         let violation = violation
             .filter(|_| world::run(&Plan::from_seed(seed), TraceLines::Last).violation.is_none());
         if let Some(violation) = violation {

@@ -1,13 +1,13 @@
-//! Leaves out of a failing plan all that it fails without.
+//! Shrinking: removes all steps without which a failing plan still fails.
 
 use std::process::ExitCode;
 
 use crate::world::{self, Plan, TraceLines, Violation};
 
-/// Shrinks a plan, and prints what is left of it and its trace.
+/// Shrinks a plan, and prints the remaining steps and the trace.
 pub fn shrink(mut plan: Plan) -> ExitCode {
     let Some(violation) = world::run(&plan, TraceLines::Last).violation else {
-        println!("seed {} does not fail", plan.conditions.seed);
+        println!("seed {} passes", plan.conditions.seed);
         return ExitCode::SUCCESS;
     };
     let initial_steps = plan.steps.len();
@@ -34,7 +34,7 @@ pub fn shrink(mut plan: Plan) -> ExitCode {
         println!("{:>10.3} {step:?}", at.as_secs_f64());
     }
     println!(
-        "{} of {initial_steps} steps are left; {}",
+        "{} of {initial_steps} steps remain; {}",
         plan.steps.len(),
         outcome.violation.unwrap()
     );
@@ -42,6 +42,6 @@ pub fn shrink(mut plan: Plan) -> ExitCode {
 }
 
 fn fails_the_same_way(plan: &Plan, violation: &Violation) -> bool {
-    let now = world::run(plan, TraceLines::Last).violation;
-    now.is_some_and(|now| now.invariant == violation.invariant)
+    let found = world::run(plan, TraceLines::Last).violation;
+    found.is_some_and(|found| found.invariant == violation.invariant)
 }

@@ -1,5 +1,6 @@
-//! Runs many seeds, in as many processes as there are cores: the core counts its messages
-//! by process.
+//! Runs many seeds in worker processes, one for each CPU core.
+//!
+//! Workers are processes because mailbox metrics belong to a process.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -10,18 +11,18 @@ use std::time::Duration;
 use crate::coverage::Tally;
 use crate::world::{self, Plan, TraceLines};
 
-/// Tells a process that it is a worker, and which seeds are its own: `from step to`.
+/// Set in a worker process only: the seeds of the worker, as `from step to`.
 pub const SHARE_VARIABLE: &str = "SIMULATION_SHARE";
-/// How many failing seeds are shown with their last lines.
+/// The number of failed seeds whose last trace lines are printed.
 const FAILURES_SHOWN_MAX: usize = 3;
-/// How many of those.
+/// The number of trace lines that are printed for each of these seeds.
 const TRACE_LINES_SHOWN: usize = 40;
-/// How long one seed may take, of real time: a hundred times what any takes. In a core that
-/// spins, simulated time stands still, and nothing else would ever end it.
+/// The longest real time of one seed, a hundred times the usual duration. Simulated time stands
+/// still in a core that spins, so only real time can end the run.
 const SEED_TIMEOUT: Duration = Duration::from_secs(120);
-const TIMEOUT_VIOLATION: &str = "it never ends";
+const TIMEOUT_VIOLATION: &str = "the run does not end";
 
-/// Runs the seeds from `from` up to `to`, and prints last what they went through.
+/// Runs the seeds from `from` up to, but not including, `to`. Prints counters and failures.
 pub fn run(from: u64, to: u64) -> ExitCode {
     let begun = tokio::time::Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
@@ -33,12 +34,13 @@ pub fn run(from: u64, to: u64) -> ExitCode {
     for line in lines {
         tally.add_line(&line);
     }
-    let mut broken = 0;
+    let mut failed_workers = 0;
     for worker in &mut workers {
-        broken += usize::from(!worker.wait().expect("it can be waited for").success());
+        failed_workers +=
+            usize::from(!worker.wait().expect("a worker can be waited for").success());
     }
     tally.failures.sort();
-    // One that never ends would not end here either.
+    // A seed that does not end is not run again.
     let shown =
         tally.failures.iter().filter(|(_, violation)| !violation.starts_with(TIMEOUT_VIOLATION));
     for (seed, violation) in shown.take(FAILURES_SHOWN_MAX) {
@@ -49,7 +51,7 @@ pub fn run(from: u64, to: u64) -> ExitCode {
         println!("seed {seed} fails: {violation}\n");
     }
     tally.print(to - from, begun.elapsed());
-    match tally.failures.len() + broken {
+    match tally.failures.len() + failed_workers {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
@@ -61,16 +63,16 @@ fn start_worker(from: u64, step: u64, to: u64, lines: Sender<String>) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .expect("a worker can be started");
-    let output = worker.stdout.take().expect("it is piped");
+    let output = worker.stdout.take().expect("stdout is piped");
     thread::spawn(move || {
         for line in BufReader::new(output).lines() {
-            let _ = lines.send(line.expect("a worker writes text"));
+            let _ = lines.send(line.expect("a worker prints text"));
         }
     });
     worker
 }
 
-/// A worker's life.
+/// Runs the share of a worker process.
 pub fn run_worker(share: &str) -> ExitCode {
     let numbers: Vec<u64> = share.split(' ').map(|it| it.parse().expect("a number")).collect();
     let [from, step, to] = numbers[..] else { panic!("{SHARE_VARIABLE} is `from step to`") };
@@ -88,7 +90,7 @@ pub fn run_worker(share: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Ends this process where a seed takes too long, and names the seed.
+/// Starts a thread that ends this process if a seed takes too long, and reports the seed.
 fn start_hang_detector() -> Sender<u64> {
     let (begun, seeds) = mpsc::channel();
     thread::spawn(move || {
@@ -101,7 +103,7 @@ fn start_hang_detector() -> Sender<u64> {
                     let Some(seed) = seed else { continue };
                     Tally::print_failure(
                         seed,
-                        &format!("{TIMEOUT_VIOLATION}: not in {SEED_TIMEOUT:?}"),
+                        &format!("{TIMEOUT_VIOLATION}: timeout after {SEED_TIMEOUT:?}"),
                     );
                     std::process::exit(1);
                 }

@@ -1,4 +1,4 @@
-//! A Docker engine that does what a test says.
+//! [`Engine`]: a Docker engine with containers, events and faults set by a test.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,13 +14,13 @@ use highhock_actors::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// The id of the container number `n`.
+/// Returns the id of container number `n`.
 pub fn id(n: usize) -> String {
     format!("{n:012x}{n:052x}")
 }
 
-/// A container of this name, started in the order of `n`, that offers a service of its
-/// name on its port 80, published on 8000 + `n`.
+/// Returns a container that offers a service of its name on port 80, published on port 8000 + `n`.
+/// Containers with a lower `n` started earlier.
 pub fn container(name: &str, n: usize) -> Container {
     Container {
         id: ContainerId::new(&id(n)),
@@ -50,7 +50,7 @@ pub fn container(name: &str, n: usize) -> Container {
 #[derive(Default)]
 struct State {
     containers: BTreeMap<String, Container>,
-    /// A digest of what a row would say besides; changes at a restart.
+    /// The network endpoint of each container, by id. Part of the fingerprint.
     endpoint_ids: BTreeMap<String, u64>,
     unavailable: bool,
     refuses_events: bool,
@@ -61,18 +61,18 @@ struct State {
     panic_in_list: bool,
     panic_in_inspect: Option<String>,
     identity: String,
-    /// When each listing was asked for.
+    /// The time of each listing request.
     requested_at: Vec<Instant>,
     streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
     sent_events: Vec<Event>,
     silent_streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
-    /// How many streams were opened so far.
+    /// The number of event streams opened so far.
     streams_opened_count: usize,
-    /// How many inspections are under way, and the most that ever were.
-    inspections_in_flight: (usize, usize),
+    inspections_in_flight: usize,
+    inspections_in_flight_max: usize,
 }
 
-/// A handle to the engine; clones share it.
+/// A handle to the engine. Clones share one engine.
 #[derive(Clone, Default)]
 pub struct Engine(Rc<RefCell<State>>);
 
@@ -84,17 +84,17 @@ impl Engine {
         state.containers.insert(container.id.as_str().into(), container);
     }
 
-    /// Changes a container in place, by its name.
+    /// Changes the container with this name.
     pub fn change(&self, name: &str, change: impl FnOnce(&mut Container)) {
         let mut state = self.0.borrow_mut();
-        change(state.containers.values_mut().find(|one| one.name == name).unwrap());
+        change(state.containers.values_mut().find(|container| container.name == name).unwrap());
     }
 
     pub fn remove(&self, name: &str) {
-        self.0.borrow_mut().containers.retain(|_, one| one.name != name);
+        self.0.borrow_mut().containers.retain(|_, container| container.name != name);
     }
 
-    /// Changes a container in place, by its number; gives whether it is there.
+    /// Changes the container with this number. Returns `true` if it exists.
     pub fn change_number(&self, n: usize, change: impl FnOnce(&mut Container)) -> bool {
         self.0.borrow_mut().containers.get_mut(&id(n)).map(change).is_some()
     }
@@ -103,14 +103,14 @@ impl Engine {
         self.0.borrow_mut().containers.remove(&id(n));
     }
 
-    /// What the container number `n` is doing, and its first port outside.
+    /// Returns the state and the first host port of container number `n`.
     pub fn state_and_port(&self, n: usize) -> (ContainerState, u16) {
         let state = self.0.borrow();
         let container = &state.containers[&id(n)];
         (container.state, container.bindings[0].host_port)
     }
 
-    /// All containers, running or not.
+    /// Returns all containers, running or not.
     pub fn containers(&self) -> Vec<Container> {
         self.0.borrow().containers.values().cloned().collect()
     }
@@ -119,7 +119,7 @@ impl Engine {
         self.0.borrow_mut().unavailable = unavailable;
     }
 
-    /// Whether it refuses to tell its events from now on.
+    /// Refuses requests for event streams from now on, or accepts them again.
     pub fn refuse_events(&self, refuses: bool) {
         self.0.borrow_mut().refuses_events = refuses;
     }
@@ -140,8 +140,7 @@ impl Engine {
         self.0.borrow_mut().panic_in_inspect = Some(name.into());
     }
 
-    /// Tells of something that happened to the container number `n` at this moment of the
-    /// engine's clock.
+    /// Sends an event of container number `n`. `at` is the time by the engine's clock.
     pub fn send_event(&self, n: usize, kind: EventKind, at: i128) {
         let mut state = self.0.borrow_mut();
         let event = Event {
@@ -154,14 +153,14 @@ impl Engine {
         state.sent_events.push(event);
     }
 
-    /// Starts a container and tells of it.
+    /// Starts a container and sends the event.
     pub fn start(&self, n: usize, container: Container) {
         let at = container.started.0;
         self.run(container);
         self.send_event(n, EventKind::Started, at);
     }
 
-    /// Has a container started anew with another port outside, and tells of it.
+    /// Restarts a container with another host port and sends the event.
     pub fn change_port(&self, n: usize, at: i128) {
         self.change_number(n, |one| {
             one.started = EngineTime(at);
@@ -170,44 +169,44 @@ impl Engine {
         self.send_event(n, EventKind::Started, at);
     }
 
-    /// Ends a container and tells of it.
+    /// Ends a container and sends the event.
     pub fn end(&self, n: usize, at: i128) {
-        self.change_number(n, |one| one.state = ContainerState::Exited);
+        self.change_number(n, |container| container.state = ContainerState::Exited);
         self.send_event(n, EventKind::Ended, at);
     }
 
-    /// Ends all streams that are open.
+    /// Ends all open event streams.
     pub fn cut_streams(&self) {
         let mut state = self.0.borrow_mut();
         state.streams.clear();
         state.silent_streams.clear();
     }
 
-    /// Keeps all streams open, and tells nothing on them.
+    /// Keeps all event streams open, and sends no further events on them.
     pub fn silence_streams(&self) {
         let mut state = self.0.borrow_mut();
         let streams = std::mem::take(&mut state.streams);
         state.silent_streams.extend(streams);
     }
 
-    /// From now on it is another engine.
+    /// Reports this engine identity from now on.
     pub fn set_identity(&self, identity: &str) {
         self.0.borrow_mut().identity = identity.into();
     }
 
-    /// How many streams were opened so far.
+    /// Returns the number of event streams opened so far.
     pub fn streams_opened(&self) -> usize {
         self.0.borrow().streams_opened_count
     }
 
-    /// When each listing was asked for.
+    /// Returns the time of each listing request.
     pub fn listings(&self) -> Vec<Instant> {
         self.0.borrow().requested_at.clone()
     }
 
-    /// The most inspections that were ever under way at a time.
+    /// Returns the highest number of concurrent inspections so far.
     pub fn inspections_in_flight_max(&self) -> usize {
-        self.0.borrow().inspections_in_flight.1
+        self.0.borrow().inspections_in_flight_max
     }
 
     pub fn lists(&self) -> usize {
@@ -240,7 +239,7 @@ impl State {
         }
     }
 
-    /// As an inspection shows it now.
+    /// Returns the response to an inspection at this moment.
     fn inspect_now(&self, target: &str) -> Option<Container> {
         let container = self.containers.get(target)?;
         Some(Container { fingerprint: self.summary(container).fingerprint, ..container.clone() })
@@ -253,8 +252,9 @@ impl ContainerSource for Engine {
             let mut state = self.0.borrow_mut();
             state.lists += 1;
             state.requested_at.push(Instant::now());
-            assert!(!std::mem::take(&mut state.panic_in_list), "a test asked for it");
-            let listed = state.containers.values().filter(|one| one.condition().is_some());
+            assert!(!std::mem::take(&mut state.panic_in_list), "panic requested by the test");
+            let listed =
+                state.containers.values().filter(|container| container.condition().is_some());
             let summaries = listed.map(|container| state.summary(container)).collect();
             (if state.unavailable { Err(unreachable()) } else { Ok(summaries) }, state.list_takes)
         };
@@ -266,19 +266,19 @@ impl ContainerSource for Engine {
         let (answer, takes) = {
             let mut state = self.0.borrow_mut();
             let found = state.inspect_now(target);
-            let name = found.as_ref().map(|one| one.name.clone()).unwrap_or_default();
+            let name = found.as_ref().map(|container| container.name.clone()).unwrap_or_default();
             state.inspections.push(name.clone());
             if state.panic_in_inspect.as_ref() == Some(&name) {
                 state.panic_in_inspect = None;
-                panic!("a test asked for it");
+                panic!("panic requested by the test");
             }
-            state.inspections_in_flight.0 += 1;
-            state.inspections_in_flight.1 =
-                state.inspections_in_flight.1.max(state.inspections_in_flight.0);
+            state.inspections_in_flight += 1;
+            state.inspections_in_flight_max =
+                state.inspections_in_flight_max.max(state.inspections_in_flight);
             (if state.unavailable { Err(unreachable()) } else { Ok(found) }, state.inspect_takes)
         };
         tokio::time::sleep(takes).await;
-        self.0.borrow_mut().inspections_in_flight.0 -= 1;
+        self.0.borrow_mut().inspections_in_flight -= 1;
         answer
     }
 
@@ -291,8 +291,8 @@ impl ContainerSource for Engine {
             return Err(SourceError::new(SourceErrorKind::Refused, "scripted: no events"));
         }
         let (sender, receiver) = mpsc::unbounded_channel();
-        let missed = |event: &&Event| since.is_some_and(|since| event.at >= since);
-        for event in state.sent_events.iter().filter(missed) {
+        let is_missed = |event: &&Event| since.is_some_and(|since| event.at >= since);
+        for event in state.sent_events.iter().filter(is_missed) {
             sender.send(Ok(event.clone())).unwrap();
         }
         state.streams.push(sender);

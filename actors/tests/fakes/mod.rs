@@ -1,12 +1,16 @@
-//! A scripted engine and a model of etcd's v2 keys, for the core in simulated time.
+//! Test doubles of Docker and etcd for suites that run the core in simulated time.
+//!
+//! [`Engine`] and [`Store`] do what a test scripts. The semantics of etcd are in `etcd_model`,
+//! which the simulation in `tests/simulation` shares.
 #![allow(
     dead_code,
     unused_imports,
-    reason = "each suite is a crate of its own and uses a part of this"
+    reason = "each suite is a separate crate and uses a part of the doubles"
 )]
-#![allow(clippy::unwrap_used, reason = "a test that can't be set up may panic")]
+#![allow(clippy::unwrap_used, reason = "a test whose setup fails may panic")]
 
 mod engine;
+mod etcd_model;
 mod store;
 
 use std::num::NonZeroU32;
@@ -27,7 +31,7 @@ pub use store::{Outage, Store};
 pub const TTL: Duration = Duration::from_secs(15);
 pub const POLL: Duration = Duration::from_secs(10);
 
-/// A core between a scripted engine and a model store.
+/// A running core with its engine and its store.
 pub struct World {
     pub engine: Engine,
     pub store: Store,
@@ -60,7 +64,7 @@ pub fn settings() -> CoreSettings {
 }
 
 impl World {
-    /// Time must be paused already.
+    /// Starts a core with default settings. Time must be paused.
     pub fn start(engine: Engine, store: Store) -> Self {
         Self::start_with(settings(), engine, store)
     }
@@ -74,22 +78,25 @@ impl World {
         Self { engine, store, core }
     }
 
-    /// With so many containers, named web-0 and on, each with one service of its name.
+    /// Starts a core with `count` published containers `web-0`, `web-1` and so on. Each offers one
+    /// service of its name.
     pub async fn with_containers(keep_alive_mode: KeepAliveMode, count: usize) -> Self {
         let engine = Engine::default();
         for n in 0..count {
             engine.run(container(&format!("web-{n}"), n));
         }
         let world = Self::start(engine, Store::new(keep_alive_mode));
-        world.until("all are published", |world| world.store.len() == count).await;
+        world.until("all records are published", |world| world.store.len() == count).await;
         world
     }
 
-    /// Lets time pass until the condition holds; panics where it takes over five minutes.
+    /// Lets time pass until the condition holds, and returns the time that passed.
+    ///
+    /// Panics after five minutes.
     #[track_caller]
     pub fn until(
         &self,
-        what: &str,
+        condition_name: &str,
         condition: impl Fn(&Self) -> bool,
     ) -> impl Future<Output = Duration> {
         let caller = std::panic::Location::caller();
@@ -98,7 +105,7 @@ impl World {
             while !condition(self) {
                 assert!(
                     started.elapsed() < Duration::from_secs(300),
-                    "never: {what} ({caller}); the store holds {:?}",
+                    "timeout: {condition_name} ({caller}); keys in the store: {:?}",
                     self.store.keys()
                 );
                 pass(Duration::from_millis(10)).await;
@@ -107,7 +114,7 @@ impl World {
         }
     }
 
-    /// Lets time pass, and panics where meanwhile the store is missing one of the keys.
+    /// Lets time pass, and panics if one of the keys is missing at any moment.
     #[track_caller]
     pub fn assert_present_for(&self, time: Duration, keys: &[String]) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -129,8 +136,9 @@ impl World {
     }
 }
 
-/// Makes a test of each of these functions for either sort of store.
-#[allow(unused_macros, reason = "not every suite runs on both")]
+/// Declares two tests for each function: one with a TTL for each record (v2), one with a lease
+/// (v3).
+#[allow(unused_macros, reason = "some suites use one kind of store")]
 macro_rules! on_both_stores {
     ($($test:ident)*) => {
         mod records_with_ttls {
@@ -155,17 +163,17 @@ pub async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// The key of a service of this name.
+/// Returns the key of a service in the flat layout.
 pub fn key(name: &str) -> String {
     format!("skydns/local/skydns/{name}")
 }
 
-/// The keys of web-0 up to, but not with, web-`count`.
+/// Returns the keys of the containers `web-N` for each number of the range.
 pub fn keys(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| key(&format!("web-{n}"))).collect()
 }
 
-/// Keeps the messages that are logged; clones share them.
+/// Records log messages. Clones share the messages.
 #[derive(Clone, Default)]
 pub struct LogMessages(Arc<Mutex<Vec<String>>>);
 
@@ -174,7 +182,7 @@ impl LogMessages {
         Logger::root(self.clone().fuse(), o!())
     }
 
-    /// How many lines had this message.
+    /// Returns the number of log records with this message.
     pub fn count(&self, message: &str) -> usize {
         self.0.lock().unwrap().iter().filter(|line| *line == message).count()
     }

@@ -1,5 +1,6 @@
-//! A simulated container: what it is, what an engine says of it, and what should be
-//! published for it, worked out by rules of the simulation's own.
+//! [`SimContainer`]: a simulated container, its rows and inspections, and its expected records.
+//!
+//! Expected records are derived here independently of the core, to check the core.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,15 +15,14 @@ use tokio::time::Instant;
 
 use super::HOST;
 
-/// How a container is tied to the network.
+/// The network of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NetworkSetup {
-    /// With published ports.
+    /// An own network with published ports.
     Own,
-    /// It has the host's.
+    /// The network of the host.
     Host,
-    /// It has that of the container of this number; named by its name, not its id, where
-    /// so written.
+    /// The network of another container, named by its name or by its id.
     SharedWith { number: usize, by_name: bool },
 }
 
@@ -31,10 +31,10 @@ pub enum NetworkSetup {
 pub struct SimContainer {
     pub number: usize,
     pub name: String,
-    /// Each a name and the port inside, in the container's own order.
+    /// The name and the container port of each service, in the order of the container's variable.
     pub services: Vec<(String, u16)>,
     pub net: NetworkSetup,
-    /// The port outside of each port inside.
+    /// The host port of each container port.
     pub ports: BTreeMap<u16, u16>,
     pub life: ContainerState,
     pub health: Health,
@@ -42,31 +42,41 @@ pub struct SimContainer {
     pub ignores_drain: bool,
     pub priority: Option<u16>,
     pub stop_signal: u8,
-    /// When it was last started, by the engine's clock and by ours.
+    /// The last start, by the engine's clock.
     pub started: i128,
+    /// The last start, by simulated time.
     pub up_since: Instant,
-    /// Changes with every start.
+    /// The network endpoint, which is new at every start.
     pub endpoint: u64,
-    /// When it last got its stop signal in this run.
+    /// The time of the stop signal since the last start.
     pub stop_signal_at: Option<Instant>,
-    /// When anything last happened to it, or was told of it.
+    /// The time of the last change or of its last event, whichever is later.
     pub last_changed: Instant,
 }
 
-/// A record that the rules ask for.
+/// The order of claims to a key: the lowest rank holds it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClaimRank {
+    /// The start of the container, by the engine's clock.
+    pub started: i128,
+    pub container: String,
+    /// The position of the service in the container's list.
+    pub place: usize,
+}
+
+/// A record that must or may be published.
 #[derive(Clone, Debug)]
 pub struct ExpectedRecord {
     pub key: String,
     pub value: String,
-    /// Who started first holds a key; of one container's, the first listed.
-    pub rank: (i128, String, usize),
-    /// Whether it must be there, or only may be.
+    pub rank: ClaimRank,
+    /// `true` if the record must be published, `false` if it may be missing.
     pub is_certain: bool,
-    /// When something last happened that bears on it.
+    /// The time of the last change that affects the record.
     pub last_changed: Instant,
 }
 
-/// The id of the container number `n`.
+/// Returns the id of container number `n`.
 pub fn container_id(n: usize) -> String {
     format!("{n:012x}{n:052x}")
 }
@@ -102,13 +112,13 @@ impl SimContainer {
         }
     }
 
-    /// What a listing says but for the uptime. An inspection shows an endpoint only where
-    /// the container has a network of its own.
+    /// Returns a hash of a listing's row without the uptime. An inspection shows the endpoint only
+    /// if the container has a network of its own.
     fn fingerprint(&self) -> u64 {
         let mut digest = DefaultHasher::new();
         let endpoint =
             (!matches!(self.net, NetworkSetup::SharedWith { .. })).then_some(self.endpoint);
-        // A listing doesn't tell the health of what is paused.
+        // A listing does not show the health of a paused container.
         let health = (self.life == ContainerState::Running).then_some(self.health);
         format!("{} {:?} {:?} {health:?} {endpoint:?}", self.name, self.bindings(), self.life)
             .hash(&mut digest);
@@ -161,8 +171,10 @@ impl SimContainer {
         }
     }
 
-    /// The records that should be there for it. `drain`: after its stop signal it may be
-    /// left out for so long (whether it is depends on whether the event came through).
+    /// Returns the records that must or may be published for the container.
+    ///
+    /// For the time `drain` after a stop signal, the records may be missing: the core withdraws
+    /// them if the event was delivered.
     pub fn expected_records(
         &self,
         all: &BTreeMap<usize, SimContainer>,
@@ -177,8 +189,9 @@ impl SimContainer {
         let drains = drain.filter(|_| !self.ignores_drain);
         let is_withheld = |at: Instant| drains.is_some_and(|drain| at.elapsed() < drain);
         let is_certain = !self.stop_signal_at.is_some_and(is_withheld);
-        // Who has another's network is reached where that one is.
-        let (mut last_changed, mut network_owner, mut depth) = (self.last_changed, self, 0);
+        // A guest is reached through the network owner at the end of the chain.
+        let (mut last_changed, mut network_owner) = (self.last_changed, self);
+        let mut depth = 0;
         while let NetworkSetup::SharedWith { number, .. } = network_owner.net {
             depth += 1;
             match all.get(&number) {
@@ -187,25 +200,28 @@ impl SimContainer {
             }
             last_changed = last_changed.max(network_owner.last_changed);
         }
-        // Whose network is that of one that doesn't run has none; what is between the two need
-        // not run.
+        // The network owner must run. Containers between guest and network owner need not run.
         if !network_owner.is_listed() {
             return Vec::new();
         }
         let mut expected = Vec::new();
-        for (place, (name, inside)) in self.services.iter().enumerate() {
-            let outside = match network_owner.net {
-                NetworkSetup::Host => Some(*inside),
-                _ if network_owner.is_listed() => network_owner.ports.get(inside).copied(),
+        for (place, (name, port)) in self.services.iter().enumerate() {
+            let host_port = match network_owner.net {
+                NetworkSetup::Host => Some(*port),
+                _ if network_owner.is_listed() => network_owner.ports.get(port).copied(),
                 _ => None,
             };
-            let Some(port) = outside else { continue };
+            let Some(host_port) = host_port else { continue };
             let priority = self.priority.map(|it| format!(r#""priority":{it},"#));
             let priority = priority.unwrap_or_default();
             expected.push(ExpectedRecord {
-                key: self.key(name, *inside, layout),
-                value: format!(r#"{{"host":"{HOST}","port":{port},{priority}"ttl":60}}"#),
-                rank: (self.started, container_id(self.number), place),
+                key: self.key(name, *port, layout),
+                value: format!(r#"{{"host":"{HOST}","port":{host_port},{priority}"ttl":60}}"#),
+                rank: ClaimRank {
+                    started: self.started,
+                    container: container_id(self.number),
+                    place,
+                },
                 is_certain,
                 last_changed,
             });
@@ -213,24 +229,24 @@ impl SimContainer {
         expected
     }
 
-    fn key(&self, name: &str, inside: u16, layout: KeyLayout) -> String {
+    fn key(&self, name: &str, port: u16, layout: KeyLayout) -> String {
         let key = key_for_name(name);
         match layout {
             KeyLayout::Flat => key,
             KeyLayout::Instance => {
-                format!("{key}/node1-{}-{inside}", &container_id(self.number)[..12])
+                format!("{key}/node1-{}-{port}", &container_id(self.number)[..12])
             }
         }
     }
 }
 
-/// The key of a name in the flat layout.
+/// Returns the key of a name in the flat layout.
 pub fn key_for_name(name: &str) -> String {
     let labels: Vec<_> = name.split('.').rev().collect();
     format!("skydns/local/skydns/{}", labels.join("/"))
 }
 
-/// An uptime as coarse as the engine's words for it.
+/// Rounds an uptime as Docker does ("2 hours").
 fn round_uptime(up: Duration) -> Duration {
     let seconds = up.as_secs();
     Duration::from_secs(match seconds {

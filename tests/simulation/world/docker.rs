@@ -1,5 +1,5 @@
-//! A simulated Docker engine: containers that live and die, questions that are answered
-//! late or never, and event streams that can't be trusted.
+//! [`SimEngine`]: a simulated Docker engine with slow and lost responses, and with event streams
+//! that lose, repeat and delay events.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,12 +17,12 @@ use super::container::{NetworkSetup, SimContainer, container_id};
 use super::panics;
 use super::trace::{count, trace_line};
 
-/// An event that is delayed comes no later than this.
+/// The longest delay of an event.
 pub const EVENT_DELAY_MAX: Duration = Duration::from_secs(3);
-/// A question takes no longer than this, be it answered or not.
+/// The longest duration of a request, successful or not.
 pub const RESPONSE_DELAY_MAX: Duration = Duration::from_secs(5);
 
-/// How much of a stream's events is lost, doubled or late, in hundredths.
+/// The percentages of a stream's events that are lost, duplicated or late.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EventLoss {
     pub lost: u8,
@@ -30,7 +30,7 @@ pub struct EventLoss {
     pub late: u8,
 }
 
-/// Where a panic strikes.
+/// The request at which an injected panic occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnginePanic {
     List,
@@ -42,16 +42,18 @@ struct EventSender {
     is_silent: bool,
 }
 
-/// What goes wrong, and until when.
+/// The faults of Docker, each with its end.
 #[derive(Default)]
 pub struct DockerFaults {
     pub away: Option<Instant>,
+    /// The end of the slowness, and the longest duration of a request.
     pub slow: Option<(Instant, Duration)>,
+    /// The end of the failures, and the percentage of lost responses.
     pub failing: Option<(Instant, u8)>,
     pub lossy: Option<(Instant, EventLoss)>,
-    /// Another engine answers: so many listings, and until then.
+    /// Another engine answers until this time, for this number of listings.
     pub other_engine: Option<(Instant, u32)>,
-    /// The next listing lacks most containers.
+    /// The next listing is empty.
     pub truncate_listing: bool,
     pub panic: Option<EnginePanic>,
 }
@@ -59,11 +61,11 @@ pub struct DockerFaults {
 pub struct EngineState {
     pub containers: BTreeMap<usize, SimContainer>,
     pub faults: DockerFaults,
-    /// Whether another engine answered it. Who that is is asked right after it: nothing is
-    /// promised of engines that are swapped between the two questions.
+    /// `true` if another engine answered the latest listing. The identity is requested right after
+    /// a listing, and no rule covers an engine replaced between both requests.
     listed_other_engine: bool,
-    /// When another engine did not find a container that runs here, last. Whose engine it is
-    /// is asked only with listings, so that is believed until the next look.
+    /// The last time at which another engine did not find a running container. The identity is
+    /// requested only with listings, so the core believes this until the next listing.
     pub container_denied_at: Rc<Cell<Option<Instant>>>,
     streams: Vec<EventSender>,
     random: fastrand::Rng,
@@ -71,7 +73,7 @@ pub struct EngineState {
     ticks: i128,
     endpoints: u64,
     next: usize,
-    /// Questions that are under way.
+    /// The number of requests in flight.
     pub in_flight: usize,
     pub inspecting: usize,
     pub most_inspecting: usize,
@@ -79,11 +81,21 @@ pub struct EngineState {
     pub inspections: u64,
 }
 
-/// A handle to the engine; clones share it.
+/// The fate of one request.
+struct ResponsePlan {
+    /// The time until the engine handles the request.
+    send_delay: Duration,
+    /// The time from then until the response arrives.
+    return_delay: Duration,
+    /// The response is lost: the request fails although it was handled.
+    is_lost: bool,
+}
+
+/// A handle to the engine. Clones share one engine.
 #[derive(Clone)]
 pub struct SimEngine(
     pub Rc<RefCell<EngineState>>,
-    /// Whether the last listing that this process got lacked what runs.
+    /// `true` if the last listing that this process received was false.
     Rc<Cell<bool>>,
 );
 
@@ -109,12 +121,12 @@ impl SimEngine {
         Self(state, Rc::default())
     }
 
-    /// The same engine, for another process.
+    /// Returns a handle for another process.
     pub fn for_process(&self) -> Self {
         Self(Rc::clone(&self.0), Rc::default())
     }
 
-    /// Does something to the engine, and delivers what it has to tell of that.
+    /// Changes the engine, and delivers the events of the change.
     pub fn act<T>(&self, act: impl FnOnce(&mut EngineState, &mut Vec<Event>) -> T) -> T {
         let mut events = Vec::new();
         let result = act(&mut self.0.borrow_mut(), &mut events);
@@ -141,7 +153,7 @@ impl SimEngine {
             let copies = if chance(lossy.duplicated) { 2 } else { 1 };
             for copy in 0..copies {
                 if copy > 0 {
-                    count("events doubled");
+                    count("events duplicated");
                 }
                 if !chance(lossy.late) {
                     let _ = stream.sender.send(Ok(event.clone()));
@@ -159,21 +171,20 @@ impl SimEngine {
         }
     }
 
-    /// Something of a container was told of just now, though it happened before.
-    fn mark_changed(&self, container: &ContainerId) {
+    /// Marks a container as changed now, because a late event was delivered.
+    fn mark_changed(&self, id: &ContainerId) {
         let mut state = self.0.borrow_mut();
         let changed = state
             .containers
             .values_mut()
-            .find(|one| container_id(one.number) == container.as_str());
-        if let Some(one) = changed {
-            one.last_changed = Instant::now();
+            .find(|container| container_id(container.number) == id.as_str());
+        if let Some(container) = changed {
+            container.last_changed = Instant::now();
         }
     }
 
-    /// What a question meets: how long until the engine looks, how long until its answer is
-    /// there, and whether it is one.
-    fn plan_response(&self) -> (Duration, Duration, bool) {
+    /// Chooses the fate of one request.
+    fn plan_response(&self) -> ResponsePlan {
         let mut state = self.0.borrow_mut();
         let now = Instant::now();
         let EngineState { random, faults, .. } = &mut *state;
@@ -181,17 +192,17 @@ impl SimEngine {
         let (mut send_delay, mut return_delay) =
             (within(Duration::from_millis(2)), within(Duration::from_millis(3)));
         if let Some((_, most)) = faults.slow.filter(|(until, _)| now < *until) {
-            count("late answers of docker");
-            let all = within(most);
-            send_delay = within(all);
-            return_delay = all - send_delay;
+            count("slow responses of docker");
+            let total = within(most);
+            send_delay = within(total);
+            return_delay = total - send_delay;
         }
         let fails = faults.failing.filter(|(until, _)| now < *until);
         let fails = fails.is_some_and(|(_, hundredths)| random.u8(..100) < hundredths);
         if fails {
-            count("failed answers of docker");
+            count("lost responses of docker");
         }
-        (send_delay, return_delay, !fails)
+        ResponsePlan { send_delay, return_delay, is_lost: fails }
     }
 
     async fn request<T>(
@@ -199,21 +210,21 @@ impl SimEngine {
         handle: impl FnOnce(&mut EngineState) -> T,
     ) -> Result<T, SourceError> {
         let _guard = RequestGuard::new(self);
-        let (send_delay, return_delay, succeeds) = self.plan_response();
+        let ResponsePlan { send_delay, return_delay, is_lost } = self.plan_response();
         sleep(send_delay).await;
         if self.0.borrow().is_away() {
             return Err(unreachable("connection refused"));
         }
         let found = handle(&mut self.0.borrow_mut());
         sleep(return_delay).await;
-        if !succeeds || self.0.borrow().is_away() {
+        if is_lost || self.0.borrow().is_away() {
             return Err(unreachable("connection lost"));
         }
         Ok(found)
     }
 }
 
-/// A place between 0 and 1 that hangs on nothing but the event.
+/// Returns a fraction between 0 and 1 that depends only on the event.
 fn hashed_fraction(copy: usize, event: &Event) -> f64 {
     let mixed = highhock_actors::model::stable_hash::fnv1a(format!("{copy}{event:?}").as_bytes());
     (mixed % 1000) as f64 / 1000.0
@@ -251,23 +262,27 @@ impl EngineState {
         self.faults.away.is_some_and(|until| Instant::now() < until)
     }
 
-    /// The engine's clock. No two moments are the same.
+    /// Returns the time by the engine's clock. Every call returns a later time.
     fn next_time(&mut self) -> i128 {
         self.ticks += 1;
         1_000_000_000 + self.born.elapsed().as_nanos() as i128 + self.ticks
     }
 
-    fn event(&mut self, number: usize, what: EventKind) -> Event {
+    fn event(&mut self, number: usize, kind: EventKind) -> Event {
         let at = EngineTime(self.next_time());
-        let name = self.containers.get(&number).map(|one| one.name.clone());
-        Event { container: ContainerId::new(&container_id(number)), name, at, kind: what }
+        let name = self.containers.get(&number).map(|container| container.name.clone());
+        Event { container: ContainerId::new(&container_id(number)), name, at, kind }
     }
 
     pub fn container_names(&self) -> impl Fn(usize) -> String + '_ {
-        |number| self.containers.get(&number).map_or_else(String::new, |one| one.name.clone())
+        |number| {
+            self.containers
+                .get(&number)
+                .map_or_else(String::new, |container| container.name.clone())
+        }
     }
 
-    /// The container that a plan's number stands for, where there is any.
+    /// Returns the container that a plan's number selects, if any exists.
     pub fn pick(&self, pick: usize) -> Option<usize> {
         let numbers: Vec<_> = self.containers.keys().copied().collect();
         (!numbers.is_empty()).then(|| numbers[pick % numbers.len()])
@@ -290,36 +305,39 @@ impl EngineState {
     fn start(&mut self, number: usize, events: &mut Vec<Event>) {
         self.endpoints += 1;
         let (endpoint, event) = (self.endpoints, self.event(number, EventKind::Started));
-        let Some(one) = self.containers.get_mut(&number) else { return };
-        // By Docker's clock a container has started a moment before that is told.
-        (one.started, one.up_since, one.endpoint) = (event.at.0 - 1, Instant::now(), endpoint);
-        (one.life, one.stop_signal_at, one.last_changed) =
+        let Some(container) = self.containers.get_mut(&number) else { return };
+        // In Docker, the start time is slightly earlier than the time of the event.
+        (container.started, container.up_since, container.endpoint) =
+            (event.at.0 - 1, Instant::now(), endpoint);
+        (container.life, container.stop_signal_at, container.last_changed) =
             (ContainerState::Running, None, Instant::now());
-        if one.health != Health::Unchecked {
-            one.health = Health::Starting;
+        if container.health != Health::Unchecked {
+            container.health = Health::Starting;
         }
         events.push(event);
     }
 
     fn end(&mut self, number: usize, events: &mut Vec<Event>) {
-        let Some(one) = self.containers.get_mut(&number).filter(|one| one.is_listed()) else {
+        let Some(container) =
+            self.containers.get_mut(&number).filter(|container| container.is_listed())
+        else {
             return;
         };
-        (one.life, one.last_changed) = (ContainerState::Exited, Instant::now());
+        (container.life, container.last_changed) = (ContainerState::Exited, Instant::now());
         events.push(self.event(number, EventKind::Ended));
     }
 
-    /// Whether the container is up, does something that is told of as a change.
+    /// Changes a container and emits an event, if the container is listed.
     fn change(
         &mut self,
         number: usize,
         events: &mut Vec<Event>,
         change: impl FnOnce(&mut SimContainer),
     ) {
-        let Some(one) = self.containers.get_mut(&number) else { return };
-        if one.is_listed() {
-            change(one);
-            one.last_changed = Instant::now();
+        let Some(container) = self.containers.get_mut(&number) else { return };
+        if container.is_listed() {
+            change(container);
+            container.last_changed = Instant::now();
             events.push(self.event(number, EventKind::Changed));
         }
     }
@@ -333,31 +351,32 @@ impl EngineState {
         if self.containers.contains_key(&number) {
             events.push(self.event(number, EventKind::Ended));
             self.containers.remove(&number);
-            // Who shared its network has none now.
+            // The guests of the container have no network from now on.
             let now = Instant::now();
-            let guests = self.containers.values_mut();
-            for guest in
-                guests.filter(|one| matches!(one.net, NetworkSetup::SharedWith { number: of, .. } if of == number))
-            {
+            let uses_network = |guest: &&mut SimContainer| match guest.net {
+                NetworkSetup::SharedWith { number: owner, .. } => owner == number,
+                NetworkSetup::Own | NetworkSetup::Host => false,
+            };
+            for guest in self.containers.values_mut().filter(uses_network) {
                 guest.last_changed = now;
             }
         }
     }
 
-    /// Ends and starts it again at once, on other ports where so asked.
+    /// Ends and starts a container at once, with other host ports if a base port is given.
     pub fn restart(&mut self, number: usize, ports: Option<u16>, events: &mut Vec<Event>) {
         self.end(number, events);
-        if let (Some(base), Some(one)) = (ports, self.containers.get_mut(&number)) {
-            for (port, (_, outside)) in (base..).zip(&mut one.ports) {
-                *outside = port;
+        if let (Some(base), Some(container)) = (ports, self.containers.get_mut(&number)) {
+            for (port, (_, host_port)) in (base..).zip(&mut container.ports) {
+                *host_port = port;
             }
         }
         self.start(number, events);
     }
 
     pub fn toggle_pause(&mut self, number: usize, events: &mut Vec<Event>) {
-        self.change(number, events, |one| {
-            one.life = if one.life == ContainerState::Running {
+        self.change(number, events, |container| {
+            container.life = if container.life == ContainerState::Running {
                 ContainerState::Paused
             } else {
                 ContainerState::Running
@@ -366,33 +385,36 @@ impl EngineState {
     }
 
     pub fn set_health(&mut self, number: usize, health: Health, events: &mut Vec<Event>) {
-        let is_checked = |one: &SimContainer| {
-            one.life == ContainerState::Running && one.health != Health::Unchecked
+        let is_checked = |container: &SimContainer| {
+            container.life == ContainerState::Running && container.health != Health::Unchecked
         };
         if self.containers.get(&number).is_some_and(is_checked) {
-            self.change(number, events, |one| one.health = health);
+            self.change(number, events, |container| container.health = health);
         }
     }
 
     pub fn rename(&mut self, number: usize, name: &str, events: &mut Vec<Event>) {
-        // Guests that name it by its name keep that name's old meaning in Docker (it is
-        // resolved to an id when they start), so such are left alone.
-        let named =
-            |one: &SimContainer| one.net == NetworkSetup::SharedWith { number, by_name: true };
-        if !self.containers.values().any(named) {
-            self.change(number, events, |one| one.name = name.to_owned());
+        // Docker resolves the name of a network owner when a guest starts. A container named by
+        // a guest is therefore never renamed here.
+        let is_named = |container: &SimContainer| {
+            container.net == NetworkSetup::SharedWith { number, by_name: true }
+        };
+        if !self.containers.values().any(is_named) {
+            self.change(number, events, |container| container.name = name.to_owned());
         }
     }
 
     pub fn signal(&mut self, number: usize, signal: u8, events: &mut Vec<Event>) {
-        let Some(one) =
-            self.containers.get_mut(&number).filter(|one| one.life == ContainerState::Running)
+        let Some(container) = self
+            .containers
+            .get_mut(&number)
+            .filter(|container| container.life == ContainerState::Running)
         else {
             return;
         };
-        one.last_changed = Instant::now();
-        if signal == 15 || signal == one.stop_signal {
-            one.stop_signal_at = Some(Instant::now());
+        container.last_changed = Instant::now();
+        if signal == 15 || signal == container.stop_signal {
+            container.stop_signal_at = Some(Instant::now());
         }
         events.push(self.event(number, EventKind::Signalled(signal)));
     }
@@ -427,14 +449,15 @@ impl EngineState {
         is_armed
     }
 
-    /// Whether it is another engine that answers.
+    /// Returns `true` if another engine answers now.
     fn is_other_engine(&self) -> bool {
         self.faults.other_engine.is_some_and(|(until, left)| left > 0 && Instant::now() < until)
     }
 
-    /// What it lists for who was told an untruth before, or was not; and whether it is true.
+    /// Returns the rows of a listing, and `true` if they are the truth. `was_false` is `true` if
+    /// the previous listing of this process was false.
     fn listing(&mut self, was_false: bool) -> (Vec<ContainerSummary>, bool) {
-        // Two that agree are believed (SPEC 4).
+        // The core believes a second listing that agrees (ARCHITECTURE.md, "Suspect listings").
         if was_false && self.faults.other_engine.is_some_and(|(_, left)| left == 1) {
             self.faults.other_engine = None;
         }
@@ -444,9 +467,9 @@ impl EngineState {
         if self.listed_other_engine || is_truncated && !was_false {
             return (Vec::new(), false);
         }
-        let listed = self.containers.values().filter(|one| one.is_listed());
+        let listed = self.containers.values().filter(|container| container.is_listed());
         let names = self.container_names();
-        (listed.map(|one| one.row(&names)).collect(), true)
+        (listed.map(|container| container.row(&names)).collect(), true)
     }
 }
 
@@ -463,7 +486,7 @@ impl ContainerSource for SimEngine {
         count("listings");
         let was_false = self.1.get();
         let (rows, is_true) = self.request(|state| state.listing(was_false)).await?;
-        // One that is lost on its way tells nobody better.
+        // A lost response changes nothing, so this line is after the request.
         self.1.set(!is_true);
         trace_line!("  listed {}", rows.len());
         Ok(rows)
@@ -484,22 +507,23 @@ impl ContainerSource for SimEngine {
         let _guard = InspectionGuard(self.clone());
         let found = self
             .request(|state| {
-                let is_it =
-                    |one: &&SimContainer| container_id(one.number) == target || one.name == target;
+                let is_it = |container: &&SimContainer| {
+                    container_id(container.number) == target || container.name == target
+                };
                 if state.is_other_engine() {
                     state.container_denied_at.set(Some(Instant::now()));
                     return None;
                 }
                 let found = state.containers.values().find(is_it);
-                found.map(|one| one.inspection(&state.container_names()))
+                found.map(|container| container.inspection(&state.container_names()))
             })
             .await?;
-        let life = found.as_ref().map(|one| (one.state, one.health));
+        let life = found.as_ref().map(|container| (container.state, container.health));
         trace_line!("  inspected {}: {life:?}", target.get(..12).unwrap_or(target));
         Ok(found)
     }
 
-    /// This engine remembers nothing: what a stream missed is lost.
+    /// Opens an event stream. The engine keeps no history, so missed events are lost.
     async fn events(&self, _: Option<EngineTime>) -> Result<EventStream, SourceError> {
         let receiver = self.request(|state| {
             let (sender, receiver) = mpsc::unbounded_channel();

@@ -1,4 +1,8 @@
-//! What must hold, at every moment, and the exceptions that SPEC makes.
+//! [`InvariantChecker`]: the rules that hold at every moment of a run, and their exemptions.
+//!
+//! The world reports changes and faults to the checker (`mark_…`, `allow_…`). The checker compares
+//! the expected records with the store. Each exemption has a reason in ARCHITECTURE.md or
+//! config/README.md.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,11 +19,11 @@ use super::etcd::{Node, NodeExpiry, NodeOwner};
 use super::plan::Conditions;
 use super::trace::trace_line;
 
-/// What is to be in the store is there so long after nothing is in its way any more (SPEC 5:
-/// a restart, an outage of either side, another's deed).
+/// The longest time from the end of a fault (a restart, an outage, a foreign write) until the store
+/// is right.
 const RECOVERY_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// A promise that was broken.
+/// A broken invariant.
 #[derive(Clone, Debug)]
 pub struct Violation {
     pub invariant: &'static str,
@@ -32,56 +36,57 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What may be at a key by the rules.
+/// The content that a key may have.
 struct KeyRule {
-    /// One of these; `None`: nothing.
+    /// The allowed values. `None`: the key is absent.
     allowed: Vec<Option<String>>,
-    /// Since when nothing happened that bears on it.
+    /// The time of the last change that affects the key.
     since: Instant,
-    /// Whether several want it.
+    /// `true` if several containers want the key.
     is_contested: bool,
 }
 
-/// So much passes at the most between a look at a lease and its end.
+/// The longest time between the read of a lease and its revocation.
 const LEASE_CHECK_GAP: Duration = Duration::from_secs(1);
 
-/// What the store holds is compared with what should be there at least this often (SPEC 5).
+/// The longest time between two audits (ARCHITECTURE.md, "Refresh and audit").
 const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Watches over a run.
+/// Checks the invariants of a run.
 pub struct InvariantChecker {
     conditions: Conditions,
     keys: BTreeMap<String, KeyRule>,
-    /// When somebody else last did something at a key.
+    /// The time of the last foreign change of each key.
     foreign_changes: BTreeMap<String, Instant>,
-    /// When Docker was last in a bad way, and since when it is well.
+    /// The last time at which Docker was faulty.
     docker_faulty_at: Instant,
-    /// The last moment at which the core could know all that was so a while before.
+    /// The last time at which the core knew every change older than [`Self::staleness_max`].
     informed_at: Option<Instant>,
-    /// When Docker's answers were last not the truth.
+    /// The last time at which a listing was false.
     false_listing_at: Option<Instant>,
-    /// When another engine last denied a container that runs.
+    /// The last time at which another engine did not find a running container.
     container_denied_at: Rc<Cell<Option<Instant>>>,
     store_faulty_at: Instant,
-    /// Until when the core has an excuse, whatever the key.
-    excused_until: Instant,
-    /// Until when what nobody wants may stand all the same.
+    /// Until this time, all keys are exempt.
+    exempt_until: Instant,
+    /// Until this time, undesired records may be left over.
     leftovers_until: Instant,
-    /// When processes of ours ended.
+    /// The time at which each HighHock process ended.
     ended_processes: BTreeMap<u32, Instant>,
-    /// Those of them that another outlived.
+    /// The ended processes that another process with the same identity survived.
     survived_processes: BTreeSet<u32>,
-    /// Processes that withdraw all they have put, as they were told.
+    /// The processes that withdraw all their records during a stop.
     withdrawing: BTreeSet<u32>,
-    /// Records that were taken away, as it seems without a reason.
+    /// Records that were deleted, apparently without a reason. Checked after the next update.
     suspect_deletions: Vec<(String, Node)>,
-    /// When the core last could not do its work: it was not there, or asleep.
+    /// The last time at which the core did not run or was suspended.
     core_absent_at: Instant,
-    /// Since when it can after that, as Docker is well; `None`: not yet.
+    /// The time from which the core works again with a healthy Docker. `None`: not yet.
     core_ready_at: Option<Instant>,
     is_suspended: bool,
+    /// `true` if no watch of the store is open.
     is_unwatched: bool,
-    /// When it last woke up: what it had been told before is as old as its sleep is long.
+    /// The end of the last suspension. Older information is as old as the suspension is long.
     resumed_at: Instant,
     pub violation: Option<Violation>,
 }
@@ -98,7 +103,7 @@ impl InvariantChecker {
             false_listing_at: None,
             container_denied_at,
             store_faulty_at: now,
-            excused_until: now,
+            exempt_until: now,
             leftovers_until: now,
             ended_processes: BTreeMap::new(),
             survived_processes: BTreeSet::new(),
@@ -113,15 +118,15 @@ impl InvariantChecker {
         }
     }
 
-    /// One poll, and the time for what follows on it. A watcher looks again where an
-    /// inspection contradicted its row, once in that time.
+    /// Returns the longest time from a change to its effect without events: one poll, and the time
+    /// of one repeated inspection that contradicted its row.
     pub fn poll_time_max(&self) -> Duration {
         self.conditions.poll + RECOVERY_TIME_MAX
     }
 
     fn record_violation(&mut self, invariant: &'static str, detail: fmt::Arguments) {
         if self.violation.is_none() {
-            trace_line!("BROKEN: {invariant}: {detail}");
+            trace_line!("VIOLATION: {invariant}: {detail}");
             self.violation = Some(Violation { invariant, detail: detail.to_string() });
         }
     }
@@ -130,7 +135,7 @@ impl InvariantChecker {
         self.record_violation(invariant, format_args!("{detail}"));
     }
 
-    // --- what the world tells ----------------------------------------------
+    // --- reports of the world ----------------------------------------------
 
     pub fn mark_docker_faulty(&mut self) {
         self.docker_faulty_at = Instant::now();
@@ -145,77 +150,76 @@ impl InvariantChecker {
         self.store_faulty_at = Instant::now();
     }
 
-    /// Somebody else did something at this key.
+    /// Reports a foreign change of a key.
     pub fn mark_foreign_change(&mut self, key: &str) {
         let visible_at =
             if self.is_unwatched { Instant::now() + AUDIT_INTERVAL } else { Instant::now() };
         self.foreign_changes.insert(key.to_owned(), visible_at);
     }
 
-    /// Whether nobody is told of changes in the store: they are seen with the next audit then.
+    /// Reports if a watch of the store is open. Without a watch, only an audit shows changes.
     pub fn set_store_watched(&mut self, is_watched: bool) {
         self.is_unwatched = !is_watched;
     }
 
-    /// A name that was in the way of these is gone. Who was refused for it tries again after
-    /// half a minute.
+    /// Reports that a key is gone, which may free names above and below it. The core retries a
+    /// rejected key after half a minute.
     pub fn mark_conflict_gone(&mut self, key: &str) {
         let freed = RecordKey::from_path(key);
-        let hidden = |key: &&String| RecordKey::from_path(key).overlaps(&freed);
+        let is_freed = |key: &&String| RecordKey::from_path(key).overlaps(&freed);
         let later = Instant::now() + Duration::from_secs(31);
-        for key in self.keys.keys().filter(hidden).cloned().collect::<Vec<_>>() {
+        for key in self.keys.keys().filter(is_freed).cloned().collect::<Vec<_>>() {
             self.foreign_changes.insert(key, later);
         }
     }
 
-    /// The core has an excuse for so long.
-    pub fn extend_excuse(&mut self, time: Duration) {
-        self.excused_until = self.excused_until.max(Instant::now() + time);
+    /// Exempts all keys for this time.
+    pub fn extend_exemption(&mut self, time: Duration) {
+        self.exempt_until = self.exempt_until.max(Instant::now() + time);
     }
 
-    /// What nobody wants may stand for so long: another daemon of ours put it there, or may
-    /// have.
+    /// Allows undesired records for this time, because another HighHock process may have put them.
     pub fn allow_leftovers(&mut self, time: Duration) {
         self.leftovers_until = self.leftovers_until.max(Instant::now() + time);
     }
 
-    /// A process of ours has ended. What it sent may still be carried out.
+    /// Reports the end of a HighHock process. Its requests may still be applied.
     pub fn mark_ended(&mut self, process: u32) {
         self.ended_processes.insert(process, Instant::now());
         self.mark_core_absent();
     }
 
-    /// Of two processes one has ended.
+    /// Reports the end of one of two processes with the same identity.
     pub fn mark_survivor(&mut self, process: u32, survives: bool) {
         if survives {
             self.survived_processes.insert(process);
         }
     }
 
-    /// A process is told to withdraw all as it stops.
+    /// Reports a process that withdraws all its records during a stop.
     pub fn mark_withdrawing(&mut self, process: u32) {
         self.withdrawing.insert(process);
     }
 
-    /// The machine sleeps, or wakes up. Whatever ends meanwhile, nobody could help it.
+    /// Reports that the machine is suspended or resumed. Records may expire during a suspension.
     pub fn set_suspended(&mut self, is_suspended: bool) {
         self.is_suspended = is_suspended;
         self.resumed_at = Instant::now();
         self.mark_core_absent();
     }
 
-    /// The core can't do its work now.
+    /// Reports that the core does not run now.
     pub fn mark_core_absent(&mut self) {
         self.core_absent_at = Instant::now();
         self.core_ready_at = None;
     }
 
-    /// Until when the core has an excuse of some sort.
+    /// Returns the time at which the last exemption ends.
     pub fn quiet_from(&self) -> Instant {
         self.deadline().max(self.leftovers_until)
     }
 
-    /// Whether no write can be in doubt any more.
+    /// Returns `true` if no write can be uncertain any more.
     pub fn is_store_settled(&self) -> bool {
         self.store_faulty_at.elapsed() > super::store::WRITE_DELAY_MAX + RECOVERY_TIME_MAX
     }
@@ -224,10 +228,10 @@ impl InvariantChecker {
         let docker =
             self.docker_faulty_at.max(self.false_listing_at.unwrap_or(self.docker_faulty_at))
                 + self.poll_time_max();
-        docker.max(self.store_faulty_at + RECOVERY_TIME_MAX).max(self.excused_until)
+        docker.max(self.store_faulty_at + RECOVERY_TIME_MAX).max(self.exempt_until)
     }
 
-    /// Takes what the rules ask for now.
+    /// Replaces the expected records.
     pub fn update_rules(&mut self, mut expected: Vec<ExpectedRecord>) {
         let now = Instant::now();
         expected.sort_by(|record, other| record.rank.cmp(&other.rank));
@@ -240,8 +244,8 @@ impl InvariantChecker {
             if !allowed.is_empty() {
                 contested.insert(record.key.clone());
             }
-            // Behind one that surely holds the key all others stand by; behind one that only
-            // may, the next may hold it.
+            // Behind a certain holder of the key, all others are on standby. Behind an uncertain
+            // holder, the next one may hold the key.
             if !held.contains(&record.key) {
                 allowed.push(Some(record.value));
                 if record.is_certain {
@@ -279,17 +283,18 @@ impl InvariantChecker {
         self.keys.values().filter(|rule| rule.allowed != [None]).count()
     }
 
-    // --- what the core does ------------------------------------------------
+    // --- actions of the core -----------------------------------------------
 
-    /// A core changes or takes away what stands at a key. Whose it is goes by who wrote it,
-    /// not by what it looks like. No exceptions: the one that SPEC 4 makes, that v2 adopts
-    /// what names this host's address, is for records of an earlier life, which count as
-    /// ours here; nobody else names this address.
+    /// Checks a change of a record: foreign records are never changed.
+    ///
+    /// The owner is the author of the record, whatever its value. There is no exemption. With v2, a
+    /// core adopts records that name the address of this host (config/README.md, "Ownership of
+    /// records"), and no foreign record of the simulation names this address.
     pub fn check_change(&mut self, process: u32, write: &Write, node: &Node) {
         if node.owner == NodeOwner::Foreign {
             self.record_violation(
-                "another's record is never touched",
-                format_args!("process {process} did {write:?} to {node:?}"),
+                "foreign records are never changed",
+                format_args!("process {process} applied {write:?} to {node:?}"),
             );
         }
         if matches!(write, Write::Delete { .. }) {
@@ -297,12 +302,13 @@ impl InvariantChecker {
         }
     }
 
-    /// Who has put what is right since the last change of its container has inspected it since:
-    /// nothing older may count against that (SPEC 4: a listing says nothing of what was
-    /// inspected after it was asked for). What happened to the container at this very moment is
-    /// learnt of with the next look only.
+    /// Checks a deletion by the author of a record.
     ///
-    /// Exceptions: those of [`Self::check_issued_write`]; and what a store in a bad way carries out late.
+    /// A process that put the right record after the last change of the container has inspected the
+    /// container since. A listing requested earlier must not withdraw the record. A change of the
+    /// container at this moment shows only at the next update, so the deletion is checked then.
+    ///
+    /// Exemptions: those of [`Self::check_issued_write`], and late writes of a faulty store.
     fn check_own_deletion(&mut self, process: u32, key: &str, node: &Node) {
         if node.owner == NodeOwner::Own(process)
             && self.is_current_record(key, node)
@@ -313,7 +319,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Whether a record is right, and was put after all that bears on it.
+    /// Returns `true` if a record is right, and was put after the last change that affects it.
     fn is_current_record(&self, key: &str, node: &Node) -> bool {
         let Some(rule) = self.keys.get(key) else { return false };
         let false_listing_at =
@@ -327,34 +333,36 @@ impl InvariantChecker {
         for (key, node) in std::mem::take(&mut self.suspect_deletions) {
             if self.is_current_record(&key, &node) {
                 self.record_violation(
-                    "not knowing is not nothing",
-                    format_args!("{key} was taken away by who had put it since: {node:?}"),
+                    "unknown is not empty",
+                    format_args!(
+                        "{key} was deleted by its author, although nothing changed since: {node:?}"
+                    ),
                 );
             }
         }
     }
 
-    /// A core ends a lease on which this hangs. etcd compares nothing there: what another
-    /// of ours hung on it a moment ago, after it was last read, goes with it.
+    /// Checks the revocation of a lease to which this record is attached.
+    ///
+    /// A revocation has no precondition. Exempt is therefore a record that another process attached
+    /// to the lease after the lease was last read.
     pub fn check_revoke(&mut self, process: u32, key: &str, node: &Node) {
         let allows_value = |rule: &KeyRule| rule.allowed.contains(&Some(node.value.clone()));
         let is_new =
             node.written.elapsed() < LEASE_CHECK_GAP && node.owner != NodeOwner::Own(process);
         if self.keys.get(key).is_some_and(allows_value) && !is_new {
             self.record_violation(
-                "another's record is never touched",
-                format_args!("process {process} revokes the lease of {key}, which is wanted"),
+                "leases of desired records are never revoked",
+                format_args!("process {process} revokes the lease of the desired record {key}"),
             );
         }
     }
 
-    /// A core asks for a write. What has been right for longer than anything that the core
-    /// may still have to go by is never taken away: not knowing is not nothing.
+    /// Checks a write when it is requested: a record that has been right for longer than the age of
+    /// the core's information is never withdrawn or changed.
     ///
-    /// Exceptions, each by way of `since` or `false_listing_at`: something happened to a container that
-    /// wants the key, or was told of it late (an event may withdraw early); more than one
-    /// state is allowed (a stop signal); Docker's answers were not the truth. And a core that
-    /// stops may be told to withdraw all.
+    /// Exemptions: a recent change or late event of a container that wants the key, several allowed
+    /// states (a stop signal), false responses of Docker, and a stop with withdrawal.
     pub fn check_issued_write(&mut self, process: u32, write: &Write) {
         let expected = match write {
             Write::Delete { expected, .. } => expected,
@@ -382,22 +390,22 @@ impl InvariantChecker {
         if horizon.is_some_and(|horizon| since < horizon) {
             let known_for = informed_at.duration_since(since);
             self.record_violation(
-                "not knowing is not nothing",
+                "unknown is not empty",
                 format_args!(
-                    "process {process} asks for {write:?}, although what stands there \
-                    was right and known for {known_for:?}"
+                    "process {process} requests {write:?}, although the record was right and \
+                    known for {known_for:?}"
                 ),
             );
         }
     }
 
-    /// Whether a core has only just begun its work. Of several that want one key, the first
-    /// that it inspects holds it until the others are inspected, too.
+    /// Returns `true` if the core has just started. Until all containers that want a key are
+    /// inspected, the first one inspected holds it.
     fn core_just_started(&self) -> bool {
         self.core_ready_at.is_none_or(|core_ready_at| core_ready_at.elapsed() < RECOVERY_TIME_MAX)
     }
 
-    /// What the core goes by is at most so old while Docker is well.
+    /// Returns the greatest age of the core's information while Docker is healthy.
     fn staleness_max(&self) -> Duration {
         self.conditions.poll + RESPONSE_DELAY_MAX
     }
@@ -407,19 +415,23 @@ impl InvariantChecker {
         self.ended_processes.get(&process).is_some_and(|died| node.written >= *died)
     }
 
-    /// What a twin put for a container that the survivor never met hangs on a lease that
-    /// lives on; it is reported and left alone until the next start (SPEC 5).
+    /// Returns `true` for a record that a duplicate process put on the common lease. The surviving
+    /// process reports such a record and keeps it until the next start (ARCHITECTURE.md, "Orphaned
+    /// records").
     fn is_duplicates_record(&self, node: &Node) -> bool {
         let NodeOwner::Own(process) = node.owner else { return false };
         matches!(node.expiry, NodeExpiry::Lease(_)) && self.survived_processes.contains(&process)
     }
 
-    /// A record of ours has ended by itself. One that is wanted must not, while the core
-    /// lives and the store is well for a TTL (SPEC 5).
+    /// Checks the expiry of a record: a desired record never expires while the core runs and the
+    /// store has been healthy for a TTL.
     pub fn check_expiry(&mut self, key: &str, node: &Node, ttl: Duration) {
-        // What a twin put and the core met before counts as another's on v2 (SPEC 4): it is taken
-        // over when it ends.
-        let by_ended_process = matches!(node.owner, NodeOwner::Own(process) if self.ended_processes.contains_key(&process));
+        // With v2, a record that a duplicate process put is foreign, and is taken over when it
+        // expires.
+        let by_ended_process = match node.owner {
+            NodeOwner::Own(process) => self.ended_processes.contains_key(&process),
+            NodeOwner::Foreign => false,
+        };
         if by_ended_process {
             self.mark_foreign_change(key);
         }
@@ -434,21 +446,21 @@ impl InvariantChecker {
             && well_since.elapsed() > ttl + RECOVERY_TIME_MAX
         {
             self.record_violation(
-                "what runs is kept alive",
-                format_args!("{key} {node:?} has expired"),
+                "desired records are kept alive",
+                format_args!("{key} expired: {node:?}"),
             );
         }
     }
 
-    // --- what is -----------------------------------------------------------
+    // --- content of the store ----------------------------------------------
 
-    /// Looks at all keys.
+    /// Checks the content of all keys.
     pub fn check_keys(&mut self, nodes: &BTreeMap<String, Node>, has_core: bool) {
         let now = Instant::now();
         if now.duration_since(self.docker_faulty_at) >= self.staleness_max() {
             self.informed_at = Some(now);
         }
-        // Without a core nobody keeps anything up.
+        // Without a core, no record is maintained.
         if !has_core {
             self.mark_core_absent();
             return;
@@ -460,11 +472,11 @@ impl InvariantChecker {
         if now < deadline || self.violation.is_some() {
             return;
         }
-        let nothing = KeyRule { allowed: vec![None], since: deadline, is_contested: false };
+        let absent = KeyRule { allowed: vec![None], since: deadline, is_contested: false };
         let mut broken = None;
         for key in self.keys.keys().chain(nodes.keys().filter(|key| !self.keys.contains_key(*key)))
         {
-            let rule = self.keys.get(key).unwrap_or(&nothing);
+            let rule = self.keys.get(key).unwrap_or(&absent);
             let is_disturbed =
                 self.foreign_changes.get(key).is_some_and(|at| now < *at + RECOVERY_TIME_MAX);
             if is_disturbed || now < rule.since + self.poll_time_max() {
@@ -482,15 +494,15 @@ impl InvariantChecker {
                 continue;
             }
             let allowed = &rule.allowed;
-            let invariant =
-                if found.is_none() { "what runs is published" } else { "what ended is gone" };
+            let invariant = if found.is_none() {
+                "desired records are published"
+            } else {
+                "undesired records are withdrawn"
+            };
             let since = now - rule.since;
             broken = Some((
                 invariant,
-                format!(
-                    "{key}: {found:?} instead of {allowed:?}, as it \
-                should have been for {since:?}"
-                ),
+                format!("{key}: found {found:?}, expected one of {allowed:?} since {since:?}"),
             ));
             break;
         }
@@ -499,7 +511,7 @@ impl InvariantChecker {
         }
     }
 
-    /// The exceptions that hang on the key.
+    /// Returns `true` if the content of a key is exempt.
     fn is_exempt(
         &self,
         key: &str,
@@ -509,22 +521,22 @@ impl InvariantChecker {
         now: Instant,
     ) -> bool {
         let own = RecordKey::from_path(key);
-        let hides = |other: &String| RecordKey::from_path(other).overlaps(&own);
+        let overlaps = |other: &String| RecordKey::from_path(other).overlaps(&own);
         let has_conflict = || {
             let wanted = self.keys.iter().filter(|(_, rule)| rule.allowed != [None]);
-            nodes.keys().any(hides) || wanted.map(|(key, _)| key).any(hides)
+            nodes.keys().any(overlaps) || wanted.map(|(key, _)| key).any(overlaps)
         };
         match node {
-            // Of two names, one above the other, one can't be (SPEC 4); which, is chance. One
-            // that the store refused is tried again after half a minute.
+            // Of two names, one above the other, only one can exist (config/README.md, "Nested
+            // names"). A rejected name is retried after half a minute.
             None => has_conflict(),
-            // What a process asked for that was killed came only after its end. On v3 it is
-            // reported and left alone (SPEC 5).
+            // The write of a killed process was applied after its end. With v3, the record is
+            // reported and kept (ARCHITECTURE.md, "Orphaned records").
             Some(node) if self.is_late_write(node) => true,
             Some(node) if self.is_duplicates_record(node) && rule.allowed == [None] => true,
             Some(_) if now < self.leftovers_until && rule.allowed == [None] => true,
-            // v2: after kill -9 stale keys end with their TTL (SPEC 5), as only a key that is
-            // wanted is looked at.
+            // With v2, only desired keys are read, so records of a killed process expire with
+            // their TTL.
             Some(Node { expiry: NodeExpiry::At(_), .. }) => {
                 self.conditions.keep_alive_mode == KeepAliveMode::PerRecord
                     && now < self.leftovers_until

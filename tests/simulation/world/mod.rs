@@ -1,8 +1,10 @@
-//! The simulated world: Docker, etcd, what a seed decides, and what must hold.
+//! The simulated world: Docker, etcd, the plan of a seed and the invariants.
 
 pub mod container;
 pub mod docker;
 pub mod etcd;
+#[path = "../../../actors/tests/fakes/etcd_model.rs"]
+pub mod etcd_model;
 pub mod invariants;
 pub mod panics;
 pub mod plan;
@@ -17,5 +19,5 @@ pub use trace::TraceLines;
 
 /// The address that the core publishes.
 pub const HOST: &str = "10.77.66.0";
-/// Another host's.
+/// The address that foreign records name.
 pub const OTHER_HOST: &str = "10.0.0.9";

@@ -1,6 +1,7 @@
-//! The core's log: goes into the trace, and makes an actor panic at a line of its log that
-//! the plan chose. A line is logged at the most different moments of an actor's work, so
-//! that a panic meets it with its work half done.
+//! Injected panics, and the logger of the core.
+//!
+//! The logger writes log records to the trace, and can panic at a log record of an actor. Actors
+//! log in the middle of very different operations, so such a panic interrupts unfinished work.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -9,8 +10,8 @@ use slog::{Drain, KV, Level, Logger, Never, OwnedKVList, Record, Serializer, o};
 
 use super::trace::{self, trace_line};
 
-/// What a panic says that the simulation asked for.
-pub const INJECTED_PANIC: &str = "the simulation asked for it";
+/// The message of an injected panic.
+pub const INJECTED_PANIC: &str = "panic injected by the simulation";
 
 thread_local! {
     static ARMED: RefCell<Option<(&'static str, u32)>> = const { RefCell::new(None) };
@@ -19,11 +20,10 @@ thread_local! {
     static PANIC_COUNT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Sees to it that panics which the simulation asked for are not printed, and that others
-/// break a run.
+/// Installs a panic hook that hides injected panics. Other panics are printed and fail the run.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
-        // Which of the two it is, is up to the compiler.
+        // The payload type depends on the panic's format arguments.
         let payload = panic.payload();
         let payload_text = payload.downcast_ref::<&str>().copied();
         let payload_text =
@@ -35,22 +35,22 @@ pub fn install_panic_hook() {
     }));
 }
 
-/// Whether there was a panic that nobody asked for.
+/// Returns `true` if a panic was not injected, and resets the flag.
 pub fn take_unexpected_panic() -> bool {
     UNEXPECTED_PANIC.take()
 }
 
-/// Makes an actor of this type panic when it logs the line so many lines from now.
+/// Injects a panic into an actor of this type after `lines` further log records.
 pub fn arm_after_lines(actor: &'static str, lines: u32) {
     ARMED.set(Some((actor, lines)));
 }
 
-/// Makes the actor panic that next logs these words.
+/// Injects a panic at the next log record with this start of the message.
 pub fn arm_at_message(message_start: &'static str) {
     ARMED_MESSAGE.set(Some(message_start));
 }
 
-/// Panics as the simulation does.
+/// Panics with [`INJECTED_PANIC`] and counts the panic.
 pub fn panic_now(actor: &str) -> ! {
     PANIC_COUNT.set(PANIC_COUNT.get() + 1);
     trace::count("panics");
@@ -58,19 +58,19 @@ pub fn panic_now(actor: &str) -> ! {
     panic!("{INJECTED_PANIC}");
 }
 
-/// How many panics there were since it was last asked; nothing is armed any more.
+/// Returns the number of injected panics since the previous call.
 pub fn take_panic_count() -> u32 {
     PANIC_COUNT.take()
 }
 
-/// Nothing is to panic any more.
+/// Removes all armed panics.
 pub fn disarm() {
     ARMED.set(None);
     ARMED_MESSAGE.set(None);
     PANIC_COUNT.set(0);
 }
 
-/// The logger to start a core with.
+/// Returns the logger of a core.
 pub fn logger(process: u32) -> Logger {
     Logger::root(TraceDrain { process }, o!())
 }
@@ -109,7 +109,7 @@ impl Drain for TraceDrain {
             ARMED_MESSAGE.set(None);
         }
         let panics = panics || panics_at_message;
-        // Who is unwinding already may log too.
+        // A second panic while unwinding would abort the process.
         if panics && !std::thread::panicking() {
             panic_now(&actor);
         }

@@ -1,4 +1,4 @@
-//! What a seed decides: under which conditions a core runs, and what happens to it, when.
+//! [`Plan`]: the conditions and the steps of a run, derived from a seed.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use highhock_actors::{Health, KeepAliveMode};
 use super::docker::EventLoss;
 use super::etcd::StoreFault;
 
-/// Under which conditions a core runs.
+/// The settings of a core and of its world.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions {
     pub seed: u64,
@@ -20,7 +20,7 @@ pub struct Conditions {
     pub drain: Option<Duration>,
 }
 
-/// A container to be run.
+/// A container that a step runs.
 #[derive(Clone, Debug)]
 pub struct ContainerSpec {
     pub services: Vec<(String, u16)>,
@@ -33,7 +33,7 @@ pub struct ContainerSpec {
     pub stop_signal: u8,
 }
 
-/// How a recipe's container is tied to the network.
+/// The network of a [`ContainerSpec`].
 #[derive(Clone, Copy, Debug)]
 pub enum NetworkChoice {
     Own,
@@ -41,20 +41,19 @@ pub enum NetworkChoice {
     Shared { pick: usize, by_name: bool },
 }
 
-/// Whom a panic strikes, and where.
+/// The moment of an injected panic.
 #[derive(Clone, Copy, Debug)]
 pub enum InjectedPanic {
     List,
     Inspect,
     Write,
-    /// The registry, when it hears of a watcher's fall.
+    /// The registry panics when a watcher has crashed.
     Registry,
-    /// At the line of its log so many lines from now.
+    /// An actor of this type panics after this number of log records.
     LogLine(&'static str, u32),
 }
 
-/// Something that happens. A container is named by a number of which the rest counts when
-/// divided by how many there are.
+/// A step of a plan. A step selects a container by a number, modulo the number of containers.
 #[derive(Clone, Debug)]
 pub enum Step {
     Run(ContainerSpec),
@@ -69,7 +68,7 @@ pub enum Step {
     TogglePause(usize),
     Health(usize, Health),
     Rename(usize, u32),
-    /// It ends so long after; or it survives.
+    /// The container ends after this time, or survives the signal.
     Signal {
         pick: usize,
         signal: u8,
@@ -86,7 +85,8 @@ pub enum Step {
     },
     DockerFails {
         time: Duration,
-        share: u8,
+        /// The share of the responses that are lost.
+        percent: u8,
     },
     OtherEngine {
         time: Duration,
@@ -103,8 +103,9 @@ pub enum Step {
     EventsSilent,
     StoreFaulty {
         time: Duration,
-        bad: StoreFault,
-        share: u8,
+        fault: StoreFault,
+        /// The share of the requests that the fault hits.
+        percent: u8,
     },
     StoreSlow {
         time: Duration,
@@ -157,7 +158,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The step's name, for counting.
+    /// Returns the name of the step, for counters.
     pub fn kind(&self) -> String {
         let shown = format!("{self:?}");
         let end = shown.find(|it: char| !it.is_alphanumeric()).unwrap_or(shown.len());
@@ -165,15 +166,15 @@ impl Step {
     }
 }
 
-/// The names that services have. One lies below another.
+/// The names of services. One name is below another.
 pub const SERVICE_NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "deep.c"];
 
-/// A whole run.
+/// All steps of a run, with the time of each.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub conditions: Conditions,
     pub steps: Vec<(Duration, Step)>,
-    /// When the faults are over.
+    /// The time at which all faults end.
     pub faults_end: Duration,
 }
 
@@ -207,7 +208,7 @@ impl Plan {
         for _ in 0..planner.random.usize(0..14) {
             steps.push((Duration::ZERO, Step::Run(planner.spec())));
         }
-        // A run has a character: some kinds of things happen often in it, others never.
+        // Each run has its own mix of steps: some kinds occur often, others never.
         let weights = planner.weights();
         let span = planner.random.u64(30..150);
         let mut at = seconds(0.0, 20.0, &mut planner.random);
@@ -228,7 +229,7 @@ impl Planner {
     fn weights(&mut self) -> Vec<u32> {
         let mut weights: Vec<u32> = (0..STEP_KINDS)
             .map(|kind| match self.random.u8(..4) {
-                // Life goes on in any case.
+                // Containers start and end in every run.
                 _ if kind < 6 => self.random.u32(1..6),
                 0 | 1 => 0,
                 2 => 1,
@@ -284,7 +285,7 @@ impl Planner {
         let random = &mut self.random;
         let pick = random.usize(..1000);
         let brief = seconds(0.2, 12.0, random);
-        let share = random.u8(20..=100);
+        let percent = random.u8(20..=100);
         match kind {
             0 | 1 => Step::Run(spec),
             2 => Step::Stop(pick),
@@ -308,7 +309,7 @@ impl Planner {
             11 => Step::EventBurst(random.usize(5..60)),
             12 => Step::DockerAway { time: brief * 2, kills: random.bool() },
             13 => Step::DockerSlow { time: brief * 2, by: seconds(0.1, 5.0, random) },
-            14 => Step::DockerFails { time: brief * 2, share },
+            14 => Step::DockerFails { time: brief * 2, percent },
             15 => Step::OtherEngine { time: brief, listings: if random.bool() { 1 } else { 99 } },
             16 => Step::ListingTruncated,
             17 => {
@@ -319,7 +320,7 @@ impl Planner {
             18 => Step::EventsCut { with_error: random.bool() },
             19 => Step::EventsSilent,
             20 | 21 => {
-                let bad = [
+                let fault = [
                     StoreFault::Refused,
                     StoreFault::RequestLost,
                     StoreFault::ResponseLost,
@@ -327,7 +328,7 @@ impl Planner {
                     StoreFault::Any,
                     StoreFault::ReadOnly,
                 ][random.usize(..6)];
-                Step::StoreFaulty { time: brief, bad, share }
+                Step::StoreFaulty { time: brief, fault, percent }
             }
             22 => Step::StoreSlow { time: brief * 2, by: seconds(0.01, 0.9, random) },
             23 => Step::LeaderChange { time: seconds(0.5, 4.0, random) },

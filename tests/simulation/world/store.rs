@@ -1,4 +1,4 @@
-//! The way to the simulated etcd: what becomes of requests that a core sends.
+//! [`SimStore`]: the requests of a core to the simulated etcd, with delays and faults.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,34 +12,34 @@ use highhock_actors::{
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::etcd::{LeaseState, NodeExpiry, StoreFault, StoreState, stored_record};
+use super::etcd::{NodeExpiry, StoreFault, StoreState};
 use super::panics;
 use super::trace::{count, trace_line};
 
-/// How long an edge waits for a member.
+/// The time after which a request without a response fails.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-/// A write that comes late comes within this.
+/// The longest time from the request of a write until the write is applied.
 pub const WRITE_DELAY_MAX: Duration = Duration::from_secs(12);
 
-/// One core's way to the store.
+/// The store of one process.
 #[derive(Clone)]
 pub struct SimStore {
     pub state: Rc<RefCell<StoreState>>,
     pub process: u32,
 }
 
-/// What becomes of one request.
+/// The fate of one request.
 #[derive(Clone, Copy, Debug)]
 struct RequestPlan {
-    /// When it is carried out, if it is.
-    done: Option<Duration>,
-    /// When its caller has an answer.
+    /// The time until the request is applied. `None`: never.
+    applied: Option<Duration>,
+    /// The time until the sender receives the response or the failure.
     answered: Duration,
     failure: Option<StoreErrorKind>,
 }
 
 const NOT_SENT: RequestPlan = RequestPlan {
-    done: None,
+    applied: None,
     answered: Duration::ZERO,
     failure: Some(StoreErrorKind::Unavailable),
 };
@@ -54,18 +54,18 @@ impl SimStore {
         let mut return_delay = within(random, Duration::from_millis(2));
         if let Some((_, most)) = faults.slow.filter(|(until, _)| now < *until) {
             (send_delay, return_delay) = (within(random, most / 2), within(random, most / 2));
-            count("slow answers of etcd");
+            count("slow responses of etcd");
         }
         let normal = RequestPlan {
-            done: Some(send_delay),
+            applied: Some(send_delay),
             answered: send_delay + return_delay,
             failure: None,
         };
-        let bad = faults.bad.filter(|(until, ..)| now < *until);
-        let Some((_, bad, _)) = bad.filter(|(_, _, share)| random.u8(..100) < *share) else {
+        let active = faults.requests.filter(|active| now < active.until);
+        let Some(active) = active.filter(|active| random.u8(..100) < active.percent) else {
             return normal;
         };
-        let bad = match bad {
+        let fault = match active.fault {
             StoreFault::Any => [
                 StoreFault::Refused,
                 StoreFault::RequestLost,
@@ -76,44 +76,48 @@ impl SimStore {
             other => other,
         };
         let unknown = Some(StoreErrorKind::Unknown);
-        // A connection that breaks tells sooner than a time-out.
+        // A broken connection fails the request before its timeout.
         let answered_after =
             if random.bool() { REQUEST_TIMEOUT } else { send_delay + return_delay };
-        match bad {
+        match fault {
             StoreFault::Refused => {
                 count("requests refused");
-                RequestPlan { done: None, failure: Some(StoreErrorKind::Unavailable), ..normal }
+                RequestPlan { applied: None, failure: Some(StoreErrorKind::Unavailable), ..normal }
             }
             StoreFault::RequestLost => {
                 count("requests lost");
-                RequestPlan { done: None, answered: REQUEST_TIMEOUT, failure: unknown }
+                RequestPlan { applied: None, answered: REQUEST_TIMEOUT, failure: unknown }
             }
             StoreFault::ResponseLost => {
-                count("answers lost");
-                RequestPlan { done: Some(send_delay), answered: answered_after, failure: unknown }
+                count("responses lost");
+                RequestPlan {
+                    applied: Some(send_delay),
+                    answered: answered_after,
+                    failure: unknown,
+                }
             }
             StoreFault::Delayed | StoreFault::Any => {
-                count("requests carried out late");
+                count("requests applied late");
                 let late = answered_after + within(random, WRITE_DELAY_MAX - REQUEST_TIMEOUT);
-                RequestPlan { done: Some(late), answered: answered_after, failure: unknown }
+                RequestPlan { applied: Some(late), answered: answered_after, failure: unknown }
             }
             StoreFault::ReadOnly => {
-                count("writes refused by a server's error");
-                RequestPlan { done: None, answered: send_delay + return_delay, failure: unknown }
+                count("writes failed");
+                RequestPlan { applied: None, answered: send_delay + return_delay, failure: unknown }
             }
         }
     }
 
-    /// Sends a request. It goes its way even if nobody waits for its answer any more.
+    /// Sends a request. The request is applied even if its sender no longer waits.
     async fn send<T: 'static>(
         &self,
         plan: RequestPlan,
         act: impl FnOnce(&mut StoreState) -> T + 'static,
     ) -> Result<T, StoreError> {
-        let (done, answer) = oneshot::channel();
+        let (sender, response) = oneshot::channel();
         self.state.borrow_mut().in_flight += 1;
         let _guard = RequestGuard(Rc::clone(&self.state));
-        if let Some(wait) = plan.done {
+        if let Some(wait) = plan.applied {
             let state = Rc::clone(&self.state);
             let is_late = plan.answered < wait;
             actix_rt::spawn(async move {
@@ -121,22 +125,22 @@ impl SimStore {
                 sleep(wait).await;
                 let mut state = state.borrow_mut();
                 state.delayed_requests -= usize::from(is_late);
-                state.tick();
+                state.model.advance_to_now();
                 if is_late {
-                    trace_line!("  a late request is carried out");
+                    trace_line!("  a late request is applied");
                     state.checker.borrow_mut().mark_store_faulty();
                 }
-                let _ = done.send(act(&mut state));
+                let _ = sender.send(act(&mut state));
             });
         }
         let start = Instant::now();
         if let Some(kind) = plan.failure {
             sleep(plan.answered).await;
-            return Err(StoreError::new(kind, "simulated: no answer"));
+            return Err(StoreError::new(kind, "simulated: no response"));
         }
-        let answer = answer.await;
+        let response = response.await;
         sleep((start + plan.answered).saturating_duration_since(Instant::now())).await;
-        answer.map_err(|_| StoreError::new(StoreErrorKind::Unknown, "simulated: no answer"))
+        response.map_err(|_| StoreError::new(StoreErrorKind::Unknown, "simulated: no response"))
     }
 
     async fn request<T: 'static>(
@@ -158,7 +162,7 @@ impl Drop for RequestGuard {
 
 impl RecordStore for SimStore {
     fn keep_alive_mode(&self) -> KeepAliveMode {
-        self.state.borrow().keep_alive_mode
+        self.state.borrow().model.keep_alive_mode
     }
 
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<WriteOutcome, StoreError>> {
@@ -170,18 +174,18 @@ impl RecordStore for SimStore {
         for write in &writes {
             checker.borrow_mut().check_issued_write(self.process, write);
         }
-        // On v3 a batch goes in a transaction. On v2 each write is a request of its own; those
-        // behind one that fails are not sent any more.
-        let at_a_time =
+        // With v3, all writes are one transaction. With v2, each write is one request, and the
+        // writes after a failed request are not sent.
+        let batch_size =
             if self.keep_alive_mode() == KeepAliveMode::Lease { writes.len() } else { 1 };
-        let parts: Vec<Vec<Write>> = writes.chunks(at_a_time.max(1)).map(<[_]>::to_vec).collect();
+        let parts: Vec<Vec<Write>> = writes.chunks(batch_size.max(1)).map(<[_]>::to_vec).collect();
         let mut has_failed = false;
         let sent = parts.into_iter().map(|part| {
             let plan = if has_failed { NOT_SENT } else { self.plan(true) };
             has_failed |= plan.failure.is_some();
             let (count, process) = (part.len(), self.process);
             let sent = self.send(plan, move |state| {
-                part.iter().map(|write| state.write(write, process)).collect::<Vec<_>>()
+                part.iter().map(|write| state.model.write(write, process)).collect::<Vec<_>>()
             });
             async move { sent.await.unwrap_or_else(|error| vec![Err(error); count]) }
         });
@@ -190,7 +194,10 @@ impl RecordStore for SimStore {
 
     async fn read(&self, keys: Vec<RecordKey>) -> Vec<Result<Option<StoredRecord>, StoreError>> {
         let count = keys.len();
-        let read = move |state: &mut StoreState| keys.iter().map(|key| state.read(key)).collect();
+        let read = move |state: &mut StoreState| {
+            state.reads += keys.len() as u64;
+            keys.iter().map(|key| state.model.read(key)).collect()
+        };
         self.request(read).await.unwrap_or_else(|error| vec![Err(error); count])
     }
 
@@ -199,11 +206,11 @@ impl RecordStore for SimStore {
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {
-        let receiver = self.request(StoreState::watch).await?;
+        let receiver = self.request(|state| state.model.watch()).await?;
         count("watches");
         let next = async |mut receiver: tokio::sync::mpsc::UnboundedReceiver<_>| {
             let change = receiver.recv().await?;
-            // What is told may come before the answer to the write, or after it.
+            // A change may arrive before or after the response to its write.
             if fastrand::bool() {
                 sleep(Duration::from_millis(fastrand::u64(0..4))).await;
             }
@@ -213,47 +220,36 @@ impl RecordStore for SimStore {
     }
 
     async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
-        self.request(move |state| {
-            let ours = state.leases.iter().filter(|(id, _)| namespace.contains(**id));
-            ours.map(|(id, lease)| Lease { id: *id, ttl: lease.ttl }).collect()
-        })
-        .await
+        self.request(move |state| state.model.leases_of(namespace)).await
     }
 
     async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
         let plan = self.plan(true);
         self.send(plan, move |state| {
-            if state.leases.contains_key(&id) {
-                return GrantOutcome::Existed;
+            let outcome = state.model.grant(id, ttl);
+            if outcome == GrantOutcome::Fresh {
+                trace_line!("  lease {id} granted for {ttl:?}");
             }
-            trace_line!("  lease {id} granted for {ttl:?}");
-            state.leases.insert(id, LeaseState { ttl, ends: Instant::now() + ttl });
-            GrantOutcome::Fresh
+            outcome
         })
         .await
     }
 
     async fn keep_alive(&self, id: LeaseId) -> Result<KeptAlive, StoreError> {
         count("keep-alives");
-        self.request(move |state| {
-            let Some(lease) = state.leases.get_mut(&id) else { return KeptAlive::Lost };
-            lease.ends = Instant::now() + lease.ttl;
-            KeptAlive::For(lease.ttl)
-        })
-        .await
+        self.request(move |state| state.model.keep_alive(id)).await
     }
 
     async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
         let process = self.process;
         self.request(move |state| {
-            let checker = Rc::clone(&state.checker);
-            for (key, node) in &state.nodes {
+            for (key, node) in &state.model.nodes {
                 if node.expiry == NodeExpiry::Lease(id) {
-                    checker.borrow_mut().check_revoke(process, key, node);
+                    state.checker.borrow_mut().check_revoke(process, key, node);
                 }
             }
             trace_line!("  lease {id} revoked");
-            state.expire_lease(id);
+            state.model.end_lease(id);
         })
         .await
     }
@@ -261,9 +257,7 @@ impl RecordStore for SimStore {
     async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
         self.request(move |state| {
             state.reads += 1;
-            let has_lease =
-                state.nodes.iter().filter(|(_, node)| node.expiry == NodeExpiry::Lease(id));
-            has_lease.map(|(key, node)| (RecordKey::from_path(key), stored_record(node))).collect()
+            state.model.leased(id)
         })
         .await
     }

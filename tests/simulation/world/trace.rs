@@ -1,5 +1,6 @@
-//! What happens in a run, line by line: the last lines for whom a failure is shown, and a
-//! digest of all of them, by which two runs are compared.
+//! The trace of a run: log lines and steps with their simulated time.
+//!
+//! The last lines are printed for a failed run. A digest of all lines shows if two runs are equal.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -8,18 +9,18 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tokio::time::Instant;
 
-/// How many lines are kept where nobody asked for all of them.
+/// The number of lines that [`TraceLines::Last`] keeps.
 const LINES_KEPT_MAX: usize = 400;
 
-/// What becomes of the lines.
+/// The use of trace lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TraceLines {
-    /// The last ones are kept.
+    /// The last lines are kept.
     #[default]
     Last,
-    /// All are kept.
+    /// All lines are kept.
     All,
-    /// All are printed as they come: also those of a run that never ends.
+    /// All lines are printed at once, which also shows a run that does not end.
     Printed,
 }
 
@@ -33,8 +34,18 @@ struct Trace {
 }
 
 thread_local! {
-    // A run has a thread of its own, and a logger's drain can't hold what isn't `Send`.
+    // A thread-local, because a logger's drain must be `Send`. A run uses one thread.
     static TRACE: RefCell<Trace> = RefCell::default();
+}
+
+/// The trace of a run.
+pub struct TraceSummary {
+    /// The lines that were kept. See [`TraceLines`].
+    pub lines: Vec<String>,
+    /// A hash of all lines.
+    pub digest: u64,
+    /// The counters of the run, by name.
+    pub counts: BTreeMap<&'static str, u64>,
 }
 
 /// Begins a run's trace.
@@ -43,7 +54,7 @@ pub fn begin(retention: TraceLines) {
     TRACE.with_borrow_mut(|trace| *trace = Trace { started, retention, ..Trace::default() });
 }
 
-/// Adds a line.
+/// Adds a line with the simulated time.
 pub fn add_line(line: fmt::Arguments) {
     TRACE.with_borrow_mut(|trace| {
         let Some(started) = trace.started else { return };
@@ -60,21 +71,21 @@ pub fn add_line(line: fmt::Arguments) {
     });
 }
 
-/// Counts something by its name.
+/// Increments a counter of the run.
 pub fn count(name: &'static str) {
     count_many(name, 1);
 }
 
-/// Counts so many of something.
+/// Adds to a counter of the run.
 pub fn count_many(name: &'static str, amount: u64) {
     TRACE.with_borrow_mut(|trace| *trace.counts.entry(name).or_default() += amount);
 }
 
-/// Ends the trace: its last lines, its digest and its counts.
-pub fn end() -> (Vec<String>, u64, BTreeMap<&'static str, u64>) {
+/// Ends the trace and returns it.
+pub fn end() -> TraceSummary {
     TRACE.with_borrow_mut(|trace| {
         let Trace { lines, digest, counts, .. } = std::mem::take(trace);
-        (lines.into(), digest.finish(), counts)
+        TraceSummary { lines: lines.into(), digest: digest.finish(), counts }
     })
 }
 
