@@ -312,7 +312,7 @@ async fn limits_publishing_in_a_crash_loop(keep_alive_mode: KeepAliveMode) {
         if puts() == before {
             damped += 1;
             let report = world.core.containers().await.unwrap().remove(0);
-            assert!(report.withheld.unwrap().contains("restarts again and again"));
+            assert!(report.withheld.unwrap().contains("restarts repeatedly"));
         }
     }
     // Two restarts are free. In the 49 seconds after them, one put in five seconds is allowed.
@@ -385,7 +385,7 @@ async fn keeps_stream_with_late_end_events(keep_alive_mode: KeepAliveMode) {
 }
 
 async fn warns_when_engine_starts_to_refuse_events(keep_alive_mode: KeepAliveMode) {
-    const WARNING: &str = "docker's events can't be followed; changes are seen at the next poll";
+    const WARNING: &str = "docker events unavailable; relying on polls";
     let messages = LogMessages::default();
     let world = World::start_logged(
         settings_with_events(),
@@ -475,8 +475,8 @@ async fn accepts_another_engine_at_second_listing(keep_alive_mode: KeepAliveMode
     let store = Store::new(keep_alive_mode);
     let world = World::start_logged(settings_with_events(), engine, store, messages.logger());
     world.until("all records are published", |world| world.store.len() == 3).await;
-    let warned = "another docker engine than before answers; \
-                  it is listed again before it is believed";
+    let warned = "docker engine changed; \
+                  waiting for a second listing";
     // Another engine answers once.
     let (hidden, lists) = (world.engine.containers(), world.engine.lists());
     world.engine.set_identity("two");

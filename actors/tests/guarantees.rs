@@ -126,12 +126,12 @@ async fn logs_a_reason_once_per_container() {
     let store = Store::new(KeepAliveMode::PerRecord);
     let world = World::start_logged(settings(), engine, store, messages.logger());
     world.until("the record is published", |world| world.store.len() == 1).await;
-    assert_eq!(messages.count("left out"), 2);
+    assert_eq!(messages.count("skipped"), 2);
     world.engine.change("web-0", |container| container.state = ContainerState::Paused);
     world.until("the record is withdrawn", |world| world.store.len() == 0).await;
     world.engine.change("web-0", |container| container.state = ContainerState::Running);
     world.until("the record is back", |world| world.store.len() == 1).await;
-    assert_eq!(messages.count("left out"), 2);
+    assert_eq!(messages.count("skipped"), 2);
 }
 
 async fn docker_outage_keeps_records(keep_alive_mode: KeepAliveMode) {

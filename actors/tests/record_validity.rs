@@ -122,7 +122,7 @@ fn container(random: &mut fastrand::Rng) -> Container {
         labels.insert(random.choice([format!("highhock.{attribute}"), of_one]).unwrap(), value);
     }
     for key in ["SERVICE_NAME", "SERVICE_81_NAME", "com.docker.compose.service"] {
-        labels.insert(said.into(), name(random));
+        labels.insert(key.into(), name(random));
     }
     labels.insert("com.docker.compose.project".into(), name(random));
     let image = format!("registry:5000/team/{}:1", name(random));

@@ -258,7 +258,7 @@ async fn reports_recent_changes(keep_alive_mode: KeepAliveMode) {
         summaries,
         [
             (ChangeKind::ContainerSeen, "web-1", false),
-            (ChangeKind::RecordPut, "web-1", true),
+            (ChangeKind::RecordPublished, "web-1", true),
             (ChangeKind::ContainerDrained, "web-1", false),
             (ChangeKind::RecordWithdrawn, "web-1", true),
             (ChangeKind::ContainerWithheld, "web-1", false),

@@ -93,13 +93,16 @@ fn unknown_flag_is_a_usage_error() {
 
 #[test]
 fn unknown_key_error_suggests_the_nearest() {
-    rejected_file("unknown-key.json", &["etcd.urll: no such key; the nearest is etcd.url"]);
+    rejected_file(
+        "unknown-key.json",
+        &["etcd.urll: unknown key; the nearest known key is etcd.url"],
+    );
 }
 
 #[test]
 fn quoted_number_is_a_type_error() {
-    let takes = "takes a whole number from 1 to 3600 (seconds)";
-    rejected_file("wrong-type.json", &[&format!("docker.poll: found \"10\"; {takes}")]);
+    let expected = "expected a whole number from 1 to 3600 (seconds)";
+    rejected_file("wrong-type.json", &[&format!("docker.poll: found \"10\"; {expected}")]);
 }
 
 #[test]
@@ -109,9 +112,9 @@ fn rejects_url_without_scheme() {
 
 #[test]
 fn ttl_must_be_an_integer_in_range() {
-    let takes = "takes a whole number from 5 to 86400 (seconds)";
-    rejected_file("ttl-0.json", &[&format!("etcd.ttl: found 0; {takes}")]);
-    rejected_file("ttl-fraction.json", &[&format!("etcd.ttl: found 60.5; {takes}")]);
+    let expected = "expected a whole number from 5 to 86400 (seconds)";
+    rejected_file("ttl-0.json", &[&format!("etcd.ttl: found 0; {expected}")]);
+    rejected_file("ttl-fraction.json", &[&format!("etcd.ttl: found 60.5; {expected}")]);
 }
 
 #[test]
@@ -120,12 +123,12 @@ fn reports_all_errors_with_their_origin() {
         &["--config", &fixture("several-faults.json"), "--docker-poll", "-5"],
         &[("HIGHHOCK_LOGLEVEL", "LOUD")],
     );
-    assert!(text.starts_with("highhock: 8 faults in the configuration:\n"), "{text}");
+    assert!(text.starts_with("highhock: 8 errors in the configuration:\n"), "{text}");
     for part in [
         "several-faults.json: etcd.ttl: found 4;",
-        "several-faults.json: loglevel: no such key; the nearest is logLevel",
-        "  environment variable HIGHHOCK_LOGLEVEL: logLevel: found \"LOUD\"; takes DEBUG, INFO,",
-        "  flag --docker-poll: docker.poll: found \"-5\"; takes a whole number from 1 to 3600",
+        "several-faults.json: loglevel: unknown key; the nearest known key is logLevel",
+        "  environment variable HIGHHOCK_LOGLEVEL: logLevel: found \"LOUD\"; expected DEBUG, INFO,",
+        "  flag --docker-poll: docker.poll: found \"-5\"; expected a whole number from 1 to 3600",
     ] {
         assert!(text.contains(part), "no {part} in:\n{text}");
     }
@@ -134,14 +137,14 @@ fn reports_all_errors_with_their_origin() {
 #[test]
 fn named_file_must_exist() {
     let text = rejected(&["-c", "/nonexistent/highhock.json"], &[]);
-    assert!(text.contains("\n  /nonexistent/highhock.json: there is no such file\n"), "{text}");
+    assert!(text.contains("\n  /nonexistent/highhock.json: no such file\n"), "{text}");
 }
 
 #[test]
 fn unparsable_file_error_names_the_line() {
     for (name, line) in [("broken.json", 4), ("broken.yaml", 2), ("broken.toml", 2)] {
         let text = rejected(&["--config", &fixture(name)], &[]);
-        let expected = format!("{name}: can't be parsed: ");
+        let expected = format!("{name}: cannot be parsed: ");
         assert!(text.contains(&expected), "{text}");
         assert!(text.contains(&format!("line {line}")), "{text}");
     }
@@ -150,11 +153,11 @@ fn unparsable_file_error_names_the_line() {
 #[test]
 fn reports_all_dns_errors_without_secrets() {
     let lines = [
-        "admin.token: found a value (not shown); takes a token",
-        "dns.forward: found the list [\"dns.example\"] (\"dns.example\" is no address); takes a list",
-        "dns.listen: found the list [\"127.0.0.1\"] (\"127.0.0.1\" has no port); takes a list of",
-        "dns.rateLimit: found -1; takes a whole number from 0 to 1000000 (answers a second)",
-        "store: found \"alone\"; takes etcd or standalone",
+        "admin.token: found a value (not shown); expected a token",
+        "dns.forward: found the list [\"dns.example\"] (\"dns.example\" is not an address); expected a list",
+        "dns.listen: found the list [\"127.0.0.1\"] (\"127.0.0.1\" has no port); expected a list of",
+        "dns.rateLimit: found -1; expected a whole number from 0 to 1000000 (answers per second)",
+        "store: found \"alone\"; expected etcd or standalone",
     ];
     rejected_file("standalone.json", &lines);
 }
@@ -178,13 +181,13 @@ fn accepts_ipv6_addresses_from_flag_and_variable() {
     holds(&[], &[("HIGHHOCK_DNS__LISTEN", "[::1]:1"), ("HIGHHOCK_DNS__FORWARD", "[2620:fe::fe]")]);
 
     let text = rejected(&["--standalone", "--dns-listen", r#"["[::1]:1""#], &[]);
-    assert!(text.contains("is no address"), "{text}");
+    assert!(text.contains("is not an address"), "{text}");
 }
 
 #[test]
 fn rejects_standalone_with_another_store() {
     let text = rejected(&["--standalone", "--store", "etcd"], &[]);
-    let fault = "flag --standalone: store: set here and as flag --store, to different values";
+    let fault = "flag --standalone: store: also set as flag --store, to a different value";
     assert!(text.contains(fault), "{text}");
 }
 
@@ -193,13 +196,16 @@ fn rejects_container_addresses_in_the_flat_layout() {
     rejected_file(
         "flat-containers.json",
         &[
-            "discovery.address: found \"container\", but skydns.layout is flat; takes skydns.layout \
+            "discovery.address: found \"container\", but skydns.layout is flat; set skydns.layout to \
              instance,",
-            "discovery.host6: set, but skydns.layout is flat; takes skydns.layout instance,",
+            "discovery.host6: found \"auto\", but skydns.layout is flat; set skydns.layout to instance,",
         ],
     );
     let text = rejected(&["--discovery-host6", "10.0.0.1"], &[]);
-    assert!(text.contains("takes an IPv6 address that clients can connect to, or auto"), "{text}");
+    assert!(
+        text.contains("expected an IPv6 address that clients can connect to, or auto"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -213,16 +219,16 @@ fn reports_dependent_keys_together() {
     rejected_file(
         "halves.json",
         &[
-            "etcd.password: set without etcd.username; takes both or neither",
-            "etcd.cert: set without etcd.key; takes both or neither",
+            "etcd.password: set without etcd.username; set both or neither",
+            "etcd.cert: set without etcd.key; set both or neither",
             "etcd.ca: set, but etcd.url begins with http://, not https://",
             "etcd.cert: set, but etcd.url begins with http://, not https://",
-            "docker.key: set without docker.cert; takes both or neither",
+            "docker.key: set without docker.cert; set both or neither",
         ],
     );
     rejected_file(
         "two-passwords.json",
-        &["etcd.passwordFile: set beside etcd.password; takes one of the two"],
+        &["etcd.passwordFile: set together with etcd.password; set only one of the two"],
     );
 }
 
@@ -231,14 +237,20 @@ fn unusable_file_error_names_its_setting() {
     let text = rejected_at_start(&["--etcd-url=https://[::1]:1", "--etcd-ca=/nonexistent/ca.pem"]);
     assert_eq!(
         text,
-        "highhock: etcd.ca: /nonexistent/ca.pem: can't be read: No such file or \
+        "highhock: etcd.ca: /nonexistent/ca.pem: cannot be read: No such file or \
         directory (os error 2)\n"
     );
     let file = fixture("unknown-key.json");
     let text = rejected_at_start(&["--docker-url=https://[::1]:1", "--docker-ca", &file]);
-    assert_eq!(text, format!("highhock: docker.ca: {file}: holds no certificate in PEM\n"));
+    assert_eq!(
+        text,
+        format!("highhock: docker.ca: {file}: contains no certificate in PEM format\n")
+    );
     let text = rejected_at_start(&["--etcd-username=root", "--etcd-password-file=/nonexistent"]);
-    assert!(text.starts_with("highhock: etcd.passwordFile: /nonexistent: can't be read"), "{text}");
+    assert!(
+        text.starts_with("highhock: etcd.passwordFile: /nonexistent: cannot be read"),
+        "{text}"
+    );
 }
 
 /// Runs the daemon, which must exit at once with a configuration error. Returns its output.

@@ -123,7 +123,7 @@ async fn prefers_the_private_address() {
             assert_eq!(told, Ok((cloud, address.to_owned())));
         }
         let failures = lookup(&service(cloud, NONE), &[cloud]).await.unwrap_err();
-        assert!(failures[0].1.contains("there is no address at /"), "{failures:?}");
+        assert!(failures[0].1.contains("no address at /"), "{failures:?}");
     }
 }
 
@@ -141,16 +141,16 @@ async fn rejected_token_stops_the_lookup() {
 #[actix_rt::test]
 async fn rejects_foreign_responses() {
     for (cloud, reason) in [
-        (Aws, "what it gave is no token"),
+        (Aws, "the response is not a token"),
         (Gce, "lacks Metadata-Flavor: Google"),
-        (DigitalOcean, "the answer is no IPv4 address"),
+        (DigitalOcean, "the response is not an IPv4 address"),
     ] {
         assert!(lookup_error(cloud, |_| ScriptedResponse::html()).await.contains(reason));
         let failed = lookup_error(cloud, |_| ScriptedResponse::Hangup).await;
-        assert!(failed.contains("the connection was closed without an answer"), "{failed}");
+        assert!(failed.contains("the connection was closed without a response"), "{failed}");
         let broken =
             lookup_error(cloud, |_| ScriptedResponse::Raw(b"SSH-2.0-OpenSSH\r\n".to_vec())).await;
-        assert!(broken.contains("no good answer"), "{broken}");
+        assert!(broken.contains("invalid response"), "{broken}");
         assert!(lookup_error(cloud, |_| ScriptedResponse::status(404, "")).await.contains('?'));
     }
     let failed = lookup_error(DigitalOcean, |_| ScriptedResponse::status(500, "")).await;
@@ -158,17 +158,17 @@ async fn rejects_foreign_responses() {
     let cut =
         lookup_error(DigitalOcean, |_| ScriptedResponse::Truncated { body: "10.0.0.1".into() })
             .await;
-    assert!(cut.contains("the answer broke off"), "{cut}");
+    assert!(cut.contains("the response is incomplete"), "{cut}");
 }
 
 #[actix_rt::test]
 async fn rejects_unreachable_addresses() {
     for (body, reason) in [
-        ("127.0.0.1", "127.0.0.1 can't be reached from elsewhere"),
-        ("169.254.169.254", "169.254.169.254 can't be reached from elsewhere"),
-        ("0.0.0.0", "0.0.0.0 can't be reached from elsewhere"),
-        ("10.0.0.1\n10.0.0.2", "no IPv4 address"),
-        ("host.internal", "no IPv4 address"),
+        ("127.0.0.1", "127.0.0.1 is not reachable from other hosts"),
+        ("169.254.169.254", "169.254.169.254 is not reachable from other hosts"),
+        ("0.0.0.0", "0.0.0.0 is not reachable from other hosts"),
+        ("10.0.0.1\n10.0.0.2", "not an IPv4 address"),
+        ("host.internal", "not an IPv4 address"),
     ] {
         let addresses = Addresses { private: Some(body), public: Some("203.0.113.7") };
         let failures =
@@ -255,7 +255,7 @@ async fn error_lists_the_reason_of_each_cloud() {
     let service = format!("http://127.0.0.1:{}", support::free_port());
     let nobody = MetadataClient { service, limit: Duration::from_secs(60) };
     for (_, reason) in nobody.find_address(&all).await.unwrap_err() {
-        assert!(reason.contains("can't connect: Connection refused"), "{reason}");
+        assert!(reason.contains("cannot connect: Connection refused"), "{reason}");
     }
 }
 
@@ -263,7 +263,7 @@ async fn error_lists_the_reason_of_each_cloud() {
 fn service_url_is_fixed_unless_overridden_by_a_test() {
     let own = MetadataClient::from_environment(&Environment::default());
     assert_eq!((own.service.as_str(), own.limit.as_secs()), ("http://169.254.169.254", 2));
-    let variable = [("TEST_METADATA_OF_HIGHHOCK", "http://127.0.0.1:9")];
+    let variable = [("HIGHHOCK_TEST_METADATA_URL", "http://127.0.0.1:9")];
     assert_eq!(
         MetadataClient::from_environment(&variable.into_iter().collect()).service,
         "http://127.0.0.1:9"

@@ -107,7 +107,7 @@ fn reload_fixes_a_wrong_url_before_any_response() {
     daemon.reload(&config("/nonexistent/two.sock", &right));
     supervisor.wait_for_status("two.sock");
     supervisor.wait_for_status(&right);
-    let applied = daemon.wait_for_log(&["the configuration was read again and is applied"]);
+    let applied = daemon.wait_for_log(&["configuration reloaded"]);
     assert!(applied.contains("etcd.url, docker.url"), "{applied}");
 }
 
@@ -115,7 +115,7 @@ fn reload_fixes_a_wrong_url_before_any_response() {
 fn unusable_notify_socket_is_only_a_warning() {
     let supervisor = NotifySocket::start();
     let mut daemon = unreachable_servers(&supervisor).env("NOTIFY_SOCKET", "vsock:2:1").start();
-    daemon.wait_for_log(&["WARNING", "the supervisor can't be told how it goes", "vsock:2:1"]);
+    daemon.wait_for_log(&["WARNING", "systemd notification failed", "vsock:2:1"]);
     assert_eq!(daemon.stop_with("TERM").0, Some(0));
 }
 

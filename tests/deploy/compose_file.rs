@@ -21,7 +21,7 @@ const SOCKET_GROUP_VARIABLE: &str = "DOCKER_SOCKET_GROUP";
 /// Docker Compose with this file, in an environment that only finds the engine.
 fn compose() -> Command {
     let mut command = Command::new("docker-compose");
-    let kept = ["PATH", "HOME", "DOCKER_HOST", "TMPDIR", "TEST_RUN_OF_HIGHHOCK"];
+    let kept = ["PATH", "HOME", "DOCKER_HOST", "TMPDIR", "HIGHHOCK_TEST_RUN"];
     command.env_clear().envs(std::env::vars().filter(|(name, _)| kept.contains(&&**name)));
     command.arg("-f").arg(file(COMPOSE_FILE));
     command

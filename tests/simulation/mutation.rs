@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use highhock_actors::runtime::planted_bugs::{Mutation, plant};
+use highhock_actors::runtime::mutations::{Mutation, plant};
 use tokio::time::Instant;
 use world::{Plan, TraceLines};
 

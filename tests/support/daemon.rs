@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{TempDir, docker, eventually};
 
 /// The variable with which `tests/run` marks the processes of a run.
-const RUN_VARIABLE: &str = "TEST_RUN_OF_HIGHHOCK";
+const RUN_VARIABLE: &str = "HIGHHOCK_TEST_RUN";
 
 /// The built program. Unit tests of the library share this module, but have no program.
 const PROGRAM: Option<&str> = option_env!("CARGO_BIN_EXE_highhock");
@@ -186,7 +186,7 @@ impl Daemon {
     /// Like [`Self::reload`], and waits for one more log line that reports an applied reload.
     #[track_caller]
     pub fn reload_and_wait(&self, text: &str) {
-        let applied = || self.lines_with(&["NOTICE", "the configuration was read again"]).len();
+        let applied = || self.lines_with(&["NOTICE", "configuration reloaded"]).len();
         let before = applied();
         self.reload(text);
         eventually("it is applied", TIMEOUT, || (applied() > before).then_some(()));

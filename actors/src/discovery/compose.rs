@@ -179,9 +179,9 @@ mod tests {
                 "com.docker.compose.oneoff=True",
                 "made for one task",
             ),
-            (&[("service", "web shop")], false, "web shop:80/tcp", "' ' can't stand in"),
+            (&[("service", "web shop")], false, "web shop:80/tcp", "' ' is not allowed in"),
             (&[("service", "")], false, ":80/tcp", "is empty"),
-            (&[("service", "any")], false, "any:80/tcp", "whatever stands here"),
+            (&[("service", "any")], false, "any:80/tcp", "wildcard"),
             (
                 &[("service", "web")],
                 true,

@@ -120,10 +120,10 @@ mod tests {
             ("httpd:80/http", "\"http\" is not a protocol"),
             ("httpd:80/tcp/udp", "\"tcp/udp\" is not a protocol"),
             ("a..b:80", "is empty"),
-            ("ht tpd:80", "' ' can't stand in"),
-            ("\"httpd:80\"", "'\"' can't stand in"),
-            ("any:80", "whatever stands here"),
-            ("*.httpd:80", "whatever stands here"),
+            ("ht tpd:80", "' ' is not allowed in"),
+            ("\"httpd:80\"", "'\"' is not allowed in"),
+            ("any:80", "wildcard"),
+            ("*.httpd:80", "wildcard"),
             ("DNS:53", "name servers"),
         ] {
             let findings = read(&format!("first:1,{entry},last:9"));

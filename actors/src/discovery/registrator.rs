@@ -280,7 +280,7 @@ mod tests {
     fn skips_invalid_names_and_keeps_others() {
         for (variables, image, entry, reason) in [
             (&["SERVICE_80_NAME=my web"][..], "nginx", "my web:80/tcp", "SERVICE_80_NAME=my web"),
-            (&["SERVICE_80_NAME=any"], "nginx", "any:80/tcp", "whatever stands here"),
+            (&["SERVICE_80_NAME=any"], "nginx", "any:80/tcp", "wildcard"),
             (&["SERVICE_80_NAME=", "SERVICE_443_NAME=tls"], "", ":80/tcp", "\"image \""),
         ] {
             let container = Container { image: image.into(), ..container(TWO, variables) };

@@ -70,7 +70,7 @@ impl<R: RecordStore> EtcdInserter<R> {
 
     fn take_batch(&mut self, priority: Priority, now: Instant) -> Batch {
         let mut batch = self.reconciler.take_batch(priority, BATCH_SIZE_MAX, now);
-        if planted!(RefreshForgetsABatch) && priority == Priority::Refresh {
+        if planted!(RefreshSkipsHalfOfBatch) && priority == Priority::Refresh {
             batch.writes.truncate(batch.writes.len() / 2);
         }
         batch

@@ -68,7 +68,7 @@ pub(super) enum LeaseOutcome {
 }
 
 fn has_ttl(lease: &Lease, ttl: Duration) -> bool {
-    if planted!(LeaseOfAnotherTtlKept) {
+    if planted!(LeaseWithOtherTtlKept) {
         return true;
     }
     lease.ttl == ttl

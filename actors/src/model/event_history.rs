@@ -126,21 +126,21 @@ impl EventHistory {
 }
 
 fn may_predate(requested_at: Instant, until: Instant) -> bool {
-    if planted!(EndTrusted) {
+    if planted!(EndEventNotVerified) {
         return true;
     }
     requested_at < until
 }
 
 fn is_of_current_run(signal: &EventStamp, container: &Container) -> bool {
-    if planted!(OldSignalCounts) {
+    if planted!(EarlierStopSignalApplied) {
         return true;
     }
     signal.occurred >= container.started
 }
 
 fn is_draining(now: Instant, until: Instant) -> bool {
-    if planted!(DrainForEver) {
+    if planted!(DrainWithoutTimeout) {
         return true;
     }
     now < until

@@ -82,7 +82,7 @@ impl Reconciler {
             let reason = conflict_reason(holder, second);
             warn!(self.log, "record on standby"; "key" => %key, "container" => %second.container,
                 "name" => &*second.name, "reason" => &reason);
-            let change = RecentChange::new(ChangeKind::RecordStandsBy).with_key(&key);
+            let change = RecentChange::new(ChangeKind::RecordOnStandby).with_key(&key);
             self.recorder.record_change(
                 change.with_container(&second.container, &second.name).with_reason(reason),
             );
@@ -110,7 +110,7 @@ impl Reconciler {
     }
 
     fn remove_container(&mut self, id: &ContainerId, now: Instant) {
-        if planted!(RosterIgnored) {
+        if planted!(LiveContainersIgnored) {
             return;
         }
         self.set_desired(Domain::empty(id.clone()), now);
@@ -124,7 +124,7 @@ impl Reconciler {
     /// confirms a suspect listing before. A restarted registry never knew them, and all of them
     /// are missing at once.
     fn is_suspect_listing<'a>(&mut self, missing: impl Iterator<Item = &'a ContainerId>) -> bool {
-        if planted!(MostGoneBelieved) {
+        if planted!(MassWithdrawalUnconfirmed) {
             return false;
         }
         let desired = |domain: &Domain| domain.desired.len();
@@ -166,7 +166,7 @@ impl Reconciler {
     }
 
     fn all_reported(&self, live_containers: &LiveContainers) -> bool {
-        if planted!(OrphansLetGoEarly) {
+        if planted!(OrphansWithdrawnEarly) {
             return true;
         }
         live_containers.containers.iter().all(|id| self.containers.contains_key(id))

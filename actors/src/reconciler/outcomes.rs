@@ -76,7 +76,7 @@ impl Reconciler {
         match write {
             Write::Put { value, precondition, lease, .. } => {
                 self.recorder.update_counts(|counts| counts.put += 1);
-                self.recorder.record_change(entry.change(ChangeKind::RecordPut, &key));
+                self.recorder.record_change(entry.change(ChangeKind::RecordPublished, &key));
                 let (container, name) = entry
                     .holder()
                     .map(|claim| (claim.container.to_string(), claim.name.to_string()))
@@ -180,7 +180,7 @@ impl Reconciler {
             warn!(self.log, "cannot write record; will retry";
                 "key" => %key, "reason" => %error, "kind" => error.kind.as_str());
             let kind = match error.kind {
-                StoreErrorKind::Blocked => ChangeKind::RecordStandsBy,
+                StoreErrorKind::Blocked => ChangeKind::RecordOnStandby,
                 _ => ChangeKind::RecordFailed,
             };
             self.recorder.record_change(entry.change(kind, key).with_reason(&*error.message));
@@ -224,7 +224,7 @@ impl Reconciler {
         found: Vec<(RecordKey, Result<Option<StoredRecord>, StoreError>)>,
         now: Instant,
     ) -> u64 {
-        if planted!(AuditMendsNothing) {
+        if planted!(AuditRepairsNothing) {
             return 0;
         }
         let mut drifted = 0;
@@ -292,7 +292,7 @@ impl Reconciler {
                     warn!(self.log, "record on standby"; "key" => %key,
                         "reason" => foreign_reason(entry), "value" => value,
                         "was_ours" => matches!(before, StoreState::Owned { .. }));
-                    let change = entry.change(ChangeKind::RecordStandsBy, key);
+                    let change = entry.change(ChangeKind::RecordOnStandby, key);
                     self.recorder.record_change(change.with_reason(foreign_reason(entry)));
                 }
             }
@@ -324,7 +324,7 @@ impl Reconciler {
 }
 
 fn rejected_retry_interval() -> Duration {
-    if planted!(TookForeverToSettle) {
+    if planted!(RejectedWriteRetriedTooLate) {
         return REJECTED_RETRY_INTERVAL * 100;
     }
     REJECTED_RETRY_INTERVAL
@@ -333,7 +333,7 @@ fn rejected_retry_interval() -> Duration {
 /// Returns the outcome unchanged, except with the planted bug.
 fn checked_outcome(outcome: Result<WriteOutcome, StoreError>) -> Result<WriteOutcome, StoreError> {
     let is_uncertain = outcome.as_ref().is_err_and(|error| error.kind.is_uncertain());
-    if planted!(LateWriteNotReadAgain) && is_uncertain {
+    if planted!(UncertainWriteNotRead) && is_uncertain {
         return Ok(WriteOutcome::Done);
     }
     outcome
@@ -388,14 +388,14 @@ fn classify_record(
 }
 
 fn expires(found: &StoredRecord) -> bool {
-    if planted!(StaticTakenForOurs) {
+    if planted!(StaticRecordAdopted) {
         return true;
     }
     found.expiry != Expiry::Never
 }
 
 fn is_own_host(host: &str, claim: &Claim, policy: &RecordPolicy) -> bool {
-    if planted!(AnothersTakenForOurs) {
+    if planted!(ForeignRecordAdopted) {
         return true;
     }
     let DesiredRecord { own_host, value, .. } = &claim.record;
@@ -411,10 +411,10 @@ fn classify_by_lease(
 ) -> StoreState {
     let Some(found) = found else { return StoreState::Absent };
     let value = found.value.clone();
-    if planted!(StaticTakenForOurs) && found.expiry == Expiry::Never {
+    if planted!(StaticRecordAdopted) && found.expiry == Expiry::Never {
         return StoreState::Owned { value, lease };
     }
-    if planted!(AnothersTakenForOurs)
+    if planted!(ForeignRecordAdopted)
         && let Expiry::Lease(id) = found.expiry
     {
         return StoreState::Owned { value, lease: Some(id) };

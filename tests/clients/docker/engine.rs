@@ -289,7 +289,7 @@ async fn unsupported_version_error_is_one_line() {
     let docker = client(docker::endpoint(), VersionChoice::Exactly(wanted), DEFAULT_TIMEOUT);
     let error = docker.list().await.unwrap_err();
     assert_eq!(error.kind, SourceErrorKind::Refused);
-    assert!(error.message.contains("docker.version is 1.999, but the engine speaks"), "{error}");
+    assert!(error.message.contains("docker.version is 1.999, but the engine supports"), "{error}");
     assert_eq!(error.message.lines().count(), 1);
 }
 
@@ -329,7 +329,7 @@ async fn first_request_after_an_outage_succeeds_over_unix() {
     let path = folder.0.join("docker.sock");
     let relay = CuttableProxy::unix(&path, docker::server_address());
     let docker = client(Endpoint::Unix(path), VersionChoice::Auto, DEFAULT_TIMEOUT);
-    assert_recovers_after_outage(relay, docker, "there is no such socket").await;
+    assert_recovers_after_outage(relay, docker, "no such socket").await;
 }
 
 #[actix_rt::test]

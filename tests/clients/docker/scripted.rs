@@ -79,7 +79,7 @@ async fn rejects_malformed_listings() {
     assert_error(
         &listing_fails(|| ScriptedResponse::json("")).await,
         Malformed,
-        "broke off after 0 bytes",
+        "cut off after 0 bytes",
     );
     assert_error(
         &listing_fails(|| ScriptedResponse::status(404, "nothing here")).await,
@@ -111,17 +111,13 @@ async fn changing_engine_id_is_ignored() {
 async fn rejects_html_version_response() {
     let server = ScriptedServer::tcp(|_| ScriptedResponse::html());
     let error = docker(&server).list().await.unwrap_err();
-    assert_error(&error, SourceErrorKind::Malformed, "GET /version: the answer is not JSON");
+    assert_error(&error, SourceErrorKind::Malformed, "GET /version: the response is not JSON");
 }
 
 #[actix_rt::test]
 async fn rejects_truncated_body() {
     let half = || ScriptedResponse::Truncated { body: r#"[{"Id":"abc","Nam"#.into() };
-    assert_error(
-        &listing_fails(half).await,
-        SourceErrorKind::Malformed,
-        "broke off after 17 bytes",
-    );
+    assert_error(&listing_fails(half).await, SourceErrorKind::Malformed, "cut off after 17 bytes");
     let chunked = || {
         ScriptedResponse::Raw(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[{\"Id\r\n".into(),
@@ -130,7 +126,7 @@ async fn rejects_truncated_body() {
     assert_error(
         &listing_fails(chunked).await,
         SourceErrorKind::Malformed,
-        "broke off after 5 bytes",
+        "cut off after 5 bytes",
     );
 }
 
@@ -152,20 +148,20 @@ async fn unanswered_request_times_out() {
     assert_error(
         &listing_fails(|| ScriptedResponse::NoResponse).await,
         Unreachable,
-        "no answer within 300ms",
+        "no response within 300ms",
     );
     let stall = || ScriptedResponse::Stall { body: "[".into() };
-    assert_error(&listing_fails(stall).await, Unreachable, "no answer within 300ms");
+    assert_error(&listing_fails(stall).await, Unreachable, "no response within 300ms");
     let server = ScriptedServer::tcp(|_| ScriptedResponse::NoResponse);
     let error = short_timeout_client(&server).list().await.unwrap_err();
-    assert_error(&error, Unreachable, "GET /version: no answer within 300ms");
+    assert_error(&error, Unreachable, "GET /version: no response within 300ms");
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 
 #[actix_rt::test]
 async fn closed_connection_is_unreachable() {
     let error = listing_fails(|| ScriptedResponse::Hangup).await;
-    assert_error(&error, SourceErrorKind::Unreachable, "closed without an answer");
+    assert_error(&error, SourceErrorKind::Unreachable, "closed before a response");
     let half_a_head = || ScriptedResponse::Raw(b"HTTP/1.1 200 OK\r\nContent-".into());
     assert_error(
         &listing_fails(half_a_head).await,
@@ -179,7 +175,7 @@ async fn quotes_engine_errors_in_one_line() {
     use SourceErrorKind::{Refused, Unreachable};
     let long = format!(r#"{{"message":"disk\nfull {}"}}"#, "x".repeat(10_000));
     let error = listing_fails(move || ScriptedResponse::status(500, long.clone())).await;
-    assert_error(&error, Unreachable, "answered 500 Internal Server Error: disk full xxx");
+    assert_error(&error, Unreachable, "status 500 Internal Server Error: disk full xxx");
     assert!(error.message.chars().count() < 400, "{error}");
     let error = listing_fails(|| ScriptedResponse::status(503, "busy")).await;
     assert_error(&error, Unreachable, "503");
@@ -196,12 +192,12 @@ async fn plain_request_to_a_tls_port_names_the_setting() {
     };
     let server = ScriptedServer::tcp(move |_| go());
     let error = docker(&server).list().await.unwrap_err();
-    assert_error(&error, SourceErrorKind::Refused, "wants TLS");
+    assert_error(&error, SourceErrorKind::Refused, "requires TLS");
     // The response of other TLS servers: the alert "unexpected_message".
     let server =
         ScriptedServer::tcp(|_| ScriptedResponse::Raw(b"\x15\x03\x03\x00\x02\x02\x0a".into()));
     let error = docker(&server).list().await.unwrap_err();
-    assert_error(&error, SourceErrorKind::Malformed, "is this a TLS port");
+    assert_error(&error, SourceErrorKind::Malformed, "use https:// for TLS");
 }
 
 #[actix_rt::test]
@@ -217,8 +213,8 @@ async fn does_not_follow_redirects() {
 #[actix_rt::test]
 async fn reports_engine_as_too_new_or_too_old() {
     for (oldest, newest, text) in [
-        ("1.90", "1.99", "too new: it speaks Docker API 1.90 to 1.99"),
-        ("1.12", "1.23", "too old: it speaks Docker API 1.12 to 1.23"),
+        ("1.90", "1.99", "too new: it supports Docker API 1.90 to 1.99"),
+        ("1.12", "1.23", "too old: it supports Docker API 1.12 to 1.23"),
     ] {
         let server = engine(oldest, newest, |_| ScriptedResponse::json(EMPTY_LISTING));
         let docker = docker(&server);
@@ -365,7 +361,7 @@ async fn connects_over_a_unix_socket() {
     let endpoint = Endpoint::Unix(path.clone());
     let docker = client(endpoint, VersionChoice::Auto, DEFAULT_TIMEOUT);
     let error = docker.list().await.unwrap_err();
-    assert_error(&error, SourceErrorKind::Unreachable, "there is no such socket");
+    assert_error(&error, SourceErrorKind::Unreachable, "no such socket");
     // A file in place of the socket.
     std::fs::write(&path, "").unwrap();
     let error = docker.list().await.unwrap_err();

@@ -155,7 +155,7 @@ async fn classifies_failed_stream_responses() {
     ] {
         let server = engine("1.24", "1.41", move |_| ScriptedResponse::status(status, body));
         let error = docker(&server).events(None).await.map(|_| ()).unwrap_err();
-        assert_error(&error, kind, &format!("answered {status}"));
+        assert_error(&error, kind, &format!("status {status}"));
     }
     for reply in [|| ScriptedResponse::NoResponse, || ScriptedResponse::Hangup] {
         let server = engine("1.24", "1.41", move |_| reply());

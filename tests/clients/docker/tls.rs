@@ -73,5 +73,5 @@ async fn reports_tls_to_a_plain_port() {
     let tls = TlsFiles { ca: Some(ca.write(&folder.0.join("ca.pem"))), ..tls };
     let options = DockerOptions { endpoint, version, tls, timeout: Duration::from_secs(10) };
     let text = error_line(DockerClient::new(options, quiet()).unwrap().engine().await);
-    assert!(text.contains("is docker.url to be http://?"), "{text}");
+    assert!(text.contains("should docker.url be http://?"), "{text}");
 }

@@ -187,12 +187,12 @@ async fn reports_plain_and_tls_mismatch() {
         Etcd::start_with_tls(&ca.issue(&folder.0, "server", CertificateOptions::default()), None);
     let plain = etcd.tls_url().replace("https:", "http:");
     let message = store(cluster(&[&plain])).probe().await.unwrap_err().message;
-    assert!(message.contains("is etcd.url to be https://?"), "{message}");
+    assert!(message.contains("use https:// in etcd.url"), "{message}");
 
     let tls = ca.client(&folder.0, None);
     let secure = etcd.url().replace("http:", "https:");
     let message = error_line(store(Cluster { tls, ..cluster(&[&secure]) }).probe().await);
-    assert!(message.contains("is etcd.url to be http://?"), "{message}");
+    assert!(message.contains("should etcd.url be http://?"), "{message}");
 }
 
 #[actix_rt::test]

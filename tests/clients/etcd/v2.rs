@@ -637,7 +637,7 @@ async fn missing_v2_api_error_names_a_remedy() {
     let store = store(&etcd);
     let error = store.probe().await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Malformed);
-    assert!(error.message.contains("start it with --enable-v2=true"), "{error}");
+    assert!(error.message.contains("start etcd with --enable-v2=true"), "{error}");
     assert!(error.message.contains(&etcd.url()), "{error}");
     assert_eq!(kind(write(&store, put("httpd")).await), StoreErrorKind::Malformed);
     assert_eq!(kind(read(&store, "httpd").await), StoreErrorKind::Malformed);
@@ -812,7 +812,7 @@ async fn watch_ends_when_the_root_is_removed() {
         let mut changes = store.watch().await.unwrap();
         etcd.remove(removed);
         let error = changes.next().await.unwrap().unwrap_err();
-        assert!(error.message.contains("removed with all that was in it"), "{error}");
+        assert!(error.message.contains("was removed with its content"), "{error}");
     }
 }
 

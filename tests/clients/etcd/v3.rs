@@ -464,7 +464,7 @@ async fn watch_ended_by_etcd_reports_the_reason() {
             "no leader",
         ),
         (r#"{"error":{"code":14,"message":"etcdserver: no leader"}}"#.to_owned(), "no leader"),
-        ("<html>".to_owned(), "is it etcd?"),
+        ("<html>".to_owned(), "check etcd.url"),
     ] {
         let created = format!("{{\"result\":{{{HEADER},\"created\":true}}}}\n");
         let line = end.clone() + "\n";

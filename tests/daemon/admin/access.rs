@@ -114,15 +114,15 @@ fn remote_listen_needs_a_token_or_allow_remote() {
         text
     };
     let text = refused(&[("--admin-listen", "0.0.0.0:9465")]);
-    let line = "  flag --admin-listen: admin.listen: 0.0.0.0:9465 can be reached from elsewhere; \
-                takes an address of loopback, as 127.0.0.1:9465, or admin.token, admin.tokenFile or \
-                admin.allowRemote beside it\n";
+    let line = "  flag --admin-listen: admin.listen: 0.0.0.0:9465 is reachable from other hosts; \
+                use a loopback address such as 127.0.0.1:9465, or set admin.token, admin.tokenFile or \
+                admin.allowRemote\n";
     assert!(text.contains(line), "{text}");
     let text = refused(&[("--admin-token-file", "/nonexistent/token")]);
-    let line = "highhock: admin.tokenFile: /nonexistent/token: can't be read: No such file";
+    let line = "highhock: admin.tokenFile: /nonexistent/token: cannot be read: No such file";
     assert!(text.lines().last().unwrap().starts_with(line), "{text}");
     let text = refused(&[("--admin-token-file", "/dev/null")]);
-    assert!(text.contains("admin.tokenFile: /dev/null: holds no token"), "{text}");
+    assert!(text.contains("admin.tokenFile: /dev/null: contains no token"), "{text}");
 }
 
 #[test]
@@ -170,9 +170,9 @@ fn reload_applies_token_address_and_config_visibility() {
 
     // A rejected configuration changes nothing.
     daemon.reload(r#"{"admin": {"listen": "0.0.0.0:9465"}}"#);
-    daemon.wait_for_log(&["the configuration has a fault", "can be reached from elsewhere"]);
+    daemon.wait_for_log(&["configuration error", "is reachable from other hosts"]);
     daemon.reload(r#"{"admin": {"tokenFile": "/nonexistent/token"}}"#);
-    daemon.wait_for_log(&["the configuration has a fault", "/nonexistent/token"]);
+    daemon.wait_for_log(&["configuration error", "/nonexistent/token"]);
     assert_eq!(poll(second, &bearer)["value"], 3);
     daemon.reload_and_wait(r#"{"admin": {"listen": ""}}"#);
     eventually("it is shown nowhere", TIMEOUT, || {

@@ -63,7 +63,7 @@ fn status_exits_with_0_only_if_ready() {
     // Without the token the request is rejected.
     let output = with_admin(Highhock::new(&etcd.url()), admin).output(&["status"]);
     assert_eq!(output.status.code(), UNAVAILABLE);
-    assert!(stderr(&output).contains("wants its token; set admin.token or admin.tokenFile"));
+    assert!(stderr(&output).contains("requires its token; set admin.token or admin.tokenFile"));
 }
 
 #[test]

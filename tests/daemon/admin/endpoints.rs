@@ -51,7 +51,7 @@ fn shows_containers_records_and_changes_with_reasons() {
     let standby = |row: &Value| row["container"] == rival.id() && row["state"] == "standby";
     let row = admin.row("/records", standby);
     assert!(row["reason"].as_str().unwrap().contains(container.name()), "{row}");
-    assert_eq!((&row["standby"], &row["refreshed"]), (&json!("rival"), &Value::Null));
+    assert_eq!((&row["standby"], &row["refreshed"]), (&json!("conflict"), &Value::Null));
 
     let row = admin.row("/containers", |row| row["id"] == id && row["services"] != json!([]));
     assert_eq!((&row["name"], &row["state"]), (&json!(container.name()), &json!("running")));
@@ -63,7 +63,7 @@ fn shows_containers_records_and_changes_with_reasons() {
     assert_eq!(row["withheld"], Value::Null);
 
     let key = format!("skydns/local/skydns/{name}");
-    let put = admin.row("/changes", |row| row["key"] == key && row["what"] == "record put");
+    let put = admin.row("/changes", |row| row["key"] == key && row["what"] == "record published");
     assert_eq!(put["container"], json!({ "id": id, "name": container.name() }));
     time(&put["at"]);
 }
@@ -72,7 +72,7 @@ fn shows_containers_records_and_changes_with_reasons() {
 fn shows_actors_in_flow_order_with_all_fields() {
     let etcd = Etcd::start();
     let (daemon, admin) = start_with_admin(&Highhock::new(&etcd.url()));
-    daemon.wait_for_log(&["docker answers"]);
+    daemon.wait_for_log(&["docker connected"]);
     admin.row("/actors", |row| row["actor"] == "EtcdInserter" && row["handled"] != 0);
     let rows = admin.json("/actors");
     let names: Vec<_> = rows.as_array().unwrap().iter().map(|row| &row["actor"]).collect();
@@ -156,10 +156,9 @@ fn status_reports_docker_etcd_and_recent_errors() {
     assert!(ready["lease_remaining_seconds"].as_f64().unwrap() > 0.0, "{ready}");
     assert!(ready["records"]["live"].is_u64(), "{ready}");
     etcd.stop();
-    daemon.wait_for_log(&["WARNING", "etcd does not answer"]);
+    daemon.wait_for_log(&["WARNING", "etcd unreachable"]);
     let errors = admin.json("/status")["errors"].clone();
-    let away =
-        |line: &&Value| line["message"].as_str().unwrap().starts_with("etcd does not answer");
+    let away = |line: &&Value| line["message"].as_str().unwrap().starts_with("etcd unreachable");
     let line = errors.as_array().unwrap().iter().find(away).expect("the log line of the outage");
     assert_eq!(line["level"], "WARNING");
     assert_eq!(line["fields"]["actor"], "EtcdInserter");
@@ -195,7 +194,7 @@ fn shows_settings_with_layers_but_no_secrets() {
         (&row("etcd.ttl")["layer"], &row("etcd.ttl")["value"]),
         (&json!("default"), &json!(60))
     );
-    assert_eq!(row("etcd.ca")["otherwise"], "what the system trusts");
+    assert_eq!(row("etcd.ca")["otherwise"], "the system's CAs");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn preview_records(highhock: &Highhock, container: &Container) -> Vec<String> {
 fn skip_reason(highhock: &Highhock, container: &Container) -> String {
     let output = highhock.output(&["records"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    let start = format!("left out: {}: ", container.name());
+    let start = format!("skipped: {}: ", container.name());
     let line = text.lines().find_map(|line| line.strip_prefix(&start));
     line.unwrap_or_else(|| panic!("nothing of {} is left out:\n{text}", container.name())).into()
 }
@@ -120,7 +120,7 @@ fn run_with_address(network: &Network, address: IpAddr) -> Container {
 /// Prints that the rest of a test does not apply to Podman.
 fn skips_on_podman(why: &str) -> bool {
     if is_podman() {
-        println!("LEFT OUT on Podman: {why}");
+        println!("SKIPPED on Podman: {why}");
     }
     is_podman()
 }
@@ -369,14 +369,14 @@ fn ipv6_record_is_kept_and_withdrawn_with_ipv4() {
     daemon.kill();
     let daemon = highhock.start();
     for key in [&first, &second] {
-        daemon.wait_for_log(&["record of an earlier life adopted", &format!("key: {key},")]);
+        daemon.wait_for_log(&["record of an earlier run adopted", &format!("key: {key},")]);
     }
     container.restart();
     let port = ipv6_host_port(&container, "80/tcp");
     let record6 = format!(r#"{{"host":"{ADDRESS6}","port":{port},"ttl":60}}"#);
     wait_for_value(&etcd, &second, &record6);
     wait_for_value(&etcd, &first, &record(container.published_port("80/tcp")));
-    assert_eq!(daemon.lines_with(&["stands by", &name]), Vec::<String>::new());
+    assert_eq!(daemon.lines_with(&["record on standby", &name]), Vec::<String>::new());
 
     container.stop();
     wait_for_removal(&etcd, &first);
@@ -428,7 +428,7 @@ fn shared_network_follows_its_owner() {
 
     target.stop();
     wait_for_removal(&etcd, &key(&name));
-    daemon.wait_for_log(&["left out", follower.name(), target.name(), "is not running"]);
+    daemon.wait_for_log(&["skipped", follower.name(), target.name(), "is not running"]);
     target.docker_command("start");
     wait_for_value(&etcd, &key(&name), &record(target.published_port("80/tcp")));
     if skips_on_podman("it removes no container whose network another one shares") {

@@ -18,7 +18,7 @@ fn empty_etcd_with_both_apis_uses_v2_and_warns() {
     etcd.v3().put("/skydnsx/local", "{}", None);
     let highhock = Highhock::new(&etcd.url());
     let daemon = highhock.start();
-    daemon.wait_for_log(&["NOTICE", "etcd is spoken to", "v2", "v3 holds nothing under /skydns"]);
+    daemon.wait_for_log(&["NOTICE", "using etcd API", "v2", "v3 holds nothing under /skydns"]);
     daemon.wait_for_log(&["NOTICE", BOTH_APIS_WARNING, "v2"]);
     let name = unique_name("both");
     let container = run_service(&name);
@@ -33,7 +33,7 @@ fn v3_keys_select_v3() {
     let etcd = Etcd::start();
     etcd.v3().put("/skydns/local/elsewhere/static", r#"{"host":"10.77.66.99"}"#, None);
     let daemon = Highhock::new(&etcd.url()).start();
-    daemon.wait_for_log(&["NOTICE", "etcd is spoken to", "v3", "skydns/local/elsewhere/static"]);
+    daemon.wait_for_log(&["NOTICE", "using etcd API", "v3", "skydns/local/elsewhere/static"]);
     daemon.wait_for_log(&["NOTICE", BOTH_APIS_WARNING, "v3"]);
     let name = unique_name("held");
     let container = run_service(&name);
@@ -45,7 +45,7 @@ fn v3_keys_select_v3() {
 fn current_etcd_uses_v3() {
     let Some(etcd) = Etcd::start_release(Release::V3_6) else { return };
     let daemon = Highhock::new(&etcd.url()).start();
-    daemon.wait_for_log(&["NOTICE", "etcd is spoken to", "v3", "does not answer the v2 keys API"]);
+    daemon.wait_for_log(&["NOTICE", "using etcd API", "v3", "does not serve the v2 keys API"]);
     let name = unique_name("today");
     let container = run_service(&name);
     wait_for_v3_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
@@ -56,7 +56,7 @@ fn current_etcd_uses_v3() {
 fn empty_etcd_without_v2_uses_v3() {
     let etcd = Etcd::start_with(&["--enable-v2=false"]);
     let daemon = Highhock::new(&etcd.url()).start();
-    daemon.wait_for_log(&["NOTICE", "etcd is spoken to", "v3", "does not answer the v2 keys API"]);
+    daemon.wait_for_log(&["NOTICE", "using etcd API", "v3", "does not serve the v2 keys API"]);
     assert_eq!(daemon.lines_with(&[BOTH_APIS_WARNING]).len(), 0);
 }
 
@@ -66,7 +66,7 @@ fn domain_comes_from_skydns_config_in_v2() {
     etcd.put("skydns/config", SKYDNS_CONFIG, None);
     let daemon = Highhock::new(&etcd.url()).start();
     daemon.wait_for_log(&[
-        "etcd is spoken to",
+        "using etcd API",
         "v2",
         "highhock.local",
         "skydns configuration in etcd",
@@ -85,7 +85,7 @@ fn domain_comes_from_skydns_config_in_v3() {
     etcd.v3().put("/skydns/config", SKYDNS_CONFIG, None);
     let daemon = Highhock::new(&etcd.url()).start();
     daemon.wait_for_log(&[
-        "etcd is spoken to",
+        "using etcd API",
         "v3",
         "highhock.local",
         "skydns configuration in etcd",
@@ -103,7 +103,7 @@ fn configured_domain_overrides_skydns_config() {
     etcd.put("skydns/config", SKYDNS_CONFIG, None);
     let highhock = Highhock::new(&etcd.url()).flag("--skydns-domain", "set.local");
     let daemon = highhock.start();
-    daemon.wait_for_log(&["etcd is spoken to", "set.local", "skydns.domain"]);
+    daemon.wait_for_log(&["using etcd API", "set.local", "skydns.domain"]);
     let name = unique_name("set");
     let container = run_service(&name);
     let ours = record(container.published_port("80/tcp"));
@@ -115,7 +115,7 @@ fn invalid_skydns_config_warns_and_uses_the_default() {
     let etcd = Etcd::start();
     etcd.put("skydns/config", r#"{"domain":"no..domain"}"#, None);
     let daemon = Highhock::new(&etcd.url()).start();
-    daemon.wait_for_log(&["WARNING", "no domain that can be used"]);
+    daemon.wait_for_log(&["WARNING", "ignoring its domain"]);
     let name = unique_name("unusable");
     let container = run_service(&name);
     wait_for_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));

@@ -40,7 +40,7 @@ fn malformed_entry_is_reported_once_and_others_kept() {
         ("far:70000", "is not a port (a number from 1 to 65535)"),
         (&format!("{unpublished}:81"), "not published"),
     ] {
-        let logged = daemon.lines_with(&["left out", container.name(), entry]);
+        let logged = daemon.lines_with(&["skipped", container.name(), entry]);
         assert_eq!(logged.len(), 1, "{entry}: {logged:#?}");
         assert!(logged[0].contains(reason), "{}", logged[0]);
     }
@@ -54,9 +54,9 @@ fn empty_variable_is_reported_once_and_label_used() {
     let label = format!("highhock.discover={name}:80");
     let container = Container::run(&["-e", "DISCOVER=", "--label", &label, "-p", "0:80"], &[]);
     wait_for_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
-    let logged = daemon.wait_for_log(&["left out", container.name(), "DISCOVER="]);
+    let logged = daemon.wait_for_log(&["skipped", container.name(), "DISCOVER="]);
     assert!(logged.contains("it names no service"), "{logged}");
-    assert_eq!(daemon.lines_with(&["left out", container.name()]).len(), 1);
+    assert_eq!(daemon.lines_with(&["skipped", container.name()]).len(), 1);
 }
 
 /// The only log line about a problem with this server.
@@ -75,7 +75,7 @@ fn malformed_engine_responses_are_reported_and_survived() {
     engine.set_mode(ProxyMode::HtmlResponses);
     let url = format!("tcp://{}", engine.authority());
     let mut daemon = Highhock::new(&etcd.url()).flag("--docker-url", &url).start();
-    let line = assert_logged_once(&daemon, "docker does not answer; waiting for it");
+    let line = assert_logged_once(&daemon, "docker unreachable; waiting for it");
     assert!(line.contains(&url) && line.contains("<html>"), "{line}");
 
     engine.set_mode(ProxyMode::PassThrough);
@@ -85,14 +85,14 @@ fn malformed_engine_responses_are_reported_and_survived() {
     for (mode, logged) in
         [(ProxyMode::TruncatedResponses, "answer"), (ProxyMode::HtmlResponses, "<html>")]
     {
-        let past = daemon.lines_with(&["WARNING", "docker does not answer; what"]).len();
+        let past = daemon.lines_with(&["WARNING", "docker unreachable; keeping"]).len();
         engine.set_mode(mode);
         let line = eventually(&format!("a line about {mode:?}"), TIMEOUT, || {
-            daemon.lines_with(&["WARNING", "docker does not answer; what"]).get(past).cloned()
+            daemon.lines_with(&["WARNING", "docker unreachable; keeping"]).get(past).cloned()
         });
         assert!(line.contains(logged), "{line}");
         engine.set_mode(ProxyMode::PassThrough);
-        let back = ["NOTICE", "docker answers again"];
+        let back = ["NOTICE", "docker connected again"];
         eventually("docker is back", TIMEOUT, || {
             (daemon.lines_with(&back).len() > past).then_some(())
         });
@@ -111,7 +111,7 @@ fn malformed_etcd_responses_are_reported_and_survived() {
     let mut daemon = Highhock::new(&format!("http://{}", proxy.authority())).start();
     let (name, later) = (unique_name("outlives"), unique_name("later"));
     let container = run_service(&name);
-    let line = assert_logged_once(&daemon, "etcd does not answer");
+    let line = assert_logged_once(&daemon, "etcd unreachable");
     assert!(line.contains(&proxy.authority()) && line.contains("Welcome to nginx"), "{line}");
 
     proxy.set_mode(ProxyMode::PassThrough);
@@ -119,11 +119,11 @@ fn malformed_etcd_responses_are_reported_and_survived() {
     proxy.set_mode(ProxyMode::HtmlResponses);
     let second = run_service(&later);
     eventually("a second warning", TIMEOUT, || {
-        (daemon.lines_with(&["WARNING", "etcd does not answer"]).len() == 2).then_some(())
+        (daemon.lines_with(&["WARNING", "etcd unreachable"]).len() == 2).then_some(())
     });
     container.stop();
     proxy.set_mode(ProxyMode::TruncatedResponses);
-    daemon.wait_for_log(&["etcd does not answer"]);
+    daemon.wait_for_log(&["etcd unreachable"]);
     proxy.set_mode(ProxyMode::PassThrough);
     wait_for_value(&etcd, &key(&later), &record(second.published_port("80/tcp")));
     wait_for_removal(&etcd, &key(&name));

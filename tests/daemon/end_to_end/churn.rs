@@ -280,7 +280,7 @@ impl ChurnFixture {
             looked - unseen.len() - stale.len(),
             self.stable_periods.len(),
             self.engine_outages.len(),
-            self.daemon.lines_with(&["WARNING", "etcd does not answer"]).len()
+            self.daemon.lines_with(&["WARNING", "etcd unreachable"]).len()
         );
         assert!(unseen.is_empty(), "{} missing, such as {:?}", unseen.len(), &unseen[..1]);
         assert!(stale.is_empty(), "{} too many, such as {:?}", stale.len(), &stale[..1]);

@@ -79,8 +79,8 @@ fn records_previews_without_writing() {
         text.lines().find(|line| parts.iter().all(|part| line.contains(part))).unwrap_or_default()
     };
     assert!(line([&key(&name), container.name()]).contains(&ours), "{text}");
-    assert!(line([&key(&name), second.name()]).contains("stands by"), "{text}");
-    assert!(line(["left out", &unpublished]).contains(container.name()), "{text}");
+    assert!(line([&key(&name), second.name()]).contains("on standby"), "{text}");
+    assert!(line(["skipped", &unpublished]).contains(container.name()), "{text}");
 
     let output = highhock.output(&["records", "--json"]);
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
@@ -154,7 +154,7 @@ fn address_comes_from_environment_or_interface() {
     assert!(verdict(&stdout(&output), "address").contains("10.77.66.55 (EXTERNAL_IP)"));
     // The address is not reachable from other hosts.
     let output = highhock.flag("--discovery-interface", "lo").output(&["check"]);
-    assert!(stdout(&output).contains("none of its addresses can be reached from elsewhere"));
+    assert!(stdout(&output).contains("none of its addresses is reachable from other hosts"));
     assert_eq!(output.status.code(), UNAVAILABLE);
 }
 
@@ -166,7 +166,7 @@ fn address_comes_from_metadata_service_if_configured() {
     });
     let etcd = Etcd::start();
     let service = format!("http://{}", droplet.authority());
-    let highhock = Highhock::new(&etcd.url()).env("TEST_METADATA_OF_HIGHHOCK", &service);
+    let highhock = Highhock::new(&etcd.url()).env("HIGHHOCK_TEST_METADATA_URL", &service);
     let highhock = highhock.without_flag("--discovery-host");
     let highhock = highhock.flag("--discovery-interface", "nonexistent0");
     assert_eq!(highhock.output(&["check"]).status.code(), UNAVAILABLE);
@@ -182,7 +182,8 @@ fn address_comes_from_metadata_service_if_configured() {
     let output = highhock.flag("--discovery-metadata", "aws").output(&["run"]);
     let text = stderr(&output);
     assert_eq!(output.status.code(), UNAVAILABLE, "{text}");
-    let step = format!("discovery.metadata aws: {service}: PUT /latest/api/token: gave no token");
+    let step =
+        format!("discovery.metadata aws: {service}: PUT /latest/api/token: returned no token");
     assert!(text.contains(&step), "{text}");
 }
 

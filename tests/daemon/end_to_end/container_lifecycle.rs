@@ -28,7 +28,7 @@ impl LifecycleFixture {
         let highhock = fixture.event_driven(&etcd.url());
         let highhock = flags.iter().fold(highhock, |it, (name, value)| it.flag(name, value));
         let daemon = highhock.flag("--log-level", "DEBUG").start();
-        daemon.wait_for_log(&["docker's events are followed"]);
+        daemon.wait_for_log(&["docker event stream open"]);
         daemon.wait_for_log(&["docker listed"]);
         Self { etcd, fixture, daemon }
     }
@@ -145,7 +145,7 @@ fn stop_signal_withdraws_a_running_container() {
     kill(&one, "HUP");
     fixture.wait_for_settled();
     assert!(!fixture.has_record(&by_term));
-    fixture.daemon.wait_for_log(&["held back", "got its stop signal"]);
+    fixture.daemon.wait_for_log(&["container withheld", "received its stop signal"]);
 
     docker(&["restart", "-t", "0", one.id()]);
     fixture.wait_for_record(&by_term);
@@ -201,7 +201,7 @@ fn crash_loop_does_not_flood_etcd() {
     for _ in 0..12 {
         docker(&["restart", "-t", "0", container.id()]);
     }
-    fixture.daemon.wait_for_log(&["held back", "restarts again and again"]);
+    fixture.daemon.wait_for_log(&["container withheld", "restarts repeatedly"]);
     fixture.wait_for_record(&name);
     fixture.wait_for_settled();
     assert!(fixture.has_record(&name));

@@ -225,15 +225,15 @@ fn silent_stream_is_detected_and_reopened() {
         println!("published {:?} after the start", started.elapsed());
         container
     };
-    daemon.wait_for_log(&["docker's events are followed"]);
+    daemon.wait_for_log(&["docker event stream open"]);
     let _before = published(EVENT_LATENCY_MAX);
 
     relay.silence_connections();
     // The pooled connection for requests is dead as well, which costs one time-out.
     let _by_poll = published(POLL_INTERVAL + TIMEOUT);
-    daemon.wait_for_log(&["NOTICE", "event stream is silent about changes"]);
+    daemon.wait_for_log(&["NOTICE", "event stream missed changes"]);
     eventually("a second stream", TIMEOUT, || {
-        (daemon.lines_with(&["docker's events are followed"]).len() >= 2).then_some(())
+        (daemon.lines_with(&["docker event stream open"]).len() >= 2).then_some(())
     });
     let _after = [published(EVENT_LATENCY_MAX), published(EVENT_LATENCY_MAX)];
 }
@@ -258,7 +258,7 @@ impl CutStreamFixture {
         let highhock = highhock.flag("--docker-poll", &poll.as_secs().to_string());
         let highhock = highhock.flag("--log-level", "debug");
         let daemon = highhock.without_flag("--docker-poll-container").start();
-        daemon.wait_for_log(&["etcd is spoken to"]);
+        daemon.wait_for_log(&["using etcd API"]);
         Self { etcd, daemon, label, proxy, relay }
     }
 }

@@ -71,7 +71,7 @@ fn assert_standby_takes_over(layout: &str) {
     wait_until_published_by(&v3, HOLDER);
     println!("{layout}: taken over {:?} after the lease ended", revoked.elapsed());
     assert!(revoked.elapsed() < TAKEOVER_TIME_MAX);
-    assert_eq!(holder.lines_with(&["our lease was lost"]).len(), 0);
+    assert_eq!(holder.lines_with(&["lease lost"]).len(), 0);
 }
 
 /// Waits for records that move from one daemon to the other. Returns the longest gap.
@@ -99,7 +99,8 @@ fn wait_until_published_by(etcd: &V3Client, address: &str) {
 #[track_caller]
 fn wait_until_standby(daemon: &Daemon, holder: &str) {
     eventually("every record is on standby", TIMEOUT, || {
-        (daemon.lines_with(&["WARNING", "stands by", holder]).len() == SERVICES).then_some(())
+        (daemon.lines_with(&["WARNING", "record on standby", holder]).len() == SERVICES)
+            .then_some(())
     });
 }
 

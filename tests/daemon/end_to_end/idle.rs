@@ -21,7 +21,7 @@ fn idle_daemon_sends_one_request_per_poll_and_logs_none() {
     let highhock = Highhock::new(&etcd.url()).flag("--etcd-ttl", "5");
     let daemon = highhock.flag("--docker-url", &format!("tcp://{}", engine.authority())).start();
     for member in &containers.0 {
-        daemon.wait_for_log(&["record put", &member.name]);
+        daemon.wait_for_log(&["record published", &member.name]);
     }
 
     let (listings, others) = engine.request_counts();

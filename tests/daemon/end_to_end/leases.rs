@@ -27,7 +27,7 @@ fn records_share_one_lease_across_a_restart() {
         let mut daemon = highhock.start();
         wait_for_records(&v3, &services.records(), TIMEOUT);
         leases.push(only_lease(&v3));
-        daemon.wait_for_log(&["records hang on a lease"]);
+        daemon.wait_for_log(&["lease acquired"]);
         daemon.stop_with(signal);
         assert_eq!(stored_records(&v3), services.records(), "left to the TTL");
     }
@@ -38,7 +38,7 @@ fn records_share_one_lease_across_a_restart() {
     assert_eq!(versions, [0; 3], "written once");
 
     let mut removing = highhock.flag("--etcd-on-exit", "remove").start();
-    removing.wait_for_log(&["records hang on a lease"]);
+    removing.wait_for_log(&["lease acquired"]);
     assert_eq!(removing.stop_with("TERM").0, Some(0));
     assert_eq!(stored_records(&v3).len(), 0);
     assert_eq!(v3.leases(), [leases[0]], "the lease is never deleted by a clean stop");
@@ -97,7 +97,7 @@ fn restart_after_kill_withdraws_only_ended_containers() {
     let untouched: Vec<_> = before.into_iter().filter(|kv| !ended_keys.contains(&kv.key)).collect();
     assert_eq!(v3.list(KEY_PREFIX), untouched);
     println!("{} revisions for 50 deletions", v3.revision() - revision);
-    assert_eq!(second.lines_with(&["record put"]).len(), 0);
+    assert_eq!(second.lines_with(&["record published"]).len(), 0);
     assert_eq!(second.lines_with(&["WARNING"]).len(), 0);
 }
 
@@ -142,7 +142,7 @@ fn republishes_after_the_lease_is_revoked() {
         assert!(took < Duration::from_secs(5), "{took:?}");
         assert_eq!(v3.lease(only_lease(&v3)).unwrap().keys.len(), 200);
         eventually("the lost lease is logged", TIMEOUT, || {
-            (daemon.lines_with(&["WARNING", "our lease was lost"]).len() == round).then_some(())
+            (daemon.lines_with(&["WARNING", "lease lost"]).len() == round).then_some(())
         });
     }
 }
@@ -171,11 +171,11 @@ fn republishes_when_an_emptied_v3_etcd_returns() {
     thread::sleep(Duration::from_secs(2));
     etcd.restart(false);
     eventually("the end of the third outage is logged", TIMEOUT, || {
-        (daemon.lines_with(&["NOTICE", "etcd answers again"]).len() == 3).then_some(())
+        (daemon.lines_with(&["NOTICE", "etcd connected"]).len() == 3).then_some(())
     });
     assert_eq!(v3.revision(), revision);
-    assert_eq!(daemon.lines_with(&["WARNING", "etcd does not answer"]).len(), 3);
-    assert_eq!(daemon.lines_with(&["WARNING", "our lease was lost"]).len(), 2);
+    assert_eq!(daemon.lines_with(&["WARNING", "etcd unreachable"]).len(), 3);
+    assert_eq!(daemon.lines_with(&["WARNING", "lease lost"]).len(), 2);
     assert_eq!(daemon.lines_with(&["WARNING"]).len(), 5, "{}", daemon.log());
 }
 
@@ -198,7 +198,7 @@ fn foreign_changes_are_repaired_or_respected() {
 
     let theirs = r#"{"host":"10.77.66.99","port":1,"ttl":60}"#;
     v3.put(edited, theirs, None);
-    daemon.wait_for_log(&["WARNING", "stands by", edited.trim_start_matches('/')]);
+    daemon.wait_for_log(&["WARNING", "record on standby", edited.trim_start_matches('/')]);
     assert_eq!(v3.get(edited).unwrap().value, theirs);
     v3.delete(edited);
     let freed = Instant::now();

@@ -10,8 +10,8 @@ use crate::support::etcd::Etcd;
 use crate::support::eventually;
 use crate::support::proxy::ProxyMode;
 
-const MASS_WITHDRAWAL_WARNING: &str = "docker lists none of the containers of most records";
-const OTHER_ENGINE_WARNING: &str = "another docker engine than before answers";
+const MASS_WITHDRAWAL_WARNING: &str = "listing would withdraw most records";
+const OTHER_ENGINE_WARNING: &str = "docker engine changed";
 
 /// Waits until the daemon has listed this many times more.
 fn wait_for_listings(fixture: &Fixture, times: usize) {

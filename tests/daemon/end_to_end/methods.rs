@@ -61,7 +61,7 @@ fn registrator_method_publishes_like_registrator() {
         ("admin", &by_port, "81/tcp"),
     ]);
     wait_for_records(&etcd.v3(), &expected, TIMEOUT);
-    daemon.wait_for_log(&["SERVICE_82_IGNORE=1", "asks Registrator to ignore it"]);
+    daemon.wait_for_log(&["SERVICE_82_IGNORE=1", "excludes ports, as in Registrator"]);
 }
 
 #[test]
@@ -109,7 +109,11 @@ fn compose_method_publishes_services() {
     ]);
     wait_for_records(&v3, &expected, TIMEOUT);
     daemon.wait_for_log(&["com.docker.compose.oneoff=True", "made for one task"]);
-    daemon.wait_for_log(&["stands by", "skydns/local/skydns/ns", "another port of this container"]);
+    daemon.wait_for_log(&[
+        "record on standby",
+        "skydns/local/skydns/ns",
+        "another port of this container",
+    ]);
     daemon.stop_with("TERM");
 
     let _daemon = highhock.flag("--discovery-compose-project", "true").start();
@@ -202,19 +206,19 @@ fn records_command_explains_each_container() {
     };
     for (container, parts) in [
         (&container, &["env", "\"DISCOVER=web:80\"", "-> web:80"][..]),
-        (&container, &["env", "\"bad\"", "left out: there is no port"]),
-        (&container, &["label", "-> web:80, dropped: env named it before"]),
-        (&container, &["registrator", "SERVICE_80_NAME=web", "dropped: env named it before"]),
-        (&container, &["registrator", "SERVICE_443_IGNORE=1", "asks Registrator to ignore it"]),
+        (&container, &["env", "\"bad\"", "skipped: there is no port"]),
+        (&container, &["label", "-> web:80, dropped: env declared it first"]),
+        (&container, &["registrator", "SERVICE_80_NAME=web", "dropped: env declared it first"]),
+        (&container, &["registrator", "SERVICE_443_IGNORE=1", "excludes ports, as in Registrator"]),
         (&container, &["compose", "nothing: there is no label com.docker.compose.service"]),
         (&container, &["attributes", "highhock.weight=heavy", "not a whole number"]),
         (&container, &["web:80", "skydns/local/skydns/web", "\"priority\":7"]),
         (&container, &["web:80", "priority by \"highhock.web.priority\""]),
-        (&container, &["api:81", "left out: its port 81 is not published"]),
+        (&container, &["api:81", "skipped: its port 81 is not published"]),
         (&silent, &["env", "nothing: neither DISCOVER nor DISCOVERY is set"]),
         (&silent, &["label", "nothing: there is no label highhock.discover"]),
         (&silent, &["registrator", "nothing: no port is published"]),
-        (&paused, &["nothing of it is published: it is paused"]),
+        (&paused, &["not published: it is paused"]),
         (&paused, &["env", "\"DISCOVER=late:80\"", "-> late:80"]),
     ] {
         let block = block(container);
@@ -242,5 +246,5 @@ fn records_command_explains_each_container() {
     assert_eq!(api["records"], Value::Array(Vec::new()));
     assert!(api["skipped"][0]["reason"].as_str().unwrap().contains("is not published"), "{api}");
     assert_eq!(row_of(&silent)["services"], Value::Array(Vec::new()));
-    assert_eq!(row_of(&paused)["reason"], "is paused");
+    assert_eq!(row_of(&paused)["reason"], "is paused; resume it with `docker unpause`");
 }

@@ -46,9 +46,9 @@ fn republishes_when_an_emptied_etcd_returns() {
         println!("20 records were back {took:?} after etcd's first answer");
         assert!(took < RECOVERY_TIME_MAX, "{took:?}");
     }
-    assert_eq!(daemon.lines_with(&["WARNING", "etcd does not answer"]).len(), 2);
+    assert_eq!(daemon.lines_with(&["WARNING", "etcd unreachable"]).len(), 2);
     eventually("the outage is logged", TIMEOUT, || {
-        (daemon.lines_with(&["NOTICE", "etcd answers again"]).len() == 2).then_some(())
+        (daemon.lines_with(&["NOTICE", "etcd connected"]).len() == 2).then_some(())
     });
 }
 
@@ -80,7 +80,7 @@ fn docker_outage_withdraws_nothing_until_it_returns() {
     let ended = containers.stop(2);
     thread::sleep(TTL + Duration::from_secs(3));
     assert_never_missing(&sampler.finish(), &all);
-    assert_eq!(daemon.lines_with(&["WARNING", "docker does not answer"]).len(), 1);
+    assert_eq!(daemon.lines_with(&["WARNING", "docker unreachable"]).len(), 1);
 
     let sampler = Sampler::start(etcd.reader(), Duration::from_millis(50));
     relay.restore();
@@ -88,7 +88,7 @@ fn docker_outage_withdraws_nothing_until_it_returns() {
         wait_for_removal(&etcd, key);
     }
     assert_never_missing(&sampler.finish(), &containers.keys());
-    daemon.wait_for_log(&["NOTICE", "docker answers again"]);
+    daemon.wait_for_log(&["NOTICE", "docker connected again"]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn waits_for_docker_and_etcd_and_logs_each_once() {
     assert!(of_docker.contains("no such socket"), "{of_docker}");
     thread::sleep(Duration::from_secs(3));
     relay.restore();
-    let of_etcd = daemon.wait_for_log(&["WARNING", "etcd does not answer"]);
+    let of_etcd = daemon.wait_for_log(&["WARNING", "etcd unreachable"]);
     assert!(of_etcd.contains("refused"), "{of_etcd}");
     thread::sleep(Duration::from_secs(3));
     assert!(daemon.is_alive());

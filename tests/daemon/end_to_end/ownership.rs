@@ -20,7 +20,7 @@ fn foreign_record_is_kept_until_it_expires() {
     let name = unique_name("held");
     etcd.put(&key(&name), FOREIGN_VALUE, Some(60));
     let container = run_service(&name);
-    daemon.wait_for_log(&["WARNING", "stands by", &name, "10.77.66.99 holds the record"]);
+    daemon.wait_for_log(&["WARNING", "record on standby", &name, "10.77.66.99 holds the key"]);
 
     // The last refresh of this record.
     etcd.put(&key(&name), FOREIGN_VALUE, Some(5));
@@ -35,7 +35,7 @@ fn foreign_record_is_kept_until_it_expires() {
         node.is_none_or(|node| node.value == ours).then_some(())
     });
     wait_for_value(&etcd, &key(&name), &ours);
-    assert_eq!(daemon.lines_with(&["stands by", &name]).len(), 1);
+    assert_eq!(daemon.lines_with(&["record on standby", &name]).len(), 1);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn static_entry_is_kept_even_for_this_host() {
         &[],
     );
     for name in [&theirs, &ours] {
-        daemon.wait_for_log(&["WARNING", "stands by", name, "a static entry"]);
+        daemon.wait_for_log(&["WARNING", "record on standby", name, "a static record"]);
     }
     wait_for_value(&etcd, &key(&free), &record_with_ttl(container.published_port("80/tcp"), 5));
 
@@ -73,7 +73,7 @@ fn conflicting_directory_blocks_only_its_name() {
         Container::run(&["-e", &format!("DISCOVER={blocked}:80,{free}:80"), "-p", "0:80"], &[]);
     let ours = record(container.published_port("80/tcp"));
     wait_for_value(&etcd, &key(&free), &ours);
-    let warning = daemon.wait_for_log(&["WARNING", "a record can't be kept", &blocked]);
+    let warning = daemon.wait_for_log(&["WARNING", "cannot write record", &blocked]);
     assert!(warning.contains(&format!("there are records below it, such as {in_it}")), "{warning}");
 
     // The write is retried from time to time, but reported once.
@@ -81,7 +81,7 @@ fn conflicting_directory_blocks_only_its_name() {
     eventually("a second try", TIMEOUT + Duration::from_secs(10), || {
         (daemon.lines_with(&tries).len() >= 2).then_some(())
     });
-    assert_eq!(daemon.lines_with(&["a record can't be kept", &blocked]).len(), 1);
+    assert_eq!(daemon.lines_with(&["cannot write record", &blocked]).len(), 1);
 
     etcd.remove(&in_it);
     eventually("a third try", TIMEOUT + Duration::from_secs(10), || {

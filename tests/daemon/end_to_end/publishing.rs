@@ -24,7 +24,7 @@ fn publishes_and_withdraws_within_one_poll_by_default() {
     let etcd = Etcd::start();
     let highhock = Highhock::new(&etcd.url()).without_flag("--docker-poll");
     let daemon = highhock.without_flag("--docker-poll-container").start();
-    daemon.wait_for_log(&["docker answers"]);
+    daemon.wait_for_log(&["docker connected"]);
     let (name, port) = (unique_name("httpd"), free_port());
     let offer = format!("DISCOVER={name}:80");
 
@@ -202,7 +202,7 @@ fn first_container_holds_a_shared_name_until_it_ends() {
     let second = run_service(&name);
     let (of_first, of_second) =
         (record(first.published_port("80/tcp")), record(second.published_port("80/tcp")));
-    daemon.wait_for_log(&["stands by", &name, second.name(), first.name()]);
+    daemon.wait_for_log(&["record on standby", &name, second.name(), first.name()]);
     wait_for_value(&etcd, &key(&name), &of_first);
 
     first.stop();
@@ -213,6 +213,6 @@ fn first_container_holds_a_shared_name_until_it_ends() {
     assert!(taken < Duration::from_secs(1) + LATENCY_MARGIN, "{taken:?}");
 
     first.docker_command("start");
-    daemon.wait_for_log(&["stands by", &name, &format!("name: {}", first.name())]);
+    daemon.wait_for_log(&["record on standby", &name, &format!("name: {}", first.name())]);
     assert_eq!(etcd.get(&key(&name)).unwrap().value, of_second);
 }

@@ -42,7 +42,7 @@ fn intervals_and_methods_apply_without_rewriting_records() {
     ] {
         daemon.reload_and_wait(config);
     }
-    daemon.wait_for_log(&["the configuration was read again and is applied", "logLevel"]);
+    daemon.wait_for_log(&["configuration reloaded", "logLevel"]);
     thread::sleep(OBSERVATION_TIME);
     member_reader.assert_none_missing();
     assert_eq!(v3.list(KEY_PREFIX), before);
@@ -132,8 +132,7 @@ fn changed_domain_publishes_before_withdrawing() {
                 old.is_none().then_some(())
             });
             assert_eq!(at(to), Some(record(container.published_port("80/tcp"))), "{api} {to}");
-            daemon
-                .wait_for_log(&["the old records are withdrawn", &format!("skydns/local/{from}")]);
+            daemon.wait_for_log(&["old records withdrawn", &format!("skydns/local/{from}")]);
         }
         container.stop();
         eventually("it is withdrawn", TIMEOUT, || at("skydns").is_none().then_some(()));
@@ -156,8 +155,8 @@ fn new_etcd_must_respond_before_the_switch() {
     let member_reader = MemberReader::start([&first], &services.keys(), Duration::from_millis(5));
     let nobody = format!("http://127.0.0.1:{}", free_port());
     daemon.reload(&config(&nobody));
-    daemon.wait_for_log(&["WARNING", "etcd does not answer; waiting for it"]);
-    supervisor.wait_for_status("the settings read last wait for etcd");
+    daemon.wait_for_log(&["WARNING", "etcd unreachable; waiting for it"]);
+    supervisor.wait_for_status("new configuration is waiting for etcd");
     let waits = || admin.json("/status")["reload_waits"].as_str().map(str::to_owned);
     assert!(waits().unwrap().starts_with("etcd: "), "{:?}", waits());
     assert_eq!(supervisor.wait_for("READY", 2).value("READY"), Some("1"), "the daemon continues");
@@ -184,12 +183,12 @@ fn new_credentials_apply_and_wrong_ones_lose_no_record() {
     let config =
         |word: &str| format!(r#"{{"etcd": {{"username": "root", "password": "{word}"}}}}"#);
     let daemon = highhock.config(&config("first")).start();
-    daemon.wait_for_log(&["record put", &name]);
+    daemon.wait_for_log(&["record published", &name]);
     daemon.reload(&config("wrong"));
-    daemon.wait_for_log(&["WARNING", "etcd does not answer; waiting for it"]);
+    daemon.wait_for_log(&["WARNING", "etcd unreachable; waiting for it"]);
     etcd.change_v2_password("first", "second");
     daemon.reload(&config("second"));
-    daemon.wait_for_log(&["the configuration was read again and is applied", "etcd.username"]);
+    daemon.wait_for_log(&["configuration reloaded", "etcd.username"]);
     let withdrawn = daemon.lines_with(&["withdrawn"]);
     assert!(withdrawn.is_empty(), "{withdrawn:?}");
     container.stop();
@@ -214,16 +213,16 @@ fn invalid_configuration_is_reported_and_the_old_kept() {
     ] {
         daemon.reload(config);
         for part in parts {
-            daemon.wait_for_log(&["ERROR", "the configuration has a fault", part]);
+            daemon.wait_for_log(&["ERROR", "configuration error", part]);
         }
     }
     eventually("three are refused", TIMEOUT, || {
-        let refused = daemon.lines_with(&["ERROR", "the old one stays in force"]);
+        let refused = daemon.lines_with(&["ERROR", "the old one stays active"]);
         (refused.len() == 3).then_some(())
     });
     assert_eq!(etcd.get(&key(&name)).map(|node| node.value), revision.map(|node| node.value));
     daemon.reload_and_wait("{}");
-    daemon.wait_for_log(&["NOTICE", "there is nothing to apply"]);
+    daemon.wait_for_log(&["NOTICE", "nothing to apply"]);
 }
 
 /// Like a mount that hangs.
@@ -239,7 +238,7 @@ fn blocking_config_file_does_not_delay_records_or_exit() {
     let offer = format!("DISCOVER={name}:80");
     let _container = fixture.container(&["-e", &offer, "-p", "0:80"]);
     eventually("it is published", TIMEOUT, || etcd.v3().get(&format!("{KEY_PREFIX}{name}")));
-    daemon.wait_for_log(&["ERROR", "the configuration has a fault", "takes longer than 2s"]);
+    daemon.wait_for_log(&["ERROR", "configuration error", "takes longer than 2s"]);
     daemon.signal("HUP");
     let (code, took) = daemon.stop_with("TERM");
     assert_eq!(code, Some(0));
@@ -263,7 +262,7 @@ fn keys_that_need_a_restart_are_reported_once() {
     wait_for_value(&etcd, &key(&name), &record_with_ttl(port, 30));
     let warnings = daemon.lines_with(&["WARNING"]);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    for part in ["take a restart", "skydns.layout", "skydns.hostname", "discovery.host"] {
+    for part in ["need a restart", "skydns.layout", "skydns.hostname", "discovery.host"] {
         assert!(warnings[0].contains(part), "{warnings:?}");
     }
     assert!(etcd.list(ROOT).iter().all(|node| !node.value.contains("10.1.1.1")));

@@ -103,7 +103,7 @@ fn stop_during_etcd_outage_ends_in_time() {
     assert_eq!(code, Some(0));
     assert!(took < STOP_TIME_MAX + Duration::from_secs(1), "{took:?}");
     println!("it took {took:?}");
-    removes.wait_for_log(&["WARNING", "stopped before all was written"]);
+    removes.wait_for_log(&["WARNING", "stopped with unfinished writes"]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn stop_before_the_first_docker_response_is_clean() {
     let etcd = Etcd::start();
     let url = format!("unix://{}", socket.display());
     let mut daemon = Highhock::new(&etcd.url()).flag("--docker-url", &url).start();
-    daemon.wait_for_log(&["docker does not answer"]);
+    daemon.wait_for_log(&["docker unreachable"]);
     let (code, took) = daemon.stop_with("TERM");
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(1), "{took:?}");

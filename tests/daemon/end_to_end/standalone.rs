@@ -51,8 +51,8 @@ fn standalone() -> (Highhock, u16) {
 /// Waits until no write is pending.
 #[track_caller]
 fn wait_until_ready(daemon: &Daemon, port: u16) {
-    daemon.wait_for_log(&["NOTICE", "answers dns", &format!("127.0.0.1:{port}"), "skydns.local"]);
-    daemon.wait_for_log(&["NOTICE", "docker answers"]);
+    daemon.wait_for_log(&["NOTICE", "dns listening", &format!("127.0.0.1:{port}"), "skydns.local"]);
+    daemon.wait_for_log(&["NOTICE", "docker connected"]);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn service_resolves_while_its_container_runs() {
     container.stop();
     wait_for_nxdomain(port, &name);
     assert_eq!(daemon.lines_with(&["etcd"]).len(), 1, "{}", daemon.log());
-    daemon.wait_for_log(&["highhock starts", "none: standalone"]);
+    daemon.wait_for_log(&["starting", "none: standalone"]);
     assert_eq!(daemon.stop_with("TERM").0, Some(0));
     daemon.wait_for_log(&["NOTICE", "stopped"]);
     assert_eq!(daemon.lines_with(&["WARN"]), [""; 0]);
@@ -114,7 +114,7 @@ fn no_nxdomain_before_the_first_full_listing() {
     let socket = dir.0.join("docker.sock");
     let url = format!("unix://{}", socket.display());
     let daemon = highhock.flag("--docker-url", &url).start();
-    daemon.wait_for_log(&["WARNING", "docker does not answer"]);
+    daemon.wait_for_log(&["WARNING", "docker unreachable"]);
     let (name, unknown) = (unique_name("known"), unique_name("unknown"));
     let container = run_service(&name);
     let status = |name: &str| query(port, name, "A").unwrap().status;
@@ -128,7 +128,7 @@ fn no_nxdomain_before_the_first_full_listing() {
     assert_eq!(ports(port, &name), [container.published_port("80/tcp")].into());
     relay.cut();
     eventually("docker is away again", TIMEOUT, || {
-        (daemon.lines_with(&["WARNING", "docker does not answer"]).len() == 2).then_some(())
+        (daemon.lines_with(&["WARNING", "docker unreachable; keeping"]).len() == 1).then_some(())
     });
     assert_eq!(status(&unknown), "NXDOMAIN");
     wait_for_answer(port, &name, &[&container]);
@@ -183,7 +183,7 @@ fn reload_interrupts_no_answer() {
         r#"{"dns": {"forward": ["9.9.9.9"], "rateLimit": 9},
         "skydns": {"domain": "other.local", "prefix": "dns"}}"#,
     );
-    let kept = daemon.wait_for_log(&["WARN", "take a restart"]);
+    let kept = daemon.wait_for_log(&["WARN", "need a restart"]);
     for key in ["skydns.domain", "skydns.prefix", "dns.forward", "dns.rateLimit"] {
         assert!(kept.contains(key), "{kept}");
     }
@@ -211,7 +211,7 @@ fn missing_dns_address_prevents_start() {
     // Another test may use the port for a moment as a client port.
     eventually("a place to answer at", TIMEOUT, || {
         let text = String::from_utf8(highhock.output(&["check"]).stdout).unwrap();
-        text.contains(&format!("127.0.0.1:{port}: free, to answer for skydns.local\n"))
+        text.contains(&format!("127.0.0.1:{port}: free, for the domain skydns.local\n"))
             .then_some(())
     });
 }
@@ -252,10 +252,10 @@ fn check_queries_each_upstream() {
     let (code, lines) = checked(&format!("{silent_at},{well},{refuses},{closed_port}"));
     assert_eq!(code, Some(UNAVAILABLE), "{lines:?}");
     let parts = [
-        format!("FAILED  asking {silent_at} for DNS: no answer within "),
+        format!("FAILED  query to {silent_at}: no answer within "),
         format!("ok      {well}: answers"),
-        format!("FAILED  asking {refuses} for DNS: it answers REFUSED"),
-        format!("FAILED  asking {closed_port} for DNS: Connection refused"),
+        format!("FAILED  query to {refuses}: it answers REFUSED"),
+        format!("FAILED  query to {closed_port}: Connection refused"),
     ];
     assert_eq!(lines.len(), parts.len(), "{lines:?}");
     for (line, part) in lines.iter().zip(parts) {
@@ -292,7 +292,7 @@ fn commands_and_endpoints_show_dns_instead_of_etcd() {
         "highhock_dns_answers_total{rcode=\"NOERROR\"} ",
         "highhock_dns_forwarded_total 0",
         "highhock_dns_forward_failures_total 0",
-        "highhock_dns_limited_total 0",
+        "highhock_dns_rate_limited_total 0",
         "highhock_dns_malformed_total 0",
         "highhock_ready 1",
     ] {

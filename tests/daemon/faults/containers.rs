@@ -20,7 +20,11 @@ pub fn docker_away(case: &FaultCase) {
     proxy.cut();
     case.wait_until_shown(
         admin,
-        &["docker was last listed", "connection refused; is Docker running", &proxy.authority()],
+        &[
+            "docker was last listed",
+            "connection refused; check that Docker is running",
+            &proxy.authority(),
+        ],
     );
     proxy.restore();
     case.wait_until_shown(admin, &["\"ready\":true"]);
@@ -42,7 +46,7 @@ pub fn unhealthy(case: &FaultCase) {
     let options = [&check[..], &["--health-retries", "1"]].concat();
     let container = fixture.run_service(&unique_name("ill"), &options, &[]);
     let row = case.row(admin, "an unhealthy container", has_state(&container, "unhealthy"));
-    assert!(field_contains(&row, "withheld", &["is unhealthy, says its health check"]), "{row}");
+    assert!(field_contains(&row, "withheld", &["is unhealthy: its health check fails"]), "{row}");
     container.exec(&["touch", "/tmp/well"]);
     case.row(admin, "a healthy one", is_live(&container));
 }

@@ -111,7 +111,7 @@ pub fn slow_inserter(case: &FaultCase) {
         eventually("it is over on the page", TIMEOUT, || {
             let (waiting, wait) = read_page_row(browser);
             let (now, worst) = wait.split_once(" (p99 ")?;
-            let over = waiting.starts_with("0 (most ") && seconds(now) < 0.1;
+            let over = waiting.starts_with("0 (max ") && seconds(now) < 0.1;
             let told = seconds(worst.trim_end_matches(')')) >= 1.0;
             (over && told).then_some(())
         });
@@ -165,7 +165,8 @@ pub fn bad_reload(case: &FaultCase) {
     case.wait_until_shown(admin, &["ready        yes"]);
     case.wait_until_gone(admin, "settings");
     daemon.reload(r#"{"logLevel": "LOUD", "etcd": {"tll": 30}}"#);
-    let cause = ["the last reload was REFUSED", "the old ones hold", "logLevel", "LOUD", "tll"];
+    let cause =
+        ["the last reload was REJECTED", "the old ones stay active", "logLevel", "LOUD", "tll"];
     case.wait_until_shown(admin, &cause);
     case.wait_until_shown(admin, &["ready        yes"]);
     daemon.reload("{}");

@@ -19,7 +19,7 @@ pub fn away(case: &FaultCase) {
     let (_daemon, admin) = fixture.daemon(&etcd.url(), |it| it);
     case.wait_until_shown(admin, &[READY]);
     etcd.stop();
-    let parts = ["etcd does not answer", &etcd.url(), "does etcd run there"];
+    let parts = ["etcd does not answer", &etcd.url(), "check that etcd runs there"];
     case.wait_until_shown(admin, &parts);
     etcd.restart(false);
     case.wait_until_shown(admin, &[READY]);
@@ -85,7 +85,11 @@ fn read_only(case: &FaultCase) {
     });
     let container = fixture.run_service(&unique_name("refused"), &[], &[]);
     let row = case.row(admin, "a record that can't be put", has_state(&container, "failed"));
-    let cause = ["etcd refuses it", "permission denied", "give this client's user the right"];
+    let cause = [
+        "etcd rejects the request",
+        "permission denied",
+        "grant this client's user access to the key",
+    ];
     assert!(field_contains(&row, "reason", &cause), "{row}");
     let token = token_of_root(&etcd, "root's");
     call(&etcd, "auth/role/grant", &right("READWRITE"), Some(&token));

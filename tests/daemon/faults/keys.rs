@@ -21,7 +21,7 @@ pub fn foreign_record(case: &FaultCase) {
     let container = fixture.run_service(&name, &[], &[]);
     let row = case.row(admin, "a record on standby", has_state(&container, "standby"));
     assert!(field_contains(&row, "standby", &["foreign"]), "{row}");
-    assert!(field_contains(&row, "reason", &["10.9.8.7 holds the record"]), "{row}");
+    assert!(field_contains(&row, "reason", &["10.9.8.7 holds the key"]), "{row}");
     v3.delete(&key);
     case.row(admin, "it is taken over", has_state(&container, "live"));
 
@@ -32,7 +32,11 @@ pub fn foreign_record(case: &FaultCase) {
     let row = case.row(admin, "a record on standby", has_state(&container, "standby"));
     assert!(field_contains(&row, "standby", &["static"]), "{row}");
     assert!(
-        field_contains(&row, "reason", &["a static entry (without a TTL) is there; remove it"]),
+        field_contains(
+            &row,
+            "reason",
+            &["a static record (without a TTL) is at this key; remove it"]
+        ),
         "{row}"
     );
 }

@@ -21,7 +21,7 @@ fn daemon_exports_all_metrics() {
     let (etcd, admin) = (Etcd::start(), Admin::on_loopback());
     let highhock = Highhock::new(&etcd.url()).flag("--admin-listen", &admin.listen());
     let daemon = highhock.start();
-    daemon.wait_for_log(&["docker answers"]);
+    daemon.wait_for_log(&["docker connected"]);
     let name = format!("metrics-{}-{}", std::process::id(), unique());
     let offer = format!("DISCOVER={name}:80");
     let _container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);

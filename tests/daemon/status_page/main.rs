@@ -43,7 +43,7 @@ impl Fixture {
             .flag("--etcd-api", "v3")
             .flag("--admin-listen", &admin.listen());
         let daemon = change(highhock).start();
-        daemon.wait_for_log(&["docker answers"]);
+        daemon.wait_for_log(&["docker connected"]);
         Self { label, admin, etcd, daemon, _engine: engine }
     }
 
@@ -74,8 +74,9 @@ fn page_shows_start_and_end_of_a_container() {
     browser.open(&fixture.admin.url());
     browser.wait_for_text("it is ready", "#health", |text| text.starts_with("Ready"));
     assert!(browser.text("#facts").contains("Docker: answers"), "{}", browser.text("#facts"));
-    browser
-        .wait_for_text("no container", "#containers", |text| text.contains("No container runs."));
+    browser.wait_for_text("no container", "#containers", |text| {
+        text.contains("No container is running.")
+    });
     for actor in ["DockerPoller", "Registry", "ContainerWatcher", "EtcdInserter"] {
         assert!(browser.text("#actors").contains(actor), "{actor}");
     }
@@ -94,7 +95,7 @@ fn page_shows_start_and_end_of_a_container() {
         record.contains(&format!("\"port\":{}", container.published_port("80/tcp"))),
         "{record}"
     );
-    browser.wait_for_text("the change", "#changes tbody", |text| text.contains("record put"));
+    browser.wait_for_text("the change", "#changes tbody", |text| text.contains("record published"));
     browser.wait_for_text("the count", "#health", |text| text.contains("1 record live"));
 
     // Rows are kept, so a selection of the user stays.
@@ -183,7 +184,7 @@ fn page_shows_outages_and_a_stopped_daemon() {
         text.contains("etcd does not answer")
     });
     fixture.daemon.kill();
-    browser.wait_for_text("no answer", "#health", |text| text.starts_with("No answer since"));
+    browser.wait_for_text("no answer", "#health", |text| text.starts_with("No response since"));
 }
 
 #[test]
@@ -193,17 +194,16 @@ fn page_requests_the_token_and_keeps_it_in_the_tab() {
     let tell = |token: &str| {
         browser.run(&format!(
             "document.querySelector('#token').value = '{token}';\
-             document.querySelector('#ask form').requestSubmit();"
+             document.querySelector('#login form').requestSubmit();"
         ));
     };
     browser.open(&fixture.admin.url());
-    browser.wait_for_text("the page requests the token", "#ask", |text| {
-        text.contains("A token is needed")
+    browser.wait_for_text("the page requests the token", "#login", |text| {
+        text.contains("Token required")
     });
     assert_eq!(browser.run("return document.querySelector('#all').hidden"), true);
     tell("wrong");
-    browser
-        .wait_for_text("it is not taken", "#ask", |text| text.contains("That token is not taken."));
+    browser.wait_for_text("it is not taken", "#login", |text| text.contains("The token is wrong."));
     tell("hunter2");
     browser.wait_for_text("it is taken", "#health", |text| text.starts_with("Ready"));
     browser.open(&fixture.admin.url());
@@ -240,7 +240,7 @@ fn page_fits_narrow_screens_and_dark_mode() {
             let wide = browser.run("return document.documentElement.scrollWidth");
             assert!(wide.as_u64().unwrap() <= u64::from(width), "{width} {scheme}: {wide}");
             // Writes screenshots if a folder is given.
-            if let Some(folder) = std::env::var_os("PICTURES_OF_HIGHHOCK") {
+            if let Some(folder) = std::env::var_os("HIGHHOCK_TEST_SCREENSHOTS") {
                 browser
                     .save_screenshot(&PathBuf::from(folder).join(format!("{width}-{scheme}.png")));
             }

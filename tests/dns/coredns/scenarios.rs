@@ -84,7 +84,7 @@ pub fn text_does_not_hide_the_service(machines: &mut Machines, dns: &CoreDns) {
     let reply = dns.dig(&service.query_name(), "A");
     assert_eq!(reply.data("CNAME"), BTreeSet::from([format!("{name}.")]));
     assert_eq!(dns.dig(&service.query_name(), "SRV").targets(), only_target(&published));
-    machines.wait_for_log(&["left out", "highhock.httpd.text=made of clay", &name]);
+    machines.wait_for_log(&["skipped", "highhock.httpd.text=made of clay", &name]);
 }
 
 pub fn replicas_answer_together_and_individually(publisher: &mut impl Publisher, dns: &CoreDns) {

@@ -158,7 +158,7 @@ impl World {
                 InjectedPanic::Write => self.etcd.borrow_mut().faults.panic_on_write = true,
                 InjectedPanic::Registry => {
                     self.engine.0.borrow_mut().faults.panic = Some(EnginePanic::Inspect);
-                    panics::arm_at_message("a container's watcher panicked");
+                    panics::arm_at_message("container watcher crashed");
                 }
                 InjectedPanic::LogLine(actor, lines) => panics::arm_after_lines(actor, lines),
             },
