@@ -230,7 +230,7 @@ async fn ready_with_standby_and_rejected_records(keep_alive_mode: KeepAliveMode)
     assert_eq!(not_ready(&world).await, None);
     let reports = world.core.handle().records().await.unwrap();
     let states =
-        |state: &str| reports.iter().filter(|container| container.state.as_str() == state).count();
+        |state: &str| reports.iter().filter(|record| record.state.as_str() == state).count();
     assert_eq!(["live", "standby", "failed"].map(states), [1, 4, 1]);
     assert!(reports.iter().all(|one| one.reason.is_some() == (one.state.as_str() != "live")));
 }
