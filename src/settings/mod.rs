@@ -1,9 +1,9 @@
 //! The configuration, from its layers to the validated [`Settings`].
 //!
-//! A [`ConfigLayer`] holds the keys that one source sets: the defaults, the file, the environment
-//! or the command line. The layers are merged into a [`MergedConfig`](merged::MergedConfig), in
-//! which each key has at most one value. From this, [`Settings`] are built, which are the only
-//! form of the configuration that reaches the rest of the program.
+//! A configuration layer holds the keys that one source sets: the defaults, the file, the
+//! environment or the command line. The layers are merged into a `MergedConfig`, in which each key
+//! has at most one value. From this, [`Settings`] are built, which are the only form of the
+//! configuration that reaches the rest of the program.
 
 mod address;
 mod admin;

@@ -345,7 +345,7 @@ mod tests {
             ("highhock.group", "a.b", "a group is one label without dots"),
             ("highhock.host", "0.0.0.0", "unspecified"),
             ("highhock.host", "10.0.0.300", "neither an IP address nor a host name"),
-            ("highhock.host", "10.0.0.1:80", "a port"),
+            ("highhock.host", "10.0.0.1:80", "remove the port"),
             ("highhock.httpd.priority", "x", "from 0 to 65535"),
             ("highhock.priorty", "1", "\"priorty\" is not an attribute"),
             ("highhock.Priority", "1", "\"Priority\" is not an attribute"),

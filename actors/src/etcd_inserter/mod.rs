@@ -54,7 +54,7 @@ pub(crate) struct InserterSetup<R: RecordStore> {
 
 /// Writes the desired records to the store and keeps them there.
 ///
-/// The [`Reconciler`] decides which requests are due. The inserter sends them in batches, and
+/// The reconciler decides which requests are due. The inserter sends them in batches, and
 /// owns the lease, the circuit breaker, the audits and the watch of the store. While the breaker
 /// is not closed, only the probe is sent.
 pub struct EtcdInserter<R: RecordStore> {

@@ -25,7 +25,7 @@ pub(super) struct MessageMetrics {
     pub handling: Histogram,
 }
 
-/// The content of a [`MessageMetrics`] at one moment.
+/// The content of a `MessageMetrics` at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageSnapshot {
     /// The name of the message type, without its path.
