@@ -93,7 +93,8 @@ fn measure() {
         let (rate_ratio, p99_ratio) = (rate / other_rate, other_p99 / p99);
         let verdict = if rate_ratio >= target && p99_ratio >= target { "met" } else { "MISSED" };
         println!(
-            "HighHock and {:18} ratio of queries per second {rate_ratio:.2}, ratio of p99 {p99_ratio:.2}, target {target}: {verdict}",
+            "HighHock and {:18} ratio of queries per second {rate_ratio:.2}, ratio of p99 \
+                {p99_ratio:.2}, target {target}: {verdict}",
             row.label
         );
     }
@@ -207,7 +208,8 @@ impl Row {
     fn report(&mut self) -> (f64, f64) {
         let (rate, p99) = (median(&mut self.rates), median(&mut self.p99s));
         println!(
-            "{:18} {rate:8.0} queries per second ({:.0} to {:.0})   p99 {p99:6.3} ms ({:.3} to {:.3})",
+            "{:18} {rate:8.0} queries per second ({:.0} to {:.0})   p99 {p99:6.3} ms ({:.3} to \
+                {:.3})",
             self.label,
             self.rates[0],
             self.rates[self.rates.len() - 1],

@@ -171,11 +171,10 @@ impl FlagText {
 }
 
 fn app<'a>(texts: &'a [FlagText], version: &'a str) -> App<'a, 'a> {
-    let config = Arg::with_name(CONFIG)
-        .long(CONFIG)
-        .short("c")
-        .value_name("FILE")
-        .help("The configuration file: JSON with comments, YAML or TOML, by its extension [default: /etc/highhock.json]");
+    let config = Arg::with_name(CONFIG).long(CONFIG).short("c").value_name("FILE").help(
+        "The configuration file: JSON with comments, YAML or TOML, by its extension \
+            [default: /etc/highhock.json]",
+    );
     let standalone =
         Arg::with_name(STANDALONE).long(STANDALONE).help("The same as --store standalone");
     let keys = texts.iter().map(|text| {
@@ -186,7 +185,10 @@ fn app<'a>(texts: &'a [FlagText], version: &'a str) -> App<'a, 'a> {
     });
     Arguments::clap()
         // Without this, the derive would use the doc comment of the subcommands.
-        .about("Publishes DNS records for the services of this host's Docker containers, in etcd or standalone")
+        .about(
+            "Publishes DNS records for the services of this host's Docker containers, in \
+            etcd or standalone",
+        )
         .version(version)
         .setting(AppSettings::DeriveDisplayOrder)
         // -5 is a value (out of range), because no flag is a number.

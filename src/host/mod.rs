@@ -413,7 +413,8 @@ mod tests {
             ("down", "the interface has no address"),
             (
                 "four",
-                "none of its addresses is an IPv6 address that is reachable from other hosts: fe80::3,",
+                "none of its addresses is an IPv6 address that is reachable from other hosts: \
+                    fe80::3,",
             ),
             ("lo", "none of its addresses is an IPv6 address that"),
         ] {

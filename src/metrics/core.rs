@@ -107,7 +107,11 @@ impl CoreSnapshot {
             self.wall_clock_time(docker.last_listing),
         )?;
         writer.timestamp(
-            family("etcd_last_write_timestamp", "Time of the last write that etcd accepted: a put, a deletion, a refresh or a keep-alive of the lease."),
+            family(
+                "etcd_last_write_timestamp",
+                "Time of the last write that etcd accepted: a \
+                put, a deletion, a refresh or a keep-alive of the lease.",
+            ),
             self.wall_clock_time(store.last_write),
         )?;
         writer.timestamp(
@@ -138,7 +142,11 @@ impl CoreSnapshot {
             counts.withdrawn,
         )?;
         writer.histograms(
-            family("event_to_record", "Time from the first report of a change, by an event or a listing, to the store's reply to the resulting write."),
+            family(
+                "event_to_record",
+                "Time from the first report of a change, by an event or a \
+                listing, to the store's reply to the resulting write.",
+            ),
             &RECORD_BUCKETS,
             [(Vec::new(), self.status.event_to_record)],
         )
@@ -154,16 +162,31 @@ fn encode_records(records: &RecordsStatus, writer: &mut MetricWriter) -> Result 
         (RecordState::Failed, records.failed),
     ];
     writer.gauges(
-        family("records", "Desired records, by state: in the store (live), to be written (pending), with another holder of the key (standby), rejected by the store (failed)."),
+        family(
+            "records",
+            "Desired records, by state: in the store (live), to be written \
+            (pending), with another holder of the key (standby), rejected by the store (failed).",
+        ),
         states.map(|(state, count)| (vec![("state", state.as_str())], count as f64)),
     )?;
     let reasons = records.standby.iter();
     writer.gauges(
-        family("records_standby", "Records on standby, by reason: another writer holds the key (foreign), a record without a TTL holds the key (static), a record above or below the name excludes it (shadowed), another container or port of this host holds the key (conflict)."),
+        family(
+            "records_standby",
+            "Records on standby, by reason: another writer holds the key \
+            (foreign), a record without a TTL holds the key (static), a record above or below \
+            the name excludes it (shadowed), another container or port of this host holds the \
+            key (conflict).",
+        ),
         reasons.map(|(reason, count)| (vec![("reason", reason.as_str())], *count as f64)),
     )?;
     writer.gauge(
-        family("lease_remaining", "Time until the lease of all records expires unless it is kept alive. Absent with etcd v2, which has no leases.").seconds(),
+        family(
+            "lease_remaining",
+            "Time until the lease of all records expires unless it is \
+            kept alive. Absent with etcd v2, which has no leases.",
+        )
+        .seconds(),
         records.lease_remaining.map(|remaining| remaining.as_secs_f64()),
     )
 }

@@ -26,12 +26,21 @@ impl MetricsSnapshot {
         self.encode_process(writer)?;
         let ready = self.core.as_ref().is_some_and(|core| core.status.ready().is_ok());
         writer.gauge(
-            family("ready", "1 if Docker answered a listing within three polls and every desired record is in the store, on standby or rejected, else 0. /readyz shows the reason."),
+            family(
+                "ready",
+                "1 if Docker answered a listing within three polls and every \
+                desired record is in the store, on standby or rejected, else 0. /readyz shows \
+                the reason.",
+            ),
             f64::from(u8::from(ready)),
         )?;
         let reloads = [("ok", self.reloads.ok), ("refused", self.reloads.refused)];
         writer.counters(
-            family("reloads", "Reloads of the configuration, by result: applied (ok), or rejected, so that the old configuration stays active (refused)."),
+            family(
+                "reloads",
+                "Reloads of the configuration, by result: applied (ok), or \
+                rejected, so that the old configuration stays active (refused).",
+            ),
             reloads.map(|(result, count)| (vec![("result", result)], count)),
         )?;
         writer.timestamp(
@@ -66,13 +75,16 @@ impl MetricsSnapshot {
                 "docker",
                 &self.docker,
                 "Requests to Docker, by kind of request and by result: ok, or the kind of error.",
-                "Duration of requests to Docker, including failed requests; for events, until the stream was open.",
+                "Duration of requests to Docker, including failed requests; for events, until \
+                    the stream was open.",
             ),
             (
                 "etcd",
                 &self.etcd,
-                "Requests to etcd, by kind of request and by result: ok, or the kind of error. A batch counts once.",
-                "Duration of requests to etcd, including failed requests; for a watch, until the stream was open.",
+                "Requests to etcd, by kind of request and by result: ok, or the kind of error. \
+                    A batch counts once.",
+                "Duration of requests to etcd, including failed requests; for a watch, until \
+                    the stream was open.",
             ),
         ] {
             if requests.is_empty() {

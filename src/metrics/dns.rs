@@ -30,7 +30,11 @@ pub(super) fn encode_dns(counts: &DnsStatsSnapshot, writer: &mut MetricWriter) -
         counts.forward_failures,
     )?;
     writer.counter(
-        family("dns_rate_limited", "DNS queries above dns.rateLimit: dropped, or answered with an empty truncated response, after which a resolver uses TCP."),
+        family(
+            "dns_rate_limited",
+            "DNS queries above dns.rateLimit: dropped, or answered with \
+            an empty truncated response, after which a resolver uses TCP.",
+        ),
         counts.rate_limited,
     )?;
     writer.counter(

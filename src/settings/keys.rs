@@ -95,7 +95,10 @@ pub static KEYS: &[Key] = &[
     ),
     Key::new(
         "skydns.domain",
-        ValueType::String { expected: "a domain name", check: |text| values::domain(text).map(drop) },
+        ValueType::String {
+            expected: "a domain name",
+            check: |text| values::domain(text).map(drop),
+        },
         Derived("skydns.local"),
         "The domain of all names",
     ),
@@ -105,10 +108,19 @@ pub static KEYS: &[Key] = &[
         Derived("as etcd.ttl"),
         "The ttl in the record, in seconds; a value below etcd.ttl is ignored",
     ),
-    Key::new("skydns.exactTtl", ValueType::Bool, Fixed("false"), "Use skydns.ttl even if it is below etcd.ttl"),
+    Key::new(
+        "skydns.exactTtl",
+        ValueType::Bool,
+        Fixed("false"),
+        "Use skydns.ttl even if it is \
+        below etcd.ttl",
+    ),
     Key::new(
         "skydns.prefix",
-        ValueType::String { expected: "one DNS label", check: |text| values::label(text).map(drop) },
+        ValueType::String {
+            expected: "one DNS label",
+            check: |text| values::label(text).map(drop),
+        },
         Fixed("skydns"),
         "The first part of every key",
     ),
@@ -168,9 +180,7 @@ pub static KEYS: &[Key] = &[
     Key::new(
         "docker.ca",
         FILE,
-        Derived(
-            "ca.pem in DOCKER_CERT_PATH if DOCKER_TLS_VERIFY is set, else the system's CAs",
-        ),
+        Derived("ca.pem in DOCKER_CERT_PATH if DOCKER_TLS_VERIFY is set, else the system's CAs"),
         "PEM file: the only CAs to trust for the engine",
     ),
     Key::new(
@@ -225,7 +235,8 @@ pub static KEYS: &[Key] = &[
         "discovery.address",
         ValueType::Enum(&["host", "container"]),
         Fixed("host"),
-        "Publish the host's address and the published port, or the container's own (instance layout)",
+        "Publish the host's address and the published port, or the container's own (instance \
+            layout)",
     ),
     Key::new(
         "discovery.health",
@@ -263,7 +274,8 @@ pub static KEYS: &[Key] = &[
     Key::new(
         "dns.listen",
         ValueType::List {
-            expected: "a list of addresses with ports, such as [\"127.0.0.1:5354\", \"[::1]:5354\"]",
+            expected: "a list of addresses with ports, such as [\"127.0.0.1:5354\", \
+                \"[::1]:5354\"]",
             check: |text| listen_values::dns_listen(text).map(drop),
             may_be_empty: false,
         },
@@ -290,7 +302,8 @@ pub static KEYS: &[Key] = &[
         "admin.listen",
         ValueType::String {
             // An empty value disables the admin interface.
-            expected: "an address with a port, such as 127.0.0.1:9465 or [::1]:9465, or an empty value",
+            expected: "an address with a port, such as 127.0.0.1:9465 or [::1]:9465, or an \
+                empty value",
             check: |text| listen_values::admin_listen(text).map(drop),
         },
         Fixed("127.0.0.1:9465"),
@@ -298,7 +311,10 @@ pub static KEYS: &[Key] = &[
     ),
     Key::new(
         "admin.token",
-        ValueType::String { expected: "a token of visible ASCII characters", check: listen_values::token },
+        ValueType::String {
+            expected: "a token of visible ASCII characters",
+            check: listen_values::token,
+        },
         Derived("none"),
         "The token that every request to the admin interface must carry",
     )
@@ -317,7 +333,8 @@ pub static KEYS: &[Key] = &[
             check: |text| text.parse::<LogLevel>().map(drop),
         },
         Fixed("NOTICE"),
-        "The lowest level to log: DEBUG, INFO, NOTICE, WARNING, ERROR, CRITICAL, ALERT or EMERGENCY",
+        "The lowest level to log: DEBUG, INFO, NOTICE, WARNING, ERROR, CRITICAL, ALERT or \
+            EMERGENCY",
     )
     .short("l"),
     Key::new(

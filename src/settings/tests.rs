@@ -712,7 +712,8 @@ fn each_error_has_its_wording() {
         ),
         (
             Kind::UnusedTlsFile { reason: "etcd.url begins with http://, not https://" },
-            "set, but etcd.url begins with http://, not https://; remove this key or change the URL",
+            "set, but etcd.url begins with http://, not https://; remove this key or change the \
+                URL",
         ),
         (
             Kind::NeedsInstanceLayout { found: text("\"auto\""), reason: "of a reason" },

@@ -131,7 +131,8 @@ impl Tls {
         if self.is_broken.get() || *self.file_versions.borrow() != file_versions {
             match files::client_config(&self.files, self.section) {
                 Ok(config) => {
-                    info!(self.log, "TLS files were replaced; using the new files for new connections";
+                    info!(self.log, "TLS files were replaced; using the new files for new \
+                        connections";
                         "section" => self.section);
                     self.config.replace(Arc::new(config));
                     self.file_versions.replace(file_versions);

@@ -216,7 +216,8 @@ impl EtcdV2 {
             KeyState::Absent | KeyState::Value(_) => "there are keys below it".to_owned(),
         };
         let message = format!(
-            "{obstacle}, and etcd v2 holds either a name or names below it; rename one of the services"
+            "{obstacle}, and etcd v2 holds either a name or names below it; rename one of the \
+                services"
         );
         self.keys.error(key_request, StoreErrorKind::Blocked, &message)
     }
