@@ -235,14 +235,14 @@ impl Coalesce for Domain {
     }
 }
 
-/// The set of existing containers.
+/// The set of live containers: those that the registry has an entry for.
 ///
 /// The registry sends it after each complete listing. The inserter withdraws the records of all
 /// other containers.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct LiveContainers {
-    /// All containers that have a watcher.
+    /// The live containers, including those whose crashed watcher is not restarted yet.
     pub containers: Arc<BTreeSet<ContainerId>>,
     /// The time at which the listing with these containers was requested.
     pub requested_at: Instant,

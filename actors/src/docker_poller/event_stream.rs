@@ -1,8 +1,8 @@
 //! The poller's event stream: reads events, reopens the stream when it ends, and detects a
 //! stream that is open but silent.
 //!
-//! Events only make changes visible sooner. Listings find every change, so a listing that reports
-//! a change without an event shows that the stream is silent.
+//! Events make changes visible sooner. Listings find every change except a stop signal, so a
+//! listing that reports a change without an event shows that the stream is silent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -56,8 +56,8 @@ impl<R: RecordStore> EtcdInserter<R> {
         if let Some(error) = outage {
             return self.open_circuit(&error);
         }
-        info!(self.log, "audited"; "records" => keys, "mended" => drifted);
         if compared {
+            info!(self.log, "audited"; "records" => keys, "repaired" => drifted);
             self.recorder.record_store_audit();
         }
         if self.circuit_breaker.is_half_open() {

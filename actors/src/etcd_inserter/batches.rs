@@ -13,6 +13,7 @@ use crate::runtime::metered_context::MeteredContext;
 
 /// The largest number of keys in one batch.
 const BATCH_SIZE_MAX: usize = 256;
+
 /// The priorities with a batch in flight. At most one batch of each priority is in flight.
 #[derive(Default)]
 pub(super) struct BatchesInFlight {

@@ -13,10 +13,10 @@ const PROBE_BACKOFF: Backoff =
 
 /// The circuit breaker between the inserter and the store.
 ///
-/// The breaker opens at the first failure. It is half-open during a probe: the store is probed,
-/// the lease is acquired, and all keys are audited. The breaker closes after an audit.
-/// `failures` counts the failures since the last batch that succeeded, and survives a probe that
-/// succeeds. A store that answers probes but fails every write is therefore probed with growing
+/// The breaker opens at the first failure. It is half-open during a probe, which has three steps: a
+/// request to the store, the acquisition of the lease, and an audit of all keys. The breaker closes
+/// after the audit. `failures` counts the failures since the last success: a batch, or an audit
+/// after which no write is due. It survives a probe that succeeds. A store that answers probes but fails every write is therefore probed with growing
 /// pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CircuitBreaker {
@@ -58,7 +58,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Returns the number of failures since the last batch that succeeded.
+    /// Returns the number of failures since the last success.
     pub fn failures(self) -> u32 {
         match self {
             Self::Closed { failures }
@@ -96,7 +96,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Resets the number of failures, if the breaker is closed: a batch succeeded.
+    /// Resets the number of failures, if the breaker is closed.
     pub fn record_success(&mut self) {
         if let Self::Closed { failures } = self {
             *failures = 0;

@@ -1,4 +1,5 @@
-//! [`LeaseManager`]: acquires the lease of the records, keeps it alive, and replaces it.
+//! [`LeaseManager`]: the leases of this publisher, and the methods of the inserter that acquire the
+//! lease of the records, keep it alive, and replace it.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -155,7 +156,7 @@ impl<R: RecordStore> EtcdInserter<R> {
         self.recorder.record_store_write();
     }
 
-    /// Returns the remaining lifetime of the current lease, unless it is kept alive.
+    /// Returns the time until the current lease expires if no further keep-alive succeeds.
     pub(super) fn lease_remaining(&self, now: Instant) -> Option<Duration> {
         let expires_at =
             self.lease_manager.expires_at.filter(|_| self.lease_manager.has_current())?;

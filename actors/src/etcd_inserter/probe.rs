@@ -20,7 +20,7 @@ impl<R: RecordStore> EtcdInserter<R> {
         if let Some(since) = self.unavailable_since.take() {
             self.recorder.record_store_available();
             notice!(self.log, "etcd connected"; "away_seconds" => since.elapsed().as_secs_f64(),
-                "mended" => std::mem::take(&mut self.drifted));
+                "repaired" => std::mem::take(&mut self.drifted));
         }
     }
 

@@ -68,7 +68,8 @@ impl Reconciler {
         }
     }
 
-    /// Notes that all leases were kept alive, and thereby all records.
+    /// Notes that the leases were kept alive, and thereby their records. The records of a lost lease
+    /// are marked as absent afterwards, by `lose_lease`.
     pub fn mark_refreshed(&mut self) {
         let now = SystemTime::now();
         for entry in self.entries.values_mut() {

@@ -1,4 +1,4 @@
-//! [`WriteLog`]: the values that this process wrote to the store.
+//! [`WriteLog`]: the values that this process wrote to the store, or adopted from an earlier run.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -26,7 +26,7 @@ pub(super) struct WatcherEntry<S: ContainerSource, R: RecordStore> {
     /// `true` if the last inspection found the container reachable through `chain`. `None` if
     /// the container was not inspected yet, or has its own network.
     pub is_reachable: Option<bool>,
-    /// `None` if the watcher crashed and is not restarted yet.
+    /// `None` before the first start, and while a crashed watcher waits for its restart.
     pub watcher: Option<Addr<ContainerWatcher<S, R>>>,
     pub observations: Option<LatestSender<Observation>>,
     pub task: Option<AbortOnDrop>,

@@ -48,7 +48,7 @@ const WATCHER_RESTART_BACKOFF: Backoff =
 /// Owns one watcher for each existing container.
 ///
 /// The poller reports listings and events to the registry, which passes them to the watchers. A
-/// container gets a watcher with its first row or start event, and loses the watcher when a
+/// container gets a watcher with its first row, start event or signal, and loses the watcher when a
 /// listing lacks the container and the inserter has handled the withdrawal of its records.
 ///
 /// The registry also connects containers that share a network: it has a container inspected
@@ -200,8 +200,9 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// If the listing was superseded or the watcher crashed, the entry stays, and the next
     /// listing reports the container as gone again.
     fn finish_removal(&mut self, id: &ContainerId, is_withdrawn: bool, updates_sent: u64) {
-        let came_back = self.entries.get(id).is_none_or(|entry| entry.updates_sent != updates_sent);
-        if is_withdrawn && !came_back {
+        let is_updated =
+            self.entries.get(id).is_none_or(|entry| entry.updates_sent != updates_sent);
+        if is_withdrawn && !is_updated {
             if let Some(gone) = self.entries.remove(id) {
                 let change = RecentChange::new(ChangeKind::ContainerGone);
                 self.setup.recorder.record_change(change.with_container(id, &gone.name));
@@ -287,10 +288,10 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         self.spawn_watcher(id, context);
     }
 
-    /// Adds the container of a start event or stop signal.
+    /// Adds the container of a start event or a signal.
     ///
     /// Other events add no container: the next listing reports the container if it is running. A
-    /// container that gets its stop signal may be in a listing that is in flight, so its event is
+    /// container that gets a signal may be in a listing that is in flight, so its event is
     /// kept.
     fn add_by_event(&mut self, event: &Event, now: Instant, context: &mut MeteredContext<Self>) {
         if !matches!(event.kind, EventKind::Started | EventKind::Signalled(_)) {

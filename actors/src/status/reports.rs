@@ -122,8 +122,8 @@ pub struct RecordCounts {
     pub put: u64,
     /// Records withdrawn.
     pub withdrawn: u64,
-    /// Records whose content in the store differed from the expected content. An audit or a
-    /// change event of the store found the difference.
+    /// Records for which an audit found a content in the store that differed from the expected
+    /// content.
     pub drifted: u64,
     /// Late writes: uncertain writes that reached the store after the desired record had
     /// changed.
