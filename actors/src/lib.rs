@@ -10,22 +10,22 @@
 pub mod log;
 
 /// Returns `true` if the named [`Mutation`](runtime::mutations::Mutation) is active in this
-/// thread: `if planted!(PausedContainerPublished) { … }`.
+/// thread: `if mutated!(PausedContainerPublished) { … }`.
 ///
 /// The macro marks the place of a deliberate mistake. A test activates one mistake at a time
 /// and checks that the simulation detects it, so the simulation cannot become blind unnoticed.
 /// Place the hook at the border of a function, not inside an expression.
 #[cfg(feature = "mutations")]
-macro_rules! planted {
+macro_rules! mutated {
     ($mutation:ident) => {
-        $crate::runtime::mutations::is_planted($crate::runtime::mutations::Mutation::$mutation)
+        $crate::runtime::mutations::is_active($crate::runtime::mutations::Mutation::$mutation)
     };
 }
 
 /// Returns `false`: without the feature `mutations`, which no release has, the compiler
 /// removes every hook.
 #[cfg(not(feature = "mutations"))]
-macro_rules! planted {
+macro_rules! mutated {
     ($mutation:ident) => {
         false
     };

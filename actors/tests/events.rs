@@ -1,7 +1,7 @@
 //! Events of the Docker engine: the core reacts to a change at once, and reaches the right state
 //! even if events are lost, late, repeated or false.
 
-#![allow(clippy::unwrap_used, reason = "a failing test panics")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[macro_use]
 mod fakes;

@@ -1,6 +1,6 @@
 //! Guarantees of the core, in normal operation and during outages of Docker or the store.
 
-#![allow(clippy::unwrap_used, reason = "a failing test panics")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[macro_use]
 mod fakes;

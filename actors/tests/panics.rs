@@ -1,6 +1,6 @@
 //! Actors that crash: each is restarted, and no record is lost meanwhile.
 
-#![allow(clippy::unwrap_used, reason = "a failing test panics")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[macro_use]
 mod fakes;

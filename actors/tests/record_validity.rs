@@ -1,7 +1,7 @@
 //! Records of random containers are valid for DNS servers.
 //!
 //! One invalid record would break its name and all names above it.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failing test panics")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

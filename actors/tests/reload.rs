@@ -1,6 +1,6 @@
 //! Handover from one core to the next with other settings, and liveness probes.
 
-#![allow(clippy::unwrap_used, reason = "a failing test panics")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[macro_use]
 mod fakes;

@@ -2,7 +2,7 @@
 //!
 //! Memory is measured for the whole process, so this file has one test.
 
-#![allow(clippy::unwrap_used, reason = "a failing test panics")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[macro_use]
 mod fakes;

@@ -1,6 +1,6 @@
 //! The status of the core: reports, counters, latencies and readiness.
 
-#![allow(clippy::unwrap_used, reason = "a failing test panics")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[macro_use]
 mod fakes;
@@ -174,7 +174,7 @@ async fn reports_reason_for_not_ready(keep_alive_mode: KeepAliveMode) {
     world.engine.inspect_takes(SECOND * 30);
     world.engine.set_unavailable(false);
     pass(POLL).await;
-    assert_eq!(not_ready(&world).await, Some("containers_untold"));
+    assert_eq!(not_ready(&world).await, Some("containers_pending"));
     world.engine.inspect_takes(Duration::ZERO);
     pass(SECOND * 40).await;
     assert_eq!(not_ready(&world).await, None);

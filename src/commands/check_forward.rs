@@ -35,7 +35,7 @@ enum ForwarderError {
         (ATTEMPT_TIMEOUT * ATTEMPTS_MAX).as_secs()
     )]
     Timeout,
-    /// The upstream refuses queries of this host.
+    /// The upstream refuses queries from this host (REFUSED).
     #[error("it answers {}; does it serve this host?", rcode_name(*.0))]
     Refused(ResponseCode),
     /// The query cannot be encoded.

@@ -42,7 +42,7 @@ pub async fn run(
         Err(error) => {
             let store = assume_etcd(settings);
             warn!(log, "cannot read the domain from etcd; using the configured one";
-                "error" => %error, "taken" => store.domain.to_string());
+                "error" => %error, "domain" => store.domain.to_string());
             store
         }
     };

@@ -54,7 +54,9 @@ pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<
         let faults = single_line(&status.reload_refused.join("; "));
         line(
             "settings",
-            &format_args!("the last reload was REJECTED, the old ones stay active: {faults}"),
+            &format_args!(
+                "the last reload was REJECTED; the old configuration stays active: {faults}"
+            ),
         )?;
     }
     if let Some(waiting_for) = &status.reload_waits {
@@ -224,7 +226,7 @@ mod tests {
         }];
         let text = table(&failing);
         assert!(text.contains("ready        NO: etcd does not answer:  [2Jrefused"), "{text}");
-        let rejected = "settings     the last reload was REJECTED, the old ones stay active: \
+        let rejected = "settings     the last reload was REJECTED; the old configuration stays active: \
                         etcd.ttl is 1; a b\n";
         assert!(text.contains(rejected), "{text}");
         let waits = "settings     new configuration is waiting for etcd: timed out\n";

@@ -119,7 +119,7 @@ impl Cores {
         if tokio::time::timeout(WITHDRAW_WARNING_AFTER, &mut caught_up).await.is_err() {
             warn!(
                 self.log,
-                "records of the new domain are not all published yet; keeping the old \
+                "new records are not all published yet; keeping the old \
                 records until then"
             );
             caught_up.await;
@@ -133,7 +133,7 @@ impl Cores {
                 }
                 Shutdown::TimedOut(unwritten) => {
                     warn!(self.log, "cannot withdraw all old records; they end with their TTL";
-                        "below" => directory, "left" => count(unwritten));
+                        "below" => directory, "unwritten" => count(unwritten));
                 }
             }
         }

@@ -61,7 +61,7 @@ pub(super) fn evaluate(
         Ok(checked) => checked,
         Err(errors) => {
             for error in &errors {
-                error!(log, "configuration error"; "fault" => error);
+                error!(log, "configuration error"; "error" => error);
             }
             error!(log, "configuration rejected; the old one stays active");
             return ReloadAction::Rejected(errors);

@@ -86,9 +86,13 @@ impl<'a> RunLoop<'a> {
                     };
                     match resolved {
                         Ok(resolved) => {
+                            // The configuration waits for no server any more.
+                            self.publish(&cores);
                             cores.hand_over(resolved).await;
                             self.activate(settings);
-                            diff.iter().for_each(|diff| self.finish_reload(diff));
+                            if let Some(diff) = &diff {
+                                self.finish_reload(diff, &cores);
+                            }
                         }
                         Err(error) if cores.probe_results().is_none() => return Err(error),
                         Err(error) => {
@@ -148,8 +152,8 @@ impl<'a> RunLoop<'a> {
             }
             (ReloadAction::Apply(settings, diff), Some(_)) => {
                 self.activate(settings);
-                self.finish_reload(&diff);
                 self.resolver.clear_unavailable();
+                self.finish_reload(&diff, cores);
                 *pending = None;
             }
             (
@@ -157,7 +161,7 @@ impl<'a> RunLoop<'a> {
                 None,
             ) => {
                 self.activate(settings);
-                self.finish_reload(&diff);
+                self.finish_reload(&diff, cores);
                 *pending = Some(self.resolve_active());
             }
         }
@@ -175,10 +179,12 @@ impl<'a> RunLoop<'a> {
         self.active = settings;
     }
 
-    fn finish_reload(&mut self, diff: &ConfigDiff) {
+    fn finish_reload(&mut self, diff: &ConfigDiff, cores: &Cores) {
         self.reloads.ok += 1;
         self.reloads.last_success = Some(SystemTime::now());
         self.reload_errors.clear();
+        // Readers see the new configuration before the log reports it.
+        self.publish(cores);
         reload::log_applied(diff, &self.log);
     }
 

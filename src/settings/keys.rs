@@ -324,7 +324,7 @@ pub static KEYS: &[Key] = &[
         "admin.allowRemote",
         ValueType::Bool,
         Fixed("false"),
-        "Allow every client to read everything except /config without a token",
+        "Allow admin.listen beyond loopback without a token; /config is then hidden",
     ),
     Key::new(
         "logLevel",

@@ -1,5 +1,5 @@
 //! The command line and configuration errors of the built program.
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use std::process::{Command, Output};
 

@@ -1,5 +1,5 @@
 //! The output of `highhock completions`, tested in the real shells.
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[path = "../support/mod.rs"]
 mod support;

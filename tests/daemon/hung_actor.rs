@@ -1,6 +1,6 @@
 //! A whole daemon in this process with a hung actor: the service manager receives no more
 //! watchdog messages. The suite needs the feature `test-hooks`, so `tests/run` starts it by name.
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[path = "../support/mod.rs"]
 mod support;

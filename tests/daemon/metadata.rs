@@ -1,5 +1,5 @@
 //! The metadata services of the clouds, scripted from their manuals.
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -95,8 +95,8 @@ async fn lookup_within(
     clouds: &[Cloud],
 ) -> Result<(Cloud, String), Vec<(Cloud, String)>> {
     let metadata = MetadataClient { service: format!("http://{}", service.authority()), limit };
-    let told = metadata.find_address(clouds).await?;
-    Ok((told.cloud, told.address.to_string()))
+    let found = metadata.find_address(clouds).await?;
+    Ok((found.cloud, found.address.to_string()))
 }
 
 async fn lookup(
@@ -119,8 +119,8 @@ async fn lookup_error(cloud: Cloud, script: fn(&ReceivedRequest) -> ScriptedResp
 async fn prefers_the_private_address() {
     for cloud in [Aws, Gce, DigitalOcean] {
         for (addresses, address) in [(BOTH, "10.3.2.1"), (PUBLIC, "203.0.113.7")] {
-            let told = lookup(&service(cloud, addresses), &[cloud]).await;
-            assert_eq!(told, Ok((cloud, address.to_owned())));
+            let found = lookup(&service(cloud, addresses), &[cloud]).await;
+            assert_eq!(found, Ok((cloud, address.to_owned())));
         }
         let failures = lookup(&service(cloud, NONE), &[cloud]).await.unwrap_err();
         assert!(failures[0].1.contains("no address at /"), "{failures:?}");
@@ -215,8 +215,8 @@ async fn unresponsive_service_times_out() {
 async fn with_all_clouds_the_responding_one_is_used() {
     let all = [Aws, Gce, DigitalOcean];
     for cloud in all {
-        let told = lookup(&service(cloud, BOTH), &all).await;
-        assert_eq!(told, Ok((cloud, "10.3.2.1".to_owned())));
+        let found = lookup(&service(cloud, BOTH), &all).await;
+        assert_eq!(found, Ok((cloud, "10.3.2.1".to_owned())));
     }
     // The other services do not respond, which only costs time.
     let server = ScriptedServer::tcp(|request| {
@@ -226,8 +226,8 @@ async fn with_all_clouds_the_responding_one_is_used() {
             ScriptedResponse::NoResponse
         }
     });
-    let told = lookup_within(Duration::from_secs(1), &server, &all).await;
-    assert_eq!(told, Ok((DigitalOcean, "10.3.2.1".to_owned())));
+    let found = lookup_within(Duration::from_secs(1), &server, &all).await;
+    assert_eq!(found, Ok((DigitalOcean, "10.3.2.1".to_owned())));
 }
 
 #[actix_rt::test]
@@ -253,8 +253,8 @@ async fn error_lists_the_reason_of_each_cloud() {
     let failures = lookup(&server, &all).await.unwrap_err();
     assert_eq!(failures.iter().map(|(cloud, _)| *cloud).collect::<Vec<_>>(), all);
     let service = format!("http://127.0.0.1:{}", support::free_port());
-    let nobody = MetadataClient { service, limit: Duration::from_secs(60) };
-    for (_, reason) in nobody.find_address(&all).await.unwrap_err() {
+    let client = MetadataClient { service, limit: Duration::from_secs(60) };
+    for (_, reason) in client.find_address(&all).await.unwrap_err() {
         assert!(reason.contains("cannot connect: Connection refused"), "{reason}");
     }
 }

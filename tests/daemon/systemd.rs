@@ -1,6 +1,6 @@
 //! The built daemon under a service manager that speaks systemd's notify protocol, without Docker
 //! and etcd; and the unit file, checked with systemd's own tools.
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -50,7 +50,8 @@ fn watchdog_is_notified_twice_per_interval() {
     let first = supervisor.wait_for("WATCHDOG", 1);
     let last = supervisor.wait_for("WATCHDOG", 9);
     let pings: Vec<_> = supervisor.notifications();
-    let pings: Vec<_> = pings.iter().filter(|told| told.value("WATCHDOG").is_some()).collect();
+    let pings: Vec<_> =
+        pings.iter().filter(|message| message.value("WATCHDOG").is_some()).collect();
     let longest = pings.windows(2).map(|two| two[1].at - two[0].at).max().unwrap();
     println!("9 pings in {:?}, {longest:?} apart at most", last.at - first.at);
     assert!(longest < LIMIT, "{longest:?}");
@@ -82,10 +83,10 @@ fn reload_is_notified_with_its_time_then_ready() {
     for (round, config) in ["{}", "{oops", r#"{"logLevel": "INFO"}"#].into_iter().enumerate() {
         daemon.reload(config);
         let reloading = supervisor.wait_for("RELOADING", round + 1);
-        let told: u128 = reloading.value("MONOTONIC_USEC").unwrap().parse().unwrap();
+        let monotonic: u128 = reloading.value("MONOTONIC_USEC").unwrap().parse().unwrap();
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
         let now: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
-        let ago = now - told as f64 / 1e6;
+        let ago = now - monotonic as f64 / 1e6;
         // The boot clock also counts the time in which the machine was suspended.
         assert!((-1.0..86_400.0).contains(&ago), "{ago} s ago");
         assert!(supervisor.wait_for("READY", round + 2).at >= reloading.at);

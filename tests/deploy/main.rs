@@ -2,7 +2,7 @@
 //! snippets.
 //!
 //! The suite pulls no image. It builds the required images from the programs of this machine.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod alerts;
 mod compose_file;

@@ -1,5 +1,5 @@
 //! The layers of ARCHITECTURE.md: no import goes upward, and no files import each other.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is to panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod graph;
 mod imports;

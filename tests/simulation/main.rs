@@ -6,7 +6,7 @@
 //! - `SEEDS=n` or `SEEDS=from..to` runs a range of seeds.
 //! - `SEED=n` replays one seed and prints its trace.
 //! - `SHRINK=n` finds the fewest steps with which a seed still fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test whose setup fails may panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod coverage;
 mod determinism;

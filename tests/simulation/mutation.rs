@@ -1,8 +1,8 @@
-//! Planted bugs: the simulation finds each of a list of mistakes in the core.
+//! The mutation test: the simulation detects each mutation of the core.
 //!
-//! The suite prints the violated invariant and the number of seeds for each bug. `BUG=name` runs
-//! one bug only. `SEEDS=n` limits the number of seeds.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test whose setup fails may panic")]
+//! The suite prints the violated invariant and the number of seeds for each mutation. `MUTATION=name` runs
+//! one mutation only. `SEEDS=n` limits the number of seeds.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(dead_code, unused_imports, reason = "the simulation uses the other parts of the world")]
 
 #[path = "world/mod.rs"]
@@ -14,66 +14,66 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use highhock_actors::runtime::mutations::{Mutation, plant};
+use highhock_actors::runtime::mutations::{Mutation, activate};
 use tokio::time::Instant;
 use world::{Plan, TraceLines};
 
-/// The number of seeds after which a bug counts as missed.
+/// The number of seeds after which a mutation counts as missed.
 const SEEDS: u64 = 1_000;
-/// The time after which a bug counts as missed.
-const BUG_TIMEOUT: Duration = Duration::from_secs(900);
-/// Set in a child process only: the bug of the process. Mailbox metrics belong to a process.
-const BUG_VARIABLE: &str = "PLANTED_BUG";
+/// The time after which a mutation counts as missed.
+const MUTATION_TIMEOUT: Duration = Duration::from_secs(900);
+/// Set in a child process only: the mutation of the process. Mailbox metrics belong to a process.
+const MUTATION_VARIABLE: &str = "ACTIVE_MUTATION";
 
 fn main() -> ExitCode {
     world::panics::install_panic_hook();
     if std::env::args().any(|it| it == "--list") {
         return ExitCode::SUCCESS;
     }
-    if let Ok(name) = std::env::var(BUG_VARIABLE) {
-        return find_violation(bug_named(&name));
+    if let Ok(name) = std::env::var(MUTATION_VARIABLE) {
+        return find_violation(mutation_named(&name));
     }
-    let bugs = match std::env::var("BUG") {
-        Ok(name) => vec![bug_named(&name)],
+    let mutations = match std::env::var("MUTATION") {
+        Ok(name) => vec![mutation_named(&name)],
         Err(_) => Mutation::ALL.to_vec(),
     };
-    println!("{:28} {:>6}  found by", "planted bug", "seeds");
+    println!("{:28} {:>6}  found by", "mutation", "seeds");
     let (next, missed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let cores = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let found = run_in_process(*bug);
+                while let Some(mutation) = mutations.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = run_in_process(*mutation);
                     let is_missed = found.is_none();
                     let (seeds, invariant) = found.unwrap_or(("never".into(), String::new()));
-                    println!("{:28} {seeds:>6}  {invariant}", format!("{bug:?}"));
+                    println!("{:28} {seeds:>6}  {invariant}", format!("{mutation:?}"));
                     missed.fetch_add(usize::from(is_missed), Ordering::Relaxed);
                 }
             });
         }
     });
     let missed = missed.into_inner();
-    println!("{} bugs planted, {} found", bugs.len(), bugs.len() - missed);
+    println!("{} mutations, {} detected", mutations.len(), mutations.len() - missed);
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn bug_named(name: &str) -> Mutation {
-    let bug = Mutation::ALL.iter().find(|bug| format!("{bug:?}") == name);
-    *bug.unwrap_or_else(|| panic!("no bug is named {name}"))
+fn mutation_named(name: &str) -> Mutation {
+    let mutation = Mutation::ALL.iter().find(|mutation| format!("{mutation:?}") == name);
+    *mutation.unwrap_or_else(|| panic!("no mutation is named {name}"))
 }
 
-/// Returns the number of seeds and the violated invariant, or `None` if the bug was not found or
+/// Returns the number of seeds and the violated invariant, or `None` if the mutation was not found or
 /// timed out.
-fn run_in_process(bug: Mutation) -> Option<(String, String)> {
+fn run_in_process(mutation: Mutation) -> Option<(String, String)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .env(BUG_VARIABLE, format!("{bug:?}"))
+        .env(MUTATION_VARIABLE, format!("{mutation:?}"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let until = Instant::now() + BUG_TIMEOUT;
+    let until = Instant::now() + MUTATION_TIMEOUT;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() >= until {
             child.kill().unwrap();
@@ -86,13 +86,13 @@ fn run_in_process(bug: Mutation) -> Option<(String, String)> {
     Some((seeds.to_owned(), invariant.to_owned()))
 }
 
-fn find_violation(bug: Mutation) -> ExitCode {
+fn find_violation(mutation: Mutation) -> ExitCode {
     let seeds = std::env::var("SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap());
     for seed in 0..seeds {
-        plant(Some(bug));
+        activate(Some(mutation));
         let violation = world::run(&Plan::from_seed(seed), TraceLines::Last).violation;
-        plant(None);
-        // The violation counts only if the seed passes without the bug.
+        activate(None);
+        // The violation counts only if the seed passes without the mutation.
         let violation = violation
             .filter(|_| world::run(&Plan::from_seed(seed), TraceLines::Last).violation.is_none());
         if let Some(violation) = violation {

@@ -1,7 +1,7 @@
 //! Shared by the black-box suites: waiting for conditions, free ports, fakes of foreign servers,
 //! and launchers of real servers.
 #![allow(dead_code, reason = "each suite is a crate of its own and uses a part of this")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 pub mod admin;
 pub mod certs;

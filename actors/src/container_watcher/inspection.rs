@@ -71,7 +71,7 @@ pub(crate) async fn inspect<S: ContainerSource>(
         chain.target = target.network.target();
         chain.hops.push(target.id);
     }
-    if planted!(NetworkChainNotFollowed) {
+    if mutated!(NetworkChainNotFollowed) {
         chain.hops.truncate(1);
     }
     Ok(Some(InspectionResult { container, access, chain }))

@@ -412,7 +412,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
     /// Returns `true` if the watcher has newer information than a listing that was requested at
     /// this time. An inspection in flight is newer too, because its result is still to come.
     fn supersedes_listing(&self, requested_at: Instant) -> bool {
-        if planted!(StaleListingApplied) {
+        if mutated!(StaleListingApplied) {
             return false;
         }
         let was_seen = self.last_seen_running.is_some_and(|seen| seen > requested_at);
@@ -431,7 +431,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             }
             self.logged_reasons.insert(skipped.clone());
             if self.logged_reasons.len() > LOGGED_REASONS_MAX {
-                notice!(self.log, "more entries skipped"; "reasons_given" => LOGGED_REASONS_MAX);
+                notice!(self.log, "more entries skipped"; "logged" => LOGGED_REASONS_MAX);
             } else {
                 notice!(self.log, "skipped";
                     "entry" => &skipped.entry, "reason" => &skipped.reason);

@@ -131,7 +131,7 @@ pub(super) async fn poll_once<S: ContainerSource, R: RecordStore>(
 
 async fn list<S: ContainerSource>(source: &S) -> Result<Vec<ContainerSummary>, SourceError> {
     let listed = source.list().await;
-    if planted!(FailedListingReadAsEmpty) {
+    if mutated!(FailedListingReadAsEmpty) {
         return Ok(listed.unwrap_or_default());
     }
     listed
@@ -146,7 +146,7 @@ async fn detect_other_engine<S: ContainerSource>(
     let engine = source.identity().await?;
     let mut listing_state = listing_state.borrow_mut();
     let candidate = listing_state.candidate_engine.take();
-    if planted!(OtherEngineUnconfirmed)
+    if mutated!(OtherEngineUnconfirmed)
         || listing_state.engine.as_ref().is_none_or(|known| *known == engine)
         || candidate.as_ref() == Some(&engine)
     {
@@ -200,7 +200,7 @@ async fn check_mass_removal<S: ContainerSource, R: RecordStore>(
     registry: &Addr<Registry<S, R>>,
     containers: &[ContainerId],
 ) -> Result<Option<SuspectListing>, MailboxError> {
-    if containers.is_empty() || planted!(MassWithdrawalUnconfirmed) {
+    if containers.is_empty() || mutated!(MassWithdrawalUnconfirmed) {
         return Ok(None);
     }
     let AffectedRecords { affected, total } =

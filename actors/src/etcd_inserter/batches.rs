@@ -71,7 +71,7 @@ impl<R: RecordStore> EtcdInserter<R> {
 
     fn take_batch(&mut self, priority: Priority, now: Instant) -> Batch {
         let mut batch = self.reconciler.take_batch(priority, BATCH_SIZE_MAX, now);
-        if planted!(RefreshSkipsHalfOfBatch) && priority == Priority::Refresh {
+        if mutated!(RefreshSkipsHalfOfBatch) && priority == Priority::Refresh {
             batch.writes.truncate(batch.writes.len() / 2);
         }
         batch

@@ -69,7 +69,7 @@ pub(super) enum LeaseOutcome {
 }
 
 fn has_ttl(lease: &Lease, ttl: Duration) -> bool {
-    if planted!(LeaseWithOtherTtlKept) {
+    if mutated!(LeaseWithOtherTtlKept) {
         return true;
     }
     lease.ttl == ttl

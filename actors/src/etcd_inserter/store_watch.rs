@@ -27,7 +27,7 @@ pub(super) struct WatchState {
     opened_at: Instant,
     reopen_at: Instant,
     failures: u32,
-    /// `true` if the log says already that the store refuses the watch.
+    /// `true` if the log already reports that the store rejects the watch.
     unsupported_logged: bool,
 }
 

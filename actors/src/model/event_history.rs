@@ -126,21 +126,21 @@ impl EventHistory {
 }
 
 fn may_predate(requested_at: Instant, until: Instant) -> bool {
-    if planted!(EndEventNotVerified) {
+    if mutated!(EndEventNotVerified) {
         return true;
     }
     requested_at < until
 }
 
 fn is_of_current_run(signal: &EventStamp, container: &Container) -> bool {
-    if planted!(EarlierStopSignalApplied) {
+    if mutated!(EarlierStopSignalApplied) {
         return true;
     }
     signal.occurred >= container.started
 }
 
 fn is_draining(now: Instant, until: Instant) -> bool {
-    if planted!(DrainWithoutTimeout) {
+    if mutated!(DrainWithoutTimeout) {
         return true;
     }
     now < until

@@ -18,7 +18,7 @@ const IGNORE_VALUE: &str = "ignore";
 /// must be healthy. A reason is a phrase that follows the name of the container in a report,
 /// such as "is paused".
 pub(crate) fn withhold_reason(container: &Container, by_health: bool) -> Option<String> {
-    if planted!(PausedContainerPublished) && container.state == ContainerState::Paused {
+    if mutated!(PausedContainerPublished) && container.state == ContainerState::Paused {
         return None;
     }
     let reason = match container.state {
@@ -46,7 +46,7 @@ fn restarting_reason(container: &Container) -> String {
 }
 
 fn health_withhold_reason(container: &Container, by_health: bool) -> Option<String> {
-    if planted!(HealthIgnored) || !by_health || has_ignore_label(container, HEALTH_LABEL) {
+    if mutated!(HealthIgnored) || !by_health || has_ignore_label(container, HEALTH_LABEL) {
         return None;
     }
     let cause = match container.health {

@@ -110,7 +110,7 @@ impl Reconciler {
     }
 
     fn remove_container(&mut self, id: &ContainerId, now: Instant) {
-        if planted!(LiveContainersIgnored) {
+        if mutated!(LiveContainersIgnored) {
             return;
         }
         self.set_desired(Domain::empty(id.clone()), now);
@@ -124,7 +124,7 @@ impl Reconciler {
     /// confirms a suspect listing before. A restarted registry never knew them, and all of them
     /// are missing at once.
     fn is_suspect_listing<'a>(&mut self, missing: impl Iterator<Item = &'a ContainerId>) -> bool {
-        if planted!(MassWithdrawalUnconfirmed) {
+        if mutated!(MassWithdrawalUnconfirmed) {
             return false;
         }
         let desired = |domain: &Domain| domain.desired.len();
@@ -135,7 +135,7 @@ impl Reconciler {
             warn!(
                 self.log,
                 "suspect listing: containers of most records are missing; \
-                listing docker again before withdrawing them";
+                waiting for a second listing";
                 "records" => affected, "of" => total
             );
             self.listing_requested = true;
@@ -146,7 +146,7 @@ impl Reconciler {
     /// Withdraws the orphans that no container wants, once every container of a listing that is
     /// newer than the orphans has reported its desired records.
     fn release_orphans(&mut self, now: Instant) {
-        if planted!(OrphansKept) {
+        if mutated!(OrphansKept) {
             return;
         }
         let Some(live_containers) = &self.live_containers else { return };
@@ -157,7 +157,7 @@ impl Reconciler {
             warn!(
                 self.log,
                 "suspect listing: no container wants most records of an earlier run; \
-                listing docker again before withdrawing them"
+                waiting for a second listing"
             );
             self.listing_requested = true;
             return;
@@ -166,7 +166,7 @@ impl Reconciler {
     }
 
     fn all_reported(&self, live_containers: &LiveContainers) -> bool {
-        if planted!(OrphansWithdrawnEarly) {
+        if mutated!(OrphansWithdrawnEarly) {
             return true;
         }
         live_containers.containers.iter().all(|id| self.containers.contains_key(id))

@@ -78,7 +78,7 @@ impl Claim {
             container: &self.container,
             position: self.position,
         };
-        if planted!(LaterContainerHoldsKey) {
+        if mutated!(LaterContainerHoldsKey) {
             return ClaimRank { started: EngineTime(-rank.started.0), ..rank };
         }
         rank

@@ -59,7 +59,7 @@ impl RecordPolicy {
     /// Returns the longest time between two refreshes of a record: a third of the TTL, and at
     /// most 20 seconds (ARCHITECTURE.md, "Refresh and audit").
     pub fn refresh_interval(&self) -> Duration {
-        if planted!(RefreshAfterTtl) {
+        if mutated!(RefreshAfterTtl) {
             return self.ttl + self.ttl;
         }
         (self.ttl / 3).min(REFRESH_INTERVAL_MAX)

@@ -224,7 +224,7 @@ impl Reconciler {
         found: Vec<(RecordKey, Result<Option<StoredRecord>, StoreError>)>,
         now: Instant,
     ) -> u64 {
-        if planted!(AuditRepairsNothing) {
+        if mutated!(AuditRepairsNothing) {
             return 0;
         }
         let mut drifted = 0;
@@ -291,7 +291,7 @@ impl Reconciler {
                 if !matches!(before, StoreState::Foreign { .. }) && !entry.claims.is_empty() {
                     warn!(self.log, "record on standby"; "key" => %key,
                         "reason" => foreign_reason(entry), "value" => value,
-                        "was_ours" => matches!(before, StoreState::Owned { .. }));
+                        "was_own" => matches!(before, StoreState::Owned { .. }));
                     let change = entry.change(ChangeKind::RecordOnStandby, key);
                     self.recorder.record_change(change.with_reason(foreign_reason(entry)));
                 }
@@ -324,16 +324,16 @@ impl Reconciler {
 }
 
 fn rejected_retry_interval() -> Duration {
-    if planted!(RejectedWriteRetriedTooLate) {
+    if mutated!(RejectedWriteRetriedTooLate) {
         return REJECTED_RETRY_INTERVAL * 100;
     }
     REJECTED_RETRY_INTERVAL
 }
 
-/// Returns the outcome unchanged, except with the planted bug.
+/// Returns the outcome unchanged, except with the mutation `UncertainWriteNotRead`.
 fn checked_outcome(outcome: Result<WriteOutcome, StoreError>) -> Result<WriteOutcome, StoreError> {
     let is_uncertain = outcome.as_ref().is_err_and(|error| error.kind.is_uncertain());
-    if planted!(UncertainWriteNotRead) && is_uncertain {
+    if mutated!(UncertainWriteNotRead) && is_uncertain {
         return Ok(WriteOutcome::Done);
     }
     outcome
@@ -388,14 +388,14 @@ fn classify_record(
 }
 
 fn expires(found: &StoredRecord) -> bool {
-    if planted!(StaticRecordAdopted) {
+    if mutated!(StaticRecordAdopted) {
         return true;
     }
     found.expiry != Expiry::Never
 }
 
 fn is_own_host(host: &str, claim: &Claim, policy: &RecordPolicy) -> bool {
-    if planted!(ForeignRecordAdopted) {
+    if mutated!(ForeignRecordAdopted) {
         return true;
     }
     let DesiredRecord { own_host, value, .. } = &claim.record;
@@ -411,10 +411,10 @@ fn classify_by_lease(
 ) -> StoreState {
     let Some(found) = found else { return StoreState::Absent };
     let value = found.value.clone();
-    if planted!(StaticRecordAdopted) && found.expiry == Expiry::Never {
+    if mutated!(StaticRecordAdopted) && found.expiry == Expiry::Never {
         return StoreState::Owned { value, lease };
     }
-    if planted!(ForeignRecordAdopted)
+    if mutated!(ForeignRecordAdopted)
         && let Expiry::Lease(id) = found.expiry
     {
         return StoreState::Owned { value, lease: Some(id) };

@@ -137,7 +137,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
 
     /// Restarts the watcher after a pause, unless it crashed too often.
     fn schedule_restart(&mut self, id: &ContainerId, context: &mut MeteredContext<Self>) {
-        if planted!(WatcherNotRestarted) {
+        if mutated!(WatcherNotRestarted) {
             return;
         }
         let Some(entry) = self.entries.get_mut(id) else { return };
@@ -447,7 +447,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<InserterRestarted> for Registry
     type Result = ();
 
     fn handle(&mut self, _: InserterRestarted, _: &mut Self::Context) {
-        if planted!(DesiredRecordsNotResent) {
+        if mutated!(DesiredRecordsNotResent) {
             return;
         }
         for entry in self.entries.values() {

@@ -19,7 +19,7 @@ impl Backoff {
     /// `jitter` is from 0 to 1 and selects a point in the upper half of the wait, so that daemons
     /// that failed together do not retry together.
     pub fn wait(&self, failures: u32, jitter: f64) -> Duration {
-        let cap = if planted!(BackoffWithoutCap) { Duration::from_secs(600) } else { self.cap };
+        let cap = if mutated!(BackoffWithoutCap) { Duration::from_secs(600) } else { self.cap };
         let growth = self.factor.checked_pow(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         let longest = self.first.saturating_mul(growth).min(cap);
         longest.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)

@@ -1,6 +1,6 @@
 //! Deliberate mistakes, with which a test checks that the simulation detects them.
 //!
-//! Each [`Mutation`] is a mistake that a programmer could make. The macro `planted!` marks its
+//! Each [`Mutation`] is a mistake that a programmer could make. The macro `mutated!` marks its
 //! place in the core. At most one mutation is active in a thread at a time. The module exists
 //! only with the feature `mutations`.
 
@@ -93,16 +93,16 @@ impl Mutation {
 }
 
 thread_local! {
-    static PLANTED: Cell<Option<Mutation>> = const { Cell::new(None) };
+    static ACTIVE: Cell<Option<Mutation>> = const { Cell::new(None) };
 }
 
 /// Activates a mutation in this thread and deactivates the previous one. `None` deactivates
 /// all.
-pub fn plant(mutation: Option<Mutation>) {
-    PLANTED.set(mutation);
+pub fn activate(mutation: Option<Mutation>) {
+    ACTIVE.set(mutation);
 }
 
-/// Returns `true` if the mutation is active in this thread. Called by `planted!`.
-pub(crate) fn is_planted(mutation: Mutation) -> bool {
-    PLANTED.get() == Some(mutation)
+/// Returns `true` if the mutation is active in this thread. Called by `mutated!`.
+pub(crate) fn is_active(mutation: Mutation) -> bool {
+    ACTIVE.get() == Some(mutation)
 }

@@ -59,7 +59,7 @@ impl NotReady {
             Self::DockerOverdue { .. } => "docker_silent",
             Self::StoreUnavailable { .. } => "etcd_away",
             Self::NoResponse => "no_answer",
-            Self::ContainersPending { .. } => "containers_untold",
+            Self::ContainersPending { .. } => "containers_pending",
             Self::RecordsPending { .. } => "records_pending",
         }
     }
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(kind_after(|now| now.docker.last_listing = None), Some("docker_not_listed"));
         assert_eq!(kind_after(|now| now.store.available = false), Some("etcd_away"));
         assert_eq!(kind_after(|now| now.records = None), Some("no_answer"));
-        assert_eq!(kind_after(|now| records(now).uninspected = 1), Some("containers_untold"));
+        assert_eq!(kind_after(|now| records(now).uninspected = 1), Some("containers_pending"));
         assert_eq!(kind_after(|now| records(now).pending = 1), Some("records_pending"));
         assert_eq!(kind_after(|now| records(now).failed = 1), None);
     }

@@ -7,7 +7,7 @@
     unused_imports,
     reason = "each suite is a separate crate and uses a part of the doubles"
 )]
-#![allow(clippy::unwrap_used, reason = "a test whose setup fails may panic")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod engine;
 mod etcd_model;

@@ -1,5 +1,5 @@
 //! The admin interface of the built daemon, its access control, and the commands that query it.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 #[path = "../../support/mod.rs"]
 mod support;

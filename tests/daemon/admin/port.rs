@@ -18,7 +18,7 @@ fn port_in_use_is_retried_without_blocking_records() {
     let taken = TcpListener::bind(admin.listen()).unwrap();
     let etcd = Etcd::start();
     let daemon = Highhock::new(&etcd.url()).flag("--admin-listen", &admin.listen()).start();
-    daemon.wait_for_log(&["WARNING", "state can't be shown over http", "Address already in use"]);
+    daemon.wait_for_log(&["WARNING", "admin interface unavailable", "Address already in use"]);
     let name = unique_name("first");
     let offer = format!("DISCOVER={name}:80");
     let _container = Container::run(&["-e", &offer, "-p", "0:80"], &[]);

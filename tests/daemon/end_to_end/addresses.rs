@@ -51,7 +51,7 @@ fn skip_reason(highhock: &Highhock, container: &Container) -> String {
     let text = String::from_utf8(output.stdout).unwrap();
     let start = format!("skipped: {}: ", container.name());
     let line = text.lines().find_map(|line| line.strip_prefix(&start));
-    line.unwrap_or_else(|| panic!("nothing of {} is left out:\n{text}", container.name())).into()
+    line.unwrap_or_else(|| panic!("no service of {} is skipped:\n{text}", container.name())).into()
 }
 
 /// Starts a container that declares these ports, with these options.
@@ -134,7 +134,7 @@ fn port_on_all_addresses_uses_the_host_address() {
     let port = container.published_port("80/tcp");
     assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {port}")]);
 
-    if skips_on_podman("it reaches no container by IPv4 where `[::]` is asked for") {
+    if skips_on_podman("containers are not reachable by IPv4 through a binding to [::]") {
         return;
     }
     // All IPv6 addresses count as all addresses, too.

@@ -102,18 +102,18 @@ fn records_follow_start_pause_end_and_removal() {
 #[test]
 fn unhealthy_container_is_withdrawn_unless_ignored() {
     let fixture = LifecycleFixture::new(&[]);
-    let (heeded, ignored) = (unique_name("heeded"), unique_name("ignored"));
+    let (gated, ignored) = (unique_name("gated"), unique_name("ignored"));
     let check = ["--health-cmd", "test -e /tmp/well", "--health-interval", "1s"];
     let check = [&check[..], &["--health-retries", "1"]].concat();
-    let container = fixture.container(&heeded, &check, &[]);
+    let container = fixture.container(&gated, &check, &[]);
     let opted_out = [&check[..], &["--label", "highhock.health=ignore"]].concat();
     let _other = fixture.container(&ignored, &opted_out, &[]);
     fixture.wait_for_record(&ignored);
-    assert!(!fixture.has_record(&heeded));
+    assert!(!fixture.has_record(&gated));
     container.exec(&["touch", "/tmp/well"]);
-    fixture.wait_for_record(&heeded);
+    fixture.wait_for_record(&gated);
     container.exec(&["rm", "/tmp/well"]);
-    fixture.wait_for_removal(&heeded);
+    fixture.wait_for_removal(&gated);
     assert!(fixture.has_record(&ignored));
     assert_eq!(fixture.daemon.lines_with(&["docker listed"]).len(), 1);
 }
@@ -223,9 +223,9 @@ fn records_follow_a_restart_policy() {
     fixture.wait_for_record(&name);
     // The container has ended after its second restart.
     let over = || {
-        let told = "{{.RestartCount}} {{.State.Status}}";
-        let told = docker(&["inspect", "--format", told, container.id()]);
-        (told == "2 exited").then_some(())
+        let state = "{{.RestartCount}} {{.State.Status}}";
+        let state = docker(&["inspect", "--format", state, container.id()]);
+        (state == "2 exited").then_some(())
     };
     eventually("it has ended for good", TIMEOUT, over);
     fixture.wait_for_removal(&name);

@@ -191,10 +191,10 @@ fn foreign_changes_are_repaired_or_respected() {
     let (deleted, edited) = (keys.next().unwrap(), keys.next().unwrap());
 
     v3.delete(deleted);
-    let asked = Instant::now();
+    let deleted_at = Instant::now();
     wait_for_records(&v3, &records, TIMEOUT);
-    println!("a deleted record was back after {:?}", asked.elapsed());
-    assert!(asked.elapsed() < Duration::from_secs(1));
+    println!("a deleted record was back after {:?}", deleted_at.elapsed());
+    assert!(deleted_at.elapsed() < Duration::from_secs(1));
 
     let theirs = r#"{"host":"10.77.66.99","port":1,"ttl":60}"#;
     v3.put(edited, theirs, None);

@@ -2,7 +2,7 @@
 //!
 //! The engine is shared: every daemon sees the containers of all running tests. Each test
 //! therefore uses unique service names and ignores all others.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 #[path = "../../support/mod.rs"]
 mod support;

@@ -126,7 +126,7 @@ fn changed_domain_publishes_before_withdrawing() {
         for (from, to) in [("skydns", "one"), ("one", "two"), ("two", "skydns")] {
             daemon.reload(&format!(r#"{{"skydns": {{"domain": "{to}.local"}}}}"#));
             // The old key is read first, so that one of the two exists at any time.
-            eventually("the old one goes", TIMEOUT, || {
+            eventually("the old record is withdrawn", TIMEOUT, || {
                 let (old, new) = (at(from), at(to));
                 assert!(old.is_some() || new.is_some(), "both keys are missing");
                 old.is_none().then_some(())
@@ -153,8 +153,8 @@ fn new_etcd_must_respond_before_the_switch() {
     wait_for_records(&first.v3(), &services.records_with_ttl(5), TIMEOUT);
     supervisor.wait_for_status("10 records live");
     let member_reader = MemberReader::start([&first], &services.keys(), Duration::from_millis(5));
-    let nobody = format!("http://127.0.0.1:{}", free_port());
-    daemon.reload(&config(&nobody));
+    let unreachable = format!("http://127.0.0.1:{}", free_port());
+    daemon.reload(&config(&unreachable));
     daemon.wait_for_log(&["WARNING", "etcd unreachable; waiting for it"]);
     supervisor.wait_for_status("new configuration is waiting for etcd");
     let waits = || admin.json("/status")["reload_waits"].as_str().map(str::to_owned);

@@ -165,8 +165,13 @@ pub fn bad_reload(case: &FaultCase) {
     case.wait_until_shown(admin, &["ready        yes"]);
     case.wait_until_gone(admin, "settings");
     daemon.reload(r#"{"logLevel": "LOUD", "etcd": {"tll": 30}}"#);
-    let cause =
-        ["the last reload was REJECTED", "the old ones stay active", "logLevel", "LOUD", "tll"];
+    let cause = [
+        "the last reload was REJECTED",
+        "the old configuration stays active",
+        "logLevel",
+        "LOUD",
+        "tll",
+    ];
     case.wait_until_shown(admin, &cause);
     case.wait_until_shown(admin, &["ready        yes"]);
     daemon.reload("{}");

@@ -1,7 +1,7 @@
 //! Twelve faults, one at a time: each must be visible, with its cause, at the place that the
 //! table in `deploy/README.md` names, and the place must be normal again after the fault. The
 //! suite needs the feature `test-hooks`, so `tests/run` starts it by name.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 #[path = "../../support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
 //! The exposed metrics, checked with Prometheus's own tool.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 #[path = "../../support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
 //! The status page in a real Chromium, on the built daemon with a real Docker and a real etcd.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 #[path = "../../support/mod.rs"]
 mod support;

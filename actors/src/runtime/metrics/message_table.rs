@@ -44,8 +44,7 @@ impl MessageTable {
         }
     }
 
-    /// Returns the metrics of a message type. The slots are few, so a linear search is faster than a
-    /// map.
+    /// Returns the metrics of a message type. A linear search of the few slots is faster than a map.
     pub fn metrics_of<M: 'static>(&self) -> &MessageMetrics {
         let wanted = TypeId::of::<M>();
         for slot in &self.slots {
