@@ -51,7 +51,7 @@ async fn certificate_error_names_the_setting_until_replaced() {
     let files = other.client(&folder.0, Some(CertificateOptions::default()));
     let docker = client(&front, files.clone());
     let text = error_line(docker.engine().await);
-    assert!(text.contains("by a CA that docker.ca ("), "{text}");
+    assert!(text.contains("by a CA that is not in docker.ca ("), "{text}");
 
     ca.write(files.ca.as_ref().unwrap());
     let text = error_line(docker.engine().await);

@@ -91,7 +91,7 @@ async fn private_ca_is_trusted_only_if_configured() {
     };
     let message = error_line(with_tls(&etcd, other).probe().await);
     assert!(
-        message.contains("by a CA that etcd.ca (") && message.contains("other.pem)"),
+        message.contains("by a CA that is not in etcd.ca (") && message.contains("other.pem)"),
         "{message}"
     );
 
@@ -106,11 +106,11 @@ async fn server_certificate_must_be_valid_for_the_url() {
     for (like, part) in [
         (
             CertificateOptions { expired: true, ..CertificateOptions::default() },
-            "has expired on 2021-02-03: renew it there",
+            "has expired on 2021-02-03; renew it on the server",
         ),
         (
             CertificateOptions { other_host: true, ..CertificateOptions::default() },
-            "is not for 127.0.0.1 but for elsewhere.example: ",
+            "is not for 127.0.0.1 but for elsewhere.example; ",
         ),
     ] {
         let etcd = Etcd::start_with_tls(&ca.issue(&folder.0, "server", like), None);
