@@ -183,8 +183,8 @@ fn encode_records(records: &RecordsStatus, writer: &mut MetricWriter) -> Result 
     writer.gauge(
         family(
             "lease_remaining",
-            "Time until the lease of all records expires unless it is \
-            kept alive. Absent with etcd v2, which has no leases.",
+            "Time until the lease of all records expires if it is not kept \
+            alive. Absent if records have their own TTLs (etcd v2).",
         )
         .seconds(),
         records.lease_remaining.map(|remaining| remaining.as_secs_f64()),

@@ -18,7 +18,7 @@ fn empty_etcd_with_both_apis_uses_v2_and_warns() {
     etcd.v3().put("/skydnsx/local", "{}", None);
     let highhock = Highhock::new(&etcd.url());
     let daemon = highhock.start();
-    daemon.wait_for_log(&["NOTICE", "using etcd API", "v2", "v3 holds nothing under /skydns"]);
+    daemon.wait_for_log(&["NOTICE", "using etcd API", "v2", "v3 holds no key under /skydns"]);
     daemon.wait_for_log(&["NOTICE", BOTH_APIS_WARNING, "v2"]);
     let name = unique_name("both");
     let container = run_service(&name);

@@ -36,7 +36,7 @@ fn malformed_entry_is_reported_once_and_others_kept() {
         wait_for_value(&etcd, &key(&first), &ours);
     }
     for (entry, reason) in [
-        ("my web:80", "a name is made of letters"),
+        ("my web:80", "use letters (a to z)"),
         ("far:70000", "is not a port (a number from 1 to 65535)"),
         (&format!("{unpublished}:81"), "not published"),
     ] {
@@ -83,7 +83,7 @@ fn malformed_engine_responses_are_reported_and_survived() {
     let container = run_service(&name);
     wait_for_key(&etcd, &key(&name));
     for (mode, logged) in
-        [(ProxyMode::TruncatedResponses, "answer"), (ProxyMode::HtmlResponses, "<html>")]
+        [(ProxyMode::TruncatedResponses, "response"), (ProxyMode::HtmlResponses, "<html>")]
     {
         let past = daemon.lines_with(&["WARNING", "docker unreachable; keeping"]).len();
         engine.set_mode(mode);

@@ -180,9 +180,7 @@ fn page_shows_outages_and_a_stopped_daemon() {
     browser.wait_for_text("not ready", "#health", |text| {
         text.starts_with("Not ready: etcd does not answer")
     });
-    browser.wait_for_text("the warning", "#errors tbody", |text| {
-        text.contains("etcd does not answer")
-    });
+    browser.wait_for_text("the warning", "#errors tbody", |text| text.contains("etcd unreachable"));
     fixture.daemon.kill();
     browser.wait_for_text("no answer", "#health", |text| text.starts_with("No response since"));
 }
