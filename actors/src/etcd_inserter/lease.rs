@@ -235,7 +235,7 @@ impl<R: RecordStore> EtcdInserter<R> {
         let Some(lost) = self.lease_manager.current.take() else { return };
         warn!(self.log, "lease lost; republishing all records"; "lease" => %lost);
         self.reconciler.lose_lease(lost, now);
-        self.request_probe(now);
+        self.circuit_breaker.request_probe(now);
     }
 
     /// Revokes an older lease if the store has no record on it. A daemon with the same identity

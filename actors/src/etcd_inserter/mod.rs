@@ -232,7 +232,7 @@ impl<R: RecordStore> Handler<CheckNow> for EtcdInserter<R> {
         let now = Instant::now();
         self.reconciler.refresh_all(now);
         // The probe includes a keep-alive and an audit.
-        self.request_probe(now);
+        self.circuit_breaker.request_probe(now);
         self.process_due(context);
     }
 }

@@ -39,11 +39,6 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
     }
 
-    /// Opens the circuit breaker and makes a probe due at `now`.
-    pub(super) fn request_probe(&mut self, now: Instant) {
-        self.circuit_breaker.request_probe(now);
-    }
-
     /// Probes the store, acquires the lease and audits all keys, before any other request is
     /// sent.
     pub(super) fn probe(&mut self, context: &mut MeteredContext<Self>) {

@@ -132,7 +132,7 @@ impl<R: RecordStore> Handler<WatchEnded> for EtcdInserter<R> {
                     error.map_or_else(|| "closed by etcd".to_owned(), |error| error.to_string());
                 info!(self.log, "etcd watch ended; probing etcd";
                     "reason" => reason);
-                self.request_probe(now);
+                self.circuit_breaker.request_probe(now);
             }
         }
         self.process_due(context);
