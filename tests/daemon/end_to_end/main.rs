@@ -35,7 +35,7 @@ mod standalone;
 
 use std::time::Duration;
 
-use support::daemon::ADDRESS;
+use support::daemon::{ADDRESS, Daemon};
 use support::docker::Container;
 use support::etcd::Etcd;
 use support::{eventually, unique};
@@ -76,6 +76,15 @@ fn run_service(name: &str) -> Container {
 fn run_service_with(name: &str, options: &[&str]) -> Container {
     let offer = format!("DISCOVER={name}:80");
     Container::run(&[&["-e", &offer, "-p", "0:80"], options].concat(), &[])
+}
+
+/// The warnings in the log, except those about containers of other tests. The log of every
+/// daemon has such warnings, because the engine is shared.
+fn warnings(daemon: &Daemon, names: &[&str]) -> Vec<String> {
+    let mut lines = daemon.lines_with(&["WARNING"]);
+    let is_own = |line: &str| names.iter().any(|name| line.contains(name));
+    lines.retain(|line| !line.contains("container: ") || is_own(line));
+    lines
 }
 
 /// Waits until a key has a value. Returns the value.

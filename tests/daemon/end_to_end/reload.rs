@@ -16,7 +16,7 @@ use crate::support::systemd::NotifySocket;
 use crate::support::{eventually, free_port};
 use crate::{
     ROOT, TIMEOUT, key, record, record_with_ttl, run_service, run_service_with, unique_name,
-    wait_for_key, wait_for_removal, wait_for_value,
+    wait_for_key, wait_for_removal, wait_for_value, warnings,
 };
 
 /// Time in which an unwanted change would happen.
@@ -98,7 +98,7 @@ fn records_stay_owned_without_gap_on_v2() {
     wait_for_value(&etcd, &plain, &record(port));
     wait_for_value(&etcd, &apart, &foreign);
     assert_never_missing(&sampler.finish(), &keys);
-    assert_eq!(daemon.lines_with(&["WARNING"]).len(), 0);
+    assert_eq!(warnings(&daemon, &[&plain, &apart]), [""; 0]);
     other.stop();
     wait_for_removal(&etcd, &apart);
 }
@@ -260,7 +260,7 @@ fn keys_that_need_a_restart_are_reported_once() {
     let port = container.published_port("80/tcp");
     assert_eq!(value, record(port));
     wait_for_value(&etcd, &key(&name), &record_with_ttl(port, 30));
-    let warnings = daemon.lines_with(&["WARNING"]);
+    let warnings = warnings(&daemon, &[&name]);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     for part in ["need a restart", "skydns.layout", "skydns.hostname", "discovery.host"] {
         assert!(warnings[0].contains(part), "{warnings:?}");

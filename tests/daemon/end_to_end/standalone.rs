@@ -12,7 +12,9 @@ use crate::support::dns::{DigResponse, dig};
 use crate::support::docker::{self, Container};
 use crate::support::etcd::Etcd;
 use crate::support::{TempDir, eventually, free_port};
-use crate::{TIMEOUT, key, record, run_service, run_service_with, unique_name, wait_for_value};
+use crate::{
+    TIMEOUT, key, record, run_service, run_service_with, unique_name, wait_for_value, warnings,
+};
 
 /// The exit status if a required resource is missing.
 const UNAVAILABLE: i32 = 69;
@@ -68,7 +70,7 @@ fn service_resolves_while_its_container_runs() {
     daemon.wait_for_log(&["starting", "none: standalone"]);
     assert_eq!(daemon.stop_with("TERM").0, Some(0));
     daemon.wait_for_log(&["NOTICE", "stopped"]);
-    assert_eq!(daemon.lines_with(&["WARN"]), [""; 0]);
+    assert_eq!(warnings(&daemon, &[&name]), [""; 0]);
 }
 
 #[test]
