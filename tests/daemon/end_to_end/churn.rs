@@ -25,7 +25,7 @@ const TTL: u64 = 15;
 /// The limit until a change reaches etcd: one poll, and a margin for a busy machine.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(4);
 /// The limit of the recovery after an outage of etcd.
-const RECOVERY_TIME_MAX: Duration = Duration::from_secs(2);
+const RECOVERY_TIME_MAX: Duration = Duration::from_secs(5);
 /// A slower read met a delayed etcd.
 const READ_LATENCY_MAX: Duration = Duration::from_millis(500);
 

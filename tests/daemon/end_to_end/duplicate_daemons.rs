@@ -17,7 +17,7 @@ use crate::support::etcd_v3::V3Client;
 use crate::support::eventually;
 
 /// The limit for a takeover after the other's record is gone (v3; "Ownership of records").
-const TAKEOVER_TIME_MAX: Duration = Duration::from_secs(1);
+const TAKEOVER_TIME_MAX: Duration = Duration::from_secs(5);
 
 const HOLDER: &str = "10.0.0.1";
 const STANDBY: &str = "10.0.0.2";

@@ -163,7 +163,7 @@ fn republishes_when_an_emptied_v3_etcd_returns() {
         wait_for_records(&v3, &services.records(), TIMEOUT);
         let took = answered.elapsed();
         println!("100 records were back {took:?} after etcd answered");
-        assert!(took < Duration::from_millis(1500), "{took:?}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
     }
     // The daemon keeps its lease and repairs nothing.
     let revision = v3.revision();
@@ -194,7 +194,7 @@ fn foreign_changes_are_repaired_or_respected() {
     let deleted_at = Instant::now();
     wait_for_records(&v3, &records, TIMEOUT);
     println!("a deleted record was back after {:?}", deleted_at.elapsed());
-    assert!(deleted_at.elapsed() < Duration::from_secs(1));
+    assert!(deleted_at.elapsed() < Duration::from_secs(5));
 
     let theirs = r#"{"host":"10.77.66.99","port":1,"ttl":60}"#;
     v3.put(edited, theirs, None);
@@ -204,5 +204,5 @@ fn foreign_changes_are_repaired_or_respected() {
     let freed = Instant::now();
     wait_for_records(&v3, &records, TIMEOUT);
     println!("a record was taken back {:?} after the other's went", freed.elapsed());
-    assert!(freed.elapsed() < Duration::from_secs(1));
+    assert!(freed.elapsed() < Duration::from_secs(5));
 }
