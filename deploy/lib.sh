@@ -288,11 +288,22 @@ refuse_second_engine() {
     fail "a dockerd is running (process $(engine_process)) but does not answer at $DOCKER_HOST; a second engine would break its network. Set DOCKER_HOST to its socket, or stop it."
 }
 
-# The process id of a dockerd on this machine, without any package.
+# The process id of a dockerd in the network namespace of this script, without any package. An
+# engine in another network namespace has its own bridge and packet filter.
 engine_process() {
-    local file
-    file=$(grep -lxs dockerd /proc/[0-9]*/comm | head -n 1) || true
-    [ -n "$file" ] && cut -d / -f 3 <<<"$file"
+    local pid
+    while read -r pid; do
+        ! is_in_other_network "$pid" || continue
+        say "$pid"
+        return
+    done < <(grep -lxs dockerd /proc/[0-9]*/comm | cut -d / -f 3)
+    return 1
+}
+
+# is_in_other_network PID: fails if the namespace of the process cannot be read.
+is_in_other_network() {
+    local network
+    network=$(readlink "/proc/$1/ns/net") && [ "$network" != "$(readlink /proc/self/ns/net)" ]
 }
 
 stop_engine() {
