@@ -1,6 +1,8 @@
-//! Text formats that several modules share: timestamps, escaping, quoting, lines.
+//! Text formats that several modules share: timestamps, escaping, quoting, lines,
+//! suggestions.
 
 pub mod escape;
 pub(crate) mod line_splitter;
+pub(crate) mod nearest;
 pub(crate) mod quote;
 pub(crate) mod rfc3339;
