@@ -12,15 +12,15 @@ use time::format_description::well_known::Rfc3339;
 use super::{CommandError, output_error, print_escaped};
 use crate::admin::{AdminClient, DnsReport, DockerReport, EtcdReport, StatusResponse};
 use crate::cli::exit_code;
-use crate::settings::Settings;
+use crate::settings::Admin;
 use crate::text::escape::is_terminal_control;
 
 /// Prints the status of the running daemon. The exit code is 0 only if the daemon is ready.
 ///
 /// # Errors
 /// Returns an error if the daemon does not respond or the output cannot be written.
-pub async fn run(settings: &Settings, json: bool, log: &Logger) -> Result<ExitCode, CommandError> {
-    let client = AdminClient::new(&settings.admin, log).map_err(CommandError::unavailable)?;
+pub async fn run(admin: &Admin, json: bool, log: &Logger) -> Result<ExitCode, CommandError> {
+    let client = AdminClient::new(admin, log).map_err(CommandError::unavailable)?;
     let status: StatusResponse = client.get("/status").await.map_err(CommandError::unavailable)?;
     let mut text = Vec::new();
     let written = if json {

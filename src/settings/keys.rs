@@ -8,12 +8,7 @@ use super::key::Key;
 use super::level::LogLevel;
 use super::value_type::ValueType;
 use super::{listen_values, values};
-
-/// The prefix of the variables that set keys, in any case.
-pub const VARIABLE_PREFIX: &str = "HIGHHOCK_";
-
-/// The prefix, after [`VARIABLE_PREFIX`], of the variables of the test suites, which set no key.
-pub const TEST_PREFIX: &str = "TEST_";
+use crate::text::nearest::is_similar;
 
 const TEXT: ValueType = ValueType::String {
     expected: "a string that is not empty",
@@ -119,7 +114,7 @@ pub static KEYS: &[Key] = &[
         "skydns.prefix",
         ValueType::String {
             expected: "one DNS label",
-            check: |text| values::label(text).map(drop),
+            check: |text| values::prefix(text).map(drop),
         },
         Fixed("skydns"),
         "The first part of every key",
@@ -359,14 +354,6 @@ fn section(path: &str) -> Option<&str> {
     path.split_once('.').map(|(section, _)| section)
 }
 
-/// Returns the key of an environment variable, by its name after [`VARIABLE_PREFIX`]:
-/// `DOCKER__POLLCONTAINER`, in any case.
-pub fn find_variable(name: &str) -> Option<&'static Key> {
-    let path = name.replace("__", ".");
-    let is_match = |known: &str| known.eq_ignore_ascii_case(&path);
-    KEYS.iter().find(|key| is_match(key.path) || key.alias.is_some_and(is_match))
-}
-
 /// Returns the known key or section that is most similar to an unknown one; `None` if none is
 /// similar.
 pub fn nearest(unknown: &str) -> Option<&'static str> {
@@ -383,7 +370,7 @@ pub fn nearest(unknown: &str) -> Option<&'static str> {
     };
     let (name, distance) =
         names.map(|name| (name, distance(name))).min_by_key(|&(_, distance)| distance)?;
-    (distance <= unknown.len().div_ceil(3)).then_some(name)
+    is_similar(&unknown, distance).then_some(name)
 }
 
 #[cfg(test)]
@@ -412,17 +399,6 @@ mod tests {
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
         let all: Vec<_> = letters.collect();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
-    }
-
-    #[test]
-    fn finds_variables_in_any_case() {
-        for name in ["DOCKER__POLLCONTAINER", "docker__pollContainer", "Docker__PollContainer"] {
-            assert_eq!(find_variable(name).unwrap().path, "docker.pollContainer");
-        }
-        assert_eq!(find_variable("LOGLEVEL").unwrap().path, "logLevel");
-        assert_eq!(find_variable("PUBLICHOST").unwrap().path, "discovery.host");
-        assert!(find_variable("PORT_4001_TCP").is_none());
-        assert!(find_variable("DOCKER_POLL").is_none());
     }
 
     #[test]

@@ -259,7 +259,8 @@ mod tests {
         let name = format!("highhock-reload-diff-{}-{number}.json", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();
-        let loaded = load(&Sources::new(Some(path.clone()), Vec::new(), Environment::default()));
+        let loaded =
+            load(&Sources::new(Some(path.clone().into()), Vec::new(), Environment::default()));
         std::fs::remove_file(path).unwrap();
         loaded.unwrap().settings
     }

@@ -218,14 +218,7 @@ impl Settings {
             },
             dns,
             admin,
-            log: Log {
-                level: parsed(config, "logLevel", str::parse)?,
-                format: parsed(config, "logFormat", |text| match text {
-                    "terminal" => Ok(LogFormat::Terminal),
-                    "json" => Ok(LogFormat::Json),
-                    _ => Err(ValueError::without_detail()),
-                })?,
-            },
+            log: log(config)?,
         })
     }
 }
@@ -286,9 +279,21 @@ fn skydns(
                 .map_err(|error| internal_error("skydns.domain", &format!("{error:?}")))?,
         },
         ttl: if ignored { etcd_ttl } else { ttl },
-        prefix: parsed(config, "skydns.prefix", values::label)?,
+        prefix: parsed(config, "skydns.prefix", values::prefix)?,
         layout: layout(config)?,
         hostname: read("skydns.hostname", |path| config.text_if_set(path))?,
+    })
+}
+
+/// Reads the keys `logLevel` and `logFormat`.
+pub(super) fn log(config: &MergedConfig) -> Result<Log, Vec<SettingsError>> {
+    Ok(Log {
+        level: parsed(config, "logLevel", str::parse)?,
+        format: parsed(config, "logFormat", |text| match text {
+            "terminal" => Ok(LogFormat::Terminal),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(ValueError::without_detail()),
+        })?,
     })
 }
 

@@ -4,6 +4,7 @@
 //! `each_warning_has_its_wording` compare texts.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use config::{Map, Value, ValueKind};
 use highhock_actors::model::publish_config::{AddressOwner, DiscoveryMethod, KeyLayout};
@@ -25,7 +26,7 @@ fn sources() -> Sources {
 
 fn with_file(name: &str) -> Sources {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Sources { file: Some(folder.join(name)), ..sources() }
+    Sources { file: Some(folder.join(name).into()), ..sources() }
 }
 
 fn with_environment(variables: &[(&str, &str)]) -> Sources {
@@ -60,7 +61,7 @@ fn only_error(sources: &Sources) -> SettingsError {
 }
 
 fn file_error(sources: &Sources, key: &str, kind: SettingsErrorKind) -> SettingsError {
-    let origin = Origin::File(sources.file.clone().unwrap());
+    let origin = Origin::File(sources.file.clone().unwrap().path);
     SettingsError { origin, key: key.to_owned(), kind }
 }
 
@@ -128,10 +129,20 @@ fn sample_file_lists_every_key_with_its_default() {
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/highhock.json");
     let mut sample = BTreeMap::new();
-    flatten("", file::read(&path).unwrap().unwrap(), &mut sample);
+    flatten("", file::read(&path).unwrap().unwrap().table, &mut sample);
+    // The package installs this file. A value would stay set when the default for another store or
+    // another machine differs.
+    let varies = [
+        "skydns.layout",
+        "discovery.interface",
+        "discovery.methods",
+        "discovery.address",
+        "discovery.composeProject",
+    ];
     for key in KEYS {
         let value = sample.remove(key.path).unwrap_or_else(|| panic!("{} is missing", key.path));
-        let default = key.default_value().unwrap_or(ValueKind::Nil);
+        let default = key.default_value().filter(|_| !varies.contains(&key.path));
+        let default = default.unwrap_or(ValueKind::Nil);
         assert!(key::same_value(&value, &default), "{}: {value:?} is not {default:?}", key.path);
     }
     assert_eq!(sample.keys().collect::<Vec<_>>(), Vec::<&String>::new());
@@ -204,7 +215,7 @@ fn reports_the_errors_of_all_layers_at_once() {
             "discovery.methods",
             invalid_value("the list [\"env\", \"env\"] (an entry is listed twice)", methods),
         ),
-        in_file("docker", invalid_value("a single value", "a table of keys")),
+        in_file("docker", invalid_value("a number", "a table of keys")),
         in_file("etcd.ttl", invalid_value("4", ttl)),
         in_file(
             "etcd.url",
@@ -400,25 +411,33 @@ fn reports_an_invalid_key_only_once() {
 fn warns_of_unknown_variables() {
     let sources = with_environment(&[
         ("HIGHHOCK_PORT_4001_TCP", "tcp://10.0.0.1:4001"),
+        ("HIGHHOCK_SERVICE_HOST", "10.0.0.1"),
+        ("HIGHHOCK_TEST_RUN", "7"),
+        ("HIGHHOCK_COLOUR", "red"),
         ("HIGHHOCK_ETCD__URLL", "http://etcd:2379/"),
+        ("HIGHHOCK_LOG_LEVEL", "DEBUG"),
     ]);
-    let warning = |name: &str, nearest| Warning::UnknownVariable { name: name.to_owned(), nearest };
+    let warning = |name: &str, nearest: Option<&str>| Warning::UnknownVariable {
+        name: name.to_owned(),
+        nearest: nearest.map(str::to_owned),
+    };
     assert_eq!(
         load(&sources).unwrap().warnings,
-        [warning("HIGHHOCK_ETCD__URLL", Some("etcd.url")), warning("HIGHHOCK_PORT_4001_TCP", None)]
+        [
+            warning("HIGHHOCK_COLOUR", None),
+            warning("HIGHHOCK_ETCD__URLL", Some("HIGHHOCK_ETCD__URL")),
+            warning("HIGHHOCK_LOG_LEVEL", Some("HIGHHOCK_LOGLEVEL")),
+        ]
     );
 }
 
 #[test]
-fn ignores_the_variables_of_the_test_suites() {
-    let variables = [
-        ("HIGHHOCK_TEST_METADATA_URL", "http://127.0.0.1:9"),
-        ("HIGHHOCK_TEST_RUN", "7"),
-        ("highhock_test_seed", "1"),
-    ];
-    assert_eq!(load(&with_environment(&variables)).unwrap().warnings, []);
-    let similar = load(&with_environment(&[("HIGHHOCK_TESTS", "1")])).unwrap().warnings;
-    assert_eq!(similar.len(), 1, "{similar:?}");
+fn rejects_variables_with_single_underscores() {
+    let kind = SettingsErrorKind::MisspeltVariable { variable: "HIGHHOCK_ETCD__URL".to_owned() };
+    let single = [("HIGHHOCK_ETCD_URL", "http://etcd:2379/")];
+    let expected = variable_error("HIGHHOCK_ETCD_URL", "etcd.url", kind);
+    assert_eq!(only_error(&with_environment(&single)), expected);
+    assert_eq!(load(&with_environment(&[("HIGHHOCK_ETCD_URL", "")])).unwrap().warnings, []);
 }
 
 #[test]
@@ -428,7 +447,11 @@ fn rejects_conflicting_variables_that_differ_in_case() {
     let kind = SettingsErrorKind::SetTwice { other };
     assert_eq!(only_error(&sources), variable_error("highhock_etcd__ttl", "etcd.ttl", kind));
     let same = with_environment(&[("HIGHHOCK_ETCD__TTL", "10"), ("highhock_etcd__ttl", "10")]);
-    assert_eq!(settings(&same).etcd.ttl.as_secs(), 10);
+    let Loaded { settings, warnings, .. } = load(&same).unwrap();
+    assert_eq!(settings.etcd.ttl.as_secs(), 10);
+    let origin = Origin::Variable("highhock_etcd__ttl".to_owned());
+    let other = "environment variable HIGHHOCK_ETCD__TTL".to_owned();
+    assert_eq!(warnings, [Warning::SetTwice { origin, key: "etcd.ttl".to_owned(), other }]);
 }
 
 #[test]
@@ -526,7 +549,8 @@ fn container_and_ipv6_addresses_need_instance_layout() {
     );
     // A misspelt layout may have been meant as `instance`.
     let misspelt = with_flags(&[container, host6, ("skydns.layout", "instances")]);
-    let kind = invalid_value("\"instances\"", "flat or instance");
+    let found = "\"instances\" (the nearest value is instance)";
+    let kind = invalid_value(found, "flat or instance");
     assert_eq!(only_error(&misspelt), flag_error("skydns.layout", kind));
 }
 
@@ -551,6 +575,124 @@ fn only_an_explicit_file_must_exist() {
     let folder = with_file("src");
     let kind = SettingsErrorKind::UnreadableFile("Is a directory (os error 21)".to_owned());
     assert_eq!(only_error(&folder), file_error(&folder, "", kind));
+}
+
+#[test]
+fn environment_names_the_file_unless_a_flag_does() {
+    let fixture = |name: &str| with_file(name).file.unwrap().path;
+    let found = |flag: Option<PathBuf>, variable: (&str, &str)| {
+        let environment = [variable].into_iter().collect();
+        Sources::new(flag.map(ConfigFile::from), Vec::new(), environment).file
+    };
+    let json = fixture("tests/fixtures/first-readme.json");
+    let path = json.to_str().unwrap();
+    let named_by = FileOrigin::Variable("HIGHHOCK_CONFIG".to_owned());
+    let file = found(None, ("HIGHHOCK_CONFIG", path)).unwrap();
+    assert_eq!(file, ConfigFile { path: json.clone(), named_by });
+    assert_eq!(settings(&Sources { file: Some(file), ..sources() }).discovery.interface, "eth1");
+    assert_eq!(found(None, ("highhock_config", path)).unwrap().path, json);
+    assert_eq!(found(None, ("HIGHHOCK_CONFIG", "")), None);
+    let by_flag = found(Some("flag.json".into()), ("HIGHHOCK_CONFIG", path)).unwrap();
+    assert_eq!(by_flag, PathBuf::from("flag.json").into());
+
+    let missing = Sources { file: found(None, ("HIGHHOCK_CONFIG", "/no/file")), ..sources() };
+    let kind = SettingsErrorKind::MissingFileOfVariable { variable: "HIGHHOCK_CONFIG".to_owned() };
+    assert_eq!(only_error(&missing), file_error(&missing, "", kind));
+    let named_by = FileOrigin::AttachedFlag("-cleanup".to_owned());
+    let file = ConfigFile { path: "leanup".into(), named_by };
+    let attached = Sources { file: Some(file), ..sources() };
+    let (written, file) = ("-cleanup".to_owned(), "leanup".to_owned());
+    let kind = SettingsErrorKind::MissingAttachedFile { written, file };
+    assert_eq!(only_error(&attached), file_error(&attached, "", kind));
+}
+
+#[test]
+fn key_given_twice_is_an_error_unless_the_values_are_equal() {
+    let sources = with_file("tests/fixtures/repeated-keys.json");
+    let twice = |key| file_error(&sources, key, SettingsErrorKind::GivenTwice);
+    assert_eq!(errors(&sources), ["etcd.ttl", "skydns"].map(twice));
+    for name in ["tests/fixtures/equal-keys.json", "tests/fixtures/equal-keys.yaml"] {
+        let sources = with_file(name);
+        let origin = Origin::File(sources.file.clone().unwrap().path);
+        let Loaded { settings, warnings, .. } = load(&sources).unwrap();
+        assert_eq!(settings.etcd.ttl.as_secs(), 15);
+        let given = Warning::GivenTwice { origin: origin.clone(), key: "etcd.ttl".to_owned() };
+        let (key, other) = ("publicHost".to_owned(), "discovery.host".to_owned());
+        assert_eq!(warnings, [given, Warning::SetTwice { origin, key, other }], "{name}");
+    }
+}
+
+#[test]
+fn null_means_not_set_in_json_and_yaml() {
+    for name in ["tests/fixtures/nulls.json", "tests/fixtures/nulls.yaml"] {
+        assert_eq!(settings(&with_file(name)), settings(&sources()), "{name}");
+    }
+}
+
+#[test]
+fn file_with_only_comments_gives_the_defaults_and_a_warning() {
+    for extension in ["json", "yaml", "toml"] {
+        let sources = with_file(&format!("tests/fixtures/only-comments.{extension}"));
+        let loaded = load(&sources).unwrap();
+        assert_eq!(loaded.settings, settings(&super::tests::sources()));
+        let origin = Origin::File(sources.file.clone().unwrap().path);
+        assert_eq!(loaded.warnings, [Warning::OnlyComments(origin)]);
+        let empty = with_file(&format!("tests/fixtures/empty.{extension}"));
+        assert_eq!(only_error(&empty), file_error(&empty, "", SettingsErrorKind::EmptyFile));
+    }
+}
+
+#[test]
+fn admin_access_ignores_errors_of_other_keys() {
+    let mut sources = with_file("tests/fixtures/several-faults.json");
+    sources.environment = [
+        ("HIGHHOCK_ETCD__TTL", "1m"),
+        ("HIGHHOCK_ETCD_URL", "http://etcd/"),
+        ("HIGHHOCK_ADMIN__LISTEN", "10.0.0.1:9000"),
+    ]
+    .into_iter()
+    .collect();
+    sources.flags = vec![flag("logFormat", "xml"), flag("logLevel", "DEBUG")];
+    let AdminAccess { admin, log, warnings } = load_admin(&sources).unwrap();
+    // The daemon would reject this address without a token. A client needs no token.
+    assert_eq!(admin.listen, Some(socket("10.0.0.1:9000")));
+    assert_eq!((log.level, log.format), (LogLevel::Debug, LogFormat::Terminal));
+    assert_eq!(warnings, []);
+    for (variable, key) in [
+        ("HIGHHOCK_ADMIN__LISTEN", "admin.listen"),
+        ("HIGHHOCK_ADMIN_LISTEN", "admin.listen"),
+        ("HIGHHOCK_ADMIN__ALLOWREMOTE", "admin.allowRemote"),
+    ] {
+        sources.environment = [(variable, "x")].into_iter().collect();
+        let keys: Vec<_> = load_admin(&sources).unwrap_err().0.into_iter().map(|e| e.key).collect();
+        assert_eq!(keys, [key]);
+    }
+}
+
+#[test]
+fn admin_access_ignores_an_unusable_file_with_a_warning() {
+    for (name, is_ignored) in [
+        ("tests/fixtures/broken.json", true),
+        ("tests/fixtures/empty.json", true),
+        ("src", true),
+        ("nonexistent.json", false),
+    ] {
+        let sources = Sources { flags: vec![flag("admin.listen", "[::1]:1")], ..with_file(name) };
+        match load_admin(&sources) {
+            Ok(AdminAccess { admin, warnings, .. }) => {
+                assert!(is_ignored, "{name}");
+                assert_eq!(admin.listen, Some(socket("[::1]:1")));
+                assert!(matches!(&warnings[..], [Warning::FileIgnored(_)]), "{warnings:?}");
+            }
+            Err(errors) => assert!(!is_ignored, "{errors}"),
+        }
+    }
+}
+
+#[test]
+fn prefix_keeps_its_case() {
+    let skydns = settings(&with_flags(&[("skydns.prefix", "CoreDNS")])).skydns;
+    assert_eq!(skydns.prefix, "CoreDNS");
 }
 
 #[test]
@@ -652,7 +794,7 @@ fn shows_every_key_with_its_layer_and_no_secret() {
     };
     let is = |value: &str, layer, place: &str| (value.to_owned(), layer, place.to_owned());
     assert_eq!(shown("etcd.ttl"), is("60", "default", ""));
-    let file = sources.file.clone().unwrap().display().to_string();
+    let file = sources.file.clone().unwrap().path.display().to_string();
     assert_eq!(shown("docker.poll"), is("12", "file", &file));
     let variable = "highhock_docker__pollcontainer";
     assert_eq!(shown("docker.pollContainer"), is("21", "environment", variable));
@@ -697,6 +839,11 @@ fn each_error_has_its_wording() {
         (
             Kind::SetTwice { other: text("discovery.host") },
             "also set as discovery.host, to a different value; set only one of the two",
+        ),
+        (Kind::GivenTwice, "given twice, with different values; keep only one of the two"),
+        (
+            Kind::MisspeltVariable { variable: text("HIGHHOCK_ETCD__URL") },
+            "written with single underscores; rename the variable to HIGHHOCK_ETCD__URL",
         ),
         (
             Kind::MissingKey { missing: text("etcd.username") },
@@ -746,6 +893,16 @@ fn each_error_has_its_wording() {
              127.0.0.1:9465, or set admin.token, admin.tokenFile or admin.allowRemote",
         ),
         (Kind::MissingFile, "no such file"),
+        (
+            Kind::MissingFileOfVariable { variable: text("HIGHHOCK_CONFIG") },
+            "no such file; correct or unset the environment variable HIGHHOCK_CONFIG",
+        ),
+        (
+            Kind::MissingAttachedFile { written: text("-cleanup"), file: text("leanup") },
+            "no such file: -cleanup means -c leanup; name a file by -c FILE, and begin a long flag \
+             with two dashes",
+        ),
+        (Kind::EmptyFile, "empty file; add keys to it, or remove it to use the defaults"),
         (Kind::UnreadableFile(text("a reason")), "cannot be read: a reason"),
         (Kind::UnparsableFile(text("a reason")), "cannot be parsed: a reason"),
         (Kind::Internal(text("a reason")), "internal error: a reason; please report it"),
@@ -773,14 +930,44 @@ fn each_error_has_its_wording() {
 
 #[test]
 fn each_warning_has_its_wording() {
-    let unknown_variable =
-        |nearest| Warning::UnknownVariable { name: "HIGHHOCK_A".into(), nearest };
+    let unknown_variable = |nearest: Option<&str>| Warning::UnknownVariable {
+        name: "HIGHHOCK_A".into(),
+        nearest: nearest.map(str::to_owned),
+    };
+    let file = Origin::File("/etc/highhock.json".into());
+    let unreadable = SettingsError {
+        origin: file.clone(),
+        key: String::new(),
+        kind: SettingsErrorKind::UnreadableFile("a reason".to_owned()),
+    };
     for (warning, wording) in [
         (unknown_variable(None), "environment variable HIGHHOCK_A ignored: it names no key"),
         (
-            unknown_variable(Some("etcd.url")),
-            "environment variable HIGHHOCK_A ignored: it names no key; the nearest known key is \
-             etcd.url",
+            unknown_variable(Some("HIGHHOCK_ETCD__URL")),
+            "environment variable HIGHHOCK_A ignored: it names no key; the nearest known variable \
+             is HIGHHOCK_ETCD__URL",
+        ),
+        (
+            Warning::SetTwice {
+                origin: file.clone(),
+                key: "publicHost".into(),
+                other: "discovery.host".into(),
+            },
+            "/etc/highhock.json: publicHost: also set as discovery.host, to the same value; remove \
+             one of the two",
+        ),
+        (
+            Warning::GivenTwice { origin: file.clone(), key: "etcd.ttl".into() },
+            "/etc/highhock.json: etcd.ttl: given twice, with the same value; remove one of the two",
+        ),
+        (
+            Warning::OnlyComments(file),
+            "/etc/highhock.json: sets no key: the file has only comments; uncomment the keys to set",
+        ),
+        (
+            Warning::FileIgnored(unreadable),
+            "/etc/highhock.json: cannot be read: a reason; finding the daemon by the defaults, \
+             environment variables and flags of admin.*",
         ),
         (
             Warning::SkydnsTtlIgnored { skydns: 5, etcd: 60 },

@@ -32,7 +32,7 @@ fn daemon(etcd: &Etcd, supervisor: &NotifySocket, dir: &TempDir) -> Daemon {
              "admin": {{"listen": ""}}, "publicHost": "10.77.66.0"}}"#
     );
     std::fs::write(&file, text).unwrap();
-    let sources = Sources::new(Some(file), Vec::new(), Environment::default());
+    let sources = Sources::new(Some(file.into()), Vec::new(), Environment::default());
     let loaded = load(&sources).unwrap();
     let host = loaded.settings.discovery.host.clone().unwrap();
     let public_address = PublicAddress { host, source: AddressSource::Setting, host6: None };

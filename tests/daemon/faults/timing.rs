@@ -45,7 +45,7 @@ impl InProcessDaemon {
         );
         let file = dir.0.join("highhock.json");
         std::fs::write(&file, text).unwrap();
-        let sources = Sources::new(Some(file), Vec::new(), Environment::default());
+        let sources = Sources::new(Some(file.into()), Vec::new(), Environment::default());
         let (hooks, hook_receiver) = unbounded_channel();
         let thread = thread::spawn(move || run_daemon(sources, hook_receiver));
         Self { admin, hooks: Some(hooks), thread: Some(thread), _dir: dir, _alone: alone }

@@ -1,0 +1,120 @@
+//! Parses a configuration file in YAML.
+
+use std::collections::HashMap;
+
+use config::ValueKind;
+use yaml_rust2::parser::{MarkedEventReceiver, Parser};
+use yaml_rust2::scanner::{Marker, TScalarStyle};
+use yaml_rust2::{Event, Yaml};
+
+use super::document::Node;
+
+/// Parses a text; `Ok(None)` if it contains no document.
+///
+/// # Errors
+/// Returns the reason with its line and column.
+pub fn parse(text: &str) -> Result<Option<Node>, String> {
+    let mut loader = Loader::default();
+    let parsed = Parser::new(text.chars()).load(&mut loader, true);
+    parsed.map_err(|error| at(error.info(), error.marker()))?;
+    match loader.error {
+        Some(error) => Err(error),
+        None => Ok(loader.root),
+    }
+}
+
+fn at(reason: &str, mark: &Marker) -> String {
+    format!("{reason} at line {} column {}", mark.line(), mark.col() + 1)
+}
+
+/// A list or a table that is not complete yet.
+enum Open {
+    List(Vec<Node>),
+    /// The entries, and a key whose value follows.
+    Table(Vec<(String, Node)>, Option<String>),
+}
+
+/// Builds the only document of a file from the events of the parser.
+#[derive(Default)]
+struct Loader {
+    /// The lists and tables that contain the next value, from the outermost on, each with the
+    /// number of its anchor.
+    open: Vec<(Open, usize)>,
+    anchors: HashMap<usize, Node>,
+    root: Option<Node>,
+    error: Option<String>,
+}
+
+impl MarkedEventReceiver for Loader {
+    fn on_event(&mut self, event: Event, mark: Marker) {
+        if self.error.is_some() {
+            return;
+        }
+        match event {
+            Event::DocumentStart if self.root.is_some() => {
+                self.error = Some(at("a second document begins; keep one", &mark));
+            }
+            Event::SequenceStart(anchor, _) => self.open.push((Open::List(Vec::new()), anchor)),
+            Event::MappingStart(anchor, _) => {
+                self.open.push((Open::Table(Vec::new(), None), anchor));
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(&mark),
+            Event::Scalar(text, style, anchor, tag) => {
+                // Quotes and the tag `!!str` both make a string.
+                let is_text = tag.is_some_and(|tag| tag.suffix == "str");
+                let is_plain = style == TScalarStyle::Plain && !is_text;
+                self.add(scalar(text, is_plain), anchor, &mark);
+            }
+            Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
+                Some(node) => self.add(node, 0, &mark),
+                None => self.error = Some(at("unknown anchor", &mark)),
+            },
+            _ => {}
+        }
+    }
+}
+
+impl Loader {
+    fn close(&mut self, mark: &Marker) {
+        match self.open.pop() {
+            Some((Open::List(items), anchor)) => self.add(Node::List(items), anchor, mark),
+            Some((Open::Table(entries, _), anchor)) => {
+                self.add(Node::Table(entries), anchor, mark);
+            }
+            None => {}
+        }
+    }
+
+    /// Adds a complete value to the innermost list or table.
+    fn add(&mut self, node: Node, anchor: usize, mark: &Marker) {
+        // The numbers of anchors begin with 1.
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.open.last_mut().map(|(open, _)| open) {
+            None => self.root = Some(node),
+            Some(Open::List(items)) => items.push(node),
+            Some(Open::Table(entries, key)) => match (key.take(), node) {
+                (Some(key), node) => entries.push((key, node)),
+                (None, Node::Scalar(value)) => *key = Some(value.to_string()),
+                (None, _) => self.error = Some(at("a list or a table is no key", mark)),
+            },
+        }
+    }
+}
+
+fn scalar(text: String, is_plain: bool) -> Node {
+    let value = match if is_plain { Yaml::from_str(&text) } else { Yaml::Null } {
+        _ if !is_plain => ValueKind::String(text),
+        Yaml::Null => ValueKind::Nil,
+        Yaml::Boolean(value) => ValueKind::Boolean(value),
+        Yaml::Integer(number) => ValueKind::I64(number),
+        Yaml::Real(number) => match number.parse() {
+            Ok(number) => ValueKind::Float(number),
+            // Such as `.inf`.
+            Err(_) => ValueKind::String(text),
+        },
+        _ => ValueKind::String(text),
+    };
+    Node::Scalar(value)
+}
