@@ -361,8 +361,8 @@ impl RecordStore for Recording<Store> {
         self.inner.watch().await
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
-        self.inner.leases(namespace).await
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+        self.inner.find_leases(namespace).await
     }
 
     async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {

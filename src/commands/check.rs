@@ -133,6 +133,7 @@ async fn check_etcd(settings: &Settings, log: &Logger) -> Result<String, String>
     let store = store.map_err(|error| error.to_string())?;
     let probed = etcd_cluster(&settings.etcd).try_members(async || store.probe().await).await;
     probed.map_err(|error| error.to_string())?;
+    store.check_permissions().await.map_err(|error| error.to_string())?;
     let note = match etcd.api {
         Api::V2 => " (CoreDNS reads v3 only)",
         Api::V3 => "",

@@ -89,7 +89,7 @@ impl RecordStore for MemoryStore {
         Ok(stream_of_changes.boxed_local())
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         Ok(self.with_table(|table| table.leases(namespace)))
     }
 

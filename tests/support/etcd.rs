@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use highhock::tls::ClientIdentity;
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
 use super::cuttable_proxy::ServerAddress;
@@ -296,6 +296,23 @@ impl Etcd {
             let (status, response_body) =
                 self.send_json("POST", &format!("/v3/auth/{call}"), body, None);
             assert_eq!(status, 200, "{call}: {response_body}");
+        }
+    }
+
+    /// Creates a user of the v3 API with this password and with one permission (`READ` or
+    /// `READWRITE`), for all keys below a directory. Call it before [`Self::enable_v3_auth`].
+    pub fn add_v3_tenant(&self, user: &str, password: &str, permission: &str, directory: &str) {
+        let v3 = self.v3();
+        let key = |end: &str| BASE64_STANDARD.encode(format!("{directory}{end}"));
+        let perm = json!({ "permType": permission, "key": key("/"), "range_end": key("0") });
+        for (call, body) in [
+            ("user/add", json!({ "name": user, "password": password })),
+            ("role/add", json!({ "name": user })),
+            ("role/grant", json!({ "name": user, "perm": perm })),
+            ("user/grant", json!({ "user": user, "role": user })),
+        ] {
+            let (status, answer) = v3.request(&format!("auth/{call}"), &body).unwrap();
+            assert_eq!(status, 200, "{call}: {answer}");
         }
     }
 

@@ -15,6 +15,8 @@ use super::http_exchange::exchange;
 pub struct V3Client {
     port: u16,
     timeout: Duration,
+    /// The token of a user, if etcd authenticates its clients.
+    token: Option<String>,
 }
 
 /// A key in etcd's v3 API.
@@ -54,13 +56,20 @@ pub struct MemberStatus {
 
 impl V3Client {
     pub(super) fn new(port: u16) -> Self {
-        Self { port, timeout: Duration::from_secs(20) }
+        Self { port, timeout: Duration::from_secs(20), token: None }
     }
 
     /// Sets the time limit of each request.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// Logs in as this user.
+    pub fn with_login(self, user: &str, password: &str) -> Self {
+        let login = json!({ "name": user, "password": password });
+        let token = self.expect("auth/authenticate", &login)["token"].as_str().map(str::to_owned);
+        Self { token, ..self }
     }
 
     /// The value at the key, by a quorum read.
@@ -165,9 +174,10 @@ impl V3Client {
     /// complete response in time.
     pub fn request(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
         let target = format!("/v3/{path}");
-        let headers = "Content-Type: application/json\r\n";
+        let token = self.token.iter().map(|token| format!("Authorization: {token}\r\n"));
+        let headers = "Content-Type: application/json\r\n".to_owned() + &token.collect::<String>();
         let (status, body) =
-            exchange(self.port, self.timeout, "POST", &target, headers, &body.to_string())?;
+            exchange(self.port, self.timeout, "POST", &target, &headers, &body.to_string())?;
         Some((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
     }
 

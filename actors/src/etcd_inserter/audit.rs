@@ -11,7 +11,9 @@ use tokio::time::Instant;
 use super::EtcdInserter;
 use super::batches::{more_severe, read_errors};
 use crate::model::record::RecordKey;
-use crate::ports::record_store::{KeepAliveMode, LeaseId, RecordStore, StoreError, StoredRecord};
+use crate::ports::record_store::{
+    KeepAliveMode, LeaseId, RecordStore, StoreError, StoreErrorKind, StoredRecord,
+};
 use crate::reconciler::{CompletedRead, Priority, RecordPolicy};
 use crate::runtime::metered_context::MeteredContext;
 
@@ -98,7 +100,11 @@ async fn read_all<R: RecordStore>(
 ) -> Result<Vec<CompletedRead>, StoreError> {
     let mut found: BTreeMap<RecordKey, ReadResult> = BTreeMap::new();
     for lease in leases {
-        let on_lease = store.leased(lease).await?;
+        let on_lease = match store.leased(lease).await {
+            // The keys in use are read one by one.
+            Err(error) if error.kind == StoreErrorKind::Refused => Vec::new(),
+            on_lease => on_lease?,
+        };
         found.extend(on_lease.into_iter().map(|(key, found)| (key, Ok(Some(found)))));
     }
     let others: Vec<_> = keys.into_iter().filter(|key| !found.contains_key(key)).collect();

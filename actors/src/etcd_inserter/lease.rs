@@ -65,6 +65,9 @@ pub(super) enum LeaseOutcome {
         current: LeaseId,
         older: Vec<LeaseId>,
         found: Vec<(RecordKey, StoredRecord)>,
+        /// The error if the records on a lease may not be read. Only the desired records are
+        /// found then, each by a read of its own.
+        unreadable: Option<StoreError>,
     },
 }
 
@@ -83,28 +86,40 @@ async fn acquire<R: RecordStore>(
     ttl: Duration,
     lost: Option<LeaseId>,
 ) -> Result<LeaseOutcome, StoreError> {
-    let leases = store.leases(namespace).await?;
+    let leases = store.find_leases(namespace).await?;
     let current = match leases.iter().find(|lease| has_ttl(lease, ttl)) {
         Some(lease) => lease.id,
-        None => {
-            let taken = |number: &u8| leases.iter().any(|lease| lease.id.number() == *number);
-            let free = (0..=u8::MAX).find(|number| !taken(number)).unwrap_or(u8::MAX);
-            let id = namespace.lease(free);
-            // A lease that exists already belongs to a daemon with the same identity and settings.
-            store.grant(id, ttl).await?;
-            id
-        }
+        None => grant_free(store, namespace, &leases, ttl).await?,
     };
     if store.keep_alive(current).await? == KeptAlive::Lost {
         let ended = format!("lease {current} expired while it was acquired; requesting another");
         return Err(StoreError::new(StoreErrorKind::Unavailable, ended));
     }
     let older: Vec<_> = leases.iter().map(|lease| lease.id).filter(|id| *id != current).collect();
-    let mut found = Vec::new();
+    let (mut found, mut unreadable) = (Vec::new(), None);
     for id in std::iter::once(&current).chain(&older) {
-        found.extend(store.leased(*id).await?);
+        match store.leased(*id).await {
+            Ok(records) => found.extend(records),
+            Err(error) if error.kind == StoreErrorKind::Refused => unreadable = Some(error),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(LeaseOutcome::Acquired { lost, current, older, found })
+    Ok(LeaseOutcome::Acquired { lost, current, older, found, unreadable })
+}
+
+/// Requests a lease with the first number that no existing lease has.
+async fn grant_free<R: RecordStore>(
+    store: &R,
+    namespace: LeaseNamespace,
+    leases: &[Lease],
+    ttl: Duration,
+) -> Result<LeaseId, StoreError> {
+    let is_taken = |id: &LeaseId| leases.iter().any(|lease| lease.id == *id);
+    let free = namespace.ids().find(|id| !is_taken(id));
+    let id = free.unwrap_or_else(|| namespace.lease(u8::MAX));
+    // A lease that exists already belongs to a daemon with the same identity and settings.
+    store.grant(id, ttl).await?;
+    Ok(id)
 }
 
 impl<R: RecordStore> EtcdInserter<R> {
@@ -134,7 +149,13 @@ impl<R: RecordStore> EtcdInserter<R> {
             self.extend_lease(now);
         }
         self.lease_manager.next_keep_alive = now + self.keep_alive_interval();
-        let LeaseOutcome::Acquired { lost, current, older, found } = outcome else { return };
+        let LeaseOutcome::Acquired { lost, current, older, found, unreadable } = outcome else {
+            return;
+        };
+        if let Some(error) = unreadable {
+            warn!(self.log, "cannot read the records on a lease; \
+                records of ended containers expire only with it"; "error" => %error);
+        }
         if let Some(lost) = lost {
             warn!(self.log, "lease lost; republishing all records"; "lease" => %lost);
             self.reconciler.lose_lease(lost, now);

@@ -43,8 +43,10 @@ pub trait RecordStore: 'static {
     /// known to be unreachable. Until then it lacks no change.
     fn watch(&self) -> impl Future<Output = Result<ChangeStream, StoreError>>;
 
-    /// Lists the existing leases of this namespace ([`KeepAliveMode::Lease`] only).
-    fn leases(
+    /// Finds the existing leases of this namespace by their ids ([`KeepAliveMode::Lease`] only).
+    /// The leases of other publishers are never listed, because a client may not be permitted to
+    /// see them.
+    fn find_leases(
         &self,
         namespace: LeaseNamespace,
     ) -> impl Future<Output = Result<Vec<Lease>, StoreError>>;
@@ -64,7 +66,7 @@ pub trait RecordStore: 'static {
     fn revoke(&self, id: LeaseId) -> impl Future<Output = Result<(), StoreError>>;
 
     /// Reads all records of the domain that are attached to a lease ([`KeepAliveMode::Lease`]
-    /// only).
+    /// only). Fails with [`StoreErrorKind::Refused`] if the client may not read all of them.
     fn leased(
         &self,
         id: LeaseId,
@@ -110,6 +112,11 @@ impl LeaseNamespace {
     pub fn lease(self, number: u8) -> LeaseId {
         // At most 63 bits, so the id is positive.
         LeaseId((self.0 << 8 | u64::from(number)).cast_signed())
+    }
+
+    /// Returns the ids of all leases that this namespace can have.
+    pub fn ids(self) -> impl Iterator<Item = LeaseId> {
+        (0..=u8::MAX).map(move |number| self.lease(number))
     }
 
     /// Returns `true` if a lease belongs to this namespace.
@@ -352,6 +359,10 @@ mod tests {
                 assert!(!LeaseNamespace::from_hash(42).contains(id));
             }
         }
+        let namespace = LeaseNamespace::from_hash(7);
+        let ids = namespace.ids().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(ids.len(), 256);
+        assert!(ids.into_iter().all(|id| namespace.contains(id)));
         assert!(!LeaseNamespace::from_hash(1).contains(LeaseId(-1)));
         assert!(!LeaseNamespace::from_hash(1).contains(LeaseId(0)));
     }

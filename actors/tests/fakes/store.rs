@@ -285,7 +285,7 @@ impl RecordStore for Store {
         Ok(Box::pin(stream::unfold(receiver, next)))
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         self.request(|state| state.etcd.leases_of(namespace)).await
     }
 

@@ -90,6 +90,19 @@ impl EtcdV2 {
         }
     }
 
+    /// Checks that this client may write the records of the domain. Writes nothing.
+    ///
+    /// # Errors
+    /// Returns an error if a permission is missing, or if etcd does not answer.
+    pub async fn check_permissions(&self) -> Result<(), StoreError> {
+        // No record has this key, because `*` is not a valid name.
+        let key = format!("{}/*", self.root);
+        let key_request =
+            KeyRequest { action: "checking the permission to write a record at", key: &key };
+        let comparison = Comparison { value: "none", version: None };
+        self.keys.swap(key_request, comparison, "", 1).await.map(|_| ())
+    }
+
     async fn write_one(&self, write: &Write) -> Result<WriteOutcome, StoreError> {
         let key_request = request_for(write);
         match self.send_write(write).await? {
@@ -291,7 +304,7 @@ impl RecordStore for EtcdV2 {
         watch::watch(Rc::clone(&self.keys), self.root.clone()).await
     }
 
-    async fn leases(&self, _: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+    async fn find_leases(&self, _: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         Err(no_leases())
     }
 

@@ -31,6 +31,8 @@ pub(super) enum ErrorClass {
     TooLarge,
     /// The token is missing, or no longer valid.
     Token,
+    /// The client's user lacks a permission.
+    Denied,
     /// The database is full. All puts are rejected, and other requests are served.
     NoSpace,
     /// Any other error.
@@ -128,7 +130,7 @@ fn classify(code: u16, text: &str) -> ResponseError {
             Unavailable,
             "; with authentication enabled, use a client certificate without a common name (CN)",
         ),
-        7 => (ErrorClass::Other, Refused, "; grant this client's user access to the key"),
+        7 => (ErrorClass::Denied, Refused, "; grant this client's user access to the key"),
         // etcd sends this before it handles the request.
         14 if has("no leader") => {
             (ErrorClass::Other, Unavailable, "; check that the cluster has a quorum")

@@ -284,20 +284,6 @@ pub(super) struct LeaseTimeToLiveResponse {
     pub keys: Vec<Base64Bytes>,
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct LeaseLeasesResponse {
-    #[serde(rename = "header")]
-    _header: Header,
-    #[serde(default)]
-    pub leases: Vec<LeaseStatus>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct LeaseStatus {
-    #[serde(rename = "ID", default)]
-    pub id: Int64,
-}
-
 /// A response whose content is irrelevant.
 #[derive(Debug, Deserialize)]
 pub(super) struct LeaseRevokeResponse {
@@ -426,7 +412,7 @@ mod tests {
     #[test]
     fn rejects_responses_without_a_header() {
         assert!(serde_json::from_str::<TxnResponse>("{}").is_err());
-        assert!(serde_json::from_str::<LeaseLeasesResponse>("{}").is_err());
+        assert!(serde_json::from_str::<LeaseTimeToLiveResponse>("{}").is_err());
         assert!(
             serde_json::from_str::<StreamMessage<LeaseKeepAliveResponse>>(r#"{"result":{}}"#)
                 .is_err()

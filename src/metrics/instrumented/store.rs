@@ -79,8 +79,8 @@ impl<R: RecordStore> RecordStore for Instrumented<R> {
         self.requests.measure(WATCH, self.inner.watch(), result).await
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
-        self.requests.measure(LEASES, self.inner.leases(namespace), result).await
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+        self.requests.measure(LEASES, self.inner.find_leases(namespace), result).await
     }
 
     async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {

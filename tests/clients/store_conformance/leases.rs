@@ -55,7 +55,7 @@ pub async fn lost_lease_is_reported_without_writing(domain: &TestDomain<'_>) {
 
 pub async fn lease_is_granted_once_and_listed(domain: &TestDomain<'_>) {
     let store = &domain.store;
-    assert_eq!(store.leases(domain.namespace).await.unwrap(), []);
+    assert_eq!(store.find_leases(domain.namespace).await.unwrap(), []);
     let [one, two] = [1, 255].map(|number| domain.namespace.lease(number));
     assert_eq!(store.grant(one, TTL).await.unwrap(), GrantOutcome::Fresh);
     assert_eq!(store.grant(one, TTL).await.unwrap(), GrantOutcome::Existed);
@@ -63,12 +63,15 @@ pub async fn lease_is_granted_once_and_listed(domain: &TestDomain<'_>) {
     let neighbour = LeaseNamespace::from_hash(domain.namespace.lease(0).0.cast_unsigned() >> 8 ^ 1);
     assert_eq!(store.grant(neighbour.lease(1), TTL).await.unwrap(), GrantOutcome::Fresh);
 
-    let mut leases = store.leases(domain.namespace).await.unwrap();
+    let mut leases = store.find_leases(domain.namespace).await.unwrap();
     leases.sort_by_key(|lease| lease.id);
     assert_eq!(leases, [Lease { id: one, ttl: TTL }, Lease { id: two, ttl: TTL * 2 }]);
     assert_eq!(store.keep_alive(two).await.unwrap(), KeptAlive::For(TTL * 2));
     store.revoke(one).await.unwrap();
-    assert_eq!(store.leases(domain.namespace).await.unwrap(), [Lease { id: two, ttl: TTL * 2 }]);
+    assert_eq!(
+        store.find_leases(domain.namespace).await.unwrap(),
+        [Lease { id: two, ttl: TTL * 2 }]
+    );
     assert_eq!(store.grant(one, TTL).await.unwrap(), GrantOutcome::Fresh);
 }
 

@@ -32,6 +32,7 @@ mod publishing;
 mod reload;
 mod restarts;
 mod standalone;
+mod tenants;
 
 use std::time::Duration;
 

@@ -219,7 +219,7 @@ impl RecordStore for SimStore {
         Ok(Box::pin(stream::unfold(receiver, next)))
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         self.request(move |state| state.model.leases_of(namespace)).await
     }
 
