@@ -19,7 +19,7 @@ const OWN_IMAGE: &str = "highhock-test/busybox:1";
 pub const WAIT_COMMAND: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
 
 /// The label of all objects that a test creates in the engine. `tests/run` searches for it.
-const LABEL: &str = "highhock-test";
+pub const LABEL: &str = "highhock-test";
 
 /// Builds [`OWN_IMAGE`] once per machine, also if several tests request it at the same time.
 const BUILD_IMAGE: &str = r#"
@@ -125,23 +125,29 @@ impl Container {
     /// `docker run -d` with these options (`-p`, `-e` …) and this command (empty: wait).
     #[track_caller]
     pub fn run(options: &[&str], command: &[&str]) -> Self {
-        Self::make(&["run", "-d"], options, command)
+        Self::make(&["run", "-d"], options, image(), command)
+    }
+
+    /// `docker run -d` of another image, with the default command.
+    #[track_caller]
+    pub fn run_image(image: &str, options: &[&str]) -> Self {
+        Self::make(&["run", "-d"], options, image, &[])
     }
 
     /// `docker create`, likewise.
     #[track_caller]
     pub fn create(options: &[&str], command: &[&str]) -> Self {
-        Self::make(&["create"], options, command)
+        Self::make(&["create"], options, image(), command)
     }
 
     #[track_caller]
-    fn make(verb: &[&str], options: &[&str], command: &[&str]) -> Self {
+    fn make(verb: &[&str], options: &[&str], image: &str, command: &[&str]) -> Self {
         let name = format!("highhock-test-{}-{}", std::process::id(), unique());
         let own = ["--name", &name, "--label", &label()];
         let command = if command.is_empty() { &WAIT_COMMAND } else { command };
         // Created before the container, so that a container that cannot start is removed.
         let mut container = Self { id: String::new(), name: name.clone() };
-        container.id = docker(&[verb, &own, options, &[image()], command].concat());
+        container.id = docker(&[verb, &own, options, &[image], command].concat());
         container
     }
 

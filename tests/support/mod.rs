@@ -19,6 +19,7 @@ pub mod private_engine;
 pub mod proxy;
 pub mod scripted_server;
 pub mod systemd;
+pub mod test_image;
 pub mod tls_proxy;
 pub mod tools;
 

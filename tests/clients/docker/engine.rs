@@ -25,7 +25,7 @@ pub fn engine() -> DockerClient {
     client(docker::endpoint(), VersionChoice::Auto, DEFAULT_TIMEOUT)
 }
 
-async fn row_of(docker: &DockerClient, container: &Container) -> Option<ContainerSummary> {
+pub async fn row_of(docker: &DockerClient, container: &Container) -> Option<ContainerSummary> {
     let rows = docker.list().await.unwrap();
     rows.into_iter().find(|row| row.id.as_str() == container.id())
 }
