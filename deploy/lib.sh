@@ -72,6 +72,7 @@ tool_is_there() {
     busybox) busybox_is_static ;;
     certificates) [ -e /etc/ssl/certs/ca-certificates.crt ] ;;
     dockerd) command -v dockerd >/dev/null || engine_answers ;;
+    libseccomp) pkg-config --exists libseccomp 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
     esac
 }
@@ -101,6 +102,7 @@ packages_of() {
     etcdctl) say etcd-client ;;
     ip) say iproute2 ;;
     kdig) say knot-dnsutils ;;
+    libseccomp) say libseccomp-dev ;;
     podman) say "podman $(package_or_older netavark containernetworking-plugins)" ;;
     promtool) say prometheus ;;
     systemd-analyze) say systemd ;;
@@ -132,6 +134,7 @@ purpose_of() {
     ip) say "to list and clean up network interfaces" ;;
     kdig) say 'for DNS queries with another resolver' ;;
     iptables) say "for Docker's published ports" ;;
+    libseccomp | pkg-config) say 'to build runc' ;;
     podman) say "the other engine with Docker's API" ;;
     promtool) say 'to check metrics and alerts' ;;
     runc) say 'to run containers with Podman' ;;
