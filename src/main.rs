@@ -114,6 +114,7 @@ async fn run(program: Program, environment: Environment, sources: Sources) -> Ex
         settings,
         effective,
         public_address,
+        interfaces: Box::new(host::interfaces),
         log,
         log_control,
         notifier,

@@ -41,6 +41,9 @@ pub struct StatusResponse {
     /// The servers that must answer before the last reload takes effect, with their errors.
     #[serde(default)]
     pub reload_waits: Option<String>,
+    /// The difference between the published address and the address of its interface.
+    #[serde(default)]
+    pub address_warning: Option<String>,
     /// The state of Docker. `None` until the actors run.
     pub docker: Option<DockerReport>,
     /// The state of etcd. `None` until the actors run, and in standalone mode.
@@ -138,6 +141,7 @@ impl StatusResponse {
             reason,
             reload_refused: active_config.reload_errors.clone(),
             reload_waits: active_config.reload_waiting_for.clone(),
+            address_warning: active_config.address_warning.clone(),
             lease_remaining_seconds: records
                 .and_then(|records| records.lease_remaining)
                 .map(|remaining: Duration| remaining.as_secs_f64()),

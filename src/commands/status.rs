@@ -63,6 +63,9 @@ pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<
         let text = format!("new configuration is waiting for {}", single_line(waiting_for));
         line("settings", &text)?;
     }
+    if let Some(address_warning) = &status.address_warning {
+        line("address", &single_line(address_warning))?;
+    }
     if let Some(DockerReport { answers, listed, trouble }) = &status.docker {
         line("docker", &report_text(*answers, &[("listed", since(listed))], trouble))?;
     }
@@ -158,6 +161,7 @@ mod tests {
             reason: None,
             reload_refused: Vec::new(),
             reload_waits: None,
+            address_warning: None,
             docker: Some(DockerReport {
                 answers: true,
                 listed: Some("2026-01-01T09:59:57.5Z".into()),
@@ -214,6 +218,7 @@ mod tests {
         failing.reason = Some("etcd does not answer: \x1b[2Jrefused\n".into());
         failing.reload_refused = vec!["etcd.ttl is 1".into(), "a\tb".into()];
         failing.reload_waits = Some("etcd: timed out".into());
+        failing.address_warning = Some("10.0.0.1 is published\n".into());
         failing.records = None;
         failing.docker = None;
         failing.containers.clear();
@@ -231,6 +236,7 @@ mod tests {
         assert!(text.contains(rejected), "{text}");
         let waits = "settings     new configuration is waiting for etcd: timed out\n";
         assert!(text.contains(waits), "{text}");
+        assert!(text.contains("address      10.0.0.1 is published \n"), "{text}");
         assert!(text.contains("records      unknown\n"), "{text}");
         assert!(text.contains("containers   none\n"), "{text}");
         let last = "last problem 2 min ago: WARNING etcd does not answer, error: a b\n";

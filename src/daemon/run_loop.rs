@@ -7,8 +7,9 @@ use std::time::SystemTime;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
-use slog::{Logger, error};
+use slog::{Logger, error, warn};
 
+use super::address_monitor::{AddressMonitor, CurrentAddress};
 use super::config::{ConfigLoader, EffectiveSettings};
 use super::cores::Cores;
 use super::error::RunError;
@@ -18,15 +19,16 @@ use super::startup::{ResolvedConfig, Resolver};
 use super::state::{PortMetrics, PublishedState, StatePublisher};
 use super::systemd::SystemdNotifier;
 use crate::admin::ActiveConfig;
+use crate::host::PublicAddress;
 use crate::logging::LogControl;
 use crate::metrics::Reloads;
-use crate::settings::{ConfigDiff, Loaded, Stage};
+use crate::settings::{ConfigDiff, Loaded, Stage, StoreKind};
 
 /// A configuration that waits for Docker or etcd before it becomes active.
 struct PendingReload<'a> {
     settings: EffectiveSettings,
     resolved: LocalBoxFuture<'a, Result<ResolvedConfig, RunError>>,
-    /// The changed keys of a reload. `None` at the start.
+    /// The changed keys of a reload. `None` at the start, and after a change of the address.
     diff: Option<ConfigDiff>,
 }
 
@@ -40,6 +42,11 @@ pub(super) struct RunLoop<'a> {
     pub notifier: &'a SystemdNotifier,
     pub load_config: Arc<ConfigLoader>,
     pub resolver: &'a Resolver,
+    pub monitor: &'a AddressMonitor,
+    /// The address of the current core.
+    pub published_address: PublicAddress,
+    /// The difference between the published address and the address of its interface.
+    pub address_warning: Option<String>,
     pub standalone: Option<Standalone>,
     pub publisher: StatePublisher,
     /// The settings that are active now.
@@ -90,6 +97,7 @@ impl<'a> RunLoop<'a> {
                             self.publish(&cores);
                             cores.hand_over(resolved).await;
                             self.activate(settings);
+                            self.published_address = self.resolver.public_address.borrow().clone();
                             if let Some(diff) = &diff {
                                 self.finish_reload(diff, &cores);
                             }
@@ -98,9 +106,17 @@ impl<'a> RunLoop<'a> {
                         Err(error) => {
                             error!(self.log, "cannot apply the configuration; the old one stays \
                                 active"; "error" => %error);
-                            self.reject_reload(vec![error.to_string()]);
+                            self.resolver.public_address.replace(self.published_address.clone());
+                            if diff.is_some() {
+                                self.reject_reload(vec![error.to_string()]);
+                            } else {
+                                self.address_warning = Some(error.to_string());
+                            }
                         }
                     }
+                }
+                current = self.monitor.changed(&self.published_address) => {
+                    self.follow_address(current, &cores, &mut pending);
                 }
                 () = cores.withdraw_old() => cores.forget_drained(),
                 () = cores.complete_zone(zone) => {}
@@ -154,7 +170,9 @@ impl<'a> RunLoop<'a> {
                 self.activate(settings);
                 self.resolver.clear_unavailable();
                 self.finish_reload(&diff, cores);
-                *pending = None;
+                // A change of the address may be pending.
+                let has_moved = *self.resolver.public_address.borrow() != self.published_address;
+                *pending = has_moved.then(|| self.resolve_address(cores, None));
             }
             (
                 ReloadAction::Apply(settings, diff) | ReloadAction::RestartCore(settings, diff),
@@ -165,6 +183,62 @@ impl<'a> RunLoop<'a> {
                 *pending = Some(self.resolve_active());
             }
         }
+    }
+
+    /// Reports a change of the published address on its interface. In standalone mode the records
+    /// follow the interface. In etcd mode the address is a part of the identity of this publisher.
+    fn follow_address(
+        &mut self,
+        current: CurrentAddress,
+        cores: &Cores,
+        pending: &mut Option<PendingReload<'a>>,
+    ) {
+        let published = &self.published_address;
+        self.address_warning = match current {
+            Err(reason) => {
+                warn!(self.log, "interface lost its address; keeping the records";
+                    "published" => published.to_string(), "error" => &reason);
+                Some(format!("published: {published}, now: none; {reason}"))
+            }
+            Ok(current) if current == *published => {
+                notice!(self.log, "interface has the published address again";
+                    "published" => published.to_string());
+                None
+            }
+            Ok(current) if self.active.settings.store == StoreKind::Etcd => {
+                warn!(self.log, "address changed; restart highhock to publish the new one";
+                    "published" => published.to_string(), "current" => current.to_string());
+                Some(format!(
+                    "published: {published}, now: {current}; restart highhock to publish it"
+                ))
+            }
+            Ok(current) => {
+                notice!(self.log, "address changed; publishing the new one";
+                    "from" => published.to_string(), "to" => current.to_string());
+                self.resolver.public_address.replace(current);
+                *pending = Some(self.resolve_address(cores, pending.take()));
+                None
+            }
+        };
+    }
+
+    /// Starts to resolve the settings for a core with another address. A pending configuration is
+    /// resolved again.
+    fn resolve_address(
+        &self,
+        cores: &Cores,
+        pending: Option<PendingReload<'a>>,
+    ) -> PendingReload<'a> {
+        let (settings, diff) = pending.map_or_else(
+            || (self.active.clone(), None),
+            |pending| (pending.settings, pending.diff),
+        );
+        let active = Rc::clone(&settings.settings);
+        let resolved = match cores.probe_results().cloned() {
+            None => self.resolver.resolve(active).boxed_local(),
+            Some(results) => self.resolver.resolve_address(active, results).boxed_local(),
+        };
+        PendingReload { settings, resolved, diff }
     }
 
     /// Starts to resolve the active settings for the first core.
@@ -208,6 +282,7 @@ impl<'a> RunLoop<'a> {
             effective: self.active.keys.clone(),
             reload_errors: self.reload_errors.clone(),
             reload_waiting_for: waiting_for,
+            address_warning: self.address_warning.clone(),
             dns: self.standalone.as_ref().map(Standalone::report),
         };
         let state = PublishedState {

@@ -1,5 +1,6 @@
 //! Resolves settings into all inputs of a core, and waits for Docker and etcd to answer.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,10 +42,11 @@ pub(super) struct ResolvedConfig {
     pub store: Store,
 }
 
-/// Resolves settings. The fields stay the same for the life of the daemon.
+/// Resolves settings. Apart from the address, the fields stay the same for the life of the daemon.
 pub(super) struct Resolver {
     pub log: Logger,
-    pub public_address: PublicAddress,
+    /// The address of the next core.
+    pub public_address: RefCell<PublicAddress>,
     /// The record store of standalone mode.
     pub memory_store: Option<MemoryStore>,
     /// The servers that the current attempt waits for.
@@ -61,7 +63,8 @@ impl Resolver {
         self.clear_unavailable();
         let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
         let etcd_log = self.edge_log("etcd");
-        let probe = async || probe_engine(&docker, &self.public_address).await;
+        let public_address = self.public_address.borrow().clone();
+        let probe = async || probe_engine(&docker, &public_address).await;
         let (engine, store) = tokio::try_join!(
             self.retry_until_ok("docker", probe),
             self.retry_until_ok("etcd", async || resolve_store(&settings, &etcd_log).await),
@@ -73,6 +76,24 @@ impl Resolver {
             "hostname" => &resolved.core_settings.publish_config.hostname);
         self.log_etcd(&resolved.probe_results.store);
         Ok(resolved)
+    }
+
+    /// Resolves the settings of the running core for another public address, which must lie outside
+    /// the engine's own networks.
+    ///
+    /// # Errors
+    /// Returns an error that another attempt would not fix.
+    pub async fn resolve_address(
+        &self,
+        settings: Rc<Settings>,
+        probe_results: ProbeResults,
+    ) -> Result<ResolvedConfig, RunError> {
+        self.clear_unavailable();
+        let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
+        let public_address = self.public_address.borrow().clone();
+        let probe = async || probe_engine(&docker, &public_address).await;
+        self.retry_until_ok("docker", probe).await?;
+        self.finish(&settings, probe_results, docker)
     }
 
     /// Resolves new settings while a core runs, with the known answers of the engine.
@@ -117,7 +138,8 @@ impl Resolver {
         docker: DockerClient,
     ) -> Result<ResolvedConfig, RunError> {
         let ProbeResults { engine, store } = &probe_results;
-        let publish_config = publish_config(settings, &self.public_address, engine, store)?;
+        let publish_config =
+            publish_config(settings, &self.public_address.borrow(), engine, store)?;
         let store = self.open_store(settings, store, &self.edge_log("etcd"))?;
         let core_settings = core_settings(settings, publish_config, engine);
         Ok(ResolvedConfig { core_settings, probe_results, docker, store })
@@ -199,7 +221,7 @@ fn core_settings(
     engine: &EngineInfo,
 ) -> CoreSettings {
     CoreSettings {
-        lease_namespace: lease_namespace(&publish_config, engine),
+        lease_namespace: lease_namespace(&publish_config, engine, settings.store),
         publish_config,
         ttl: settings.etcd.ttl,
         poll_interval: settings.docker.poll,

@@ -14,7 +14,7 @@ use highhock_actors::{LeaseNamespace, SourceError, StoreError};
 use crate::docker::EngineInfo;
 use crate::etcd::{Api, ClusterError, DetectError};
 use crate::host::{EngineNetworkAddress, PublicAddress, name};
-use crate::settings::Settings;
+use crate::settings::{Settings, StoreKind};
 
 pub use docker::{docker_client, probe_engine};
 pub use store::{
@@ -93,12 +93,23 @@ pub fn publish_config(
 }
 
 /// Returns the namespace of this publisher's lease ids (ARCHITECTURE.md, "Leases").
-pub fn lease_namespace(config: &PublishConfig, engine: &EngineInfo) -> LeaseNamespace {
+///
+/// The store of standalone mode has only one publisher. Its address may change, and the records must
+/// then stay its own.
+pub fn lease_namespace(
+    config: &PublishConfig,
+    engine: &EngineInfo,
+    store: StoreKind,
+) -> LeaseNamespace {
+    let host = match store {
+        StoreKind::Etcd => config.host.to_string(),
+        StoreKind::Standalone => String::new(),
+    };
     LeaseNamespace::from_parts(&[
         &config.hostname,
         config.domain.as_str(),
         &config.prefix,
-        &config.host.to_string(),
+        &host,
         &engine.id,
         &engine.root_dir,
     ])

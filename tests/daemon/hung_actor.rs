@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highhock::daemon::{Daemon, DaemonConfig, systemd};
-use highhock::host::{AddressSource, PublicAddress};
+use highhock::host::{AddressSource, PublicAddress, interfaces};
 use highhock::logging;
 use highhock::settings::{Environment, Sources, load};
 use support::etcd::Etcd;
@@ -44,6 +44,7 @@ fn daemon(etcd: &Etcd, supervisor: &NotifySocket, dir: &TempDir) -> Daemon {
         settings: loaded.settings,
         effective: loaded.effective,
         public_address,
+        interfaces: Box::new(interfaces),
         notifier: systemd::SystemdNotifier::from_environment(&environment, log.clone()),
         log,
         log_control,

@@ -20,6 +20,7 @@ mod duplicate_daemons;
 mod engine_restarts;
 mod fixture;
 mod idle;
+mod interface_changes;
 mod leases;
 mod many_containers;
 mod mass_withdrawal;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use highhock::admin::{AdminBridge, serve};
 use highhock::daemon::systemd::SystemdNotifier;
 use highhock::daemon::{Daemon, DaemonConfig, DaemonCore};
-use highhock::host::{AddressSource, PublicAddress};
+use highhock::host::{AddressSource, PublicAddress, interfaces};
 use highhock::logging::{self, RecentLogs};
 use highhock::settings::{Environment, Sources, load};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -77,6 +77,7 @@ fn run_daemon(sources: Sources, mut hook_receiver: UnboundedReceiver<Hook>) {
             settings: loaded.settings,
             effective: loaded.effective,
             public_address: PublicAddress { host, source: AddressSource::Setting, host6: None },
+            interfaces: Box::new(interfaces),
             notifier: SystemdNotifier::from_environment(&Environment::default(), log.clone()),
             log: log.clone(),
             log_control,
