@@ -80,9 +80,12 @@ in_docker29() {
         sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
 }
 
+# Omits images without a name: the classic builder leaves one of each step, and the engine fails
+# other builds while it removes them.
 docker29_leftovers() {
     [ -n "$docker29_namespaces" ] || return 0
-    with_docker29 docker_leftovers "$docker29_image" | sed 's/^/  /; s/$/ in Docker 29/'
+    with_docker29 docker_leftovers "$docker29_image" |
+        sed '/^image <none>:<none>$/d; s/^/  /; s/$/ in Docker 29/'
 }
 
 stop_docker29() {
