@@ -1,6 +1,7 @@
-//! Text formats that several modules share: timestamps, escaping, quoting, lines,
-//! suggestions.
+//! Text formats that several modules share: timestamps, escaping, quoting, lines, names of
+//! variants, suggestions.
 
+pub(crate) mod enum_words;
 pub mod escape;
 pub(crate) mod line_splitter;
 pub(crate) mod nearest;
