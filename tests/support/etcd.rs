@@ -109,8 +109,42 @@ impl Etcd {
     /// Starts an etcd of this release, and waits until it responds. Returns `None` if this
     /// machine has none; the test must then return.
     pub fn start_release(release: Release) -> Option<Self> {
+        Self::start_release_with(release, &[])
+    }
+
+    /// Like [`start_release`](Self::start_release), with additional flags.
+    pub fn start_release_with(release: Release, flags: &[&str]) -> Option<Self> {
         let program = release.program()?;
-        Some(Self::start_program(&program, &default_parent(), release.flags(), false))
+        let flags = [release.flags(), flags].concat();
+        Some(Self::start_program(&program, &default_parent(), &flags, false))
+    }
+
+    /// Starts an etcd that serves only gRPC at `grpc_url`, and HTTP at [`url`](Self::url).
+    pub fn start_with_separate_grpc(release: Release, grpc_url: &str) -> Option<Self> {
+        let mut etcd = Self::prepare(&release.program()?, &default_parent(), false);
+        let (http_url, alone) = (etcd.url(), format!("default={}", etcd.peer_url()));
+        etcd.add_flags(&["--initial-cluster", &alone, "--listen-client-http-urls", &http_url]);
+        etcd.add_flags(&["--listen-client-urls", grpc_url, "--advertise-client-urls", grpc_url]);
+        etcd.spawn();
+        assert!(etcd.wait_until_ready(), "etcd ended: {}", etcd.log());
+        Some(etcd)
+    }
+
+    /// Starts a learner beside a member that was started alone with this release. The learner is
+    /// a part of the cluster, but does not serve requests that need a quorum.
+    pub fn start_learner(&self, release: Release) -> Self {
+        let program = release.program().expect("the program of the member");
+        let mut learner = Self::prepare(&program, &default_parent(), false);
+        let add = serde_json::json!({ "peerURLs": [learner.peer_url()], "isLearner": true });
+        let (status, response) = self.v3().request("cluster/member/add", &add).unwrap();
+        assert_eq!(status, 200, "{response}");
+        let all = format!("default={},learner={}", self.peer_url(), learner.peer_url());
+        learner.add_flags(&["--name", "learner", "--initial-cluster", &all]);
+        learner.add_flags(&["--initial-cluster-state", "existing"]);
+        learner.add_flags(release.flags());
+        learner.spawn();
+        assert!(learner.wait_until_ready(), "the learner ended: {}", learner.log());
+        learner
     }
 
     /// Starts an etcd with additional flags.
