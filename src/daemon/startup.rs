@@ -19,7 +19,7 @@ use crate::memory_store::MemoryStore;
 use crate::record_store::Store;
 use crate::resolve::{
     ResolveError, ResolvedStore, docker_client, etcd_store, lease_namespace, probe_engine,
-    publish_config, resolve_store,
+    publish_config, resolve_store, url_suggestion,
 };
 use crate::settings::Settings;
 
@@ -75,6 +75,10 @@ impl Resolver {
             "api" => engine.api.to_string(),
             "hostname" => &resolved.core_settings.publish_config.hostname);
         self.log_etcd(&resolved.probe_results.store);
+        // Settings that leave nothing open need no answer of etcd until the core starts.
+        if let Some(suggestion) = url_suggestion(&settings, &etcd_log).await {
+            warn!(self.log, "etcd refuses connections at the default url; {}", suggestion);
+        }
         Ok(resolved)
     }
 

@@ -19,6 +19,7 @@ use crate::settings::{Settings, StoreKind};
 pub use docker::{docker_client, probe_engine};
 pub use store::{
     ResolvedStore, assume_etcd, check_files, dns_settings, etcd_cluster, etcd_store, resolve_store,
+    url_suggestion, with_url_suggestion,
 };
 
 /// An error while settings are resolved.

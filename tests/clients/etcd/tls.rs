@@ -249,7 +249,7 @@ async fn daemon_uses_configured_tls_and_logs_no_secret() {
     let etcd = Etcd::start_with_tls(&server, files.ca.as_deref());
     etcd.enable_v2_auth("hunter2");
     let identity = files.identity.unwrap();
-    for (password, verdict) in [("hunter2", "ok"), ("hunter22", "FAILED")] {
+    for (password, verdict) in [("hunter2", "degraded"), ("hunter22", "FAILED")] {
         let output = Command::new(env!("CARGO_BIN_EXE_highhock"))
             .args(["check", "--log-level", "DEBUG", "--discovery-host", "10.0.0.1"])
             .args(["--etcd-url", &format!("{},https://127.0.0.1:1", etcd.tls_url())])
