@@ -7,9 +7,7 @@ use url::Url;
 
 use super::check_verdict::CheckVerdict;
 use crate::etcd::{Api, ApiChoice};
-use crate::resolve::{
-    ResolvedStore, etcd_cluster, etcd_store, resolve_store, with_url_suggestion,
-};
+use crate::resolve::{ResolvedStore, etcd_cluster, etcd_store, resolve_store, with_url_suggestion};
 use crate::settings::{Etcd, Settings};
 
 /// Tests each member of etcd by a read that needs a quorum of the cluster.
