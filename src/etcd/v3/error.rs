@@ -279,7 +279,7 @@ mod tests {
             (9, "etcdserver: rpc not supported for learner", ErrorClass::Member, Unavailable),
             (14, "etcdserver: rpc not supported for learner", ErrorClass::Member, Unavailable),
             (15, "etcdserver: corrupt cluster", ErrorClass::Other, Unavailable),
-            (7, "etcdserver: permission denied", ErrorClass::Other, Refused),
+            (7, "etcdserver: permission denied", ErrorClass::Denied, Refused),
             (14, "etcdserver: no leader", ErrorClass::Other, Unavailable),
             (
                 14,
