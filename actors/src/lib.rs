@@ -53,6 +53,7 @@ pub use model::container::{
 };
 pub use model::event::{Event, EventKind};
 pub use model::names::ServiceName;
+pub use model::port_request::PortRequest;
 pub use model::record::{Host, RecordKey, RecordValue};
 pub use model::service::{Attributes, Service, SkippedEntry};
 pub use ports::container_source::{

@@ -155,6 +155,7 @@ fn container(random: &mut fastrand::Rng) -> Container {
             binding(82, Protocol::Sctp),
         ],
         exposed: Vec::new(),
+        requested: Vec::new(),
         networks: [("web".to_owned(), attachment)].into(),
         image,
         stop_signal: 15,

@@ -50,6 +50,7 @@ pub use api_version::{
 pub use endpoint::{BadEndpoint, Endpoint};
 
 use podman::Podman;
+use wire::Ipv4Wildcard;
 
 use crate::tls::{Tls, TlsFileError, TlsFiles};
 
@@ -86,6 +87,7 @@ pub struct DockerClient {
 struct ApiDialect {
     version: ApiVersion,
     is_podman: bool,
+    ipv4_wildcard: Ipv4Wildcard,
 }
 
 /// The identity of an engine (`GET /info`).
@@ -172,7 +174,11 @@ impl DockerClient {
         let supported = SupportedVersions { oldest, newest: parse(&version_info.api_version)? };
         let version = api_version::choose(self.options.version, supported)
             .map_err(|error| context.refused(&error.to_string()))?;
-        let dialect = ApiDialect { version, is_podman: version_info.is_podman() };
+        let dialect = ApiDialect {
+            version,
+            is_podman: version_info.is_podman(),
+            ipv4_wildcard: version_info.ipv4_wildcard(),
+        };
         debug!(self.log, "docker API version chosen";
             "chosen" => %version, "engine" => %supported, "podman" => dialect.is_podman,
             "endpoint" => %self.options.endpoint);
@@ -234,7 +240,8 @@ impl ContainerSource for DockerClient {
         }
         let context = self.request_context(&reply.path);
         let inspection: wire::Inspection = reply.response.json(context, "a container")?;
-        let container = Container::try_from(inspection)
+        let container = inspection
+            .into_container(reply.dialect.ipv4_wildcard)
             .map_err(|field| context.malformed(&format!("unexpected value: {field}")))?;
         if reply.dialect.is_podman {
             self.podman.record_inspection(&container);

@@ -45,7 +45,7 @@ impl RecordBuilder<'_> {
     }
 
     /// Returns the record of the first endpoint, followed by the record of the second, IPv6
-    /// endpoint if that record can have a key of its own.
+    /// endpoint. Without a key for each of them, there is one record.
     fn desired_records(&self, service: &Service) -> Vec<Result<DesiredRecord, String>> {
         let Endpoints { first, ipv6 } =
             match self.access.endpoints(self.container, service, self.config) {
@@ -53,11 +53,12 @@ impl RecordBuilder<'_> {
                 Err(reason) => return vec![Err(reason)],
             };
         // `highhock.host` replaces every address of the service, so there is only one record.
-        let has_own_key =
+        let has_two_keys =
             self.config.layout == KeyLayout::Instance && service.attributes.host.is_none();
-        let second = ipv6.filter(|_| has_own_key);
+        let (first, second) = if has_two_keys { (first, ipv6) } else { (first.or(ipv6), None) };
+        let first = first.map(|endpoint| self.desired_record(service, endpoint, false));
         let second = second.map(|endpoint| self.desired_record(service, endpoint, true));
-        std::iter::once(self.desired_record(service, first, false)).chain(second).collect()
+        first.into_iter().chain(second).collect()
     }
 
     fn desired_record(

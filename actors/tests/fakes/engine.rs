@@ -40,6 +40,7 @@ pub fn container(name: &str, n: usize) -> Container {
             host_port: 8000 + n as u16,
         }],
         exposed: vec![(80, Protocol::Tcp)],
+        requested: Vec::new(),
         networks: BTreeMap::new(),
         image: "highhock-test".into(),
         stop_signal: 15,

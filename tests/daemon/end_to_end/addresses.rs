@@ -133,13 +133,66 @@ fn port_on_all_addresses_uses_the_host_address() {
     assert_eq!(all, if is_podman() { &[""][..] } else { &["0.0.0.0", "::"] });
     let port = container.published_port("80/tcp");
     assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {port}")]);
+}
 
-    if skips_on_podman("containers are not reachable by IPv4 through a binding to [::]") {
+/// The preview on a host with this published address or name.
+fn preview_on(host: &str) -> Highhock {
+    record_preview().flag("--discovery-host", host)
+}
+
+#[test]
+fn port_is_published_in_the_family_of_its_binding() {
+    let four = run_service(&["80"], &["-p", "0.0.0.0:0:80"]);
+    let six = run_service(&["80"], &["-p", "[::]:0:80"]);
+    let port4 = four.published_port("80/tcp");
+    let port6 = six.published_port_ipv6("80/tcp");
+
+    assert_eq!(preview_records(&preview_on(ADDRESS), &four), [format!("-80 {ADDRESS} {port4}")]);
+    assert_eq!(preview_records(&preview_on(ADDRESS), &six), [""; 0]);
+    let reason = skip_reason(&preview_on(ADDRESS), &six);
+    assert!(reason.contains(&format!("published for IPv6 only ([::]:{port6})")), "{reason}");
+
+    assert_eq!(preview_records(&preview_on(ADDRESS6), &six), [format!("-80 {ADDRESS6} {port6}")]);
+    assert_eq!(preview_records(&preview_on(ADDRESS6), &four), [""; 0]);
+    let reason = skip_reason(&preview_on(ADDRESS6), &four);
+    assert!(reason.contains(&format!("published for IPv4 only (0.0.0.0:{port4})")), "{reason}");
+
+    let both = record_preview().flag("--discovery-host6", ADDRESS6);
+    assert_eq!(preview_records(&both, &four), [format!("-80 {ADDRESS} {port4}")]);
+    assert_eq!(preview_records(&both, &six), [format!("-80-6 {ADDRESS6} {port6}")]);
+
+    let name = "node1.example.com";
+    for (container, port) in [(&four, port4), (&six, port6)] {
+        let found = preview_records(&preview_on(name), container);
+        assert_eq!(found, [format!("-80 {name} {port}")]);
+    }
+}
+
+#[test]
+fn prefers_one_ipv4_address_to_all_ipv6_addresses() {
+    let lan = Network::create(&[]);
+    let address = gateway(&lan);
+    let _neighbour = run_with_address(&lan, address.parse().unwrap());
+    let container = run_service(&["80"], &["-p", &format!("{address}::80"), "-p", "[::]:0:80"]);
+    let port = container.published_port("80/tcp");
+    assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {address} {port}")]);
+}
+
+#[test]
+fn network_that_publishes_no_ports_is_the_reason() {
+    if skips_on_podman("its inspection shows the ports as published") {
         return;
     }
-    // All IPv6 addresses count as all addresses, too.
-    let container = run_service(&["80"], &["-p", "[::]:0:80"]);
-    let port = container.published_port_ipv6("80/tcp");
+    let network = Network::create(&["--internal"]);
+    let container = run_service(&["80", "81"], &["--network", network.name(), "-p", "0:80"]);
+    assert_eq!(preview_records(&record_preview(), &container), [""; 0]);
+    let reason = skip_reason(&record_preview(), &container);
+    let cause = format!("is in {:?}, where the engine publishes no ports", network.name());
+    assert!(reason.contains(&cause) && !reason.contains("`-p"), "{reason}");
+    // A step that the reason names helps.
+    let reachable = Network::create(&[]);
+    reachable.connect(&container);
+    let port = container.published_port("80/tcp");
     assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {port}")]);
 }
 
@@ -158,7 +211,11 @@ fn port_on_one_address_uses_that_address() {
     let _neighbour = run_with_address(&network, address);
     let six = run_service(&["80"], &["-p", &format!("[{address}]::80")]);
     let port = six.published_port_ipv6("80/tcp");
-    assert_eq!(preview_records(&record_preview(), &six), [format!("-80 {address} {port}")]);
+    let highhock = preview_on(ADDRESS6);
+    assert_eq!(preview_records(&highhock, &six), [format!("-80 {address} {port}")]);
+    // Beside an IPv4 address it is the second one.
+    let highhock = record_preview().flag("--discovery-host6", ADDRESS6);
+    assert_eq!(preview_records(&highhock, &six), [format!("-80-6 {address} {port}")]);
 }
 
 #[test]
@@ -240,6 +297,31 @@ fn container_without_network_publishes_nothing() {
         assert_eq!(preview_records(&highhock, &container), [""; 0]);
         assert!(skip_reason(&highhock, &container).contains("`--network none`"));
     }
+}
+
+#[test]
+fn container_without_network_is_published_once_connected() {
+    if skips_on_podman("it connects no container that was created without a network") {
+        return;
+    }
+    let etcd = Etcd::start();
+    let daemon = Highhock::new(&etcd.url()).start();
+    let name = unique_name("late-network");
+    let container = run_service_with(&name, &["--network", "none"]);
+    daemon.wait_for_log(&["skipped", container.name(), "`--network none`"]);
+
+    let network = Network::create(&[]);
+    docker(&["network", "disconnect", "none", container.id()]);
+    network.connect(&container);
+    wait_for_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
+    let address = address_in(&container, network.name());
+    let found = preview_records(&container_address_preview(), &container);
+    assert_eq!(found, [format!("-80 {address} 80")]);
+
+    network.disconnect(&container);
+    wait_for_removal(&etcd, &key(&name));
+    let reason = skip_reason(&record_preview(), &container);
+    assert!(reason.contains("has no network"), "{reason}");
 }
 
 #[test]

@@ -164,6 +164,7 @@ impl SimContainer {
             network: self.network(names),
             bindings: self.bindings(),
             exposed: self.services.iter().map(|(_, port)| (*port, Protocol::Tcp)).collect(),
+            requested: Vec::new(),
             networks: BTreeMap::from([("bridge".to_owned(), NetworkAttachment::default())]),
             image: "simulated".to_owned(),
             stop_signal: self.stop_signal,
