@@ -169,6 +169,8 @@ fn run_multi_method_container(fixture: &Fixture) -> Container {
     let options = [
         &["-e", "DISCOVER=web:80,api:81,bad", "--label", "highhock.discover=web:80"][..],
         &["-e", "SERVICE_80_NAME=web", "-e", "SERVICE_443_IGNORE=1"],
+        &["-e", "SERVICE_80_TCP_NAME=api", "--label", "SERVICE_TAGS=a,b"],
+        &["-e", "DISCOVERY=\"quoted:80\"", "--label", "highhock.discovery=web:80"],
         &["--label", "highhock.web.priority=7", "--label", "highhock.weight=heavy"],
         &["-p", "0:80", "-p", "0:443"],
     ];
@@ -210,6 +212,10 @@ fn records_command_explains_each_container() {
         (&container, &["label", "-> web:80, dropped: env declared it first"]),
         (&container, &["registrator", "SERVICE_80_NAME=web", "dropped: env declared it first"]),
         (&container, &["registrator", "SERVICE_443_IGNORE=1", "excludes ports, as in Registrator"]),
+        (&container, &["registrator", "SERVICE_TAGS", "ignored: has no place in a DNS record"]),
+        (&container, &["registrator", "SERVICE_80_TCP_NAME", "set SERVICE_80_NAME"]),
+        (&container, &["env", "quoted:80", "Docker does not remove quotes in an `--env-file`"]),
+        (&container, &["highhock.discovery=web:80", "did you mean `highhock.discover`?"]),
         (&container, &["compose", "nothing: there is no label com.docker.compose.service"]),
         (&container, &["attributes", "highhock.weight=heavy", "not a whole number"]),
         (&container, &["web:80", "skydns/local/skydns/web", "\"priority\":7"]),
@@ -236,7 +242,10 @@ fn records_command_explains_each_container() {
     assert_eq!(row["methods"][1]["method"], "label");
     let claim = &row["methods"][1]["named"][0];
     assert_eq!((&claim["service"], &claim["named_before_by"]), (&"web:80".into(), &"env".into()));
-    assert_eq!(row["skipped"][0]["entry"], "highhock.weight=heavy");
+    let entries: Vec<_> =
+        row["skipped"].as_array().unwrap().iter().map(|one| &one["entry"]).collect();
+    assert_eq!(entries, ["highhock.discovery=web:80", "highhock.weight=heavy"]);
+    assert_eq!(row["methods"][2]["ignored"][0]["entry"], "SERVICE_80_TCP_NAME");
     let [web, api] = row["services"].as_array().unwrap().as_slice() else { panic!("{row}") };
     assert_eq!((&web["name"], &web["method"]), (&"web".into(), &"env".into()));
     assert_eq!(web["labels"]["priority"], "highhock.web.priority");
