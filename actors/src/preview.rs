@@ -61,7 +61,7 @@ pub async fn preview<S: ContainerSource>(
 ) -> Result<Preview, SourceError> {
     let summaries = source.list().await?;
     let inspected: Vec<_> = stream::iter(summaries)
-        .map(|summary| async move { inspect(source, &summary.id).await })
+        .map(|summary| async move { inspect(source, &summary.id, config).await })
         .buffered(INSPECTIONS_MAX)
         .try_collect()
         .await?;

@@ -156,6 +156,7 @@ fn container(random: &mut fastrand::Rng) -> Container {
         ],
         exposed: Vec::new(),
         requested: Vec::new(),
+        shared_ports: None,
         networks: [("web".to_owned(), attachment)].into(),
         image,
         stop_signal: 15,

@@ -2,6 +2,7 @@
 
 mod inspection;
 pub(crate) mod restart_limiter;
+mod shared_ports;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -271,7 +272,8 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         let (setup, id, observation) =
             (Rc::clone(&self.setup), self.id.clone(), Rc::clone(&self.observation));
         let inspection = async move {
-            inspect_with_permit(&*setup.source, &setup.inspections, &id, observation).await
+            let (source, config) = (&*setup.source, &setup.publish_config);
+            inspect_with_permit(source, &setup.inspections, &id, observation, config).await
         };
         context.spawn(inspection.into_actor(self).map(|inspection, watcher, context| {
             watcher.inspecting = false;

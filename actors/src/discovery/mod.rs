@@ -24,6 +24,7 @@ use crate::model::names::DomainName;
 use crate::model::publish_config::{DiscoveryMethod, PublishConfig};
 use crate::model::service::{Service, SkippedEntry};
 
+pub(crate) use compose::{compose_project, is_compose_service};
 pub(crate) use first_claim::FirstClaims;
 
 /// A discovery method.

@@ -248,6 +248,9 @@ pub struct Container {
     pub exposed: Vec<(u16, Protocol)>,
     /// The ports that the container was created to publish, also if they are not published.
     pub requested: Vec<PortRequest>,
+    /// In the network of another container: the ports that the other one publishes, and that
+    /// only this container claims. `None` if they were not determined.
+    pub shared_ports: Option<Vec<(u16, Protocol)>>,
     /// The networks of the container, by name.
     pub networks: BTreeMap<String, NetworkAttachment>,
     /// The name of the image when the container was created (Docker API: `Config.Image`).
@@ -291,6 +294,7 @@ impl Container {
             bindings: Vec::new(),
             exposed: Vec::new(),
             requested: Vec::new(),
+            shared_ports: None,
             networks: BTreeMap::new(),
             image: "nginx:1.27".into(),
             stop_signal: SIGTERM,

@@ -204,6 +204,8 @@ pub struct DesiredRecord {
     /// `true` if `value.host` is an address of this host or of the container, rather than the
     /// `host` attribute. A record of an earlier run is recognised by this address.
     pub own_host: bool,
+    /// The Compose project, if the name is the one of a Compose service without its project.
+    pub compose_project: Option<Arc<str>>,
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! [`RecordBuilder`]: the desired records of one service of a container.
 
+use std::sync::Arc;
+
 use super::endpoint::{Endpoint, Endpoints, PortAccess};
 use super::key_layout::{ServiceInstance, record_key};
+use crate::discovery::compose_project;
 use crate::model::container::Container;
-use crate::model::publish_config::{KeyLayout, PublishConfig};
+use crate::model::publish_config::{DiscoveryMethod, KeyLayout, PublishConfig};
 use crate::model::record::{DesiredRecord, Host, RecordValue};
 use crate::model::service::{Service, SkippedEntry};
 
@@ -83,7 +86,15 @@ impl RecordBuilder<'_> {
         let instance =
             ServiceInstance { container: &container.id, proto: endpoint.proto, second_address };
         let key = record_key(service, &instance, config)?;
-        Ok(DesiredRecord { key, value, own_host: attributes.host.is_none() })
+        let own_host = attributes.host.is_none();
+        Ok(DesiredRecord { key, value, own_host, compose_project: self.omitted_project(service) })
+    }
+
+    /// Returns the Compose project, if the name of the service should contain it and does not.
+    fn omitted_project(&self, service: &Service) -> Option<Arc<str>> {
+        let is_omitted =
+            service.method == DiscoveryMethod::Compose.as_str() && !self.config.compose_project;
+        compose_project(self.container).filter(|_| is_omitted).map(Arc::from)
     }
 
     /// Rejects a host name that resolves to the record itself. DNS servers do not follow such

@@ -209,11 +209,22 @@ pub(super) fn conflict_reason(holder: &Claim, second: &Claim) -> String {
                 use the instance layout to publish both"
             .into();
     }
+    let remedy = if are_of_two_projects(holder, second) {
+        "set discovery.composeProject to publish both, each below the name of its Compose project"
+    } else {
+        "use the instance layout to publish both"
+    };
     format!(
-        "container {} ({}) on this host started earlier and holds the name; \
-         use the instance layout to publish both",
+        "container {} ({}) on this host started earlier and holds the name; {remedy}",
         holder.name, holder.container
     )
+}
+
+/// Returns `true` if the names of two Compose services equal only because the projects are not
+/// part of them.
+fn are_of_two_projects(one: &Claim, other: &Claim) -> bool {
+    let project = |claim: &Claim| claim.record.compose_project.clone();
+    project(one).zip(project(other)).is_some_and(|(one, other)| one != other)
 }
 
 #[cfg(test)]
@@ -225,7 +236,7 @@ mod tests {
 
     use super::*;
     use crate::model::container::{Container, EngineTime};
-    use crate::model::publish_config::PublishConfig;
+    use crate::model::publish_config::{DiscoveryMethod, PublishConfig};
     use crate::model::record::Host;
     use crate::ports::record_store::KeepAliveMode;
     use crate::publish::endpoint::PortAccess;
@@ -241,6 +252,47 @@ mod tests {
         let name = Arc::from(container.name.as_str());
         let desired = Arc::from(plan.desired);
         Domain { container: container.id, name, started: EngineTime(1), desired, since: None }
+    }
+
+    /// The claim of a Compose service `web` in this project. Without a method `compose` the name
+    /// comes from a label.
+    fn web(number: char, project: &str, methods: &[DiscoveryMethod]) -> Claim {
+        let container =
+            Container { id: ContainerId::new(&number.to_string()), ..Container::sample() }
+                .label("com.docker.compose.service", "web")
+                .label("com.docker.compose.project", project)
+                .label("highhock.discover", "web:80")
+                .bind("80/tcp -> 0.0.0.0:8080");
+        let config = PublishConfig { methods: methods.to_vec(), ..PublishConfig::sample() };
+        let plan = plan(&container, &PortAccess::from_container(&container), &config);
+        let record = plan.desired[0].clone();
+        Claim {
+            started: EngineTime(1),
+            container: container.id,
+            name: Arc::from("web"),
+            position: 0,
+            json: record.value.to_json(),
+            record,
+        }
+    }
+
+    #[test]
+    fn conflict_reason_names_the_remedy() {
+        use DiscoveryMethod::{Compose, Label};
+        let (project, instance) = ("set discovery.composeProject", "use the instance layout");
+        for (methods, one, other, remedy) in [
+            ([Compose], "shop", "blog", project),
+            // Two replicas of one service.
+            ([Compose], "shop", "shop", instance),
+            // The setting does not change names from other methods.
+            ([Label], "shop", "blog", instance),
+        ] {
+            let reason = conflict_reason(&web('a', one, &methods), &web('b', other, &methods));
+            assert!(reason.contains(remedy), "{one} {other}: {reason}");
+            assert_ne!(reason.contains(project), reason.contains(instance), "{reason}");
+        }
+        let same = web('a', "shop", &[Compose]);
+        assert!(conflict_reason(&same, &same).contains(instance));
     }
 
     /// A watcher may report desired records while the core stops.

@@ -27,6 +27,7 @@ use crate::model::container::ContainerId;
 use crate::model::event::{Event, EventKind};
 use crate::model::event_history::{EventHistories, EventHistory};
 use crate::model::network_path::NetworkChain;
+use crate::model::publish_config::DiscoveryMethod;
 use crate::ports::container_source::ContainerSource;
 use crate::ports::record_store::RecordStore;
 use crate::runtime::backoff::Backoff;
@@ -224,6 +225,23 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         }
     }
 
+    /// Has each container inspected that shares a network with the changed container.
+    ///
+    /// The name of a Compose service depends on the ports that the others expose.
+    fn refresh_peers(&mut self, changed: &ContainerId, since: Option<Instant>) {
+        if !self.setup.publish_config.methods.contains(&DiscoveryMethod::Compose) {
+            return;
+        }
+        let Some(chain) = self.entries.get(changed).map(|entry| entry.chain.clone()) else {
+            return;
+        };
+        for (id, entry) in &mut self.entries {
+            if id != changed && !entry.removing && entry.chain.meets(&chain) {
+                entry.mark_stale(since);
+            }
+        }
+    }
+
     /// Has each container inspected whose network chain contradicts the latest listing.
     ///
     /// A chain contradicts the listing in two cases. A container was reached through a container
@@ -358,6 +376,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerSeen> for Registry<S, 
             self.add_container(&id, entry, context);
         }
         self.refresh_dependents(&id, since);
+        self.refresh_peers(&id, since);
         announced
     }
 }
@@ -371,6 +390,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerGone> for Registry<S, 
         let since = self.change_time(announced);
         self.remove_container(&id, message.requested_at, since, context);
         self.refresh_dependents(&id, since);
+        self.refresh_peers(&id, since);
         announced
     }
 }
@@ -397,6 +417,9 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerEvent> for Registry<S,
         if !matches!(event.kind, EventKind::Signalled(_)) {
             self.refresh_dependents(&id, Some(now));
         }
+        if matches!(event.kind, EventKind::Started | EventKind::Ended) {
+            self.refresh_peers(&id, Some(now));
+        }
     }
 }
 
@@ -404,8 +427,11 @@ impl<S: ContainerSource, R: RecordStore> Handler<NetworkDependency> for Registry
     type Result = ();
 
     fn handle(&mut self, message: NetworkDependency, _: &mut Self::Context) {
-        if let Some(entry) = self.entries.get_mut(&message.container) {
-            (entry.chain, entry.is_reachable) = (message.chain, Some(message.is_reachable));
+        let Some(entry) = self.entries.get_mut(&message.container) else { return };
+        entry.is_reachable = Some(message.is_reachable);
+        if entry.chain != message.chain {
+            entry.chain = message.chain;
+            self.refresh_peers(&message.container, None);
         }
     }
 }

@@ -41,6 +41,7 @@ pub fn container(name: &str, n: usize) -> Container {
         }],
         exposed: vec![(80, Protocol::Tcp)],
         requested: Vec::new(),
+        shared_ports: None,
         networks: BTreeMap::new(),
         image: "highhock-test".into(),
         stop_signal: 15,

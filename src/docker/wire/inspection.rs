@@ -135,6 +135,7 @@ impl Inspection {
             env: parse_env(&config.env),
             network: network_mode(&self.host_config.network_mode, &networks),
             requested: self.requested(&exposed, wildcard),
+            shared_ports: None,
             exposed,
             networks,
             stop_signal: stop_signal(&config.stop_signal),

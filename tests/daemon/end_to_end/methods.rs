@@ -127,6 +127,33 @@ fn compose_method_publishes_services() {
 }
 
 #[test]
+fn compose_service_of_another_project_is_on_standby() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let _shop = run_compose_container(&fixture, "web", false, &["-p", "0:80"]);
+    let blog = ["--label", "com.docker.compose.project=blog", "-p", "0:80"];
+    let _blog = run_compose_container(&fixture, "web", false, &blog);
+    let daemon = with_methods(&fixture, &etcd, "compose").start();
+    daemon.wait_for_log(&["record on standby", "skydns/web", "set discovery.composeProject"]);
+}
+
+#[test]
+fn compose_service_in_a_shared_network_has_the_published_port() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let vpn = run_compose_container(&fixture, "vpn", false, &["-p", "0:8080"]);
+    let network = format!("container:{}", vpn.id());
+    let guest = |name: &str| run_compose_container(&fixture, name, false, &["--network", &network]);
+    let _qb = guest("qb");
+    let _daemon = with_methods(&fixture, &etcd, "compose").start();
+    let alone = records(&[("vpn", &vpn, "8080/tcp"), ("qb", &vpn, "8080/tcp")]);
+    wait_for_records(&etcd.v3(), &alone, TIMEOUT);
+    // Two services could serve the port.
+    let rival = guest("rival");
+    wait_for_records(&etcd.v3(), &records(&[("vpn", &vpn, "8080/tcp")]), TIMEOUT);
+    rival.remove();
+    wait_for_records(&etcd.v3(), &alone, TIMEOUT);
+}
+
+#[test]
 fn compose_method_publishes_under_the_project() {
     let (etcd, fixture) = (Etcd::start(), Fixture::new());
     let services: [(&str, &[&str]); 3] =

@@ -165,6 +165,7 @@ impl SimContainer {
             bindings: self.bindings(),
             exposed: self.services.iter().map(|(_, port)| (*port, Protocol::Tcp)).collect(),
             requested: Vec::new(),
+            shared_ports: None,
             networks: BTreeMap::from([("bridge".to_owned(), NetworkAttachment::default())]),
             image: "simulated".to_owned(),
             stop_signal: self.stop_signal,
