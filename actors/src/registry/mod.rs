@@ -53,7 +53,8 @@ const WATCHER_RESTART_BACKOFF: Backoff =
 /// listing lacks the container and the inserter has handled the withdrawal of its records.
 ///
 /// The registry also connects containers that share a network: it has a container inspected
-/// again when a container of its network chain changes. After a restart the registry is empty.
+/// again when a container of its network chain changes, and a Compose service when
+/// another container in its network comes or goes. After a restart the registry is empty.
 /// The next listing and the carried event histories restore its state.
 pub struct Registry<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
