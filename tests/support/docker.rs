@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use highhock::docker::Endpoint;
+use serde_json::json;
 
 use super::cuttable_proxy::ServerAddress;
 use super::{proxy, run_id, unique};
@@ -93,6 +94,13 @@ pub fn is_podman() -> bool {
     static PODMAN: OnceLock<bool> = OnceLock::new();
     let components = "{{range .Server.Components}}{{.Name}},{{end}}";
     *PODMAN.get_or_init(|| docker(&["version", "--format", components]).contains("Podman"))
+}
+
+/// Returns `true` if the engine has networks with routed IPv4, or without IPv4.
+pub fn has_routed_networks() -> bool {
+    let version = docker(&["version", "--format", "{{.Server.Version}}"]);
+    let major = version.split('.').next().unwrap().parse::<u32>();
+    !is_podman() && major.unwrap() >= 28
 }
 
 /// The default network, by its name in inspections.
@@ -265,6 +273,20 @@ impl Network {
         let name = format!("highhock-test-{}-{}", std::process::id(), unique());
         let own = ["--label", &label()];
         docker(&[&["network", "create"], &own[..], options, &[&name]].concat());
+        Self { name }
+    }
+
+    /// A network without IPv4, by the API of Docker 28 and newer: older programs have no option
+    /// for it.
+    #[track_caller]
+    pub fn without_ipv4(subnet: &str) -> Self {
+        let name = format!("highhock-test-{}-{}", std::process::id(), unique());
+        let body = json!({
+            "Name": name, "EnableIPv4": false, "EnableIPv6": true,
+            "IPAM": {"Config": [{"Subnet": subnet}]}, "Labels": {LABEL: run_id()},
+        });
+        let answer = proxy::post_json(&server_address(), "/v1.48/networks/create", &body).unwrap();
+        assert_eq!(answer.0, 201, "{}", answer.1);
         Self { name }
     }
 

@@ -181,9 +181,28 @@ pub fn send_request(
     target: &str,
     body: &str,
 ) -> io::Result<(u16, String)> {
+    send_typed(server, method, target, "application/x-www-form-urlencoded", body)
+}
+
+/// Sends JSON. Returns status and body of the server.
+pub fn post_json(
+    server: &ServerAddress,
+    target: &str,
+    body: &serde_json::Value,
+) -> io::Result<(u16, String)> {
+    send_typed(server, "POST", target, "application/json", &body.to_string())
+}
+
+fn send_typed(
+    server: &ServerAddress,
+    method: &str,
+    target: &str,
+    content_type: &str,
+    body: &str,
+) -> io::Result<(u16, String)> {
     let head = format!(
         "{method} {target} HTTP/1.0\r\nHost: server\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+         Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     let answer = match server {

@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// The published IPv6 address of the host, from the documentation range.
-const ADDRESS6: &str = "2001:db8::77";
+pub const ADDRESS6: &str = "2001:db8::77";
 
 /// `records` with an etcd URL that it never contacts.
-fn record_preview() -> Highhock {
+pub fn record_preview() -> Highhock {
     let highhock = Highhock::new("http://127.0.0.1:1").flag("--etcd-api", "v3");
     highhock.flag("--skydns-domain", "skydns.local").flag("--skydns-layout", "instance")
 }
@@ -30,7 +30,7 @@ fn container_address_preview() -> Highhock {
 /// The records of a container: for each record the part of its key after the container id, the
 /// host and the port.
 #[track_caller]
-fn preview_records(highhock: &Highhock, container: &Container) -> Vec<String> {
+pub fn preview_records(highhock: &Highhock, container: &Container) -> Vec<String> {
     let output = highhock.output(&["records", "--json"]);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{complaint}");
@@ -46,7 +46,7 @@ fn preview_records(highhock: &Highhock, container: &Container) -> Vec<String> {
 
 /// The reason why the services of a container are skipped.
 #[track_caller]
-fn skip_reason(highhock: &Highhock, container: &Container) -> String {
+pub fn skip_reason(highhock: &Highhock, container: &Container) -> String {
     let output = highhock.output(&["records"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let start = format!("skipped: {}: ", container.name());
@@ -56,7 +56,7 @@ fn skip_reason(highhock: &Highhock, container: &Container) -> String {
 
 /// Starts a container that declares these ports, with these options.
 #[track_caller]
-fn run_service(ports: &[&str], options: &[&str]) -> Container {
+pub fn run_service(ports: &[&str], options: &[&str]) -> Container {
     let entries: Vec<_> =
         ports.iter().map(|port| format!("{}:{port}", unique_name("at"))).collect();
     let offer = format!("DISCOVER={}", entries.join(","));
@@ -98,11 +98,16 @@ fn gateway(network: &Network) -> String {
     docker(&["network", "inspect", "--format", format, network.name()])
 }
 
-/// A network with IPv6, and the prefix of its addresses.
-fn network_with_ipv6() -> (Network, String) {
+/// A prefix of IPv6 addresses that no other network has.
+pub fn unique_prefix() -> String {
     // Not 0, which would be written as `::`.
     let (process, number) = (std::process::id(), 1 + unique());
-    let prefix = format!("fd{:02x}:{:x}:{number:x}", process >> 16 & 0xff, process & 0xffff);
+    format!("fd{:02x}:{:x}:{number:x}", process >> 16 & 0xff, process & 0xffff)
+}
+
+/// A network with IPv6, and the prefix of its addresses.
+fn network_with_ipv6() -> (Network, String) {
+    let prefix = unique_prefix();
     let subnet = format!("{prefix}::/64");
     (Network::create(&["--ipv6", "--subnet", &subnet]), prefix)
 }

@@ -32,6 +32,7 @@ mod poller;
 mod publishing;
 mod reload;
 mod restarts;
+mod routed_addresses;
 mod standalone;
 mod tenants;
 
