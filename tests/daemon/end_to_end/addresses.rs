@@ -188,14 +188,14 @@ fn network_that_publishes_no_ports_is_the_reason() {
     if skips_on_podman("its inspection shows the ports as published") {
         return;
     }
-    let network = Network::create(&["--internal"]);
+    // Both are removed after the container.
+    let (network, reachable) = (Network::create(&["--internal"]), Network::create(&[]));
     let container = run_service(&["80", "81"], &["--network", network.name(), "-p", "0:80"]);
     assert_eq!(preview_records(&record_preview(), &container), [""; 0]);
     let reason = skip_reason(&record_preview(), &container);
     let cause = format!("is in {:?}, where the engine publishes no ports", network.name());
     assert!(reason.contains(&cause) && !reason.contains("`-p"), "{reason}");
     // A step that the reason names helps.
-    let reachable = Network::create(&[]);
     reachable.connect(&container);
     let port = container.published_port("80/tcp");
     assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {port}")]);
