@@ -39,6 +39,7 @@ on_both_stores! {
     keeps_stream_with_late_end_events
     newer_event_overrides_listing
     follows_shared_network_through_chain
+    follows_restart_of_an_unlisted_network_owner
     confirms_listing_without_most_records
     accepts_another_engine_at_second_listing
     confirms_empty_listing_after_restart
@@ -434,6 +435,24 @@ async fn follows_shared_network_through_chain(keep_alive_mode: KeepAliveMode) {
     world.engine.send_event(0, EventKind::Started, 9_000);
     let moved = |world: &World| port(world, 1) == Some(false) && port(world, 2) == Some(false);
     let took = world.until("both have the new port", moved).await;
+    assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
+}
+
+/// The registry no longer knows the network owner when its start event arrives.
+async fn follows_restart_of_an_unlisted_network_owner(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode, 1).await;
+    let mut guest = web_container(1);
+    (guest.network, guest.bindings) = (NetworkMode::Container(id(0)), Vec::new());
+    world.engine.start(1, guest);
+    world.until("both are published", |world| world.store.len() == 2).await;
+    world.engine.end(0, 1_000);
+    world.until("both are withdrawn", |world| world.store.len() == 0).await;
+    pass(POLL * 2).await;
+    let lists = world.engine.lists();
+    world.until("a listing lacks the owner", |world| world.engine.lists() > lists).await;
+    pass(SECOND).await;
+    world.engine.start(0, container_started_at(0, 2_000));
+    let took = world.until("both are published again", |world| world.store.len() == 2).await;
     assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
 }
 

@@ -322,6 +322,11 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         let mut entry = WatcherEntry::new(name);
         entry.observation.since = Some(now);
         self.add_container(id, entry, context);
+        // A container that starts again after a listing lacked it is unknown to the registry, and
+        // known to the containers that share its network.
+        if event.kind == EventKind::Started {
+            self.refresh_dependents(id, Some(now));
+        }
     }
 
     /// Sends the set of existing containers to the inserter. Before the first complete listing
