@@ -4,12 +4,13 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use crate::support::admin::Admin;
 use crate::support::daemon::{ADDRESS, Highhock};
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
-use crate::support::free_port;
 use crate::support::scripted_server::{ScriptedResponse, ScriptedServer};
-use crate::{key, record, run_service, run_service_with, unique_name};
+use crate::support::{eventually, free_port};
+use crate::{TIMEOUT, key, record, run_service, run_service_with, unique_name};
 
 const UNAVAILABLE: Option<i32> = Some(69);
 const CONFIG_ERROR: Option<i32> = Some(78);
@@ -185,6 +186,25 @@ fn address_comes_from_metadata_service_if_configured() {
     let step =
         format!("discovery.metadata aws: {service}: PUT /latest/api/token: returned no token");
     assert!(text.contains(&step), "{text}");
+}
+
+/// A container engine runs `status` as a health check, with the file of the daemon.
+#[test]
+fn status_is_not_affected_by_a_mistake_in_another_key() {
+    let (etcd, admin) = (Etcd::start(), Admin::on_loopback());
+    let highhock = Highhock::new(&etcd.url()).flag("--admin-listen", &admin.listen());
+    let daemon = highhock.start();
+    daemon.wait_for_log(&["docker connected"]);
+    for config in [r#"{"etcd": {"ttl": 1}, "skydnss": {}}"#, "{ oops", ""] {
+        let broken = highhock.clone().config(config);
+        eventually("the daemon is ready", TIMEOUT, || {
+            (broken.output(&["status"]).status.code() == Some(0)).then_some(())
+        });
+        assert_eq!(broken.output(&["actors"]).status.code(), Some(0), "{config}");
+        assert_eq!(broken.output(&["check"]).status.code(), CONFIG_ERROR, "{config}");
+    }
+    let output = highhock.config(r#"{"admin": {"listenn": ""}}"#).output(&["status"]);
+    assert_eq!(output.status.code(), CONFIG_ERROR, "{output:?}");
 }
 
 #[test]
