@@ -70,6 +70,7 @@ pub async fn preview<S: ContainerSource>(
         keep_alive_mode: KeepAliveMode::PerRecord,
         ttl: Duration::from_secs(60),
         host: config.host.clone(),
+        exclusive_keys: true,
     };
     let now = Instant::now();
     let (recorder, log) = (StatusRecorder::default(), Logger::root(Discard, o!()));
@@ -98,5 +99,5 @@ pub async fn preview<S: ContainerSource>(
         });
     }
     containers.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(Preview { records: reconciler.report(), containers })
+    Ok(Preview { records: reconciler.report(now), containers })
 }

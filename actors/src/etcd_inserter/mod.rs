@@ -165,7 +165,7 @@ impl<R: RecordStore> EtcdInserter<R> {
     }
 
     fn complete_flushes(&mut self) {
-        if self.pending_flushes.is_empty() || self.reconciler.pending_writes() > 0 {
+        if self.pending_flushes.is_empty() || !self.reconciler.is_flushed(Instant::now()) {
             return;
         }
         for flush in self.pending_flushes.drain(..) {
@@ -258,7 +258,7 @@ impl<R: RecordStore> Handler<GetRecords> for EtcdInserter<R> {
     type Result = MessageResult<GetRecords>;
 
     fn handle(&mut self, _: GetRecords, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.reconciler.report())
+        MessageResult(self.reconciler.report(Instant::now()))
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::Reconciler;
-use super::entry::{Claim, KeyEntry, StoreState};
+use super::claim::Claim;
+use super::entry::{KeyEntry, StoreState};
 use super::latency::ChangeStamp;
 use crate::messages::{Domain, LiveContainers};
 use crate::model::container::ContainerId;
@@ -30,16 +31,14 @@ impl Reconciler {
             return;
         }
         let before = self.containers.insert(id.clone(), domain.clone());
+        let is_view_complete = self.first_view.add_report(&id, now);
         let desired = before.iter().chain([&domain]).flat_map(|domain| domain.desired.iter());
         let keys: BTreeSet<RecordKey> = desired.map(|record| record.key.clone()).collect();
         let desired = |reconciler: &Self, key| reconciler.desired_value(key).map(str::to_owned);
         let wanted_before: Vec<_> = keys.iter().map(|key| desired(self, key)).collect();
         for key in &keys {
             if let Some(entry) = self.entries.get_mut(key) {
-                if let Some(claim) = entry.holder().filter(|claim| claim.container == id) {
-                    entry.previous_holder = Some((id.clone(), claim.name.clone()));
-                }
-                entry.claims.retain(|claim| claim.container != id);
+                entry.remove_claims_of(&id);
             }
         }
         for (position, record) in domain.desired.iter().enumerate() {
@@ -62,6 +61,9 @@ impl Reconciler {
                 entry.failure = None;
             }
             self.schedule(key, now);
+        }
+        if is_view_complete {
+            self.schedule_all(now);
         }
         self.release_orphans(now);
     }
@@ -104,6 +106,10 @@ impl Reconciler {
         if suspect {
             self.suspect_gone = gone;
             return;
+        }
+        let has_reported = |id: &ContainerId| self.containers.contains_key(id);
+        if self.first_view.add_listing(&live_containers, has_reported, now) {
+            self.schedule_all(now);
         }
         self.live_containers = Some(live_containers);
         self.release_orphans(now);
@@ -184,12 +190,10 @@ impl Reconciler {
 
     fn clear_orphans(&mut self, now: Instant) {
         self.orphans.release();
-        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
-            if let Some(entry) = self.entries.get_mut(&key) {
-                entry.orphan = false;
-            }
-            self.schedule(&key, now);
+        for entry in self.entries.values_mut() {
+            entry.orphan = false;
         }
+        self.schedule_all(now);
     }
 
     /// Withdraws every owned record. Desired records that a watcher still reports are ignored.
@@ -303,6 +307,7 @@ mod tests {
             keep_alive_mode: KeepAliveMode::PerRecord,
             ttl: Duration::from_secs(15),
             host: Host::parse("10.77.66.0").unwrap(),
+            exclusive_keys: false,
         };
         let recorder = StatusRecorder::default();
         let log = Logger::root(Discard, o!());

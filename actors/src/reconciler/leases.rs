@@ -47,22 +47,19 @@ impl Reconciler {
             entry.orphan &= !self.closed;
             self.update_store_state(&key, Some(found), now);
         }
-        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
-            self.schedule(&key, now);
-        }
+        self.schedule_all(now);
     }
 
     /// Handles the loss of a lease: the store has deleted every record that was attached to it.
     pub fn lose_lease(&mut self, lost: LeaseId, now: Instant) {
         self.recorder.update_counts(|counts| counts.leases_lost += 1);
         self.older_leases.remove(lost);
-        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
-            let Some(entry) = self.entries.get_mut(&key) else { continue };
+        for entry in self.entries.values_mut() {
             if matches!(entry.store_state, StoreState::Owned { lease, .. } if lease == Some(lost)) {
                 entry.store_state = StoreState::Absent;
             }
-            self.schedule(&key, now);
         }
+        self.schedule_all(now);
         if self.lease == Some(lost) {
             self.lease = None;
         }

@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime};
 use slog::warn;
 use tokio::time::Instant;
 
-use super::entry::{
-    Claim, KeyEntry, StoreState, UNCERTAIN_READ_DELAYS, UncertainWrite, WriteFailure,
-};
+use super::claim::Claim;
+use super::entry::{KeyEntry, StoreState, UNCERTAIN_READ_DELAYS, UncertainWrite, WriteFailure};
 use super::old_leases::OldLeases;
 use super::{PendingWrite, REJECTED_RETRY_INTERVAL, Reconciler, RecordPolicy, WriteLog};
 use crate::model::record::{DesiredRecord, RecordKey, host_of_value};

@@ -1,15 +1,24 @@
 //! The reports and counts of records for the admin interface.
 
+use tokio::time::Instant;
+
 use super::Reconciler;
+use super::claim::Claim;
 use super::claims::conflict_reason;
-use super::entry::{Claim, KeyEntry, StoreState};
+use super::entry::{KeyEntry, StoreState};
 use super::outcomes::foreign_reason;
 use crate::status::{RecordReport, RecordState, RecordsStatus, StandbyReason};
 
+/// The reason why a record waits for the first view.
+const UNINSPECTED_REASON: &str =
+    "another container is not inspected yet and may hold the name; see `highhock status`";
+
 impl Reconciler {
     /// Returns every desired record with its state, in the order of the keys.
-    pub fn report(&self) -> Vec<RecordReport> {
+    pub fn report(&self, now: Instant) -> Vec<RecordReport> {
         let mut reports = Vec::new();
+        let decidable_keys = self.decidable_keys(now);
+        let waits = |entry: &KeyEntry| entry.waits_for_view(decidable_keys, now);
         for (key, entry) in &self.entries {
             for (position, claim) in entry.claims.iter().enumerate() {
                 let (state, standby) = record_state(entry, position);
@@ -20,7 +29,8 @@ impl Reconciler {
                     container_name: claim.name.clone(),
                     state,
                     standby,
-                    reason: not_published_reason(entry, position, claim),
+                    reason: not_published_reason(entry, position, claim)
+                        .or_else(|| waits(entry).then(|| UNINSPECTED_REASON.to_owned())),
                     refreshed: entry.refreshed.filter(|_| position == 0),
                 });
             }

@@ -33,6 +33,8 @@ pub enum Mutation {
     PausedContainerPublished,
     /// An unhealthy container is published.
     HealthIgnored,
+    /// The holder of a key is decided before every container of the first listing is inspected.
+    HolderDecidedFromPartialView,
     /// The records of a container that no longer exists are kept.
     LiveContainersIgnored,
     /// Orphaned records are withdrawn before all containers are inspected.
@@ -76,6 +78,7 @@ impl Mutation {
         Self::DesiredRecordsNotResent,
         Self::PausedContainerPublished,
         Self::HealthIgnored,
+        Self::HolderDecidedFromPartialView,
         Self::LiveContainersIgnored,
         Self::OrphansWithdrawnEarly,
         Self::OrphansKept,

@@ -1,7 +1,7 @@
 //! [`Engine`]: a Docker engine with containers, events and faults set by a test.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
@@ -60,6 +60,10 @@ struct State {
     inspections: Vec<String>,
     list_takes: Duration,
     inspect_takes: Duration,
+    /// The containers that are inspected more slowly than others, by name.
+    slow_inspections: BTreeMap<String, Duration>,
+    /// The containers whose inspections fail, by name.
+    failing_inspections: BTreeSet<String>,
     panic_in_list: bool,
     panic_in_inspect: Option<String>,
     identity: String,
@@ -132,6 +136,21 @@ impl Engine {
 
     pub fn inspect_takes(&self, time: Duration) {
         self.0.borrow_mut().inspect_takes = time;
+    }
+
+    /// Makes the inspections of the container with this name take this time.
+    pub fn inspection_of_takes(&self, name: &str, time: Duration) {
+        self.0.borrow_mut().slow_inspections.insert(name.into(), time);
+    }
+
+    /// Makes the inspections of the container with this name fail, or succeed again.
+    pub fn fail_inspections_of(&self, name: &str, fail: bool) {
+        let failing = &mut self.0.borrow_mut().failing_inspections;
+        if fail {
+            failing.insert(name.into())
+        } else {
+            failing.remove(name)
+        };
     }
 
     pub fn panic_in_next_list(&self) {
@@ -277,7 +296,9 @@ impl ContainerSource for Engine {
             state.inspections_in_flight += 1;
             state.inspections_in_flight_max =
                 state.inspections_in_flight_max.max(state.inspections_in_flight);
-            (if state.unavailable { Err(unreachable()) } else { Ok(found) }, state.inspect_takes)
+            let fails = state.unavailable || state.failing_inspections.contains(&name);
+            let takes = state.slow_inspections.get(&name).copied().unwrap_or(state.inspect_takes);
+            (if fails { Err(unreachable()) } else { Ok(found) }, takes)
         };
         tokio::time::sleep(takes).await;
         self.0.borrow_mut().inspections_in_flight -= 1;
