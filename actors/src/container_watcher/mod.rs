@@ -2,6 +2,7 @@
 
 mod inspection;
 pub(crate) mod restart_limiter;
+mod run_tracker;
 mod shared_ports;
 
 use std::cell::RefCell;
@@ -43,6 +44,7 @@ use crate::status::{
 use inspection::{Inspection, inspect_with_permit};
 pub(crate) use inspection::{InspectionResult, inspect};
 use restart_limiter::RestartLimiter;
+use run_tracker::RunTracker;
 
 static MAILBOX_METRICS: MailboxMetrics = MailboxMetrics::new("ContainerWatcher", 16);
 
@@ -128,6 +130,7 @@ pub struct ContainerWatcher<S: ContainerSource, R: RecordStore> {
     next_inspection: Instant,
     last_inspection: Option<LastInspection>,
     restart_limiter: RestartLimiter,
+    run_tracker: RunTracker,
     /// The reason for which the records are withheld now, although Docker's state allows them.
     withheld_by: Option<Withholding>,
     /// The last domain that was sent. Its `since` is `None`.
@@ -173,6 +176,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             next_inspection: Instant::now(),
             last_inspection: None,
             restart_limiter: RestartLimiter::default(),
+            run_tracker: RunTracker::default(),
             withheld_by: None,
             last_sent: None,
             since,
@@ -316,6 +320,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             let container = container.id.clone();
             (self.setup.report_dependency)(NetworkDependency { container, chain, is_reachable });
         }
+        self.run_tracker.record(container.started, requested_at);
         if condition.is_some() {
             self.restart_limiter.record_start(container.started, now);
         }
@@ -399,7 +404,9 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         }
         let drain = self.setup.drain.filter(|_| !ignores_drain(&known.container));
         let latest = self.observation.borrow();
-        let by_event = latest.history.withholding(&known.container, known.requested_at, drain, now);
+        let restart = self.run_tracker.last_change();
+        let by_event =
+            latest.history.withholding(&known.container, known.requested_at, restart, drain, now);
         by_event.or_else(|| {
             let until =
                 self.restart_limiter.blocked_until(now).filter(|_| !self.has_sent(desired))?;

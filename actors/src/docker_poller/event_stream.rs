@@ -28,6 +28,8 @@ const REOPEN_BACKOFF: Backoff =
 const REFUSED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// The time after which an open stream resets the backoff. A new event resets it at once.
 const STREAM_STABLE_AFTER: Duration = Duration::from_secs(5);
+/// The time after the opening of a stream in which the engine repeats earlier events.
+const REPLAY_TIME_MAX: Duration = Duration::from_secs(1);
 /// The time within which an event must follow a change that a listing reported.
 const EVENT_GRACE: Duration = Duration::from_secs(2);
 /// The time within which an event must follow the removal of a container from a listing.
@@ -106,8 +108,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
                 match next {
                     Some(Ok((container, at))) => {
                         // A repeated event does not show that the stream works.
-                        let last_event_at = poller.listing_state.borrow().last_event_at;
-                        if last_event_at.is_none_or(|before| before < at) {
+                        if poller.is_news(at) {
                             poller.listing_state.borrow_mut().last_event_at = Some(at);
                             poller.event_stream.failures = 0;
                         }
@@ -118,6 +119,17 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
                     None => poller.handle_stream_end(None, context),
                 }
             })));
+    }
+
+    /// Returns `true` if an event at this time, by the engine's clock, is not repeated.
+    ///
+    /// The engine repeats earlier events at once. An event that arrives later is news, even if its
+    /// time is earlier, because the engine's clock may have been set back.
+    fn is_news(&self, at: EngineTime) -> bool {
+        let is_replay_over =
+            self.event_stream.open_since.is_some_and(|since| since.elapsed() >= REPLAY_TIME_MAX);
+        let last_event_at = self.listing_state.borrow().last_event_at;
+        last_event_at.is_none_or(|before| before < at || before != at && is_replay_over)
     }
 
     fn handle_stream_end(
