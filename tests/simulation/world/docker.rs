@@ -48,6 +48,8 @@ pub struct DockerFaults {
     pub away: Option<Instant>,
     /// The end of the slowness, and the longest duration of a request.
     pub slow: Option<(Instant, Duration)>,
+    /// The end of the slowness of listings, and the duration of a listing.
+    pub slow_listings: Option<(Instant, Duration)>,
     /// The end of the failures, and the percentage of lost responses.
     pub failing: Option<(Instant, u8)>,
     pub lossy: Option<(Instant, EventLoss)>,
@@ -164,22 +166,33 @@ impl SimEngine {
                 let (engine, sender, event) = (self.clone(), stream.sender.clone(), event.clone());
                 actix_rt::spawn(async move {
                     sleep(late).await;
-                    engine.mark_changed(&event.container);
+                    engine.mark_delivered(&event);
                     let _ = sender.send(Ok(event));
                 });
             }
         }
     }
 
-    /// Marks a container as changed now, because a late event was delivered.
-    fn mark_changed(&self, id: &ContainerId) {
+    /// Marks the container of a late event as changed now.
+    fn mark_delivered(&self, event: &Event) {
         let mut state = self.0.borrow_mut();
         let changed = state
             .containers
             .values_mut()
-            .find(|container| container_id(container.number) == id.as_str());
-        if let Some(container) = changed {
-            container.last_changed = Instant::now();
+            .find(|container| container_id(container.number) == event.container.as_str());
+        let Some(container) = changed else { return };
+        container.last_changed = Instant::now();
+        if matches!(event.kind, EventKind::Ended | EventKind::Signalled(_)) {
+            container.mark_interrupted();
+        }
+    }
+
+    /// Waits while listings are slow. The rows of the listing are as old as the wait is long.
+    async fn delay_listing(&self) {
+        let slow = self.0.borrow().faults.slow_listings;
+        if let Some((_, by)) = slow.filter(|(until, _)| Instant::now() < *until) {
+            count("slow listings of docker");
+            sleep(by).await;
         }
     }
 
@@ -262,9 +275,10 @@ impl EngineState {
         self.faults.away.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Returns the time by the engine's clock. Every call returns a later time.
+    /// Returns the time by the engine's clock. Every call returns a later time, so that a restart
+    /// has its start time after the end of the previous run.
     fn next_time(&mut self) -> i128 {
-        self.ticks += 1;
+        self.ticks += 10;
         1_000_000_000 + self.born.elapsed().as_nanos() as i128 + self.ticks
     }
 
@@ -309,8 +323,8 @@ impl EngineState {
         // In Docker, the start time is slightly earlier than the time of the event.
         (container.started, container.up_since, container.endpoint) =
             (event.at.0 - 1, Instant::now(), endpoint);
-        (container.life, container.stop_signal_at, container.last_changed) =
-            (ContainerState::Running, None, Instant::now());
+        (container.life, container.stop_signal_at) = (ContainerState::Running, None);
+        container.mark_started();
         if container.health != Health::Unchecked {
             container.health = Health::Starting;
         }
@@ -323,7 +337,8 @@ impl EngineState {
         else {
             return;
         };
-        (container.life, container.last_changed) = (ContainerState::Exited, Instant::now());
+        container.life = ContainerState::Exited;
+        container.mark_interrupted();
         events.push(self.event(number, EventKind::Ended));
     }
 
@@ -352,13 +367,12 @@ impl EngineState {
             events.push(self.event(number, EventKind::Ended));
             self.containers.remove(&number);
             // The guests of the container have no network from now on.
-            let now = Instant::now();
             let uses_network = |guest: &&mut SimContainer| match guest.net {
                 NetworkSetup::SharedWith { number: owner, .. } => owner == number,
                 NetworkSetup::Own | NetworkSetup::Host => false,
             };
             for guest in self.containers.values_mut().filter(uses_network) {
-                guest.last_changed = now;
+                guest.mark_interrupted();
             }
         }
     }
@@ -412,7 +426,7 @@ impl EngineState {
         else {
             return;
         };
-        container.last_changed = Instant::now();
+        container.mark_interrupted();
         if signal == 15 || signal == container.stop_signal {
             container.stop_signal_at = Some(Instant::now());
         }
@@ -435,6 +449,13 @@ impl EngineState {
         for stream in &mut self.streams {
             stream.is_silent = true;
         }
+    }
+
+    /// Returns `true` if every event reaches a process at once.
+    pub fn delivers_events(&self) -> bool {
+        let is_lossy = self.faults.lossy.is_some_and(|(until, _)| Instant::now() < until);
+        let is_open = |stream: &EventSender| !stream.sender.is_closed() && !stream.is_silent;
+        !is_lossy && self.streams.iter().any(is_open)
     }
 
     pub fn has_silent_stream(&self) -> bool {
@@ -486,6 +507,7 @@ impl ContainerSource for SimEngine {
         count("listings");
         let was_false = self.1.get();
         let (rows, is_true) = self.request(|state| state.listing(was_false)).await?;
+        self.delay_listing().await;
         // A lost response changes nothing, so this line is after the request.
         self.1.set(!is_true);
         trace_line!("  listed {}", rows.len());

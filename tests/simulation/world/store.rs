@@ -128,7 +128,7 @@ impl SimStore {
                 state.model.advance_to_now();
                 if is_late {
                     trace_line!("  a late request is applied");
-                    state.checker.borrow_mut().mark_store_faulty();
+                    state.checker.borrow_mut().mark_late_write();
                 }
                 let _ = sender.send(act(&mut state));
             });
@@ -185,7 +185,7 @@ impl RecordStore for SimStore {
             has_failed |= plan.failure.is_some();
             let (count, process) = (part.len(), self.process);
             let sent = self.send(plan, move |state| {
-                part.iter().map(|write| state.model.write(write, process)).collect::<Vec<_>>()
+                part.iter().map(|write| state.write(write, process)).collect::<Vec<_>>()
             });
             async move { sent.await.unwrap_or_else(|error| vec![Err(error); count]) }
         });

@@ -67,6 +67,7 @@ impl World {
             store,
             &panics::logger(process),
         );
+        self.checker.borrow_mut().mark_started(self.ttl);
         RunningCore { core, process, ttl: self.ttl }
     }
 

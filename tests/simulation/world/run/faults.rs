@@ -41,6 +41,9 @@ impl World {
                 state.faults.away = Some(now + time);
             }
             Step::DockerSlow { time, by } => state.faults.slow = Some((now + time, by)),
+            Step::ListingsSlow { time, by } => {
+                state.faults.slow_listings = Some((now + time, by));
+            }
             Step::DockerFails { time, percent } => {
                 state.faults.failing = Some((now + time, percent))
             }
@@ -97,13 +100,13 @@ impl World {
             }
             Step::Wiped => {
                 state.model.wipe();
-                checker.borrow_mut().mark_store_faulty();
+                checker.borrow_mut().mark_store_loss();
             }
             Step::LeaseExpires => {
                 for id in state.model.leases.keys().copied().collect::<Vec<_>>() {
                     state.model.end_lease(id);
                 }
-                checker.borrow_mut().mark_store_faulty();
+                checker.borrow_mut().mark_store_loss();
             }
             Step::RivalWrites { name, time, lapses } => {
                 let rival = Rival { key: self.foreign_key(name), until: now + time, lapses };
