@@ -66,7 +66,7 @@ pub(crate) async fn inspect<S: ContainerSource>(
     id: &ContainerId,
     config: &PublishConfig,
 ) -> Result<Option<InspectionResult>, SourceError> {
-    let Some(mut container) = source.inspect(id.as_str()).await? else { return Ok(None) };
+    let Some(mut container) = inspect_one(source, id).await? else { return Ok(None) };
     let mut access = PortAccess::from_container(&container);
     let mut chain = NetworkChain { target: container.network.target(), ..NetworkChain::default() };
     for _ in 0..CHAIN_LENGTH_MAX {
@@ -90,4 +90,15 @@ pub(crate) async fn inspect<S: ContainerSource>(
 /// network.
 fn is_named_by_shared_ports(container: &Container, config: &PublishConfig) -> bool {
     config.methods.contains(&DiscoveryMethod::Compose) && is_compose_service(container)
+}
+
+async fn inspect_one<S: ContainerSource>(
+    source: &S,
+    id: &ContainerId,
+) -> Result<Option<Container>, SourceError> {
+    let found = source.inspect(id.as_str()).await;
+    if mutated!(FailedInspectionReadAsGone) {
+        return Ok(found.unwrap_or_default());
+    }
+    found
 }

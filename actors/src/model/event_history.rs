@@ -172,7 +172,8 @@ impl EventHistory {
         let signals = numbers.iter().filter_map(|number| self.signals.get(number));
         let current_run = signals
             .flat_map(RecentEvents::iter)
-            .filter(|signal| self.is_of_current_run(signal, container, restart));
+            .filter(|signal| self.is_of_current_run(signal, container, restart))
+            .filter(|signal| is_remembered(signal, requested_at));
         let last = current_run.map(|signal| signal.received).max()?;
         let until = last + drain?;
         let reason = "received its stop signal; set the label `highhock.drain=ignore` to keep it \
@@ -220,6 +221,12 @@ fn may_predate(requested_at: Instant, until: Instant) -> bool {
         return true;
     }
     requested_at < until
+}
+
+/// Returns `true`: an inspection does not end a drain. The mutation `StopSignalForgotten` forgets a
+/// signal that arrived before the request of the last inspection.
+fn is_remembered(signal: &EventStamp, requested_at: Instant) -> bool {
+    !mutated!(StopSignalForgotten) || signal.received >= requested_at
 }
 
 fn is_draining(now: Instant, until: Instant) -> bool {

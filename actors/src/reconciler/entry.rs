@@ -184,7 +184,14 @@ impl KeyEntry {
     pub fn is_done(&self) -> bool {
         let nothing_of_ours =
             !matches!(self.store_state, StoreState::Owned { .. } | StoreState::Uncertain);
-        self.claims.is_empty() && !self.busy && self.uncertain_write.is_none() && nothing_of_ours
+        self.claims.is_empty() && !self.busy && self.is_certain() && nothing_of_ours
+    }
+
+    fn is_certain(&self) -> bool {
+        if mutated!(UncertainWriteForgotten) {
+            return true;
+        }
+        self.uncertain_write.is_none()
     }
 
     /// Returns the next request for this key, or `None` while a request is in flight.
@@ -220,7 +227,7 @@ impl KeyEntry {
             }
             (StoreState::Foreign { .. }, Some(_)) => earlier_action(refresh(Action::Read), recheck),
             (StoreState::Owned { value, lease }, Some(desired))
-                if *value == desired.json && *lease != policy.lease =>
+                if *value == desired.json && policy.is_older(*lease) =>
             {
                 change(Action::Swap)
             }
@@ -320,6 +327,16 @@ impl ActionPolicy {
     fn reads_before_decision(&self, now: Instant) -> bool {
         self.keep_alive_mode == KeepAliveMode::PerRecord
             && self.decidable_keys.known_from(now) > now
+    }
+}
+
+impl ActionPolicy {
+    /// Returns `true` if a record on `lease` must move to the current lease.
+    fn is_older(&self, lease: Option<LeaseId>) -> bool {
+        if mutated!(RecordKeptOnOlderLease) {
+            return false;
+        }
+        lease != self.lease
     }
 }
 

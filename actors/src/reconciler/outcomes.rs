@@ -45,12 +45,7 @@ impl Reconciler {
                 if let Some(stamp) = pending.change_stamp {
                     self.latency.start(&key, stamp);
                 }
-                let store_state = if written == WriteOutcome::Missing {
-                    StoreState::Absent
-                } else {
-                    StoreState::Uncertain
-                };
-                self.handle_mismatch(&key, store_state);
+                self.handle_mismatch(&key, state_after_mismatch(written));
             }
             Err(error) => self.apply_write_error(pending, &error, now),
         }
@@ -320,6 +315,14 @@ impl Reconciler {
             self.write_log.clear_in_flight(key);
         }
     }
+}
+
+/// Returns the state of a key after a write whose precondition failed.
+fn state_after_mismatch(written: WriteOutcome) -> StoreState {
+    if written == WriteOutcome::Missing || mutated!(ConflictReadAsAbsent) {
+        return StoreState::Absent;
+    }
+    StoreState::Uncertain
 }
 
 fn rejected_retry_interval() -> Duration {

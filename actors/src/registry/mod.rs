@@ -313,7 +313,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// container that gets a signal may be in a listing that is in flight, so its event is
     /// kept.
     fn add_by_event(&mut self, event: &Event, now: Instant, context: &mut MeteredContext<Self>) {
-        if !matches!(event.kind, EventKind::Started | EventKind::Signalled(_)) {
+        if !adds_container(event.kind) {
             return;
         }
         let id = &event.container;
@@ -337,6 +337,14 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         let containers = Arc::clone(self.live_containers.get_or_insert_with(all));
         self.live_containers_sender.send(LiveContainers { containers, requested_at });
     }
+}
+
+/// Returns `true` if an event of this kind adds an unknown container.
+fn adds_container(kind: EventKind) -> bool {
+    if mutated!(UnknownStartIgnored) && kind == EventKind::Started {
+        return false;
+    }
+    matches!(kind, EventKind::Started | EventKind::Signalled(_))
 }
 
 impl<S: ContainerSource, R: RecordStore> Actor for Registry<S, R> {
