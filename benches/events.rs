@@ -30,7 +30,7 @@ use highhock_actors::model::publish_config::{
     AddressOwner, DiscoveryMethod, KeyLayout, PublishConfig,
 };
 use highhock_actors::{
-    ChangeStream, Container, ContainerSource, ContainerSummary, Core, CoreSettings, EngineIdentity,
+    ChangeStream, Container, ContainerListing, ContainerSource, Core, CoreSettings, EngineIdentity,
     EngineTime, Event, EventKind, EventStream, GrantOutcome, Host, KeepAliveMode, KeptAlive, Lease,
     LeaseId, LeaseNamespace, RecordKey, RecordStore, SourceError, StoreError, StoredRecord, Write,
     WriteOutcome,
@@ -309,7 +309,7 @@ struct Recording<T> {
 }
 
 impl ContainerSource for Recording<DockerClient> {
-    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
+    async fn list(&self) -> Result<ContainerListing, SourceError> {
         self.inner.list().await
     }
 

@@ -57,7 +57,8 @@ pub use model::port_request::PortRequest;
 pub use model::record::{Host, RecordKey, RecordValue};
 pub use model::service::{Attributes, Service, SkippedEntry};
 pub use ports::container_source::{
-    ContainerSource, EngineIdentity, EventStream, SourceError, SourceErrorKind,
+    ContainerListing, ContainerSource, EngineIdentity, EventStream, SourceError, SourceErrorKind,
+    UnreadableRow,
 };
 pub use ports::record_store::{
     Change, ChangeStream, ExpectedValue, Expiry, GrantOutcome, KeepAliveMode, KeptAlive, Lease,

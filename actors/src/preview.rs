@@ -59,7 +59,7 @@ pub async fn preview<S: ContainerSource>(
     source: &S,
     config: &PublishConfig,
 ) -> Result<Preview, SourceError> {
-    let summaries = source.list().await?;
+    let summaries = source.list().await?.containers;
     let inspected: Vec<_> = stream::iter(summaries)
         .map(|summary| async move { inspect(source, &summary.id, config).await })
         .buffered(INSPECTIONS_MAX)

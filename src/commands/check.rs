@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use futures_util::future::join_all;
 use slog::Logger;
 
+use super::check_docker::{DockerCheck, check_docker};
 use super::check_etcd::check_etcd;
 use super::check_forward::check_forwarder;
 use super::check_verdict::CheckVerdict;
@@ -13,9 +14,8 @@ use super::{CommandError, print};
 use crate::admin::{AdminClient, StatusResponse};
 use crate::cli::exit_code;
 use crate::dns::DnsServer;
-use crate::docker::{DockerClient, EngineInfo};
 use crate::host::{NoPublicAddress, PublicAddress};
-use crate::resolve::{ResolveError, dns_settings, docker_client, probe_engine};
+use crate::resolve::dns_settings;
 use crate::settings::{Settings, StoreKind};
 use crate::zone::Zone;
 
@@ -26,11 +26,13 @@ pub struct CheckResult {
     pub subject: &'static str,
     /// The verdict on it.
     pub verdict: CheckVerdict,
+    /// The restrictions with which the daemon works.
+    pub warnings: Vec<String>,
 }
 
 impl CheckResult {
     fn new(subject: &'static str, verdict: impl Into<CheckVerdict>) -> Self {
-        Self { subject, verdict: verdict.into() }
+        Self { subject, verdict: verdict.into(), warnings: Vec::new() }
     }
 }
 
@@ -41,7 +43,9 @@ impl fmt::Display for CheckResult {
             CheckVerdict::Degraded(text) => ("degraded", text),
             CheckVerdict::Failed(text) => ("FAILED", text),
         };
-        write!(f, "{:<14} {word:<7} {text}", self.subject)
+        write!(f, "{:<14} {word:<7} {text}", self.subject)?;
+        let mut warnings = self.warnings.iter();
+        warnings.try_for_each(|text| write!(f, "\n{:<14} {:<7} {text}", self.subject, "warning"))
     }
 }
 
@@ -70,10 +74,8 @@ pub async fn check(
     public_address: &Result<PublicAddress, NoPublicAddress>,
     log: &Logger,
 ) -> Vec<CheckResult> {
-    let DockerCheck { result, address_error } = match docker_client(&settings.docker, log) {
-        Ok(docker) => check_docker(&docker, public_address).await,
-        Err(error) => DockerCheck { result: Err(error.to_string()), address_error: None },
-    };
+    let DockerCheck { result, warnings, address_error } =
+        check_docker(settings, public_address, log).await;
     let address = match (public_address, address_error) {
         (_, Some(error)) => Err(error),
         (Ok(public_address), None) => Ok(public_address.to_string()),
@@ -81,7 +83,7 @@ pub async fn check(
     };
     let mut results = vec![
         CheckResult::new("configuration", Ok("no errors".into())),
-        CheckResult::new("docker", result),
+        CheckResult { warnings, ..CheckResult::new("docker", result) },
     ];
     match settings.store {
         StoreKind::Etcd => {
@@ -97,35 +99,6 @@ pub async fn check(
     }
     results.push(CheckResult::new("address", address));
     results
-}
-
-/// The result of the test of Docker, and an error of the address that only the engine reveals.
-struct DockerCheck {
-    result: Result<String, String>,
-    address_error: Option<String>,
-}
-
-async fn check_docker(
-    docker: &DockerClient,
-    public_address: &Result<PublicAddress, NoPublicAddress>,
-) -> DockerCheck {
-    let engine = match public_address {
-        Ok(public_address) => probe_engine(docker, public_address).await,
-        Err(_) => docker.engine().await.map_err(ResolveError::Docker),
-    };
-    let endpoint = docker.endpoint();
-    match engine {
-        Ok(EngineInfo { version, api, name, .. }) => {
-            let text = format!("{endpoint}: engine {version}, API {api}, on host {name:?}");
-            DockerCheck { result: Ok(text), address_error: None }
-        }
-        Err(ResolveError::Docker(error)) => {
-            DockerCheck { result: Err(error.to_string()), address_error: None }
-        }
-        Err(error) => {
-            DockerCheck { result: Ok(endpoint.to_string()), address_error: Some(error.to_string()) }
-        }
-    }
 }
 
 /// Tests the listen addresses by starting a DNS server with an empty zone for a moment.

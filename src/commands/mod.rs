@@ -8,7 +8,8 @@ use crate::text::escape::escape_controls;
 
 pub mod actors;
 pub mod check;
-pub(crate) mod check_etcd;
+pub(crate) mod check_docker;
+mod check_etcd;
 pub(crate) mod check_forward;
 pub(crate) mod check_verdict;
 pub mod explain;

@@ -46,7 +46,9 @@ pub async fn run(
             store
         }
     };
-    let engine = probe_engine(&docker, &public_address).await.map_err(CommandError::unavailable)?;
+    let engine = probe_engine(&docker, settings, &public_address)
+        .await
+        .map_err(CommandError::unavailable)?;
     let config = publish_config(settings, &public_address, &engine, &store)
         .map_err(CommandError::unavailable)?;
     let preview = preview(&docker, &config).await.map_err(CommandError::unavailable)?;

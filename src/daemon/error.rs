@@ -33,7 +33,7 @@ impl RunError {
     /// daemon after them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Resolve(ResolveError::Cluster(_))
+            Self::Resolve(ResolveError::Cluster(_) | ResolveError::ContainerHostname)
             | Self::Docker(_)
             | Self::Token(_)
             | Self::Dns(

@@ -64,7 +64,7 @@ impl Resolver {
         let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
         let etcd_log = self.edge_log("etcd");
         let public_address = self.public_address.borrow().clone();
-        let probe = async || probe_engine(&docker, &public_address).await;
+        let probe = async || probe_engine(&docker, &settings, &public_address).await;
         let (engine, store) = tokio::try_join!(
             self.retry_until_ok("docker", probe),
             self.retry_until_ok("etcd", async || resolve_store(&settings, &etcd_log).await),

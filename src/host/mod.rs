@@ -2,6 +2,7 @@
 //!
 //! The rules are in `config/README.md`, "Published address".
 
+pub mod container;
 mod engine_networks;
 mod interface_address;
 pub mod metadata;

@@ -106,6 +106,14 @@ impl CoreSnapshot {
             ),
             self.wall_clock_time(docker.last_listing),
         )?;
+        let unreadable = [("event", docker.unreadable_events), ("row", docker.unreadable_rows)];
+        writer.counters(
+            family(
+                "docker_unreadable",
+                "Events, and rows of listings, that could not be read and were skipped.",
+            ),
+            unreadable.into_iter().map(|(kind, count)| (vec![("kind", kind)], count)),
+        )?;
         writer.timestamp(
             family(
                 "etcd_last_write_timestamp",

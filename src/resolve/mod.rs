@@ -7,6 +7,7 @@ mod docker;
 mod store;
 
 use std::io;
+use std::net::IpAddr;
 
 use highhock_actors::model::publish_config::PublishConfig;
 use highhock_actors::{LeaseNamespace, SourceError, StoreError};
@@ -37,6 +38,26 @@ pub enum ResolveError {
     /// Other hosts cannot reach the public address. Permanent.
     #[error(transparent)]
     Address(#[from] EngineNetworkAddress),
+    /// The only name of this host is that of HighHock's own container. Permanent.
+    #[error(
+        "the engine does not report its host's name, and HighHock runs in a container with a host \
+         name of its own; set skydns.hostname to the name of this host"
+    )]
+    ContainerHostname,
+    /// The detected address is that of HighHock's own container. Permanent.
+    #[error(
+        "address {address} of interface {interface} belongs to a container: HighHock runs in a \
+         container with a network of its own, and other hosts cannot reach the address; run it \
+         with --network host, or set {setting} to the host's own address"
+    )]
+    ContainerAddress {
+        /// The address.
+        address: IpAddr,
+        /// The interface that has the address.
+        interface: String,
+        /// The setting that can name another address.
+        setting: &'static str,
+    },
     /// The name of this host is unknown. Permanent.
     #[error(
         "cannot find this host's name: the engine has none, and the system's is unreadable: \
@@ -73,7 +94,6 @@ pub fn publish_config(
 ) -> Result<PublishConfig, ResolveError> {
     let hostname = match &settings.skydns.hostname {
         Some(hostname) => hostname.clone(),
-        None if engine.name.is_empty() => name::machine_name()?,
         None => engine.name.clone(),
     };
     Ok(PublishConfig {

@@ -31,6 +31,8 @@ const fn seconds(min: u32, max: u32) -> ValueType {
 const TTL_MAX_SECONDS: u32 = 86_400;
 /// One hour. Most records live shorter than a longer interval.
 const POLL_MAX_SECONDS: u32 = 3_600;
+/// Ten minutes. A longer wait only delays the report of an engine that hangs.
+const ENGINE_TIMEOUT_MAX_SECONDS: u32 = 600;
 
 /// All keys.
 pub static KEYS: &[Key] = &[
@@ -165,6 +167,12 @@ pub static KEYS: &[Key] = &[
         seconds(1, POLL_MAX_SECONDS),
         Fixed("10"),
         "Seconds between two checks of each container's row in the latest listing (1 to 3600)",
+    ),
+    Key::new(
+        "docker.timeout",
+        seconds(1, ENGINE_TIMEOUT_MAX_SECONDS),
+        Fixed("30"),
+        "Seconds within which the engine must answer a request, such as a listing (1 to 600)",
     ),
     Key::new(
         "docker.events",

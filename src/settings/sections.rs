@@ -96,6 +96,8 @@ pub struct Docker {
     pub poll: Duration,
     /// The time between two checks of a watcher's container: whole seconds, 1 to 3600.
     pub poll_container: Duration,
+    /// The time limit of a request to the engine: whole seconds, 1 to 600.
+    pub timeout: Duration,
     /// `true` if the engine's event stream is followed too.
     pub events: bool,
 }
@@ -202,6 +204,7 @@ impl Settings {
                 version: parsed(config, "docker.version", values::docker_version)?,
                 poll: read("docker.poll", |path| config.duration(path))?,
                 poll_container: read("docker.pollContainer", |path| config.duration(path))?,
+                timeout: read("docker.timeout", |path| config.duration(path))?,
                 events: read("docker.events", |path| config.boolean(path))?,
             },
             discovery: Discovery {

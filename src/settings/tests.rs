@@ -106,6 +106,7 @@ fn empty_sources_give_the_defaults() {
     assert_eq!(docker.url, DockerUrl::Tcp("127.0.0.1:2375".to_owned()));
     assert_eq!(docker.version, DockerVersion::Auto);
     assert_eq!((docker.poll.as_secs(), docker.poll_container.as_secs()), (10, 10));
+    assert_eq!(docker.timeout.as_secs(), 30);
     assert_eq!((discovery.host, discovery.interface.as_str()), (None, "eth0"));
     assert_eq!((discovery.address, discovery.host6), (AddressOwner::Host, None));
     assert_eq!(discovery.metadata, []);

@@ -3,6 +3,7 @@
 
 pub(crate) mod enum_words;
 pub mod escape;
+pub(crate) mod json_array;
 pub(crate) mod line_splitter;
 pub(crate) mod nearest;
 pub(crate) mod quote;

@@ -115,6 +115,10 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
                         poller.event_stream.overdue_events.remove(&container);
                         poller.read_stream(events, context);
                     }
+                    Some(Err(error)) if error.kind == SourceErrorKind::Malformed => {
+                        poller.unreadable.record_event(&error, &poller.recorder, &poller.log);
+                        poller.read_stream(events, context);
+                    }
                     Some(Err(error)) => poller.handle_stream_end(Some(&error), context),
                     None => poller.handle_stream_end(None, context),
                 }
@@ -178,7 +182,11 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     ) {
         // The stream reports no change from before it was opened.
         let Some(open_since) = self.event_stream.open_since else { return };
-        if previous_listing.is_none_or(|previous| previous <= open_since) {
+        let is_unannounced = |previous: Instant| {
+            // A skipped event may have been the event of any container.
+            previous > open_since && !self.unreadable.has_event_since(previous)
+        };
+        if !previous_listing.is_some_and(is_unannounced) {
             return;
         }
         for (containers, grace) in

@@ -89,7 +89,9 @@ fn check_docker(docker: &SourceStatus, now: Instant) -> Result<(), NotReady> {
         return Err(NotReady::DockerNotListed { last_error });
     };
     let elapsed = now.saturating_duration_since(last_listing);
-    if elapsed > docker.poll_interval * POLLS_WITHOUT_LISTING_MAX {
+    // The duration of a listing is no outage, also if it is longer than the poll interval.
+    let overdue = (docker.poll_interval + docker.listing_duration) * POLLS_WITHOUT_LISTING_MAX;
+    if elapsed > overdue {
         return Err(NotReady::DockerOverdue { elapsed, last_error });
     }
     Ok(())
@@ -126,6 +128,7 @@ mod tests {
                 poll_interval: POLL,
                 last_listing: Some(Instant::now()),
                 last_error: None,
+                ..SourceStatus::default()
             },
             store: StoreStatus { available: true, ..StoreStatus::default() },
             containers: Vec::new(),
@@ -166,5 +169,14 @@ mod tests {
         let late = check_docker(&docker, now + POLL * 3 + Duration::from_millis(1));
         let reason = late.unwrap_err().to_string();
         assert_eq!(reason, "docker was last listed 30 s ago: connection refused");
+    }
+
+    #[test]
+    fn slow_listings_are_ready_between_two_of_them() {
+        let now = Instant::now();
+        let mut docker = ready().docker;
+        (docker.last_listing, docker.listing_duration) = (Some(now), POLL * 3);
+        assert_eq!(check_docker(&docker, now + POLL * 4), Ok(()));
+        assert!(check_docker(&docker, now + POLL * 13).is_err());
     }
 }

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
-    Container, ContainerId, ContainerSource, ContainerState, ContainerSummary, EngineIdentity,
-    EngineTime, Event, EventKind, EventStream, Health, NetworkMode, PortBinding, Protocol,
-    SourceError, SourceErrorKind,
+    Container, ContainerId, ContainerListing, ContainerSource, ContainerState, ContainerSummary,
+    EngineIdentity, EngineTime, Event, EventKind, EventStream, Health, NetworkMode, PortBinding,
+    Protocol, SourceError, SourceErrorKind, UnreadableRow,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -71,6 +71,7 @@ struct State {
     requested_at: Vec<Instant>,
     streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
     sent_events: Vec<Event>,
+    unreadable_rows: Vec<UnreadableRow>,
     silent_streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
     /// The number of event streams opened so far.
     streams_opened_count: usize,
@@ -196,6 +197,17 @@ impl Engine {
         self.send_event(n, EventKind::Ended, at);
     }
 
+    /// Sends an event that cannot be read on all open event streams.
+    pub fn send_unreadable_event(&self) {
+        let error = || SourceError::new(SourceErrorKind::Malformed, "scripted: unreadable");
+        self.0.borrow_mut().streams.retain(|stream| stream.send(Err(error())).is_ok());
+    }
+
+    /// Adds these rows that cannot be read to all further listings.
+    pub fn set_unreadable_rows(&self, rows: Vec<UnreadableRow>) {
+        self.0.borrow_mut().unreadable_rows = rows;
+    }
+
     /// Ends all open event streams.
     pub fn cut_streams(&self) {
         let mut state = self.0.borrow_mut();
@@ -268,7 +280,7 @@ impl State {
 }
 
 impl ContainerSource for Engine {
-    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
+    async fn list(&self) -> Result<ContainerListing, SourceError> {
         let (answer, takes) = {
             let mut state = self.0.borrow_mut();
             state.lists += 1;
@@ -276,8 +288,12 @@ impl ContainerSource for Engine {
             assert!(!std::mem::take(&mut state.panic_in_list), "panic requested by the test");
             let listed =
                 state.containers.values().filter(|container| container.condition().is_some());
-            let summaries = listed.map(|container| state.summary(container)).collect();
-            (if state.unavailable { Err(unreachable()) } else { Ok(summaries) }, state.list_takes)
+            let summaries: Vec<_> = listed.map(|container| state.summary(container)).collect();
+            let listing = ContainerListing {
+                containers: summaries,
+                unreadable: state.unreadable_rows.clone(),
+            };
+            (if state.unavailable { Err(unreachable()) } else { Ok(listing) }, state.list_takes)
         };
         tokio::time::sleep(takes).await;
         answer

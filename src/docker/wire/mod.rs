@@ -59,11 +59,7 @@ impl VersionResponse {
 
     /// Returns the meaning of the host address `0.0.0.0` in inspections of this engine.
     pub fn ipv4_wildcard(&self) -> Ipv4Wildcard {
-        let major = |podman: &Component| podman.version.split('.').next()?.parse::<u32>().ok();
-        match self.podman().and_then(major) {
-            Some(5..) => Ipv4Wildcard::BothFamilies,
-            _ => Ipv4Wildcard::Ipv4,
-        }
+        self.podman().map_or(Ipv4Wildcard::Ipv4, |podman| Ipv4Wildcard::of_podman(&podman.version))
     }
 }
 

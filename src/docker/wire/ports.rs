@@ -32,6 +32,16 @@ pub(in crate::docker) enum Ipv4Wildcard {
     BothFamilies,
 }
 
+impl Ipv4Wildcard {
+    /// Returns the meaning in inspections of this version of Podman.
+    pub fn of_podman(version: &str) -> Self {
+        match version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
+            Some(5..) => Self::BothFamilies,
+            _ => Self::Ipv4,
+        }
+    }
+}
+
 /// The notation of host addresses in the bindings of one container.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AddressNotation {

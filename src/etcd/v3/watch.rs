@@ -18,7 +18,7 @@ use super::wire::{
     EventType, KeyValue, RangeRequest, StreamMessage, WatchEvent, WatchRequest, WatchResponse,
 };
 use crate::etcd::http::Member;
-use crate::text::line_splitter::LineSplitter;
+use crate::text::line_splitter::{Line, LineSplitter};
 
 const WATCH_ACTION: &str = "watching for changes";
 
@@ -110,14 +110,15 @@ impl WatchReader {
     /// Returns the next message, or an error if it ends the watch.
     async fn message(&mut self) -> Result<WatchResponse, CallError> {
         loop {
-            if let Some(line) = self.lines.next() {
-                return self.read(&line);
+            match self.lines.next() {
+                Some(Line::Complete(line)) => return self.read(&line),
+                // A watch without these changes would lack some.
+                Some(Line::TooLong(_)) => return Err(self.too_long()),
+                None if self.lines.is_too_long() => return Err(self.too_long()),
+                None => {}
             }
             match self.chunks.next().await {
-                Some(Ok(bytes)) if self.lines.push(&bytes) => {}
-                Some(Ok(_)) => {
-                    return Err(self.error(StoreErrorKind::Malformed, "the message is too long"));
-                }
+                Some(Ok(bytes)) => self.lines.push(&bytes),
                 Some(Err(failure)) => return Err(self.error(failure.kind, failure.message)),
                 None => {
                     if let Some(line) = self.lines.take_rest() {
@@ -128,6 +129,10 @@ impl WatchReader {
                 }
             }
         }
+    }
+
+    fn too_long(&self) -> CallError {
+        self.error(StoreErrorKind::Malformed, "the message is too long")
     }
 
     fn read(&self, line: &[u8]) -> Result<WatchResponse, CallError> {

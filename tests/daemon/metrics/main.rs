@@ -137,6 +137,7 @@ fn exports_the_documented_names() {
             "highhock_docker_last_poll_timestamp_seconds",
             "highhock_docker_request_seconds",
             "highhock_docker_requests_total",
+            "highhock_docker_unreadable_total",
             "highhock_drift_repaired_total",
             "highhock_etcd_last_audit_timestamp_seconds",
             "highhock_etcd_last_write_timestamp_seconds",

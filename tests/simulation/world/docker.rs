@@ -7,8 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
-    Container, ContainerId, ContainerSource, ContainerState, ContainerSummary, EngineIdentity,
-    EngineTime, Event, EventKind, EventStream, Health, SourceError, SourceErrorKind,
+    Container, ContainerId, ContainerListing, ContainerSource, ContainerState, ContainerSummary,
+    EngineIdentity, EngineTime, Event, EventKind, EventStream, Health, SourceError,
+    SourceErrorKind,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -495,7 +496,7 @@ impl EngineState {
 }
 
 impl ContainerSource for SimEngine {
-    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
+    async fn list(&self) -> Result<ContainerListing, SourceError> {
         {
             let mut state = self.0.borrow_mut();
             state.lists += 1;
@@ -511,7 +512,7 @@ impl ContainerSource for SimEngine {
         // A lost response changes nothing, so this line is after the request.
         self.1.set(!is_true);
         trace_line!("  listed {}", rows.len());
-        Ok(rows)
+        Ok(rows.into())
     }
 
     async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {
