@@ -326,6 +326,30 @@ async fn assert_recovers_after_outage(
     }
 }
 
+/// Processes that start meanwhile hold copies of every open file until they run their program.
+#[actix_rt::test]
+async fn relay_refuses_connections_while_processes_start() {
+    let relay = &mut CuttableProxy::tcp(docker::server_address());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    std::process::Command::new("true").status().unwrap();
+                }
+            });
+        }
+        for _ in 0..200 {
+            relay.cut();
+            let error = std::net::TcpStream::connect(relay.authority()).map(drop).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+            relay.restore();
+            std::net::TcpStream::connect(relay.authority()).unwrap();
+        }
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+}
+
 #[actix_rt::test]
 async fn first_request_after_an_outage_succeeds_over_unix() {
     let folder = TempDir::new();

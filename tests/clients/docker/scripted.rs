@@ -360,7 +360,8 @@ async fn replaces_a_configured_version_that_an_upgraded_engine_rejects() {
 /// Returns an empty response with this header.
 fn ping(header: &str) -> ScriptedResponse {
     ScriptedResponse::Raw(
-        format!("HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: 2\r\n\r\nOK").into_bytes(),
+        format!("HTTP/1.1 200 OK\r\n{header}\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK")
+            .into_bytes(),
     )
 }
 
