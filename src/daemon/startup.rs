@@ -95,7 +95,7 @@ impl Resolver {
         self.clear_unavailable();
         let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
         let public_address = self.public_address.borrow().clone();
-        let probe = async || probe_engine(&docker, &public_address).await;
+        let probe = async || probe_engine(&docker, &settings, &public_address).await;
         self.retry_until_ok("docker", probe).await?;
         self.finish(&settings, probe_results, docker)
     }

@@ -52,8 +52,14 @@ impl JsonArraySplitter {
     /// Adds the next bytes, and passes each complete element to `receive`. Returns `false` if the
     /// text is not an array.
     pub(crate) fn push(&mut self, bytes: &[u8], receive: &mut impl FnMut(ArrayElement)) -> bool {
-        for byte in bytes {
-            self.push_byte(*byte, receive);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // Most bytes are within strings, and are kept in one step.
+            rest = self.push_string_part(rest);
+            if let Some((byte, behind)) = rest.split_first() {
+                self.push_byte(*byte, receive);
+                rest = behind;
+            }
         }
         self.position != Position::Invalid
     }
@@ -68,10 +74,22 @@ impl JsonArraySplitter {
         matches!(self.position, Position::Within { .. } | Position::InString { .. })
     }
 
+    /// Keeps the bytes up to the next special one within a string, and returns the others.
+    fn push_string_part<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if !matches!(self.position, Position::InString { is_escaped: false, .. }) {
+            return bytes;
+        }
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
+        let (part, behind) =
+            bytes.split_at(bytes.iter().position(is_special).unwrap_or(bytes.len()));
+        self.keep(part);
+        behind
+    }
+
     fn push_byte(&mut self, byte: u8, receive: &mut impl FnMut(ArrayElement)) {
         self.position = match (self.position, byte) {
             (Position::InString { depth, is_escaped }, _) => {
-                self.keep(byte);
+                self.keep(&[byte]);
                 match (is_escaped, byte) {
                     (false, b'"') => Position::Within { depth },
                     (_, _) => {
@@ -84,7 +102,7 @@ impl JsonArraySplitter {
                 if byte == b']' { Position::AfterArray } else { Position::Within { depth: 0 } }
             }
             (Position::Within { depth }, _) => {
-                self.keep(byte);
+                self.keep(&[byte]);
                 match (byte, depth) {
                     (b'"', _) => Position::InString { depth, is_escaped: false },
                     (b'[' | b'{', _) => Position::Within { depth: depth + 1 },
@@ -99,11 +117,11 @@ impl JsonArraySplitter {
         };
     }
 
-    fn keep(&mut self, byte: u8) {
+    fn keep(&mut self, bytes: &[u8]) {
         if self.is_too_long {
             return;
         }
-        self.element.push(byte);
+        self.element.extend_from_slice(bytes);
         if self.element.len() > self.max_length {
             self.is_too_long = true;
             self.element.truncate(KEPT_BYTES);

@@ -136,7 +136,9 @@ async fn unreadable_row_costs_only_its_container() {
         r#"[{{"Id":"one"}},{{"Id":"bad","Ports":7}},{{"Id":7}},{big},{{"Id":"cut","Names":x}},{{"Id":"two"}}]"#
     );
     let server = engine("1.24", "1.41", move |_| ScriptedResponse::json(body.clone()));
-    let listing = docker(&server).list().await.unwrap();
+    let endpoint = Endpoint::Tcp(server.authority());
+    let docker = client(endpoint, VersionChoice::Auto, Duration::from_secs(300));
+    let listing = docker.list().await.unwrap();
     let ids: Vec<_> = listing.containers.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(ids, ["one", "bad", "big", "cut", "two"]);
     let unreadable: Vec<_> = listing.unreadable.iter().collect();
@@ -474,7 +476,7 @@ async fn escapes_target_as_one_path_segment() {
 
 #[actix_rt::test]
 async fn reads_a_listing_of_any_length() {
-    const ROWS: usize = 100;
+    const ROWS: usize = 70;
     let server = engine("1.24", "1.41", |_| {
         ScriptedResponse::Stream(Box::new(|client| {
             client.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
@@ -487,7 +489,9 @@ async fn reads_a_listing_of_any_length() {
             client.write_all(b"1\r\n]\r\n0\r\n\r\n")
         }))
     });
-    let listing = docker(&server).list().await.unwrap();
+    let endpoint = Endpoint::Tcp(server.authority());
+    let docker = client(endpoint, VersionChoice::Auto, Duration::from_secs(300));
+    let listing = docker.list().await.unwrap();
     assert_eq!((listing.containers.len(), listing.unreadable.len()), (ROWS, 0));
 }
 
