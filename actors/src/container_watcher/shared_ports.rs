@@ -28,7 +28,7 @@ pub(super) async fn shared_ports<S: ContainerSource>(
         return Ok(Vec::new());
     }
     let mut peers = Vec::new();
-    for id in peers_of(&container.id, chain, &source.list().await?) {
+    for id in peers_of(&container.id, chain, &source.list().await?.containers) {
         peers.extend(source.inspect(id.as_str()).await?.map(|peer| peer.exposed));
     }
     Ok(claimed_ports(&published, &container.exposed, &peers))
