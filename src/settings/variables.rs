@@ -72,7 +72,7 @@ fn find(name: &str) -> Option<&'static Key> {
 fn is_foreign(name: &str) -> bool {
     let is_foreign_prefix = |prefix: &&str| strip_prefix(name, prefix).is_some();
     [CONFIG, LINK_NAME].iter().any(|known| name.eq_ignore_ascii_case(known))
-        || FOREIGN_PREFIXES.iter().any(|prefix| is_foreign_prefix(prefix))
+        || FOREIGN_PREFIXES.iter().any(is_foreign_prefix)
 }
 
 fn nearest_variable(name: &str) -> Option<String> {
