@@ -103,6 +103,8 @@ pub struct InvariantChecker {
     core_absent_at: Instant,
     /// The time from which the core works again with a healthy Docker. `None`: not yet.
     core_ready_at: Option<Instant>,
+    /// The time at which every crashed actor works again.
+    crashed_until: Instant,
     is_suspended: bool,
     /// `true` if no watch of the store is open.
     is_unwatched: bool,
@@ -137,6 +139,7 @@ impl InvariantChecker {
             suspect_deletions: Vec::new(),
             core_absent_at: now,
             core_ready_at: None,
+            crashed_until: now,
             is_suspended: false,
             is_unwatched: true,
             is_muted: false,
@@ -285,6 +288,13 @@ impl InvariantChecker {
     pub fn mark_core_absent(&mut self) {
         self.core_absent_at = Instant::now();
         self.core_ready_at = None;
+    }
+
+    /// Reports a crash of an actor that needs this time to work again.
+    pub fn mark_crashed(&mut self, time: Duration) {
+        self.crashed_until = self.crashed_until.max(Instant::now() + time);
+        self.extend_exemption(time);
+        self.mark_core_absent();
     }
 
     /// Returns the time at which the last exemption ends.
@@ -437,12 +447,55 @@ impl InvariantChecker {
         }
     }
 
-    /// Checks a write when it is requested: a record that has been right for longer than the age of
-    /// the core's information is never withdrawn or changed.
+    /// Checks a write when it is requested.
+    pub fn check_issued_write(&mut self, process: u32, write: &Write) {
+        self.check_replacement(process, write);
+        self.check_holder(process, write);
+    }
+
+    /// Checks a put: a key never takes the value of another container while its holder runs
+    /// unchanged, also after a start or a reload (ARCHITECTURE.md, "First view").
+    ///
+    /// Exemptions: those of [`Self::check_replacement`], and a key without an own record if the
+    /// holder may be unknown for more than two seconds: with a faulty Docker or a crashed watcher.
+    fn check_holder(&mut self, process: u32, write: &Write) {
+        let Write::Put { value, precondition, .. } = write else { return };
+        let Some(rule) = self.keys.get(write.key().as_str()) else { return };
+        let [Some(right)] = rule.allowed.as_slice() else { return };
+        let is_unknown_holder = self.docker_faulty_at > self.core_absent_at
+            || Instant::now() < self.crashed_until
+            || self.docker_faulty_at.elapsed() < self.staleness_max();
+        if right == value
+            || !rule.is_contested
+            || *precondition == Precondition::Absent && is_unknown_holder
+        {
+            return;
+        }
+        if let Some(known_for) = self.known_for(rule.since) {
+            let detail = format!(
+                "process {process} requests {write:?}, although {right} was right and known for \
+                {known_for:?}"
+            );
+            self.report_violation("a key leads to its holder", &detail);
+        }
+    }
+
+    /// Returns the time for which the core has known that a key's content is right since
+    /// `right_since`, or `None` if the core may not know it.
+    fn known_for(&self, right_since: Instant) -> Option<Duration> {
+        let informed_at = self.informed_at?;
+        let horizon = informed_at.checked_sub(self.staleness_max())?;
+        let false_listing_at = self.false_listing_at.max(self.container_denied_at.get());
+        let since = false_listing_at.unwrap_or(right_since).max(right_since).max(self.resumed_at);
+        (since < horizon).then(|| informed_at.duration_since(since))
+    }
+
+    /// Checks that a record is replaced for a reason: a record that has been right for longer than
+    /// the age of the core's information is never withdrawn or changed.
     ///
     /// Exemptions: a recent change or late event of a container that wants the key, several allowed
     /// states (a stop signal), false responses of Docker, and a stop with withdrawal.
-    pub fn check_issued_write(&mut self, process: u32, write: &Write) {
+    fn check_replacement(&mut self, process: u32, write: &Write) {
         let expected = match write {
             Write::Delete { expected, .. } => expected,
             Write::Put { value, precondition: Precondition::Equals(expected), .. }
@@ -457,17 +510,7 @@ impl InvariantChecker {
         if rule.allowed != [Some(value.clone())] || self.withdrawing.contains(&process) {
             return;
         }
-        if self.core_just_started() && rule.is_contested && matches!(write, Write::Put { .. }) {
-            return;
-        }
-        let Some(informed_at) = self.informed_at else { return };
-        let horizon = informed_at.checked_sub(self.staleness_max());
-        let false_listing_at = self.false_listing_at.max(self.container_denied_at.get());
-        let since = false_listing_at
-            .map_or(self.resumed_at, |false_listing_at| false_listing_at.max(self.resumed_at))
-            .max(rule.uninterrupted_since());
-        if horizon.is_some_and(|horizon| since < horizon) {
-            let known_for = informed_at.duration_since(since);
+        if let Some(known_for) = self.known_for(rule.uninterrupted_since()) {
             self.record_violation(
                 "unknown is not empty",
                 format_args!(
@@ -478,8 +521,7 @@ impl InvariantChecker {
         }
     }
 
-    /// Returns `true` if the core has just started. Until all containers that want a key are
-    /// inspected, the first one inspected holds it.
+    /// Returns `true` if the core has just started.
     fn core_just_started(&self) -> bool {
         self.core_ready_at.is_none_or(|core_ready_at| core_ready_at.elapsed() < RECOVERY_TIME_MAX)
     }
@@ -586,9 +628,6 @@ impl InvariantChecker {
             }
             let node = nodes.get(key);
             if node.is_some_and(|node| node.owner == NodeOwner::Foreign) {
-                continue;
-            }
-            if rule.is_contested && self.core_just_started() {
                 continue;
             }
             let found = node.map(|node| node.value.clone());

@@ -165,6 +165,7 @@ pub enum Step {
         down: Duration,
         ttl: Option<Duration>,
     },
+    Reloaded,
     Duplicate {
         time: Duration,
     },
@@ -397,8 +398,9 @@ impl Planner {
             30 => Step::MessageFlood(random.u32(50..400)),
             31 => {
                 let down = if random.bool() { brief / 10 } else { brief * 2 };
-                match random.u8(..3) {
+                match random.u8(..4) {
                     0 => Step::Killed { down },
+                    1 => Step::Reloaded,
                     _ => Step::Restarted {
                         withdraw: random.bool(),
                         down,

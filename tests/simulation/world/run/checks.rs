@@ -100,8 +100,7 @@ impl World {
             let respawn = 4 * 4_u64.pow(self.watcher_panics.min(3) - 1);
             let mut checker = self.checker.borrow_mut();
             let exemption = checker.poll_time_max() + Duration::from_secs(respawn);
-            checker.extend_exemption(exemption);
-            checker.mark_core_absent();
+            checker.mark_crashed(exemption);
         }
         let Some(running) = &self.core else { return };
         if let Some(actor) = running.core.restarts_exhausted().now_or_never() {
