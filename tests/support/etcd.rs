@@ -389,6 +389,29 @@ impl Etcd {
         assert!(self.wait_until_ready(), "etcd ended: {}", self.log());
     }
 
+    /// Saves a snapshot with `etcdctl`. Returns its path.
+    pub fn snapshot(&self) -> PathBuf {
+        let path = self.dir.join("snapshot");
+        run_etcdctl(&["--endpoints", &self.url(), "snapshot", "save", &path_text(&path)]);
+        path
+    }
+
+    /// Replaces the data of the stopped process by that of a snapshot, and starts the process.
+    pub fn restore(&mut self, snapshot: &Path) {
+        assert!(self.child.is_none(), "etcd runs still");
+        let (data, peer) = (self.dir.join("data"), self.peer_url());
+        fs::remove_dir_all(&data).unwrap();
+        run_etcdctl(
+            &[
+                &["snapshot", "restore", &path_text(snapshot), "--data-dir", &path_text(&data)][..],
+                &["--initial-cluster", &format!("default={peer}")],
+                &["--initial-advertise-peer-urls", &peer],
+            ]
+            .concat(),
+        );
+        self.restart(false);
+    }
+
     /// Pauses the process with SIGSTOP. Its connections stay open.
     pub fn pause(&self) {
         self.signal("STOP");
@@ -502,6 +525,13 @@ impl Drop for Etcd {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn run_etcdctl(arguments: &[&str]) {
+    let mut etcdctl = Command::new("etcdctl");
+    let output = etcdctl.env("ETCDCTL_API", "3").args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("needs etcdctl: run tests/run ({error})"));
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn path_text(path: &Path) -> String {

@@ -80,14 +80,14 @@ async fn assert_finds_own_leases(release: Release) {
     assert_eq!(store.write(vec![put("a", one)]).await.remove(0).unwrap(), WriteOutcome::Done);
     let found = [Lease { id: one, ttl: TTL }, Lease { id: two, ttl: TTL * 2 }];
     assert_eq!(store.find_leases(namespace).await.unwrap(), found);
-    assert_eq!(store.leased(one).await.unwrap().len(), 1);
+    assert_eq!(store.leased(one).await.unwrap().records.len(), 1);
 
     // The keys of the lease are not listed any more, because one of them is unreadable.
     etcd.v3().with_login("root", PASSWORD).put("/elsewhere", "", Some(one.0));
     assert_eq!(store.find_leases(namespace).await.unwrap(), found);
-    let leased = store.leased(one).await.unwrap();
+    let leased = store.leased(one).await.unwrap().records;
     assert_eq!(leased.iter().map(|(key, _)| key).collect::<Vec<_>>(), [&key("a")]);
-    assert_eq!(store.leased(two).await.unwrap(), []);
+    assert_eq!(store.leased(two).await.unwrap().records, []);
 
     let mut times = Vec::new();
     for _ in 0..5 {
