@@ -320,16 +320,14 @@ impl Etcd {
 
     /// Creates the user root with this password and enables authentication of the v3 API.
     pub fn enable_v3_auth(&self, password: &str) {
-        let root = serde_json::json!({ "name": "root", "password": password }).to_string();
+        let v3 = self.v3();
         for (call, body) in [
-            ("user/add", root.as_str()),
-            ("role/add", r#"{"name":"root"}"#),
-            ("user/grant", r#"{"user":"root","role":"root"}"#),
-            ("enable", "{}"),
+            ("user/add", json!({ "name": "root", "password": password })),
+            ("role/add", json!({ "name": "root" })),
+            ("user/grant", json!({ "user": "root", "role": "root" })),
+            ("enable", json!({})),
         ] {
-            let (status, response_body) =
-                self.send_json("POST", &format!("/v3/auth/{call}"), body, None);
-            assert_eq!(status, 200, "{call}: {response_body}");
+            v3.change_auth(call, &body);
         }
     }
 
@@ -345,8 +343,7 @@ impl Etcd {
             ("role/grant", json!({ "name": user, "perm": perm })),
             ("user/grant", json!({ "user": user, "role": user })),
         ] {
-            let (status, answer) = v3.request(&format!("auth/{call}"), &body).unwrap();
-            assert_eq!(status, 200, "{call}: {answer}");
+            v3.change_auth(call, &body);
         }
     }
 

@@ -27,7 +27,9 @@ fn store(etcd: &Etcd, user: Option<&str>) -> EtcdV3 {
         username: user.to_owned(),
         password: SecretSource::Inline(Secret::new(PASSWORD)),
     });
-    let cluster = Cluster { credentials, ..Cluster::new(vec![etcd.url().parse().unwrap()]) };
+    let timeout = Duration::from_secs(10);
+    let cluster = Cluster::new(vec![etcd.url().parse().unwrap()]);
+    let cluster = Cluster { credentials, timeout, ..cluster };
     let options = EtcdV3Options { cluster, root: RecordKey::from_path(ROOT) };
     EtcdV3::new(options, slog::Logger::root(slog::Discard, slog::o!())).unwrap()
 }
