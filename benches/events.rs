@@ -353,7 +353,7 @@ impl RecordStore for Recording<Store> {
         self.inner.read(keys).await
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self) -> Result<u64, StoreError> {
         self.inner.probe().await
     }
 
@@ -377,7 +377,7 @@ impl RecordStore for Recording<Store> {
         self.inner.revoke(id).await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
         self.inner.leased(id).await
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use highhock_actors::{
     ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    RecordKey, RecordStore, StoreError, StoredRecord, Write, WriteOutcome,
+    LeasedRecords, RecordKey, RecordStore, StoreError, StoredRecord, Write, WriteOutcome,
 };
 
 use crate::etcd::{EtcdV2, EtcdV3};
@@ -58,7 +58,7 @@ impl RecordStore for Store {
         delegate!(self, store => store.read(keys).await)
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self) -> Result<u64, StoreError> {
         delegate!(self, store => store.probe().await)
     }
 
@@ -82,7 +82,7 @@ impl RecordStore for Store {
         delegate!(self, store => store.revoke(id).await)
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
         delegate!(self, store => store.leased(id).await)
     }
 }

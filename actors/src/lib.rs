@@ -62,7 +62,7 @@ pub use ports::container_source::{
 };
 pub use ports::record_store::{
     Change, ChangeStream, ExpectedValue, Expiry, GrantOutcome, KeepAliveMode, KeptAlive, Lease,
-    LeaseId, LeaseNamespace, Precondition, RecordStore, StoreError, StoreErrorKind, StoredRecord,
-    Write, WriteOutcome,
+    LeaseId, LeaseNamespace, LeasedRecords, Precondition, RecordStore, StoreError, StoreErrorKind,
+    StoredRecord, Write, WriteOutcome,
 };
 pub use status::{RecordCounts, RecordReport, RecordState, StandbyReason};

@@ -51,7 +51,7 @@ pub struct StatusResponse {
     /// The DNS server of standalone mode.
     #[serde(default)]
     pub dns: Option<DnsReport>,
-    /// The remaining time of the lease of all records, if it is not kept alive.
+    /// The remaining time of the lease of all records, if it is not kept alive. 0: expired.
     pub lease_remaining_seconds: Option<f64>,
     /// The number of containers in each state. States without containers are missing.
     pub containers: BTreeMap<String, usize>,
@@ -92,6 +92,9 @@ pub struct EtcdReport {
 pub struct RecordCounts {
     /// Published.
     pub live: usize,
+    /// Run out while etcd is unreachable.
+    #[serde(default)]
+    pub expired: usize,
     /// Waiting to be written.
     pub pending: usize,
     /// On standby, because the key has another holder.
@@ -187,7 +190,13 @@ impl From<&StoreStatus> for EtcdReport {
 impl From<&RecordsStatus> for RecordCounts {
     fn from(records: &RecordsStatus) -> Self {
         let standby = records.standby.iter().map(|(_, count)| count).sum();
-        Self { live: records.live, pending: records.pending, standby, failed: records.failed }
+        Self {
+            live: records.live,
+            expired: records.expired,
+            pending: records.pending,
+            standby,
+            failed: records.failed,
+        }
     }
 }
 

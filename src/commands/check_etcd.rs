@@ -57,7 +57,7 @@ async fn check_member(
     let single_member = Settings { etcd, ..settings.clone() };
     let store = etcd_store(&single_member, api, &resolved.domain, log);
     match store.map_err(|error| error.to_string())?.probe().await {
-        Ok(()) => Ok(()),
+        Ok(_) => Ok(()),
         Err(error) => Err(with_url_suggestion(error, settings, log).await.to_string()),
     }
 }

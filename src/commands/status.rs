@@ -77,7 +77,7 @@ pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<
         line("dns", &format_args!("answers for {domain} at {}", addresses.join(", ")))?;
     }
     if let Some(left) = status.lease_remaining_seconds {
-        line("lease", &format_args!("{left:.0} s left"))?;
+        line("lease", &lease_text(left))?;
     }
     let states = status.containers.iter().map(|(state, count)| (state.as_str(), *count));
     line("containers", &counts(states))?;
@@ -85,6 +85,7 @@ pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<
         Some(records) => {
             let states = [
                 ("live", records.live),
+                ("expired", records.expired),
                 ("pending", records.pending),
                 ("on standby", records.standby),
                 ("failed", records.failed),
@@ -117,6 +118,10 @@ fn report_text(
         Some(trouble) => format!("{text}: {}", single_line(trouble)),
         None => text,
     }
+}
+
+fn lease_text(seconds_left: f64) -> String {
+    if seconds_left > 0.0 { format!("{seconds_left:.0} s left") } else { "expired".to_owned() }
 }
 
 fn counts<'a>(states: impl Iterator<Item = (&'a str, usize)>) -> String {
@@ -177,7 +182,7 @@ mod tests {
             dns: None,
             lease_remaining_seconds: Some(41.6),
             containers: BTreeMap::from([("running".into(), 3), ("starting".into(), 1)]),
-            records: Some(RecordCounts { live: 4, pending: 0, standby: 1, failed: 0 }),
+            records: Some(RecordCounts { live: 4, expired: 0, pending: 0, standby: 1, failed: 0 }),
             errors: Vec::new(),
         }
     }
@@ -200,6 +205,16 @@ mod tests {
              containers   3 running, 1 starting\n\
              records      4 live, 1 on standby\n"
         );
+    }
+
+    #[test]
+    fn expired_lease_and_records_are_never_live() {
+        let records = RecordCounts { live: 0, expired: 6, pending: 0, standby: 0, failed: 0 };
+        let records = Some(records);
+        let lease_remaining_seconds = Some(0.0);
+        let text = table(&StatusResponse { records, lease_remaining_seconds, ..status() });
+        assert!(text.contains("\nlease        expired\n"), "{text}");
+        assert!(text.contains("\nrecords      6 expired\n"), "{text}");
     }
 
     #[test]

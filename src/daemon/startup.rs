@@ -122,7 +122,7 @@ impl Resolver {
         let store = self.retry_until_ok("etcd", async || {
             let store = resolve_store(&settings, &etcd_log).await?;
             let probed = self.open_store(&settings, &store, &etcd_log)?.probe().await;
-            probed.map(|()| store).map_err(ResolveError::Etcd)
+            probed.map(|_| store).map_err(ResolveError::Etcd)
         });
         let probe_results = ProbeResults { store: store.await?, ..probe_results };
         let resolved = self.finish(&settings, probe_results, docker)?;

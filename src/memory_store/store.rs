@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use highhock_actors::{
     Change, ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    RecordKey, RecordStore, StoreError, StoredRecord, Write, WriteOutcome,
+    LeasedRecords, RecordKey, RecordStore, StoreError, StoredRecord, Write, WriteOutcome,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -75,8 +75,8 @@ impl RecordStore for MemoryStore {
         self.with_table(|table| keys.iter().map(|key| Ok(table.read(key))).collect())
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
-        Ok(())
+    async fn probe(&self) -> Result<u64, StoreError> {
+        Ok(self.with_table(|table| table.revision()))
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {
@@ -106,7 +106,7 @@ impl RecordStore for MemoryStore {
         Ok(())
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
         Ok(self.with_table(|table| table.leased(id)))
     }
 }

@@ -165,6 +165,7 @@ fn encode_records(records: &RecordsStatus, writer: &mut MetricWriter) -> Result 
     let standby: usize = records.standby.iter().map(|(_, count)| count).sum();
     let states = [
         (RecordState::Live, records.live),
+        (RecordState::Expired, records.expired),
         (RecordState::Pending, records.pending),
         (RecordState::Standby, standby),
         (RecordState::Failed, records.failed),
@@ -172,8 +173,8 @@ fn encode_records(records: &RecordsStatus, writer: &mut MetricWriter) -> Result 
     writer.gauges(
         family(
             "records",
-            "Desired records, by state: in the store (live), to be written \
-            (pending), with another holder of the key (standby), rejected by the store (failed).",
+            "Desired records, by state: in the store (live), run out while the store is \
+            unreachable (expired), to be written (pending), with another holder of the key (standby), rejected by the store (failed).",
         ),
         states.map(|(state, count)| (vec![("state", state.as_str())], count as f64)),
     )?;

@@ -320,16 +320,14 @@ impl Etcd {
 
     /// Creates the user root with this password and enables authentication of the v3 API.
     pub fn enable_v3_auth(&self, password: &str) {
-        let root = serde_json::json!({ "name": "root", "password": password }).to_string();
+        let v3 = self.v3();
         for (call, body) in [
-            ("user/add", root.as_str()),
-            ("role/add", r#"{"name":"root"}"#),
-            ("user/grant", r#"{"user":"root","role":"root"}"#),
-            ("enable", "{}"),
+            ("user/add", json!({ "name": "root", "password": password })),
+            ("role/add", json!({ "name": "root" })),
+            ("user/grant", json!({ "user": "root", "role": "root" })),
+            ("enable", json!({})),
         ] {
-            let (status, response_body) =
-                self.send_json("POST", &format!("/v3/auth/{call}"), body, None);
-            assert_eq!(status, 200, "{call}: {response_body}");
+            v3.change_auth(call, &body);
         }
     }
 
@@ -345,8 +343,7 @@ impl Etcd {
             ("role/grant", json!({ "name": user, "perm": perm })),
             ("user/grant", json!({ "user": user, "role": user })),
         ] {
-            let (status, answer) = v3.request(&format!("auth/{call}"), &body).unwrap();
-            assert_eq!(status, 200, "{call}: {answer}");
+            v3.change_auth(call, &body);
         }
     }
 
@@ -387,6 +384,29 @@ impl Etcd {
         }
         self.spawn();
         assert!(self.wait_until_ready(), "etcd ended: {}", self.log());
+    }
+
+    /// Saves a snapshot with `etcdctl`. Returns its path.
+    pub fn snapshot(&self) -> PathBuf {
+        let path = self.dir.join("snapshot");
+        run_etcdctl(&["--endpoints", &self.url(), "snapshot", "save", &path_text(&path)]);
+        path
+    }
+
+    /// Replaces the data of the stopped process by that of a snapshot, and starts the process.
+    pub fn restore(&mut self, snapshot: &Path) {
+        assert!(self.child.is_none(), "etcd runs still");
+        let (data, peer) = (self.dir.join("data"), self.peer_url());
+        fs::remove_dir_all(&data).unwrap();
+        run_etcdctl(
+            &[
+                &["snapshot", "restore", &path_text(snapshot), "--data-dir", &path_text(&data)][..],
+                &["--initial-cluster", &format!("default={peer}")],
+                &["--initial-advertise-peer-urls", &peer],
+            ]
+            .concat(),
+        );
+        self.restart(false);
     }
 
     /// Pauses the process with SIGSTOP. Its connections stay open.
@@ -502,6 +522,13 @@ impl Drop for Etcd {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn run_etcdctl(arguments: &[&str]) {
+    let mut etcdctl = Command::new("etcdctl");
+    let output = etcdctl.env("ETCDCTL_API", "3").args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("needs etcdctl: run tests/run ({error})"));
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn path_text(path: &Path) -> String {

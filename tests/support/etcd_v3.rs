@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde_json::{Value, json};
 
+use super::eventually;
 use super::http_exchange::exchange;
 
 /// The v3 API of one member. Methods panic if etcd is away or rejects the request. Methods that
@@ -68,8 +69,22 @@ impl V3Client {
     /// Logs in as this user.
     pub fn with_login(self, user: &str, password: &str) -> Self {
         let login = json!({ "name": user, "password": password });
-        let token = self.expect("auth/authenticate", &login)["token"].as_str().map(str::to_owned);
-        Self { token, ..self }
+        let token = eventually("a token", self.timeout, || {
+            let (status, answer) = self.request("auth/authenticate", &login)?;
+            (status == 200).then(|| answer["token"].as_str().unwrap_or_default().to_owned())
+        });
+        Self { token: Some(token), ..self }
+    }
+
+    /// Changes users, roles or authentication. A busy etcd may time out after it applied a
+    /// change, so the request is repeated.
+    pub(super) fn change_auth(&self, call: &str, body: &Value) {
+        eventually(call, self.timeout, || {
+            let (status, answer) = self.request(&format!("auth/{call}"), body)?;
+            let exists = answer["error"].as_str().is_some_and(|it| it.contains("already"));
+            assert!(matches!(status, 200 | 503) || exists, "{call}: {answer}");
+            (status != 503).then_some(())
+        });
     }
 
     /// The value at the key, by a quorum read.

@@ -36,8 +36,10 @@ pub trait RecordStore: 'static {
         keys: Vec<RecordKey>,
     ) -> impl Future<Output = Vec<Result<Option<StoredRecord>, StoreError>>>;
 
-    /// Checks that the store accepts writes now, without a write.
-    fn probe(&self) -> impl Future<Output = Result<(), StoreError>>;
+    /// Checks that the store accepts writes now, without a write. Returns the store's revision,
+    /// read with a quorum: the number of its latest change. The revision decreases only if the
+    /// store went back in time, for example because it was restored from a snapshot.
+    fn probe(&self) -> impl Future<Output = Result<u64, StoreError>>;
 
     /// Follows all changes below the domain. The stream ends or fails as soon as the store is
     /// known to be unreachable. Until then it lacks no change.
@@ -67,10 +69,7 @@ pub trait RecordStore: 'static {
 
     /// Reads all records of the domain that are attached to a lease ([`KeepAliveMode::Lease`]
     /// only). Fails with [`StoreErrorKind::Refused`] if the client may not read all of them.
-    fn leased(
-        &self,
-        id: LeaseId,
-    ) -> impl Future<Output = Result<Vec<(RecordKey, StoredRecord)>, StoreError>>;
+    fn leased(&self, id: LeaseId) -> impl Future<Output = Result<LeasedRecords, StoreError>>;
 }
 
 /// A store's way to keep records alive.
@@ -150,6 +149,15 @@ pub struct Lease {
     pub id: LeaseId,
     /// The TTL with which the lease was granted.
     pub ttl: Duration,
+}
+
+/// The records that are attached to a lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeasedRecords {
+    /// A revision of the store at which the records were complete, or an earlier one.
+    pub revision: u64,
+    /// The records with their keys.
+    pub records: Vec<(RecordKey, StoredRecord)>,
 }
 
 /// The outcome of a request for a lease.

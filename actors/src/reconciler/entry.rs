@@ -108,6 +108,8 @@ pub(super) struct KeyEntry {
     pub found_version: Option<u64>,
     /// `true` if the store reported a change that contradicts `store_state`.
     pub needs_read: bool,
+    /// The time at which the TTL of an owned record ends ([`KeepAliveMode::PerRecord`] only).
+    pub expires_at: Option<Instant>,
     /// The time of the next refresh, or of the next read of a foreign record.
     pub refresh_due: Instant,
     pub uncertain_write: Option<UncertainWrite>,
@@ -130,6 +132,7 @@ impl KeyEntry {
             orphan: false,
             found_version: None,
             needs_read: false,
+            expires_at: None,
             refresh_due: now,
             uncertain_write: None,
             failure: None,

@@ -112,19 +112,23 @@ impl Reconciler {
     ///
     /// A late write is withdrawn. A record that was withdrawn recently becomes an orphan, which
     /// a newer listing decides: a daemon with the same identity wrote it again, because it
-    /// noticed the end of the container later. That daemon may have ended since. All other
-    /// records are left alone, and reported when two audits in a row found them.
+    /// noticed the end of the container later. That daemon may have ended since. A record that
+    /// the previous audit did not find, although it is older, becomes an orphan too: the store
+    /// went back in time. All other records are left alone, and reported when two audits in a row
+    /// found them.
     ///
     /// Returns `true` if a newer listing is needed.
     pub fn handle_unknown_keys(&mut self, found: &[CompletedRead], now: Instant) -> bool {
         self.orphans.expire_withdrawn(now);
-        let (mut unknown, mut withdrawn) = (Vec::new(), Vec::new());
+        let (mut unknown, mut withdrawn, mut reappeared) = (Vec::new(), Vec::new(), 0);
         for (key, found) in found {
             let Ok(Some(found)) = found else { continue };
             if self.entries.contains_key(key) || self.withdraw_late_write(key, found, now) {
                 continue;
             }
-            if self.orphans.was_withdrawn(key, &found.value) {
+            let has_reappeared = self.orphans.has_reappeared(key, found.version);
+            reappeared += usize::from(has_reappeared);
+            if has_reappeared || self.orphans.was_withdrawn(key, &found.value) {
                 withdrawn.push((key.clone(), found.clone()));
             } else {
                 unknown.push(key.clone());
@@ -138,6 +142,10 @@ impl Reconciler {
         }
         if withdrawn.is_empty() || self.lease.is_none() {
             return false;
+        }
+        if reappeared > 0 {
+            warn!(self.log, "deleted records reappeared: etcd went back in time; \
+                withdrawing those that no container wants"; "keys" => reappeared);
         }
         self.adopt_orphans(withdrawn, now);
         true
@@ -160,6 +168,22 @@ impl Reconciler {
         self.entries.insert(key.clone(), KeyEntry::new(store_state, now));
         self.schedule(key, now);
         true
+    }
+
+    /// Notes the keys that a reading of all leases found. `revision` is `None` if a lease could
+    /// not be read.
+    pub fn note_lease_reading(
+        &mut self,
+        revision: Option<u64>,
+        keys: impl IntoIterator<Item = RecordKey>,
+    ) {
+        self.orphans.replace_reading(revision, keys);
+    }
+
+    /// Forgets which keys were read before, because the store went back in time. A record with
+    /// this host's address is then adopted again, as after a start.
+    pub fn forget_seen_keys(&mut self) {
+        self.write_log.forget_seen();
     }
 
     fn is_our_lease(&self, id: LeaseId) -> bool {

@@ -7,6 +7,7 @@ mod agenda;
 mod claim;
 mod claims;
 mod entry;
+mod expiry;
 mod first_view;
 mod latency;
 mod leases;
@@ -99,6 +100,8 @@ pub(crate) struct PendingWrite {
     newly_logged: bool,
     /// The change that this write carries out.
     change_stamp: Option<ChangeStamp>,
+    /// The time at which the write was sent. The TTL of the record starts no earlier.
+    sent_at: Instant,
 }
 
 /// The desired records, the known content of the store, and the requests that are due.
@@ -114,6 +117,8 @@ pub(crate) struct Reconciler {
     write_log: WriteLog,
     /// The lease to which records are attached ([`KeepAliveMode::Lease`] only).
     lease: Option<LeaseId>,
+    /// The time at which the lease expires unless it is kept alive.
+    lease_expires_at: Option<Instant>,
     older_leases: OldLeases,
     live_containers: Option<LiveContainers>,
     first_view: FirstView,
@@ -152,6 +157,7 @@ impl Reconciler {
             agenda: Agenda::default(),
             write_log,
             lease: None,
+            lease_expires_at: None,
             older_leases: OldLeases::default(),
             live_containers: None,
             first_view,
@@ -274,7 +280,7 @@ impl Reconciler {
             Write::Refresh { .. } => None,
             Write::Put { .. } | Write::Delete { .. } => self.latency.take(write.key()),
         };
-        batch.writes.push(PendingWrite { write, newly_logged, change_stamp });
+        batch.writes.push(PendingWrite { write, newly_logged, change_stamp, sent_at: now });
     }
 
     /// Returns the time at which the next request of this priority is due.

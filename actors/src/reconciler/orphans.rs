@@ -1,6 +1,6 @@
 //! [`Orphans`]: records of this publisher that no container on this host wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -27,6 +27,15 @@ pub(super) struct Orphans {
     suspect: bool,
     withdrawn: BTreeMap<RecordKey, WithdrawnRecord>,
     unknown: BTreeMap<RecordKey, Sighting>,
+    /// The latest complete reading of all leases.
+    reading: Option<LeaseReading>,
+}
+
+/// The keys that a complete reading of all leases found, and a revision of the store at which the
+/// reading was complete.
+struct LeaseReading {
+    revision: u64,
+    keys: BTreeSet<RecordKey>,
 }
 
 /// A record that this process withdrew.
@@ -95,6 +104,31 @@ impl Orphans {
         self.withdrawn.get(key).is_some_and(|record| record.value == value)
     }
 
+    /// Replaces the reading of all leases. `revision` is `None` if a lease could not be read.
+    pub fn replace_reading(
+        &mut self,
+        revision: Option<u64>,
+        keys: impl IntoIterator<Item = RecordKey>,
+    ) {
+        self.reading =
+            revision.map(|revision| LeaseReading { revision, keys: keys.into_iter().collect() });
+    }
+
+    /// Removes a deleted key from the latest reading.
+    pub fn note_deleted(&mut self, key: &RecordKey) {
+        if let Some(reading) = &mut self.reading {
+            reading.keys.remove(key);
+        }
+    }
+
+    /// Returns `true` if a record with this version contradicts the latest reading: the reading
+    /// did not find the record, or it was deleted since, although its version is older. The store went back in time.
+    pub fn has_reappeared(&self, key: &RecordKey, version: u64) -> bool {
+        self.reading
+            .as_ref()
+            .is_some_and(|reading| version <= reading.revision && !reading.keys.contains(key))
+    }
+
     /// Replaces the unknown keys with those of this audit. Returns the number of keys to report:
     /// the keys that the previous audit found too, and that were not reported yet.
     pub fn replace_unknown(&mut self, keys: impl IntoIterator<Item = RecordKey>) -> u64 {
@@ -130,6 +164,20 @@ mod tests {
         assert_eq!(orphans.replace_unknown([key("a"), key("b")]), 1);
         assert_eq!(orphans.replace_unknown([]), 0);
         assert_eq!(orphans.replace_unknown([key("a")]), 0);
+    }
+
+    #[test]
+    fn record_reappears_if_older_than_reading_without_it() {
+        let mut orphans = Orphans::default();
+        assert!(!orphans.has_reappeared(&key("a"), 1));
+        orphans.replace_reading(Some(7), [key("a")]);
+        assert!(orphans.has_reappeared(&key("b"), 7));
+        assert!(!orphans.has_reappeared(&key("b"), 8), "written after the reading");
+        assert!(!orphans.has_reappeared(&key("a"), 1), "found by the reading");
+        orphans.note_deleted(&key("a"));
+        assert!(orphans.has_reappeared(&key("a"), 1));
+        orphans.replace_reading(None, []);
+        assert!(!orphans.has_reappeared(&key("b"), 1));
     }
 
     #[test]

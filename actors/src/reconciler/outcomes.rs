@@ -38,7 +38,7 @@ impl Reconciler {
                 if let Some(stamp) = pending.change_stamp {
                     self.latency.record(stamp, now);
                 }
-                self.apply_success(pending.write, now);
+                self.apply_success(pending, now);
             }
             Ok(written) => {
                 self.forget_put(&pending);
@@ -62,11 +62,12 @@ impl Reconciler {
         }
     }
 
-    fn apply_success(&mut self, write: Write, now: Instant) {
+    fn apply_success(&mut self, PendingWrite { write, sent_at, .. }: PendingWrite, now: Instant) {
         let refresh_interval = self.policy.refresh_interval();
         let key = write.key().clone();
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.failure = None;
+        entry.expires_at = Some(sent_at + self.policy.ttl);
         match write {
             Write::Put { value, precondition, lease, .. } => {
                 self.recorder.update_counts(|counts| counts.put += 1);
@@ -98,6 +99,7 @@ impl Reconciler {
                 self.recorder.record_change(entry.change(ChangeKind::RecordWithdrawn, &key));
                 notice!(self.log, "record withdrawn"; "key" => %key, "value" => &value);
                 entry.store_state = StoreState::Absent;
+                self.orphans.note_deleted(&key);
                 if entry.uncertain_write.is_none() {
                     self.write_log.remove(&key, &value);
                 }
@@ -263,6 +265,9 @@ impl Reconciler {
             (StoreState::Owned { value: old, .. }, StoreState::Owned { value: new, .. })
                 if old == new => {}
             (_, StoreState::Owned { value, .. }) => {
+                if let Some(Expiry::Ttl(ttl)) = found.as_ref().map(|found| found.expiry) {
+                    entry.expires_at = Some(now + ttl);
+                }
                 if self.write_log.add(key, value) {
                     if self.policy.keep_alive_mode == KeepAliveMode::PerRecord {
                         notice!(self.log, "record of an earlier run adopted";

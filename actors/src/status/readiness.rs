@@ -43,6 +43,12 @@ pub enum NotReady {
         /// The number of these containers.
         containers: usize,
     },
+    /// Some records expired and are not written again yet.
+    #[error("{records} records expired and are not written again yet")]
+    RecordsExpired {
+        /// The number of these records.
+        records: usize,
+    },
     /// Some records are not written yet.
     #[error("{records} records are not written yet")]
     RecordsPending {
@@ -60,6 +66,7 @@ impl NotReady {
             Self::StoreUnavailable { .. } => "etcd_away",
             Self::NoResponse => "no_answer",
             Self::ContainersPending { .. } => "containers_pending",
+            Self::RecordsExpired { .. } => "records_expired",
             Self::RecordsPending { .. } => "records_pending",
         }
     }
@@ -108,6 +115,9 @@ fn check_records(records: &RecordsStatus) -> Result<(), NotReady> {
     if records.uninspected > 0 {
         return Err(NotReady::ContainersPending { containers: records.uninspected });
     }
+    if records.expired > 0 {
+        return Err(NotReady::RecordsExpired { records: records.expired });
+    }
     if records.pending > 0 {
         return Err(NotReady::RecordsPending { records: records.pending });
     }
@@ -155,6 +165,7 @@ mod tests {
         assert_eq!(kind_after(|now| now.store.available = false), Some("etcd_away"));
         assert_eq!(kind_after(|now| now.records = None), Some("no_answer"));
         assert_eq!(kind_after(|now| records(now).uninspected = 1), Some("containers_pending"));
+        assert_eq!(kind_after(|now| records(now).expired = 1), Some("records_expired"));
         assert_eq!(kind_after(|now| records(now).pending = 1), Some("records_pending"));
         assert_eq!(kind_after(|now| records(now).failed = 1), None);
     }

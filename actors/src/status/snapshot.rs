@@ -74,6 +74,8 @@ pub struct StoreStatus {
 pub struct RecordsStatus {
     /// Published records.
     pub live: usize,
+    /// Records whose lease or TTL ran out while the store is unreachable.
+    pub expired: usize,
     /// Records that wait to be written.
     pub pending: usize,
     /// Records on standby, by reason, including zeros.

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use highhock_actors::{
     ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    Precondition, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write,
-    WriteOutcome,
+    LeasedRecords, Precondition, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord,
+    Write, WriteOutcome,
 };
 use slog::Logger;
 
@@ -80,7 +80,7 @@ impl EtcdV2 {
     /// Returns `true` if the server has a v2 keys API, even if it rejects the request.
     pub(super) async fn supports_v2(&self) -> Result<bool, StoreError> {
         match self.probe().await {
-            Ok(()) => Ok(true),
+            Ok(_) => Ok(true),
             Err(error) => match error.kind {
                 StoreErrorKind::Unavailable | StoreErrorKind::Unknown => Err(error),
                 StoreErrorKind::Malformed => Ok(false),
@@ -293,11 +293,11 @@ impl RecordStore for EtcdV2 {
         outcomes
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self) -> Result<u64, StoreError> {
         // A read with a quorum takes the same way as a write, through the leader's log.
         let key_request = KeyRequest { action: "reading", key: &self.prefix };
         // The store is reachable if any member responds.
-        try_each_member(self.members, async || self.keys.get(key_request).await.map(|_| ())).await
+        try_each_member(self.members, async || self.keys.current_index(key_request).await).await
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {
@@ -320,7 +320,7 @@ impl RecordStore for EtcdV2 {
         Err(no_leases())
     }
 
-    async fn leased(&self, _: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn leased(&self, _: LeaseId) -> Result<LeasedRecords, StoreError> {
         Err(no_leases())
     }
 }

@@ -19,8 +19,9 @@ use crate::etcd::batch;
 /// member.
 const KEEP_ALIVE_TIMEOUT_FACTOR: u32 = 4;
 
-/// The maximum number of leases that are read concurrently.
-const REQUESTS_IN_FLIGHT_MAX: usize = 32;
+/// The maximum number of leases that are read concurrently. More requests in flight make each of
+/// them slower on a busy etcd, so that one of 256 exceeds the time limit.
+const REQUESTS_IN_FLIGHT_MAX: usize = 8;
 
 /// Requests a lease with a fixed id. An existing lease is not an error.
 pub(super) async fn grant(

@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use highhock_actors::{
     ChangeStream, Expiry, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write, WriteOutcome,
+    LeasedRecords, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write,
+    WriteOutcome,
 };
 use slog::Logger;
 
@@ -107,10 +108,7 @@ impl EtcdV3 {
 
     /// Finds the records on a lease by reading all records of the domain. The cost grows with the
     /// domain, so this is the way only if etcd does not list the keys of the lease.
-    async fn search_leased(
-        &self,
-        id: LeaseId,
-    ) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn search_leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
         let (key, end) = range_below(&key_path(&self.root));
         let action = format!("reading all records below {}", self.root);
         let range_end = Some(end.as_str().into());
@@ -119,7 +117,8 @@ impl EtcdV3 {
         let on_lease = found.range.kvs.iter().filter(|kv| kv.lease == Int64(id.0));
         let record =
             |kv: &KeyValue| (RecordKey::from_path(&kv.key.to_text()), watch::stored_record(kv));
-        Ok(on_lease.map(record).collect())
+        let records = on_lease.map(record).collect();
+        Ok(LeasedRecords { revision: found.header.revision.unsigned(), records })
     }
 
     /// Applies writes whose keys do not overlap.
@@ -257,7 +256,7 @@ impl RecordStore for EtcdV3 {
         self.limits.send_all(&queries, send).await
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self) -> Result<u64, StoreError> {
         // The key does not exist. It is in the range that this client certainly may read, and is
         // read with a quorum.
         let (key, _) = range_below(&key_path(&self.root));
@@ -265,8 +264,9 @@ impl RecordStore for EtcdV3 {
         let range = RangeRequest { key: key.as_str().into(), ..RangeRequest::default() };
         // The store is reachable if any member responds.
         let probe = async || {
-            self.gateway.call::<RangeResponse>(Call::read(&action, RANGE), &range).await?;
-            Ok(())
+            let read = Call::read(&action, RANGE);
+            let response = self.gateway.call::<RangeResponse>(read, &range).await?;
+            Ok(response.header.revision.unsigned())
         };
         try_each_member(self.members, probe).await
     }
@@ -292,8 +292,8 @@ impl RecordStore for EtcdV3 {
         lease::revoke(&self.gateway, id).await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
-        self.probe().await?;
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
+        let revision = self.probe().await?;
         let keys = match lease::attached_keys(&self.gateway, id).await {
             Ok(keys) => keys,
             // A key outside the domain is attached to the lease, and this client may not read it.
@@ -312,7 +312,7 @@ impl RecordStore for EtcdV3 {
                 leased.push((key.clone(), found));
             }
         }
-        Ok(leased)
+        Ok(LeasedRecords { revision, records: leased })
     }
 }
 

@@ -73,7 +73,12 @@ impl<'de> Deserialize<'de> for Int64 {
 }
 
 /// The header of every response. Its presence distinguishes etcd from other servers.
-pub(super) type Header = IgnoredAny;
+#[derive(Debug, Deserialize)]
+pub(super) struct Header {
+    /// The latest revision of the responding member.
+    #[serde(default)]
+    pub revision: Int64,
+}
 
 /// A read of one key, or of the keys from `key` to before `range_end`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -200,8 +205,7 @@ pub(super) struct RangeOutcome {
 /// The response to a single read.
 #[derive(Debug, Deserialize)]
 pub(super) struct RangeResponse {
-    #[serde(rename = "header")]
-    _header: Header,
+    pub header: Header,
     #[serde(flatten)]
     pub range: RangeOutcome,
 }

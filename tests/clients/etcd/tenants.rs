@@ -27,7 +27,9 @@ fn store(etcd: &Etcd, user: Option<&str>) -> EtcdV3 {
         username: user.to_owned(),
         password: SecretSource::Inline(Secret::new(PASSWORD)),
     });
-    let cluster = Cluster { credentials, ..Cluster::new(vec![etcd.url().parse().unwrap()]) };
+    let timeout = Duration::from_secs(10);
+    let cluster = Cluster::new(vec![etcd.url().parse().unwrap()]);
+    let cluster = Cluster { credentials, timeout, ..cluster };
     let options = EtcdV3Options { cluster, root: RecordKey::from_path(ROOT) };
     EtcdV3::new(options, slog::Logger::root(slog::Discard, slog::o!())).unwrap()
 }
@@ -80,14 +82,14 @@ async fn assert_finds_own_leases(release: Release) {
     assert_eq!(store.write(vec![put("a", one)]).await.remove(0).unwrap(), WriteOutcome::Done);
     let found = [Lease { id: one, ttl: TTL }, Lease { id: two, ttl: TTL * 2 }];
     assert_eq!(store.find_leases(namespace).await.unwrap(), found);
-    assert_eq!(store.leased(one).await.unwrap().len(), 1);
+    assert_eq!(store.leased(one).await.unwrap().records.len(), 1);
 
     // The keys of the lease are not listed any more, because one of them is unreadable.
     etcd.v3().with_login("root", PASSWORD).put("/elsewhere", "", Some(one.0));
     assert_eq!(store.find_leases(namespace).await.unwrap(), found);
-    let leased = store.leased(one).await.unwrap();
+    let leased = store.leased(one).await.unwrap().records;
     assert_eq!(leased.iter().map(|(key, _)| key).collect::<Vec<_>>(), [&key("a")]);
-    assert_eq!(store.leased(two).await.unwrap(), []);
+    assert_eq!(store.leased(two).await.unwrap().records, []);
 
     let mut times = Vec::new();
     for _ in 0..5 {

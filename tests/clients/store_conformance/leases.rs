@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use highhock_actors::{
-    ExpectedValue, Expiry, GrantOutcome, KeptAlive, Lease, LeaseNamespace, Precondition, RecordKey,
-    RecordStore, StoreErrorKind, Write, WriteOutcome,
+    ExpectedValue, Expiry, GrantOutcome, KeptAlive, Lease, LeaseNamespace, LeasedRecords,
+    Precondition, RecordKey, RecordStore, StoreErrorKind, Write, WriteOutcome,
 };
 
 use crate::fixture::{OTHER, TTL, TestDomain, VALUE, expect_value};
@@ -48,7 +48,7 @@ pub async fn lost_lease_is_reported_without_writing(domain: &TestDomain<'_>) {
     assert_eq!(domain.names(), ["fine"]);
 
     assert_eq!(domain.store.keep_alive(lease).await.unwrap(), KeptAlive::Lost);
-    assert_eq!(domain.store.leased(lease).await.unwrap(), []);
+    assert_eq!(domain.store.leased(lease).await.unwrap().records, []);
     // Revoking a lease again is not an error.
     domain.store.revoke(lease).await.unwrap();
 }
@@ -77,7 +77,7 @@ pub async fn lease_is_granted_once_and_listed(domain: &TestDomain<'_>) {
 
 pub async fn lists_the_records_of_a_lease(domain: &TestDomain<'_>) {
     let lease = domain.lease(1).await.unwrap();
-    assert_eq!(domain.store.leased(lease).await.unwrap(), []);
+    assert_eq!(domain.store.leased(lease).await.unwrap().records, []);
     let names = (0..300).map(|number| format!("n{number:03}")).collect::<Vec<_>>();
     let puts = names.iter().map(|name| domain.put(name, Some(lease))).collect();
     assert!(domain.store.write(puts).await.iter().all(Result::is_ok));
@@ -93,7 +93,10 @@ pub async fn lists_the_records_of_a_lease(domain: &TestDomain<'_>) {
     domain.foreign_put("others", VALUE, Some(60));
     domain.foreign_put("n007", OTHER, None);
 
-    let mut leased = domain.store.leased(lease).await.unwrap();
+    let LeasedRecords { revision, records: mut leased } = domain.store.leased(lease).await.unwrap();
+    let latest = leased.iter().map(|(_, found)| found.version).max();
+    assert!(latest.is_some_and(|latest| latest <= revision), "{latest:?} after {revision}");
+    assert_eq!(domain.store.probe().await.unwrap(), revision);
     leased.sort_by(|(one, _), (other, _)| one.cmp(other));
     assert_eq!(leased.len(), 299);
     for (key, found) in leased {

@@ -26,6 +26,7 @@ mod many_containers;
 mod mass_withdrawal;
 mod member_reader;
 mod methods;
+mod old_store;
 mod outages;
 mod ownership;
 mod poller;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::{future::join_all, stream};
 use highhock_actors::{
     ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write, WriteOutcome,
+    LeasedRecords, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write,
+    WriteOutcome,
 };
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -201,8 +202,8 @@ impl RecordStore for SimStore {
         self.request(read).await.unwrap_or_else(|error| vec![Err(error); count])
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
-        self.request(|_| ()).await
+    async fn probe(&self) -> Result<u64, StoreError> {
+        self.request(|state| state.model.revision()).await
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {
@@ -254,7 +255,7 @@ impl RecordStore for SimStore {
         .await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
         self.request(move |state| {
             state.reads += 1;
             state.model.leased(id)
