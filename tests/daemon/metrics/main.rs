@@ -61,7 +61,9 @@ fn reading() -> MetricsSnapshot {
             poll_interval: Duration::from_secs(10),
             last_listing: Some(now),
             last_error: None,
-            ..SourceStatus::default()
+            listing_duration: Duration::from_millis(20),
+            unreadable_events: 2,
+            unreadable_rows: 1,
         },
         store: StoreStatus {
             available: true,
