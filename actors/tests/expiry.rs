@@ -59,6 +59,21 @@ async fn stays_live_in_short_outage(keep_alive_mode: KeepAliveMode) {
     assert_eq!(log.count(EXPIRED), 0);
 }
 
+/// The store may have restarted the TTL as early as the keep-alive was sent.
+#[actix::test]
+async fn expiry_counts_from_sending_of_keep_alive() {
+    tokio::time::pause();
+    let world = World::with_containers(KeepAliveMode::Lease, 1).await;
+    world.store.slow_by(SECOND * 2);
+    pass(TTL * 2).await;
+    world.store.fail(Outage::Refused);
+    while state(&world).await != RecordState::Expired {
+        assert_eq!(world.store.len(), 1, "deleted before the record is expired");
+        pass(SECOND / 100).await;
+    }
+    assert_eq!(world.store.len(), 1, "the store received the keep-alive two seconds later");
+}
+
 /// A snapshot has the record of a container that ended long ago. After its restoration, other
 /// clients may write before this process reads.
 async fn withdraw_restored_records(later_writes: usize) {
@@ -94,6 +109,25 @@ async fn withdraws_restored_record_at_lower_revision() {
 async fn withdraws_restored_record_at_higher_revision() {
     tokio::time::pause();
     withdraw_restored_records(50).await;
+}
+
+/// A snapshot also has a lease of this publisher that was revoked since.
+#[actix::test]
+async fn withdraws_records_on_restored_older_lease() {
+    tokio::time::pause();
+    let world = World::with_containers(KeepAliveMode::Lease, 2).await;
+    let older = settings().lease_namespace.lease(5);
+    world.store.put_on_lease(&key("stale"), "{}", older, TTL * 10);
+    let snapshot = world.store.snapshot();
+    world.store.end_lease(older);
+    pass(TTL * 2).await;
+    world.store.fail(Outage::Refused);
+    pass(SECOND).await;
+    world.store.restore(&snapshot);
+    world.store.recover();
+    let took = world.until("it is withdrawn", |world| world.store.len() == 2).await;
+    assert!(took <= POLL, "{took:?}");
+    world.assert_present_for(TTL * 2, &fakes::keys(0..2)).await;
 }
 
 #[actix::test]
