@@ -256,6 +256,7 @@ impl Reconciler {
                 classify_by_lease(found.as_ref(), self.lease, &self.older_leases)
             }
         };
+        let is_rewritten = is_rewritten_orphan(entry, found.as_ref());
         self.write_log.mark_seen(key);
         entry.needs_read = false;
         if found.is_some() && entry.store_state != before {
@@ -300,6 +301,10 @@ impl Reconciler {
             }
             _ => {}
         }
+        if is_rewritten {
+            // The deletion of the version that was found would fail for ever.
+            entry.store_state = StoreState::Unknown;
+        }
         self.advance_uncertain_write(key, now);
     }
 
@@ -320,6 +325,15 @@ impl Reconciler {
             self.write_log.clear_in_flight(key);
         }
     }
+}
+
+/// Returns `true` if another writer wrote an orphan again since it was found, for example a daemon
+/// with the same identity. Such a record is handled like any other record that an audit finds.
+fn is_rewritten_orphan(entry: &KeyEntry, found: Option<&StoredRecord>) -> bool {
+    let is_other = |found: &StoredRecord| entry.found_version.is_some_and(|it| it != found.version);
+    entry.claims.is_empty()
+        && matches!(entry.store_state, StoreState::Owned { .. })
+        && found.is_some_and(is_other)
 }
 
 /// Returns the state of a key after a write whose precondition failed.

@@ -522,7 +522,7 @@ impl InvariantChecker {
     }
 
     /// Returns `true` if the core has just started.
-    fn core_just_started(&self) -> bool {
+    pub fn core_just_started(&self) -> bool {
         self.core_ready_at.is_none_or(|core_ready_at| core_ready_at.elapsed() < RECOVERY_TIME_MAX)
     }
 

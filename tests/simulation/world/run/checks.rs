@@ -63,8 +63,8 @@ impl World {
             && now < until
         {
             // The core may believe a second false listing. If two processes list, each may receive
-            // only the second one.
-            if left > 1 || self.duplicate.is_some() {
+            // only the second one. A new process believes the first engine that answers.
+            if left > 1 || self.duplicate.is_some() || checker.core_just_started() {
                 checker.mark_listing_false()
             } else {
                 checker.mark_docker_faulty()
