@@ -58,7 +58,7 @@ async fn assert_learner_is_skipped(release: Release) {
     store(client()).probe().await.unwrap();
     let key = RecordKey::from_path(&format!("{ROOT}/a"));
     assert!(store(client()).read(vec![key]).await.remove(0).unwrap().is_some());
-    assert_eq!(store(client()).leased(LEASE).await.unwrap().len(), 1);
+    assert_eq!(store(client()).leased(LEASE).await.unwrap().records.len(), 1);
     let mut changes = store(client()).watch().await.unwrap();
     store(client()).write(vec![put("b")]).await.remove(0).unwrap();
     assert!(changes.next().await.unwrap().unwrap().key.as_str().ends_with("/b"));

@@ -68,7 +68,7 @@ async fn put(store: &EtcdV2, name: &str) -> Result<WriteOutcome, StoreError> {
 
 /// Returns the error's message, which must be one line and state that no request was sent.
 #[track_caller]
-fn error_line(outcome: Result<(), StoreError>) -> String {
+fn error_line<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> String {
     let error = outcome.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
     assert!(!error.message.chars().any(char::is_control), "{error}");
