@@ -331,9 +331,7 @@ impl ActionPolicy {
         self.keep_alive_mode == KeepAliveMode::PerRecord
             && self.decidable_keys.known_from(now) > now
     }
-}
 
-impl ActionPolicy {
     /// Returns `true` if a record on `lease` must move to the current lease.
     fn is_older(&self, lease: Option<LeaseId>) -> bool {
         if mutated!(RecordKeptOnOlderLease) {
