@@ -353,7 +353,7 @@ impl RecordStore for Recording<Store> {
         self.inner.read(keys).await
     }
 
-    async fn probe(&self) -> Result<u64, StoreError> {
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
         self.inner.probe().await
     }
 

@@ -58,7 +58,7 @@ impl RecordStore for Store {
         delegate!(self, store => store.read(keys).await)
     }
 
-    async fn probe(&self) -> Result<u64, StoreError> {
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
         delegate!(self, store => store.probe().await)
     }
 

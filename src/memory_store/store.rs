@@ -75,8 +75,8 @@ impl RecordStore for MemoryStore {
         self.with_table(|table| keys.iter().map(|key| Ok(table.read(key))).collect())
     }
 
-    async fn probe(&self) -> Result<u64, StoreError> {
-        Ok(self.with_table(|table| table.revision()))
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
+        Ok(Some(self.with_table(|table| table.revision())))
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {

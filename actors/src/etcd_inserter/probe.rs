@@ -42,7 +42,8 @@ impl<R: RecordStore> EtcdInserter<R> {
 
     /// Compares the revision of a probe with the highest revision seen. If it is lower, the store
     /// went back in time, and nothing that was read before is certain.
-    fn apply_revision(&mut self, revision: u64) {
+    fn apply_revision(&mut self, revision: Option<u64>) {
+        let Some(revision) = revision else { return };
         if revision < self.latest_revision {
             warn!(self.log, "etcd went back in time: its revision is lower than before; \
                 comparing all records"; "revision" => revision, "before" => self.latest_revision);
@@ -62,7 +63,8 @@ impl<R: RecordStore> EtcdInserter<R> {
         let (request, latest) = (self.lease_request(), self.latest_revision);
         let probe = async move {
             let revision = store.probe().await?;
-            let outcome = request.ensure_lease(&*store, revision < latest).await?;
+            let went_back = revision.is_some_and(|revision| revision < latest);
+            let outcome = request.ensure_lease(&*store, went_back).await?;
             Ok((revision, outcome))
         };
         context.spawn(probe.into_actor(self).map(|answer, inserter, context| match answer {

@@ -38,8 +38,9 @@ pub trait RecordStore: 'static {
 
     /// Checks that the store accepts writes now, without a write. Returns the store's revision,
     /// read with a quorum: the number of its latest change. The revision decreases only if the
-    /// store went back in time, for example because it was restored from a snapshot.
-    fn probe(&self) -> impl Future<Output = Result<u64, StoreError>>;
+    /// store went back in time, for example because it was restored from a snapshot. Returns
+    /// `None` if the response does not contain the revision, because a proxy removed it.
+    fn probe(&self) -> impl Future<Output = Result<Option<u64>, StoreError>>;
 
     /// Follows all changes below the domain. The stream ends or fails as soon as the store is
     /// known to be unreachable. Until then it lacks no change.

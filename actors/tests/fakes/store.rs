@@ -291,8 +291,8 @@ impl RecordStore for Store {
         self.request(act).await.unwrap_or_else(|error| vec![Err(error); keys.len()])
     }
 
-    async fn probe(&self) -> Result<u64, StoreError> {
-        self.request(|state| state.etcd.revision()).await
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
+        self.request(|state| Some(state.etcd.revision())).await
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {

@@ -293,7 +293,7 @@ impl RecordStore for EtcdV2 {
         outcomes
     }
 
-    async fn probe(&self) -> Result<u64, StoreError> {
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
         // A read with a quorum takes the same way as a write, through the leader's log.
         let key_request = KeyRequest { action: "reading", key: &self.prefix };
         // The store is reachable if any member responds.

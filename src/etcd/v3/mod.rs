@@ -256,7 +256,7 @@ impl RecordStore for EtcdV3 {
         self.limits.send_all(&queries, send).await
     }
 
-    async fn probe(&self) -> Result<u64, StoreError> {
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
         // The key does not exist. It is in the range that this client certainly may read, and is
         // read with a quorum.
         let (key, _) = range_below(&key_path(&self.root));
@@ -266,7 +266,8 @@ impl RecordStore for EtcdV3 {
         let probe = async || {
             let read = Call::read(&action, RANGE);
             let response = self.gateway.call::<RangeResponse>(read, &range).await?;
-            Ok(response.header.revision.unsigned())
+            // The first revision of a store is 1. Without a header the revision is unknown.
+            Ok(Some(response.header.revision.unsigned()).filter(|revision| *revision > 0))
         };
         try_each_member(self.members, probe).await
     }
@@ -293,7 +294,8 @@ impl RecordStore for EtcdV3 {
     }
 
     async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
-        let revision = self.probe().await?;
+        // Revision 0 is before every record, so that the reading excludes none.
+        let revision = self.probe().await?.unwrap_or(0);
         let keys = match lease::attached_keys(&self.gateway, id).await {
             Ok(keys) => keys,
             // A key outside the domain is attached to the lease, and this client may not read it.

@@ -71,7 +71,7 @@ impl<R: RecordStore> RecordStore for Instrumented<R> {
         self.requests.measure(READ, self.inner.read(keys), |all| batch_result(all)).await
     }
 
-    async fn probe(&self) -> Result<u64, StoreError> {
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
         self.requests.measure(PROBE, self.inner.probe(), result).await
     }
 

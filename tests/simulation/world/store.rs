@@ -202,8 +202,8 @@ impl RecordStore for SimStore {
         self.request(read).await.unwrap_or_else(|error| vec![Err(error); count])
     }
 
-    async fn probe(&self) -> Result<u64, StoreError> {
-        self.request(|state| state.model.revision()).await
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
+        self.request(|state| Some(state.model.revision())).await
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {
