@@ -32,8 +32,8 @@ use highhock_actors::model::publish_config::{
 use highhock_actors::{
     ChangeStream, Container, ContainerListing, ContainerSource, Core, CoreSettings, EngineIdentity,
     EngineTime, Event, EventKind, EventStream, GrantOutcome, Host, KeepAliveMode, KeptAlive, Lease,
-    LeaseId, LeaseNamespace, RecordKey, RecordStore, SourceError, StoreError, StoredRecord, Write,
-    WriteOutcome,
+    LeaseId, LeaseNamespace, LeasedRecords, RecordKey, RecordStore, SourceError, StoreError,
+    StoredRecord, Write, WriteOutcome,
 };
 use slog::{Discard, Logger, o};
 use tokio::time::Instant;
