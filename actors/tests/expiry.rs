@@ -1,4 +1,5 @@
 //! Records that expire during an outage of the store, and a store that went back in time.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[macro_use]
 mod fakes;
