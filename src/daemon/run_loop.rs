@@ -15,7 +15,7 @@ use super::cores::Cores;
 use super::error::RunError;
 use super::reload::{self, ReloadAction};
 use super::standalone::Standalone;
-use super::startup::{ResolvedConfig, Resolver};
+use super::startup::{ProbeResults, ResolvedConfig, Resolver, ServerChanges};
 use super::state::{PortMetrics, PublishedState, StatePublisher};
 use super::systemd::SystemdNotifier;
 use crate::admin::ActiveConfig;
@@ -70,7 +70,7 @@ impl<'a> RunLoop<'a> {
     ) -> Result<(), RunError> {
         tokio::pin!(reloads, shutdown);
         let mut cores = Cores::new(self.log.clone(), self.metrics.clone());
-        let mut pending = Some(self.resolve_active());
+        let mut pending = Some(self.resolve(self.active.clone(), None, None));
         loop {
             self.publish(&cores);
             let zone = self.standalone.as_ref().map(Standalone::zone);
@@ -159,20 +159,16 @@ impl<'a> RunLoop<'a> {
             (ReloadAction::RestartCore(settings, diff), Some(probe_results)) => {
                 // The log settings take effect at once, so that they cover the attempt, too.
                 self.log_control.set(settings.settings.log);
-                let (etcd_changed, probe_results) = (diff.affects_etcd(), probe_results.clone());
-                let resolved = self
-                    .resolver
-                    .resolve_reload(Rc::clone(&settings.settings), probe_results, etcd_changed)
-                    .boxed_local();
-                *pending = Some(PendingReload { settings, resolved, diff: Some(diff) });
+                *pending = Some(self.resolve(settings, Some(diff), Some(probe_results)));
             }
             (ReloadAction::Apply(settings, diff), Some(_)) => {
                 self.activate(settings);
                 self.resolver.clear_unavailable();
                 self.finish_reload(&diff, cores);
                 // A change of the address may be pending.
-                let has_moved = *self.resolver.public_address.borrow() != self.published_address;
-                *pending = has_moved.then(|| self.resolve_address(cores, None));
+                let active = self.active.clone();
+                *pending =
+                    self.has_moved().then(|| self.resolve(active, None, cores.probe_results()));
             }
             (
                 ReloadAction::Apply(settings, diff) | ReloadAction::RestartCore(settings, diff),
@@ -180,7 +176,7 @@ impl<'a> RunLoop<'a> {
             ) => {
                 self.activate(settings);
                 self.finish_reload(&diff, cores);
-                *pending = Some(self.resolve_active());
+                *pending = Some(self.resolve(self.active.clone(), None, None));
             }
         }
     }
@@ -203,6 +199,7 @@ impl<'a> RunLoop<'a> {
             Ok(current) if current == *published => {
                 notice!(self.log, "interface has the published address again";
                     "published" => published.to_string());
+                self.move_to(current, cores, pending);
                 None
             }
             Ok(current) if self.active.settings.store == StoreKind::Etcd => {
@@ -215,37 +212,58 @@ impl<'a> RunLoop<'a> {
             Ok(current) => {
                 notice!(self.log, "address changed; publishing the new one";
                     "from" => published.to_string(), "to" => current.to_string());
-                self.resolver.public_address.replace(current);
-                *pending = Some(self.resolve_address(cores, pending.take()));
+                self.move_to(current, cores, pending);
                 None
             }
         };
     }
 
-    /// Starts to resolve the settings for a core with another address. A pending configuration is
-    /// resolved again.
-    fn resolve_address(
-        &self,
-        cores: &Cores,
-        pending: Option<PendingReload<'a>>,
-    ) -> PendingReload<'a> {
-        let (settings, diff) = pending.map_or_else(
-            || (self.active.clone(), None),
-            |pending| (pending.settings, pending.diff),
-        );
-        let active = Rc::clone(&settings.settings);
-        let resolved = match cores.probe_results().cloned() {
-            None => self.resolver.resolve(active).boxed_local(),
-            Some(results) => self.resolver.resolve_address(active, results).boxed_local(),
-        };
-        PendingReload { settings, resolved, diff }
+    /// Returns `true` if the next core publishes another address than the current one.
+    fn has_moved(&self) -> bool {
+        *self.resolver.public_address.borrow() != self.published_address
     }
 
-    /// Starts to resolve the active settings for the first core.
-    fn resolve_active(&self) -> PendingReload<'a> {
-        let settings = self.active.clone();
-        let resolved = self.resolver.resolve(Rc::clone(&settings.settings)).boxed_local();
-        PendingReload { settings, resolved, diff: None }
+    /// Sets the address of the next core. A pending configuration is resolved again. Without a
+    /// difference to the current core, nothing is pending.
+    fn move_to(
+        &self,
+        address: PublicAddress,
+        cores: &Cores,
+        pending: &mut Option<PendingReload<'a>>,
+    ) {
+        if self.resolver.public_address.replace(address.clone()) == address {
+            return;
+        }
+        let (settings, diff) = match pending.take() {
+            Some(pending) => (pending.settings, pending.diff),
+            None => (self.active.clone(), None),
+        };
+        let probe_results = cores.probe_results();
+        if diff.is_some() || probe_results.is_none() || self.has_moved() {
+            *pending = Some(self.resolve(settings, diff, probe_results));
+        }
+    }
+
+    /// Starts to resolve settings for the next core. `probe_results` are those of the current
+    /// core, and `diff` are the changed keys of a reload.
+    fn resolve(
+        &self,
+        settings: EffectiveSettings,
+        diff: Option<ConfigDiff>,
+        probe_results: Option<&ProbeResults>,
+    ) -> PendingReload<'a> {
+        let next = Rc::clone(&settings.settings);
+        let resolved = match probe_results.cloned() {
+            None => self.resolver.resolve(next).boxed_local(),
+            Some(results) => {
+                let changes = ServerChanges {
+                    etcd: diff.as_ref().is_some_and(ConfigDiff::affects_etcd),
+                    address: self.has_moved(),
+                };
+                self.resolver.resolve_reload(next, results, changes).boxed_local()
+            }
+        };
+        PendingReload { settings, resolved, diff }
     }
 
     fn activate(&mut self, settings: EffectiveSettings) {

@@ -34,6 +34,15 @@ pub(super) struct ProbeResults {
     pub store: ResolvedStore,
 }
 
+/// The differences to the current core that only Docker or etcd can confirm.
+#[derive(Clone, Copy)]
+pub(super) struct ServerChanges {
+    /// The connection to etcd, or the place of the records in it.
+    pub etcd: bool,
+    /// The public address.
+    pub address: bool,
+}
+
 /// All inputs of a core.
 pub(super) struct ResolvedConfig {
     pub core_settings: CoreSettings,
@@ -82,28 +91,11 @@ impl Resolver {
         Ok(resolved)
     }
 
-    /// Resolves the settings of the running core for another public address, which must lie outside
-    /// the engine's own networks.
-    ///
-    /// # Errors
-    /// Returns an error that another attempt would not fix.
-    pub async fn resolve_address(
-        &self,
-        settings: Rc<Settings>,
-        probe_results: ProbeResults,
-    ) -> Result<ResolvedConfig, RunError> {
-        self.clear_unavailable();
-        let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
-        let public_address = self.public_address.borrow().clone();
-        let probe = async || probe_engine(&docker, &settings, &public_address).await;
-        self.retry_until_ok("docker", probe).await?;
-        self.finish(&settings, probe_results, docker)
-    }
-
-    /// Resolves new settings while a core runs, with the known answers of the engine.
+    /// Resolves settings while a core runs, with the known answers of the servers.
     ///
     /// If the connection to etcd changed, the new connection must work first, so that a mistake
-    /// in the settings costs no record.
+    /// in the settings costs no record. Another public address must lie outside the engine's own
+    /// networks.
     ///
     /// # Errors
     /// Returns an error that another attempt would not fix.
@@ -111,11 +103,16 @@ impl Resolver {
         &self,
         settings: Rc<Settings>,
         probe_results: ProbeResults,
-        etcd_changed: bool,
+        changes: ServerChanges,
     ) -> Result<ResolvedConfig, RunError> {
         self.clear_unavailable();
         let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
-        if !etcd_changed {
+        if changes.address {
+            let public_address = self.public_address.borrow().clone();
+            let probe = async || probe_engine(&docker, &settings, &public_address).await;
+            self.retry_until_ok("docker", probe).await?;
+        }
+        if !changes.etcd {
             return self.finish(&settings, probe_results, docker);
         }
         let etcd_log = self.edge_log("etcd");

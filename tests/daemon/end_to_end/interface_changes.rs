@@ -1,10 +1,14 @@
 //! The address of an interface changes while the daemon runs.
 
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::Command;
 
+use highhock::docker::Endpoint;
+
 use crate::support::daemon::{Daemon, Highhock};
-use crate::support::docker::{Container, docker};
-use crate::support::{eventually, free_port};
+use crate::support::docker::{Container, docker, endpoint};
+use crate::support::{TempDir, eventually, free_port};
 use crate::{TIMEOUT, run_service, unique_name};
 
 const INTERFACE: &str = "hhlan0";
@@ -67,6 +71,36 @@ impl Lan {
     }
 }
 
+/// A link to the socket of the engine. Without the link no request reaches the engine.
+struct SocketLink {
+    folder: TempDir,
+}
+
+impl SocketLink {
+    fn new() -> Self {
+        let link = Self { folder: TempDir::new() };
+        link.create();
+        link
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.0.join("docker.sock")
+    }
+
+    fn create(&self) {
+        let Endpoint::Unix(socket) = endpoint() else { panic!("no socket at {}", endpoint()) };
+        symlink(socket, self.path()).unwrap();
+    }
+
+    fn remove(&self) {
+        std::fs::remove_file(self.path()).unwrap();
+    }
+
+    fn url(&self) -> String {
+        format!("unix://{}", self.path().display())
+    }
+}
+
 fn started(daemon: &Daemon) {
     daemon.wait_for_log(&["docker connected"]);
 }
@@ -92,6 +126,32 @@ fn standalone_records_follow_the_interface() {
     lan.add(FIRST);
     lan.remove(SECOND);
     daemon.wait_for_log(&["NOTICE", "address changed", &format!("from: {SECOND}"), FIRST]);
+    lan.wait_for_answer(port, &name, FIRST);
+}
+
+/// The engine is away when the address changes, so that it does not confirm the other address.
+#[test]
+fn address_that_returns_stays_published() {
+    let (lan, port, name) = (Lan::new(), free_port(), unique_name("returning"));
+    let (engine, _service) = (SocketLink::new(), run_service(&name));
+    let highhock = lan.highhock(Highhock::standalone(port)).without_flag("--docker-url");
+    let daemon = highhock.flag("--docker-url", &engine.url()).start();
+    started(&daemon);
+    lan.wait_for_answer(port, &name, FIRST);
+
+    engine.remove();
+    lan.add(SECOND);
+    lan.remove(FIRST);
+    daemon.wait_for_log(&["NOTICE", "address changed; publishing the new one", FIRST, SECOND]);
+    lan.add(FIRST);
+    lan.remove(SECOND);
+    daemon.wait_for_log(&["NOTICE", "interface has the published address again", FIRST]);
+    engine.create();
+    // The records of another core show the address that the daemon took for the current one.
+    daemon.reload_and_wait(r#"{"discovery": {"methods": ["registrator"]}}"#);
+    let name = unique_name("afterwards");
+    let variable = format!("SERVICE_NAME={name}");
+    let _service = Container::run(&["-e", &variable, "-p", "0:80"], &[]);
     lan.wait_for_answer(port, &name, FIRST);
 }
 
