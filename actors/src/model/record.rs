@@ -197,11 +197,11 @@ pub fn host_of_value(value: &str) -> Option<String> {
 /// Returns `true` if the values of two records have the same host and the same port.
 pub fn has_same_endpoint(one: &str, other: &str) -> bool {
     #[derive(PartialEq, serde::Deserialize)]
-    struct Endpoint {
+    struct EndpointFields {
         host: String,
         port: Option<u16>,
     }
-    let endpoint = |value| serde_json::from_str::<Endpoint>(value).ok();
+    let endpoint = |value| serde_json::from_str::<EndpointFields>(value).ok();
     endpoint(one).is_some_and(|endpoint_of_one| Some(endpoint_of_one) == endpoint(other))
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::CompletedRead;
 use super::Reconciler;
 use super::entry::{KeyEntry, StoreState};
+use super::orphans::OrphanOrigin;
 use crate::messages::Domain;
 use crate::model::record::RecordKey;
 use crate::ports::record_store::{Change, Expiry, KeepAliveMode, LeaseId, StoredRecord};
@@ -126,12 +127,12 @@ impl Reconciler {
             if self.entries.contains_key(key) || self.withdraw_late_write(key, found, now) {
                 continue;
             }
-            let has_reappeared = self.orphans.has_reappeared(key, found.version);
-            reappeared += usize::from(has_reappeared);
-            if has_reappeared || self.orphans.was_withdrawn(key, &found.value) {
-                withdrawn.push((key.clone(), found.clone()));
-            } else {
+            let origin = self.orphans.origin(key, found);
+            reappeared += usize::from(origin == OrphanOrigin::OldStore);
+            if origin == OrphanOrigin::Unknown {
                 unknown.push(key.clone());
+            } else {
+                withdrawn.push((key.clone(), found.clone()));
             }
         }
         let news = self.orphans.replace_unknown(unknown);
