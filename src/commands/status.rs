@@ -10,7 +10,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{CommandError, output_error, print_escaped};
-use crate::admin::{AdminClient, DnsReport, DockerReport, EtcdReport, StatusResponse};
+use crate::admin::{
+    AdminClient, DnsReport, DockerReport, EtcdReport, RecordCounts, StatusResponse,
+};
 use crate::cli::exit_code;
 use crate::settings::Admin;
 use crate::text::escape::is_terminal_control;
@@ -82,16 +84,7 @@ pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<
     let states = status.containers.iter().map(|(state, count)| (state.as_str(), *count));
     line("containers", &counts(states))?;
     match &status.records {
-        Some(records) => {
-            let states = [
-                ("live", records.live),
-                ("expired", records.expired),
-                ("pending", records.pending),
-                ("on standby", records.standby),
-                ("failed", records.failed),
-            ];
-            line("records", &counts(states.into_iter().filter(|(_, count)| *count > 0)))?;
-        }
+        Some(records) => line("records", &record_counts_text(records))?,
         None => line("records", &"unknown")?,
     }
     if let Some(last) = status.errors.last() {
@@ -101,6 +94,17 @@ pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<
         line("last problem", &format_args!("{when}: {}", single_line(&text)))?;
     }
     Ok(())
+}
+
+fn record_counts_text(records: &RecordCounts) -> String {
+    let states = [
+        ("live", records.live),
+        ("expired", records.expired),
+        ("pending", records.pending),
+        ("on standby", records.standby),
+        ("failed", records.failed),
+    ];
+    counts(states.into_iter().filter(|(_, count)| *count > 0))
 }
 
 fn report_text(

@@ -88,31 +88,11 @@ impl<'a> RunLoop<'a> {
                     self.notifier.ready();
                 }
                 resolved = self.next_ready(&mut pending, &cores) => {
-                    let Some(PendingReload { settings, diff, .. }) = pending.take() else {
-                        continue;
-                    };
+                    let Some(pending) = pending.take() else { continue };
                     match resolved {
-                        Ok(resolved) => {
-                            // The configuration waits for no server any more.
-                            self.publish(&cores);
-                            cores.hand_over(resolved).await;
-                            self.activate(settings);
-                            self.published_address = self.resolver.public_address.borrow().clone();
-                            if let Some(diff) = &diff {
-                                self.finish_reload(diff, &cores);
-                            }
-                        }
+                        Ok(resolved) => self.start_core(resolved, pending, &mut cores).await,
                         Err(error) if cores.probe_results().is_none() => return Err(error),
-                        Err(error) => {
-                            error!(self.log, "cannot apply the configuration; the old one stays \
-                                active"; "error" => %error);
-                            self.resolver.public_address.replace(self.published_address.clone());
-                            if diff.is_some() {
-                                self.reject_reload(vec![error.to_string()]);
-                            } else {
-                                self.address_warning = Some(error.to_string());
-                            }
-                        }
+                        Err(error) => self.keep_core(&error, &pending),
                     }
                 }
                 current = self.monitor.changed(&self.published_address) => {
@@ -125,6 +105,35 @@ impl<'a> RunLoop<'a> {
         self.notifier.stopping();
         cores.stop(&self.active.settings).await;
         Ok(())
+    }
+
+    /// Replaces the current core by one with a resolved configuration.
+    async fn start_core(
+        &mut self,
+        resolved: ResolvedConfig,
+        PendingReload { settings, diff, .. }: PendingReload<'_>,
+        cores: &mut Cores,
+    ) {
+        // The configuration waits for no server any more.
+        self.publish(cores);
+        cores.hand_over(resolved).await;
+        self.activate(settings);
+        self.published_address = self.resolver.public_address.borrow().clone();
+        if let Some(diff) = &diff {
+            self.finish_reload(diff, cores);
+        }
+    }
+
+    /// Keeps the current core, because a configuration cannot be resolved.
+    fn keep_core(&mut self, error: &RunError, pending: &PendingReload<'_>) {
+        error!(self.log, "cannot apply the configuration; the old one stays active";
+            "error" => %error);
+        self.resolver.public_address.replace(self.published_address.clone());
+        if pending.diff.is_some() {
+            self.reject_reload(vec![error.to_string()]);
+        } else {
+            self.address_warning = Some(error.to_string());
+        }
     }
 
     /// Waits until the pending configuration is resolved, and publishes the servers that it waits

@@ -364,7 +364,7 @@ fn section(path: &str) -> Option<&str> {
 
 /// Returns the known key or section that is most similar to an unknown one; `None` if none is
 /// similar.
-pub fn nearest(unknown: &str) -> Option<&'static str> {
+pub fn nearest_key(unknown: &str) -> Option<&'static str> {
     let unknown = unknown.to_lowercase();
     let names = KEYS
         .iter()
@@ -429,10 +429,10 @@ mod tests {
             ("publicInterfaces", "publicInterface"),
             ("skydns.ttl2", "skydns.ttl"),
         ] {
-            assert_eq!(nearest(unknown), Some(near), "{unknown}");
+            assert_eq!(nearest_key(unknown), Some(near), "{unknown}");
         }
         for unknown in ["", "x", "completely.different", "port_4001_tcp"] {
-            assert_eq!(nearest(unknown), None, "{unknown}");
+            assert_eq!(nearest_key(unknown), None, "{unknown}");
         }
     }
 }

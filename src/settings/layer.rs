@@ -103,7 +103,7 @@ impl ConfigLayer {
                 }
                 (None, _) => {
                     diagnostics.errors.push(error(SettingsErrorKind::UnknownKey {
-                        nearest: keys::nearest(&path),
+                        nearest: keys::nearest_key(&path),
                     }));
                 }
             }

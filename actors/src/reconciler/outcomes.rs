@@ -279,15 +279,7 @@ impl Reconciler {
                 entry.refresh_due = now;
             }
             (_, StoreState::Foreign { value, .. }) => {
-                let ttl = match found.map(|found| found.expiry) {
-                    Some(Expiry::Ttl(ttl)) => Some(ttl),
-                    _ => None,
-                };
-                let recheck_interval = self.policy.refresh_interval();
-                entry.refresh_due = now
-                    + ttl.map_or(recheck_interval, |ttl| {
-                        (ttl + EXPIRY_SCAN_DELAY).min(recheck_interval)
-                    });
+                entry.refresh_due = now + recheck_interval(found.as_ref(), &self.policy);
                 if !matches!(before, StoreState::Foreign { .. }) && !entry.claims.is_empty() {
                     warn!(self.log, "record on standby"; "key" => %key,
                         "reason" => foreign_reason(entry), "value" => value,
@@ -324,6 +316,16 @@ impl Reconciler {
             self.write_log.keep_only(key, value);
             self.write_log.clear_in_flight(key);
         }
+    }
+}
+
+/// Returns the time until the next read of a foreign record. A record with a TTL is read when it
+/// has expired.
+fn recheck_interval(found: Option<&StoredRecord>, policy: &RecordPolicy) -> Duration {
+    let interval = policy.refresh_interval();
+    match found.map(|found| found.expiry) {
+        Some(Expiry::Ttl(ttl)) => interval.min(ttl + EXPIRY_SCAN_DELAY),
+        _ => interval,
     }
 }
 

@@ -119,10 +119,20 @@ pub(super) fn parse(status: u16, body: &[u8]) -> ResponseError {
 
 /// Classifies an error by gRPC's code, and by etcd's text if a code stands for several errors.
 fn classify(code: u16, text: &str) -> ResponseError {
+    let (class, kind, hint) = class_of(code, text);
+    let verb = match kind {
+        StoreErrorKind::Unknown | StoreErrorKind::Unavailable => "etcd cannot serve the request",
+        _ => "etcd rejects the request",
+    };
+    let message = format!("{verb}: {} (code {code}){hint}", one_line(text));
+    ResponseError::new(class, kind, message)
+}
+
+/// Returns the class and the kind of an error, and a hint for the operator.
+fn class_of(code: u16, text: &str) -> (ErrorClass, StoreErrorKind, &'static str) {
     use StoreErrorKind::{LeaseLost, Malformed, Refused, Unavailable, Unknown};
     let has = |part: &str| text.contains(part);
-    let detail = format!("{} (code {code})", one_line(text));
-    let (class, kind, hint) = match code {
+    match code {
         // Code 9 since etcd 3.6, before 14.
         _ if has("not supported for learner") => (
             ErrorClass::Member,
@@ -175,12 +185,7 @@ fn classify(code: u16, text: &str) -> ResponseError {
         }
         12 => (ErrorClass::Member, Malformed, "; HighHock needs etcd 3.4 or newer for its v3 API"),
         _ => (ErrorClass::Other, Refused, ""),
-    };
-    let verb = match kind {
-        Unknown | Unavailable => "etcd cannot serve the request",
-        _ => "etcd rejects the request",
-    };
-    ResponseError::new(class, kind, format!("{verb}: {detail}{hint}"))
+    }
 }
 
 const TOO_LARGE: &str = "; shorten the service's text, or raise etcd's --max-request-bytes";
