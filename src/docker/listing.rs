@@ -1,4 +1,4 @@
-//! Reads a listing row by row, so that its length is not limited by memory.
+//! Reads a listing row by row, without a limit of its length.
 //!
 //! A row that cannot be read costs only its container: the id is taken from the start of the row,
 //! and the container's inspection decides.
