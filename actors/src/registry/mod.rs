@@ -426,7 +426,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerEvent> for Registry<S,
         let id = event.container.clone();
         let now = Instant::now();
         let Some(entry) = self.entries.get_mut(&id) else {
-            return self.add_by_event(&event, now, context);
+            return self.handle_unknown_container(&event, now, context);
         };
         let was_down = entry.observation.history.is_down();
         entry.observation.history.record(&event, now);
