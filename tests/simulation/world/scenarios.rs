@@ -11,7 +11,7 @@ use highhock_actors::{Health, KeepAliveMode};
 
 use super::docker::EventLoss;
 use super::etcd::StoreFault;
-use super::plan::{Conditions, Planner, SERVICE_NAMES, Step, seconds};
+use super::plan::{Conditions, InjectedPanic, Planner, SERVICE_NAMES, Step, seconds};
 
 /// The situation of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,8 @@ pub enum Scenario {
     StaleListings,
     /// Another engine answers one listing.
     OtherEngines,
-    /// The daemon restarts with another TTL.
+    /// The daemon restarts with another TTL, or containers end while the daemon or its registry does
+    /// not run.
     LeaseChanges,
     /// Other hosts want the same keys.
     SharedKeys,
@@ -131,6 +132,7 @@ impl Scenario {
         match self {
             Self::LateWrites => return late_write(planner),
             Self::ClockChanges => return clock_changes(planner),
+            Self::LeaseChanges => return lease_changes(planner),
             _ => {}
         }
         let kind = planner.random.u8(..10);
@@ -140,10 +142,11 @@ impl Scenario {
             Self::SilentWatch => silent_watch(kind, planner),
             Self::StaleListings => stale_listings(kind, planner),
             Self::OtherEngines => other_engines(kind, planner),
-            Self::LeaseChanges => lease_changes(kind, planner),
-            Self::SharedKeys | Self::LateWrites | Self::ClockChanges | Self::Mixed => {
-                shared_keys(kind, planner)
-            }
+            Self::SharedKeys
+            | Self::LateWrites
+            | Self::ClockChanges
+            | Self::LeaseChanges
+            | Self::Mixed => shared_keys(kind, planner),
         };
         vec![(Duration::ZERO, step)]
     }
@@ -256,18 +259,34 @@ fn other_engines(kind: u8, planner: &mut Planner) -> Step {
     }
 }
 
-fn lease_changes(kind: u8, planner: &mut Planner) -> Step {
-    match kind {
-        0..=4 => Step::Restarted {
+fn lease_changes(planner: &mut Planner) -> TimedSteps {
+    let pick = planner.pick();
+    let at = Duration::from_millis;
+    let step = match planner.random.u8(..10) {
+        0..=3 => Step::Restarted {
             withdraw: false,
             down: planner.seconds(0.0, 1.0),
             ttl: Some(Duration::from_secs(planner.random.u64(10..60))),
         },
-        5 => Step::Killed { down: planner.seconds(0.0, 2.0) },
-        6 => Step::Stop(planner.pick()),
-        7 => Step::Restart(planner.pick(), None),
+        4 | 5 => {
+            let down = planner.seconds(1.0, 2.0);
+            return vec![
+                (at(0), Step::Killed { down }),
+                (planner.seconds(0.1, 0.9), Step::Stop(pick)),
+            ];
+        }
+        // The inspection after the renaming crashes. The registry restarts after 0.1 s at least.
+        6 => {
+            return vec![
+                (at(0), Step::Panic(InjectedPanic::Registry)),
+                (at(0), Step::Rename(planner.pick(), planner.random.u32(..1000))),
+                (at(50), Step::Remove(pick)),
+            ];
+        }
+        7 => Step::Restart(pick, None),
         _ => Step::Run(planner.spec()),
-    }
+    };
+    vec![(at(0), step)]
 }
 
 fn shared_keys(kind: u8, planner: &mut Planner) -> Step {
