@@ -25,6 +25,7 @@ on_both_stores! {
     restarted_container_is_published_at_once
     container_started_later_is_published_at_once
     restart_without_events_ends_the_drain
+    absence_in_a_listing_ends_the_drain
     end_of_the_new_run_withdraws_at_once
     stop_signal_of_the_new_run_drains
     stream_gap_loses_no_stop_signal
@@ -88,6 +89,20 @@ async fn restart_without_events_ends_the_drain(keep_alive_mode: KeepAliveMode) {
     world.engine.send_event(0, STOP_SIGNAL, BEFORE);
     assert_withdrawn_within(&world, EVENT_LATENCY_MAX).await;
     world.engine.silence_streams();
+    world.engine.run(container_started_at(AFTER));
+    assert_published_within(&world, POLL + SECOND).await;
+}
+
+/// The end and the start of the container are found by listings.
+async fn absence_in_a_listing_ends_the_drain(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode).await;
+    world.engine.send_event(0, STOP_SIGNAL, BEFORE);
+    assert_withdrawn_within(&world, EVENT_LATENCY_MAX).await;
+    world.engine.silence_streams();
+    world.engine.remove("web-0");
+    let lists = world.engine.lists();
+    world.until("a listing lacks the container", |world| world.engine.lists() > lists).await;
+    pass(SECOND / 10).await;
     world.engine.run(container_started_at(AFTER));
     assert_published_within(&world, POLL + SECOND).await;
 }

@@ -43,6 +43,7 @@ on_both_stores! {
     newer_event_overrides_listing
     follows_shared_network_through_chain
     follows_restart_of_an_unlisted_network_owner
+    follows_removal_of_an_unlisted_container_of_a_chain
     confirms_listing_without_most_records
     accepts_another_engine_at_second_listing
     confirms_empty_listing_after_restart
@@ -509,6 +510,25 @@ async fn follows_restart_of_an_unlisted_network_owner(keep_alive_mode: KeepAlive
     pass(SECOND).await;
     world.engine.start(0, container_started_at(0, 2_000));
     let took = world.until("both are published again", |world| world.store.len() == 2).await;
+    assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
+}
+
+async fn follows_removal_of_an_unlisted_container_of_a_chain(keep_alive_mode: KeepAliveMode) {
+    let engine = Engine::default();
+    engine.run(web_container(0));
+    for n in 1..3 {
+        let network = NetworkMode::Container(id(n - 1));
+        engine.run(Container { network, bindings: Vec::new(), ..web_container(n) });
+    }
+    engine.change("web-1", |container| container.state = ContainerState::Exited);
+    let world = World::start_with(settings_with_events(), engine, Store::new(keep_alive_mode));
+    let guest = key("web-2");
+    world.until("the guest is published", |world| world.store.get(&guest).is_some()).await;
+    pass(SECOND).await;
+    world.engine.remove("web-1");
+    world.engine.send_event(1, EventKind::Ended, 9_000);
+    let took =
+        world.until("the guest is withdrawn", |world| world.store.get(&guest).is_none()).await;
     assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
 }
 

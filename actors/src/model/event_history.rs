@@ -12,7 +12,9 @@ use super::container_state::DisplayState;
 use super::event::{Event, EventKind};
 
 /// The time after the report of a container's end from which an inspection overrides it. An
-/// earlier inspection may be older than the end.
+/// earlier inspection may be older than the end. A later inspection can show a new run with a start
+/// time before the end, if the engine's clock was set back. Without the start event of that run,
+/// only the inspection shows that the container runs again.
 const STALE_INSPECTION_AFTER: Duration = Duration::from_secs(1);
 
 /// The events of one container that still matter. A newer history contains everything that an

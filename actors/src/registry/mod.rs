@@ -199,12 +199,16 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// Removes the entry of a container whose records are withdrawn, unless the registry has
     /// received newer information since the removal began.
     ///
+    /// The events of the container are forgotten: its run is over. If it runs again, the engine's
+    /// clock may have been set back, and a stop signal would count as one of the new run.
+    ///
     /// If the listing was superseded or the watcher crashed, the entry stays, and the next
     /// listing reports the container as gone again.
     fn finish_removal(&mut self, id: &ContainerId, is_withdrawn: bool, updates_sent: u64) {
         let is_updated =
             self.entries.get(id).is_none_or(|entry| entry.updates_sent != updates_sent);
         if is_withdrawn && !is_updated {
+            self.histories.borrow_mut().remove(id);
             if let Some(gone) = self.entries.remove(id) {
                 let change = RecentChange::new(ChangeKind::ContainerGone);
                 self.setup.recorder.record_change(change.with_container(id, &gone.name));
@@ -307,24 +311,29 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         self.spawn_watcher(id, context);
     }
 
-    /// Adds the container of a start event or a signal.
+    /// Handles an event of an unknown container. A start event or a signal adds the container.
     ///
     /// Other events add no container: the next listing reports the container if it is running. A
     /// container that gets a signal may be in a listing that is in flight, so its event is
     /// kept.
-    fn add_by_event(&mut self, event: &Event, now: Instant, context: &mut MeteredContext<Self>) {
-        if !adds_container(event.kind) {
-            return;
-        }
+    ///
+    /// A container that does not run is unknown to the registry, and may be known to the containers
+    /// that share its network. Such a container can start again or be removed.
+    fn handle_unknown_container(
+        &mut self,
+        event: &Event,
+        now: Instant,
+        context: &mut MeteredContext<Self>,
+    ) {
         let id = &event.container;
-        let name = event.name.clone().unwrap_or_else(|| id.to_string());
-        self.histories.borrow_mut().entry(id.clone()).or_default().record(event, now);
-        let mut entry = WatcherEntry::new(name);
-        entry.observation.since = Some(now);
-        self.add_container(id, entry, context);
-        // A container that starts again after a listing lacked it is unknown to the registry, and
-        // known to the containers that share its network.
-        if event.kind == EventKind::Started {
+        if adds_container(event.kind) {
+            let name = event.name.clone().unwrap_or_else(|| id.to_string());
+            self.histories.borrow_mut().entry(id.clone()).or_default().record(event, now);
+            let mut entry = WatcherEntry::new(name);
+            entry.observation.since = Some(now);
+            self.add_container(id, entry, context);
+        }
+        if matches!(event.kind, EventKind::Started | EventKind::Ended) {
             self.refresh_dependents(id, Some(now));
         }
     }
@@ -417,7 +426,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerEvent> for Registry<S,
         let id = event.container.clone();
         let now = Instant::now();
         let Some(entry) = self.entries.get_mut(&id) else {
-            return self.add_by_event(&event, now, context);
+            return self.handle_unknown_container(&event, now, context);
         };
         let was_down = entry.observation.history.is_down();
         entry.observation.history.record(&event, now);

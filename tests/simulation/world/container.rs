@@ -51,6 +51,9 @@ pub struct SimContainer {
     pub endpoint: u64,
     /// The time of the stop signal since the last start.
     pub stop_signal_at: Option<Instant>,
+    /// `true` if the stop signal was earlier than the last start, by the engine's clock. The clock
+    /// was set back in between.
+    pub is_signal_before_start: bool,
     /// The time of the last change or of its last event, whichever is later.
     pub last_changed: Instant,
     /// The time of the last end or signal, or of a late event of one of them. Other events withdraw
@@ -213,7 +216,9 @@ impl SimContainer {
     /// Returns the records that must or may be published for the container.
     ///
     /// For the time `drain` after a stop signal, the records may be missing: the core withdraws
-    /// them if the event was delivered. The event may be late by [`EVENT_DELAY_MAX`].
+    /// them if the event was delivered. The event may be late by [`EVENT_DELAY_MAX`]. A stop signal
+    /// from before the start by the engine's clock looks like a late event of an earlier run, so
+    /// the core may keep the records.
     pub fn expected_records(
         &self,
         all: &BTreeMap<usize, SimContainer>,
@@ -230,7 +235,7 @@ impl SimContainer {
             let drain = drains.map(|drain| drain + time);
             self.stop_signal_at.zip(drain).is_some_and(|(at, drain)| at.elapsed() < drain)
         };
-        let is_draining = is_signalled_within(Duration::ZERO);
+        let is_draining = is_signalled_within(Duration::ZERO) && !self.is_signal_before_start;
         let is_certain = !is_signalled_within(EVENT_DELAY_MAX);
         // A guest is reached through the network owner at the end of the chain.
         let (mut last_changed, mut network_owner) = (self.last_changed, self);

@@ -74,6 +74,8 @@ pub struct EngineState {
     random: fastrand::Rng,
     born: Instant,
     ticks: i128,
+    /// The time by which the engine's clock was set back so far.
+    clock_offset: Duration,
     endpoints: u64,
     next: usize,
     /// The number of requests in flight.
@@ -113,6 +115,7 @@ impl SimEngine {
             random: fastrand::Rng::with_seed(seed ^ 0xd0c_4e4),
             born: Instant::now(),
             ticks: 0,
+            clock_offset: Duration::ZERO,
             endpoints: 0,
             next: 0,
             in_flight: 0,
@@ -277,10 +280,15 @@ impl EngineState {
     }
 
     /// Returns the time by the engine's clock. Every call returns a later time, so that a restart
-    /// has its start time after the end of the previous run.
+    /// has its start time after the end of the previous run, unless the clock is set back.
     fn next_time(&mut self) -> i128 {
         self.ticks += 10;
-        1_000_000_000 + self.born.elapsed().as_nanos() as i128 + self.ticks
+        let elapsed = self.born.elapsed().as_nanos() as i128;
+        1_000_000_000 + elapsed + self.ticks - self.clock_offset.as_nanos() as i128
+    }
+
+    pub fn set_clock_back(&mut self, by: Duration) {
+        self.clock_offset += by;
     }
 
     fn event(&mut self, number: usize, kind: EventKind) -> Event {
@@ -428,10 +436,15 @@ impl EngineState {
             return;
         };
         container.mark_interrupted();
-        if signal == 15 || signal == container.stop_signal {
+        let (started, stop_signal) = (container.started, container.stop_signal);
+        let event = self.event(number, EventKind::Signalled(signal));
+        if (signal == 15 || signal == stop_signal)
+            && let Some(container) = self.containers.get_mut(&number)
+        {
             container.stop_signal_at = Some(Instant::now());
+            container.is_signal_before_start = event.at.0 < started;
         }
-        events.push(self.event(number, EventKind::Signalled(signal)));
+        events.push(event);
     }
 
     pub fn emit_redundant_change(&mut self, number: usize, events: &mut Vec<Event>) {

@@ -144,7 +144,7 @@ impl InvariantChecker {
             is_unwatched: true,
             is_muted: false,
             audit_interval: Duration::ZERO,
-            promptness: PromptnessChecker::new(),
+            promptness: PromptnessChecker::new(conditions.poll + RECOVERY_TIME_MAX),
             write_rates: WriteRates::default(),
             resumed_at: now,
             violation: None,

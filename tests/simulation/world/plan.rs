@@ -118,6 +118,10 @@ pub enum Step {
         with_error: bool,
     },
     EventsSilent,
+    /// The engine's clock is set back by this time.
+    ClockSetBack {
+        by: Duration,
+    },
     StoreFaulty {
         time: Duration,
         fault: StoreFault,

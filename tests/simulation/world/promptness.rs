@@ -20,6 +20,22 @@ struct PromptRule {
     allowed: Vec<Option<String>>,
     /// The time of the last change that affects the key.
     since: Instant,
+    /// The time of the last change before `since` that the core may have missed.
+    missed_at: Option<Instant>,
+}
+
+impl PromptRule {
+    fn new(allowed: Vec<Option<String>>, since: Instant) -> Self {
+        Self { allowed, since, missed_at: None }
+    }
+
+    /// Sets the time of the last change. The core may have missed changes until `undelivered_at`.
+    fn set_changed(&mut self, at: Instant, undelivered_at: Instant) {
+        if at > self.since && self.since <= undelivered_at {
+            self.missed_at = Some(self.since);
+        }
+        self.since = self.since.max(at);
+    }
 }
 
 /// Derives the content of each key for a core that receives every event at once.
@@ -28,11 +44,13 @@ pub struct PromptnessChecker {
     /// The last time at which the core may have missed an event. Changes until then are found by
     /// polls.
     undelivered_at: Instant,
+    /// The longest time until a poll finds a missed change.
+    poll_time_max: Duration,
 }
 
 impl PromptnessChecker {
-    pub fn new() -> Self {
-        Self { rules: BTreeMap::new(), undelivered_at: Instant::now() }
+    pub fn new(poll_time_max: Duration) -> Self {
+        Self { rules: BTreeMap::new(), undelivered_at: Instant::now(), poll_time_max }
     }
 
     /// Reports that an event of this moment may be lost, late or unheeded.
@@ -49,19 +67,24 @@ impl PromptnessChecker {
         for (key, content) in contents {
             let AllowedContent { allowed, last_changed, .. } = content;
             let now = Instant::now();
-            let rule =
-                self.rules.entry(key).or_insert(PromptRule { allowed: vec![None], since: now });
+            let rule = self.rules.entry(key).or_insert_with(|| PromptRule::new(vec![None], now));
             if rule.allowed != allowed {
-                *rule = PromptRule { allowed, since: now };
+                rule.allowed = allowed;
+                rule.set_changed(now, self.undelivered_at);
             }
-            rule.since = rule.since.max(last_changed.unwrap_or(rule.since));
+            rule.set_changed(last_changed.unwrap_or(rule.since), self.undelivered_at);
         }
     }
 
     /// Returns the allowed values of a key if the last change of the key must have taken effect.
+    ///
+    /// The content of a key depends on earlier changes, too. A change is therefore exempt if it
+    /// follows a missed change before a poll has found that one.
     pub fn due_content(&self, key: &str) -> Option<&[Option<String>]> {
         let rule = self.rules.get(key)?;
-        let is_due = rule.since > self.undelivered_at && rule.since.elapsed() > EFFECT_DELAY_MAX;
+        let is_known = rule.missed_at.is_none_or(|at| rule.since > at + self.poll_time_max);
+        let is_due =
+            is_known && rule.since > self.undelivered_at && rule.since.elapsed() > EFFECT_DELAY_MAX;
         is_due.then_some(&rule.allowed)
     }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use highhock_actors::model::publish_config::KeyLayout;
 use highhock_actors::{Health, KeepAliveMode};
 
+use super::docker::EventLoss;
 use super::etcd::StoreFault;
-use super::plan::{Conditions, Planner, SERVICE_NAMES, Step, seconds};
+use super::plan::{Conditions, InjectedPanic, Planner, SERVICE_NAMES, Step, seconds};
 
 /// The situation of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +30,17 @@ pub enum Scenario {
     StaleListings,
     /// Another engine answers one listing.
     OtherEngines,
-    /// The daemon restarts with another TTL.
+    /// The daemon restarts with another TTL, or containers end while the daemon or its registry does
+    /// not run.
     LeaseChanges,
     /// Other hosts want the same keys.
     SharedKeys,
+    /// The engine's clock is set back between the end of a container and its next start.
+    ClockChanges,
 }
 
 /// All scenarios except [`Scenario::Mixed`].
-const SPECIAL: [Scenario; 8] = [
+const SPECIAL: [Scenario; 9] = [
     Scenario::StopSignals,
     Scenario::FailedInspections,
     Scenario::SilentWatch,
@@ -45,6 +49,7 @@ const SPECIAL: [Scenario; 8] = [
     Scenario::OtherEngines,
     Scenario::LeaseChanges,
     Scenario::SharedKeys,
+    Scenario::ClockChanges,
 ];
 
 /// Steps with the time of each after the first.
@@ -80,7 +85,7 @@ impl Scenario {
                 conditions.ttl = conditions.ttl.max(Duration::from_secs(15));
             }
             Self::SharedKeys => conditions.layout = KeyLayout::Flat,
-            Self::Mixed => {}
+            Self::ClockChanges | Self::Mixed => {}
         }
     }
 
@@ -102,7 +107,7 @@ impl Scenario {
             Self::FailedInspections => Some(0.6),
             Self::StaleListings => Some(1.0),
             Self::StopSignals | Self::SharedKeys => Some(1.5),
-            Self::SilentWatch => Some(3.0),
+            Self::SilentWatch | Self::ClockChanges => Some(3.0),
             Self::LeaseChanges | Self::OtherEngines => Some(6.0),
             Self::LateWrites => Some(30.0),
         }
@@ -124,8 +129,11 @@ impl Scenario {
 
     /// Returns the next steps of the plan.
     pub(super) fn steps(self, planner: &mut Planner) -> TimedSteps {
-        if self == Self::LateWrites {
-            return late_write(planner);
+        match self {
+            Self::LateWrites => return late_write(planner),
+            Self::ClockChanges => return clock_changes(planner),
+            Self::LeaseChanges => return lease_changes(planner),
+            _ => {}
         }
         let kind = planner.random.u8(..10);
         let step = match self {
@@ -134,8 +142,11 @@ impl Scenario {
             Self::SilentWatch => silent_watch(kind, planner),
             Self::StaleListings => stale_listings(kind, planner),
             Self::OtherEngines => other_engines(kind, planner),
-            Self::LeaseChanges => lease_changes(kind, planner),
-            Self::SharedKeys | Self::LateWrites | Self::Mixed => shared_keys(kind, planner),
+            Self::SharedKeys
+            | Self::LateWrites
+            | Self::ClockChanges
+            | Self::LeaseChanges
+            | Self::Mixed => shared_keys(kind, planner),
         };
         vec![(Duration::ZERO, step)]
     }
@@ -197,6 +208,37 @@ fn late_write(planner: &mut Planner) -> TimedSteps {
     ]
 }
 
+/// A container that starts again with an earlier start time than its last end. Its start event is
+/// delivered or lost.
+fn clock_changes(planner: &mut Planner) -> TimedSteps {
+    let (pick, by) = (planner.pick(), planner.seconds(2.0, 60.0));
+    let at = Duration::from_millis;
+    match planner.random.u8(..10) {
+        0..=3 => {
+            let lossy = EventLoss { lost: 100, ..EventLoss::default() };
+            vec![
+                (at(0), Step::Stop(pick)),
+                (at(100), Step::EventsLossy { time: planner.seconds(1.0, 2.0), lossy }),
+                (at(200), Step::ClockSetBack { by }),
+                (planner.seconds(0.2, 1.0), Step::Restart(pick, None)),
+            ]
+        }
+        4..=6 => {
+            let (ends_after, starts_after) = (planner.seconds(0.0, 0.5), planner.seconds(0.5, 2.0));
+            vec![
+                (at(0), Step::StopAndStart { pick, ends_after, starts_after }),
+                (planner.seconds(0.0, 2.0), Step::ClockSetBack { by }),
+            ]
+        }
+        7 => vec![(at(0), Step::Run(planner.spec()))],
+        8 => vec![(at(0), Step::Rename(pick, planner.random.u32(..1000)))],
+        _ => {
+            let ends_after = Some(planner.seconds(0.1, 6.0));
+            vec![(at(0), Step::Signal { pick, signal: 15, ends_after })]
+        }
+    }
+}
+
 fn stale_listings(kind: u8, planner: &mut Planner) -> Step {
     match kind {
         0 => Step::ListingTruncated,
@@ -217,18 +259,34 @@ fn other_engines(kind: u8, planner: &mut Planner) -> Step {
     }
 }
 
-fn lease_changes(kind: u8, planner: &mut Planner) -> Step {
-    match kind {
-        0..=4 => Step::Restarted {
+fn lease_changes(planner: &mut Planner) -> TimedSteps {
+    let pick = planner.pick();
+    let at = Duration::from_millis;
+    let step = match planner.random.u8(..10) {
+        0..=3 => Step::Restarted {
             withdraw: false,
             down: planner.seconds(0.0, 1.0),
             ttl: Some(Duration::from_secs(planner.random.u64(10..60))),
         },
-        5 => Step::Killed { down: planner.seconds(0.0, 2.0) },
-        6 => Step::Stop(planner.pick()),
-        7 => Step::Restart(planner.pick(), None),
+        4 | 5 => {
+            let down = planner.seconds(1.0, 2.0);
+            return vec![
+                (at(0), Step::Killed { down }),
+                (planner.seconds(0.1, 0.9), Step::Stop(pick)),
+            ];
+        }
+        // The inspection after the renaming crashes. The registry restarts after 0.1 s at least.
+        6 => {
+            return vec![
+                (at(0), Step::Panic(InjectedPanic::Registry)),
+                (at(0), Step::Rename(planner.pick(), planner.random.u32(..1000))),
+                (at(50), Step::Remove(pick)),
+            ];
+        }
+        7 => Step::Restart(pick, None),
         _ => Step::Run(planner.spec()),
-    }
+    };
+    vec![(at(0), step)]
 }
 
 fn shared_keys(kind: u8, planner: &mut Planner) -> Step {

@@ -67,6 +67,7 @@ impl World {
             Step::EventsLossy { time, lossy } => state.faults.lossy = Some((now + time, lossy)),
             Step::EventsCut { with_error } => state.cut_streams(with_error),
             Step::EventsSilent => state.silence_streams(),
+            Step::ClockSetBack { by } => state.set_clock_back(by),
             _ => return false,
         }
         true

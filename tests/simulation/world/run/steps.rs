@@ -158,6 +158,7 @@ impl World {
             up_since: Instant::now(),
             endpoint: 0,
             stop_signal_at: None,
+            is_signal_before_start: false,
             last_changed: Instant::now(),
             last_interrupted: None,
             starts: Vec::new(),
