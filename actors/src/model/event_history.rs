@@ -188,7 +188,8 @@ impl EventHistory {
     ///
     /// A start or an end that arrived later shows that the run of the signal is over, and so does
     /// an inspection with another start time. The engine's clock may have been set back between
-    /// the runs. A signal from before the start of the run is a late event.
+    /// the runs. A signal from before the start of the run, by that clock, is a late event, unless
+    /// it arrived after the start event.
     fn is_of_current_run(
         &self,
         signal: &EventStamp,
@@ -204,7 +205,15 @@ impl EventHistory {
         !is_over(&self.starts)
             && !is_over(&self.ends)
             && !restart.is_some_and(|restart| self.precedes_restart(signal, restart))
-            && signal.occurred >= container.started
+            && (signal.occurred >= container.started || self.follows_start(signal, container))
+    }
+
+    /// Returns `true` if a signal arrived after the start event of the current run. The engine's
+    /// clock may have been set back since that start.
+    fn follows_start(&self, signal: &EventStamp, container: &Container) -> bool {
+        self.starts.iter().any(|started| {
+            started.position < signal.position && started.occurred >= container.started
+        })
     }
 
     /// Returns `true` if a signal arrived before a restart. Without the start event, a signal
@@ -288,6 +297,9 @@ mod tests {
             (&[(Signalled(15), 99), (Ended, 100)], true),
             (&[(Signalled(15), 99), (Ended, 100), (Started, 10), (Signalled(15), 12)], true),
             (&[(Ended, 100), (Started, 10), (Ended, 12)], true),
+            // The clock was set back during the run.
+            (&[(Started, 11), (Signalled(15), 5)], true),
+            (&[(Started, 9), (Signalled(15), 5)], false),
             // The engine repeats events of the earlier run.
             (&[(Signalled(15), 99), (Ended, 100), (Started, 10), (Signalled(15), 99)], false),
         ] {
