@@ -57,8 +57,8 @@ pub use model::port_request::PortRequest;
 pub use model::record::{Host, RecordKey, RecordValue};
 pub use model::service::{Attributes, Service, SkippedEntry};
 pub use ports::container_source::{
-    ContainerListing, ContainerSource, EngineIdentity, EventStream, SourceError, SourceErrorKind,
-    UnreadableRow,
+    ContainerListing, ContainerSource, EngineIdentity, EventStream, LOSS_WITHOUT_EVENTS,
+    SourceError, SourceErrorKind, UnreadableRow,
 };
 pub use ports::record_store::{
     Change, ChangeStream, ExpectedValue, Expiry, GrantOutcome, KeepAliveMode, KeptAlive, Lease,

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fakes::{Engine, LogMessages, POLL, Store, World, container, id, key, keys, pass, settings};
 use highhock_actors::{
-    Container, ContainerState, CoreSettings, EngineTime, EventKind, KeepAliveMode, NetworkMode,
-    RecordState, UnreadableRow,
+    Container, ContainerState, CoreSettings, EngineTime, EventKind, KeepAliveMode,
+    LOSS_WITHOUT_EVENTS, NetworkMode, RecordState, UnreadableRow,
 };
 use tokio::time::Instant;
 
@@ -459,7 +459,7 @@ async fn warns_when_engine_starts_to_refuse_events(keep_alive_mode: KeepAliveMod
         world.engine.refuse_events(true);
         world.engine.cut_streams();
         pass(SECOND * 200).await;
-        assert_eq!(messages.count(WARNING), times);
+        assert_eq!(messages.values(WARNING, "lost"), vec![LOSS_WITHOUT_EVENTS; times]);
     }
 }
 

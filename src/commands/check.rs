@@ -12,7 +12,6 @@ use super::check_forward::check_forwarder;
 use super::check_verdict::CheckVerdict;
 use super::{CommandError, print};
 use crate::admin::{AdminClient, StatusResponse};
-use crate::cli::exit_code;
 use crate::dns::DnsServer;
 use crate::host::{NoPublicAddress, PublicAddress};
 use crate::resolve::dns_settings;
@@ -41,7 +40,7 @@ impl fmt::Display for CheckResult {
         let (word, text) = match &self.verdict {
             CheckVerdict::Passed(text) => ("ok", text),
             CheckVerdict::Degraded(text) => ("degraded", text),
-            CheckVerdict::Failed(text) => ("FAILED", text),
+            CheckVerdict::Failed(text) | CheckVerdict::Misconfigured(text) => ("FAILED", text),
         };
         write!(f, "{:<14} {word:<7} {text}", self.subject)?;
         let mut warnings = self.warnings.iter();
@@ -49,7 +48,8 @@ impl fmt::Display for CheckResult {
     }
 }
 
-/// Prints the results of [`check`]. The exit code is 0 only if no test fails.
+/// Prints the results of [`check`]. The exit code is 0 only if no test fails, and names unusable
+/// settings before unavailable servers.
 ///
 /// # Errors
 /// Returns an error if the output cannot be written.
@@ -61,8 +61,9 @@ pub async fn run(
     let results = check(settings, public_address, log).await;
     let text: String = results.iter().map(|check_result| format!("{check_result}\n")).collect();
     print(&text)?;
-    let any_failed = results.iter().any(|check_result| check_result.verdict.is_failed());
-    Ok(if any_failed { exit_code::UNAVAILABLE.into() } else { ExitCode::SUCCESS })
+    // The code of unusable settings is the greatest.
+    let codes = results.iter().map(|check_result| check_result.verdict.exit_code());
+    Ok(codes.max().unwrap_or_default().into())
 }
 
 /// Tests Docker, the store and the public address, one after the other.
@@ -74,7 +75,7 @@ pub async fn check(
     public_address: &Result<PublicAddress, NoPublicAddress>,
     log: &Logger,
 ) -> Vec<CheckResult> {
-    let DockerCheck { result, warnings, address_error } =
+    let DockerCheck { verdict, warnings, address_error } =
         check_docker(settings, public_address, log).await;
     let address = match (public_address, address_error) {
         (_, Some(error)) => Err(error),
@@ -83,7 +84,7 @@ pub async fn check(
     };
     let mut results = vec![
         CheckResult::new("configuration", Ok("no errors".into())),
-        CheckResult { warnings, ..CheckResult::new("docker", result) },
+        CheckResult { warnings, ..CheckResult::new("docker", verdict) },
     ];
     match settings.store {
         StoreKind::Etcd => {

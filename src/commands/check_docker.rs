@@ -3,6 +3,7 @@
 use highhock_actors::{ContainerSource, SourceError, SourceErrorKind};
 use slog::Logger;
 
+use super::check_verdict::CheckVerdict;
 use crate::docker::{DockerClient, EngineInfo, Refusal};
 use crate::host::{NoPublicAddress, PublicAddress};
 use crate::resolve::{ResolveError, docker_client, probe_engine};
@@ -10,7 +11,7 @@ use crate::settings::Settings;
 
 /// The result of the test of Docker.
 pub(super) struct DockerCheck {
-    pub result: Result<String, String>,
+    pub verdict: CheckVerdict,
     /// The restrictions with which the daemon works.
     pub warnings: Vec<String>,
     /// An error of the public address that only the engine reveals.
@@ -18,8 +19,8 @@ pub(super) struct DockerCheck {
 }
 
 impl DockerCheck {
-    fn failed(error: &dyn std::error::Error) -> Self {
-        Self { result: Err(error.to_string()), warnings: Vec::new(), address_error: None }
+    fn new(verdict: CheckVerdict) -> Self {
+        Self { verdict, warnings: Vec::new(), address_error: None }
     }
 }
 
@@ -31,22 +32,25 @@ pub(super) async fn check_docker(
 ) -> DockerCheck {
     let docker = match docker_client(&settings.docker, log) {
         Ok(docker) => docker,
-        Err(error) => return DockerCheck::failed(&error),
+        Err(error) => return DockerCheck::new(CheckVerdict::Misconfigured(error.to_string())),
     };
     let (identity, address_error) = match identify(&docker, settings, public_address).await {
         Ok(identity) => (identity, None),
         Err(error @ (ResolveError::Docker(_) | ResolveError::ContainerHostname)) => {
-            return DockerCheck::failed(&error);
+            return DockerCheck::new(CheckVerdict::from(&error));
         }
         Err(error) => (docker.endpoint().to_string(), Some(error.to_string())),
     };
     match check_rights(&docker, settings).await {
         Ok(DockerRights { containers, warnings }) => DockerCheck {
-            result: Ok(format!("{identity}, {containers} containers")),
+            verdict: CheckVerdict::Passed(format!("{identity}, {containers} containers")),
             warnings,
             address_error,
         },
-        Err(error) => DockerCheck { address_error, ..DockerCheck::failed(&error) },
+        Err(error) => {
+            let verdict = CheckVerdict::Failed(error.to_string());
+            DockerCheck { address_error, ..DockerCheck::new(verdict) }
+        }
     }
 }
 
@@ -68,6 +72,13 @@ async fn identify(
     })
 }
 
+/// Returns the warning about networks that could not be read.
+fn unreadable_networks(docker: &DockerClient) -> Option<String> {
+    let count = docker.unreadable_networks();
+    let text = format!("{count} unreadable networks; the address is not compared with them");
+    (count > 0).then_some(text)
+}
+
 /// The running containers, and the restrictions of the engine.
 struct DockerRights {
     containers: usize,
@@ -84,6 +95,7 @@ async fn check_rights(
         .replaced_version()
         .map(|pinned| format!("docker.version {pinned} is not supported; set it to auto"))
         .into_iter()
+        .chain(unreadable_networks(docker))
         .chain(listing.unreadable.iter().map(|row| format!("unreadable row: {}", row.reason)))
         .collect();
     if settings.docker.events

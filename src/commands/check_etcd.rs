@@ -17,7 +17,7 @@ use crate::settings::{Etcd, Settings};
 pub(super) async fn check_etcd(settings: &Settings, log: &Logger) -> CheckVerdict {
     let resolved = match resolve_store(settings, log).await {
         Ok(resolved) => resolved,
-        Err(error) => return CheckVerdict::Failed(error.to_string()),
+        Err(error) => return CheckVerdict::from(&error),
     };
     let Some(etcd) = &resolved.etcd else { return CheckVerdict::Passed("not used".into()) };
     let members = settings.etcd.urls.iter();

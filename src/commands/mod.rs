@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use crate::cli::exit_code;
+use crate::resolve::ResolveError;
 use crate::text::escape::escape_controls;
 
 pub mod actors;
@@ -35,6 +36,12 @@ impl CommandError {
     /// The settings are unusable.
     fn config(cause: impl Display) -> Self {
         Self { exit_code: exit_code::CONFIG, message: cause.to_string() }
+    }
+}
+
+impl From<ResolveError> for CommandError {
+    fn from(error: ResolveError) -> Self {
+        if error.is_misconfiguration() { Self::config(error) } else { Self::unavailable(error) }
     }
 }
 

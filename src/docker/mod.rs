@@ -45,7 +45,7 @@ use highhock_actors::{
     Container, ContainerListing, ContainerSource, ContainerSummary, EngineIdentity, EngineTime,
     EventStream, SourceError,
 };
-use slog::Logger;
+use slog::{Logger, warn};
 
 pub use api_version::{
     ApiVersion, BadVersion, NEWEST as NEWEST_API, NoCommonVersion, OLDEST as OLDEST_API,
@@ -93,6 +93,8 @@ pub struct DockerClient {
     warned_version: Cell<Option<ApiVersion>>,
     /// The refused endpoints.
     refusals: RefCell<BTreeMap<OptionalEndpoint, Refusal>>,
+    /// The number of networks that could not be read.
+    unreadable_networks: Cell<usize>,
     /// Facts about Podman's containers that only inspections contain.
     podman: Podman,
     log: Logger,
@@ -169,6 +171,7 @@ impl DockerClient {
             version_choice: Cell::new(options.version),
             warned_version: Cell::new(None),
             refusals: RefCell::default(),
+            unreadable_networks: Cell::default(),
             podman: Podman::default(),
             log,
             options,
@@ -244,10 +247,27 @@ impl DockerClient {
         let networks: Vec<serde_json::Value> =
             reply.response.json(self.request_context(&reply.path), "the networks")?;
         // One unreadable network costs only that network.
-        let networks = networks
+        let (readable, unreadable): (Vec<_>, Vec<_>) = networks
             .into_iter()
-            .filter_map(|network| serde_json::from_value::<wire::NetworkResource>(network).ok());
-        Ok(Some(networks.map(EngineNetwork::from).collect()))
+            .map(serde_json::from_value::<wire::NetworkResource>)
+            .partition(Result::is_ok);
+        let errors: Vec<_> = unreadable.into_iter().filter_map(Result::err).collect();
+        self.warn_unreadable_networks(&errors);
+        Ok(Some(readable.into_iter().flatten().map(EngineNetwork::from).collect()))
+    }
+
+    /// Returns the number of networks that the latest listing of networks left out.
+    pub fn unreadable_networks(&self) -> usize {
+        self.unreadable_networks.get()
+    }
+
+    /// Logs the first unreadable networks of this client.
+    fn warn_unreadable_networks(&self, errors: &[serde_json::Error]) {
+        let before = self.unreadable_networks.replace(errors.len());
+        if let (0, Some(first)) = (before, errors.first()) {
+            warn!(self.log, "docker networks unreadable; the published address is not compared \
+                with them"; "networks" => errors.len(), "error" => error::one_line(&first.to_string()));
+        }
     }
 
     /// Sends a request for an optional endpoint. Returns `None` if it is refused.

@@ -15,8 +15,10 @@ use highhock_actors::{
 };
 use serde::Deserialize;
 
+use super::error::RequestContext;
 use super::listing::read_elements;
 use super::refusal::OptionalEndpoint;
+use super::response::ApiResponse;
 use super::wire::{ListingRow, SummaryNetworkSettings, or_default};
 use super::{DockerClient, LISTING_PATH, percent_encoded, status_text};
 use crate::text::json_array::ArrayElement;
@@ -101,13 +103,7 @@ impl DockerClient {
         let stream = match self.open_exactly(LIBPOD_LIST_PATH).await? {
             Ok(stream) => stream,
             Err(response) => {
-                // Another engine may have replaced Podman.
-                self.forget_negotiation();
-                if !response.is_refusal() {
-                    return Err(response.to_error(context));
-                }
-                let error = response.to_refusal(context);
-                self.record_refusal(OptionalEndpoint::PodmanListing, error);
+                self.handle_missing_health(&response, context)?;
                 return Ok(HashMap::new());
             }
         };
@@ -122,6 +118,27 @@ impl DockerClient {
             });
         self.read_body(&stream.path, stream.requested_at, rows).await?;
         Ok(health_by_id)
+    }
+
+    /// Remembers the refusal of Podman's own listing. Returns the error of any other response.
+    ///
+    /// Another engine may have replaced Podman. The negotiation is therefore repeated after a
+    /// response that Podman, or the proxy before it, has not sent yet.
+    fn handle_missing_health(
+        &self,
+        response: &ApiResponse,
+        context: RequestContext<'_>,
+    ) -> Result<(), SourceError> {
+        if !response.is_refusal() {
+            self.forget_negotiation();
+            return Err(response.to_error(context));
+        }
+        let error = response.to_refusal(context);
+        if !self.is_repeated_refusal(OptionalEndpoint::PodmanListing, &error) {
+            self.forget_negotiation();
+        }
+        self.record_refusal(OptionalEndpoint::PodmanListing, error);
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Endpoints that a socket proxy may refuse, and the effect of each refusal.
 
-use highhock_actors::SourceError;
+use highhock_actors::{LOSS_WITHOUT_EVENTS, SourceError};
 use slog::warn;
 
 use super::DockerClient;
@@ -41,7 +41,7 @@ impl OptionalEndpoint {
                  replaced engine is not recognised"
             }
             Self::Networks => "the published address is not compared with the engine's networks",
-            Self::Events => "changes are seen at polls only, and stop signals are not seen",
+            Self::Events => LOSS_WITHOUT_EVENTS,
             Self::PodmanListing => "the health of containers is seen at inspections only",
         }
     }
@@ -62,6 +62,16 @@ impl DockerClient {
         self.refusals.borrow().values().cloned().collect()
     }
 
+    /// Returns `true` if the endpoint was refused with the same response before.
+    pub(super) fn is_repeated_refusal(
+        &self,
+        endpoint: OptionalEndpoint,
+        error: &SourceError,
+    ) -> bool {
+        let refusals = self.refusals.borrow();
+        refusals.get(&endpoint).is_some_and(|known| known.error.message == error.message)
+    }
+
     /// Remembers a refusal, and logs the first one of each endpoint.
     pub(super) fn record_refusal(&self, endpoint: OptionalEndpoint, error: SourceError) {
         let refusal = Refusal { endpoint, error };
@@ -69,7 +79,7 @@ impl DockerClient {
         if self.refusals.borrow_mut().insert(endpoint, refusal).is_some() {
             return;
         }
-        // The poller logs the refusal of the event stream.
+        // The poller logs the refusal of the event stream, with its loss.
         if endpoint != OptionalEndpoint::Events {
             warn!(self.log, "docker endpoint refused; continuing without it";
                 "endpoint" => endpoint.path(), "lost" => endpoint.loss(), "error" => error);

@@ -71,6 +71,11 @@ impl ResolveError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Docker(_) | Self::Etcd(_))
     }
+
+    /// Returns `true` if the settings are unusable, so that the program exits with EX_CONFIG.
+    pub fn is_misconfiguration(&self) -> bool {
+        matches!(self, Self::Cluster(_) | Self::ContainerHostname)
+    }
 }
 
 impl From<DetectError> for ResolveError {

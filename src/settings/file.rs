@@ -190,6 +190,31 @@ mod tests {
     }
 
     #[test]
+    fn yaml_aliases_expand_to_a_limited_size() {
+        let list =
+            |level: usize, item: &str| format!("a{level}: &a{level} [{}]\n", [item; 10].join(", "));
+        let nested = |levels: usize| -> String {
+            let level = |level| list(level, &format!("*a{}", level - 1));
+            list(0, "x") + &(1..=levels).map(level).collect::<String>()
+        };
+        let long = |aliases: usize| {
+            format!("a0: &a '{}'\nb: [{}]", "x".repeat(100_000), vec!["*a"; aliases].join(", "))
+        };
+        for accepted in
+            [nested(2), long(5), format!("a0: 'x'\nb: [{}]", vec!["1"; 100_000].join(","))]
+        {
+            let parsed = parse(Path::new("f.yaml"), &accepted);
+            assert!(parsed.is_ok_and(|document| document.table.contains_key("a0")));
+        }
+        for refused in [nested(4), nested(100), long(20)] {
+            let parsed = parse(Path::new("f.yaml"), &refused).map(drop);
+            let text = parsed.unwrap_err().to_string();
+            let reason = "anchors and aliases expand to more than 1 MiB; use fewer at line ";
+            assert!(text.contains(reason), "{text}");
+        }
+    }
+
+    #[test]
     fn file_extension_selects_the_format() {
         let read =
             |name: &str, text: &str| parse(Path::new(name), text).unwrap().table["a"].kind.clone();

@@ -27,6 +27,12 @@ fn at(reason: &str, mark: &Marker) -> String {
     format!("{reason} at line {} column {}", mark.line(), mark.col() + 1)
 }
 
+/// A value with an anchor, and its size in bytes.
+struct Anchored {
+    node: Node,
+    size: usize,
+}
+
 /// A list or a table that is not complete yet.
 enum Open {
     List(Vec<Node>),
@@ -34,13 +40,18 @@ enum Open {
     Table(Vec<(String, Node)>, Option<String>),
 }
 
+/// The limit of all copies that the anchors and aliases of a file make, in bytes.
+const COPIES_MAX: usize = 1 << 20;
+
 /// Builds the only document of a file from the events of the parser.
 #[derive(Default)]
 struct Loader {
     /// The lists and tables that contain the next value, from the outermost on, each with the
     /// number of its anchor.
     open: Vec<(Open, usize)>,
-    anchors: HashMap<usize, Node>,
+    anchors: HashMap<usize, Anchored>,
+    /// The size of all copies so far, in bytes.
+    copied: usize,
     root: Option<Node>,
     error: Option<String>,
 }
@@ -65,10 +76,7 @@ impl MarkedEventReceiver for Loader {
                 let is_plain = style == TScalarStyle::Plain && !is_text;
                 self.add(scalar(text, is_plain), anchor, &mark);
             }
-            Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
-                Some(node) => self.add(node, 0, &mark),
-                None => self.error = Some(at("unknown anchor", &mark)),
-            },
+            Event::Alias(anchor) => self.add_alias(anchor, &mark),
             _ => {}
         }
     }
@@ -85,11 +93,40 @@ impl Loader {
         }
     }
 
+    /// Adds a copy of the value with this anchor.
+    fn add_alias(&mut self, anchor: usize, mark: &Marker) {
+        let Some(size) = self.anchors.get(&anchor).map(|anchored| anchored.size) else {
+            self.error = Some(at("unknown anchor", mark));
+            return;
+        };
+        if self.count_copy(size, mark)
+            && let Some(node) = self.anchors.get(&anchor).map(|anchored| anchored.node.clone())
+        {
+            self.add(node, 0, mark);
+        }
+    }
+
+    /// Counts a copy of this size. Returns `false`, with an error, if the copies are too large.
+    fn count_copy(&mut self, size: usize, mark: &Marker) -> bool {
+        self.copied = self.copied.saturating_add(size);
+        let is_within = self.copied <= COPIES_MAX;
+        if !is_within {
+            let limit = COPIES_MAX >> 20;
+            let reason = format!("the anchors and aliases expand to more than {limit} MiB");
+            self.error = Some(at(&format!("{reason}; use fewer"), mark));
+        }
+        is_within
+    }
+
     /// Adds a complete value to the innermost list or table.
     fn add(&mut self, node: Node, anchor: usize, mark: &Marker) {
         // The numbers of anchors begin with 1.
         if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
+            let size = size_of_node(&node);
+            if !self.count_copy(size, mark) {
+                return;
+            }
+            self.anchors.insert(anchor, Anchored { node: node.clone(), size });
         }
         match self.open.last_mut().map(|(open, _)| open) {
             None => self.root = Some(node),
@@ -101,6 +138,20 @@ impl Loader {
             },
         }
     }
+}
+
+/// Returns the size of a value with all values that it contains, in bytes.
+fn size_of_node(node: &Node) -> usize {
+    let content = match node {
+        Node::Scalar(ValueKind::String(text)) => text.len(),
+        Node::Scalar(_) => 0,
+        Node::List(items) => items.iter().map(size_of_node).sum(),
+        Node::Table(entries) => entries
+            .iter()
+            .map(|(key, value)| size_of::<String>() + key.len() + size_of_node(value))
+            .sum(),
+    };
+    size_of::<Node>() + content
 }
 
 fn scalar(text: String, is_plain: bool) -> Node {

@@ -119,6 +119,19 @@ impl Etcd {
         Some(Self::start_program(&program, &default_parent(), &flags, false))
     }
 
+    /// Starts an etcd with both APIs at this port, which is free in the network namespace of the
+    /// test.
+    pub fn start_at(port: u16) -> Self {
+        let mut etcd = Self::prepare(Path::new("etcd"), &default_parent(), false);
+        etcd.client_port = port;
+        let alone = format!("default={}", etcd.peer_url());
+        etcd.add_flags(&["--initial-cluster", &alone]);
+        etcd.add_flags(Release::V3_4.flags());
+        etcd.spawn();
+        assert!(etcd.wait_until_ready(), "etcd ended: {}", etcd.log());
+        etcd
+    }
+
     /// Starts an etcd that serves only gRPC at `grpc_url`, and HTTP at [`url`](Self::url).
     pub fn start_with_separate_grpc(release: Release, grpc_url: &str) -> Option<Self> {
         let mut etcd = Self::prepare(&release.program()?, &default_parent(), false);

@@ -15,6 +15,7 @@ pub mod docker;
 pub mod etcd;
 pub mod etcd_v3;
 mod http_exchange;
+pub mod network_namespace;
 pub mod private_engine;
 pub mod proxy;
 pub mod scripted_server;

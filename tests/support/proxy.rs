@@ -27,6 +27,8 @@ pub enum ProxyMode {
     EmptyListing,
     /// Lists no containers, and reports another engine.
     OtherEngine,
+    /// Refuses the optional endpoints of a Docker engine, and forwards all other requests.
+    LeastRights,
 }
 
 /// A TCP proxy before a real server.
@@ -67,6 +69,9 @@ impl Proxy {
             let mode = *mode_handle.lock().unwrap();
             if mode == ProxyMode::HtmlResponses {
                 return ScriptedResponse::html();
+            }
+            if mode == ProxyMode::LeastRights && is_optional(&request.target) {
+                return ScriptedResponse::status(403, r#"{"message":"forbidden by the proxy"}"#);
             }
             let target = rewrite(&request.target);
             if is_event_stream(&target) {
@@ -130,6 +135,10 @@ fn is_listing(target: &str) -> bool {
 
 fn is_event_stream(target: &str) -> bool {
     path(target).ends_with("/events")
+}
+
+fn is_optional(target: &str) -> bool {
+    ["/info", "/networks", "/events"].iter().any(|endpoint| path(target).ends_with(endpoint))
 }
 
 fn path(target: &str) -> &str {

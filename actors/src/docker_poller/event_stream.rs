@@ -16,7 +16,9 @@ use super::DockerPoller;
 use super::listing::Unannounced;
 use crate::messages::ContainerEvent;
 use crate::model::container::{ContainerId, EngineTime};
-use crate::ports::container_source::{ContainerSource, EventStream, SourceError, SourceErrorKind};
+use crate::ports::container_source::{
+    ContainerSource, EventStream, LOSS_WITHOUT_EVENTS, SourceError, SourceErrorKind,
+};
 use crate::ports::record_store::RecordStore;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::metered_context::MeteredContext;
@@ -155,7 +157,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         let is_rejected = error.kind != SourceErrorKind::Unreachable;
         if is_rejected && !std::mem::replace(&mut self.event_stream.refused, true) {
             warn!(self.log, "docker events unavailable; relying on polls";
-                "error" => %error, "kind" => error.kind.as_str());
+                "lost" => LOSS_WITHOUT_EVENTS, "error" => %error, "kind" => error.kind.as_str());
         } else {
             info!(self.log, "docker events unavailable; retrying"; "error" => %error);
         }

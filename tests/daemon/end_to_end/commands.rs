@@ -8,8 +8,9 @@ use crate::support::admin::Admin;
 use crate::support::daemon::{ADDRESS, Highhock};
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
+use crate::support::network_namespace::{INTERFACE, InterfaceKind, NetworkNamespace};
 use crate::support::scripted_server::{ScriptedResponse, ScriptedServer};
-use crate::support::{eventually, free_port};
+use crate::support::{TempDir, eventually, free_port};
 use crate::{TIMEOUT, key, record, run_service, run_service_with, unique_name};
 
 const UNAVAILABLE: Option<i32> = Some(69);
@@ -61,6 +62,27 @@ fn check_reports_each_problem() {
         let verdict = verdict(&text, subject);
         assert!(verdict.starts_with("FAILED") && verdict.contains(reason), "{text}");
     }
+}
+
+#[test]
+fn check_warns_of_unreadable_networks() {
+    let (dir, socket) = (TempDir::new(), "docker.sock");
+    let _engine = ScriptedServer::unix(&dir.0.join(socket), |request| {
+        ScriptedResponse::json(match request.target.as_str() {
+            "/version" => r#"{"ApiVersion": "1.41", "MinAPIVersion": "1.24"}"#,
+            "/v1.41/info" => r#"{"ID": "scripted", "Name": "node"}"#,
+            "/v1.41/networks" => r#"[{"Name": 7}, {"Name": "bridge"}]"#,
+            _ => "[]",
+        })
+    });
+    let url = format!("unix://{}/{socket}", dir.0.display());
+    let highhock = Highhock::new("http://127.0.0.1:1").flag("--docker-url", &url);
+    let highhock = highhock.without_flag("--discovery-host");
+    let highhock = highhock.flag("--discovery-interface", INTERFACE);
+    let namespace = NetworkNamespace::with_interface(InterfaceKind::Machine, ADDRESS);
+    let text = stdout(&namespace.enter(|| highhock.output(&["check"])));
+    let warning = "warning 1 unreadable networks; the address is not compared with them";
+    assert!(text.lines().any(|line| line == format!("{:<14} {warning}", "docker")), "{text}");
 }
 
 #[test]

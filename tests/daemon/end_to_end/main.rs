@@ -34,8 +34,10 @@ mod publishing;
 mod reload;
 mod restarts;
 mod routed_addresses;
+mod socket_proxy;
 mod standalone;
 mod tenants;
+mod url_suggestion;
 
 use std::time::Duration;
 
