@@ -8,13 +8,13 @@ use super::value_type::describe_type;
 /// A value as it is written in a file. A table keeps every entry, so that a key that is given twice
 /// is found.
 #[derive(Clone, Debug)]
-pub enum Node {
+pub enum DocumentNode {
     /// A value that contains no other value.
     Scalar(ValueKind),
     /// A list.
-    List(Vec<Node>),
+    List(Vec<DocumentNode>),
     /// A table of keys, in the order of the file.
-    Table(Vec<(String, Node)>),
+    Table(Vec<(String, DocumentNode)>),
 }
 
 /// A key that a file gives twice.
@@ -42,7 +42,7 @@ impl Document {
     ///
     /// # Errors
     /// Returns an error if the value is not a table.
-    pub fn from_root(root: Node) -> Result<Self, SettingsErrorKind> {
+    pub fn from_root(root: DocumentNode) -> Result<Self, SettingsErrorKind> {
         let mut repeated = Vec::new();
         match into_value("", root, &mut repeated) {
             ValueKind::Table(table) => Ok(Self { table, repeated, has_only_comments: false }),
@@ -55,14 +55,14 @@ impl Document {
 }
 
 /// Converts a node at this path, and adds the keys that are given twice to `repeated`.
-fn into_value(path: &str, node: Node, repeated: &mut Vec<RepeatedKey>) -> ValueKind {
+fn into_value(path: &str, node: DocumentNode, repeated: &mut Vec<RepeatedKey>) -> ValueKind {
     match node {
-        Node::Scalar(value) => value,
-        Node::List(items) => {
+        DocumentNode::Scalar(value) => value,
+        DocumentNode::List(items) => {
             let value = |item| Value::new(None, into_value(path, item, repeated));
             ValueKind::Array(items.into_iter().map(value).collect())
         }
-        Node::Table(entries) => {
+        DocumentNode::Table(entries) => {
             let mut table: Map<String, Value> = Map::new();
             for (name, node) in entries {
                 let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };

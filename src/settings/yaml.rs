@@ -7,13 +7,13 @@ use yaml_rust2::parser::{MarkedEventReceiver, Parser};
 use yaml_rust2::scanner::{Marker, TScalarStyle};
 use yaml_rust2::{Event, Yaml};
 
-use super::document::Node;
+use super::document::DocumentNode;
 
 /// Parses a text; `Ok(None)` if it contains no document.
 ///
 /// # Errors
 /// Returns the reason with its line and column.
-pub fn parse(text: &str) -> Result<Option<Node>, String> {
+pub fn parse(text: &str) -> Result<Option<DocumentNode>, String> {
     let mut loader = Loader::default();
     let parsed = Parser::new(text.chars()).load(&mut loader, true);
     parsed.map_err(|error| at(error.info(), error.marker()))?;
@@ -29,15 +29,15 @@ fn at(reason: &str, mark: &Marker) -> String {
 
 /// A value with an anchor, and its size in bytes.
 struct Anchored {
-    node: Node,
+    node: DocumentNode,
     size: usize,
 }
 
 /// A list or a table that is not complete yet.
 enum Open {
-    List(Vec<Node>),
+    List(Vec<DocumentNode>),
     /// The entries, and a key whose value follows.
-    Table(Vec<(String, Node)>, Option<String>),
+    Table(Vec<(String, DocumentNode)>, Option<String>),
 }
 
 /// The limit of all copies that the anchors and aliases of a file make, in bytes.
@@ -52,7 +52,7 @@ struct Loader {
     anchors: HashMap<usize, Anchored>,
     /// The size of all copies so far, in bytes.
     copied: usize,
-    root: Option<Node>,
+    root: Option<DocumentNode>,
     error: Option<String>,
 }
 
@@ -85,9 +85,9 @@ impl MarkedEventReceiver for Loader {
 impl Loader {
     fn close(&mut self, mark: &Marker) {
         match self.open.pop() {
-            Some((Open::List(items), anchor)) => self.add(Node::List(items), anchor, mark),
+            Some((Open::List(items), anchor)) => self.add(DocumentNode::List(items), anchor, mark),
             Some((Open::Table(entries, _), anchor)) => {
-                self.add(Node::Table(entries), anchor, mark);
+                self.add(DocumentNode::Table(entries), anchor, mark);
             }
             None => {}
         }
@@ -119,7 +119,7 @@ impl Loader {
     }
 
     /// Adds a complete value to the innermost list or table.
-    fn add(&mut self, node: Node, anchor: usize, mark: &Marker) {
+    fn add(&mut self, node: DocumentNode, anchor: usize, mark: &Marker) {
         // The numbers of anchors begin with 1.
         if anchor > 0 {
             let size = size_of_node(&node);
@@ -133,7 +133,7 @@ impl Loader {
             Some(Open::List(items)) => items.push(node),
             Some(Open::Table(entries, key)) => match (key.take(), node) {
                 (Some(key), node) => entries.push((key, node)),
-                (None, Node::Scalar(value)) => *key = Some(value.to_string()),
+                (None, DocumentNode::Scalar(value)) => *key = Some(value.to_string()),
                 (None, _) => self.error = Some(at("a list or a table is no key", mark)),
             },
         }
@@ -141,20 +141,20 @@ impl Loader {
 }
 
 /// Returns the size of a value with all values that it contains, in bytes.
-fn size_of_node(node: &Node) -> usize {
+fn size_of_node(node: &DocumentNode) -> usize {
     let content = match node {
-        Node::Scalar(ValueKind::String(text)) => text.len(),
-        Node::Scalar(_) => 0,
-        Node::List(items) => items.iter().map(size_of_node).sum(),
-        Node::Table(entries) => entries
+        DocumentNode::Scalar(ValueKind::String(text)) => text.len(),
+        DocumentNode::Scalar(_) => 0,
+        DocumentNode::List(items) => items.iter().map(size_of_node).sum(),
+        DocumentNode::Table(entries) => entries
             .iter()
             .map(|(key, value)| size_of::<String>() + key.len() + size_of_node(value))
             .sum(),
     };
-    size_of::<Node>() + content
+    size_of::<DocumentNode>() + content
 }
 
-fn scalar(text: String, is_plain: bool) -> Node {
+fn scalar(text: String, is_plain: bool) -> DocumentNode {
     let value = match if is_plain { Yaml::from_str(&text) } else { Yaml::Null } {
         _ if !is_plain => ValueKind::String(text),
         Yaml::Null => ValueKind::Nil,
@@ -167,5 +167,5 @@ fn scalar(text: String, is_plain: bool) -> Node {
         },
         _ => ValueKind::String(text),
     };
-    Node::Scalar(value)
+    DocumentNode::Scalar(value)
 }
