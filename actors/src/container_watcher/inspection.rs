@@ -7,12 +7,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::shared_ports::shared_ports;
-use crate::discovery::is_compose_service;
 use crate::messages::Observation;
 use crate::model::container::{Container, ContainerId, ContainerSummary};
 use crate::model::network_path::NetworkChain;
-use crate::model::publish_config::{DiscoveryMethod, PublishConfig};
 use crate::ports::container_source::{ContainerSource, SourceError};
 use crate::publish::endpoint::PortAccess;
 
@@ -45,13 +42,12 @@ pub(super) async fn inspect_with_permit<S: ContainerSource>(
     permits: &Semaphore,
     id: &ContainerId,
     observation: Rc<RefCell<Observation>>,
-    config: &PublishConfig,
 ) -> Inspection {
     // The semaphore is never closed. If it were, an excess inspection would do no harm.
     let _permit = permits.acquire().await;
     let requested_at = Instant::now();
     let Observation { summary, refresh_generation, .. } = observation.borrow().clone();
-    let result = inspect(source, id, config).await;
+    let result = inspect(source, id).await;
     Inspection { requested_at, summary, refresh_generation, result }
 }
 
@@ -64,9 +60,8 @@ pub(super) async fn inspect_with_permit<S: ContainerSource>(
 pub(crate) async fn inspect<S: ContainerSource>(
     source: &S,
     id: &ContainerId,
-    config: &PublishConfig,
 ) -> Result<Option<InspectionResult>, SourceError> {
-    let Some(mut container) = inspect_one(source, id).await? else { return Ok(None) };
+    let Some(container) = inspect_one(source, id).await? else { return Ok(None) };
     let mut access = PortAccess::from_container(&container);
     let mut chain = NetworkChain { target: container.network.target(), ..NetworkChain::default() };
     for _ in 0..CHAIN_LENGTH_MAX {
@@ -76,20 +71,10 @@ pub(crate) async fn inspect<S: ContainerSource>(
         chain.target = target.network.target();
         chain.hops.push(target.id);
     }
-    if !chain.hops.is_empty() && is_named_by_shared_ports(&container, config) {
-        let shared = shared_ports(source, &container, &chain, &access).await?;
-        container.shared_ports = Some(shared);
-    }
     if mutated!(NetworkChainNotFollowed) {
         chain.hops.truncate(1);
     }
     Ok(Some(InspectionResult { container, access, chain }))
-}
-
-/// Returns `true` if the names of the container depend on the ports of its peers in a shared
-/// network.
-fn is_named_by_shared_ports(container: &Container, config: &PublishConfig) -> bool {
-    config.methods.contains(&DiscoveryMethod::Compose) && is_compose_service(container)
 }
 
 async fn inspect_one<S: ContainerSource>(

@@ -5,76 +5,67 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::container::{Container, ContainerId, ContainerSummary, NetworkMode, Protocol};
-use crate::model::network_path::NetworkChain;
-use crate::ports::container_source::{ContainerSource, SourceError};
-use crate::publish::endpoint::PortAccess;
+use crate::discovery::is_compose_service;
+use crate::model::container::{Container, ContainerId, NetworkMode, Protocol};
+use crate::model::network_path::NetworkGuests;
+use crate::model::publish_config::{DiscoveryMethod, PublishConfig};
+use crate::publish::endpoint::{NetworkAccess, PortAccess};
 
 type Port = (u16, Protocol);
 
-/// Returns the ports that the owner of a shared network publishes, and that only `container`
-/// claims. `chain` leads to the owner, and `access` is the access to its ports.
+/// Returns the network whose published ports name the container, or `None` if its names do not
+/// depend on the other guests of a network. `access` is the access to the container's ports.
 ///
-/// # Errors
-/// Returns an error if one of the requests failed.
-pub(super) async fn shared_ports<S: ContainerSource>(
-    source: &S,
+/// A guest of the host's network, or of a container that does not run, has its exposed ports.
+pub(crate) fn shared_network<'a>(
     container: &Container,
-    chain: &NetworkChain,
-    access: &PortAccess,
-) -> Result<Vec<Port>, SourceError> {
-    let published = published(access);
-    if published.is_empty() {
-        return Ok(Vec::new());
+    access: &'a PortAccess,
+    config: &PublishConfig,
+) -> Option<&'a NetworkAccess> {
+    let is_guest = matches!(container.network, NetworkMode::Container(_));
+    match access {
+        PortAccess::Networks(network) if is_guest && is_named_by_ports(container, config) => {
+            Some(network)
+        }
+        _ => None,
     }
-    let mut peers = Vec::new();
-    for id in peers_of(&container.id, chain, &source.list().await?.containers) {
-        peers.extend(source.inspect(id.as_str()).await?.map(|peer| peer.exposed));
-    }
-    Ok(claimed_ports(&published, &container.exposed, &peers))
 }
 
-fn published(access: &PortAccess) -> BTreeSet<Port> {
-    let PortAccess::Networks(access) = access else { return BTreeSet::new() };
-    let assigned = access.bindings.iter().filter(|binding| binding.host_port != 0);
+fn is_named_by_ports(container: &Container, config: &PublishConfig) -> bool {
+    config.methods.contains(&DiscoveryMethod::Compose) && is_compose_service(container)
+}
+
+/// Returns the published ports of a shared network that only `container` claims.
+///
+/// A guest that was never inspected claims nothing: one unreadable container must not withhold
+/// the names of all others. A guest whose later inspections fail keeps its claims.
+pub(crate) fn shared_ports(
+    container: &Container,
+    network: &NetworkAccess,
+    guests: &NetworkGuests,
+) -> Vec<Port> {
+    let peers = guests.iter().filter(|(id, _)| **id != container.id);
+    let peers: Vec<&[Port]> = peers.filter_map(|(_, exposed)| exposed.as_deref()).collect();
+    claimed_ports(&published_ports(network), &container.exposed, &peers)
+}
+
+/// Returns `true` if every guest was inspected, and `container` is one of the guests.
+pub(super) fn are_claims_known(container: &ContainerId, guests: Option<&NetworkGuests>) -> bool {
+    guests.is_some_and(|guests| {
+        guests.contains_key(container) && guests.values().all(Option::is_some)
+    })
+}
+
+fn published_ports(network: &NetworkAccess) -> BTreeSet<Port> {
+    let assigned = network.bindings.iter().filter(|binding| binding.host_port != 0);
     assigned.map(|binding| (binding.port, binding.proto)).collect()
-}
-
-/// Returns the other guests of the network to which `chain` leads.
-fn peers_of(
-    container: &ContainerId,
-    chain: &NetworkChain,
-    rows: &[ContainerSummary],
-) -> BTreeSet<ContainerId> {
-    let hops: BTreeSet<&ContainerId> = chain.hops.iter().collect();
-    let mut members: BTreeSet<&ContainerId> = hops.iter().copied().chain([container]).collect();
-    // A guest may share the network through another guest, so the search ends without a new one.
-    loop {
-        let joins = |row: &&ContainerSummary| {
-            !members.contains(&row.id) && is_guest_of(&row.network, &members, rows)
-        };
-        let Some(guest) = rows.iter().find(joins) else { break };
-        members.insert(&guest.id);
-    }
-    members.retain(|id| *id != container && !hops.contains(id));
-    members.into_iter().cloned().collect()
-}
-
-fn is_guest_of(
-    network: &NetworkMode,
-    members: &BTreeSet<&ContainerId>,
-    rows: &[ContainerSummary],
-) -> bool {
-    let NetworkMode::Container(target) = network else { return false };
-    let is_named = |row: &ContainerSummary| row.name == *target && members.contains(&row.id);
-    members.iter().any(|id| id.as_str() == target) || rows.iter().any(is_named)
 }
 
 /// Returns the published ports that only one guest claims, with the exposed ports `own`.
 ///
 /// A guest claims the published ports that it exposes. A guest that exposes none of them claims
 /// those that no other guest exposes.
-fn claimed_ports(published: &BTreeSet<Port>, own: &[Port], peers: &[Vec<Port>]) -> Vec<Port> {
+fn claimed_ports(published: &BTreeSet<Port>, own: &[Port], peers: &[&[Port]]) -> Vec<Port> {
     let exposes_none = |exposed: &[Port]| !exposed.iter().any(|port| published.contains(port));
     let is_foreign = |port: &Port| peers.iter().any(|peer| peer.contains(port));
     let free = published.iter().copied().filter(|port| !is_foreign(port));
@@ -116,42 +107,26 @@ mod tests {
         ] {
             let published = ports(published).into_iter().collect();
             let peers: Vec<_> = peers.iter().map(|peer| ports(peer)).collect();
+            let peers: Vec<_> = peers.iter().map(Vec::as_slice).collect();
             let found = claimed_ports(&published, &ports(own), &peers);
             assert_eq!(found, ports(expected), "{published:?} {own:?} {peers:?}");
         }
     }
 
     #[test]
-    fn peers_are_all_other_guests_of_the_network() {
-        let row = |id: &str, target: Option<&str>| ContainerSummary {
-            id: ContainerId::new(id),
-            name: format!("name-{id}"),
-            network: target
-                .map_or(NetworkMode::Own, |target| NetworkMode::Container(target.into())),
-            condition: None,
-            fingerprint: 0,
-            uptime: None,
+    fn claims_are_known_if_every_guest_was_inspected() {
+        let guests = |guests: &[(&str, bool)]| -> NetworkGuests {
+            let ports = |is_known: bool| is_known.then(|| ports(&[8080]).into());
+            guests.iter().map(|(id, is_known)| (ContainerId::new(id), ports(*is_known))).collect()
         };
-        let rows = [
-            row("vpn", None),
-            row("qb", Some("vpn")),
-            row("far", Some("near")),
-            row("near", Some("name-vpn")),
-            row("own", None),
-            row("other", Some("own")),
-        ];
-        let chain = |hops: &[&str]| NetworkChain {
-            hops: hops.iter().map(|hop| ContainerId::new(hop)).collect(),
-            target: None,
-        };
-        for (id, hops, expected) in [
-            ("qb", &["vpn"][..], &["far", "near"][..]),
-            ("far", &["near", "vpn"], &["qb"]),
-            ("other", &["own"], &[]),
+        for (guests, expected) in [
+            (Some(guests(&[("qb", true), ("other", true)])), true),
+            (Some(guests(&[("qb", true), ("other", false)])), false),
+            (Some(guests(&[("other", true)])), false),
+            (None, false),
         ] {
-            let peers = peers_of(&ContainerId::new(id), &chain(hops), &rows);
-            let peers: Vec<_> = peers.iter().map(ContainerId::as_str).collect();
-            assert_eq!(peers, expected, "{id}");
+            let is_known = are_claims_known(&ContainerId::new("qb"), guests.as_ref());
+            assert_eq!(is_known, expected, "{guests:?}");
         }
     }
 }

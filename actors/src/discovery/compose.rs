@@ -76,8 +76,10 @@ impl Discoverer for Compose {
     }
 
     fn none_reason(&self, container: &Container) -> &'static str {
-        let is_shared = matches!(container.network, NetworkMode::Container(_));
-        if is_compose_service(container) && is_shared {
+        let is_guest = matches!(container.network, NetworkMode::Container(_));
+        if is_compose_service(container) && is_guest && container.shared_ports.is_none() {
+            "it exposes no port; declare the port in the label highhock.discover"
+        } else if is_compose_service(container) && is_guest {
             "the container whose network it shares publishes no port that this container alone \
              claims; declare the port in the label highhock.discover"
         } else if is_compose_service(container) {

@@ -1,6 +1,15 @@
-//! The containers through which a container has its network.
+//! The containers through which a container has its network, and those that share it.
 
-use super::container::ContainerId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::container::{ContainerId, Protocol};
+
+/// The guests of one network: the containers that use the network of another container, by id.
+pub type NetworkGuests = BTreeMap<ContainerId, GuestPorts>;
+
+/// The ports that a guest exposes, or `None` until it was inspected.
+pub type GuestPorts = Option<Arc<[(u16, Protocol)]>>;
 
 /// The chain of `--network container:` references from a container to its network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,39 +25,5 @@ impl NetworkChain {
     pub fn contains(&self, id: &ContainerId, name: Option<&str>) -> bool {
         let is_it = |target: &String| target == id.as_str() || Some(target.as_str()) == name;
         self.hops.contains(id) || self.target.as_ref().is_some_and(is_it)
-    }
-
-    /// Returns `true` if both chains lead to the network of one container.
-    pub fn meets(&self, other: &Self) -> bool {
-        let shares_target = self.target.is_some() && self.target == other.target;
-        shares_target
-            || self.hops.iter().any(|hop| other.contains(hop, None))
-            || other.hops.iter().any(|hop| self.contains(hop, None))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chain(hops: &[&str], target: Option<&str>) -> NetworkChain {
-        let hops = hops.iter().map(|hop| ContainerId::new(hop)).collect();
-        NetworkChain { hops, target: target.map(str::to_owned) }
-    }
-
-    #[test]
-    fn chains_meet_at_a_common_container() {
-        for (one, other, expected) in [
-            (chain(&["vpn"], None), chain(&["vpn"], None), true),
-            (chain(&["vpn"], None), chain(&[], Some("vpn")), true),
-            (chain(&[], Some("vpn")), chain(&[], Some("vpn")), true),
-            (chain(&["between", "vpn"], None), chain(&["vpn"], None), true),
-            (chain(&["vpn"], None), chain(&["db"], None), false),
-            (chain(&["vpn"], None), chain(&[], None), false),
-            (chain(&[], None), chain(&[], None), false),
-        ] {
-            assert_eq!(one.meets(&other), expected, "{one:?} {other:?}");
-            assert_eq!(other.meets(&one), expected, "{one:?} {other:?}");
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! [`Registry`]: owns the watcher of each container, and restarts watchers that crashed.
 
 mod entry;
+mod guests;
 #[cfg(feature = "test-hooks")]
 mod test_hooks;
 
@@ -27,7 +28,6 @@ use crate::model::container::ContainerId;
 use crate::model::event::{Event, EventKind};
 use crate::model::event_history::{EventHistories, EventHistory};
 use crate::model::network_path::NetworkChain;
-use crate::model::publish_config::DiscoveryMethod;
 use crate::ports::container_source::ContainerSource;
 use crate::ports::record_store::RecordStore;
 use crate::runtime::backoff::Backoff;
@@ -53,8 +53,8 @@ const WATCHER_RESTART_BACKOFF: Backoff =
 /// listing lacks the container and the inserter has handled the withdrawal of its records.
 ///
 /// The registry also connects containers that share a network: it has a container inspected
-/// again when a container of its network chain changes, and a Compose service when
-/// another container in its network comes or goes. After a restart the registry is empty.
+/// again when a container of its network chain changes, and sends each guest of a network the
+/// ports of the other guests. After a restart the registry is empty.
 /// The next listing and the carried event histories restore its state.
 pub struct Registry<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
@@ -216,6 +216,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
             self.live_containers = None;
         } else if let Some(entry) = self.entries.get_mut(id) {
             entry.removing = false;
+            self.update_guests(None);
         }
     }
 
@@ -225,23 +226,6 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         let name = self.entries.get(changed).map(|entry| entry.name.clone());
         for entry in self.entries.values_mut() {
             if !entry.removing && entry.chain.contains(changed, name.as_deref()) {
-                entry.mark_stale(since);
-            }
-        }
-    }
-
-    /// Has each container inspected that shares a network with the changed container.
-    ///
-    /// The name of a Compose service depends on the ports that the others expose.
-    fn refresh_peers(&mut self, changed: &ContainerId, since: Option<Instant>) {
-        if !self.setup.publish_config.methods.contains(&DiscoveryMethod::Compose) {
-            return;
-        }
-        let Some(chain) = self.entries.get(changed).map(|entry| entry.chain.clone()) else {
-            return;
-        };
-        for (id, entry) in &mut self.entries {
-            if id != changed && !entry.removing && entry.chain.meets(&chain) {
                 entry.mark_stale(since);
             }
         }
@@ -281,6 +265,12 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     fn was_announced(&self, entry: &WatcherEntry<S, R>) -> bool {
         let history = &entry.observation.history;
         history.is_down() || self.has_event_since_listing(history)
+    }
+
+    /// Returns `true` if an event reported the end of the container. A later listing that contained
+    /// the container overrides the event.
+    fn is_down(&self, history: &EventHistory) -> bool {
+        history.is_down() && self.has_event_since_listing(history)
     }
 
     fn has_event_since_listing(&self, history: &EventHistory) -> bool {
@@ -372,8 +362,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<GetKnownContainers> for Registr
     fn handle(&mut self, _: GetKnownContainers, _: &mut Self::Context) -> Self::Result {
         let known = self.entries.iter().map(|(id, entry)| {
             let Observation { summary, history, .. } = &entry.observation;
-            // A listing that contained the container overrides an older event of its end.
-            let is_down = history.is_down() && self.has_event_since_listing(history);
+            let is_down = self.is_down(history);
             (id.clone(), KnownContainer { summary: summary.clone(), is_down })
         });
         let has_listing = self.last_listing.is_some();
@@ -399,7 +388,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerSeen> for Registry<S, 
             self.add_container(&id, entry, context);
         }
         self.refresh_dependents(&id, since);
-        self.refresh_peers(&id, since);
+        self.update_guests_of(&id, since);
         announced
     }
 }
@@ -413,7 +402,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerGone> for Registry<S, 
         let since = self.change_time(announced);
         self.remove_container(&id, message.requested_at, since, context);
         self.refresh_dependents(&id, since);
-        self.refresh_peers(&id, since);
+        self.update_guests_of(&id, since);
         announced
     }
 }
@@ -441,7 +430,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerEvent> for Registry<S,
             self.refresh_dependents(&id, Some(now));
         }
         if matches!(event.kind, EventKind::Started | EventKind::Ended) {
-            self.refresh_peers(&id, Some(now));
+            self.update_guests_of(&id, Some(now));
         }
     }
 }
@@ -452,9 +441,10 @@ impl<S: ContainerSource, R: RecordStore> Handler<NetworkDependency> for Registry
     fn handle(&mut self, message: NetworkDependency, _: &mut Self::Context) {
         let Some(entry) = self.entries.get_mut(&message.container) else { return };
         entry.is_reachable = Some(message.is_reachable);
-        if entry.chain != message.chain {
-            entry.chain = message.chain;
-            self.refresh_peers(&message.container, None);
+        let exposed = Some(message.exposed);
+        if entry.chain != message.chain || entry.exposed != exposed {
+            (entry.chain, entry.exposed) = (message.chain, exposed);
+            self.update_guests(None);
         }
     }
 }
@@ -488,6 +478,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ListingComplete> for Registry<S
         self.last_listing = Some(message.requested_at);
         self.histories.borrow_mut().retain(|id, _| self.entries.contains_key(id));
         self.refresh_orphaned_dependents();
+        self.update_guests(None);
         self.send_live_containers();
     }
 }
