@@ -30,10 +30,10 @@ use highhock_actors::model::publish_config::{
     AddressOwner, DiscoveryMethod, KeyLayout, PublishConfig,
 };
 use highhock_actors::{
-    ChangeStream, Container, ContainerSource, ContainerSummary, Core, CoreSettings, EngineIdentity,
+    ChangeStream, Container, ContainerListing, ContainerSource, Core, CoreSettings, EngineIdentity,
     EngineTime, Event, EventKind, EventStream, GrantOutcome, Host, KeepAliveMode, KeptAlive, Lease,
-    LeaseId, LeaseNamespace, RecordKey, RecordStore, SourceError, StoreError, StoredRecord, Write,
-    WriteOutcome,
+    LeaseId, LeaseNamespace, LeasedRecords, RecordKey, RecordStore, SourceError, StoreError,
+    StoredRecord, Write, WriteOutcome,
 };
 use slog::{Discard, Logger, o};
 use tokio::time::Instant;
@@ -309,7 +309,7 @@ struct Recording<T> {
 }
 
 impl ContainerSource for Recording<DockerClient> {
-    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
+    async fn list(&self) -> Result<ContainerListing, SourceError> {
         self.inner.list().await
     }
 
@@ -353,7 +353,7 @@ impl RecordStore for Recording<Store> {
         self.inner.read(keys).await
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
         self.inner.probe().await
     }
 
@@ -361,8 +361,8 @@ impl RecordStore for Recording<Store> {
         self.inner.watch().await
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
-        self.inner.leases(namespace).await
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+        self.inner.find_leases(namespace).await
     }
 
     async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
@@ -377,7 +377,7 @@ impl RecordStore for Recording<Store> {
         self.inner.revoke(id).await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
         self.inner.leased(id).await
     }
 }

@@ -72,6 +72,7 @@ tool_is_there() {
     busybox) busybox_is_static ;;
     certificates) [ -e /etc/ssl/certs/ca-certificates.crt ] ;;
     dockerd) command -v dockerd >/dev/null || engine_answers ;;
+    libseccomp) pkg-config --exists libseccomp 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
     esac
 }
@@ -101,6 +102,7 @@ packages_of() {
     etcdctl) say etcd-client ;;
     ip) say iproute2 ;;
     kdig) say knot-dnsutils ;;
+    libseccomp) say libseccomp-dev ;;
     podman) say "podman $(package_or_older netavark containernetworking-plugins)" ;;
     promtool) say prometheus ;;
     systemd-analyze) say systemd ;;
@@ -132,6 +134,7 @@ purpose_of() {
     ip) say "to list and clean up network interfaces" ;;
     kdig) say 'for DNS queries with another resolver' ;;
     iptables) say "for Docker's published ports" ;;
+    libseccomp | pkg-config) say 'to build runc' ;;
     podman) say "the other engine with Docker's API" ;;
     promtool) say 'to check metrics and alerts' ;;
     runc) say 'to run containers with Podman' ;;
@@ -288,11 +291,22 @@ refuse_second_engine() {
     fail "a dockerd is running (process $(engine_process)) but does not answer at $DOCKER_HOST; a second engine would break its network. Set DOCKER_HOST to its socket, or stop it."
 }
 
-# The process id of a dockerd on this machine, without any package.
+# The process id of a dockerd in the network namespace of this script, without any package. An
+# engine in another network namespace has its own bridge and packet filter.
 engine_process() {
-    local file
-    file=$(grep -lxs dockerd /proc/[0-9]*/comm | head -n 1) || true
-    [ -n "$file" ] && cut -d / -f 3 <<<"$file"
+    local pid
+    while read -r pid; do
+        ! is_in_other_network "$pid" || continue
+        say "$pid"
+        return
+    done < <(grep -lxs dockerd /proc/[0-9]*/comm | cut -d / -f 3)
+    return 1
+}
+
+# is_in_other_network PID: fails if the namespace of the process cannot be read.
+is_in_other_network() {
+    local network
+    network=$(readlink "/proc/$1/ns/net") && [ "$network" != "$(readlink /proc/self/ns/net)" ]
 }
 
 stop_engine() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use highhock_actors::{
     ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    RecordKey, RecordStore, StoreError, StoredRecord, Write, WriteOutcome,
+    LeasedRecords, RecordKey, RecordStore, StoreError, StoredRecord, Write, WriteOutcome,
 };
 
 use crate::etcd::{EtcdV2, EtcdV3};
@@ -31,6 +31,20 @@ macro_rules! delegate {
     };
 }
 
+impl Store {
+    /// Checks that this client may read and write the records of the domain. Writes nothing.
+    ///
+    /// # Errors
+    /// Returns an error if a permission is missing, or if etcd does not answer.
+    pub async fn check_permissions(&self) -> Result<(), StoreError> {
+        match self {
+            Self::EtcdV2(store) => store.check_permissions().await,
+            Self::EtcdV3(store) => store.check_permissions().await,
+            Self::Memory(_) => Ok(()),
+        }
+    }
+}
+
 impl RecordStore for Store {
     fn keep_alive_mode(&self) -> KeepAliveMode {
         delegate!(self, store => store.keep_alive_mode())
@@ -44,7 +58,7 @@ impl RecordStore for Store {
         delegate!(self, store => store.read(keys).await)
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
         delegate!(self, store => store.probe().await)
     }
 
@@ -52,8 +66,8 @@ impl RecordStore for Store {
         delegate!(self, store => store.watch().await)
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
-        delegate!(self, store => store.leases(namespace).await)
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+        delegate!(self, store => store.find_leases(namespace).await)
     }
 
     async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
@@ -68,7 +82,7 @@ impl RecordStore for Store {
         delegate!(self, store => store.revoke(id).await)
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
         delegate!(self, store => store.leased(id).await)
     }
 }

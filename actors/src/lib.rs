@@ -53,14 +53,16 @@ pub use model::container::{
 };
 pub use model::event::{Event, EventKind};
 pub use model::names::ServiceName;
+pub use model::port_request::PortRequest;
 pub use model::record::{Host, RecordKey, RecordValue};
 pub use model::service::{Attributes, Service, SkippedEntry};
 pub use ports::container_source::{
-    ContainerSource, EngineIdentity, EventStream, SourceError, SourceErrorKind,
+    ContainerListing, ContainerSource, EngineIdentity, EventStream, LOSS_WITHOUT_EVENTS,
+    SourceError, SourceErrorKind, UnreadableRow,
 };
 pub use ports::record_store::{
     Change, ChangeStream, ExpectedValue, Expiry, GrantOutcome, KeepAliveMode, KeptAlive, Lease,
-    LeaseId, LeaseNamespace, Precondition, RecordStore, StoreError, StoreErrorKind, StoredRecord,
-    Write, WriteOutcome,
+    LeaseId, LeaseNamespace, LeasedRecords, Precondition, RecordStore, StoreError, StoreErrorKind,
+    StoredRecord, Write, WriteOutcome,
 };
 pub use status::{RecordCounts, RecordReport, RecordState, StandbyReason};

@@ -18,10 +18,10 @@ use std::time::Duration;
 use actix::Message;
 use tokio::time::Instant;
 
-use crate::model::container::{ContainerId, ContainerSummary, EngineTime};
+use crate::model::container::{ContainerId, ContainerSummary, EngineTime, Protocol};
 use crate::model::event::Event;
 use crate::model::event_history::EventHistory;
-use crate::model::network_path::NetworkChain;
+use crate::model::network_path::{NetworkChain, NetworkGuests};
 use crate::model::record::DesiredRecord;
 use crate::runtime::latest_sender::{Coalesce, earlier};
 use crate::status::{ContainerReport, RecordReport, RecordsStatus};
@@ -145,6 +145,9 @@ pub struct Observation {
     /// A number that grows with each reason to inspect the container although its row has not
     /// changed.
     pub refresh_generation: u64,
+    /// All guests of the network that the container uses, with the container itself. `None` if
+    /// the registry knows of no such network, or if no discovery method needs them.
+    pub guests: Option<Arc<NetworkGuests>>,
     /// The time of the oldest change in this message, see the module's documentation.
     pub since: Option<Instant>,
 }
@@ -182,7 +185,8 @@ pub enum RemovalOutcome {
 /// The container uses the network of another container.
 ///
 /// A watcher sends it after an inspection. The registry then has the container inspected again
-/// when another container of the chain changes.
+/// when another container of the chain changes, and sends the ports to the other guests of the
+/// network.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct NetworkDependency {
@@ -190,6 +194,8 @@ pub struct NetworkDependency {
     pub container: ContainerId,
     /// The containers through which it has its network.
     pub chain: NetworkChain,
+    /// The ports that the container exposes.
+    pub exposed: Arc<[(u16, Protocol)]>,
     /// `true` if the inspection found an address or a published port at the end of the chain.
     pub is_reachable: bool,
 }

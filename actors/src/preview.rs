@@ -2,6 +2,7 @@
 //!
 //! `highhock records` uses this module without a running daemon.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use slog::{Discard, Logger, o};
 use tokio::time::Instant;
 
-use crate::container_watcher::{InspectionResult, inspect};
+use crate::container_watcher::{InspectionResult, inspect, shared_network, shared_ports};
 use crate::messages::Domain;
 use crate::model::container::{ContainerId, ContainerState};
+use crate::model::network_path::NetworkGuests;
 use crate::model::publish_config::PublishConfig;
 use crate::model::service::SkippedEntry;
 use crate::ports::container_source::{ContainerSource, SourceError};
@@ -59,23 +61,26 @@ pub async fn preview<S: ContainerSource>(
     source: &S,
     config: &PublishConfig,
 ) -> Result<Preview, SourceError> {
-    let summaries = source.list().await?;
-    let inspected: Vec<_> = stream::iter(summaries)
+    let summaries = source.list().await?.containers;
+    let inspected: Vec<Option<InspectionResult>> = stream::iter(summaries)
         .map(|summary| async move { inspect(source, &summary.id).await })
         .buffered(INSPECTIONS_MAX)
         .try_collect()
         .await?;
+    let mut inspected: Vec<_> = inspected.into_iter().flatten().collect();
+    set_shared_ports(&mut inspected, config);
 
     let policy = RecordPolicy {
         keep_alive_mode: KeepAliveMode::PerRecord,
         ttl: Duration::from_secs(60),
         host: config.host.clone(),
+        exclusive_keys: true,
     };
     let now = Instant::now();
     let (recorder, log) = (StatusRecorder::default(), Logger::root(Discard, o!()));
     let mut reconciler = Reconciler::new(policy, WriteLog::default(), recorder, now, log);
     let mut containers = Vec::new();
-    for InspectionResult { container, access, .. } in inspected.into_iter().flatten() {
+    for InspectionResult { container, access, .. } in inspected {
         let plan = plan(&container, &access, config);
         let explanation = explain(&container, &access, config);
         reconciler.set_desired(
@@ -98,5 +103,22 @@ pub async fn preview<S: ContainerSource>(
         });
     }
     containers.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(Preview { records: reconciler.report(), containers })
+    Ok(Preview { records: reconciler.report(now), containers })
+}
+
+/// Sets the ports of each container that shares the network of another one.
+fn set_shared_ports(inspected: &mut [InspectionResult], config: &PublishConfig) {
+    let mut networks = BTreeMap::<ContainerId, NetworkGuests>::new();
+    for InspectionResult { container, chain, .. } in inspected.iter() {
+        if let Some(owner) = chain.hops.last() {
+            let exposed = Some(Arc::from(container.exposed.as_slice()));
+            networks.entry(owner.clone()).or_default().insert(container.id.clone(), exposed);
+        }
+    }
+    for InspectionResult { container, access, chain } in inspected {
+        let guests = chain.hops.last().and_then(|owner| networks.get(owner));
+        let network = shared_network(container, access, config);
+        container.shared_ports =
+            network.zip(guests).map(|(network, guests)| shared_ports(container, network, guests));
+    }
 }

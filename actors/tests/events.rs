@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fakes::{Engine, LogMessages, POLL, Store, World, container, id, key, keys, pass, settings};
 use highhock_actors::{
-    Container, ContainerState, CoreSettings, EngineTime, EventKind, KeepAliveMode, NetworkMode,
-    RecordState,
+    Container, ContainerState, CoreSettings, EngineTime, EventKind, KeepAliveMode,
+    LOSS_WITHOUT_EVENTS, NetworkMode, RecordState, UnreadableRow,
 };
 use tokio::time::Instant;
 
@@ -37,8 +37,13 @@ on_both_stores! {
     reopens_a_silent_stream
     warns_when_engine_starts_to_refuse_events
     keeps_stream_with_late_end_events
+    skips_an_unreadable_event_and_reads_on
+    unreadable_row_costs_no_other_container
+    slow_listings_leave_pauses_and_stay_ready
     newer_event_overrides_listing
     follows_shared_network_through_chain
+    follows_restart_of_an_unlisted_network_owner
+    follows_removal_of_an_unlisted_container_of_a_chain
     confirms_listing_without_most_records
     accepts_another_engine_at_second_listing
     confirms_empty_listing_after_restart
@@ -384,6 +389,59 @@ async fn keeps_stream_with_late_end_events(keep_alive_mode: KeepAliveMode) {
     assert!(took <= SECOND * 15 + EVENT_LATENCY_MAX, "{took:?}");
 }
 
+async fn skips_an_unreadable_event_and_reads_on(keep_alive_mode: KeepAliveMode) {
+    const WARNING: &str = "unreadable docker event skipped; the next listing shows the change";
+    let messages = LogMessages::default();
+    let engine = Engine::default();
+    (0..2).for_each(|n| engine.run(web_container(n)));
+    let store = Store::new(keep_alive_mode);
+    let world = World::start_logged(settings_with_events(), engine, store, messages.logger());
+    world.until("the records are published", |world| world.store.len() == 2).await;
+    for n in 0..10 {
+        world.engine.send_unreadable_event();
+        // The change that the event would have announced is found by a listing.
+        world.engine.run(container_started_at(1, 9_000 + n));
+        pass(POLL).await;
+    }
+    world.engine.send_event(0, EventKind::Signalled(15), 9_900);
+    let took = world.until("the record is withdrawn", |world| world.store.len() == 1).await;
+    assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
+    assert_eq!(world.engine.streams_opened(), 1);
+    let docker = world.core.handle().status().await.docker;
+    assert_eq!(docker.unreadable_events, 10);
+    let warnings = messages.count(WARNING);
+    assert!((1..=2).contains(&warnings), "{warnings} warnings in {:?}", POLL * 10);
+}
+
+async fn unreadable_row_costs_no_other_container(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 3).await;
+    let reason = || "scripted".to_owned();
+    // A row without a readable id may be that of any container without another row.
+    world.engine.set_unreadable_rows(vec![UnreadableRow { container: None, reason: reason() }]);
+    world.engine.remove_number(2);
+    world.engine.run(web_container(3));
+    world.until("the other changes are seen", |world| world.store.len() == 4).await;
+    world.assert_present_for(POLL * 3, &keys(0..4)).await;
+    let known = Some(web_container(0).id);
+    world.engine.set_unreadable_rows(vec![UnreadableRow { container: known, reason: reason() }]);
+    world.until("the removed container is gone", |world| world.store.len() == 3).await;
+    let docker = world.core.handle().status().await.docker;
+    assert!(docker.unreadable_rows >= 4, "{docker:?}");
+}
+
+async fn slow_listings_leave_pauses_and_stay_ready(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 3).await;
+    world.engine.list_takes(POLL * 3);
+    pass(POLL * 10).await;
+    let lists = world.engine.lists();
+    for _ in 0..100 {
+        pass(POLL / 2).await;
+        assert_eq!(world.core.handle().status().await.ready(), Ok(()));
+    }
+    let listed = world.engine.lists() - lists;
+    assert!((10..=13).contains(&listed), "{listed} listings in {:?}", POLL * 50);
+}
+
 async fn warns_when_engine_starts_to_refuse_events(keep_alive_mode: KeepAliveMode) {
     const WARNING: &str = "docker events unavailable; relying on polls";
     let messages = LogMessages::default();
@@ -401,7 +459,7 @@ async fn warns_when_engine_starts_to_refuse_events(keep_alive_mode: KeepAliveMod
         world.engine.refuse_events(true);
         world.engine.cut_streams();
         pass(SECOND * 200).await;
-        assert_eq!(messages.count(WARNING), times);
+        assert_eq!(messages.values(WARNING, "lost"), vec![LOSS_WITHOUT_EVENTS; times]);
     }
 }
 
@@ -434,6 +492,43 @@ async fn follows_shared_network_through_chain(keep_alive_mode: KeepAliveMode) {
     world.engine.send_event(0, EventKind::Started, 9_000);
     let moved = |world: &World| port(world, 1) == Some(false) && port(world, 2) == Some(false);
     let took = world.until("both have the new port", moved).await;
+    assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
+}
+
+/// The registry no longer knows the network owner when its start event arrives.
+async fn follows_restart_of_an_unlisted_network_owner(keep_alive_mode: KeepAliveMode) {
+    let world = world_with_events(keep_alive_mode, 1).await;
+    let mut guest = web_container(1);
+    (guest.network, guest.bindings) = (NetworkMode::Container(id(0)), Vec::new());
+    world.engine.start(1, guest);
+    world.until("both are published", |world| world.store.len() == 2).await;
+    world.engine.end(0, 1_000);
+    world.until("both are withdrawn", |world| world.store.len() == 0).await;
+    pass(POLL * 2).await;
+    let lists = world.engine.lists();
+    world.until("a listing lacks the owner", |world| world.engine.lists() > lists).await;
+    pass(SECOND).await;
+    world.engine.start(0, container_started_at(0, 2_000));
+    let took = world.until("both are published again", |world| world.store.len() == 2).await;
+    assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
+}
+
+async fn follows_removal_of_an_unlisted_container_of_a_chain(keep_alive_mode: KeepAliveMode) {
+    let engine = Engine::default();
+    engine.run(web_container(0));
+    for n in 1..3 {
+        let network = NetworkMode::Container(id(n - 1));
+        engine.run(Container { network, bindings: Vec::new(), ..web_container(n) });
+    }
+    engine.change("web-1", |container| container.state = ContainerState::Exited);
+    let world = World::start_with(settings_with_events(), engine, Store::new(keep_alive_mode));
+    let guest = key("web-2");
+    world.until("the guest is published", |world| world.store.get(&guest).is_some()).await;
+    pass(SECOND).await;
+    world.engine.remove("web-1");
+    world.engine.send_event(1, EventKind::Ended, 9_000);
+    let took =
+        world.until("the guest is withdrawn", |world| world.store.get(&guest).is_none()).await;
     assert!(took <= EVENT_LATENCY_MAX, "{took:?}");
 }
 

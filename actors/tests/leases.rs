@@ -96,6 +96,9 @@ async fn keeps_orphan_modified_by_another_writer() {
     let touched = world.store.version(&key("stale"));
     pass(POLL * 2).await;
     assert_eq!(world.store.version(&key("stale")), touched);
+    let writes = world.store.writes();
+    let deletions = writes.iter().filter(|write| matches!(write, Write::Delete { .. })).count();
+    assert!(deletions <= 1, "{deletions} deletions");
 }
 
 #[actix::test]

@@ -155,6 +155,8 @@ fn container(random: &mut fastrand::Rng) -> Container {
             binding(82, Protocol::Sctp),
         ],
         exposed: Vec::new(),
+        requested: Vec::new(),
+        shared_ports: None,
         networks: [("web".to_owned(), attachment)].into(),
         image,
         stop_signal: 15,

@@ -15,6 +15,8 @@ pub struct ActiveConfig {
     pub reload_errors: Vec<String>,
     /// The servers that must answer before the last reload takes effect, with their errors.
     pub reload_waiting_for: Option<String>,
+    /// The difference between the published address and the address of its interface.
+    pub address_warning: Option<String>,
     /// The DNS server of standalone mode. `None` with etcd.
     pub dns: Option<DnsReport>,
 }
@@ -22,7 +24,14 @@ pub struct ActiveConfig {
 impl ActiveConfig {
     /// Creates a configuration without a reload.
     pub fn new(admin: Admin, effective: Vec<EffectiveKey>) -> Self {
-        Self { admin, effective, reload_errors: Vec::new(), reload_waiting_for: None, dns: None }
+        Self {
+            admin,
+            effective,
+            reload_errors: Vec::new(),
+            reload_waiting_for: None,
+            address_warning: None,
+            dns: None,
+        }
     }
 }
 

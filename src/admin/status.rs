@@ -41,6 +41,9 @@ pub struct StatusResponse {
     /// The servers that must answer before the last reload takes effect, with their errors.
     #[serde(default)]
     pub reload_waits: Option<String>,
+    /// The difference between the published address and the address of its interface.
+    #[serde(default)]
+    pub address_warning: Option<String>,
     /// The state of Docker. `None` until the actors run.
     pub docker: Option<DockerReport>,
     /// The state of etcd. `None` until the actors run, and in standalone mode.
@@ -48,7 +51,7 @@ pub struct StatusResponse {
     /// The DNS server of standalone mode.
     #[serde(default)]
     pub dns: Option<DnsReport>,
-    /// The remaining time of the lease of all records, if it is not kept alive.
+    /// The remaining time of the lease of all records, if it is not kept alive. 0: expired.
     pub lease_remaining_seconds: Option<f64>,
     /// The number of containers in each state. States without containers are missing.
     pub containers: BTreeMap<String, usize>,
@@ -89,6 +92,9 @@ pub struct EtcdReport {
 pub struct RecordCounts {
     /// Published.
     pub live: usize,
+    /// Run out while etcd is unreachable.
+    #[serde(default)]
+    pub expired: usize,
     /// Waiting to be written.
     pub pending: usize,
     /// On standby, because the key has another holder.
@@ -138,6 +144,7 @@ impl StatusResponse {
             reason,
             reload_refused: active_config.reload_errors.clone(),
             reload_waits: active_config.reload_waiting_for.clone(),
+            address_warning: active_config.address_warning.clone(),
             lease_remaining_seconds: records
                 .and_then(|records| records.lease_remaining)
                 .map(|remaining: Duration| remaining.as_secs_f64()),
@@ -183,7 +190,13 @@ impl From<&StoreStatus> for EtcdReport {
 impl From<&RecordsStatus> for RecordCounts {
     fn from(records: &RecordsStatus) -> Self {
         let standby = records.standby.iter().map(|(_, count)| count).sum();
-        Self { live: records.live, pending: records.pending, standby, failed: records.failed }
+        Self {
+            live: records.live,
+            expired: records.expired,
+            pending: records.pending,
+            standby,
+            failed: records.failed,
+        }
     }
 }
 

@@ -2,14 +2,16 @@
 
 use structopt::clap::{App, Arg, ArgMatches, Shell, SubCommand};
 
-const SUBCOMMAND: &str = "completions";
+pub(super) const SUBCOMMAND: &str = "completions";
 const SHELL_ARGUMENT: &str = "shell";
+/// The shells for which clap generates a script.
+pub(super) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 /// Returns the definition of the command.
 pub(super) fn command<'a>() -> App<'a, 'a> {
     let shell = Arg::with_name(SHELL_ARGUMENT)
         .required(true)
-        .possible_values(&["bash", "zsh", "fish"])
+        .possible_values(&SHELLS)
         .help("The shell that reads the script");
     SubCommand::with_name(SUBCOMMAND).about("Prints the completion script for a shell").arg(shell)
 }

@@ -5,15 +5,19 @@
 
 mod completions;
 pub mod exit_code;
+mod suggestion;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use structopt::StructOpt;
 use structopt::clap::{App, AppSettings, Arg, ArgMatches, ErrorKind};
 
-use crate::settings::{DefaultValue, Environment, Flag, KEYS, Key, Sources, find};
+use crate::settings::{
+    ConfigFile, DefaultValue, Environment, FileOrigin, Flag, KEYS, Key, Sources, find,
+};
 use crate::version;
 
 /// The name of the argument, and of the flag, for the configuration file.
@@ -60,7 +64,8 @@ pub enum Command {
     after_help = "Each flag is also a key of the configuration file and an environment variable: \
                   docker.pollContainer is HIGHHOCK_DOCKER__POLLCONTAINER. Flags override \
                   variables, and variables override the file. Commas separate the entries of a \
-                  list: --dns-listen 127.0.0.1:53,[::1]:53. Passwords and tokens have no flag."
+                  list: --dns-listen 127.0.0.1:53,[::1]:53. Passwords and tokens have no flag. \
+                  HIGHHOCK_CONFIG names the configuration file if --config is not given."
 )]
 struct Arguments {
     #[structopt(subcommand)]
@@ -73,7 +78,7 @@ pub struct Cli {
     /// The command to run.
     pub command: Command,
     /// The configuration file, if the command line names one.
-    pub file: Option<PathBuf>,
+    pub file: Option<ConfigFile>,
     /// The settings from flags. They are not validated yet.
     pub flags: Vec<Flag>,
 }
@@ -119,10 +124,14 @@ impl CliExit {
 /// # Errors
 /// Returns the text to print if there is no command to run.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, CliExit> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
     let texts: Vec<_> = KEYS.iter().filter(|key| !key.secret).map(FlagText::new).collect();
     let version = version::with_commit();
+    if let Some(text) = suggestion::single_dash_error(&arguments, &texts) {
+        return Err(CliExit { text, is_error: true });
+    }
     let exit_output = |error| exit_for(error, &texts);
-    let matches = app(&texts, &version).get_matches_from_safe(arguments).map_err(exit_output)?;
+    let matches = app(&texts, &version).get_matches_from_safe(&arguments).map_err(exit_output)?;
     if let Some(shell) = completions::requested_shell(&matches) {
         let text = completions::script(app(&texts, &version), shell);
         return Err(CliExit { text, is_error: false });
@@ -131,23 +140,33 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, CliEx
     let innermost = matches.subcommand().1.unwrap_or(&matches);
     Ok(Cli {
         command: Arguments::from_clap(&matches).command.unwrap_or_default(),
-        file: innermost.value_of_os(CONFIG).map(PathBuf::from),
+        file: innermost.value_of_os(CONFIG).map(|file| config_file(file.into(), &arguments)),
         flags: flags(innermost, &texts),
     })
+}
+
+/// Returns the file of `--config`, with the flag that contains the file's name, if there is one.
+fn config_file(path: PathBuf, arguments: &[OsString]) -> ConfigFile {
+    let attached = |argument: &&OsString| {
+        let value = argument.as_bytes().strip_prefix(b"-c").filter(|value| !value.is_empty());
+        value.is_some_and(|value| {
+            value.strip_prefix(b"=").unwrap_or(value) == path.as_os_str().as_bytes()
+        })
+    };
+    let flag = arguments.iter().find(attached);
+    let named_by = flag.map_or(FileOrigin::Flag, |flag| {
+        FileOrigin::AttachedFlag(flag.to_string_lossy().into_owned())
+    });
+    ConfigFile { path, named_by }
 }
 
 fn exit_for(error: structopt::clap::Error, texts: &[FlagText]) -> CliExit {
     // clap prints the version itself, except for the end of the line.
     let is_error = !matches!(error.kind, ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed);
-    let unknown = error.info.into_iter().flatten().next().unwrap_or_default();
-    let unknown = unknown.trim_start_matches('-');
-    let distance = |text: &&FlagText| strsim::damerau_levenshtein(unknown, &text.flag);
-    let nearest = texts.iter().min_by_key(distance);
-    let text = match nearest.filter(|text| distance(text) <= unknown.len().div_ceil(4)) {
-        Some(near) if error.kind == ErrorKind::UnknownArgument => {
-            format!("{}\n\nThe nearest flag is --{}", error.message, near.flag)
-        }
-        _ => error.message,
+    let suggestion = suggestion::suggestion(&error, texts);
+    let text = match suggestion {
+        Some(suggestion) => format!("{}\n\n{suggestion}", error.message),
+        None => error.message,
     };
     CliExit { text, is_error }
 }
@@ -173,7 +192,7 @@ impl FlagText {
 fn app<'a>(texts: &'a [FlagText], version: &'a str) -> App<'a, 'a> {
     let config = Arg::with_name(CONFIG).long(CONFIG).short("c").value_name("FILE").help(
         "The configuration file: JSON with comments, YAML or TOML, by its extension \
-            [default: /etc/highhock.json]",
+            [default: HIGHHOCK_CONFIG, else /etc/highhock.json]",
     );
     let standalone =
         Arg::with_name(STANDALONE).long(STANDALONE).help("The same as --store standalone");
@@ -274,7 +293,7 @@ mod tests {
     #[test]
     fn resolves_short_flags_and_aliases() {
         let cli = parse("highhock -e etcd -c file check -d docker -p 5 -i eth1 -l DEBUG").unwrap();
-        assert_eq!(cli.file, Some(PathBuf::from("file")));
+        assert_eq!(cli.file, Some(PathBuf::from("file").into()));
         for (path, value) in [
             ("etcd.url", "etcd"),
             ("docker.url", "docker"),
@@ -318,6 +337,62 @@ mod tests {
         }
         for line in ["highhock --help", "highhock -h", "highhock check --help", "highhock -V"] {
             assert!(!parse(line).unwrap_err().is_error, "{line}");
+        }
+    }
+
+    #[test]
+    fn suggests_the_nearest_flag_or_command() {
+        for (line, expected) in [
+            ("highhock --standalon", "the nearest flag is --standalone"),
+            ("highhock --etcd-ulr http://etcd/", "the nearest flag is --etcd-url"),
+            ("highhock check --confg file", "the nearest flag is --config"),
+            ("highhock --public-hots a", "the nearest flag is --public-host"),
+            ("highhock --hlep", "the nearest flag is --help"),
+            ("highhock records --explian", "the nearest flag is --explain"),
+            ("highhock actors --wach", "the nearest flag is --watch"),
+            ("highhock stat", "the nearest command is status"),
+            ("highhock -l DEBUG chekc", "the nearest command is check"),
+            ("highhock standalone", "the nearest flag is --standalone"),
+            ("highhock completions bsah", "the nearest value is bash"),
+        ] {
+            let exit_output = parse(line).unwrap_err();
+            let text = exit_output.text;
+            assert!(exit_output.is_error && text.ends_with(expected), "{line}: {text}");
+        }
+        for line in ["highhock --nonsense", "highhock nonsense", "highhock check x"] {
+            let text = parse(line).unwrap_err().text;
+            assert!(!text.contains("nearest"), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn long_flag_with_one_dash_is_an_error() {
+        for (line, flag) in [
+            ("highhock -etcd-url http://etcd/", "--etcd-url"),
+            ("highhock check -discovery-interface=eth1", "--discovery-interface"),
+            ("highhock -public-interface eth1", "--public-interface"),
+            ("highhock -config file", "--config"),
+            ("highhock -interface eth1", "--discovery-interface"),
+            ("highhock -level=DEBUG", "--log-level"),
+            ("highhock records -explain", "--explain"),
+        ] {
+            let exit_output = parse(line).unwrap_err();
+            let text = exit_output.text;
+            assert!(exit_output.is_error && text.contains(&format!("write {flag}")), "{text}");
+        }
+        assert_eq!(flag(&parse("highhock -ieth1 -lDEBUG").unwrap(), "logLevel").unwrap(), "DEBUG");
+    }
+
+    #[test]
+    fn attached_file_name_is_recorded() {
+        for (line, path) in [("highhock -cleanup", "leanup"), ("highhock check -c=file", "file")] {
+            let file = parse(line).unwrap().file.unwrap();
+            let written = line.rsplit(' ').next().unwrap();
+            assert_eq!(file.path, PathBuf::from(path));
+            assert_eq!(file.named_by, FileOrigin::AttachedFlag(written.to_owned()));
+        }
+        for line in ["highhock -c file", "highhock --config=file"] {
+            assert_eq!(parse(line).unwrap().file.unwrap().named_by, FileOrigin::Flag);
         }
     }
 

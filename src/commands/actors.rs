@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::CommandError;
 use crate::admin::{ActorRow, AdminClient, ClientError, TimingRow};
-use crate::settings::Settings;
+use crate::settings::Admin;
 
 /// The interval between two requests with `--watch`.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,12 +32,12 @@ pub enum ShowError {
 /// # Errors
 /// Returns an error if the daemon does not respond or the output cannot be written.
 pub async fn run(
-    settings: &Settings,
+    admin: &Admin,
     json: bool,
     watch: bool,
     log: &Logger,
 ) -> Result<ExitCode, CommandError> {
-    let client = AdminClient::new(&settings.admin, log).map_err(CommandError::unavailable)?;
+    let client = AdminClient::new(admin, log).map_err(CommandError::unavailable)?;
     let shown = show(&client, json, watch, &mut io::stdout()).await;
     shown.map(|()| ExitCode::SUCCESS).map_err(CommandError::unavailable)
 }

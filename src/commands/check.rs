@@ -4,21 +4,17 @@ use std::fmt;
 use std::process::ExitCode;
 
 use futures_util::future::join_all;
-use highhock_actors::RecordStore;
 use slog::Logger;
 
+use super::check_docker::{DockerCheck, check_docker};
+use super::check_etcd::check_etcd;
 use super::check_forward::check_forwarder;
+use super::check_verdict::CheckVerdict;
 use super::{CommandError, print};
 use crate::admin::{AdminClient, StatusResponse};
-use crate::cli::exit_code;
 use crate::dns::DnsServer;
-use crate::docker::{DockerClient, EngineInfo};
-use crate::etcd::Api;
 use crate::host::{NoPublicAddress, PublicAddress};
-use crate::resolve::{
-    ResolveError, dns_settings, docker_client, etcd_cluster, etcd_store, probe_engine,
-    resolve_store,
-};
+use crate::resolve::dns_settings;
 use crate::settings::{Settings, StoreKind};
 use crate::zone::Zone;
 
@@ -27,21 +23,33 @@ use crate::zone::Zone;
 pub struct CheckResult {
     /// The tested setting or server.
     pub subject: &'static str,
-    /// The details of a passed test, or the reason of a failed one.
-    pub result: Result<String, String>,
+    /// The verdict on it.
+    pub verdict: CheckVerdict,
+    /// The restrictions with which the daemon works.
+    pub warnings: Vec<String>,
+}
+
+impl CheckResult {
+    fn new(subject: &'static str, verdict: impl Into<CheckVerdict>) -> Self {
+        Self { subject, verdict: verdict.into(), warnings: Vec::new() }
+    }
 }
 
 impl fmt::Display for CheckResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, text) = match &self.result {
-            Ok(text) => ("ok", text),
-            Err(text) => ("FAILED", text),
+        let (word, text) = match &self.verdict {
+            CheckVerdict::Passed(text) => ("ok", text),
+            CheckVerdict::Degraded(text) => ("degraded", text),
+            CheckVerdict::Failed(text) | CheckVerdict::Misconfigured(text) => ("FAILED", text),
         };
-        write!(f, "{:<14} {word:<7} {text}", self.subject)
+        write!(f, "{:<14} {word:<7} {text}", self.subject)?;
+        let mut warnings = self.warnings.iter();
+        warnings.try_for_each(|text| write!(f, "\n{:<14} {:<7} {text}", self.subject, "warning"))
     }
 }
 
-/// Prints the results of [`check`]. The exit code is 0 only if all tests pass.
+/// Prints the results of [`check`]. The exit code is 0 only if no test fails, and names unusable
+/// settings before unavailable servers.
 ///
 /// # Errors
 /// Returns an error if the output cannot be written.
@@ -53,8 +61,9 @@ pub async fn run(
     let results = check(settings, public_address, log).await;
     let text: String = results.iter().map(|check_result| format!("{check_result}\n")).collect();
     print(&text)?;
-    let all_passed = results.iter().all(|check_result| check_result.result.is_ok());
-    Ok(if all_passed { ExitCode::SUCCESS } else { exit_code::UNAVAILABLE.into() })
+    // The code of unusable settings is the greatest.
+    let codes = results.iter().map(|check_result| check_result.verdict.exit_code());
+    Ok(codes.max().unwrap_or_default().into())
 }
 
 /// Tests Docker, the store and the public address, one after the other.
@@ -66,85 +75,31 @@ pub async fn check(
     public_address: &Result<PublicAddress, NoPublicAddress>,
     log: &Logger,
 ) -> Vec<CheckResult> {
-    let DockerCheck { result, address_error } = match docker_client(&settings.docker, log) {
-        Ok(docker) => check_docker(&docker, public_address).await,
-        Err(error) => DockerCheck { result: Err(error.to_string()), address_error: None },
-    };
+    let DockerCheck { verdict, warnings, address_error } =
+        check_docker(settings, public_address, log).await;
     let address = match (public_address, address_error) {
         (_, Some(error)) => Err(error),
         (Ok(public_address), None) => Ok(public_address.to_string()),
         (Err(error), None) => Err(error.to_string()),
     };
     let mut results = vec![
-        CheckResult { subject: "configuration", result: Ok("no errors".into()) },
-        CheckResult { subject: "docker", result },
+        CheckResult::new("configuration", Ok("no errors".into())),
+        CheckResult { warnings, ..CheckResult::new("docker", verdict) },
     ];
     match settings.store {
         StoreKind::Etcd => {
-            let result = check_etcd(settings, log).await;
-            results.push(CheckResult { subject: "etcd", result });
+            results.push(CheckResult::new("etcd", check_etcd(settings, log).await));
         }
         StoreKind::Standalone => {
-            let result = check_dns(settings, log).await;
-            results.push(CheckResult { subject: "dns", result });
+            results.push(CheckResult::new("dns", check_dns(settings, log).await));
             let upstreams = settings.dns.forward.iter().copied();
             let forwarder_results = join_all(upstreams.map(check_forwarder)).await;
-            let check_result = |result| CheckResult { subject: "dns.forward", result };
+            let check_result = |result| CheckResult::new("dns.forward", result);
             results.extend(forwarder_results.into_iter().map(check_result));
         }
     }
-    results.push(CheckResult { subject: "address", result: address });
+    results.push(CheckResult::new("address", address));
     results
-}
-
-/// The result of the test of Docker, and an error of the address that only the engine reveals.
-struct DockerCheck {
-    result: Result<String, String>,
-    address_error: Option<String>,
-}
-
-async fn check_docker(
-    docker: &DockerClient,
-    public_address: &Result<PublicAddress, NoPublicAddress>,
-) -> DockerCheck {
-    let engine = match public_address {
-        Ok(public_address) => probe_engine(docker, public_address).await,
-        Err(_) => docker.engine().await.map_err(ResolveError::Docker),
-    };
-    let endpoint = docker.endpoint();
-    match engine {
-        Ok(EngineInfo { version, api, name, .. }) => {
-            let text = format!("{endpoint}: engine {version}, API {api}, on host {name:?}");
-            DockerCheck { result: Ok(text), address_error: None }
-        }
-        Err(ResolveError::Docker(error)) => {
-            DockerCheck { result: Err(error.to_string()), address_error: None }
-        }
-        Err(error) => {
-            DockerCheck { result: Ok(endpoint.to_string()), address_error: Some(error.to_string()) }
-        }
-    }
-}
-
-async fn check_etcd(settings: &Settings, log: &Logger) -> Result<String, String> {
-    let resolved = resolve_store(settings, log).await.map_err(|error| error.to_string())?;
-    let Some(etcd) = &resolved.etcd else { return Ok("not used".into()) };
-    let store = etcd_store(settings, etcd.api, &resolved.domain, log);
-    let store = store.map_err(|error| error.to_string())?;
-    let probed = etcd_cluster(&settings.etcd).try_members(async || store.probe().await).await;
-    probed.map_err(|error| error.to_string())?;
-    let note = match etcd.api {
-        Api::V2 => " (CoreDNS reads v3 only)",
-        Api::V3 => "",
-    };
-    Ok(format!(
-        "{}: answers its {} API{note}; selected because {}; domain {} ({})",
-        settings.etcd.members(),
-        etcd.api.as_str(),
-        etcd.reason,
-        resolved.domain,
-        resolved.domain_source
-    ))
 }
 
 /// Tests the listen addresses by starting a DNS server with an empty zone for a moment.

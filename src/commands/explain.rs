@@ -31,6 +31,7 @@ struct MethodJson<'a> {
     method: &'static str,
     named: Vec<NamedJson<'a>>,
     skipped: Vec<SkippedJson<'a>>,
+    ignored: Vec<SkippedJson<'a>>,
     #[serde(rename = "silence")]
     none_reason: Option<&'static str>,
 }
@@ -105,6 +106,7 @@ fn method_json(findings: &MethodFindings) -> MethodJson<'_> {
         method: findings.method.as_str(),
         named: findings.named.iter().map(named_json).collect(),
         skipped: skipped_json(&findings.skipped),
+        ignored: skipped_json(&findings.ignored),
         none_reason: findings.none_reason,
     }
 }
@@ -185,6 +187,10 @@ fn declared_lines(container: &PreviewContainer) -> Vec<[String; 3]> {
         }
         for skipped in &findings.skipped {
             lines.push([method.clone(), quoted(&skipped.entry), skipped_text(&skipped.reason)]);
+        }
+        for ignored in &findings.ignored {
+            let reason = format!("ignored: {}", ignored.reason);
+            lines.push([method.clone(), quoted(&ignored.entry), reason]);
         }
         if let Some(none_reason) = findings.none_reason {
             lines.push([method, format!("nothing: {none_reason}"), String::new()]);

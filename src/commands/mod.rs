@@ -4,11 +4,15 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use crate::cli::exit_code;
+use crate::resolve::ResolveError;
 use crate::text::escape::escape_controls;
 
 pub mod actors;
 pub mod check;
+pub(crate) mod check_docker;
+mod check_etcd;
 pub(crate) mod check_forward;
+pub(crate) mod check_verdict;
 pub mod explain;
 pub mod records;
 pub mod status;
@@ -32,6 +36,12 @@ impl CommandError {
     /// The settings are unusable.
     fn config(cause: impl Display) -> Self {
         Self { exit_code: exit_code::CONFIG, message: cause.to_string() }
+    }
+}
+
+impl From<ResolveError> for CommandError {
+    fn from(error: ResolveError) -> Self {
+        if error.is_misconfiguration() { Self::config(error) } else { Self::unavailable(error) }
     }
 }
 

@@ -26,8 +26,8 @@ pub struct Format {
 /// Prints the records that would be published now. Writes nothing to the store.
 ///
 /// # Errors
-/// Returns an error if there is no address to publish, if Docker does not answer, or if the output
-/// cannot be written.
+/// Returns an error if there is no address to publish, if Docker does not answer, if the settings
+/// are unusable, or if the output cannot be written.
 pub async fn run(
     settings: &Settings,
     public_address: Result<PublicAddress, NoPublicAddress>,
@@ -46,9 +46,8 @@ pub async fn run(
             store
         }
     };
-    let engine = probe_engine(&docker, &public_address).await.map_err(CommandError::unavailable)?;
-    let config = publish_config(settings, &public_address, &engine, &store)
-        .map_err(CommandError::unavailable)?;
+    let engine = probe_engine(&docker, settings, &public_address).await?;
+    let config = publish_config(settings, &public_address, &engine, &store)?;
     let preview = preview(&docker, &config).await.map_err(CommandError::unavailable)?;
     let mut text = Vec::new();
     let written = match format {

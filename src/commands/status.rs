@@ -10,17 +10,19 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{CommandError, output_error, print_escaped};
-use crate::admin::{AdminClient, DnsReport, DockerReport, EtcdReport, StatusResponse};
+use crate::admin::{
+    AdminClient, DnsReport, DockerReport, EtcdReport, RecordCounts, StatusResponse,
+};
 use crate::cli::exit_code;
-use crate::settings::Settings;
+use crate::settings::Admin;
 use crate::text::escape::is_terminal_control;
 
 /// Prints the status of the running daemon. The exit code is 0 only if the daemon is ready.
 ///
 /// # Errors
 /// Returns an error if the daemon does not respond or the output cannot be written.
-pub async fn run(settings: &Settings, json: bool, log: &Logger) -> Result<ExitCode, CommandError> {
-    let client = AdminClient::new(&settings.admin, log).map_err(CommandError::unavailable)?;
+pub async fn run(admin: &Admin, json: bool, log: &Logger) -> Result<ExitCode, CommandError> {
+    let client = AdminClient::new(admin, log).map_err(CommandError::unavailable)?;
     let status: StatusResponse = client.get("/status").await.map_err(CommandError::unavailable)?;
     let mut text = Vec::new();
     let written = if json {
@@ -63,6 +65,9 @@ pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<
         let text = format!("new configuration is waiting for {}", single_line(waiting_for));
         line("settings", &text)?;
     }
+    if let Some(address_warning) = &status.address_warning {
+        line("address", &single_line(address_warning))?;
+    }
     if let Some(DockerReport { answers, listed, trouble }) = &status.docker {
         line("docker", &report_text(*answers, &[("listed", since(listed))], trouble))?;
     }
@@ -74,20 +79,12 @@ pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<
         line("dns", &format_args!("answers for {domain} at {}", addresses.join(", ")))?;
     }
     if let Some(left) = status.lease_remaining_seconds {
-        line("lease", &format_args!("{left:.0} s left"))?;
+        line("lease", &lease_text(left))?;
     }
     let states = status.containers.iter().map(|(state, count)| (state.as_str(), *count));
     line("containers", &counts(states))?;
     match &status.records {
-        Some(records) => {
-            let states = [
-                ("live", records.live),
-                ("pending", records.pending),
-                ("on standby", records.standby),
-                ("failed", records.failed),
-            ];
-            line("records", &counts(states.into_iter().filter(|(_, count)| *count > 0)))?;
-        }
+        Some(records) => line("records", &record_counts_text(records))?,
         None => line("records", &"unknown")?,
     }
     if let Some(last) = status.errors.last() {
@@ -97,6 +94,17 @@ pub fn write_table(status: &StatusResponse, out: &mut impl Write) -> io::Result<
         line("last problem", &format_args!("{when}: {}", single_line(&text)))?;
     }
     Ok(())
+}
+
+fn record_counts_text(records: &RecordCounts) -> String {
+    let states = [
+        ("live", records.live),
+        ("expired", records.expired),
+        ("pending", records.pending),
+        ("on standby", records.standby),
+        ("failed", records.failed),
+    ];
+    counts(states.into_iter().filter(|(_, count)| *count > 0))
 }
 
 fn report_text(
@@ -114,6 +122,10 @@ fn report_text(
         Some(trouble) => format!("{text}: {}", single_line(trouble)),
         None => text,
     }
+}
+
+fn lease_text(seconds_left: f64) -> String {
+    if seconds_left > 0.0 { format!("{seconds_left:.0} s left") } else { "expired".to_owned() }
 }
 
 fn counts<'a>(states: impl Iterator<Item = (&'a str, usize)>) -> String {
@@ -158,6 +170,7 @@ mod tests {
             reason: None,
             reload_refused: Vec::new(),
             reload_waits: None,
+            address_warning: None,
             docker: Some(DockerReport {
                 answers: true,
                 listed: Some("2026-01-01T09:59:57.5Z".into()),
@@ -173,7 +186,7 @@ mod tests {
             dns: None,
             lease_remaining_seconds: Some(41.6),
             containers: BTreeMap::from([("running".into(), 3), ("starting".into(), 1)]),
-            records: Some(RecordCounts { live: 4, pending: 0, standby: 1, failed: 0 }),
+            records: Some(RecordCounts { live: 4, expired: 0, pending: 0, standby: 1, failed: 0 }),
             errors: Vec::new(),
         }
     }
@@ -199,6 +212,16 @@ mod tests {
     }
 
     #[test]
+    fn expired_lease_and_records_are_never_live() {
+        let records = RecordCounts { live: 0, expired: 6, pending: 0, standby: 0, failed: 0 };
+        let records = Some(records);
+        let lease_remaining_seconds = Some(0.0);
+        let text = table(&StatusResponse { records, lease_remaining_seconds, ..status() });
+        assert!(text.contains("\nlease        expired\n"), "{text}");
+        assert!(text.contains("\nrecords      6 expired\n"), "{text}");
+    }
+
+    #[test]
     fn standalone_daemon_shows_dns_instead_of_etcd() {
         let addresses = vec!["127.0.0.1:5354".into(), "[::1]:5354".into()];
         let dns = Some(DnsReport { domain: "skydns.local".into(), addresses });
@@ -214,6 +237,7 @@ mod tests {
         failing.reason = Some("etcd does not answer: \x1b[2Jrefused\n".into());
         failing.reload_refused = vec!["etcd.ttl is 1".into(), "a\tb".into()];
         failing.reload_waits = Some("etcd: timed out".into());
+        failing.address_warning = Some("10.0.0.1 is published\n".into());
         failing.records = None;
         failing.docker = None;
         failing.containers.clear();
@@ -231,6 +255,7 @@ mod tests {
         assert!(text.contains(rejected), "{text}");
         let waits = "settings     new configuration is waiting for etcd: timed out\n";
         assert!(text.contains(waits), "{text}");
+        assert!(text.contains("address      10.0.0.1 is published \n"), "{text}");
         assert!(text.contains("records      unknown\n"), "{text}");
         assert!(text.contains("containers   none\n"), "{text}");
         let last = "last problem 2 min ago: WARNING etcd does not answer, error: a b\n";

@@ -8,7 +8,7 @@ use slog::{Logger, o};
 use super::error::RunError;
 use super::systemd::SystemdNotifier;
 use crate::admin::check_token;
-use crate::host::PublicAddress;
+use crate::host::{InterfaceLister, PublicAddress};
 use crate::logging::LogControl;
 use crate::resolve::{ResolveError, check_files, docker_client};
 use crate::settings::{EffectiveKey, Loaded, Settings, SettingsErrors};
@@ -22,8 +22,10 @@ pub struct DaemonConfig {
     pub settings: Settings,
     /// Every key of these settings with its value and layer, for the admin interface.
     pub effective: Vec<EffectiveKey>,
-    /// The address to publish. It stays the same until the daemon ends.
+    /// The address to publish. In standalone mode an address of an interface follows the interface.
     pub public_address: PublicAddress,
+    /// Lists the interfaces while the daemon runs.
+    pub interfaces: InterfaceLister,
     /// The logger of the daemon and all its parts.
     pub log: Logger,
     /// Changes level and format of `log` at a reload.

@@ -33,8 +33,8 @@ impl RunError {
     /// daemon after them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Resolve(ResolveError::Cluster(_))
-            | Self::Docker(_)
+            Self::Resolve(error) if error.is_misconfiguration() => exit_code::CONFIG,
+            Self::Docker(_)
             | Self::Token(_)
             | Self::Dns(
                 DnsError::PermissionDenied(_) | DnsError::ForwardsToItself(_) | DnsError::Domain(_),

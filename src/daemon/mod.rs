@@ -4,6 +4,7 @@
 //! owns the settings and the cores. The run loop publishes its state as a [`DaemonState`] for the
 //! admin interface and for systemd. They read this state and never change it.
 
+mod address_monitor;
 mod config;
 mod cores;
 mod error;
@@ -18,6 +19,7 @@ pub mod suspend;
 pub mod systemd;
 pub(crate) mod systemd_status;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ use crate::metrics::Reloads;
 use crate::resolve::docker_client;
 use crate::settings::{Settings, StoreKind};
 use crate::version;
+use address_monitor::AddressMonitor;
 use config::{EffectiveSettings, file_errors};
 use run_loop::RunLoop;
 use standalone::Standalone;
@@ -89,6 +92,7 @@ impl Daemon {
             settings,
             effective,
             public_address,
+            interfaces,
             log,
             log_control,
             notifier,
@@ -96,9 +100,10 @@ impl Daemon {
         } = config;
         let store = settings.store;
         let standalone = start(&settings, &public_address, &log)?;
+        let monitor = AddressMonitor::new(interfaces, public_address.clone());
         let resolver = Resolver {
             log: log.clone(),
-            public_address,
+            public_address: RefCell::new(public_address.clone()),
             memory_store: standalone.as_ref().map(Standalone::store),
             unavailable: watch::Sender::new(UnavailableServers::new()),
         };
@@ -108,6 +113,9 @@ impl Daemon {
             notifier: &notifier,
             load_config,
             resolver: &resolver,
+            monitor: &monitor,
+            published_address: public_address,
+            address_warning: None,
             standalone,
             publisher,
             active: EffectiveSettings { settings: Rc::new(settings), keys: effective },
@@ -118,6 +126,7 @@ impl Daemon {
         let on_resume = |slept: Duration| {
             notice!(log, "the machine was suspended; checking {} now", store.dependencies();
                 "seconds" => slept.as_secs());
+            monitor.check_now();
             if let Some(core) = state.core() {
                 core.check_now();
             }

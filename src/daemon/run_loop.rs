@@ -7,26 +7,28 @@ use std::time::SystemTime;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
-use slog::{Logger, error};
+use slog::{Logger, error, warn};
 
+use super::address_monitor::{AddressMonitor, CurrentAddress};
 use super::config::{ConfigLoader, EffectiveSettings};
 use super::cores::Cores;
 use super::error::RunError;
 use super::reload::{self, ReloadAction};
 use super::standalone::Standalone;
-use super::startup::{ResolvedConfig, Resolver};
+use super::startup::{ProbeResults, ResolvedConfig, Resolver, ServerChanges};
 use super::state::{PortMetrics, PublishedState, StatePublisher};
 use super::systemd::SystemdNotifier;
 use crate::admin::ActiveConfig;
+use crate::host::PublicAddress;
 use crate::logging::LogControl;
 use crate::metrics::Reloads;
-use crate::settings::{ConfigDiff, Loaded, Stage};
+use crate::settings::{ConfigDiff, Loaded, Stage, StoreKind};
 
 /// A configuration that waits for Docker or etcd before it becomes active.
 struct PendingReload<'a> {
     settings: EffectiveSettings,
     resolved: LocalBoxFuture<'a, Result<ResolvedConfig, RunError>>,
-    /// The changed keys of a reload. `None` at the start.
+    /// The changed keys of a reload. `None` at the start, and after a change of the address.
     diff: Option<ConfigDiff>,
 }
 
@@ -40,6 +42,11 @@ pub(super) struct RunLoop<'a> {
     pub notifier: &'a SystemdNotifier,
     pub load_config: Arc<ConfigLoader>,
     pub resolver: &'a Resolver,
+    pub monitor: &'a AddressMonitor,
+    /// The address of the current core.
+    pub published_address: PublicAddress,
+    /// The difference between the published address and the address of its interface.
+    pub address_warning: Option<String>,
     pub standalone: Option<Standalone>,
     pub publisher: StatePublisher,
     /// The settings that are active now.
@@ -63,7 +70,7 @@ impl<'a> RunLoop<'a> {
     ) -> Result<(), RunError> {
         tokio::pin!(reloads, shutdown);
         let mut cores = Cores::new(self.log.clone(), self.metrics.clone());
-        let mut pending = Some(self.resolve_active());
+        let mut pending = Some(self.resolve(self.active.clone(), None, None));
         loop {
             self.publish(&cores);
             let zone = self.standalone.as_ref().map(Standalone::zone);
@@ -81,26 +88,15 @@ impl<'a> RunLoop<'a> {
                     self.notifier.ready();
                 }
                 resolved = self.next_ready(&mut pending, &cores) => {
-                    let Some(PendingReload { settings, diff, .. }) = pending.take() else {
-                        continue;
-                    };
+                    let Some(pending) = pending.take() else { continue };
                     match resolved {
-                        Ok(resolved) => {
-                            // The configuration waits for no server any more.
-                            self.publish(&cores);
-                            cores.hand_over(resolved).await;
-                            self.activate(settings);
-                            if let Some(diff) = &diff {
-                                self.finish_reload(diff, &cores);
-                            }
-                        }
+                        Ok(resolved) => self.start_core(resolved, pending, &mut cores).await,
                         Err(error) if cores.probe_results().is_none() => return Err(error),
-                        Err(error) => {
-                            error!(self.log, "cannot apply the configuration; the old one stays \
-                                active"; "error" => %error);
-                            self.reject_reload(vec![error.to_string()]);
-                        }
+                        Err(error) => self.keep_core(&error, &pending),
                     }
+                }
+                current = self.monitor.changed(&self.published_address) => {
+                    self.follow_address(current, &cores, &mut pending);
                 }
                 () = cores.withdraw_old() => cores.forget_drained(),
                 () = cores.complete_zone(zone) => {}
@@ -109,6 +105,35 @@ impl<'a> RunLoop<'a> {
         self.notifier.stopping();
         cores.stop(&self.active.settings).await;
         Ok(())
+    }
+
+    /// Replaces the current core by one with a resolved configuration.
+    async fn start_core(
+        &mut self,
+        resolved: ResolvedConfig,
+        PendingReload { settings, diff, .. }: PendingReload<'_>,
+        cores: &mut Cores,
+    ) {
+        // The configuration waits for no server any more.
+        self.publish(cores);
+        cores.hand_over(resolved).await;
+        self.activate(settings);
+        self.published_address = self.resolver.public_address.borrow().clone();
+        if let Some(diff) = &diff {
+            self.finish_reload(diff, cores);
+        }
+    }
+
+    /// Keeps the current core, because a configuration cannot be resolved.
+    fn keep_core(&mut self, error: &RunError, pending: &PendingReload<'_>) {
+        error!(self.log, "cannot apply the configuration; the old one stays active";
+            "error" => %error);
+        self.resolver.public_address.replace(self.published_address.clone());
+        if pending.diff.is_some() {
+            self.reject_reload(vec![error.to_string()]);
+        } else {
+            self.address_warning = Some(error.to_string());
+        }
     }
 
     /// Waits until the pending configuration is resolved, and publishes the servers that it waits
@@ -143,18 +168,16 @@ impl<'a> RunLoop<'a> {
             (ReloadAction::RestartCore(settings, diff), Some(probe_results)) => {
                 // The log settings take effect at once, so that they cover the attempt, too.
                 self.log_control.set(settings.settings.log);
-                let (etcd_changed, probe_results) = (diff.affects_etcd(), probe_results.clone());
-                let resolved = self
-                    .resolver
-                    .resolve_reload(Rc::clone(&settings.settings), probe_results, etcd_changed)
-                    .boxed_local();
-                *pending = Some(PendingReload { settings, resolved, diff: Some(diff) });
+                *pending = Some(self.resolve(settings, Some(diff), Some(probe_results)));
             }
             (ReloadAction::Apply(settings, diff), Some(_)) => {
                 self.activate(settings);
                 self.resolver.clear_unavailable();
                 self.finish_reload(&diff, cores);
-                *pending = None;
+                // A change of the address may be pending.
+                let active = self.active.clone();
+                *pending =
+                    self.has_moved().then(|| self.resolve(active, None, cores.probe_results()));
             }
             (
                 ReloadAction::Apply(settings, diff) | ReloadAction::RestartCore(settings, diff),
@@ -162,16 +185,94 @@ impl<'a> RunLoop<'a> {
             ) => {
                 self.activate(settings);
                 self.finish_reload(&diff, cores);
-                *pending = Some(self.resolve_active());
+                *pending = Some(self.resolve(self.active.clone(), None, None));
             }
         }
     }
 
-    /// Starts to resolve the active settings for the first core.
-    fn resolve_active(&self) -> PendingReload<'a> {
-        let settings = self.active.clone();
-        let resolved = self.resolver.resolve(Rc::clone(&settings.settings)).boxed_local();
-        PendingReload { settings, resolved, diff: None }
+    /// Reports a change of the published address on its interface. In standalone mode the records
+    /// follow the interface. In etcd mode the address is a part of the identity of this publisher.
+    fn follow_address(
+        &mut self,
+        current: CurrentAddress,
+        cores: &Cores,
+        pending: &mut Option<PendingReload<'a>>,
+    ) {
+        let published = &self.published_address;
+        self.address_warning = match current {
+            Err(reason) => {
+                warn!(self.log, "interface lost its address; keeping the records";
+                    "published" => published.to_string(), "error" => &reason);
+                Some(format!("published: {published}, now: none; {reason}"))
+            }
+            Ok(current) if current == *published => {
+                notice!(self.log, "interface has the published address again";
+                    "published" => published.to_string());
+                self.move_to(current, cores, pending);
+                None
+            }
+            Ok(current) if self.active.settings.store == StoreKind::Etcd => {
+                warn!(self.log, "address changed; restart highhock to publish the new one";
+                    "published" => published.to_string(), "current" => current.to_string());
+                Some(format!(
+                    "published: {published}, now: {current}; restart highhock to publish it"
+                ))
+            }
+            Ok(current) => {
+                notice!(self.log, "address changed; publishing the new one";
+                    "from" => published.to_string(), "to" => current.to_string());
+                self.move_to(current, cores, pending);
+                None
+            }
+        };
+    }
+
+    /// Returns `true` if the next core publishes another address than the current one.
+    fn has_moved(&self) -> bool {
+        *self.resolver.public_address.borrow() != self.published_address
+    }
+
+    /// Sets the address of the next core. A pending configuration is resolved again. Without a
+    /// difference to the current core, nothing is pending.
+    fn move_to(
+        &self,
+        address: PublicAddress,
+        cores: &Cores,
+        pending: &mut Option<PendingReload<'a>>,
+    ) {
+        if self.resolver.public_address.replace(address.clone()) == address {
+            return;
+        }
+        let (settings, diff) = match pending.take() {
+            Some(pending) => (pending.settings, pending.diff),
+            None => (self.active.clone(), None),
+        };
+        let probe_results = cores.probe_results();
+        if diff.is_some() || probe_results.is_none() || self.has_moved() {
+            *pending = Some(self.resolve(settings, diff, probe_results));
+        }
+    }
+
+    /// Starts to resolve settings for the next core. `probe_results` are those of the current
+    /// core, and `diff` are the changed keys of a reload.
+    fn resolve(
+        &self,
+        settings: EffectiveSettings,
+        diff: Option<ConfigDiff>,
+        probe_results: Option<&ProbeResults>,
+    ) -> PendingReload<'a> {
+        let next = Rc::clone(&settings.settings);
+        let resolved = match probe_results.cloned() {
+            None => self.resolver.resolve(next).boxed_local(),
+            Some(results) => {
+                let changes = ServerChanges {
+                    etcd: diff.as_ref().is_some_and(ConfigDiff::affects_etcd),
+                    address: self.has_moved(),
+                };
+                self.resolver.resolve_reload(next, results, changes).boxed_local()
+            }
+        };
+        PendingReload { settings, resolved, diff }
     }
 
     fn activate(&mut self, settings: EffectiveSettings) {
@@ -208,6 +309,7 @@ impl<'a> RunLoop<'a> {
             effective: self.active.keys.clone(),
             reload_errors: self.reload_errors.clone(),
             reload_waiting_for: waiting_for,
+            address_warning: self.address_warning.clone(),
             dns: self.standalone.as_ref().map(Standalone::report),
         };
         let state = PublishedState {

@@ -1,5 +1,6 @@
 //! Resolves settings into all inputs of a core, and waits for Docker and etcd to answer.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::memory_store::MemoryStore;
 use crate::record_store::Store;
 use crate::resolve::{
     ResolveError, ResolvedStore, docker_client, etcd_store, lease_namespace, probe_engine,
-    publish_config, resolve_store,
+    publish_config, resolve_store, url_suggestion,
 };
 use crate::settings::Settings;
 
@@ -33,6 +34,15 @@ pub(super) struct ProbeResults {
     pub store: ResolvedStore,
 }
 
+/// The differences to the current core that only Docker or etcd can confirm.
+#[derive(Clone, Copy)]
+pub(super) struct ServerChanges {
+    /// The connection to etcd, or the place of the records in it.
+    pub etcd: bool,
+    /// The public address.
+    pub address: bool,
+}
+
 /// All inputs of a core.
 pub(super) struct ResolvedConfig {
     pub core_settings: CoreSettings,
@@ -41,10 +51,11 @@ pub(super) struct ResolvedConfig {
     pub store: Store,
 }
 
-/// Resolves settings. The fields stay the same for the life of the daemon.
+/// Resolves settings. Apart from the address, the fields stay the same for the life of the daemon.
 pub(super) struct Resolver {
     pub log: Logger,
-    pub public_address: PublicAddress,
+    /// The address of the next core.
+    pub public_address: RefCell<PublicAddress>,
     /// The record store of standalone mode.
     pub memory_store: Option<MemoryStore>,
     /// The servers that the current attempt waits for.
@@ -61,7 +72,8 @@ impl Resolver {
         self.clear_unavailable();
         let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
         let etcd_log = self.edge_log("etcd");
-        let probe = async || probe_engine(&docker, &self.public_address).await;
+        let public_address = self.public_address.borrow().clone();
+        let probe = async || probe_engine(&docker, &settings, &public_address).await;
         let (engine, store) = tokio::try_join!(
             self.retry_until_ok("docker", probe),
             self.retry_until_ok("etcd", async || resolve_store(&settings, &etcd_log).await),
@@ -72,13 +84,18 @@ impl Resolver {
             "api" => engine.api.to_string(),
             "hostname" => &resolved.core_settings.publish_config.hostname);
         self.log_etcd(&resolved.probe_results.store);
+        // Settings that leave nothing open need no answer of etcd until the core starts.
+        if let Some(suggestion) = url_suggestion(&settings, &etcd_log).await {
+            warn!(self.log, "etcd refuses connections at the default url; {}", suggestion);
+        }
         Ok(resolved)
     }
 
-    /// Resolves new settings while a core runs, with the known answers of the engine.
+    /// Resolves settings while a core runs, with the known answers of the servers.
     ///
     /// If the connection to etcd changed, the new connection must work first, so that a mistake
-    /// in the settings costs no record.
+    /// in the settings costs no record. Another public address must lie outside the engine's own
+    /// networks.
     ///
     /// # Errors
     /// Returns an error that another attempt would not fix.
@@ -86,18 +103,23 @@ impl Resolver {
         &self,
         settings: Rc<Settings>,
         probe_results: ProbeResults,
-        etcd_changed: bool,
+        changes: ServerChanges,
     ) -> Result<ResolvedConfig, RunError> {
         self.clear_unavailable();
         let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
-        if !etcd_changed {
+        if changes.address {
+            let public_address = self.public_address.borrow().clone();
+            let probe = async || probe_engine(&docker, &settings, &public_address).await;
+            self.retry_until_ok("docker", probe).await?;
+        }
+        if !changes.etcd {
             return self.finish(&settings, probe_results, docker);
         }
         let etcd_log = self.edge_log("etcd");
         let store = self.retry_until_ok("etcd", async || {
             let store = resolve_store(&settings, &etcd_log).await?;
             let probed = self.open_store(&settings, &store, &etcd_log)?.probe().await;
-            probed.map(|()| store).map_err(ResolveError::Etcd)
+            probed.map(|_| store).map_err(ResolveError::Etcd)
         });
         let probe_results = ProbeResults { store: store.await?, ..probe_results };
         let resolved = self.finish(&settings, probe_results, docker)?;
@@ -117,7 +139,8 @@ impl Resolver {
         docker: DockerClient,
     ) -> Result<ResolvedConfig, RunError> {
         let ProbeResults { engine, store } = &probe_results;
-        let publish_config = publish_config(settings, &self.public_address, engine, store)?;
+        let publish_config =
+            publish_config(settings, &self.public_address.borrow(), engine, store)?;
         let store = self.open_store(settings, store, &self.edge_log("etcd"))?;
         let core_settings = core_settings(settings, publish_config, engine);
         Ok(ResolvedConfig { core_settings, probe_results, docker, store })
@@ -199,7 +222,7 @@ fn core_settings(
     engine: &EngineInfo,
 ) -> CoreSettings {
     CoreSettings {
-        lease_namespace: lease_namespace(&publish_config, engine),
+        lease_namespace: lease_namespace(&publish_config, engine, settings.store),
         publish_config,
         ttl: settings.etcd.ttl,
         poll_interval: settings.docker.poll,

@@ -58,9 +58,12 @@ fn count(records: &RecordsStatus) -> String {
     let plural = if records.live == 1 { "" } else { "s" };
     let mut text = format!("{} record{plural} live", records.live);
     let standby = records.standby.iter().map(|(_, count)| count).sum();
-    for (count, state) in
-        [(records.pending, "to be written"), (standby, "on standby"), (records.failed, "failed")]
-    {
+    for (count, state) in [
+        (records.expired, "expired"),
+        (records.pending, "to be written"),
+        (standby, "on standby"),
+        (records.failed, "failed"),
+    ] {
         if count > 0 {
             text += &format!(", {count} {state}");
         }

@@ -1,6 +1,6 @@
 //! [`AliasChain`]: finds the addresses or texts of a name and of its aliases.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use hickory_proto::rr::rdata::CNAME;
@@ -65,8 +65,9 @@ impl<'a> AliasChain<'a> {
             _ => has_address(&found),
         };
         let mut records = Vec::with_capacity(found.len());
-        let (mut addresses, mut texts, mut aliases) =
-            (HashSet::new(), HashSet::new(), HashSet::new());
+        let (mut addresses, mut texts) = (HashSet::new(), HashSet::new());
+        // The aliases that were followed, and the position of their records.
+        let mut aliases = HashMap::<&Name, Option<usize>>::new();
         for dns_record in &found {
             match dns_record.kind() {
                 RecordKind::Address(address)
@@ -79,9 +80,15 @@ impl<'a> AliasChain<'a> {
                 {
                     records.push(text_record(name, dns_record.ttl(), &dns_record.text));
                 }
-                RecordKind::Alias(alias) if !has_addresses && aliases.insert(alias) => {
+                RecordKind::Alias(alias) if !has_addresses => {
                     let ttl = dns_record.ttl();
-                    records.append(&mut self.follow_alias(name, ttl, alias));
+                    if let Some(position) = aliases.get(alias) {
+                        lower_ttl(&mut records, *position, ttl);
+                        continue;
+                    }
+                    let mut found = self.follow_alias(name, ttl, alias);
+                    aliases.insert(alias, (!found.is_empty()).then_some(records.len()));
+                    records.append(&mut found);
                 }
                 _ => {}
             }
@@ -119,6 +126,13 @@ impl<'a> AliasChain<'a> {
 
     fn wants(&self, is_ipv4: bool) -> bool {
         self.kind == if is_ipv4 { RecordType::A } else { RecordType::AAAA }
+    }
+}
+
+/// Lowers the TTL of the record at `position` to `ttl`.
+fn lower_ttl(records: &mut [Record], position: Option<usize>, ttl: u32) {
+    if let Some(record) = position.and_then(|position| records.get_mut(position)) {
+        record.ttl = record.ttl.min(ttl);
     }
 }
 

@@ -11,6 +11,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::alias_chain::{AliasChain, ExternalName};
 use super::lookup::{NameIndex, NoSuchName, RecordFilter};
+use super::rrset_ttl::unify_ttls;
 use crate::dns::resource_record::{Section, address_record};
 use crate::zone::record::{DEFAULT_TTL, DnsRecord, RecordKind};
 
@@ -42,6 +43,14 @@ pub(super) struct Response {
     pub(super) additionals: Vec<Record>,
     /// The names that upstreams must resolve to complete the response.
     pub(super) external_names: Vec<ExternalName>,
+}
+
+impl Response {
+    /// Gives all records of one name and type the same TTL.
+    pub(super) fn unify_ttls(&mut self) {
+        unify_ttls(&mut self.answers);
+        unify_ttls(&mut self.additionals);
+    }
 }
 
 /// The reason for a response without records.
@@ -97,6 +106,7 @@ fn build_from_zone(names: &NameIndex, name: &Name, kind: RecordType) -> Response
         response.additionals.clear();
         response.authorities.push(soa_record(names));
     }
+    response.unify_ttls();
     response
 }
 
@@ -112,7 +122,8 @@ pub(super) fn reverse_response(
         let data = RData::PTR(PTR(dns_record.name.clone()));
         Record::from_rdata(name.clone(), dns_record.ttl(), data)
     };
-    let answers = found.iter().map(pointer).collect::<Vec<_>>();
+    let mut answers = found.iter().map(pointer).collect::<Vec<_>>();
+    unify_ttls(&mut answers);
     (!answers.is_empty()).then(|| Response { answers, ..Response::default() })
 }
 
@@ -130,8 +141,9 @@ fn follow_aliases(
 }
 
 /// Keeps the first of equal records (RFC 2181, section 5). Aliases that lead to the same name
-/// yield the records of that name several times.
+/// yield the records of that name several times. The least of their TTLs is kept.
 fn dedup_records(mut records: Vec<Record>) -> Vec<Record> {
+    unify_ttls(&mut records);
     let mut seen = HashSet::with_capacity(records.len());
     let is_new = |record: &Record| seen.insert((record.name.clone(), record.data.clone()));
     records.retain(is_new);

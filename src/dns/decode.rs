@@ -3,6 +3,8 @@
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, RecordType};
 
+use super::edns_options::{self, ForwardedOption};
+
 /// The length of a message header in bytes (RFC 1035, section 4.1.1).
 pub(super) const HEADER_BYTES: usize = 12;
 
@@ -27,10 +29,14 @@ pub(super) struct ClientQuery {
     pub(super) operation: OpCode,
     pub(super) question: Query,
     pub(super) recursion_desired: bool,
+    /// The AD bit, which requests the AD bit in the response (RFC 6840, section 5.7).
+    pub(super) authentic_data: bool,
     pub(super) checking_disabled: bool,
     /// `None` without EDNS, otherwise the DO bit, which requests DNSSEC records (RFC 6891,
     /// section 6.1.4).
     pub(super) edns: Option<bool>,
+    /// The options that are forwarded.
+    pub(super) edns_options: Vec<ForwardedOption>,
     /// The maximum length of the response in bytes.
     pub(super) size: u16,
 }
@@ -88,7 +94,9 @@ impl Packet {
             id,
             operation,
             recursion_desired: metadata.recursion_desired,
+            authentic_data: metadata.authentic_data,
             checking_disabled: metadata.checking_disabled,
+            edns_options: message.edns.as_ref().map_or_else(Vec::new, edns_options::forwarded),
             edns: message.edns.as_ref().map(|edns| edns.flags().dnssec_ok),
             size: match transport {
                 Transport::Udp => requested_size.clamp(PLAIN_UDP_BYTES, UDP_BYTES_MAX),

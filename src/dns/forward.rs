@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::answer::Response;
 use super::decode::{ClientQuery, UDP_BYTES_MAX};
+use super::edns_options::{self, ForwardedOption};
 use super::resource_record::Section;
 use super::stats::DnsStats;
 use super::upstreams::Upstreams;
@@ -54,8 +55,10 @@ struct ForwarderInner {
 struct UpstreamQuery {
     query: Query,
     recursion_desired: bool,
+    authentic_data: bool,
     checking_disabled: bool,
     edns: Option<bool>,
+    edns_options: Vec<ForwardedOption>,
 }
 
 type Pending = Shared<BoxFuture<'static, Option<Arc<DnsResponse>>>>;
@@ -112,6 +115,7 @@ impl Forwarder {
                 }
             }
         }
+        response.unify_ttls();
     }
 
     async fn response(&self, upstream_query: UpstreamQuery) -> Option<Arc<DnsResponse>> {
@@ -173,20 +177,24 @@ impl UpstreamQuery {
         Self {
             query,
             recursion_desired: client_query.recursion_desired,
+            authentic_data: client_query.authentic_data,
             checking_disabled: client_query.checking_disabled,
             edns: client_query.edns,
+            edns_options: client_query.edns_options.clone(),
         }
     }
 
-    /// Encodes the query as a request, with EDNS if the client used EDNS.
+    /// Encodes the query as a request, with EDNS and its options if the client used EDNS.
     fn request(&self) -> DnsRequest {
         let mut message = Message::query();
         message.metadata.recursion_desired = self.recursion_desired;
+        message.metadata.authentic_data = self.authentic_data;
         message.metadata.checking_disabled = self.checking_disabled;
         message.add_query(self.query.clone());
         if let Some(dnssec) = self.edns {
             let mut edns = Edns::new();
             edns.set_max_payload(UDP_BYTES_MAX).set_dnssec_ok(dnssec);
+            edns_options::add(&self.edns_options, &mut edns);
             message.set_edns(edns);
         }
         DnsRequest::new(message, DnsRequestOptions::default())

@@ -95,23 +95,10 @@ pub enum NoCommonVersion {
          upgrade Docker to 1.12 or newer"
     )]
     EngineTooOld(SupportedVersions),
-    /// The engine does not support the configured version.
-    #[error(
-        "docker.version is {0}, but the engine supports Docker API {1}; set it to \"auto\" or to \
-         one of these"
-    )]
-    ChoiceNotSupported(ApiVersion, SupportedVersions),
-    /// The configured version lacks fields that HighHock reads.
-    #[error(
-        "docker.version is {0}, but HighHock needs Docker API {OLDEST} or newer; set it to \"auto\""
-    )]
-    ChoiceTooOld(ApiVersion),
 }
 
-/// Returns the version for requests to an engine with the versions `supported`.
-///
-/// A configured version newer than [`NEWEST`] is accepted, because new versions rarely change the
-/// fields that HighHock reads.
+/// Returns the version for requests to an engine with the versions `supported`: the configured one
+/// if both sides support it, else the newest common version.
 ///
 /// # Errors
 /// Returns an error if no version suits both sides. Its text names the remedy for the operator.
@@ -119,25 +106,18 @@ pub fn choose(
     choice: VersionChoice,
     supported: SupportedVersions,
 ) -> Result<ApiVersion, NoCommonVersion> {
-    match choice {
-        VersionChoice::Exactly(chosen) if chosen < OLDEST => {
-            Err(NoCommonVersion::ChoiceTooOld(chosen))
-        }
-        VersionChoice::Exactly(chosen) => {
-            let too_old = supported.oldest.is_some_and(|oldest| chosen < oldest);
-            if too_old || chosen > supported.newest {
-                return Err(NoCommonVersion::ChoiceNotSupported(chosen, supported));
-            }
-            Ok(chosen)
-        }
-        VersionChoice::Auto if supported.newest < OLDEST => {
-            Err(NoCommonVersion::EngineTooOld(supported))
-        }
-        VersionChoice::Auto if supported.oldest.is_some_and(|oldest| oldest > NEWEST) => {
-            Err(NoCommonVersion::EngineTooNew(supported))
-        }
-        VersionChoice::Auto => Ok(supported.newest.min(NEWEST)),
+    if supported.newest < OLDEST {
+        return Err(NoCommonVersion::EngineTooOld(supported));
     }
+    let oldest = supported.oldest.unwrap_or(OLDEST).max(OLDEST);
+    let newest = supported.newest.min(NEWEST);
+    if oldest > newest {
+        return Err(NoCommonVersion::EngineTooNew(supported));
+    }
+    Ok(match choice {
+        VersionChoice::Exactly(version) if (oldest..=newest).contains(&version) => version,
+        VersionChoice::Exactly(_) | VersionChoice::Auto => newest,
+    })
 }
 
 #[cfg(test)]
@@ -195,21 +175,28 @@ mod tests {
     }
 
     #[test]
-    fn configured_version_must_be_supported_by_the_engine() {
-        let engine = supported("1.25", "1.70");
-        let exactly = |text| choose(VersionChoice::Exactly(version(text)), engine);
-        assert_eq!(exactly("1.25"), Ok(version("1.25")));
-        assert_eq!(exactly("1.70"), Ok(version("1.70")));
-        assert_eq!(
-            exactly("1.24"),
-            Err(NoCommonVersion::ChoiceNotSupported(version("1.24"), engine))
-        );
-        assert_eq!(
-            exactly("1.71"),
-            Err(NoCommonVersion::ChoiceNotSupported(version("1.71"), engine))
-        );
-        assert_eq!(exactly("1.16"), Err(NoCommonVersion::ChoiceTooOld(version("1.16"))));
-        let text = exactly("1.71").unwrap_err().to_string();
-        assert!(text.contains("1.71") && text.contains("1.25 to 1.70"), "{text}");
+    fn replaces_a_configured_version_that_is_not_shared() {
+        let newest = NEWEST.to_string();
+        for (engine, configured, expected) in [
+            (supported("1.25", "1.41"), "1.25", None),
+            (supported("1.25", "1.41"), "1.41", None),
+            (supported("1.25", "1.41"), "1.24", Some("1.41")),
+            (supported("1.25", "1.41"), "1.42", Some("1.41")),
+            (supported("1.12", "1.41"), "1.16", Some("1.41")),
+            (supported("1.12", "1.41"), "1.99", Some("1.41")),
+            (supported("1.40", "1.99"), "1.99", Some(&*newest)),
+            (SupportedVersions { oldest: None, newest: version("1.41") }, "1.24", None),
+        ] {
+            let configured = version(configured);
+            let expected = expected.map_or(configured, version);
+            assert_eq!(
+                choose(VersionChoice::Exactly(configured), engine),
+                Ok(expected),
+                "{engine}"
+            );
+        }
+        for engine in [supported("1.60", "1.70"), supported("1.12", "1.23")] {
+            assert!(choose(VersionChoice::Exactly(version("1.24")), engine).is_err());
+        }
     }
 }

@@ -48,7 +48,8 @@ impl RequestContext<'_> {
     /// Returns the error for a response that was not complete within `timeout`.
     pub fn timeout_error(&self, timeout: Duration) -> SourceError {
         self.unreachable(&format!(
-            "no response within {timeout:?}; check whether the engine is overloaded"
+            "no response within {timeout:?} (docker.timeout); raise docker.timeout if the engine \
+             needs longer"
         ))
     }
 

@@ -9,14 +9,14 @@ use highhock_actors::{Event, EventStream, SourceError};
 use super::endpoint::Endpoint;
 use super::error::{RequestContext, one_line};
 use super::event;
-use crate::text::line_splitter::LineSplitter;
+use crate::text::line_splitter::{Line, LineSplitter};
 
 /// The longest event that is read, in bytes. An event has some 500 bytes and the container's
 /// labels.
 const EVENT_BYTES_MAX: usize = 1 << 20;
 
-/// Returns the events in `body`, the response to a request for `path`. The stream ends after its
-/// first error.
+/// Returns the events in `body`, the response to a request for `path`. An unreadable event is one
+/// error of kind `Malformed`, and the stream continues behind it. Any other error ends the stream.
 pub(super) fn read_events(
     endpoint: Endpoint,
     path: String,
@@ -26,8 +26,8 @@ pub(super) fn read_events(
     let reader = EventReader { endpoint, path, body: body.boxed_local(), lines };
     let events = stream::unfold(Some(reader), async |reader| {
         let mut reader = reader?;
-        match reader.next().await.transpose()? {
-            Ok(event) => Some((Ok(event), Some(reader))),
+        match reader.next().await? {
+            Ok(event) => Some((event, Some(reader))),
             Err(error) => Some((Err(error), None)),
         }
     });
@@ -43,35 +43,40 @@ struct EventReader {
 }
 
 impl EventReader {
-    /// Returns the next event, or `None` after the engine closed the stream.
-    async fn next(&mut self) -> Result<Option<Event>, SourceError> {
+    /// Returns the next event, or the error of an unreadable one. Returns `None` after the engine
+    /// closed the stream.
+    ///
+    /// # Errors
+    /// Returns an error if the stream is cut off.
+    async fn next(&mut self) -> Option<Result<Result<Event, SourceError>, SourceError>> {
         loop {
             while let Some(line) = self.lines.next() {
-                if let Some(event) = self.read(&line)? {
-                    return Ok(Some(event));
+                if let Some(event) = self.read(&line).transpose() {
+                    return Some(Ok(event));
                 }
             }
             match self.body.next().await {
-                Some(Ok(bytes)) if self.lines.push(&bytes) => {}
-                Some(Ok(_)) => {
-                    let limit = EVENT_BYTES_MAX >> 20;
-                    let reason = format!("an event is longer than {limit} MiB; check docker.url");
-                    return Err(self.request_context().malformed(&reason));
-                }
-                Some(Err(error)) => return Err(self.stream_error(&error)),
+                Some(Ok(bytes)) => self.lines.push(&bytes),
+                Some(Err(error)) => return Some(Err(self.stream_error(&error))),
                 // A line without an end was cut off and is dropped.
-                None => return Ok(None),
+                None => return None,
             }
         }
     }
 
-    fn read(&self, line: &[u8]) -> Result<Option<Event>, SourceError> {
-        event::parse(line).map_err(|_| {
-            let start = String::from_utf8_lossy(&line[..line.len().min(1024)]);
-            let quote = one_line(&start);
-            self.request_context()
-                .malformed(&format!("an event is not JSON but {quote:?}; check docker.url"))
-        })
+    fn read(&self, line: &Line) -> Result<Option<Event>, SourceError> {
+        let (line, cause) = match line {
+            Line::Complete(line) => match event::parse(line) {
+                Ok(event) => return Ok(event),
+                Err(_) => (line, "is not JSON".to_owned()),
+            },
+            Line::TooLong(start) => {
+                (start, format!("is longer than {} MiB", EVENT_BYTES_MAX >> 20))
+            }
+        };
+        let start = String::from_utf8_lossy(&line[..line.len().min(1024)]);
+        let quote = one_line(&start);
+        Err(self.request_context().malformed(&format!("an event {cause}: {quote:?}")))
     }
 
     fn stream_error(&self, error: &PayloadError) -> SourceError {

@@ -5,12 +5,12 @@
 //!
 //! | Endpoint | Use |
 //! | --- | --- |
-//! | `/version` | negotiates the API version and recognises Podman |
-//! | `/info` | identifies the engine |
+//! | `/version`, else `/_ping` | negotiates the API version and recognises Podman |
 //! | `/containers/json` | lists the running containers |
 //! | `/containers/ID/json` | inspects one container |
-//! | `/events` | follows changes as a stream |
-//! | `/networks` | finds the host's address in the engine's networks |
+//! | `/info` | identifies the engine; may be refused |
+//! | `/events` | follows changes as a stream; may be refused |
+//! | `/networks` | finds the host's address in the engine's networks; may be refused |
 //!
 //! A request is sent once, with a time-out. The core decides about retries. The only exception is
 //! an engine that was upgraded between two requests: it rejects the old API version, and the
@@ -24,7 +24,10 @@ mod error;
 mod event;
 mod event_stream;
 mod fingerprint;
+mod listing;
+mod negotiation;
 mod podman;
+mod refusal;
 mod request;
 mod response;
 mod signal;
@@ -32,30 +35,38 @@ mod status_text;
 mod transport;
 mod wire;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use awc::Client;
 use highhock_actors::{
-    Container, ContainerSource, ContainerSummary, EngineIdentity, EngineTime, EventStream,
-    SourceError,
+    Container, ContainerListing, ContainerSource, ContainerSummary, EngineIdentity, EngineTime,
+    EventStream, SourceError,
 };
-use slog::Logger;
+use slog::{Logger, warn};
 
 pub use api_version::{
     ApiVersion, BadVersion, NEWEST as NEWEST_API, NoCommonVersion, OLDEST as OLDEST_API,
     SupportedVersions, VersionChoice,
 };
 pub use endpoint::{BadEndpoint, Endpoint};
+pub use refusal::{OptionalEndpoint, Refusal};
 
+use listing::ReadRow;
 use podman::Podman;
+use request::{ApiReply, OpenedStream};
+use wire::{Ipv4Wildcard, ListingRow};
 
 use crate::tls::{Tls, TlsFileError, TlsFiles};
 
-/// The default time limit for a complete response. A busy engine is slow, and a longer wait only
-/// delays changes.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The default of `docker.timeout`. A busy engine needs many seconds for a listing.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The path of a listing, without the API version.
+const LISTING_PATH: &str = "/containers/json";
+/// The longest time for connecting to the engine.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The address of an engine, and how to connect to it.
 #[derive(Clone, Debug)]
@@ -76,6 +87,14 @@ pub struct DockerClient {
     http: Client,
     /// The negotiated API, until a failure suggests that the engine was replaced.
     negotiated: Cell<Option<ApiDialect>>,
+    /// The version to negotiate: the configured one, unless the engine rejected it.
+    version_choice: Cell<VersionChoice>,
+    /// The version for which the log names the configured version that it replaces.
+    warned_version: Cell<Option<ApiVersion>>,
+    /// The refused endpoints.
+    refusals: RefCell<BTreeMap<OptionalEndpoint, Refusal>>,
+    /// The number of networks that could not be read.
+    unreadable_networks: Cell<usize>,
     /// Facts about Podman's containers that only inspections contain.
     podman: Podman,
     log: Logger,
@@ -86,13 +105,14 @@ pub struct DockerClient {
 struct ApiDialect {
     version: ApiVersion,
     is_podman: bool,
+    ipv4_wildcard: Ipv4Wildcard,
 }
 
 /// The identity of an engine (`GET /info`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
     /// The id. Podman has none, so it is empty. Two engines of one host may share an id, and then
-    /// differ in `root_dir`.
+    /// differ in `root_dir`. The URL of an engine that refuses its identity.
     pub id: String,
     /// The engine's name for its host. May be empty.
     pub name: String,
@@ -102,6 +122,14 @@ pub struct EngineInfo {
     pub version: String,
     /// The API version of requests to this engine.
     pub api: ApiVersion,
+}
+
+impl EngineInfo {
+    /// Returns the identity of an engine that refuses `GET /info`: its URL.
+    pub fn unidentified(endpoint: &Endpoint, api: ApiVersion) -> Self {
+        let id = endpoint.to_string();
+        Self { id, name: String::new(), root_dir: String::new(), version: "unknown".into(), api }
+    }
 }
 
 /// A network of the engine (`GET /networks`).
@@ -136,8 +164,18 @@ impl DockerClient {
             }
             Endpoint::Unix(_) | Endpoint::Tcp(_) => None,
         };
-        let http = transport::client(&options.endpoint, tls, options.timeout);
-        Ok(Self { options, http, negotiated: Cell::new(None), podman: Podman::default(), log })
+        let http = transport::client(&options.endpoint, tls, options.timeout.min(CONNECT_TIMEOUT));
+        Ok(Self {
+            http,
+            negotiated: Cell::new(None),
+            version_choice: Cell::new(options.version),
+            warned_version: Cell::new(None),
+            refusals: RefCell::default(),
+            unreadable_networks: Cell::default(),
+            podman: Podman::default(),
+            log,
+            options,
+        })
     }
 
     /// Returns the configured address of the engine.
@@ -154,77 +192,105 @@ impl DockerClient {
         Ok(self.dialect().await?.version)
     }
 
-    async fn dialect(&self) -> Result<ApiDialect, SourceError> {
-        if let Some(dialect) = self.negotiated.get() {
-            return Ok(dialect);
-        }
-        let path = "/version";
-        let context = self.request_context(path);
-        let response = self.get(path).await?;
-        let version_info: wire::VersionResponse = response.json(context, "the version")?;
-        let parse = |text: &str| {
-            text.parse::<ApiVersion>().map_err(|error| context.malformed(&error.to_string()))
-        };
-        let oldest = match version_info.min_api_version.as_str() {
-            "" => None,
-            text => Some(parse(text)?),
-        };
-        let supported = SupportedVersions { oldest, newest: parse(&version_info.api_version)? };
-        let version = api_version::choose(self.options.version, supported)
-            .map_err(|error| context.refused(&error.to_string()))?;
-        let dialect = ApiDialect { version, is_podman: version_info.is_podman() };
-        debug!(self.log, "docker API version chosen";
-            "chosen" => %version, "engine" => %supported, "podman" => dialect.is_podman,
-            "endpoint" => %self.options.endpoint);
-        self.negotiated.set(Some(dialect));
-        Ok(dialect)
-    }
-
-    /// Returns the identity of the engine.
+    /// Returns the identity of the engine, or `None` if it is refused.
     ///
     /// # Errors
     /// Returns an error if the request fails, or if the response is not the one of an engine.
-    pub async fn engine(&self) -> Result<EngineInfo, SourceError> {
-        let reply = self.request("/info").await?;
+    pub async fn engine(&self) -> Result<Option<EngineInfo>, SourceError> {
+        let Some(reply) = self.request_optional(OptionalEndpoint::Info).await? else {
+            return Ok(None);
+        };
         let info: wire::InfoResponse =
             reply.response.json(self.request_context(&reply.path), "the system information")?;
-        Ok(EngineInfo {
+        Ok(Some(EngineInfo {
             // Podman invents another id for each response.
             id: if reply.dialect.is_podman { String::new() } else { info.id },
             name: info.name,
             root_dir: info.docker_root_dir,
             version: info.server_version,
             api: reply.dialect.version,
-        })
+        }))
     }
 
     /// Returns the rows of a listing.
-    async fn rows(&self, path: &str) -> Result<Vec<wire::ListingRow>, SourceError> {
-        let reply = self.request(path).await?;
-        // One invalid row fails the whole listing: a skipped row would mean that its container is
-        // gone.
-        reply.response.json(self.request_context(&reply.path), "the listing of containers")
+    async fn rows(&self, path: &str) -> Result<Vec<ReadRow>, SourceError> {
+        let opened = self.open(path).await?.map_err(|reply| self.to_error(&reply));
+        let OpenedStream { path, requested_at, response } = opened?;
+        let rows = listing::read_rows(self.request_context(&path), response);
+        self.read_body(&path, requested_at, rows).await
     }
 
-    /// Returns the engine's networks in any order.
+    fn to_error(&self, reply: &ApiReply) -> SourceError {
+        reply.response.to_error(self.request_context(&reply.path))
+    }
+
+    /// Builds a listing from its rows. `complete` may change a row that was read.
+    fn to_listing(
+        &self,
+        rows: Vec<ReadRow>,
+        complete: impl FnMut(ListingRow) -> ContainerSummary,
+    ) -> Result<ContainerListing, SourceError> {
+        listing::to_listing(rows, complete).map_err(|reason| {
+            self.request_context(LISTING_PATH)
+                .malformed(&format!("the response is not the listing of a Docker engine: {reason}"))
+        })
+    }
+
+    /// Returns the engine's networks in any order, or `None` if they are refused.
     ///
     /// # Errors
     /// Returns an error if the request fails, or if the response is not the one of an engine.
-    pub async fn networks(&self) -> Result<Vec<EngineNetwork>, SourceError> {
-        let reply = self.request("/networks").await?;
-        let networks: Vec<wire::NetworkResource> =
+    pub async fn networks(&self) -> Result<Option<Vec<EngineNetwork>>, SourceError> {
+        let Some(reply) = self.request_optional(OptionalEndpoint::Networks).await? else {
+            return Ok(None);
+        };
+        let networks: Vec<serde_json::Value> =
             reply.response.json(self.request_context(&reply.path), "the networks")?;
-        Ok(networks.into_iter().map(EngineNetwork::from).collect())
+        // One unreadable network costs only that network.
+        let (readable, unreadable): (Vec<_>, Vec<_>) = networks
+            .into_iter()
+            .map(serde_json::from_value::<wire::NetworkResource>)
+            .partition(Result::is_ok);
+        let errors: Vec<_> = unreadable.into_iter().filter_map(Result::err).collect();
+        self.warn_unreadable_networks(&errors);
+        Ok(Some(readable.into_iter().flatten().map(EngineNetwork::from).collect()))
+    }
+
+    /// Returns the number of networks that the latest listing of networks left out.
+    pub fn unreadable_networks(&self) -> usize {
+        self.unreadable_networks.get()
+    }
+
+    /// Logs the first unreadable networks of this client.
+    fn warn_unreadable_networks(&self, errors: &[serde_json::Error]) {
+        let before = self.unreadable_networks.replace(errors.len());
+        if let (0, Some(first)) = (before, errors.first()) {
+            warn!(self.log, "docker networks unreadable; the published address is not compared \
+                with them"; "networks" => errors.len(), "error" => error::one_line(&first.to_string()));
+        }
+    }
+
+    /// Sends a request for an optional endpoint. Returns `None` if it is refused.
+    async fn request_optional(
+        &self,
+        endpoint: OptionalEndpoint,
+    ) -> Result<Option<ApiReply>, SourceError> {
+        let reply = self.request(endpoint.path()).await?;
+        if reply.response.is_refusal() {
+            let error = reply.response.to_refusal(self.request_context(&reply.path));
+            self.record_refusal(endpoint, error);
+            return Ok(None);
+        }
+        Ok(Some(reply))
     }
 }
 
 impl ContainerSource for DockerClient {
-    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
+    async fn list(&self) -> Result<ContainerListing, SourceError> {
         if self.dialect().await?.is_podman {
             return self.list_podman().await;
         }
-        let rows = self.rows("/containers/json").await?;
-        Ok(rows.into_iter().map(ContainerSummary::from).collect())
+        self.to_listing(self.rows(LISTING_PATH).await?, ContainerSummary::from)
     }
 
     async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {
@@ -234,7 +300,8 @@ impl ContainerSource for DockerClient {
         }
         let context = self.request_context(&reply.path);
         let inspection: wire::Inspection = reply.response.json(context, "a container")?;
-        let container = Container::try_from(inspection)
+        let container = inspection
+            .into_container(reply.dialect.ipv4_wildcard)
             .map_err(|field| context.malformed(&format!("unexpected value: {field}")))?;
         if reply.dialect.is_podman {
             self.podman.record_inspection(&container);
@@ -249,13 +316,22 @@ impl ContainerSource for DockerClient {
         if let Some(since) = since.filter(|_| !dialect.is_podman) {
             path.push_str(&format!("&since={}", event::timestamp(since)));
         }
-        let stream = self.open(&path).await?;
+        let stream = self.open(&path).await?.map_err(|reply| {
+            if !reply.response.is_refusal() {
+                return self.to_error(&reply);
+            }
+            let error = reply.response.to_refusal(self.request_context(&reply.path));
+            self.record_refusal(OptionalEndpoint::Events, error.clone());
+            error
+        })?;
         Ok(event_stream::read_events(self.options.endpoint.clone(), stream.path, stream.response))
     }
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {
-        let engine = self.engine().await?;
-        Ok(EngineIdentity(format!("{} {}", engine.id, engine.root_dir)))
+        Ok(EngineIdentity(match self.engine().await? {
+            Some(engine) => format!("{} {}", engine.id, engine.root_dir),
+            None => self.options.endpoint.to_string(),
+        }))
     }
 }
 

@@ -10,11 +10,18 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-use highhock_actors::{Container, ContainerId, ContainerSummary, NetworkMode, SourceError};
+use highhock_actors::{
+    Container, ContainerId, ContainerListing, ContainerSummary, NetworkMode, SourceError,
+};
 use serde::Deserialize;
 
+use super::error::RequestContext;
+use super::listing::read_elements;
+use super::refusal::OptionalEndpoint;
+use super::response::ApiResponse;
 use super::wire::{ListingRow, SummaryNetworkSettings, or_default};
-use super::{DockerClient, percent_encoded, status_text};
+use super::{DockerClient, LISTING_PATH, percent_encoded, status_text};
+use crate::text::json_array::ArrayElement;
 
 /// The filter for the containers that Docker lists by default.
 const LIST_FILTERS: &str = r#"{"status":["running","paused"]}"#;
@@ -72,30 +79,66 @@ impl Podman {
 
 impl DockerClient {
     /// Lists Podman's containers, completed to the content of a listing by Docker.
-    pub(super) async fn list_podman(&self) -> Result<Vec<ContainerSummary>, SourceError> {
-        let path = format!("/containers/json?filters={}", percent_encoded(LIST_FILTERS));
+    pub(super) async fn list_podman(&self) -> Result<ContainerListing, SourceError> {
+        let path = format!("{LISTING_PATH}?filters={}", percent_encoded(LIST_FILTERS));
         let known_ids = self.podman.known_ids();
         // The requests are sequential, so that both use one kept-alive connection.
         let rows = self.rows(&path).await?;
         let health_by_id = self.health_by_id().await?;
-        let rows = rows.into_iter().map(|mut row| {
+        let mut listing = self.to_listing(rows, |mut row| {
             row.append_health(health_by_id.get(&row.id).map(String::as_str));
             if self.podman.shares_network(&row.id) {
                 row.network_settings = SummaryNetworkSettings::default();
             }
             ContainerSummary::from(row)
-        });
-        let mut rows: Vec<_> = rows.collect();
-        self.podman.fill_network_modes(&mut rows, &known_ids);
-        Ok(rows)
+        })?;
+        self.podman.fill_network_modes(&mut listing.containers, &known_ids);
+        Ok(listing)
     }
 
-    /// Returns the health of each running container by its id.
+    /// Returns the health of each running container by its id. A container whose row is unreadable
+    /// is missing, and so are all containers if the listing is refused.
     async fn health_by_id(&self) -> Result<HashMap<String, String>, SourceError> {
-        let response = self.get(LIBPOD_LIST_PATH).await?;
         let context = self.request_context(LIBPOD_LIST_PATH);
-        let rows: Vec<PodmanRow> = response.json(context, "a listing of Podman's own API")?;
-        Ok(rows.into_iter().map(|row| (row.id, row.status)).collect())
+        let stream = match self.open_exactly(LIBPOD_LIST_PATH).await? {
+            Ok(stream) => stream,
+            Err(response) => {
+                self.handle_missing_health(&response, context)?;
+                return Ok(HashMap::new());
+            }
+        };
+        let mut health_by_id = HashMap::new();
+        let rows =
+            read_elements(context, stream.response, "a listing of Podman's own API", |element| {
+                if let ArrayElement::Complete(row) = element
+                    && let Ok(PodmanRow { id, status }) = serde_json::from_slice(&row)
+                {
+                    health_by_id.insert(id, status);
+                }
+            });
+        self.read_body(&stream.path, stream.requested_at, rows).await?;
+        Ok(health_by_id)
+    }
+
+    /// Remembers the refusal of Podman's own listing. Returns the error of any other response.
+    ///
+    /// Another engine may have replaced Podman. The negotiation is therefore repeated after a
+    /// response that Podman, or the proxy before it, has not sent yet.
+    fn handle_missing_health(
+        &self,
+        response: &ApiResponse,
+        context: RequestContext<'_>,
+    ) -> Result<(), SourceError> {
+        if !response.is_refusal() {
+            self.forget_negotiation();
+            return Err(response.to_error(context));
+        }
+        let error = response.to_refusal(context);
+        if !self.is_repeated_refusal(OptionalEndpoint::PodmanListing, &error) {
+            self.forget_negotiation();
+        }
+        self.record_refusal(OptionalEndpoint::PodmanListing, error);
+        Ok(())
     }
 }
 

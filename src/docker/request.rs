@@ -3,7 +3,6 @@
 //! Every path except `/version` starts with the negotiated API version.
 
 use awc::ClientResponse;
-use awc::http::header;
 use highhock_actors::SourceError;
 use tokio::time::{Instant, timeout};
 
@@ -11,8 +10,8 @@ use super::error::RequestContext;
 use super::response::ApiResponse;
 use super::{ApiDialect, DockerClient};
 
-/// The longest response that is read, in bytes. A row of a listing has some 2 KiB, and several
-/// times that with the labels of Compose.
+/// The longest response that is read as a whole, in bytes. The inspection of a container that
+/// publishes all ports has some 10 MiB.
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
 /// A complete response with the path and the dialect of its request.
@@ -22,16 +21,11 @@ pub(super) struct ApiReply {
     pub response: ApiResponse,
 }
 
-/// The response to a request for a stream.
-enum StreamReply {
-    Opened(OpenedStream),
-    /// The status is not a success.
-    Rejected(ApiReply),
-}
-
 /// A stream whose response head was a success.
 pub(super) struct OpenedStream {
     pub path: String,
+    /// The time of the request.
+    pub requested_at: Instant,
     /// The response, with its body still to be read.
     pub response: ClientResponse,
 }
@@ -49,7 +43,7 @@ impl DockerClient {
         if !reply.response.rejects_version() {
             return Ok(reply);
         }
-        self.negotiated.set(None);
+        self.renegotiate(reply.dialect.version);
         self.request_once(path).await
     }
 
@@ -60,35 +54,59 @@ impl DockerClient {
         Ok(ApiReply { path, dialect, response })
     }
 
-    /// Opens a stream in the negotiated API version, like [`Self::request`]. The status of the
-    /// returned response is a success. The time-out covers the response head only.
-    pub(super) async fn open(&self, path: &str) -> Result<OpenedStream, SourceError> {
-        let mut reply = self.open_once(path).await?;
-        if matches!(&reply, StreamReply::Rejected(it) if it.response.rejects_version()) {
-            self.negotiated.set(None);
-            reply = self.open_once(path).await?;
-        }
-        match reply {
-            StreamReply::Opened(stream) => Ok(stream),
-            StreamReply::Rejected(reply) => {
-                Err(reply.response.to_error(self.request_context(&reply.path)))
+    /// Opens a stream in the negotiated API version, like [`Self::request`]. Returns the complete
+    /// response instead if its status is not a success. The time-out covers the response head only.
+    pub(super) async fn open(
+        &self,
+        path: &str,
+    ) -> Result<Result<OpenedStream, ApiReply>, SourceError> {
+        match self.open_once(path).await? {
+            Err(rejected) if rejected.response.rejects_version() => {
+                self.renegotiate(rejected.dialect.version);
+                self.open_once(path).await
             }
+            opened => Ok(opened),
         }
     }
 
-    async fn open_once(&self, path: &str) -> Result<StreamReply, SourceError> {
+    async fn open_once(&self, path: &str) -> Result<Result<OpenedStream, ApiReply>, SourceError> {
         let dialect = self.dialect().await?;
         let path = format!("/v{}{path}", dialect.version);
-        let opened = self.exchange(&path, async |context, response| {
+        let opened = self.open_exactly(&path).await?;
+        Ok(opened.map_err(|response| ApiReply { path, dialect, response }))
+    }
+
+    /// Opens a stream at an exact path, without an API version before it.
+    pub(super) async fn open_exactly(
+        &self,
+        path: &str,
+    ) -> Result<Result<OpenedStream, ApiResponse>, SourceError> {
+        let requested_at = Instant::now();
+        let opened = self.exchange(path, async |context, response| {
             if response.status().is_success() {
                 return Ok(Ok(response));
             }
             read_response(context, response).await.map(Err)
         });
-        Ok(match opened.await? {
-            Ok(response) => StreamReply::Opened(OpenedStream { path, response }),
-            Err(response) => StreamReply::Rejected(ApiReply { path, dialect, response }),
-        })
+        let opened = opened.await?;
+        Ok(opened.map(|response| OpenedStream { path: path.to_owned(), requested_at, response }))
+    }
+
+    /// Reads the body of an opened stream by `read`, within the time limit of its request.
+    pub(super) async fn read_body<T>(
+        &self,
+        path: &str,
+        requested_at: Instant,
+        read: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        let limit = self.options.timeout;
+        let result = tokio::time::timeout_at(requested_at + limit, read).await;
+        let result =
+            result.unwrap_or_else(|_| Err(self.request_context(path).timeout_error(limit)));
+        if result.is_err() {
+            self.forget_negotiation();
+        }
+        result
     }
 
     /// Sends one request and reads the complete response.
@@ -124,7 +142,7 @@ impl DockerClient {
         debug!(self.log, "docker request";
             "method" => "GET", "path" => path, "status" => outcome, "ms" => milliseconds);
         if result.is_err() {
-            self.negotiated.set(None);
+            self.forget_negotiation();
         }
         result.map(|(_, read)| read)
     }
@@ -134,12 +152,7 @@ async fn read_response(
     context: RequestContext<'_>,
     mut response: ClientResponse,
 ) -> Result<ApiResponse, SourceError> {
-    let field = |name| {
-        let value = response.headers().get(name).and_then(|value| value.to_str().ok());
-        value.unwrap_or_default().to_owned()
-    };
-    let (content_type, location) = (field(header::CONTENT_TYPE), field(header::LOCATION));
     let body = response.body().limit(RESPONSE_BYTES_MAX).await;
     let body = body.map_err(|error| context.read_error(&error, RESPONSE_BYTES_MAX))?;
-    Ok(ApiResponse { status: response.status(), content_type, location, body: body.to_vec() })
+    Ok(ApiResponse::new(&response, body.to_vec()))
 }

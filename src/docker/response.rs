@@ -1,6 +1,7 @@
 //! A complete response of the engine, and its classification.
 
-use awc::http::StatusCode;
+use awc::ClientResponse;
+use awc::http::{StatusCode, header};
 use highhock_actors::{SourceError, SourceErrorKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,10 @@ pub(super) struct ApiResponse {
     pub content_type: String,
     /// The target of a redirect, or an empty text.
     pub location: String,
+    /// The header `Api-Version` of a response to `/_ping`, or an empty text.
+    pub api_version: String,
+    /// The header with the version of Podman's own API, or an empty text.
+    pub podman_version: String,
     pub body: Vec<u8>,
 }
 
@@ -25,6 +30,31 @@ struct ErrorResponse {
 }
 
 impl ApiResponse {
+    /// Creates a response from its head and its body.
+    pub fn new<P>(response: &ClientResponse<P>, body: Vec<u8>) -> Self {
+        let field = |name: &str| {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        Self {
+            status: response.status(),
+            content_type: field(header::CONTENT_TYPE.as_str()),
+            location: field(header::LOCATION.as_str()),
+            api_version: field("api-version"),
+            podman_version: field("libpod-api-version"),
+            body,
+        }
+    }
+
+    /// Returns `true` if the engine, or a proxy before it, does not serve this endpoint. Every
+    /// other failure may pass.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED
+        )
+    }
+
     /// Returns the engine's error message, if the body is an [`ErrorResponse`].
     fn message(&self) -> Option<String> {
         serde_json::from_slice::<ErrorResponse>(&self.body).ok().map(|body| body.message)
@@ -33,8 +63,9 @@ impl ApiResponse {
     /// Returns `true` if the engine rejects the API version of the request, as it does after an
     /// upgrade or a downgrade ("client version 1.24 is too old. …").
     pub fn rejects_version(&self) -> bool {
+        // The message is plain text in requests of versions before 1.24.
         self.status == StatusCode::BAD_REQUEST
-            && self.message().is_some_and(|message| message.contains("client version"))
+            && String::from_utf8_lossy(&self.body).contains("client version")
     }
 
     /// Returns `true` if the engine reports that it has no such container.
@@ -100,6 +131,11 @@ impl ApiResponse {
         context.error(error_kind(status), &format!("status {status}: {detail}"))
     }
 
+    /// Returns the error for a response that [`Self::is_refusal`].
+    pub fn to_refusal(&self, context: RequestContext<'_>) -> SourceError {
+        SourceError { kind: SourceErrorKind::Refused, ..self.to_error(context) }
+    }
+
     /// Returns the content type and the start of the body, which help to recognise the server.
     fn excerpt(&self) -> String {
         // These bytes suffice for a quotation in any encoding.
@@ -118,6 +154,7 @@ fn error_kind(status: StatusCode) -> SourceErrorKind {
         StatusCode::BAD_REQUEST
         | StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
+        | StatusCode::NOT_IMPLEMENTED
         | StatusCode::PROXY_AUTHENTICATION_REQUIRED => SourceErrorKind::Refused,
         // Proxies send these if the request should be retried later.
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => SourceErrorKind::Unreachable,
@@ -136,6 +173,8 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             content_type: content_type.into(),
             location: "http://elsewhere/".into(),
+            api_version: String::new(),
+            podman_version: String::new(),
             body: body.into(),
         }
     }

@@ -2,7 +2,9 @@
 //!
 //! The rules are in `config/README.md`, "Published address".
 
+pub mod container;
 mod engine_networks;
+mod interface_address;
 pub mod metadata;
 pub mod name;
 
@@ -13,9 +15,11 @@ use highhock_actors::model::record::Host;
 use network_interface::{Addr, NetworkInterface, NetworkInterfaceConfig};
 
 use crate::settings::{self, Cloud, Discovery, Environment, Host6};
+use interface_address::{interface_address, interface_ipv6};
 use metadata::MetadataAddress;
 
 pub use engine_networks::{BridgeSubnet, EngineNetworkAddress, check_outside_engine_networks};
+pub use interface_address::{InterfaceLister, current_address};
 
 /// The variable that supplies the address if `discovery.host` is not set.
 const EXTERNAL_IP: &str = "EXTERNAL_IP";
@@ -230,47 +234,6 @@ fn find_ipv6(
         Err(reason) => {
             let step = format!("discovery.host6 auto, discovery.interface {name}");
             Err(NoPublicAddress { steps: vec![(step, reason)], lacks_ipv6: true })
-        }
-    }
-}
-
-fn interface_address(name: &str, interfaces: &[Interface]) -> Result<IpAddr, String> {
-    let addresses = interface_addresses(name, interfaces)?;
-    let first = |usable: fn(&IpAddr) -> bool| addresses.iter().copied().find(usable);
-    first(|address| address.is_ipv4() && is_usable(address))
-        .or_else(|| first(is_usable))
-        .ok_or_else(|| no_usable_address("", addresses))
-}
-
-fn interface_ipv6(name: &str, interfaces: &[Interface]) -> Result<Ipv6Addr, String> {
-    let addresses = interface_addresses(name, interfaces)?;
-    let usable = addresses.iter().filter(|address| is_usable(address));
-    let first = usable.into_iter().find_map(|address| match address {
-        IpAddr::V6(address) => Some(*address),
-        IpAddr::V4(_) => None,
-    });
-    first.ok_or_else(|| no_usable_address(" is an IPv6 address that", addresses))
-}
-
-fn interface_addresses<'a>(
-    name: &str,
-    interfaces: &'a [Interface],
-) -> Result<&'a [IpAddr], String> {
-    match interfaces.iter().find(|interface| interface.name == name) {
-        Some(interface) => Ok(&interface.addresses),
-        None => {
-            let known: Vec<_> = interfaces.iter().map(|known| known.name.as_str()).collect();
-            Err(format!("no such interface; known interfaces: {}", known.join(", ")))
-        }
-    }
-}
-
-fn no_usable_address(kind: &str, addresses: &[IpAddr]) -> String {
-    match addresses {
-        [] => "the interface has no address".to_owned(),
-        _ => {
-            let all: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
-            format!("none of its addresses{kind} is reachable from other hosts: {}", all.join(", "))
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use highhock_actors::{
     Change, ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    RecordKey, RecordStore, StoreError, StoredRecord, Write, WriteOutcome,
+    LeasedRecords, RecordKey, RecordStore, StoreError, StoredRecord, Write, WriteOutcome,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -75,8 +75,8 @@ impl RecordStore for MemoryStore {
         self.with_table(|table| keys.iter().map(|key| Ok(table.read(key))).collect())
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
-        Ok(())
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
+        Ok(Some(self.with_table(|table| table.revision())))
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {
@@ -89,7 +89,7 @@ impl RecordStore for MemoryStore {
         Ok(stream_of_changes.boxed_local())
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         Ok(self.with_table(|table| table.leases(namespace)))
     }
 
@@ -106,7 +106,7 @@ impl RecordStore for MemoryStore {
         Ok(())
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
         Ok(self.with_table(|table| table.leased(id)))
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use highhock_actors::{
     Change, ExpectedValue, Expiry, GrantOutcome, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    Precondition, RecordKey, StoreError, StoreErrorKind, StoredRecord, Write, WriteOutcome,
+    LeasedRecords, Precondition, RecordKey, StoreError, StoreErrorKind, StoredRecord, Write,
+    WriteOutcome,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -90,6 +91,11 @@ impl StoreTable {
         self.records.get(key).cloned()
     }
 
+    /// Returns the version of the last write.
+    pub fn revision(&self) -> u64 {
+        self.version
+    }
+
     pub fn keys(&self) -> Vec<RecordKey> {
         self.records.keys().cloned().collect()
     }
@@ -127,9 +133,10 @@ impl StoreTable {
     }
 
     /// Returns the records attached to a lease, below the root.
-    pub fn leased(&self, id: LeaseId) -> Vec<(RecordKey, StoredRecord)> {
+    pub fn leased(&self, id: LeaseId) -> LeasedRecords {
         let records = self.records_of(id).filter(|(key, _)| key.is_below(&self.root));
-        records.map(|(key, found)| (key.clone(), found.clone())).collect()
+        let records = records.map(|(key, found)| (key.clone(), found.clone())).collect();
+        LeasedRecords { revision: self.version, records }
     }
 
     fn records_of(&self, id: LeaseId) -> impl Iterator<Item = (&RecordKey, &StoredRecord)> {

@@ -106,6 +106,14 @@ impl CoreSnapshot {
             ),
             self.wall_clock_time(docker.last_listing),
         )?;
+        let unreadable = [("event", docker.unreadable_events), ("row", docker.unreadable_rows)];
+        writer.counters(
+            family(
+                "docker_unreadable",
+                "Events, and rows of listings, that could not be read and were skipped.",
+            ),
+            unreadable.into_iter().map(|(kind, count)| (vec![("kind", kind)], count)),
+        )?;
         writer.timestamp(
             family(
                 "etcd_last_write_timestamp",
@@ -157,6 +165,7 @@ fn encode_records(records: &RecordsStatus, writer: &mut MetricWriter) -> Result 
     let standby: usize = records.standby.iter().map(|(_, count)| count).sum();
     let states = [
         (RecordState::Live, records.live),
+        (RecordState::Expired, records.expired),
         (RecordState::Pending, records.pending),
         (RecordState::Standby, standby),
         (RecordState::Failed, records.failed),
@@ -164,8 +173,8 @@ fn encode_records(records: &RecordsStatus, writer: &mut MetricWriter) -> Result 
     writer.gauges(
         family(
             "records",
-            "Desired records, by state: in the store (live), to be written \
-            (pending), with another holder of the key (standby), rejected by the store (failed).",
+            "Desired records, by state: in the store (live), run out while the store is \
+            unreachable (expired), to be written (pending), with another holder of the key (standby), rejected by the store (failed).",
         ),
         states.map(|(state, count)| (vec![("state", state.as_str())], count as f64)),
     )?;

@@ -7,6 +7,7 @@ mod docker;
 mod store;
 
 use std::io;
+use std::net::IpAddr;
 
 use highhock_actors::model::publish_config::PublishConfig;
 use highhock_actors::{LeaseNamespace, SourceError, StoreError};
@@ -14,11 +15,12 @@ use highhock_actors::{LeaseNamespace, SourceError, StoreError};
 use crate::docker::EngineInfo;
 use crate::etcd::{Api, ClusterError, DetectError};
 use crate::host::{EngineNetworkAddress, PublicAddress, name};
-use crate::settings::Settings;
+use crate::settings::{Settings, StoreKind};
 
 pub use docker::{docker_client, probe_engine};
 pub use store::{
     ResolvedStore, assume_etcd, check_files, dns_settings, etcd_cluster, etcd_store, resolve_store,
+    url_suggestion, with_url_suggestion,
 };
 
 /// An error while settings are resolved.
@@ -36,6 +38,26 @@ pub enum ResolveError {
     /// Other hosts cannot reach the public address. Permanent.
     #[error(transparent)]
     Address(#[from] EngineNetworkAddress),
+    /// The only name of this host is that of HighHock's own container. Permanent.
+    #[error(
+        "the engine does not report its host's name, and HighHock runs in a container with a host \
+         name of its own; set skydns.hostname to the name of this host"
+    )]
+    ContainerHostname,
+    /// The detected address is that of HighHock's own container. Permanent.
+    #[error(
+        "address {address} of interface {interface} belongs to a container: HighHock runs in a \
+         container with a network of its own, and other hosts cannot reach the address; run it \
+         with --network host, or set {setting} to the host's own address"
+    )]
+    ContainerAddress {
+        /// The address.
+        address: IpAddr,
+        /// The interface that has the address.
+        interface: String,
+        /// The setting that can name another address.
+        setting: &'static str,
+    },
     /// The name of this host is unknown. Permanent.
     #[error(
         "cannot find this host's name: the engine has none, and the system's is unreadable: \
@@ -48,6 +70,11 @@ impl ResolveError {
     /// Returns `true` if another attempt may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Docker(_) | Self::Etcd(_))
+    }
+
+    /// Returns `true` if the settings are unusable, so that the program exits with EX_CONFIG.
+    pub fn is_misconfiguration(&self) -> bool {
+        matches!(self, Self::Cluster(_) | Self::ContainerHostname)
     }
 }
 
@@ -72,7 +99,6 @@ pub fn publish_config(
 ) -> Result<PublishConfig, ResolveError> {
     let hostname = match &settings.skydns.hostname {
         Some(hostname) => hostname.clone(),
-        None if engine.name.is_empty() => name::machine_name()?,
         None => engine.name.clone(),
     };
     Ok(PublishConfig {
@@ -93,12 +119,23 @@ pub fn publish_config(
 }
 
 /// Returns the namespace of this publisher's lease ids (ARCHITECTURE.md, "Leases").
-pub fn lease_namespace(config: &PublishConfig, engine: &EngineInfo) -> LeaseNamespace {
+///
+/// The store of standalone mode has only one publisher. Its address may change, and the records must
+/// then stay its own.
+pub fn lease_namespace(
+    config: &PublishConfig,
+    engine: &EngineInfo,
+    store: StoreKind,
+) -> LeaseNamespace {
+    let host = match store {
+        StoreKind::Etcd => config.host.to_string(),
+        StoreKind::Standalone => String::new(),
+    };
     LeaseNamespace::from_parts(&[
         &config.hostname,
         config.domain.as_str(),
         &config.prefix,
-        &config.host.to_string(),
+        &host,
         &engine.id,
         &engine.root_dir,
     ])

@@ -1,14 +1,14 @@
 //! The record store, and the facts that only etcd knows: its API, and a configured domain.
 
-use highhock_actors::RecordKey;
 use highhock_actors::model::names::DomainName;
+use highhock_actors::{RecordKey, StoreError};
 use slog::Logger;
 
 use super::ResolveError;
 use crate::dns::DnsSettings;
 use crate::etcd::{
     Api, ApiChoice, Cluster, ClusterError, EtcdV2, EtcdV2Options, EtcdV3, EtcdV3Options,
-    configured_domain, detect,
+    configured_domain, detect, suggest_url,
 };
 use crate::record_store::Store;
 use crate::settings::{self, EtcdApi, Settings, StoreKind};
@@ -50,6 +50,37 @@ pub async fn resolve_store(
     settings: &Settings,
     log: &Logger,
 ) -> Result<ResolvedStore, ResolveError> {
+    match request_store(settings, log).await {
+        Err(ResolveError::Etcd(error)) => {
+            Err(ResolveError::Etcd(with_url_suggestion(error, settings, log).await))
+        }
+        resolved => resolved,
+    }
+}
+
+/// Adds the URL at which etcd answers to an error of etcd, if the default URL is refused.
+pub async fn with_url_suggestion(
+    mut error: StoreError,
+    settings: &Settings,
+    log: &Logger,
+) -> StoreError {
+    if let Some(suggestion) = url_suggestion(settings, log).await {
+        error.message = format!("{}; {suggestion}", error.message);
+    }
+    error
+}
+
+/// Returns the value that `etcd.url` needs, if the default URL is refused and etcd answers at its
+/// usual port.
+pub async fn url_suggestion(settings: &Settings, log: &Logger) -> Option<String> {
+    if settings.store == StoreKind::Standalone {
+        return None;
+    }
+    let url = suggest_url(&etcd_cluster(&settings.etcd), log).await?;
+    Some(format!("etcd answers at {url}: set etcd.url to {url}"))
+}
+
+async fn request_store(settings: &Settings, log: &Logger) -> Result<ResolvedStore, ResolveError> {
     if settings.store == StoreKind::Standalone {
         return Ok(standalone(settings));
     }

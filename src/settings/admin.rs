@@ -26,7 +26,7 @@ pub struct Admin {
     pub allow_remote: bool,
 }
 
-/// Reads the keys `admin.*`.
+/// Reads the keys `admin.*`, and checks that a remote address is protected.
 ///
 /// `earlier_errors` are the errors found so far. If one of them concerns the token, a token was
 /// at least intended, and its absence is not reported as a second error.
@@ -34,6 +34,20 @@ pub(super) fn admin(
     config: &MergedConfig,
     earlier_errors: &[SettingsError],
 ) -> Result<Admin, Vec<SettingsError>> {
+    let admin = read_admin(config)?;
+    let has_access_error =
+        [TOKEN, TOKEN_FILE, ALLOW_REMOTE].iter().any(|path| has_error(path, earlier_errors));
+    if let Some(address) = admin.listen.filter(|address| !address.ip().is_loopback())
+        && !(admin.allow_remote || admin.token.is_some() || has_access_error)
+    {
+        let kind = SettingsErrorKind::UnprotectedAdmin { address };
+        return Err(vec![combination_error(config, LISTEN, kind)]);
+    }
+    Ok(admin)
+}
+
+/// Reads the keys `admin.*`.
+pub(super) fn read_admin(config: &MergedConfig) -> Result<Admin, Vec<SettingsError>> {
     let listen = parsed(config, LISTEN, admin_listen)?;
     let allow_remote = read(ALLOW_REMOTE, |path| config.boolean(path))?;
     let text = |path: &str| read(path, |path| config.text_if_set(path));
@@ -46,13 +60,5 @@ pub(super) fn admin(
         (None, Some(path)) => Some(SecretSource::File(path.into())),
         (None, None) => None,
     };
-    let has_access_error =
-        [TOKEN, TOKEN_FILE, ALLOW_REMOTE].iter().any(|path| has_error(path, earlier_errors));
-    if let Some(address) = listen.filter(|address| !address.ip().is_loopback())
-        && !(allow_remote || token.is_some() || has_access_error)
-    {
-        let kind = SettingsErrorKind::UnprotectedAdmin { address };
-        return Err(vec![combination_error(config, LISTEN, kind)]);
-    }
     Ok(Admin { listen, token, allow_remote })
 }

@@ -22,6 +22,14 @@ impl Environment {
         (!value.is_empty()).then(|| value.to_string_lossy().into_owned())
     }
 
+    /// Returns the first variable with a value whose name `is_match` accepts.
+    pub fn find(&self, is_match: impl Fn(&str) -> bool) -> Option<(String, &OsStr)> {
+        let mut found = self.iter().filter(|(_, value)| !value.is_empty());
+        found.find_map(|(name, value)| {
+            Some((name.to_str().filter(|name| is_match(name))?.to_owned(), value))
+        })
+    }
+
     /// Returns all variables, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))

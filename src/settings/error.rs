@@ -46,12 +46,21 @@ pub enum SettingsErrorKind {
         /// The most similar known key, if one is similar at all.
         nearest: Option<&'static str>,
     },
+    /// A variable with one underscore where the variable of a key has two.
+    #[error("written with single underscores; rename the variable to {variable}")]
+    MisspeltVariable {
+        /// The variable that sets the key.
+        variable: String,
+    },
     /// A key that one layer sets twice, for example by its alias too, to different values.
     #[error("also set as {other}, to a different value; set only one of the two")]
     SetTwice {
         /// The other spelling: a key, a variable or a flag.
         other: String,
     },
+    /// A key that a file gives twice, with different values.
+    #[error("given twice, with different values; keep only one of the two")]
+    GivenTwice,
     /// A key that is set without the key that belongs to it.
     #[error("set without {missing}; set both or neither")]
     MissingKey {
@@ -120,6 +129,26 @@ pub enum SettingsErrorKind {
     /// A file that was named and does not exist.
     #[error("no such file")]
     MissingFile,
+    /// A file that an environment variable names and that does not exist.
+    #[error("no such file; correct or unset the environment variable {variable}")]
+    MissingFileOfVariable {
+        /// The variable.
+        variable: String,
+    },
+    /// A misspelt flag that begins with `-c`, so that the rest of it names a file.
+    #[error(
+        "no such file: {written} means -c {file}; name a file by -c FILE, and begin a long flag \
+         with two dashes"
+    )]
+    MissingAttachedFile {
+        /// The flag as it is written.
+        written: String,
+        /// The rest of the flag.
+        file: String,
+    },
+    /// A file without any content.
+    #[error("empty file; add keys to it, or remove it to use the defaults")]
+    EmptyFile,
     /// A file that cannot be read, with the reason.
     #[error("cannot be read: {0}")]
     UnreadableFile(String),
@@ -168,17 +197,48 @@ impl fmt::Display for SettingsErrors {
     }
 }
 
+/// The errors and warnings found so far.
+#[derive(Debug, Default)]
+pub(super) struct Diagnostics {
+    pub errors: Vec<SettingsError>,
+    pub warnings: Vec<Warning>,
+}
+
 /// A remark on a valid configuration, to be logged at WARNING.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
-    /// A `HIGHHOCK_…` variable that names no key. Docker's container links create such variables.
-    #[error("environment variable {name} ignored: it names no key{}", nearest_key(*nearest))]
+    /// A `HIGHHOCK_…` variable that names no key.
+    #[error("environment variable {name} ignored: it names no key{}", nearest_variable(nearest))]
     UnknownVariable {
         /// The variable.
         name: String,
-        /// The most similar known key, if one is similar at all.
-        nearest: Option<&'static str>,
+        /// The most similar variable that sets a key, if one is similar at all.
+        nearest: Option<String>,
     },
+    /// A key that one layer sets twice, for example by its alias too, to the same value.
+    #[error("{origin}: {key}: also set as {other}, to the same value; remove one of the two")]
+    SetTwice {
+        /// The place at which the key is set again.
+        origin: Origin,
+        /// The key as it is written there.
+        key: String,
+        /// The other spelling: a key, a variable or a flag.
+        other: String,
+    },
+    /// A key that a file gives twice, with the same value.
+    #[error("{origin}: {key}: given twice, with the same value; remove one of the two")]
+    GivenTwice {
+        /// The file.
+        origin: Origin,
+        /// The key.
+        key: String,
+    },
+    /// A file that contains comments and nothing else.
+    #[error("{0}: sets no key: the file has only comments; uncomment the keys to set")]
+    OnlyComments(Origin),
+    /// A file that a client of the daemon cannot use.
+    #[error("{0}; finding the daemon by the defaults, environment variables and flags of admin.*")]
+    FileIgnored(SettingsError),
     /// `skydns.ttl` is lower than `etcd.ttl`, and `skydns.exactTtl` is not set.
     #[error(
         "skydns.ttl {skydns} ignored: it is lower than etcd.ttl, so records contain {etcd}; set \
@@ -201,6 +261,11 @@ pub enum Warning {
         /// The first such address.
         listen: SocketAddr,
     },
+}
+
+fn nearest_variable(nearest: &Option<String>) -> String {
+    let text = |variable| format!("; the nearest known variable is {variable}");
+    nearest.as_ref().map(text).unwrap_or_default()
 }
 
 fn nearest_key(nearest: Option<&str>) -> String {

@@ -3,33 +3,50 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use config::{FileFormat, Format, Map, Value};
+use config::{FileFormat, Format};
 
+use super::document::Document;
 use super::error::SettingsErrorKind;
+use super::{json, yaml};
 
 /// Reads a file; `Ok(None)` if it does not exist.
 ///
 /// # Errors
-/// Returns an error if the file cannot be read or parsed. A parse error names the line and column,
-/// if the format's parser reports them, and never contains text of the file, which may hold
-/// passwords.
-pub fn read(path: &Path) -> Result<Option<Map<String, Value>>, SettingsErrorKind> {
+/// Returns an error if the file cannot be read or parsed, or is empty. A parse error names the line
+/// and column, if the format's parser reports them, and never contains text of the file, which may
+/// hold passwords.
+pub fn read(path: &Path) -> Result<Option<Document>, SettingsErrorKind> {
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(path, &text).map(Some).map_err(SettingsErrorKind::UnparsableFile),
+        Ok(text) => parse(path, &text).map(Some),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(SettingsErrorKind::UnreadableFile(error.to_string())),
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<Map<String, Value>, String> {
-    let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
-    match extension.as_deref().and_then(|extension| extension.to_str()) {
-        Some("yaml" | "yml") => FileFormat::Yaml.parse(None, text).map_err(|e| e.to_string()),
-        Some("toml") => {
-            FileFormat::Toml.parse(None, text).map_err(|e| without_excerpt(&e.to_string()))
-        }
-        _ => FileFormat::Json5.parse(None, &blank_comments(text)).map_err(|e| e.to_string()),
+fn parse(path: &Path, text: &str) -> Result<Document, SettingsErrorKind> {
+    if text.trim().is_empty() {
+        return Err(SettingsErrorKind::EmptyFile);
     }
+    let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
+    let root = match extension.as_deref().and_then(|extension| extension.to_str()) {
+        Some("toml") => return toml(text),
+        Some("yaml" | "yml") => yaml::parse(text),
+        _ => json::parse(text),
+    };
+    match root.map_err(SettingsErrorKind::UnparsableFile)? {
+        Some(root) => Document::from_root(root),
+        None => Ok(Document { has_only_comments: true, ..Document::default() }),
+    }
+}
+
+/// Parses TOML, which allows no key twice and nothing but a table at the top level.
+fn toml(text: &str) -> Result<Document, SettingsErrorKind> {
+    let parsed = FileFormat::Toml.parse(None, text);
+    let table = parsed
+        .map_err(|error| SettingsErrorKind::UnparsableFile(without_excerpt(&error.to_string())))?;
+    let is_comment = |line: &str| line.is_empty() || line.starts_with('#');
+    let has_only_comments = text.lines().map(str::trim).all(is_comment);
+    Ok(Document { table, has_only_comments, ..Document::default() })
 }
 
 /// Removes the lines of the file from an error of the TOML parser.
@@ -38,72 +55,25 @@ fn without_excerpt(error: &str) -> String {
     lines.map(str::trim).collect::<Vec<_>>().join(": ")
 }
 
-/// Replaces comments by spaces: `//` and `#` to the end of the line, and `/* */`.
-///
-/// Each character of a comment becomes one space, and line breaks stay, so that the line and
-/// column in an error of the parser are correct. Strings in single or double quotes are kept. An
-/// unclosed comment or string is left to the parser, which reports it. The crate `json_comments`
-/// also replaces the line breaks of block comments, which makes the reported lines wrong.
-fn blank_comments(text: &str) -> String {
-    enum ScanState {
-        Json,
-        String { quote: char, escaped: bool },
-        Line,
-        Block { star: bool },
-    }
-    let mut plain = String::with_capacity(text.len());
-    let mut state = ScanState::Json;
-    let mut block_start = 0;
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        let mut blank = false;
-        state = match state {
-            ScanState::Json => match (c, rest.peek()) {
-                ('"' | '\'', _) => ScanState::String { quote: c, escaped: false },
-                ('#', _) | ('/', Some('/')) => ScanState::Line,
-                ('/', Some('*')) => {
-                    // Consumed here, so that `/*/` does not count as a closed comment.
-                    rest.next();
-                    block_start = plain.len();
-                    plain.push(' ');
-                    ScanState::Block { star: false }
-                }
-                _ => ScanState::Json,
-            },
-            ScanState::String { escaped: true, quote } => {
-                ScanState::String { quote, escaped: false }
-            }
-            ScanState::String { quote, .. } if c == quote => ScanState::Json,
-            ScanState::String { quote, .. } => ScanState::String { quote, escaped: c == '\\' },
-            ScanState::Line if c == '\n' => ScanState::Json,
-            ScanState::Line => ScanState::Line,
-            ScanState::Block { star: true } if c == '/' => {
-                blank = true;
-                ScanState::Json
-            }
-            ScanState::Block { .. } => ScanState::Block { star: c == '*' },
-        };
-        blank |= matches!(state, ScanState::Line | ScanState::Block { .. });
-        plain.push(if blank && c != '\n' { ' ' } else { c });
-    }
-    if let ScanState::Block { .. } = state {
-        plain.replace_range(block_start.., "/*");
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use config::ValueKind;
 
     use super::*;
+    use crate::settings::document::RepeatedKey;
 
-    fn json(text: &str) -> Result<Map<String, Value>, String> {
+    fn json(text: &str) -> Result<Document, SettingsErrorKind> {
         parse(Path::new("highhock.json"), text)
     }
 
     fn value(text: &str) -> ValueKind {
-        json(text).unwrap().remove("a").unwrap().kind
+        json(text).unwrap().table.remove("a").unwrap().kind
+    }
+
+    /// Returns the text of the error of a file.
+    #[track_caller]
+    fn error(name: &str, text: &str) -> String {
+        parse(Path::new(name), text).unwrap_err().to_string()
     }
 
     #[test]
@@ -130,18 +100,124 @@ mod tests {
     }
 
     #[test]
-    fn parse_error_names_line_and_column() {
-        let error = json("{ # ü comment\n  /* ü */ \"a\": oops\n}").unwrap_err();
-        assert!(error.contains("line 2") && error.contains("column 16"), "{error}");
-        for broken in ["", "[]", "7", "{", "{\"a\": \"", "{} /* open", "{\"a\": 1} x", "{\"a\" 1}"]
+    fn parse_error_names_one_position() {
+        for (name, text, position) in [
+            ("f.json", "{ # ü comment\n  /* ü */ \"a\": oops\n}", "line 2 column 16"),
+            ("f.json", "{\"store\": \"standalone\" \"logLevel\": \"INFO\"}", "line 1 column 24"),
+            ("f.json", "{\"etcd\": {\"ttl\": 60, \"url\" 1}}", "line 1 column 28"),
+            ("f.json", "{\"etcd\": [1, [2 3]]}", "line 1 column 17"),
+            ("f.yaml", "etcd:\n  url: \"http", "line 2 column 8"),
+            ("f.yaml", "a: 1\n---\nb: 2", "line 2 column 1"),
+            ("f.toml", "[etcd]\nurl = http", "line 2, column 7"),
+        ] {
+            let error = error(name, text);
+            assert!(error.contains(position), "{error}");
+            assert_eq!(error.matches("line ").count(), 1, "{error}");
+            assert_eq!(error.matches("column ").count(), 1, "{error}");
+        }
+        for broken in ["{", "{\"a\": \"", "{} /* open", "{\"a\": 1} x", "{\"a\" 1}"] {
+            assert!(error("f.json", broken).starts_with("cannot be parsed: "), "{broken}");
+        }
+    }
+
+    #[test]
+    fn top_level_must_be_a_table() {
+        for (name, text, found) in [
+            ("f.json", "[\"store\"]", "a list"),
+            ("f.json", "7", "a number"),
+            ("f.json", "'hunter2'", "a string"),
+            ("f.json", "null", "null"),
+            ("f.yaml", "- store", "a list"),
+            ("f.yaml", "hunter2", "a string"),
+            ("f.yaml", "---", "null"),
+            ("f.yaml", "true", "a boolean"),
+        ] {
+            let expected = "expected a table of keys, such as store or etcd";
+            assert_eq!(error(name, text), format!("found {found} at the top level; {expected}"));
+        }
+        assert!(error("f.toml", "[\"store\"").starts_with("cannot be parsed: "));
+    }
+
+    #[test]
+    fn file_without_keys_is_empty_or_has_only_comments() {
+        for name in ["f.json", "f.yaml", "f.toml"] {
+            for text in ["", " \n\t\n"] {
+                let parsed = parse(Path::new(name), text).unwrap_err();
+                assert_eq!(parsed, SettingsErrorKind::EmptyFile, "{name}");
+            }
+            for (text, only_comments) in [("# a: 1\n\n  # b", true), ("#", true)] {
+                let document = parse(Path::new(name), text).unwrap();
+                assert_eq!(document.has_only_comments, only_comments, "{name}: {text:?}");
+                assert!(document.table.is_empty());
+            }
+        }
+        assert!(!json("{}").unwrap().has_only_comments);
+        assert!(json("/* a */ // b").unwrap().has_only_comments);
+    }
+
+    #[test]
+    fn finds_keys_that_are_given_twice() {
+        let repeated = |key: &str, is_equal| RepeatedKey { key: key.to_owned(), is_equal };
+        for (name, text) in [
+            ("f.json", "{a: 1, b: {c: [1], c: [1]}, a: 2, 'b': {c: [1]}}"),
+            ("f.yaml", "a: 1\nb:\n  c: [1]\n  c: [1]\na: 2\n'b': {c: [1]}"),
+        ] {
+            let document = parse(Path::new(name), text).unwrap();
+            let expected = [repeated("b.c", true), repeated("a", false), repeated("b", true)];
+            assert_eq!(document.repeated, expected, "{name}");
+            assert_eq!(document.table["a"].kind, ValueKind::I64(1));
+        }
+        assert!(error("f.toml", "a = 1\na = 1").contains("duplicate key"));
+    }
+
+    #[test]
+    fn yaml_values_have_their_types() {
+        let text = "s: &x '1'\nt: *x\ni: 0x10\nf: 1.5\nb: true\nn: ~\nl: [a, 2]\nq: !!str 5\n";
+        let table = parse(Path::new("f.yaml"), text).unwrap().table;
+        for (key, value) in [
+            ("s", ValueKind::String("1".into())),
+            ("t", ValueKind::String("1".into())),
+            ("i", ValueKind::I64(16)),
+            ("f", ValueKind::Float(1.5)),
+            ("b", ValueKind::Boolean(true)),
+            ("n", ValueKind::Nil),
+            ("q", ValueKind::String("5".into())),
+        ] {
+            assert_eq!(table[key].kind, value, "{key}");
+        }
+        assert!(error("f.yaml", "a: *unknown").contains("line 1"));
+        assert!(error("f.yaml", "[a]: 1").contains("is no key"));
+    }
+
+    #[test]
+    fn yaml_aliases_expand_to_a_limited_size() {
+        let list =
+            |level: usize, item: &str| format!("a{level}: &a{level} [{}]\n", [item; 10].join(", "));
+        let nested = |levels: usize| -> String {
+            let level = |level| list(level, &format!("*a{}", level - 1));
+            list(0, "x") + &(1..=levels).map(level).collect::<String>()
+        };
+        let long = |aliases: usize| {
+            format!("a0: &a '{}'\nb: [{}]", "x".repeat(100_000), vec!["*a"; aliases].join(", "))
+        };
+        for accepted in
+            [nested(2), long(5), format!("a0: 'x'\nb: [{}]", vec!["1"; 100_000].join(","))]
         {
-            assert!(json(broken).is_err(), "{broken}");
+            let parsed = parse(Path::new("f.yaml"), &accepted);
+            assert!(parsed.is_ok_and(|document| document.table.contains_key("a0")));
+        }
+        for refused in [nested(4), nested(100), long(20)] {
+            let parsed = parse(Path::new("f.yaml"), &refused).map(drop);
+            let text = parsed.unwrap_err().to_string();
+            let reason = "anchors and aliases expand to more than 1 MiB; use fewer at line ";
+            assert!(text.contains(reason), "{text}");
         }
     }
 
     #[test]
     fn file_extension_selects_the_format() {
-        let read = |name: &str, text: &str| parse(Path::new(name), text).unwrap()["a"].kind.clone();
+        let read =
+            |name: &str, text: &str| parse(Path::new(name), text).unwrap().table["a"].kind.clone();
         assert_eq!(read("f.yaml", "a: 1 # one"), ValueKind::I64(1));
         assert_eq!(read("f.YML", "a: 1"), ValueKind::I64(1));
         assert_eq!(read("f.toml", "a = 1 # one"), ValueKind::I64(1));
@@ -158,7 +234,7 @@ mod tests {
             ("f.toml", "password = hunter2"),
         ];
         for (name, text) in broken {
-            let error = parse(Path::new(name), text).unwrap_err();
+            let error = error(name, text);
             assert!(!error.contains("hunter2"), "{error}");
             assert!(error.contains("line"), "{error}");
             assert!(!error.contains('\n'), "{error}");

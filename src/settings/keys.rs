@@ -8,12 +8,7 @@ use super::key::Key;
 use super::level::LogLevel;
 use super::value_type::ValueType;
 use super::{listen_values, values};
-
-/// The prefix of the variables that set keys, in any case.
-pub const VARIABLE_PREFIX: &str = "HIGHHOCK_";
-
-/// The prefix, after [`VARIABLE_PREFIX`], of the variables of the test suites, which set no key.
-pub const TEST_PREFIX: &str = "TEST_";
+use crate::text::nearest::is_similar;
 
 const TEXT: ValueType = ValueType::String {
     expected: "a string that is not empty",
@@ -36,6 +31,8 @@ const fn seconds(min: u32, max: u32) -> ValueType {
 const TTL_MAX_SECONDS: u32 = 86_400;
 /// One hour. Most records live shorter than a longer interval.
 const POLL_MAX_SECONDS: u32 = 3_600;
+/// Ten minutes. A longer wait only delays the report of an engine that hangs.
+const ENGINE_TIMEOUT_MAX_SECONDS: u32 = 600;
 
 /// All keys.
 pub static KEYS: &[Key] = &[
@@ -119,7 +116,7 @@ pub static KEYS: &[Key] = &[
         "skydns.prefix",
         ValueType::String {
             expected: "one DNS label",
-            check: |text| values::label(text).map(drop),
+            check: |text| values::prefix(text).map(drop),
         },
         Fixed("skydns"),
         "The first part of every key",
@@ -170,6 +167,12 @@ pub static KEYS: &[Key] = &[
         seconds(1, POLL_MAX_SECONDS),
         Fixed("10"),
         "Seconds between two checks of each container's row in the latest listing (1 to 3600)",
+    ),
+    Key::new(
+        "docker.timeout",
+        seconds(1, ENGINE_TIMEOUT_MAX_SECONDS),
+        Fixed("30"),
+        "Seconds within which the engine must answer a request, such as a listing (1 to 600)",
     ),
     Key::new(
         "docker.events",
@@ -359,17 +362,9 @@ fn section(path: &str) -> Option<&str> {
     path.split_once('.').map(|(section, _)| section)
 }
 
-/// Returns the key of an environment variable, by its name after [`VARIABLE_PREFIX`]:
-/// `DOCKER__POLLCONTAINER`, in any case.
-pub fn find_variable(name: &str) -> Option<&'static Key> {
-    let path = name.replace("__", ".");
-    let is_match = |known: &str| known.eq_ignore_ascii_case(&path);
-    KEYS.iter().find(|key| is_match(key.path) || key.alias.is_some_and(is_match))
-}
-
 /// Returns the known key or section that is most similar to an unknown one; `None` if none is
 /// similar.
-pub fn nearest(unknown: &str) -> Option<&'static str> {
+pub fn nearest_key(unknown: &str) -> Option<&'static str> {
     let unknown = unknown.to_lowercase();
     let names = KEYS
         .iter()
@@ -383,7 +378,7 @@ pub fn nearest(unknown: &str) -> Option<&'static str> {
     };
     let (name, distance) =
         names.map(|name| (name, distance(name))).min_by_key(|&(_, distance)| distance)?;
-    (distance <= unknown.len().div_ceil(3)).then_some(name)
+    is_similar(&unknown, distance).then_some(name)
 }
 
 #[cfg(test)]
@@ -415,17 +410,6 @@ mod tests {
     }
 
     #[test]
-    fn finds_variables_in_any_case() {
-        for name in ["DOCKER__POLLCONTAINER", "docker__pollContainer", "Docker__PollContainer"] {
-            assert_eq!(find_variable(name).unwrap().path, "docker.pollContainer");
-        }
-        assert_eq!(find_variable("LOGLEVEL").unwrap().path, "logLevel");
-        assert_eq!(find_variable("PUBLICHOST").unwrap().path, "discovery.host");
-        assert!(find_variable("PORT_4001_TCP").is_none());
-        assert!(find_variable("DOCKER_POLL").is_none());
-    }
-
-    #[test]
     fn flags_are_key_paths_in_kebab_case() {
         assert_eq!(find("docker.pollContainer").unwrap().flag(), "docker-poll-container");
         assert_eq!(find("logLevel").unwrap().flag(), "log-level");
@@ -445,10 +429,10 @@ mod tests {
             ("publicInterfaces", "publicInterface"),
             ("skydns.ttl2", "skydns.ttl"),
         ] {
-            assert_eq!(nearest(unknown), Some(near), "{unknown}");
+            assert_eq!(nearest_key(unknown), Some(near), "{unknown}");
         }
         for unknown in ["", "x", "completely.different", "port_4001_tcp"] {
-            assert_eq!(nearest(unknown), None, "{unknown}");
+            assert_eq!(nearest_key(unknown), None, "{unknown}");
         }
     }
 }

@@ -6,11 +6,13 @@ use std::path::Path;
 
 use config::{ConfigError, Map, Source, Value, ValueKind};
 
+use super::document::Document;
 use super::environment::Environment;
-use super::error::{Origin, SettingsError, SettingsErrorKind, Warning};
+use super::error::{Diagnostics, Origin, SettingsError, SettingsErrorKind, Warning};
 use super::key::{Key, same_value};
-use super::keys::{self, KEYS, TEST_PREFIX, VARIABLE_PREFIX};
-use super::value_type::ValueEncoding;
+use super::keys::{self, KEYS};
+use super::value_type::{ValueEncoding, describe_type};
+use super::variables::{Variable, variable_name};
 
 /// A setting on the command line.
 #[derive(Clone, Debug)]
@@ -47,14 +49,23 @@ impl ConfigLayer {
         Self { values: KEYS.iter().filter_map(entry).collect() }
     }
 
-    /// Creates the layer of a configuration file with these values.
-    pub fn from_file(
-        path: &Path,
-        table: Map<String, Value>,
-        errors: &mut Vec<SettingsError>,
-    ) -> Self {
+    /// Creates the layer of a configuration file.
+    pub fn from_file(path: &Path, document: Document, diagnostics: &mut Diagnostics) -> Self {
         let mut layer = Self::default();
-        layer.add_table(&Origin::File(path.to_owned()), "", table, errors);
+        let origin = Origin::File(path.to_owned());
+        for repeated in document.repeated {
+            let (origin, key) = (origin.clone(), repeated.key);
+            if repeated.is_equal {
+                diagnostics.warnings.push(Warning::GivenTwice { origin, key });
+            } else {
+                let kind = SettingsErrorKind::GivenTwice;
+                diagnostics.errors.push(SettingsError { origin, key, kind });
+            }
+        }
+        if document.has_only_comments {
+            diagnostics.warnings.push(Warning::OnlyComments(origin.clone()));
+        }
+        layer.add_table(&origin, "", document.table, diagnostics);
         layer
     }
 
@@ -68,7 +79,7 @@ impl ConfigLayer {
         origin: &Origin,
         section: &str,
         table: Map<String, Value>,
-        errors: &mut Vec<SettingsError>,
+        diagnostics: &mut Diagnostics,
     ) {
         // The order of a hash map differs between runs.
         for (name, value) in table.into_iter().collect::<BTreeMap<_, _>>() {
@@ -78,21 +89,21 @@ impl ConfigLayer {
                 // Null means that the key is not set.
                 (Some(_), ValueKind::Nil) => {}
                 (Some(key), value) => {
-                    self.set(key, &path, origin, &value, ValueEncoding::Typed, errors)
+                    self.set(key, &path, origin, &value, ValueEncoding::Typed, diagnostics)
                 }
                 (None, ValueKind::Table(table)) if keys::is_section(&path) => {
-                    self.add_table(origin, &path, table, errors);
+                    self.add_table(origin, &path, table, diagnostics);
                 }
                 (None, ValueKind::Nil) if keys::is_section(&path) => {}
-                (None, _) if keys::is_section(&path) => {
-                    errors.push(error(SettingsErrorKind::InvalidValue {
-                        found: "a single value".to_owned(),
+                (None, value) if keys::is_section(&path) => {
+                    diagnostics.errors.push(error(SettingsErrorKind::InvalidValue {
+                        found: describe_type(&value).to_owned(),
                         expected: "a table of keys".to_owned(),
                     }))
                 }
                 (None, _) => {
-                    errors.push(error(SettingsErrorKind::UnknownKey {
-                        nearest: keys::nearest(&path),
+                    diagnostics.errors.push(error(SettingsErrorKind::UnknownKey {
+                        nearest: keys::nearest_key(&path),
                     }));
                 }
             }
@@ -101,39 +112,37 @@ impl ConfigLayer {
 
     /// Creates the layer of the `HIGHHOCK_…` variables.
     ///
-    /// An empty variable counts as not set. Variables named `HIGHHOCK_TEST_…` belong to the test
-    /// suites and are skipped without a warning.
-    pub fn from_environment(
-        environment: &Environment,
-        errors: &mut Vec<SettingsError>,
-        warnings: &mut Vec<Warning>,
-    ) -> Self {
+    /// An empty variable counts as not set. A variable with one underscore in place of two is an
+    /// error, because the operator means a key.
+    pub fn from_environment(environment: &Environment, diagnostics: &mut Diagnostics) -> Self {
         let mut layer = Self::default();
         for (name, value) in environment.iter() {
-            let name = name.to_string_lossy();
-            let Some(path) = strip_prefix(&name, VARIABLE_PREFIX) else { continue };
-            if strip_prefix(path, TEST_PREFIX).is_some() {
-                continue;
-            }
-            let Some(key) = keys::find_variable(path) else {
-                let nearest = keys::nearest(&path.replace("__", "."));
-                warnings.push(Warning::UnknownVariable { name: name.into_owned(), nearest });
-                continue;
-            };
-            if !value.is_empty() {
-                let origin = Origin::Variable(name.into_owned());
-                layer.set_text(key, key.path, &origin, value.to_str(), errors);
+            let name = name.to_string_lossy().into_owned();
+            match Variable::parse(&name) {
+                Some(Variable::Unknown { nearest }) => {
+                    diagnostics.warnings.push(Warning::UnknownVariable { name, nearest });
+                }
+                Some(Variable::Misspelt(key)) if !value.is_empty() => {
+                    let kind = SettingsErrorKind::MisspeltVariable { variable: variable_name(key) };
+                    let (origin, key) = (Origin::Variable(name), key.path.to_owned());
+                    diagnostics.errors.push(SettingsError { origin, key, kind });
+                }
+                Some(Variable::Sets(key)) if !value.is_empty() => {
+                    let origin = Origin::Variable(name);
+                    layer.set_text(key, &origin, value.to_str(), diagnostics);
+                }
+                _ => {}
             }
         }
         layer
     }
 
     /// Creates the layer of the command line.
-    pub fn from_flags(flags: &[Flag], errors: &mut Vec<SettingsError>) -> Self {
+    pub fn from_flags(flags: &[Flag], diagnostics: &mut Diagnostics) -> Self {
         let mut layer = Self::default();
         for Flag { name, key, value } in flags {
             let origin = Origin::Flag(name.clone());
-            layer.set_text(key, key.path, &origin, value.to_str(), errors);
+            layer.set_text(key, &origin, value.to_str(), diagnostics);
         }
         layer
     }
@@ -141,16 +150,16 @@ impl ConfigLayer {
     fn set_text(
         &mut self,
         key: &'static Key,
-        written: &str,
         origin: &Origin,
         text: Option<&str>,
-        errors: &mut Vec<SettingsError>,
+        diagnostics: &mut Diagnostics,
     ) {
+        let encoding = ValueEncoding::Text;
         match text {
-            Some(text) => self.set(key, written, origin, &text.into(), ValueEncoding::Text, errors),
-            None => errors.push(SettingsError {
+            Some(text) => self.set(key, key.path, origin, &text.into(), encoding, diagnostics),
+            None => diagnostics.errors.push(SettingsError {
                 origin: origin.clone(),
-                key: written.to_owned(),
+                key: key.path.to_owned(),
                 kind: SettingsErrorKind::InvalidValue {
                     found: "a value that is not UTF-8".to_owned(),
                     expected: key.expected(),
@@ -166,35 +175,30 @@ impl ConfigLayer {
         origin: &Origin,
         value: &ValueKind,
         encoding: ValueEncoding,
-        errors: &mut Vec<SettingsError>,
+        diagnostics: &mut Diagnostics,
     ) {
-        let mut error = |kind| {
-            errors.push(SettingsError { origin: origin.clone(), key: written.to_owned(), kind });
-        };
+        let (origin, written) = (origin.clone(), written.to_owned());
         let value = match key.read(value, encoding) {
             Ok(value) => value,
-            Err(kind) => return error(kind),
+            Err(kind) => {
+                return diagnostics.errors.push(SettingsError { origin, key: written, kind });
+            }
         };
-        match self.values.get(key.path) {
-            Some(first) if !same_value(&first.value, &value) => {
-                let other = match &first.origin {
-                    Origin::File(_) => first.written.clone(),
-                    origin => origin.to_string(),
-                };
-                error(SettingsErrorKind::SetTwice { other });
-            }
-            _ => {
-                let (written, origin) = (written.to_owned(), origin.clone());
-                self.values.insert(key.path, Entry { written, origin, value });
-            }
+        let Some(first) = self.values.get(key.path) else {
+            self.values.insert(key.path, Entry { written, origin, value });
+            return;
+        };
+        let other = match &first.origin {
+            Origin::File(_) => first.written.clone(),
+            origin => origin.to_string(),
+        };
+        if same_value(&first.value, &value) {
+            diagnostics.warnings.push(Warning::SetTwice { origin, key: written, other });
+        } else {
+            let kind = SettingsErrorKind::SetTwice { other };
+            diagnostics.errors.push(SettingsError { origin, key: written, kind });
         }
     }
-}
-
-/// Removes a prefix in any case; `None` if the text does not start with it.
-fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    let (start, rest) = text.split_at_checked(prefix.len())?;
-    start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 impl Source for ConfigLayer {

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::values::ValueError;
+use super::values::{ValueError, unknown_value};
 
 /// The level of a log line, in ascending order of severity.
 ///
@@ -66,7 +66,8 @@ impl FromStr for LogLevel {
             return Ok(Self::Notice);
         }
         let named = |level: &Self| level.name().eq_ignore_ascii_case(text);
-        Self::ALL.into_iter().find(named).ok_or(ValueError::without_detail())
+        let unknown = || unknown_value(text, &Self::ALL.map(Self::name));
+        Self::ALL.into_iter().find(named).ok_or_else(unknown)
     }
 }
 
@@ -81,6 +82,8 @@ mod tests {
             assert_eq!(level.name().to_lowercase().parse(), Ok(level));
         }
         assert_eq!("NOICE".parse(), Ok(LogLevel::Notice));
-        assert!("".parse::<LogLevel>().is_err() && "WARN".parse::<LogLevel>().is_err());
+        assert_eq!("".parse::<LogLevel>(), Err(ValueError::without_detail()));
+        let near = ValueError::with_detail("the nearest value is WARNING");
+        assert_eq!("warn".parse::<LogLevel>(), Err(near));
     }
 }

@@ -7,12 +7,16 @@
 
 mod address;
 mod admin;
+mod admin_access;
 mod dns;
 mod docker_url;
+mod document;
 mod effective;
 mod environment;
 mod error;
 mod file;
+mod json;
+mod json_comments;
 mod key;
 mod keys;
 mod layer;
@@ -26,10 +30,11 @@ mod sources;
 mod tls_and_credentials;
 mod value_type;
 mod values;
-
-use std::path::Path;
+mod variables;
+mod yaml;
 
 pub use admin::Admin;
+pub use admin_access::{AdminAccess, load_admin};
 pub use dns::Dns;
 pub use effective::{EffectiveKey, Layer};
 pub use environment::Environment;
@@ -40,13 +45,17 @@ pub use layer::Flag;
 pub use level::LogLevel;
 pub use reload_diff::{ConfigDiff, Stage, diff_settings};
 pub use sections::{Discovery, Docker, Etcd, Log, Settings, Skydns};
-pub use sources::{DEFAULT_FILE, Sources};
+pub use sources::{ConfigFile, DEFAULT_FILE, FileOrigin, Sources};
 pub(crate) use values::host;
 pub use values::{
     Cloud, DockerUrl, DockerVersion, EtcdApi, Host6, LogFormat, OnExit, StoreKind, ValueError,
 };
 
+use config::ConfigError;
+
+use error::Diagnostics;
 use layer::ConfigLayer;
+use merged::MergedConfig;
 
 /// A valid configuration.
 #[derive(Clone, Debug)]
@@ -65,15 +74,10 @@ pub struct Loaded {
 /// Returns all errors of all layers, including errors in values that a later layer overrides. The
 /// program then exits with EX_CONFIG.
 pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
-    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-    let layers = [
-        ConfigLayer::from_defaults(),
-        read_file(sources, &mut errors),
-        ConfigLayer::from_environment(&sources.environment, &mut errors, &mut warnings),
-        ConfigLayer::from_flags(&sources.flags, &mut errors),
-    ];
-    let merged =
-        merged::MergedConfig::merge(layers).map_err(|error| lookup::internal_error("", &error));
+    let mut diagnostics = Diagnostics::default();
+    let merged = merge_layers(sources, &mut diagnostics);
+    let Diagnostics { mut errors, mut warnings } = diagnostics;
+    let merged = merged.map_err(|error| lookup::internal_error("", &error));
     let settings = merged.and_then(|config| {
         let settings = Settings::from_config(&config, sources, &errors, &mut warnings)?;
         let effective = effective::effective(&config, sources, &settings);
@@ -91,17 +95,41 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsErrors> {
     }
 }
 
-fn read_file(sources: &Sources, errors: &mut Vec<SettingsError>) -> ConfigLayer {
-    let path: &Path = sources.file.as_deref().unwrap_or(&sources.default_file);
-    let kind = match file::read(path) {
-        Ok(Some(table)) => return ConfigLayer::from_file(path, table, errors),
-        Ok(None) if sources.file.is_none() => return ConfigLayer::default(),
-        Ok(None) => SettingsErrorKind::MissingFile,
-        Err(kind) => kind,
+/// Reads and merges all layers. A value with an error is left out.
+fn merge_layers(
+    sources: &Sources,
+    diagnostics: &mut Diagnostics,
+) -> Result<MergedConfig, ConfigError> {
+    MergedConfig::merge([
+        ConfigLayer::from_defaults(),
+        read_file(sources, diagnostics),
+        ConfigLayer::from_environment(&sources.environment, diagnostics),
+        ConfigLayer::from_flags(&sources.flags, diagnostics),
+    ])
+}
+
+fn read_file(sources: &Sources, diagnostics: &mut Diagnostics) -> ConfigLayer {
+    let path = sources.file.as_ref().map_or(&sources.default_file, |file| &file.path);
+    let kind = match (file::read(path), &sources.file) {
+        (Ok(Some(document)), _) => return ConfigLayer::from_file(path, document, diagnostics),
+        (Ok(None), None) => return ConfigLayer::default(),
+        (Ok(None), Some(file)) => missing_file(file),
+        (Err(kind), _) => kind,
     };
     let origin = Origin::File(path.to_owned());
-    errors.push(SettingsError { origin, key: String::new(), kind });
+    diagnostics.errors.push(SettingsError { origin, key: String::new(), kind });
     ConfigLayer::default()
+}
+
+fn missing_file(file: &ConfigFile) -> SettingsErrorKind {
+    match file.named_by.clone() {
+        FileOrigin::Flag => SettingsErrorKind::MissingFile,
+        FileOrigin::AttachedFlag(written) => {
+            let file = file.path.display().to_string();
+            SettingsErrorKind::MissingAttachedFile { written, file }
+        }
+        FileOrigin::Variable(variable) => SettingsErrorKind::MissingFileOfVariable { variable },
+    }
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ fn diff_dns(old: &Dns, new: Dns, store: StoreKind, diff: &mut ConfigDiff) -> Dns
 }
 
 fn diff_docker(old: &Docker, new: Docker, stage: Stage, diff: &mut ConfigDiff) -> Docker {
-    let Docker { url, tls, version, poll, poll_container, events } = new;
+    let Docker { url, tls, version, poll, poll_container, timeout, events } = new;
     const FILES: &str = "docker.ca, docker.cert, docker.key";
     Docker {
         url: diff.apply_while_waiting(stage, "docker.url", &old.url, url),
@@ -212,6 +212,7 @@ fn diff_docker(old: &Docker, new: Docker, stage: Stage, diff: &mut ConfigDiff) -
         version: diff.apply("docker.version", &old.version, version),
         poll: diff.apply("docker.poll", &old.poll, poll),
         poll_container: diff.apply("docker.pollContainer", &old.poll_container, poll_container),
+        timeout: diff.apply("docker.timeout", &old.timeout, timeout),
         events: diff.apply("docker.events", &old.events, events),
     }
 }
@@ -259,7 +260,8 @@ mod tests {
         let name = format!("highhock-reload-diff-{}-{number}.json", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();
-        let loaded = load(&Sources::new(Some(path.clone()), Vec::new(), Environment::default()));
+        let loaded =
+            load(&Sources::new(Some(path.clone().into()), Vec::new(), Environment::default()));
         std::fs::remove_file(path).unwrap();
         loaded.unwrap().settings
     }
@@ -291,6 +293,7 @@ mod tests {
             (r#"{"docker": {"version": "1.41"}}"#, "docker.version", true),
             (r#"{"docker": {"poll": 5}}"#, "docker.poll", true),
             (r#"{"docker": {"pollContainer": 5}}"#, "docker.pollContainer", true),
+            (r#"{"docker": {"timeout": 60}}"#, "docker.timeout", true),
             (r#"{"docker": {"events": false}}"#, "docker.events", true),
             (r#"{"discovery": {"host": "10.0.0.1"}}"#, "discovery.host", false),
             (r#"{"discovery": {"interface": "eth1"}}"#, "discovery.interface", false),

@@ -96,6 +96,8 @@ pub struct Docker {
     pub poll: Duration,
     /// The time between two checks of a watcher's container: whole seconds, 1 to 3600.
     pub poll_container: Duration,
+    /// The time limit of a request to the engine: whole seconds, 1 to 600.
+    pub timeout: Duration,
     /// `true` if the engine's event stream is followed too.
     pub events: bool,
 }
@@ -202,6 +204,7 @@ impl Settings {
                 version: parsed(config, "docker.version", values::docker_version)?,
                 poll: read("docker.poll", |path| config.duration(path))?,
                 poll_container: read("docker.pollContainer", |path| config.duration(path))?,
+                timeout: read("docker.timeout", |path| config.duration(path))?,
                 events: read("docker.events", |path| config.boolean(path))?,
             },
             discovery: Discovery {
@@ -218,14 +221,7 @@ impl Settings {
             },
             dns,
             admin,
-            log: Log {
-                level: parsed(config, "logLevel", str::parse)?,
-                format: parsed(config, "logFormat", |text| match text {
-                    "terminal" => Ok(LogFormat::Terminal),
-                    "json" => Ok(LogFormat::Json),
-                    _ => Err(ValueError::without_detail()),
-                })?,
-            },
+            log: log(config)?,
         })
     }
 }
@@ -286,9 +282,21 @@ fn skydns(
                 .map_err(|error| internal_error("skydns.domain", &format!("{error:?}")))?,
         },
         ttl: if ignored { etcd_ttl } else { ttl },
-        prefix: parsed(config, "skydns.prefix", values::label)?,
+        prefix: parsed(config, "skydns.prefix", values::prefix)?,
         layout: layout(config)?,
         hostname: read("skydns.hostname", |path| config.text_if_set(path))?,
+    })
+}
+
+/// Reads the keys `logLevel` and `logFormat`.
+pub(super) fn log(config: &MergedConfig) -> Result<Log, Vec<SettingsError>> {
+    Ok(Log {
+        level: parsed(config, "logLevel", str::parse)?,
+        format: parsed(config, "logFormat", |text| match text {
+            "terminal" => Ok(LogFormat::Terminal),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(ValueError::without_detail()),
+        })?,
     })
 }
 

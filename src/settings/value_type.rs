@@ -2,7 +2,7 @@
 
 use config::{Value, ValueKind};
 
-use super::values::ValueError;
+use super::values::{ValueError, unknown_value};
 
 /// The encoding of a value, which depends on its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl ValueType {
                 if allowed.contains(&text.as_str()) {
                     Ok(ValueKind::String(text.clone()))
                 } else {
-                    invalid
+                    Err(unknown_value(text, allowed))
                 }
             }
             (Self::String { check, .. }, ValueKind::String(text), _) => {
@@ -155,6 +155,18 @@ fn one_of(alternatives: &[&str]) -> String {
     match alternatives.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => alternatives.concat(),
+    }
+}
+
+/// Describes the type of a value that may contain passwords.
+pub(super) fn describe_type(value: &ValueKind) -> &'static str {
+    match value {
+        ValueKind::Nil => "null",
+        ValueKind::Boolean(_) => "a boolean",
+        ValueKind::String(_) => "a string",
+        ValueKind::Table(_) => "a table",
+        ValueKind::Array(_) => "a list",
+        _ => "a number",
     }
 }
 

@@ -9,6 +9,8 @@ use highhock_actors::model::publish_config::DiscoveryMethod;
 use highhock_actors::model::record::Host;
 use url::Url;
 
+use crate::text::nearest::nearest;
+
 /// The rejection of a text that is not a value of its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueError {
@@ -24,6 +26,12 @@ impl ValueError {
     pub(super) fn without_detail() -> Self {
         Self { detail: None }
     }
+}
+
+/// Returns the error of a text that is none of the values allowed, with the most similar one.
+pub(super) fn unknown_value(text: &str, allowed: &[&str]) -> ValueError {
+    let near = nearest(text, allowed.iter().copied());
+    ValueError { detail: near.map(|near| format!("the nearest value is {near}")) }
 }
 
 /// The handling of the records on a clean stop.
@@ -289,11 +297,11 @@ pub(super) fn domain(text: &str) -> Result<DomainName, ValueError> {
     DomainName::parse(text).map_err(ValueError::with_detail)
 }
 
-/// Parses a name of one label.
-pub(super) fn label(text: &str) -> Result<String, ValueError> {
-    let name = domain(text)?;
-    match name.labels().count() {
-        1 => Ok(name.to_string()),
+/// Parses the first part of every key: one label. Its case is kept, because keys of etcd, and the
+/// paths in the configuration of a DNS server, are case-sensitive.
+pub(super) fn prefix(text: &str) -> Result<String, ValueError> {
+    match domain(text)?.labels().count() {
+        1 => Ok(text.strip_suffix('.').unwrap_or(text).to_owned()),
         _ => Err(ValueError::with_detail("more than one label")),
     }
 }
@@ -356,12 +364,18 @@ pub(super) fn clouds(text: &str) -> Result<Vec<Cloud>, ValueError> {
 
 /// Parses the name of a discovery method.
 pub(super) fn method(text: &str) -> Result<DiscoveryMethod, ValueError> {
+    const METHODS: [&str; 4] = ["env", "label", "registrator", "compose"];
     match text {
         "env" => Ok(DiscoveryMethod::Env),
         "label" => Ok(DiscoveryMethod::Label),
         "registrator" => Ok(DiscoveryMethod::Registrator),
         "compose" => Ok(DiscoveryMethod::Compose),
-        _ => Err(ValueError::without_detail()),
+        _ => {
+            let near = nearest(text, METHODS);
+            let detail =
+                near.map(|near| format!("{text:?} is not allowed; the nearest value is {near}"));
+            Err(ValueError { detail })
+        }
     }
 }
 
@@ -470,9 +484,11 @@ mod tests {
     }
 
     #[test]
-    fn validates_labels_interfaces_and_methods() {
-        assert_eq!(label("skydns"), Ok("skydns".to_owned()));
-        assert!(label("").is_err() && label("a.b").is_err());
+    fn validates_prefixes_interfaces_and_methods() {
+        for (text, kept) in [("skydns", "skydns"), ("CoreDNS", "CoreDNS"), ("Sky.", "Sky")] {
+            assert_eq!(prefix(text), Ok(kept.to_owned()));
+        }
+        assert!(prefix("").is_err() && prefix("a.b").is_err() && prefix("a/b").is_err());
         assert!(interface("eth0").is_ok() && interface("br-0123456789ab").is_ok());
         for invalid in ["", "eth 0", "a/b", "0123456789abcdef"] {
             assert!(interface(invalid).is_err(), "{invalid}");
@@ -480,6 +496,8 @@ mod tests {
         for name in ["env", "label", "registrator", "compose"] {
             assert_eq!(method(name).unwrap().as_str(), name);
         }
-        assert_eq!(method("labels"), Err(ValueError::without_detail()));
+        assert_eq!(method("nonsense"), Err(ValueError::without_detail()));
+        let near = "\"labels\" is not allowed; the nearest value is label";
+        assert_eq!(method("labels"), Err(ValueError::with_detail(near)));
     }
 }

@@ -2,37 +2,68 @@
 
 use std::collections::VecDeque;
 
+/// The part of a line that is kept if the line is too long, in bytes.
+const KEPT_BYTES: usize = 1 << 10;
+
+/// A line without its line break.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// The whole line.
+    Complete(Vec<u8>),
+    /// The start of a line that is longer than the maximum.
+    TooLong(Vec<u8>),
+}
+
 /// Splits a stream into lines. The bytes may arrive in chunks of any size.
 pub(crate) struct LineSplitter {
-    /// The longest incomplete line, in bytes.
+    /// The longest line that is kept as a whole, in bytes.
     max_length: usize,
-    complete: VecDeque<Vec<u8>>,
+    complete: VecDeque<Line>,
     partial: Vec<u8>,
+    is_too_long: bool,
 }
 
 impl LineSplitter {
-    /// Creates a splitter for lines of up to `max_length` bytes.
+    /// Creates a splitter. Lines of up to `max_length` bytes are kept as a whole.
     pub(crate) fn with_max_length(max_length: usize) -> Self {
-        Self { max_length, complete: VecDeque::new(), partial: Vec::new() }
+        Self { max_length, complete: VecDeque::new(), partial: Vec::new(), is_too_long: false }
     }
 
-    /// Adds the next bytes. Returns `false` if the incomplete line is too long.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> bool {
+    /// Adds the next bytes. The rest of a line that is too long is dropped as it arrives.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         let mut pieces = bytes.split(|byte| *byte == b'\n');
         let last = pieces.next_back().unwrap_or_default();
         for piece in pieces {
-            let mut line = std::mem::take(&mut self.partial);
-            line.extend_from_slice(piece);
-            if !line.trim_ascii().is_empty() {
-                self.complete.push_back(line);
+            self.keep(piece);
+            let line = std::mem::take(&mut self.partial);
+            if std::mem::take(&mut self.is_too_long) {
+                self.complete.push_back(Line::TooLong(line));
+            } else if !line.trim_ascii().is_empty() {
+                self.complete.push_back(Line::Complete(line));
             }
         }
-        self.partial.extend_from_slice(last);
-        self.partial.len() <= self.max_length
+        self.keep(last);
     }
 
-    /// Returns the next complete line that is not blank, without its line break.
-    pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
+    /// Returns `true` if the incomplete line is too long.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.is_too_long
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.is_too_long {
+            return;
+        }
+        self.partial.extend_from_slice(bytes);
+        if self.partial.len() > self.max_length {
+            self.is_too_long = true;
+            self.partial.truncate(KEPT_BYTES);
+            self.partial.shrink_to_fit();
+        }
+    }
+
+    /// Returns the next complete line that is not blank.
+    pub(crate) fn next(&mut self) -> Option<Line> {
         self.complete.pop_front()
     }
 
@@ -51,19 +82,28 @@ mod tests {
         let text = b"one\ntwo\n\n\r\nthree\nbegun";
         for size in 1..text.len() {
             let mut lines = LineSplitter::with_max_length(5);
-            assert!(text.chunks(size).all(|chunk| lines.push(chunk)));
+            text.chunks(size).for_each(|chunk| lines.push(chunk));
             let complete = std::iter::from_fn(|| lines.next()).collect::<Vec<_>>();
-            assert_eq!(complete, [&b"one"[..], b"two", b"three"], "chunks of {size}");
+            let expected =
+                ["one", "two", "three"].map(|line| Line::Complete(line.as_bytes().to_vec()));
+            assert_eq!(complete, expected, "chunks of {size}");
             assert_eq!(lines.take_rest().as_deref(), Some(&b"begun"[..]));
             assert_eq!(lines.take_rest(), None);
         }
     }
 
     #[test]
-    fn rejects_a_line_beyond_the_maximum_length() {
-        let mut lines = LineSplitter::with_max_length(64);
-        let chunk = [b'x'; 16];
-        assert!((0..4).all(|_| lines.push(&chunk)));
-        assert!(!lines.push(&chunk));
+    fn skips_a_line_beyond_the_maximum_length() {
+        let mut lines = LineSplitter::with_max_length(4 << 10);
+        lines.push(b"one\n");
+        for _ in 0..1000 {
+            lines.push(&[b'x'; 64 << 10]);
+            assert!(lines.is_too_long() && lines.partial.capacity() <= 4 << 10);
+        }
+        lines.push(b"x\ntwo\n");
+        assert!(!lines.is_too_long());
+        let complete = std::iter::from_fn(|| lines.next()).collect::<Vec<_>>();
+        let whole = |line: &str| Line::Complete(line.as_bytes().to_vec());
+        assert_eq!(complete, [whole("one"), Line::TooLong(vec![b'x'; KEPT_BYTES]), whole("two")]);
     }
 }

@@ -2,14 +2,11 @@
 
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
-use time::OffsetDateTime;
-use time::macros::format_description;
+use rustls::{AlertDescription, Error, InvalidMessage};
 
 use super::TlsFiles;
-
-/// The largest number of a certificate's names in a message.
-const NAMES_MAX: usize = 5;
+use super::certificate_error::certificate_message;
+use crate::text::enum_words::enum_words;
 
 /// A failed TLS handshake. No request was sent, or the server rejected the connection before it
 /// handled a request.
@@ -38,71 +35,18 @@ impl TlsError {
                 format!("the server does not use TLS; should {section}.url be http://?")
             }
             Error::PeerIncompatible(error) => {
-                format!("no common TLS version or cipher with the server: {error:?}")
+                let reason = enum_words(error);
+                format!("no common TLS version or cipher with the server: {reason}")
+            }
+            Error::PeerMisbehaved(error) => {
+                format!("the server violates the TLS protocol: {}", enum_words(error))
+            }
+            Error::InvalidMessage(error) => {
+                format!("the server sent an invalid TLS message: {}", enum_words(error))
             }
             other => format!("TLS failed: {other}"),
         })
     }
-}
-
-/// Describes an error of the server's certificate.
-fn certificate_message(error: &CertificateError, files: &TlsFiles, section: &str) -> String {
-    match error {
-        CertificateError::Expired => {
-            "the server's certificate has expired; renew it on the server".to_owned()
-        }
-        CertificateError::ExpiredContext { not_after, .. } => {
-            let since = format_day(not_after.as_secs());
-            format!("the server's certificate has expired on {since}; renew it on the server")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet; are the clocks of both machines correct?"
-                .to_owned()
-        }
-        CertificateError::NotValidForName => {
-            format!(
-                "the server's certificate is for another name; does {section}.url use that name?"
-            )
-        }
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            let presented_names = match presented.as_slice() {
-                [] => "without a name".to_owned(),
-                names => {
-                    let names: Vec<_> =
-                        names.iter().take(NAMES_MAX).map(|name| unwrap_name(name)).collect();
-                    format!("for {}", names.join(", "))
-                }
-            };
-            format!(
-                "the server's certificate is not for {} but {presented_names}; use that name in \
-                 {section}.url, or add the name of the URL to the certificate as a subject \
-                 alternative name",
-                expected.to_str()
-            )
-        }
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => match &files.ca {
-            Some(path) => format!(
-                "the server's certificate is issued by a CA that is not in {section}.ca ({}); add \
-                 the CA's certificate to the file",
-                path.display()
-            ),
-            None => format!(
-                "the server's certificate is issued by a CA that this system does not trust; name \
-                 the CA's file in {section}.ca"
-            ),
-        },
-        CertificateError::Revoked => {
-            "the server's certificate was revoked; renew it on the server".to_owned()
-        }
-        other => format!("the server's certificate cannot be used: {other}"),
-    }
-}
-
-/// Returns a name without the wrapping that rustls adds, as in `DnsName("etcd.example")`, and
-/// without control characters.
-fn unwrap_name(name: &str) -> String {
-    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-    inner.unwrap_or(name).trim_matches('"').replace(char::is_control, "?")
 }
 
 /// Describes an alert that the server sent.
@@ -121,26 +65,19 @@ fn alert_message(alert: AlertDescription, files: &TlsFiles, section: &str) -> St
             | Alert::UnknownCA
             | Alert::UnsupportedCertificate
     );
+    let name = enum_words(&alert);
     match &files.identity {
         Some(identity) if concerns_certificate => format!(
-            "the server refuses the client certificate in {} ({alert:?}); is it issued by the \
+            "the server refuses the client certificate in {} ({name}); is it issued by the \
              server's client CA and still valid? see {section}.cert",
             identity.cert.display()
         ),
         None if concerns_certificate => format!(
-            "the server requires a client certificate ({alert:?}); set {section}.cert and \
+            "the server requires a client certificate ({name}); set {section}.cert and \
              {section}.key"
         ),
-        _ => format!("the server ended the TLS connection: {alert:?}"),
+        _ => format!("the server ended the TLS connection: {name}"),
     }
-}
-
-/// Formats a day as `2023-11-14`.
-fn format_day(seconds_since_1970: u64) -> String {
-    let at = i64::try_from(seconds_since_1970).ok();
-    let at = at.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    let day = at.and_then(|at| at.format(format_description!("[year]-[month]-[day]")).ok());
-    day.unwrap_or_else(|| "an unknown day".to_owned())
 }
 
 #[cfg(test)]
@@ -148,6 +85,7 @@ mod tests {
     use std::time::Duration;
 
     use rustls::pki_types::UnixTime;
+    use rustls::{CertificateError, PeerIncompatible};
 
     use super::*;
     use crate::tls::ClientIdentity;
@@ -176,6 +114,12 @@ mod tests {
             (&bad, &none, "set etcd.cert and etcd.key"),
             (&bad, &configured_files(), "refuses the client certificate in /my.pem"),
             (&Error::InvalidMessage(InvalidMessage::InvalidContentType), &none, "http://"),
+            (&Error::InvalidMessage(InvalidMessage::MissingData("X")), &none, "missing data"),
+            (
+                &Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+                &none,
+                "no cipher suites in common",
+            ),
         ] {
             let line = TlsError::new(error, files, "etcd").to_string();
             assert!(line.contains(part), "{line}");

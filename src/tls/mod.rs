@@ -4,6 +4,7 @@
 //! checked for each new connection, an error names the setting to correct, and HTTP/1.1 is always
 //! used.
 
+mod certificate_error;
 mod error;
 mod files;
 mod stream;

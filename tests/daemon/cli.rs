@@ -4,6 +4,7 @@
 use std::process::{Command, Output};
 
 const USAGE_ERROR: i32 = 64;
+const UNAVAILABLE: i32 = 69;
 const CONFIG_ERROR: i32 = 78;
 
 /// Runs the program with only these environment variables.
@@ -138,6 +139,101 @@ fn reports_all_errors_with_their_origin() {
 fn named_file_must_exist() {
     let text = rejected(&["-c", "/nonexistent/highhock.json"], &[]);
     assert!(text.contains("\n  /nonexistent/highhock.json: no such file\n"), "{text}");
+}
+
+#[test]
+fn environment_names_the_file() {
+    let (named, other) = (fixture("unknown-key.json"), fixture("wrong-type.json"));
+    let environment = [("HIGHHOCK_CONFIG", named.as_str())];
+    let text = rejected(&[], &environment);
+    assert!(text.contains(&format!("\n  {named}: etcd.urll: unknown key")), "{text}");
+    let text = rejected(&["--config", &other], &environment);
+    assert!(text.contains(&other) && !text.contains(&named), "{text}");
+    let text = rejected(&[], &[("HIGHHOCK_CONFIG", "/nonexistent/highhock.json")]);
+    let line = "\n  /nonexistent/highhock.json: no such file; correct or unset the environment \
+                variable HIGHHOCK_CONFIG\n";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn misspelt_flag_is_not_the_name_of_a_file() {
+    let text = rejected(&["-cleanup"], &[]);
+    assert!(text.contains("  leanup: no such file: -cleanup means -c leanup;"), "{text}");
+    assert!(text.contains("-c FILE"), "{text}");
+}
+
+#[test]
+fn unknown_command_is_a_usage_error() {
+    for (arguments, expected) in [
+        (["stat"], "the nearest command is status"),
+        (["--standalon"], "the nearest flag is --standalone"),
+        (["-etcd-url=http://etcd/"], "-etcd-url is not a flag; write --etcd-url"),
+    ] {
+        let output = highhock(&arguments, &[]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(USAGE_ERROR), "{text}");
+        assert!(text.trim_end().ends_with(expected), "{text}");
+    }
+}
+
+#[test]
+fn variable_with_one_underscore_names_the_right_one() {
+    let text = rejected(&[], &[("HIGHHOCK_ETCD_URL", "http://etcd:2379/")]);
+    let line = "\n  environment variable HIGHHOCK_ETCD_URL: etcd.url: written with single \
+                underscores; rename the variable to HIGHHOCK_ETCD__URL\n";
+    assert!(text.contains(line), "{text}");
+    // Container links and Kubernetes create such variables.
+    let foreign = [
+        ("HIGHHOCK_PORT_9465_TCP", "tcp://10.0.0.1:9465"),
+        ("HIGHHOCK_SERVICE_HOST", "10.0.0.1"),
+        ("HIGHHOCK_LOGLEVEL", "LOUD"),
+    ];
+    let text = rejected(&[], &foreign);
+    assert!(text.starts_with("highhock: 1 error") && !text.contains("PORT"), "{text}");
+}
+
+#[test]
+fn wrong_top_level_empty_file_and_repeated_keys_are_errors() {
+    for (name, text) in [
+        ("list.json", "found a list at the top level; expected a table of keys"),
+        ("list.yaml", "found a list at the top level; expected a table of keys"),
+        ("empty.json", "empty file; add keys to it"),
+        ("empty.yaml", "empty file; add keys to it"),
+        ("empty.toml", "empty file; add keys to it"),
+    ] {
+        rejected_file(name, &[text]);
+    }
+    let twice = "given twice, with different values";
+    rejected_file(
+        "repeated-keys.json",
+        &[&format!("etcd.ttl: {twice}"), &format!("skydns: {twice}")],
+    );
+}
+
+/// Runs a command that queries a daemon. No daemon runs at the address.
+#[track_caller]
+fn unreachable_daemon(command: &str, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let output = highhock(&[&[command], arguments].concat(), environment);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(UNAVAILABLE), "{text}");
+    text
+}
+
+#[test]
+fn status_and_actors_ignore_errors_of_other_keys() {
+    // Nothing listens on port 1.
+    let listen = ("HIGHHOCK_ADMIN__LISTEN", "127.0.0.1:1");
+    for command in ["status", "actors"] {
+        for name in ["several-faults.json", "unknown-key.json"] {
+            let text = unreachable_daemon(command, &["-c", &fixture(name)], &[listen]);
+            assert!(text.contains("127.0.0.1:1"), "{text}");
+            assert!(!text.contains(name), "{text}");
+        }
+        let text = unreachable_daemon(command, &["-c", &fixture("broken.json")], &[listen]);
+        assert!(text.contains("cannot be parsed") && text.contains("127.0.0.1:1"), "{text}");
+        let output = highhock(&[command, "--admin-listen", "9465"], &[]);
+        assert_eq!(output.status.code(), Some(CONFIG_ERROR), "{output:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highhock::daemon::{Daemon, DaemonConfig, systemd};
-use highhock::host::{AddressSource, PublicAddress};
+use highhock::host::{AddressSource, PublicAddress, interfaces};
 use highhock::logging;
 use highhock::settings::{Environment, Sources, load};
 use support::etcd::Etcd;
@@ -32,7 +32,7 @@ fn daemon(etcd: &Etcd, supervisor: &NotifySocket, dir: &TempDir) -> Daemon {
              "admin": {{"listen": ""}}, "publicHost": "10.77.66.0"}}"#
     );
     std::fs::write(&file, text).unwrap();
-    let sources = Sources::new(Some(file), Vec::new(), Environment::default());
+    let sources = Sources::new(Some(file.into()), Vec::new(), Environment::default());
     let loaded = load(&sources).unwrap();
     let host = loaded.settings.discovery.host.clone().unwrap();
     let public_address = PublicAddress { host, source: AddressSource::Setting, host6: None };
@@ -44,6 +44,7 @@ fn daemon(etcd: &Etcd, supervisor: &NotifySocket, dir: &TempDir) -> Daemon {
         settings: loaded.settings,
         effective: loaded.effective,
         public_address,
+        interfaces: Box::new(interfaces),
         notifier: systemd::SystemdNotifier::from_environment(&environment, log.clone()),
         log,
         log_control,

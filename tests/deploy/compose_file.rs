@@ -20,10 +20,14 @@ const SOCKET_GROUP_VARIABLE: &str = "DOCKER_SOCKET_GROUP";
 
 /// Docker Compose with this file, in an environment that only finds the engine.
 fn compose() -> Command {
+    compose_with(COMPOSE_FILE)
+}
+
+fn compose_with(compose_file: &str) -> Command {
     let mut command = Command::new("docker-compose");
     let kept = ["PATH", "HOME", "DOCKER_HOST", "TMPDIR", "HIGHHOCK_TEST_RUN"];
     command.env_clear().envs(std::env::vars().filter(|(name, _)| kept.contains(&&**name)));
-    command.arg("-f").arg(file(COMPOSE_FILE));
+    command.arg("-f").arg(file(compose_file));
     command
 }
 
@@ -34,6 +38,20 @@ fn compose_file_is_valid() {
     for part in ["127.0.0.1:5354:53/udp", "127.0.0.1:5354:53/tcp", "127.0.0.1:2379:2379", "'123'"] {
         assert!(config.contains(part), "{part} is not in:\n{config}");
     }
+}
+
+#[test]
+fn socket_proxy_compose_file_is_valid() {
+    let mut compose = compose_with("deploy/compose.socket-proxy.yaml");
+    let variables = [("ETCD_URL", "http://e:2379/"), ("PUBLISH_HOST", "192.0.2.1")];
+    let config =
+        run_successfully(compose.arg("config").envs(variables).env("SKYDNS_HOSTNAME", "node-1"));
+    for part in ["tcp://socket-proxy:2375", "http://e:2379/", "192.0.2.1", "node-1"] {
+        assert!(config.contains(part), "{part} is not in:\n{config}");
+    }
+    let (succeeded, output_text) =
+        run(compose_with("deploy/compose.socket-proxy.yaml").arg("config").envs(variables));
+    assert!(!succeeded && output_text.contains("the name of this host"), "{output_text}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The contents of `deploy/`: image, Compose file, alerts, dashboard, Debian package, resolver
-//! snippets.
+//! snippets, shared functions of the scripts.
 //!
 //! The suite pulls no image. It builds the required images from the programs of this machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
@@ -12,6 +12,7 @@ mod engine_images;
 mod metric_names;
 mod package;
 mod resolvers;
+mod scripts;
 #[path = "../support/mod.rs"]
 mod support;
 

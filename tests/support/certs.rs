@@ -25,6 +25,8 @@ pub struct CertificateOptions {
     pub expired: bool,
     /// Issued for another host.
     pub other_host: bool,
+    /// A certificate of a CA, which is not valid for a server.
+    pub is_ca: bool,
 }
 
 impl CertificateAuthority {
@@ -51,6 +53,9 @@ impl CertificateAuthority {
         params.distinguished_name = DistinguishedName::new();
         if let Some(common_name) = options.common_name {
             params.distinguished_name.push(DnType::CommonName, common_name);
+        }
+        if options.is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         }
         if options.expired {
             params.not_before = date_time_ymd(2020, 1, 1);

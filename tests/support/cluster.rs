@@ -68,10 +68,12 @@ impl Cluster {
         votes.iter().position(|votes| *votes * 2 > MEMBERS)
     }
 
-    /// Like [`leader`](Self::leader), but waits for a leader.
+    /// Like [`leader`](Self::leader), but waits for a leader that runs.
     #[track_caller]
     pub fn wait_for_leader(&self) -> usize {
-        eventually("most members name one leader", TIMEOUT, || self.leader())
+        eventually("most members name one running leader", TIMEOUT, || {
+            self.leader().filter(|leader| self.members[*leader].is_running())
+        })
     }
 
     /// Waits for a leader other than this member.

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,8 @@ pub struct CuttableProxy {
     back: ServerAddress,
     connections: Arc<Mutex<Vec<Connection>>>,
     accepting: Option<AcceptLoop>,
+    /// Keeps the port while the proxy is cut. Otherwise another test could listen there.
+    _reserved_port: Option<OwnedFd>,
 }
 
 /// The forwarded connection of one client.
@@ -36,21 +39,29 @@ struct Connection {
 struct AcceptLoop {
     thread: JoinHandle<()>,
     stop: Arc<AtomicBool>,
+    listener: Arc<Listener>,
 }
 
 impl CuttableProxy {
     /// Listens on a socket at `path`.
     pub fn unix(path: &Path, back: ServerAddress) -> Self {
-        Self::start(ServerAddress::Unix(path.to_owned()), back)
+        Self::start(ServerAddress::Unix(path.to_owned()), back, None)
     }
 
     /// Listens on a free port of 127.0.0.1.
     pub fn tcp(back: ServerAddress) -> Self {
-        Self::start(ServerAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), back)
+        let (socket, address) = reserve_port().unwrap();
+        Self::start(ServerAddress::Tcp(address), back, Some(socket))
     }
 
-    fn start(front: ServerAddress, back: ServerAddress) -> Self {
-        let mut relay = Self { front, back, connections: Arc::default(), accepting: None };
+    fn start(front: ServerAddress, back: ServerAddress, reserved_port: Option<OwnedFd>) -> Self {
+        let mut relay = Self {
+            front,
+            back,
+            connections: Arc::default(),
+            accepting: None,
+            _reserved_port: reserved_port,
+        };
         relay.restore();
         relay
     }
@@ -68,12 +79,13 @@ impl CuttableProxy {
     pub fn cut(&mut self) {
         let Some(accepting) = self.accepting.take() else { return };
         accepting.stop.store(true, Ordering::SeqCst);
-        // Wakes the thread, which then closes its listener.
-        drop(Stream::connect(&self.front).unwrap());
-        accepting.thread.join().unwrap();
         if let ServerAddress::Unix(path) = &self.front {
             std::fs::remove_file(path).unwrap();
         }
+        // Closing the listener is not enough. A process that another test is starting holds a copy
+        // of it, and the kernel accepts connections for that copy and resets them later.
+        rustix::net::shutdown(&*accepting.listener, rustix::net::Shutdown::Both).unwrap();
+        accepting.thread.join().unwrap();
         self.close_connections();
     }
 
@@ -97,15 +109,13 @@ impl CuttableProxy {
         if self.accepting.is_some() {
             return;
         }
-        let listener = Listener::bind(&self.front);
-        if let Listener::Tcp(listener) = &listener {
-            self.front = ServerAddress::Tcp(listener.local_addr().unwrap());
-        }
+        let listener = Arc::new(Listener::bind(&self.front));
+        let accepted = Arc::clone(&listener);
         let stop = Arc::new(AtomicBool::new(false));
         let (back, connections, stop_handle) =
             (self.back.clone(), Arc::clone(&self.connections), Arc::clone(&stop));
         let thread = thread::spawn(move || {
-            while let Ok(stream) = listener.accept() {
+            while let Ok(stream) = accepted.accept() {
                 if stop_handle.load(Ordering::SeqCst) {
                     return;
                 }
@@ -115,7 +125,7 @@ impl CuttableProxy {
                 }
             }
         });
-        self.accepting = Some(AcceptLoop { thread, stop });
+        self.accepting = Some(AcceptLoop { thread, stop, listener });
     }
 }
 
@@ -153,6 +163,18 @@ fn forward_bytes(mut from: Stream, mut to: Stream, silent: &AtomicBool) {
     }
 }
 
+/// Binds a socket to a free port of 127.0.0.1. It does not listen, so that a listener can use the
+/// port as well.
+fn reserve_port() -> io::Result<(OwnedFd, SocketAddr)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let address = rustix::net::getsockname(&socket)?.try_into()?;
+    Ok((socket, address))
+}
+
 enum Listener {
     Unix(UnixListener),
     Tcp(TcpListener),
@@ -174,6 +196,15 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok(Stream::Tcp(stream))
             }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(listener) => listener.as_fd(),
+            Self::Tcp(listener) => listener.as_fd(),
         }
     }
 }

@@ -31,7 +31,16 @@ pub struct Highhock {
     config: String,
     /// The process whose network namespace the daemon uses; `None`: the network of the tests.
     network_pid: Option<String>,
+    /// `true` if the program is the first process of its own container.
+    is_contained: bool,
 }
+
+/// The namespaces of a container, except that of the network. The daemon ends with `unshare`.
+const CONTAINER_NAMESPACES: [&str; 5] =
+    ["--mount", "--uts", "--pid", "--mount-proc", "--kill-child"];
+
+/// Shows the interfaces of the network namespace in `/sys`, and becomes the program.
+const SHOW_INTERFACES: &str = r#"mount -t sysfs sysfs /sys && exec "$0" "$@""#;
 
 impl Highhock {
     /// Uses the real Docker engine and this etcd, and polls each second. The admin interface is
@@ -44,6 +53,7 @@ impl Highhock {
             environment: Vec::new(),
             config: "{}".to_owned(),
             network_pid: None,
+            is_contained: false,
         };
         highhock
             .flag("--etcd-url", etcd_url)
@@ -94,12 +104,24 @@ impl Highhock {
         self
     }
 
+    /// Runs as the first process of a container, with a host name of its own, but with the files
+    /// and the network of the test. Signals do not reach the daemon.
+    pub fn in_own_container(mut self) -> Self {
+        self.is_contained = true;
+        self
+    }
+
     /// The program with a configuration file of its own.
     fn command(&self, dir: &TempDir, subcommand: &[&str]) -> Command {
         let config = dir.0.join("highhock.json");
         fs::write(&config, &self.config).unwrap();
         let program = PROGRAM.expect("a suite of the daemon's");
         let mut command = match &self.network_pid {
+            None if self.is_contained => {
+                let mut command = Command::new("unshare");
+                command.args(CONTAINER_NAMESPACES).args(["sh", "-c", SHOW_INTERFACES, program]);
+                command
+            }
             None => Command::new(program),
             Some(process) => {
                 let mut command = Command::new("nsenter");

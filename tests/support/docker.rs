@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use highhock::docker::Endpoint;
+use serde_json::json;
 
 use super::cuttable_proxy::ServerAddress;
 use super::{proxy, run_id, unique};
@@ -19,7 +20,7 @@ const OWN_IMAGE: &str = "highhock-test/busybox:1";
 pub const WAIT_COMMAND: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
 
 /// The label of all objects that a test creates in the engine. `tests/run` searches for it.
-const LABEL: &str = "highhock-test";
+pub const LABEL: &str = "highhock-test";
 
 /// Builds [`OWN_IMAGE`] once per machine, also if several tests request it at the same time.
 const BUILD_IMAGE: &str = r#"
@@ -95,6 +96,13 @@ pub fn is_podman() -> bool {
     *PODMAN.get_or_init(|| docker(&["version", "--format", components]).contains("Podman"))
 }
 
+/// Returns `true` if the engine has networks with routed IPv4, or without IPv4.
+pub fn has_routed_networks() -> bool {
+    let version = docker(&["version", "--format", "{{.Server.Version}}"]);
+    let major = version.split('.').next().unwrap().parse::<u32>();
+    !is_podman() && major.unwrap() >= 28
+}
+
 /// The default network, by its name in inspections.
 pub fn default_network() -> &'static str {
     if is_podman() { "podman" } else { "bridge" }
@@ -125,23 +133,29 @@ impl Container {
     /// `docker run -d` with these options (`-p`, `-e` …) and this command (empty: wait).
     #[track_caller]
     pub fn run(options: &[&str], command: &[&str]) -> Self {
-        Self::make(&["run", "-d"], options, command)
+        Self::make(&["run", "-d"], options, image(), command)
+    }
+
+    /// `docker run -d` of another image, with the default command.
+    #[track_caller]
+    pub fn run_image(image: &str, options: &[&str]) -> Self {
+        Self::make(&["run", "-d"], options, image, &[])
     }
 
     /// `docker create`, likewise.
     #[track_caller]
     pub fn create(options: &[&str], command: &[&str]) -> Self {
-        Self::make(&["create"], options, command)
+        Self::make(&["create"], options, image(), command)
     }
 
     #[track_caller]
-    fn make(verb: &[&str], options: &[&str], command: &[&str]) -> Self {
+    fn make(verb: &[&str], options: &[&str], image: &str, command: &[&str]) -> Self {
         let name = format!("highhock-test-{}-{}", std::process::id(), unique());
         let own = ["--name", &name, "--label", &label()];
         let command = if command.is_empty() { &WAIT_COMMAND } else { command };
         // Created before the container, so that a container that cannot start is removed.
         let mut container = Self { id: String::new(), name: name.clone() };
-        container.id = docker(&[verb, &own, options, &[image()], command].concat());
+        container.id = docker(&[verb, &own, options, &[image], command].concat());
         container
     }
 
@@ -259,6 +273,20 @@ impl Network {
         let name = format!("highhock-test-{}-{}", std::process::id(), unique());
         let own = ["--label", &label()];
         docker(&[&["network", "create"], &own[..], options, &[&name]].concat());
+        Self { name }
+    }
+
+    /// A network without IPv4, by the API of Docker 28 and newer: older programs have no option
+    /// for it.
+    #[track_caller]
+    pub fn without_ipv4(subnet: &str) -> Self {
+        let name = format!("highhock-test-{}-{}", std::process::id(), unique());
+        let body = json!({
+            "Name": name, "EnableIPv4": false, "EnableIPv6": true,
+            "IPAM": {"Config": [{"Subnet": subnet}]}, "Labels": {LABEL: run_id()},
+        });
+        let answer = proxy::post_json(&server_address(), "/v1.48/networks/create", &body).unwrap();
+        assert_eq!(answer.0, 201, "{}", answer.1);
         Self { name }
     }
 

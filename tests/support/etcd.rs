@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use highhock::tls::ClientIdentity;
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
 use super::cuttable_proxy::ServerAddress;
@@ -109,8 +109,55 @@ impl Etcd {
     /// Starts an etcd of this release, and waits until it responds. Returns `None` if this
     /// machine has none; the test must then return.
     pub fn start_release(release: Release) -> Option<Self> {
+        Self::start_release_with(release, &[])
+    }
+
+    /// Like [`start_release`](Self::start_release), with additional flags.
+    pub fn start_release_with(release: Release, flags: &[&str]) -> Option<Self> {
         let program = release.program()?;
-        Some(Self::start_program(&program, &default_parent(), release.flags(), false))
+        let flags = [release.flags(), flags].concat();
+        Some(Self::start_program(&program, &default_parent(), &flags, false))
+    }
+
+    /// Starts an etcd with both APIs at this port, which is free in the network namespace of the
+    /// test.
+    pub fn start_at(port: u16) -> Self {
+        let mut etcd = Self::prepare(Path::new("etcd"), &default_parent(), false);
+        etcd.client_port = port;
+        let alone = format!("default={}", etcd.peer_url());
+        etcd.add_flags(&["--initial-cluster", &alone]);
+        etcd.add_flags(Release::V3_4.flags());
+        etcd.spawn();
+        assert!(etcd.wait_until_ready(), "etcd ended: {}", etcd.log());
+        etcd
+    }
+
+    /// Starts an etcd that serves only gRPC at `grpc_url`, and HTTP at [`url`](Self::url).
+    pub fn start_with_separate_grpc(release: Release, grpc_url: &str) -> Option<Self> {
+        let mut etcd = Self::prepare(&release.program()?, &default_parent(), false);
+        let (http_url, alone) = (etcd.url(), format!("default={}", etcd.peer_url()));
+        etcd.add_flags(&["--initial-cluster", &alone, "--listen-client-http-urls", &http_url]);
+        etcd.add_flags(&["--listen-client-urls", grpc_url, "--advertise-client-urls", grpc_url]);
+        etcd.spawn();
+        assert!(etcd.wait_until_ready(), "etcd ended: {}", etcd.log());
+        Some(etcd)
+    }
+
+    /// Starts a learner beside a member that was started alone with this release. The learner is
+    /// a part of the cluster, but does not serve requests that need a quorum.
+    pub fn start_learner(&self, release: Release) -> Self {
+        let program = release.program().expect("the program of the member");
+        let mut learner = Self::prepare(&program, &default_parent(), false);
+        let add = serde_json::json!({ "peerURLs": [learner.peer_url()], "isLearner": true });
+        let (status, response) = self.v3().request("cluster/member/add", &add).unwrap();
+        assert_eq!(status, 200, "{response}");
+        let all = format!("default={},learner={}", self.peer_url(), learner.peer_url());
+        learner.add_flags(&["--name", "learner", "--initial-cluster", &all]);
+        learner.add_flags(&["--initial-cluster-state", "existing"]);
+        learner.add_flags(release.flags());
+        learner.spawn();
+        assert!(learner.wait_until_ready(), "the learner ended: {}", learner.log());
+        learner
     }
 
     /// Starts an etcd with additional flags.
@@ -286,16 +333,30 @@ impl Etcd {
 
     /// Creates the user root with this password and enables authentication of the v3 API.
     pub fn enable_v3_auth(&self, password: &str) {
-        let root = serde_json::json!({ "name": "root", "password": password }).to_string();
+        let v3 = self.v3();
         for (call, body) in [
-            ("user/add", root.as_str()),
-            ("role/add", r#"{"name":"root"}"#),
-            ("user/grant", r#"{"user":"root","role":"root"}"#),
-            ("enable", "{}"),
+            ("user/add", json!({ "name": "root", "password": password })),
+            ("role/add", json!({ "name": "root" })),
+            ("user/grant", json!({ "user": "root", "role": "root" })),
+            ("enable", json!({})),
         ] {
-            let (status, response_body) =
-                self.send_json("POST", &format!("/v3/auth/{call}"), body, None);
-            assert_eq!(status, 200, "{call}: {response_body}");
+            v3.change_auth(call, &body);
+        }
+    }
+
+    /// Creates a user of the v3 API with this password and with one permission (`READ` or
+    /// `READWRITE`), for all keys below a directory. Call it before [`Self::enable_v3_auth`].
+    pub fn add_v3_tenant(&self, user: &str, password: &str, permission: &str, directory: &str) {
+        let v3 = self.v3();
+        let key = |end: &str| BASE64_STANDARD.encode(format!("{directory}{end}"));
+        let perm = json!({ "permType": permission, "key": key("/"), "range_end": key("0") });
+        for (call, body) in [
+            ("user/add", json!({ "name": user, "password": password })),
+            ("role/add", json!({ "name": user })),
+            ("role/grant", json!({ "name": user, "perm": perm })),
+            ("user/grant", json!({ "user": user, "role": user })),
+        ] {
+            v3.change_auth(call, &body);
         }
     }
 
@@ -336,6 +397,29 @@ impl Etcd {
         }
         self.spawn();
         assert!(self.wait_until_ready(), "etcd ended: {}", self.log());
+    }
+
+    /// Saves a snapshot with `etcdctl`. Returns its path.
+    pub fn snapshot(&self) -> PathBuf {
+        let path = self.dir.join("snapshot");
+        run_etcdctl(&["--endpoints", &self.url(), "snapshot", "save", &path_text(&path)]);
+        path
+    }
+
+    /// Replaces the data of the stopped process by that of a snapshot, and starts the process.
+    pub fn restore(&mut self, snapshot: &Path) {
+        assert!(self.child.is_none(), "etcd runs still");
+        let (data, peer) = (self.dir.join("data"), self.peer_url());
+        fs::remove_dir_all(&data).unwrap();
+        run_etcdctl(
+            &[
+                &["snapshot", "restore", &path_text(snapshot), "--data-dir", &path_text(&data)][..],
+                &["--initial-cluster", &format!("default={peer}")],
+                &["--initial-advertise-peer-urls", &peer],
+            ]
+            .concat(),
+        );
+        self.restart(false);
     }
 
     /// Pauses the process with SIGSTOP. Its connections stay open.
@@ -451,6 +535,13 @@ impl Drop for Etcd {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn run_etcdctl(arguments: &[&str]) {
+    let mut etcdctl = Command::new("etcdctl");
+    let output = etcdctl.env("ETCDCTL_API", "3").args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("needs etcdctl: run tests/run ({error})"));
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn path_text(path: &Path) -> String {

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde_json::{Value, json};
 
+use super::eventually;
 use super::http_exchange::exchange;
 
 /// The v3 API of one member. Methods panic if etcd is away or rejects the request. Methods that
@@ -15,6 +16,8 @@ use super::http_exchange::exchange;
 pub struct V3Client {
     port: u16,
     timeout: Duration,
+    /// The token of a user, if etcd authenticates its clients.
+    token: Option<String>,
 }
 
 /// A key in etcd's v3 API.
@@ -54,13 +57,34 @@ pub struct MemberStatus {
 
 impl V3Client {
     pub(super) fn new(port: u16) -> Self {
-        Self { port, timeout: Duration::from_secs(20) }
+        Self { port, timeout: Duration::from_secs(20), token: None }
     }
 
     /// Sets the time limit of each request.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// Logs in as this user.
+    pub fn with_login(self, user: &str, password: &str) -> Self {
+        let login = json!({ "name": user, "password": password });
+        let token = eventually("a token", self.timeout, || {
+            let (status, answer) = self.request("auth/authenticate", &login)?;
+            (status == 200).then(|| answer["token"].as_str().unwrap_or_default().to_owned())
+        });
+        Self { token: Some(token), ..self }
+    }
+
+    /// Changes users, roles or authentication. A busy etcd may time out after it applied a
+    /// change, so the request is repeated.
+    pub(super) fn change_auth(&self, call: &str, body: &Value) {
+        eventually(call, self.timeout, || {
+            let (status, answer) = self.request(&format!("auth/{call}"), body)?;
+            let exists = answer["error"].as_str().is_some_and(|it| it.contains("already"));
+            assert!(matches!(status, 200 | 503) || exists, "{call}: {answer}");
+            (status != 503).then_some(())
+        });
     }
 
     /// The value at the key, by a quorum read.
@@ -165,9 +189,10 @@ impl V3Client {
     /// complete response in time.
     pub fn request(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
         let target = format!("/v3/{path}");
-        let headers = "Content-Type: application/json\r\n";
+        let token = self.token.iter().map(|token| format!("Authorization: {token}\r\n"));
+        let headers = "Content-Type: application/json\r\n".to_owned() + &token.collect::<String>();
         let (status, body) =
-            exchange(self.port, self.timeout, "POST", &target, headers, &body.to_string())?;
+            exchange(self.port, self.timeout, "POST", &target, &headers, &body.to_string())?;
         Some((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
     }
 

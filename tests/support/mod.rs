@@ -15,10 +15,12 @@ pub mod docker;
 pub mod etcd;
 pub mod etcd_v3;
 mod http_exchange;
+pub mod network_namespace;
 pub mod private_engine;
 pub mod proxy;
 pub mod scripted_server;
 pub mod systemd;
+pub mod test_image;
 pub mod tls_proxy;
 pub mod tools;
 

@@ -27,6 +27,8 @@ pub enum ProxyMode {
     EmptyListing,
     /// Lists no containers, and reports another engine.
     OtherEngine,
+    /// Refuses the optional endpoints of a Docker engine, and forwards all other requests.
+    LeastRights,
 }
 
 /// A TCP proxy before a real server.
@@ -67,6 +69,9 @@ impl Proxy {
             let mode = *mode_handle.lock().unwrap();
             if mode == ProxyMode::HtmlResponses {
                 return ScriptedResponse::html();
+            }
+            if mode == ProxyMode::LeastRights && is_optional(&request.target) {
+                return ScriptedResponse::status(403, r#"{"message":"forbidden by the proxy"}"#);
             }
             let target = rewrite(&request.target);
             if is_event_stream(&target) {
@@ -132,6 +137,10 @@ fn is_event_stream(target: &str) -> bool {
     path(target).ends_with("/events")
 }
 
+fn is_optional(target: &str) -> bool {
+    ["/info", "/networks", "/events"].iter().any(|endpoint| path(target).ends_with(endpoint))
+}
+
 fn path(target: &str) -> &str {
     target.split('?').next().unwrap_or_default()
 }
@@ -181,9 +190,28 @@ pub fn send_request(
     target: &str,
     body: &str,
 ) -> io::Result<(u16, String)> {
+    send_typed(server, method, target, "application/x-www-form-urlencoded", body)
+}
+
+/// Sends JSON. Returns status and body of the server.
+pub fn post_json(
+    server: &ServerAddress,
+    target: &str,
+    body: &serde_json::Value,
+) -> io::Result<(u16, String)> {
+    send_typed(server, "POST", target, "application/json", &body.to_string())
+}
+
+fn send_typed(
+    server: &ServerAddress,
+    method: &str,
+    target: &str,
+    content_type: &str,
+    body: &str,
+) -> io::Result<(u16, String)> {
     let head = format!(
         "{method} {target} HTTP/1.0\r\nHost: server\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+         Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     let answer = match server {

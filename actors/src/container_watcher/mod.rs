@@ -2,6 +2,8 @@
 
 mod inspection;
 pub(crate) mod restart_limiter;
+mod run_tracker;
+mod shared_ports;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -24,6 +26,7 @@ use crate::messages::{
 };
 use crate::model::container::{Container, ContainerId, ContainerSummary, NetworkMode};
 use crate::model::event_history::{EventHistory, Withholding};
+use crate::model::network_path::NetworkGuests;
 use crate::model::publish_config::PublishConfig;
 use crate::model::record::DesiredRecord;
 use crate::model::service::SkippedEntry;
@@ -42,6 +45,9 @@ use crate::status::{
 use inspection::{Inspection, inspect_with_permit};
 pub(crate) use inspection::{InspectionResult, inspect};
 use restart_limiter::RestartLimiter;
+use run_tracker::RunTracker;
+use shared_ports::are_claims_known;
+pub(crate) use shared_ports::{shared_network, shared_ports};
 
 static MAILBOX_METRICS: MailboxMetrics = MailboxMetrics::new("ContainerWatcher", 16);
 
@@ -51,6 +57,9 @@ const INSPECTION_RETRY_BACKOFF: Backoff =
 /// The longest time after which a container is inspected again although its row has not changed.
 /// Up to half of it is subtracted at random, so that inspections spread out.
 const REINSPECT_INTERVAL: Duration = Duration::from_secs(3600);
+/// The longest time for which the records of a guest wait for the inspections of the other guests
+/// of its network, as for the first view.
+const GUESTS_WAIT_MAX: Duration = Duration::from_secs(2);
 /// The number of skipped entries that are logged per container. A container may declare
 /// thousands of invalid entries, and must not fill the log.
 const LOGGED_REASONS_MAX: usize = 50;
@@ -84,19 +93,43 @@ pub struct WatcherSetup<S: ContainerSource, R: RecordStore> {
 struct LastInspection {
     requested_at: Instant,
     container: Container,
-    plan: PublishPlan,
+    access: PortAccess,
+    /// The time from which guests that were not inspected yet claim no port.
+    guests_wait_until: Instant,
+    /// `None` while the claims of other guests are unknown, or have changed.
+    plan: Option<PublishPlan>,
 }
 
 impl LastInspection {
-    /// Returns the domain with all desired records.
-    fn domain(&self) -> Domain {
-        Domain {
+    /// Returns the domain with all desired records, or `None` until they are planned.
+    fn domain(&self) -> Option<Domain> {
+        Some(Domain {
             container: self.container.id.clone(),
             name: Arc::from(self.container.name.as_str()),
             started: self.container.started,
-            desired: Arc::from(self.plan.desired.as_slice()),
+            desired: Arc::from(self.plan.as_ref()?.desired.as_slice()),
             since: None,
+        })
+    }
+
+    /// Plans the records. Returns `None` if they depend on guests that are not inspected yet, and
+    /// `now` is too early to decide without them.
+    fn plan(
+        &mut self,
+        config: &PublishConfig,
+        guests: Option<&NetworkGuests>,
+        now: Instant,
+    ) -> Option<&PublishPlan> {
+        let network = shared_network(&self.container, &self.access, config);
+        let needs_claims = network.is_some() && self.container.condition().is_some();
+        let is_known = !needs_claims || are_claims_known(&self.container.id, guests);
+        if !is_known && now < self.guests_wait_until {
+            return None;
         }
+        let none = NetworkGuests::new();
+        let ports = network.map(|it| shared_ports(&self.container, it, guests.unwrap_or(&none)));
+        self.container.shared_ports = ports;
+        Some(self.plan.insert(plan(&self.container, &self.access, config)))
     }
 }
 
@@ -127,6 +160,7 @@ pub struct ContainerWatcher<S: ContainerSource, R: RecordStore> {
     next_inspection: Instant,
     last_inspection: Option<LastInspection>,
     restart_limiter: RestartLimiter,
+    run_tracker: RunTracker,
     /// The reason for which the records are withheld now, although Docker's state allows them.
     withheld_by: Option<Withholding>,
     /// The last domain that was sent. Its `since` is `None`.
@@ -172,6 +206,7 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             next_inspection: Instant::now(),
             last_inspection: None,
             restart_limiter: RestartLimiter::default(),
+            run_tracker: RunTracker::default(),
             withheld_by: None,
             last_sent: None,
             since,
@@ -199,7 +234,12 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             }
             self.inspected_since_summary = false;
         }
-        *self.observation.borrow_mut() = observation;
+        let before = self.observation.replace(observation);
+        if before.guests != self.observation.borrow().guests
+            && let Some(known) = &mut self.last_inspection
+        {
+            known.plan = None;
+        }
     }
 
     /// Returns `true` if the last inspection accounts for this row.
@@ -311,9 +351,12 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         };
         if let NetworkMode::Container(_) = &container.network {
             let is_reachable = !matches!(access, PortAccess::Unreachable(_));
+            let exposed = Arc::from(container.exposed.as_slice());
             let container = container.id.clone();
-            (self.setup.report_dependency)(NetworkDependency { container, chain, is_reachable });
+            let dependency = NetworkDependency { container, chain, exposed, is_reachable };
+            (self.setup.report_dependency)(dependency);
         }
+        self.run_tracker.record(container.started, requested_at);
         if condition.is_some() {
             self.restart_limiter.record_start(container.started, now);
         }
@@ -321,9 +364,21 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
             self.name.clone_from(&container.name);
             self.log = logger(&self.setup.log, &self.id, &self.name);
         }
-        let plan = plan(&container, &access, &self.setup.publish_config);
-        self.log_skipped(&container, &plan);
-        self.last_inspection = Some(LastInspection { requested_at, container, plan });
+        let guests_wait_until = now + GUESTS_WAIT_MAX;
+        self.last_inspection =
+            Some(LastInspection { requested_at, container, access, guests_wait_until, plan: None });
+    }
+
+    /// Plans the records of the last inspection, unless that is done.
+    fn update_plan(&mut self, now: Instant) {
+        let Some(mut known) = self.last_inspection.take() else { return };
+        if known.plan.is_none() {
+            let guests = self.observation.borrow().guests.clone();
+            if known.plan(&self.setup.publish_config, guests.as_deref(), now).is_some() {
+                self.log_skipped(&known);
+            }
+        }
+        self.last_inspection = Some(known);
     }
 
     fn handle_inspection_error(&mut self, error: &SourceError) {
@@ -349,12 +404,17 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
     fn publish(&mut self, now: Instant) -> Option<Instant> {
         // Without an inspection the records are unknown, and unknown is not empty.
         self.inspected_generation?;
+        self.update_plan(now);
         let Some(known) = &self.last_inspection else {
             self.state_gauge.set_state(DisplayState::Unknown);
             self.send_domain(Domain::empty(self.id.clone()));
             return None;
         };
-        let domain = known.domain();
+        // Until the records are planned, the last ones are kept.
+        let wait_until = known.plan.is_none().then_some(known.guests_wait_until);
+        let Some(domain) = known.domain().or_else(|| self.last_sent.clone()) else {
+            return wait_until;
+        };
         let state = DisplayState::from_container(&known.container);
         let Some(withheld) = self.withholding(known, &domain.desired, now) else {
             self.state_gauge.set_state(state);
@@ -363,12 +423,12 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
                 self.restart_limiter.record_publication(now);
             }
             self.send_domain(domain);
-            return None;
+            return wait_until;
         };
         let until = withheld.until;
         self.withhold(withheld);
         self.send_domain(Domain { desired: Arc::from(Vec::new()), ..domain });
-        Some(until).filter(|until| *until > now)
+        earlier(wait_until, Some(until).filter(|until| *until > now))
     }
 
     /// Records that the container is withheld, and schedules the inspection at the end of that.
@@ -397,7 +457,9 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
         }
         let drain = self.setup.drain.filter(|_| !ignores_drain(&known.container));
         let latest = self.observation.borrow();
-        let by_event = latest.history.withholding(&known.container, known.requested_at, drain, now);
+        let restart = self.run_tracker.last_change();
+        let by_event =
+            latest.history.withholding(&known.container, known.requested_at, restart, drain, now);
         by_event.or_else(|| {
             let until =
                 self.restart_limiter.blocked_until(now).filter(|_| !self.has_sent(desired))?;
@@ -422,7 +484,8 @@ impl<S: ContainerSource, R: RecordStore> ContainerWatcher<S, R> {
     }
 
     /// Logs each skipped entry once, and the reason for which the container is withheld.
-    fn log_skipped(&mut self, container: &Container, plan: &PublishPlan) {
+    fn log_skipped(&mut self, inspection: &LastInspection) {
+        let LastInspection { container, plan: Some(plan), .. } = inspection else { return };
         for skipped in &plan.skipped {
             if self.logged_reasons.len() > LOGGED_REASONS_MAX
                 || self.logged_reasons.contains(skipped)
@@ -531,7 +594,11 @@ impl<S: ContainerSource, R: RecordStore> Handler<IsUpToDate> for ContainerWatche
     type Result = bool;
 
     fn handle(&mut self, _: IsUpToDate, _: &mut Self::Context) -> bool {
-        self.inspected_generation.is_some() && self.failures == 0 && self.domain_sender.is_idle()
+        let is_planned = self.last_inspection.as_ref().is_none_or(|known| known.plan.is_some());
+        self.inspected_generation.is_some()
+            && is_planned
+            && self.failures == 0
+            && self.domain_sender.is_idle()
     }
 }
 
@@ -549,8 +616,8 @@ impl<S: ContainerSource, R: RecordStore> Handler<GetReport> for ContainerWatcher
     type Result = MessageResult<GetReport>;
 
     fn handle(&mut self, _: GetReport, _: &mut Self::Context) -> Self::Result {
-        let plan =
-            self.last_inspection.as_ref().map(|known| known.plan.clone()).unwrap_or_default();
+        let plan = self.last_inspection.as_ref().and_then(|known| known.plan.clone());
+        let plan = plan.unwrap_or_default();
         let withheld_by = || self.withheld_by.as_ref().map(|withheld| withheld.reason.to_owned());
         let unknown = || self.last_error.clone().filter(|_| self.last_inspection.is_none());
         MessageResult(ContainerReport {

@@ -11,6 +11,7 @@ use crate::container_watcher::WatcherSetup;
 use crate::docker_poller::{DockerPoller, PollerSetup};
 use crate::etcd_inserter::{EtcdInserter, InserterSetup};
 use crate::messages::{GetContainers, GetRecords, GetRecordsStatus, InserterRestarted, Poll};
+use crate::model::publish_config::KeyLayout;
 use crate::ports::container_source::ContainerSource;
 use crate::ports::record_store::{LeaseNamespace, RecordStore};
 use crate::reconciler::RecordPolicy;
@@ -58,6 +59,7 @@ impl<S: ContainerSource, R: RecordStore> Wiring<S, R> {
             keep_alive_mode: store.keep_alive_mode(),
             ttl: settings.ttl,
             host: settings.publish_config.host.clone(),
+            exclusive_keys: settings.publish_config.layout == KeyLayout::Instance,
         };
         let dependencies: ActorRef<Registry<S, R>> = registry.clone();
         let watcher_setup = WatcherSetup {

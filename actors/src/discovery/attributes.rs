@@ -8,15 +8,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 
 use super::digits::read_digits;
+use super::quotes::quotes_hint;
+use super::suggestion::{CONTAINER_LABELS, nearest, nearest_label};
 use crate::model::names::{check_label, quote};
 use crate::model::record::Host;
 use crate::model::service::{Attributes, Service, SkippedEntry};
 
 /// The prefix of all labels of HighHock.
 const PREFIX: &str = "highhock.";
-
-/// The labels with [`PREFIX`] that set no attribute.
-const NON_ATTRIBUTE_LABELS: [&str; 4] = ["discover", "health", "drain", "network"];
 
 /// The longest TTL of a record in seconds: one day, as for `etcd.ttl`.
 const TTL_MAX: u32 = 86_400;
@@ -82,7 +81,7 @@ fn parse_labels<'a>(
         Some((label.as_str(), label.strip_prefix(PREFIX)?, value.as_str()))
     });
     for (label, key, value) in ours {
-        if NON_ATTRIBUTE_LABELS.contains(&key) {
+        if CONTAINER_LABELS.contains(&key) {
             continue;
         }
         let outcome = match key.rsplit_once('.') {
@@ -92,23 +91,47 @@ fn parse_labels<'a>(
                 if declared.contains(name.as_str()) {
                     parsed.by_service.entry(name).or_default().add(attribute, value, label)
                 } else {
-                    Err(format!(
-                        "the container declares no service {}; use the name of one of its services",
-                        quote(&name),
-                    ))
+                    Err(unknown_service(&name, attribute, &declared))
                 }
             }
         };
         if let Err(reason) = outcome {
+            let reason = match quotes_hint(value) {
+                Some(hint) => format!("{reason}; {hint}"),
+                None => reason,
+            };
             parsed.skipped.push(SkippedEntry::new(&format!("{label}={value}"), reason));
         }
     }
+    parsed.skipped.extend(misspelt_prefixes(labels));
     parsed
+}
+
+/// Returns the labels that lack [`PREFIX`] because of a typing error.
+fn misspelt_prefixes(labels: &BTreeMap<String, String>) -> Vec<SkippedEntry> {
+    let foreign = labels.iter().filter(|(label, _)| !label.starts_with(PREFIX));
+    let misspelt = foreign.filter_map(|(label, value)| {
+        let reason = format!("it is not a label of HighHock; {}", did_you_mean(label)?);
+        Some(SkippedEntry::new(&format!("{label}={value}"), reason))
+    });
+    misspelt.collect()
+}
+
+fn did_you_mean(label: &str) -> Option<String> {
+    nearest_label(label).map(|known| format!("did you mean `{known}`?"))
+}
+
+fn unknown_service(name: &str, attribute: &str, declared: &HashSet<&str>) -> String {
+    let remedy = match nearest(name, declared.iter().copied()) {
+        Some(near) => format!("did you mean `{PREFIX}{near}.{attribute}`?"),
+        None => "use the name of one of its services".to_owned(),
+    };
+    format!("the container declares no service {}; {remedy}", quote(name))
 }
 
 impl<'a> LabelledAttributes<'a> {
     fn add(&mut self, attribute: &'a str, value: &str, label: &'a str) -> Result<(), String> {
-        set_attribute(&mut self.attributes, attribute, value)?;
+        set_attribute(&mut self.attributes, attribute, value, label)?;
         self.labels.insert(attribute, label);
         Ok(())
     }
@@ -127,7 +150,12 @@ fn merge(own: Attributes, shared: &Attributes) -> Attributes {
     }
 }
 
-fn set_attribute(attributes: &mut Attributes, attribute: &str, value: &str) -> Result<(), String> {
+fn set_attribute(
+    attributes: &mut Attributes,
+    attribute: &str,
+    value: &str,
+    label: &str,
+) -> Result<(), String> {
     match attribute {
         "priority" => attributes.priority = Some(read_u16(value)?),
         "weight" => attributes.weight = Some(read_u16(value)?),
@@ -135,15 +163,15 @@ fn set_attribute(attributes: &mut Attributes, attribute: &str, value: &str) -> R
         "text" => attributes.text = Some(read_text(value)?),
         "group" => attributes.group = Some(read_group(value)?),
         "host" => attributes.host = Some(Host::parse(value)?),
-        _ => {
-            return Err(format!(
-                "{} is not an attribute; use `priority`, `weight`, `ttl`, `text`, `group` or \
-                 `host`",
-                quote(attribute),
-            ));
-        }
+        _ => return Err(unknown_attribute(attribute, label)),
     }
     Ok(())
+}
+
+fn unknown_attribute(attribute: &str, label: &str) -> String {
+    let remedy = did_you_mean(label)
+        .unwrap_or_else(|| "use `priority`, `weight`, `ttl`, `text`, `group` or `host`".to_owned());
+    format!("{} is not an attribute; {remedy}", quote(attribute))
 }
 
 fn read_u16(value: &str) -> Result<u16, String> {
@@ -351,7 +379,15 @@ mod tests {
             ("highhock.Priority", "1", "\"Priority\" is not an attribute"),
             ("highhock.httpd.colour", "red", "\"colour\" is not an attribute"),
             ("highhock.", "1", "\"\" is not an attribute"),
+            ("highhock.discovery", "httpd:80", "did you mean `highhock.discover`?"),
+            ("highhock.httpd.priorty", "1", "did you mean `highhock.httpd.priority`?"),
+            ("higghock.discover", "httpd:80", "it is not a label of HighHock; did you mean"),
+            ("highhocks.priority", "1", "did you mean `highhock.priority`?"),
+            ("highhock.weight", "\"7\"", "from 0 to 65535; the quotes are part of the value"),
+            ("highhock.weight", "seven", "from 0 to 65535"),
             ("highhock.htpd.priority", "1", "declares no service \"htpd\""),
+            ("highhock.htpd.priority", "1", "did you mean `highhock.httpd.priority`?"),
+            ("highhock.other.priority", "1", "use the name of one of its services"),
             ("highhock..priority", "1", "declares no service \"\""),
         ] {
             let Applied { httpd, api, skipped } = applied(&[(key, value)]);
@@ -378,7 +414,7 @@ mod tests {
             ("highhock.health", "ignore"),
             ("highhock.drain", "ignore"),
             ("highhock", "1"),
-            ("highhocks.priority", "1"),
+            ("highrise.priority", "1"),
             ("priority", "1"),
             ("com.docker.compose.service", "web"),
         ]);

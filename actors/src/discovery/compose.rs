@@ -3,9 +3,9 @@
 
 use std::collections::HashSet;
 
-use super::ports::published_ports;
+use super::ports::compose_ports;
 use super::{DiscoveredService, Discoverer, DiscoveryResult};
-use crate::model::container::Container;
+use crate::model::container::{Container, NetworkMode};
 use crate::model::names::{DomainName, ServiceName};
 use crate::model::service::{Attributes, Service, SkippedEntry};
 
@@ -13,6 +13,17 @@ use crate::model::service::{Attributes, Service, SkippedEntry};
 const SERVICE_LABEL: &str = "com.docker.compose.service";
 const PROJECT_LABEL: &str = "com.docker.compose.project";
 const ONE_OFF_LABEL: &str = "com.docker.compose.oneoff";
+
+/// Returns `true` if Compose created the container.
+pub(crate) fn is_compose_service(container: &Container) -> bool {
+    container.labels.contains_key(SERVICE_LABEL)
+}
+
+/// Returns the Compose project of a container.
+pub(crate) fn compose_project(container: &Container) -> Option<&str> {
+    let project = container.labels.get(PROJECT_LABEL).map(String::as_str);
+    project.filter(|project| !project.is_empty())
+}
 
 /// The discovery method `compose`.
 pub struct Compose {
@@ -23,7 +34,7 @@ pub struct Compose {
 impl Discoverer for Compose {
     fn discover(&self, container: &Container, domain: &DomainName) -> DiscoveryResult {
         let mut findings = DiscoveryResult::default();
-        let ports = published_ports(container);
+        let ports = compose_ports(container);
         let Some(service) = container.labels.get(SERVICE_LABEL).filter(|_| !ports.is_empty())
         else {
             return findings;
@@ -65,7 +76,13 @@ impl Discoverer for Compose {
     }
 
     fn none_reason(&self, container: &Container) -> &'static str {
-        if container.labels.contains_key(SERVICE_LABEL) {
+        let is_guest = matches!(container.network, NetworkMode::Container(_));
+        if is_compose_service(container) && is_guest && container.shared_ports.is_none() {
+            "it exposes no port; declare the port in the label highhock.discover"
+        } else if is_compose_service(container) && is_guest {
+            "the container whose network it shares publishes no port that this container alone \
+             claims; declare the port in the label highhock.discover"
+        } else if is_compose_service(container) {
             "no port is published"
         } else {
             "there is no label com.docker.compose.service"
@@ -88,7 +105,7 @@ impl Compose {
         if !self.under_project {
             return Ok(String::new());
         }
-        match label(PROJECT_LABEL).filter(|project| !project.is_empty()) {
+        match compose_project(container) {
             Some(project) => Ok(format!(".{project}")),
             None => {
                 let service = label(SERVICE_LABEL).unwrap_or_default();

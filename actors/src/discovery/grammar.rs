@@ -5,6 +5,7 @@
 use std::num::NonZeroU16;
 
 use super::digits::read_digits;
+use super::quotes::quotes_hint;
 use super::{DiscoveredService, DiscoveryResult};
 use crate::model::container::Protocol;
 use crate::model::names::{DomainName, ServiceName, quote};
@@ -20,6 +21,10 @@ pub fn read_entries(
     domain: &DomainName,
 ) -> DiscoveryResult {
     let mut findings = DiscoveryResult::default();
+    if let Some(hint) = quotes_hint(text) {
+        findings.skipped.push(SkippedEntry::new(&format!("{place}={text}"), hint));
+        return findings;
+    }
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     for entry in entries {
         match read_entry(entry, method, domain) {
@@ -146,6 +151,18 @@ mod tests {
             assert_eq!(findings.skipped.len(), 1, "{text:?}");
             assert_eq!(findings.skipped[0].entry, format!("DISCOVER={text}"));
             assert!(findings.skipped[0].reason.contains("names no service"));
+        }
+    }
+
+    #[test]
+    fn reports_list_in_quotes() {
+        for text in ["\"httpd:80\"", "'httpd:80,api:81'", " \"httpd:80\""] {
+            let findings = read(text);
+            assert_eq!(findings.services, []);
+            let [skipped] = findings.skipped.as_slice() else { panic!("{findings:?}") };
+            assert_eq!(skipped.entry, format!("DISCOVER={text}"));
+            let cause = "Docker does not remove quotes in an `--env-file`";
+            assert!(skipped.reason.contains(cause), "{}", skipped.reason);
         }
     }
 

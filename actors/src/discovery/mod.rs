@@ -12,15 +12,19 @@ mod digits;
 mod env;
 mod first_claim;
 mod grammar;
+mod ignored_settings;
 mod label;
 mod ports;
+mod quotes;
 mod registrator;
+mod suggestion;
 
 use crate::model::container::Container;
 use crate::model::names::DomainName;
 use crate::model::publish_config::{DiscoveryMethod, PublishConfig};
 use crate::model::service::{Service, SkippedEntry};
 
+pub(crate) use compose::{compose_project, is_compose_service};
 pub(crate) use first_claim::FirstClaims;
 
 /// A discovery method.
@@ -40,6 +44,9 @@ pub struct DiscoveryResult {
     pub services: Vec<DiscoveredService>,
     /// The entries that are malformed or excluded, each with its reason.
     pub skipped: Vec<SkippedEntry>,
+    /// The settings of another program that concern no record, each with its reason. They are
+    /// shown by `highhock records --explain` only.
+    pub ignored: Vec<SkippedEntry>,
 }
 
 /// A service and its source.
@@ -55,6 +62,7 @@ impl DiscoveryResult {
     fn append(&mut self, mut later: Self) {
         self.services.append(&mut later.services);
         self.skipped.append(&mut later.skipped);
+        self.ignored.append(&mut later.ignored);
     }
 }
 

@@ -10,14 +10,28 @@ use crate::model::container::{Container, NetworkMode, Protocol};
 /// In the network of the host or of another container the engine publishes no port. There the
 /// exposed ports count as published (`EXPOSE` of the image, `--expose`), as in Registrator.
 pub fn published_ports(container: &Container) -> Vec<(NonZeroU16, Protocol)> {
-    let mut ports: Vec<_> = match &container.network {
+    distinct(match &container.network {
         NetworkMode::Own => {
             let assigned = container.bindings.iter().filter(|binding| binding.host_port != 0);
             assigned.map(|binding| (binding.port, binding.proto)).collect()
         }
         NetworkMode::Host | NetworkMode::Container(_) => container.exposed.clone(),
         NetworkMode::None => Vec::new(),
-    };
+    })
+}
+
+/// Returns the ports of a Compose service, likewise.
+///
+/// In the network of another container these are the ports that the other one publishes, and
+/// that only this container claims.
+pub fn compose_ports(container: &Container) -> Vec<(NonZeroU16, Protocol)> {
+    match (&container.network, &container.shared_ports) {
+        (NetworkMode::Container(_), Some(shared)) => distinct(shared.clone()),
+        _ => published_ports(container),
+    }
+}
+
+fn distinct(mut ports: Vec<(u16, Protocol)>) -> Vec<(NonZeroU16, Protocol)> {
     ports.sort_unstable();
     ports.dedup();
     ports.into_iter().filter_map(|(port, proto)| Some((NonZeroU16::new(port)?, proto))).collect()
@@ -47,5 +61,23 @@ mod tests {
                 ports.iter().map(|(port, proto)| format!("{port}/{proto}")).collect();
             assert_eq!(ports, expected);
         }
+    }
+
+    #[test]
+    fn compose_service_has_its_share_of_a_shared_network() {
+        let exposed = vec![(8080, Protocol::Tcp), (6881, Protocol::Tcp)];
+        let guest = Container {
+            network: NetworkMode::Container("vpn".into()),
+            exposed: exposed.clone(),
+            ..Container::sample()
+        };
+        let ports = |shared_ports, network| {
+            compose_ports(&Container { shared_ports, network, ..guest.clone() }).len()
+        };
+        let shared = || NetworkMode::Container("vpn".into());
+        assert_eq!(ports(Some(vec![(8080, Protocol::Tcp)]), shared()), 1);
+        assert_eq!(ports(Some(Vec::new()), shared()), 0);
+        assert_eq!(ports(None, shared()), 2);
+        assert_eq!(ports(Some(Vec::new()), NetworkMode::Host), 2);
     }
 }

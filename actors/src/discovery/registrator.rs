@@ -1,14 +1,17 @@
 //! The discovery method `registrator`: publishes every published port under the names that
 //! gliderlabs' Registrator uses, from `SERVICE_…` variables and labels, or else from the image.
 //!
-//! The rules equal those of Registrator 7 (`bridge/bridge.go`, `bridge/util.go`), so that a
-//! host can move to HighHock without changes to its containers.
+//! The rules equal those of Registrator 7.4 (`bridge/bridge.go`, `bridge/util.go`), so that a
+//! host can move to HighHock without changes to its containers. An older release counts exposed
+//! ports too.
 
 use std::num::NonZeroU16;
 
+use super::ignored_settings::ignored_settings;
 use super::ports::published_ports;
+use super::quotes::quotes_hint;
 use super::{DiscoveredService, Discoverer, DiscoveryResult};
-use crate::model::container::Container;
+use crate::model::container::{Container, Protocol};
 use crate::model::names::{DomainName, ServiceName, quote};
 use crate::model::service::{Attributes, Service, SkippedEntry};
 
@@ -32,6 +35,7 @@ impl Discoverer for Registrator {
         let variables = Variables::from_container(container);
         // Registrator counts 53/tcp and 53/udp as two ports, and counts ignored ports as well.
         let several = ports.len() > 1;
+        findings.ignored = variables.ignored(&ports);
         for (port, proto) in ports {
             if let Some(variable) =
                 variables.find(IGNORE_FIELD, port).filter(|variable| !variable.value.is_empty())
@@ -57,11 +61,12 @@ impl Discoverer for Registrator {
                     },
                 }),
                 Err(reason) => {
-                    let reason = format!(
-                        "{reason}; the name comes from {}; set another name in SERVICE_NAME or \
-                         SERVICE_{port}_NAME",
-                        quote(&entry),
+                    let remedy = quotes_hint(&name).map_or_else(
+                        || format!("set another name in SERVICE_NAME or SERVICE_{port}_NAME"),
+                        str::to_owned,
                     );
+                    let reason =
+                        format!("{reason}; the name comes from {}; {remedy}", quote(&entry));
                     findings
                         .skipped
                         .push(SkippedEntry::new(&format!("{name}:{port}/{proto}"), reason));
@@ -139,6 +144,14 @@ impl<'a> Variables<'a> {
         )
     }
 
+    /// Returns the variables that no published port uses.
+    fn ignored(&self, ports: &[(NonZeroU16, Protocol)]) -> Vec<SkippedEntry> {
+        let fields = [NAME_FIELD, IGNORE_FIELD];
+        let used = ports.iter().flat_map(|(port, _)| fields.map(|field| self.find(field, *port)));
+        let used = used.flatten().map(|variable| variable.key).collect();
+        ignored_settings(PREFIX, self.0.iter().map(|(key, _)| *key), &used, ports)
+    }
+
     /// Returns the variable of a field for this port, else the variable for all ports. The
     /// value may be empty.
     fn find(&self, field: &str, port: NonZeroU16) -> Option<Variable<'a>> {
@@ -154,7 +167,7 @@ impl<'a> Variables<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::container::{NetworkMode, Protocol};
+    use crate::model::container::NetworkMode;
 
     /// Returns a container with these published ports, variables (`KEY=value`) and labels
     /// (`label KEY=value`).
@@ -258,6 +271,45 @@ mod tests {
             assert_eq!(services(&findings), kept, "{ports:?} {variables:?}");
             assert_eq!(entries(&findings), skipped, "{ports:?} {variables:?}");
         }
+    }
+
+    #[test]
+    fn lists_settings_without_effect() {
+        let no_place = "has no place in a DNS record";
+        for (ports, variables, expected) in [
+            (WEB, &["SERVICE_TAGS=a,b"][..], &[("SERVICE_TAGS", no_place)][..]),
+            (WEB, &["label SERVICE_ID=x"], &[("SERVICE_ID", no_place)]),
+            (WEB, &["SERVICE_80_CHECK_HTTP=/up"], &[("SERVICE_80_CHECK_HTTP", no_place)]),
+            (WEB, &["SERVICE_CHECK_INTERVAL=15s"], &[("SERVICE_CHECK_INTERVAL", no_place)]),
+            (DNS, &["SERVICE_53_UDP_NAME=ns"], &[("SERVICE_53_UDP_NAME", no_place)]),
+            (DNS, &["SERVICE_53_UDP_NAME=ns"], &[("SERVICE_53_UDP_NAME", "set SERVICE_53_NAME")]),
+            (DNS, &["SERVICE_53_tcp_ignore=1"], &[("SERVICE_53_tcp_ignore", "SERVICE_53_IGNORE")]),
+            (WEB, &["SERVICE_81_NAME=a"], &[("SERVICE_81_NAME", "no port 81 is published")]),
+            (WEB, &["SERVICE_080_NAME=a"], &[("SERVICE_080_NAME", "no port 080 is published")]),
+            (
+                WEB,
+                &["SERVICE_NAME=a", "SERVICE_80_NAME=b"],
+                &[("SERVICE_NAME", "another setting applies to every published port")],
+            ),
+            (TWO, &["SERVICE_NAME=a", "SERVICE_80_NAME=b", "SERVICE_IGNORE="], &[]),
+            // The container publishes nothing at all.
+            (&[], &["SERVICE_TAGS=a"], &[]),
+        ] {
+            let ignored = discover(&container(ports, variables)).ignored;
+            assert_eq!(ignored.len(), expected.len(), "{variables:?}: {ignored:?}");
+            for (ignored, (entry, reason)) in ignored.iter().zip(expected) {
+                assert_eq!(ignored.entry, *entry);
+                assert!(ignored.reason.contains(reason), "{entry}: {}", ignored.reason);
+            }
+        }
+    }
+
+    #[test]
+    fn explains_quotes_in_a_name() {
+        let findings = discover(&container(WEB, &["SERVICE_NAME=\"web\""]));
+        assert_eq!(findings.services, []);
+        let reason = &findings.skipped[0].reason;
+        assert!(reason.contains("Docker does not remove quotes"), "{reason}");
     }
 
     #[test]

@@ -16,7 +16,9 @@ use super::DockerPoller;
 use super::listing::Unannounced;
 use crate::messages::ContainerEvent;
 use crate::model::container::{ContainerId, EngineTime};
-use crate::ports::container_source::{ContainerSource, EventStream, SourceError, SourceErrorKind};
+use crate::ports::container_source::{
+    ContainerSource, EventStream, LOSS_WITHOUT_EVENTS, SourceError, SourceErrorKind,
+};
 use crate::ports::record_store::RecordStore;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::metered_context::MeteredContext;
@@ -28,6 +30,8 @@ const REOPEN_BACKOFF: Backoff =
 const REFUSED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// The time after which an open stream resets the backoff. A new event resets it at once.
 const STREAM_STABLE_AFTER: Duration = Duration::from_secs(5);
+/// The time after the opening of a stream in which the engine repeats earlier events.
+const REPLAY_TIME_MAX: Duration = Duration::from_secs(1);
 /// The time within which an event must follow a change that a listing reported.
 const EVENT_GRACE: Duration = Duration::from_secs(2);
 /// The time within which an event must follow the removal of a container from a listing.
@@ -106,18 +110,32 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
                 match next {
                     Some(Ok((container, at))) => {
                         // A repeated event does not show that the stream works.
-                        let last_event_at = poller.listing_state.borrow().last_event_at;
-                        if last_event_at.is_none_or(|before| before < at) {
+                        if poller.is_news(at) {
                             poller.listing_state.borrow_mut().last_event_at = Some(at);
                             poller.event_stream.failures = 0;
                         }
                         poller.event_stream.overdue_events.remove(&container);
                         poller.read_stream(events, context);
                     }
+                    Some(Err(error)) if error.kind == SourceErrorKind::Malformed => {
+                        poller.unreadable.record_event(&error, &poller.recorder, &poller.log);
+                        poller.read_stream(events, context);
+                    }
                     Some(Err(error)) => poller.handle_stream_end(Some(&error), context),
                     None => poller.handle_stream_end(None, context),
                 }
             })));
+    }
+
+    /// Returns `true` if an event at this time, by the engine's clock, is not repeated.
+    ///
+    /// The engine repeats earlier events at once. An event that arrives later is news, even if its
+    /// time is earlier, because the engine's clock may have been set back.
+    fn is_news(&self, at: EngineTime) -> bool {
+        let is_replay_over =
+            self.event_stream.open_since.is_some_and(|since| since.elapsed() >= REPLAY_TIME_MAX);
+        let last_event_at = self.listing_state.borrow().last_event_at;
+        last_event_at.is_none_or(|before| before < at || before != at && is_replay_over)
     }
 
     fn handle_stream_end(
@@ -139,7 +157,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         let is_rejected = error.kind != SourceErrorKind::Unreachable;
         if is_rejected && !std::mem::replace(&mut self.event_stream.refused, true) {
             warn!(self.log, "docker events unavailable; relying on polls";
-                "error" => %error, "kind" => error.kind.as_str());
+                "lost" => LOSS_WITHOUT_EVENTS, "error" => %error, "kind" => error.kind.as_str());
         } else {
             info!(self.log, "docker events unavailable; retrying"; "error" => %error);
         }
@@ -166,7 +184,11 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
     ) {
         // The stream reports no change from before it was opened.
         let Some(open_since) = self.event_stream.open_since else { return };
-        if previous_listing.is_none_or(|previous| previous <= open_since) {
+        let is_unannounced = |previous: Instant| {
+            // A skipped event may have been the event of any container.
+            previous > open_since && !self.unreadable.has_event_since(previous)
+        };
+        if !previous_listing.is_some_and(is_unannounced) {
             return;
         }
         for (containers, grace) in

@@ -16,7 +16,9 @@ use crate::messages::{
 };
 use crate::model::container::{ContainerId, ContainerSummary, EngineTime};
 use crate::model::mass_withdrawal::is_mass_withdrawal;
-use crate::ports::container_source::{ContainerSource, EngineIdentity, SourceError};
+use crate::ports::container_source::{
+    ContainerListing, ContainerSource, EngineIdentity, SourceError, UnreadableRow,
+};
 use crate::ports::record_store::RecordStore;
 use crate::registry::Registry;
 use crate::runtime::actor_ref::ActorRef;
@@ -45,6 +47,8 @@ pub(super) struct PollResult {
     pub gone: usize,
     /// The reported containers whose change no event had announced.
     pub unannounced: Unannounced,
+    /// The rows that could not be read.
+    pub unreadable: Vec<UnreadableRow>,
     /// The reason why a part of the listing must be confirmed by another listing.
     pub suspect: Option<SuspectListing>,
 }
@@ -79,12 +83,13 @@ struct ListingDiff {
 }
 
 impl ListingDiff {
-    fn new(summaries: Vec<ContainerSummary>, known: KnownContainers) -> Self {
+    fn new(listing: ContainerListing, known: KnownContainers) -> Self {
         let KnownContainers { containers: mut known, has_listing } = known;
         // An empty listing is news, too, to a registry without a listing.
         let mut has_news = !has_listing;
         let mut changed = Vec::new();
-        for summary in summaries {
+        let is_complete = listing.is_complete();
+        for summary in listing.containers {
             let before = known.remove(&summary.id).and_then(|known| known.summary);
             // Another engine is recognised by an added container as well as by a missing one. If
             // it were accepted unnoticed now, a later listing that lacks every container would
@@ -95,7 +100,9 @@ impl ListingDiff {
             }
         }
         has_news |= known.values().any(|known| !known.is_down);
-        Self { changed, gone: known.into_keys().collect(), has_news }
+        // A container without a row may be in a row without a readable id.
+        let gone = if is_complete { known.into_keys().collect() } else { Vec::new() };
+        Self { changed, gone, has_news }
     }
 }
 
@@ -112,13 +119,17 @@ pub(super) async fn poll_once<S: ContainerSource, R: RecordStore>(
     listing_state: Rc<RefCell<ListingState>>,
 ) -> Result<PollResult, SourceError> {
     let requested_at = Instant::now();
-    let summaries = list(&*source).await?;
-    let mut result = PollResult { containers: summaries.len(), ..PollResult::default() };
+    let listing = list(&*source).await?;
+    let mut result = PollResult {
+        containers: listing.containers.len(),
+        unreadable: listing.unreadable.clone(),
+        ..PollResult::default()
+    };
     // If the registry crashes in between, the rest is not sent to its successor. Above all, the
     // successor must not receive `ListingComplete`. The supervisor requests a poll for it.
     let Some(registry) = registry.current() else { return Ok(result) };
     let Ok(known) = registry.send(GetKnownContainers).await else { return Ok(result) };
-    let diff = ListingDiff::new(summaries, known);
+    let diff = ListingDiff::new(listing, known);
     if !diff.has_news && listing_state.borrow().engine.is_some() {
         listing_state.borrow_mut().candidate_engine = None;
     } else if let Some(candidate_engine) = detect_other_engine(&*source, &listing_state).await? {
@@ -129,7 +140,7 @@ pub(super) async fn poll_once<S: ContainerSource, R: RecordStore>(
     Ok(result)
 }
 
-async fn list<S: ContainerSource>(source: &S) -> Result<Vec<ContainerSummary>, SourceError> {
+async fn list<S: ContainerSource>(source: &S) -> Result<ContainerListing, SourceError> {
     let listed = source.list().await;
     if mutated!(FailedListingReadAsEmpty) {
         return Ok(listed.unwrap_or_default());

@@ -2,6 +2,7 @@
 
 mod event_stream;
 mod listing;
+mod unreadable;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use crate::status::StatusRecorder;
 use event_stream::EventStreamState;
 pub use listing::ListingState;
 use listing::{PollResult, SuspectListing, poll_once};
+use unreadable::UnreadableReports;
 
 static MAILBOX_METRICS: MailboxMetrics = MailboxMetrics::new("DockerPoller", 16);
 
@@ -52,6 +54,7 @@ pub struct DockerPoller<S: ContainerSource, R: RecordStore> {
     /// `true` if the engine's events are followed too.
     events: bool,
     event_stream: EventStreamState,
+    unreadable: UnreadableReports,
     listing_state: Rc<RefCell<ListingState>>,
     /// The time at which the latest listing was requested.
     requested_at: Option<Instant>,
@@ -93,6 +96,7 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             poll_interval,
             events,
             event_stream: EventStreamState::default(),
+            unreadable: UnreadableReports::default(),
             listing_state,
             requested_at: None,
             polling: false,
@@ -159,7 +163,9 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
         if std::mem::take(&mut self.failures) > 0 {
             notice!(self.log, "docker connected again"; "containers" => result.containers);
         }
-        self.recorder.record_listing();
+        let duration = started.elapsed();
+        self.recorder.record_listing(duration);
+        self.unreadable.record_rows(&result.unreadable, &self.recorder, &self.log);
         info!(self.log, "docker listed"; "containers" => result.containers,
             "changed" => result.changed, "gone" => result.gone);
         if let Some(suspect) = &result.suspect {
@@ -167,7 +173,8 @@ impl<S: ContainerSource, R: RecordStore> DockerPoller<S, R> {
             return CONFIRMATION_DELAY.min(self.poll_interval);
         }
         let next = self.poll_interval.mul_f64(1.0 - POLL_JITTER_FRACTION * fastrand::f64());
-        next.saturating_sub(started.elapsed())
+        // An engine whose listings take longer than the interval gets a pause, too.
+        next.saturating_sub(duration).max(duration.min(self.poll_interval))
     }
 
     fn log_suspect(&self, suspect: &SuspectListing) {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::EtcdInserter;
 use super::batches::{more_severe, read_errors};
+use super::lease::{LeaseReading, read_leases};
 use crate::model::record::RecordKey;
 use crate::ports::record_store::{KeepAliveMode, LeaseId, RecordStore, StoreError, StoredRecord};
 use crate::reconciler::{CompletedRead, Priority, RecordPolicy};
@@ -32,26 +33,28 @@ impl<R: RecordStore> EtcdInserter<R> {
         }));
     }
 
-    fn handle_audit(&mut self, began: u64, found: Result<Vec<CompletedRead>, StoreError>) {
+    fn handle_audit(&mut self, began: u64, audited: Result<AuditReading, StoreError>) {
         let now = Instant::now();
         self.next_audit = now + audit_interval(&self.policy);
-        let compared = found.is_ok();
-        let found = match found {
-            Ok(found) => found,
+        let compared = audited.is_ok();
+        let AuditReading { found, revision } = match audited {
+            Ok(reading) => reading,
             Err(error) if error.kind.is_outage() => return self.open_circuit(&error),
             Err(error) => {
                 warn!(self.log, "audit failed: cannot read etcd; will retry";
                     "error" => %error, "kind" => error.kind.as_str());
-                Vec::new()
+                AuditReading::default()
             }
         };
         let outage = read_errors(&found).fold(None, more_severe).cloned();
         let keys = found.len();
-        if self.policy.keep_alive_mode == KeepAliveMode::Lease
-            && self.reconciler.handle_unknown_keys(&found, now)
-        {
-            (self.request_listing)();
+        if self.policy.keep_alive_mode == KeepAliveMode::Lease {
+            if self.reconciler.handle_unknown_keys(&found, now) {
+                (self.request_listing)();
+            }
+            self.reconciler.note_lease_reading(revision, found_keys(&found));
         }
+        self.latest_revision = self.latest_revision.max(revision.unwrap_or(0));
         let drifted = self.reconciler.apply_audit(began, found, now);
         if let Some(error) = outage {
             return self.open_circuit(&error);
@@ -90,21 +93,33 @@ pub(super) fn audit_interval(policy: &RecordPolicy) -> Duration {
     policy.ttl.min(AUDIT_INTERVAL_MAX).mul_f64(0.9 + fastrand::f64() * 0.1)
 }
 
+/// The results of the reads of an audit.
+#[derive(Default)]
+struct AuditReading {
+    found: Vec<CompletedRead>,
+    /// A revision of the store at which the records on all leases were complete. `None` if a
+    /// lease could not be read, or if there are none.
+    revision: Option<u64>,
+}
+
+/// Returns the keys that have a record.
+fn found_keys(found: &[CompletedRead]) -> impl Iterator<Item = RecordKey> {
+    found.iter().filter(|(_, found)| matches!(found, Ok(Some(_)))).map(|(key, _)| key.clone())
+}
+
 /// Reads all records on these leases, and each of the other keys.
 async fn read_all<R: RecordStore>(
     store: Rc<R>,
     keys: Vec<RecordKey>,
     leases: Vec<LeaseId>,
-) -> Result<Vec<CompletedRead>, StoreError> {
-    let mut found: BTreeMap<RecordKey, ReadResult> = BTreeMap::new();
-    for lease in leases {
-        let on_lease = store.leased(lease).await?;
-        found.extend(on_lease.into_iter().map(|(key, found)| (key, Ok(Some(found)))));
-    }
+) -> Result<AuditReading, StoreError> {
+    let LeaseReading { records, revision, .. } = read_leases(&*store, &leases).await?;
+    let records = records.into_iter().map(|(key, found)| (key, Ok(Some(found))));
+    let mut found: BTreeMap<RecordKey, ReadResult> = records.collect();
     let others: Vec<_> = keys.into_iter().filter(|key| !found.contains_key(key)).collect();
     if !others.is_empty() {
         let read = store.read(others.clone()).await;
         found.extend(others.into_iter().zip(read));
     }
-    Ok(found.into_iter().collect())
+    Ok(AuditReading { found: found.into_iter().collect(), revision })
 }

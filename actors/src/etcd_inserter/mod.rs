@@ -3,6 +3,7 @@
 mod audit;
 mod batches;
 mod circuit_breaker;
+mod expiry;
 mod lease;
 mod probe;
 mod store_watch;
@@ -69,6 +70,10 @@ pub struct EtcdInserter<R: RecordStore> {
     audit_in_flight: bool,
     next_audit: Instant,
     unavailable_since: Option<Instant>,
+    /// `true` if the log reports that records expired since the store is unreachable.
+    expiry_logged: bool,
+    /// The highest revision of the store that was seen.
+    latest_revision: u64,
     /// The number of wrong records that the audits since the last outage found.
     drifted: u64,
     pending_flushes: Vec<oneshot::Sender<()>>,
@@ -101,6 +106,8 @@ impl<R: RecordStore> EtcdInserter<R> {
             next_audit: now + audit_interval(&policy),
             policy,
             unavailable_since: None,
+            expiry_logged: false,
+            latest_revision: 0,
             drifted: 0,
             pending_flushes: Vec::new(),
             timer: None,
@@ -114,12 +121,22 @@ impl<R: RecordStore> EtcdInserter<R> {
         let now = Instant::now();
         if self.circuit_breaker.is_closed() {
             self.start_due_requests(now, context);
-        } else if self.circuit_breaker.ready_to_probe(now) {
-            self.probe(context);
-        } else if let Some(next_probe) = self.circuit_breaker.next_probe() {
-            self.wake_at(next_probe, context);
+        } else {
+            self.await_store(now, context);
         }
         self.complete_flushes();
+    }
+
+    /// Probes an unreachable store if a probe is due, and reports the expiry of records meanwhile.
+    fn await_store(&mut self, now: Instant, context: &mut MeteredContext<Self>) {
+        self.report_expiry(now);
+        if self.circuit_breaker.ready_to_probe(now) {
+            self.probe(context);
+        }
+        let next = [self.circuit_breaker.next_probe(), self.next_expiry(now)];
+        if let Some(next) = next.into_iter().flatten().min() {
+            self.wake_at(next, context);
+        }
     }
 
     fn start_due_requests(&mut self, now: Instant, context: &mut MeteredContext<Self>) {
@@ -165,7 +182,7 @@ impl<R: RecordStore> EtcdInserter<R> {
     }
 
     fn complete_flushes(&mut self) {
-        if self.pending_flushes.is_empty() || self.reconciler.pending_writes() > 0 {
+        if self.pending_flushes.is_empty() || !self.reconciler.is_flushed(Instant::now()) {
             return;
         }
         for flush in self.pending_flushes.drain(..) {
@@ -249,8 +266,9 @@ impl<R: RecordStore> Handler<GetRecordsStatus> for EtcdInserter<R> {
     type Result = MessageResult<GetRecordsStatus>;
 
     fn handle(&mut self, _: GetRecordsStatus, _: &mut Self::Context) -> Self::Result {
-        let lease_remaining = self.lease_remaining(Instant::now());
-        MessageResult(RecordsStatus { lease_remaining, ..self.reconciler.status() })
+        let now = Instant::now();
+        let lease_remaining = self.lease_remaining(now);
+        MessageResult(RecordsStatus { lease_remaining, ..self.reconciler.status(now) })
     }
 }
 
@@ -258,7 +276,7 @@ impl<R: RecordStore> Handler<GetRecords> for EtcdInserter<R> {
     type Result = MessageResult<GetRecords>;
 
     fn handle(&mut self, _: GetRecords, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.reconciler.report())
+        MessageResult(self.reconciler.report(Instant::now()))
     }
 }
 

@@ -17,6 +17,7 @@ impl<R: RecordStore> EtcdInserter<R> {
             return;
         }
         self.circuit_breaker.record_success();
+        self.expiry_logged = false;
         if let Some(since) = self.unavailable_since.take() {
             self.recorder.record_store_available();
             notice!(self.log, "etcd connected"; "away_seconds" => since.elapsed().as_secs_f64(),
@@ -39,6 +40,18 @@ impl<R: RecordStore> EtcdInserter<R> {
         }
     }
 
+    /// Compares the revision of a probe with the highest revision seen. If it is lower, the store
+    /// went back in time, and nothing that was read before is certain.
+    fn apply_revision(&mut self, revision: Option<u64>) {
+        let Some(revision) = revision else { return };
+        if revision < self.latest_revision {
+            warn!(self.log, "etcd went back in time: its revision is lower than before; \
+                comparing all records"; "revision" => revision, "before" => self.latest_revision);
+            self.reconciler.forget_seen_keys();
+        }
+        self.latest_revision = revision;
+    }
+
     /// Probes the store, acquires the lease and audits all keys, before any other request is
     /// sent.
     pub(super) fn probe(&mut self, context: &mut MeteredContext<Self>) {
@@ -47,13 +60,16 @@ impl<R: RecordStore> EtcdInserter<R> {
             self.recorder.record_store_retry();
         }
         let store = Rc::clone(&self.store);
-        let ensure_lease = self.ensure_lease();
+        let (request, latest) = (self.lease_request(), self.latest_revision);
         let probe = async move {
-            store.probe().await?;
-            ensure_lease.await
+            let revision = store.probe().await?;
+            let went_back = revision.is_some_and(|revision| revision < latest);
+            let outcome = request.ensure_lease(&*store, went_back).await?;
+            Ok((revision, outcome))
         };
         context.spawn(probe.into_actor(self).map(|answer, inserter, context| match answer {
-            Ok(outcome) => {
+            Ok((revision, outcome)) => {
+                inserter.apply_revision(revision);
                 inserter.handle_lease_outcome(outcome);
                 inserter.audit(context);
             }

@@ -105,6 +105,8 @@ impl<R: RecordStore> Handler<StoreChanged> for EtcdInserter<R> {
     type Result = ();
 
     fn handle(&mut self, StoreChanged(change): StoreChanged, context: &mut Self::Context) {
+        let version = change.now.as_ref().map_or(0, |found| found.version);
+        self.latest_revision = self.latest_revision.max(version);
         self.reconciler.apply_change(&change, Instant::now());
         self.process_due(context);
     }

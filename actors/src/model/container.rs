@@ -7,6 +7,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::port_request::PortRequest;
+pub use super::protocol::Protocol;
+
 /// The length of a short container id, as in `docker ps`.
 const SHORT_ID_LENGTH: usize = 12;
 
@@ -40,47 +43,6 @@ impl fmt::Display for ContainerId {
 impl fmt::Debug for ContainerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.short())
-    }
-}
-
-/// The transport protocol of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
-
-impl Protocol {
-    /// Returns Docker's name of the protocol: `tcp`, `udp` or `sctp`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Sctp => "sctp",
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Protocol {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text.to_ascii_lowercase().as_str() {
-            "tcp" => Ok(Self::Tcp),
-            "udp" => Ok(Self::Udp),
-            "sctp" => Ok(Self::Sctp),
-            _ => Err(()),
-        }
     }
 }
 
@@ -276,13 +238,19 @@ pub struct Container {
     pub env: BTreeMap<String, String>,
     /// The labels.
     pub labels: BTreeMap<String, String>,
-    /// The network mode.
+    /// The network that the container has now. It may differ from the network mode with which the
+    /// container was created.
     pub network: NetworkMode,
     /// The published ports.
     pub bindings: Vec<PortBinding>,
     /// The exposed ports, published or not, in ascending order (Docker API:
     /// `Config.ExposedPorts`, and the keys of `NetworkSettings.Ports`).
     pub exposed: Vec<(u16, Protocol)>,
+    /// The ports that the container was created to publish, also if they are not published.
+    pub requested: Vec<PortRequest>,
+    /// In the network of another container: the ports that the other one publishes, and that
+    /// only this container claims. `None` if they were not determined.
+    pub shared_ports: Option<Vec<(u16, Protocol)>>,
     /// The networks of the container, by name.
     pub networks: BTreeMap<String, NetworkAttachment>,
     /// The name of the image when the container was created (Docker API: `Config.Image`).
@@ -325,6 +293,8 @@ impl Container {
             network: NetworkMode::Own,
             bindings: Vec::new(),
             exposed: Vec::new(),
+            requested: Vec::new(),
+            shared_ports: None,
             networks: BTreeMap::new(),
             image: "nginx:1.27".into(),
             stop_signal: SIGTERM,
@@ -341,6 +311,19 @@ impl Container {
     /// Adds an environment variable.
     pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
         self.env.insert(key.into(), value.into());
+        self
+    }
+
+    /// Adds a network without an address.
+    pub(crate) fn join(mut self, network: &str) -> Self {
+        self.networks.insert(network.into(), NetworkAttachment::default());
+        self
+    }
+
+    /// Adds a port that the container was created to publish: `80/tcp`, or
+    /// `80/tcp -> 127.0.0.1`.
+    pub(crate) fn request(mut self, shown: &str) -> Self {
+        self.requested.push(PortRequest::sample(shown));
         self
     }
 

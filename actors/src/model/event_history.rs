@@ -12,7 +12,9 @@ use super::container_state::DisplayState;
 use super::event::{Event, EventKind};
 
 /// The time after the report of a container's end from which an inspection overrides it. An
-/// earlier inspection may be older than the end.
+/// earlier inspection may be older than the end. A later inspection can show a new run with a start
+/// time before the end, if the engine's clock was set back. Without the start event of that run,
+/// only the inspection shows that the container runs again.
 const STALE_INSPECTION_AFTER: Duration = Duration::from_secs(1);
 
 /// The events of one container that still matter. A newer history contains everything that an
@@ -21,11 +23,12 @@ const STALE_INSPECTION_AFTER: Duration = Duration::from_secs(1);
 pub struct EventHistory {
     /// The time of the last event, by this process's clock.
     last_event: Option<Instant>,
-    /// The start that was reported last.
-    started: Option<EventStamp>,
-    ended: Option<EventStamp>,
-    /// The last event of each signal, by the signal's number.
-    signals: BTreeMap<u8, EventStamp>,
+    /// The number of events so far.
+    count: u64,
+    starts: RecentEvents,
+    ends: RecentEvents,
+    /// The events of each signal, by the signal's number.
+    signals: BTreeMap<u8, RecentEvents>,
 }
 
 /// The time of an event by the engine's clock, and of its arrival by this process's clock.
@@ -33,6 +36,48 @@ pub struct EventHistory {
 struct EventStamp {
     occurred: EngineTime,
     received: Instant,
+    /// The number of events of the container that arrived before.
+    position: u64,
+}
+
+/// The last events of one kind, in the order of their arrival, without repeated events.
+///
+/// The engine sends events in order, but its clock can be set back. An event that arrives later is
+/// therefore not ignored because of an earlier time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct RecentEvents(Vec<EventStamp>);
+
+/// The number of events of one kind that are kept.
+const RECENT_EVENTS_MAX: usize = 4;
+
+impl RecentEvents {
+    /// Adds an event, unless it repeats a known one.
+    fn record(&mut self, stamp: EventStamp) {
+        if self.0.iter().any(|known| known.occurred == stamp.occurred) {
+            return;
+        }
+        if self.0.len() == RECENT_EVENTS_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(stamp);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &EventStamp> {
+        self.0.iter()
+    }
+
+    fn last(&self) -> Option<&EventStamp> {
+        self.0.last()
+    }
+}
+
+/// A restart that two inspections showed, because they returned different start times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunChange {
+    /// The request time of the last inspection of the earlier run.
+    pub after: Instant,
+    /// The request time of the first inspection of the current run.
+    pub before: Instant,
 }
 
 /// The reason why a container is not published, although its last inspection found it running.
@@ -47,19 +92,16 @@ pub struct Withholding {
 }
 
 impl EventHistory {
-    /// Adds an event. An event that is older than another of its kind is ignored.
+    /// Adds an event.
     pub fn record(&mut self, event: &Event, now: Instant) {
-        let stamp = EventStamp { occurred: event.at, received: now };
+        let stamp = EventStamp { occurred: event.at, received: now, position: self.count };
         match event.kind {
             EventKind::Changed => {}
-            EventKind::Started => self.started = Some(stamp),
-            EventKind::Ended => keep_newest(&mut self.ended, stamp),
-            EventKind::Signalled(number) => {
-                let mut last = self.signals.remove(&number);
-                keep_newest(&mut last, stamp);
-                self.signals.extend(last.map(|last| (number, last)));
-            }
+            EventKind::Started => self.starts.record(stamp),
+            EventKind::Ended => self.ends.record(stamp),
+            EventKind::Signalled(number) => self.signals.entry(number).or_default().record(stamp),
         }
+        self.count += 1;
         self.last_event = Some(now);
     }
 
@@ -72,9 +114,11 @@ impl EventHistory {
     /// end that arrived before the last start does not count, in case the engine's clock was set
     /// back.
     pub fn is_down(&self) -> bool {
-        let Some(ended) = self.ended else { return false };
-        self.started.is_none_or(|started| {
-            started.occurred < ended.occurred && started.received <= ended.received
+        let started = self.starts.last();
+        self.ends.iter().any(|ended| {
+            started.is_none_or(|started| {
+                started.occurred < ended.occurred && started.received <= ended.received
+            })
         })
     }
 
@@ -85,8 +129,12 @@ impl EventHistory {
         container: &Container,
         requested_at: Instant,
     ) -> Option<Instant> {
-        let ended = self.ended.filter(|ended| ended.occurred >= container.started)?;
-        let until = ended.received + STALE_INSPECTION_AFTER;
+        let is_of_later_run = |ended: &&EventStamp| {
+            ended.occurred >= container.started && !self.is_restarted(ended, requested_at)
+        };
+        let received =
+            self.ends.iter().filter(is_of_later_run).map(|ended| ended.received).max()?;
+        let until = received + STALE_INSPECTION_AFTER;
         may_predate(requested_at, until).then_some(until)
     }
 
@@ -94,18 +142,27 @@ impl EventHistory {
     /// the start in that inspection. Either the event is a late event of an earlier run, or the
     /// engine's clock was set back.
     pub fn contradicts_start(&self, container: &Container, requested_at: Instant) -> bool {
-        self.ended.is_some_and(|ended| {
-            ended.received > requested_at && ended.occurred < container.started
+        self.ends
+            .iter()
+            .any(|ended| ended.received > requested_at && ended.occurred < container.started)
+    }
+
+    /// Returns `true` if a start arrived after this end and before the request of an inspection.
+    fn is_restarted(&self, ended: &EventStamp, requested_at: Instant) -> bool {
+        self.starts.last().is_some_and(|started| {
+            started.position > ended.position && started.received <= requested_at
         })
     }
 
     /// Returns the reason to withhold a container that was running in an inspection requested at
     /// `requested_at`. A container is withheld for at most `drain` after its stop signal. If
-    /// `drain` is `None`, the stop signal is ignored.
+    /// `drain` is `None`, the stop signal is ignored. `restart` is the last restart that
+    /// inspections showed.
     pub fn withholding(
         &self,
         container: &Container,
         requested_at: Instant,
+        restart: Option<RunChange>,
         drain: Option<Duration>,
         now: Instant,
     ) -> Option<Withholding> {
@@ -115,13 +172,58 @@ impl EventHistory {
         }
         let numbers = [SIGTERM, container.stop_signal];
         let signals = numbers.iter().filter_map(|number| self.signals.get(number));
-        let current_run = signals.filter(|signal| is_of_current_run(signal, container));
+        let current_run = signals
+            .flat_map(RecentEvents::iter)
+            .filter(|signal| self.is_of_current_run(signal, container, restart))
+            .filter(|signal| is_remembered(signal, requested_at));
         let last = current_run.map(|signal| signal.received).max()?;
         let until = last + drain?;
         let reason = "received its stop signal; set the label `highhock.drain=ignore` to keep it \
                       published";
         let state = DisplayState::Draining;
         is_draining(now, until).then_some(Withholding { state, reason, until })
+    }
+
+    /// Returns `true` if a signal was sent to the current run of a container.
+    ///
+    /// A start or an end that arrived later shows that the run of the signal is over, and so does
+    /// an inspection with another start time. The engine's clock may have been set back between
+    /// the runs. A signal from before the start of the run, by that clock, is a late event, unless
+    /// it arrived after the start event.
+    fn is_of_current_run(
+        &self,
+        signal: &EventStamp,
+        container: &Container,
+        restart: Option<RunChange>,
+    ) -> bool {
+        if mutated!(EarlierStopSignalApplied) {
+            return true;
+        }
+        let is_over = |events: &RecentEvents| {
+            events.last().is_some_and(|last| last.position > signal.position)
+        };
+        !is_over(&self.starts)
+            && !is_over(&self.ends)
+            && !restart.is_some_and(|restart| self.precedes_restart(signal, restart))
+            && (signal.occurred >= container.started || self.follows_start(signal, container))
+    }
+
+    /// Returns `true` if a signal arrived after the start event of the current run. The engine's
+    /// clock may have been set back since that start.
+    fn follows_start(&self, signal: &EventStamp, container: &Container) -> bool {
+        self.starts.iter().any(|started| {
+            started.position < signal.position && started.occurred >= container.started
+        })
+    }
+
+    /// Returns `true` if a signal arrived before a restart. Without the start event, a signal
+    /// between the two inspections counts as one of the earlier run.
+    fn precedes_restart(&self, signal: &EventStamp, restart: RunChange) -> bool {
+        let follows_start = self
+            .starts
+            .iter()
+            .any(|started| started.position < signal.position && started.received > restart.after);
+        signal.received < restart.before && !follows_start
     }
 }
 
@@ -132,11 +234,10 @@ fn may_predate(requested_at: Instant, until: Instant) -> bool {
     requested_at < until
 }
 
-fn is_of_current_run(signal: &EventStamp, container: &Container) -> bool {
-    if mutated!(EarlierStopSignalApplied) {
-        return true;
-    }
-    signal.occurred >= container.started
+/// Returns `true`: an inspection does not end a drain. The mutation `StopSignalForgotten` forgets a
+/// signal that arrived before the request of the last inspection.
+fn is_remembered(signal: &EventStamp, requested_at: Instant) -> bool {
+    !mutated!(StopSignalForgotten) || signal.received >= requested_at
 }
 
 fn is_draining(now: Instant, until: Instant) -> bool {
@@ -144,12 +245,6 @@ fn is_draining(now: Instant, until: Instant) -> bool {
         return true;
     }
     now < until
-}
-
-fn keep_newest(known: &mut Option<EventStamp>, stamp: EventStamp) {
-    if known.is_none_or(|known| known.occurred < stamp.occurred) {
-        *known = Some(stamp);
-    }
 }
 
 /// The event histories of all watched containers. They survive a restart of the registry, because
@@ -197,10 +292,35 @@ mod tests {
             // Late and repeated events.
             (&[(Signalled(15), 11), (Signalled(15), 9)], true),
             (&[(Ended, 11), (Ended, 9), (Ended, 11)], true),
+            // The clock was set back to 10 between the end and the start.
+            (&[(Signalled(15), 99), (Ended, 100), (Started, 10)], false),
+            (&[(Signalled(15), 99), (Ended, 100)], true),
+            (&[(Signalled(15), 99), (Ended, 100), (Started, 10), (Signalled(15), 12)], true),
+            (&[(Ended, 100), (Started, 10), (Ended, 12)], true),
+            // The clock was set back during the run.
+            (&[(Started, 11), (Signalled(15), 5)], true),
+            (&[(Started, 9), (Signalled(15), 5)], false),
+            // The engine repeats events of the earlier run.
+            (&[(Signalled(15), 99), (Ended, 100), (Started, 10), (Signalled(15), 99)], false),
         ] {
-            let withholding = history_of(events, now).withholding(&container(), now, DRAIN, now);
+            let inspected_at = now + Duration::from_millis(1);
+            let withholding =
+                history_of(events, now).withholding(&container(), inspected_at, None, DRAIN, now);
             assert_eq!(withholding.is_some(), withheld, "{events:?}");
         }
+    }
+
+    #[test]
+    fn restart_without_events_ends_the_drain() {
+        let [start, signalled_at, inspected_at] =
+            [0, 1, 2].map(|second| Instant::now() + Duration::from_secs(second));
+        let history = history_of(&[(EventKind::Signalled(15), 99)], signalled_at);
+        let withholding = |restart| {
+            history.withholding(&container(), inspected_at, restart, DRAIN, inspected_at).is_some()
+        };
+        assert!(withholding(None));
+        assert!(!withholding(Some(RunChange { after: start, before: inspected_at })));
+        assert!(withholding(Some(RunChange { after: start, before: start })));
     }
 
     #[test]
@@ -208,7 +328,7 @@ mod tests {
         let now = Instant::now();
         let history = history_of(&[(EventKind::Signalled(15), 11)], now);
         let until = now + Duration::from_secs(300);
-        let withholding = |drain, at| history.withholding(&container(), at, drain, at);
+        let withholding = |drain, at| history.withholding(&container(), at, None, drain, at);
         assert_eq!(withholding(DRAIN, now).map(|it| it.until), Some(until));
         assert!(withholding(DRAIN, until - Duration::from_nanos(1)).is_some());
         assert_eq!(withholding(DRAIN, until), None);
@@ -221,7 +341,7 @@ mod tests {
         let history = history_of(&[(EventKind::Ended, 11)], now);
         let after = now + STALE_INSPECTION_AFTER;
         let withholding =
-            |requested_at| history.withholding(&container(), requested_at, DRAIN, after);
+            |requested_at| history.withholding(&container(), requested_at, None, DRAIN, after);
         assert!(withholding(after - Duration::from_nanos(1)).is_some());
         assert_eq!(withholding(after), None);
     }

@@ -1,6 +1,15 @@
-//! The containers through which a container has its network.
+//! The containers through which a container has its network, and those that share it.
 
-use super::container::ContainerId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::container::{ContainerId, Protocol};
+
+/// The guests of one network: the containers that use the network of another container, by id.
+pub type NetworkGuests = BTreeMap<ContainerId, GuestPorts>;
+
+/// The ports that a guest exposes, or `None` until it was inspected.
+pub type GuestPorts = Option<Arc<[(u16, Protocol)]>>;
 
 /// The chain of `--network container:` references from a container to its network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -194,6 +194,17 @@ pub fn host_of_value(value: &str) -> Option<String> {
     serde_json::from_str::<HostOnly>(value).ok().map(|record| record.host)
 }
 
+/// Returns `true` if the values of two records have the same host and the same port.
+pub fn has_same_endpoint(one: &str, other: &str) -> bool {
+    #[derive(PartialEq, serde::Deserialize)]
+    struct EndpointFields {
+        host: String,
+        port: Option<u16>,
+    }
+    let endpoint = |value| serde_json::from_str::<EndpointFields>(value).ok();
+    endpoint(one).is_some_and(|endpoint_of_one| Some(endpoint_of_one) == endpoint(other))
+}
+
 /// A record that a container should have in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredRecord {
@@ -204,6 +215,8 @@ pub struct DesiredRecord {
     /// `true` if `value.host` is an address of this host or of the container, rather than the
     /// `host` attribute. A record of an earlier run is recognised by this address.
     pub own_host: bool,
+    /// The Compose project, if the name is the one of a Compose service without its project.
+    pub compose_project: Option<Arc<str>>,
 }
 
 #[cfg(test)]
@@ -333,5 +346,20 @@ mod tests {
         for value in ["", "{}", "null", r#"{"host":1}"#, r#""host""#, "<html>"] {
             assert_eq!(host_of_value(value), None, "{value}");
         }
+    }
+
+    #[test]
+    fn same_endpoint_is_same_host_and_port() {
+        let json = value("10.0.0.1").to_json();
+        assert!(has_same_endpoint(&json, r#"{"host":"10.0.0.1","port":8080,"ttl":9}"#));
+        for other in [
+            r#"{"host":"10.0.0.1","port":8081,"ttl":60}"#,
+            r#"{"host":"10.0.0.2","port":8080,"ttl":60}"#,
+            r#"{"host":"10.0.0.1","ttl":60}"#,
+            "",
+        ] {
+            assert!(!has_same_endpoint(&json, other), "{other}");
+        }
+        assert!(!has_same_endpoint("", ""));
     }
 }

@@ -5,11 +5,16 @@ use std::future::Future;
 
 use futures_util::stream::LocalBoxStream;
 
-use crate::model::container::{Container, ContainerSummary, EngineTime};
+use crate::model::container::{Container, ContainerId, ContainerSummary, EngineTime};
 use crate::model::event::Event;
 
-/// A stream of container events. It ends with an error, or when the engine closes it.
+/// A stream of container events. An error of kind [`SourceErrorKind::Malformed`] stands for one
+/// event that could not be read. Any other error ends the stream, and so does the engine.
 pub type EventStream = LocalBoxStream<'static, Result<Event, SourceError>>;
+
+/// The effect of an engine that opens no stream of events, for logs and `highhock check`.
+pub const LOSS_WITHOUT_EVENTS: &str = "changes are seen at polls only, and stop signals are not \
+    seen, so that the records of a draining container are withdrawn only when it ends";
 
 /// A source of containers: a Docker engine, or the model of one in a test.
 ///
@@ -21,7 +26,7 @@ pub trait ContainerSource: 'static {
     /// # Errors
     /// Returns an error if the engine sends no listing. A failed request never returns an empty
     /// list.
-    fn list(&self) -> impl Future<Output = Result<Vec<ContainerSummary>, SourceError>>;
+    fn list(&self) -> impl Future<Output = Result<ContainerListing, SourceError>>;
 
     /// Inspects a container in any state. Returns `None` if the engine knows no such container.
     /// `target` is an id or a name, because `--network container:NAME` may contain a name.
@@ -46,6 +51,38 @@ pub trait ContainerSource: 'static {
     /// # Errors
     /// Returns an error if the engine does not send its identity.
     fn identity(&self) -> impl Future<Output = Result<EngineIdentity, SourceError>>;
+}
+
+/// The containers of one listing.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerListing {
+    /// The listed containers. The row of a container in `unreadable` has only an id.
+    pub containers: Vec<ContainerSummary>,
+    /// The rows that could not be read.
+    pub unreadable: Vec<UnreadableRow>,
+}
+
+impl ContainerListing {
+    /// Returns `true` if every row names its container. In any other listing a missing container
+    /// may be one of the unreadable rows.
+    pub fn is_complete(&self) -> bool {
+        self.unreadable.iter().all(|row| row.container.is_some())
+    }
+}
+
+impl From<Vec<ContainerSummary>> for ContainerListing {
+    fn from(containers: Vec<ContainerSummary>) -> Self {
+        Self { containers, unreadable: Vec::new() }
+    }
+}
+
+/// A row of a listing that could not be read.
+#[derive(Clone, Debug)]
+pub struct UnreadableRow {
+    /// The container, or `None` if not even its id could be read.
+    pub container: Option<ContainerId>,
+    /// The reason, in one line.
+    pub reason: String,
 }
 
 /// The identity of an engine. The core compares identities, and never reads their content.

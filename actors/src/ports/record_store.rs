@@ -36,15 +36,20 @@ pub trait RecordStore: 'static {
         keys: Vec<RecordKey>,
     ) -> impl Future<Output = Vec<Result<Option<StoredRecord>, StoreError>>>;
 
-    /// Checks that the store accepts writes now, without a write.
-    fn probe(&self) -> impl Future<Output = Result<(), StoreError>>;
+    /// Checks that the store accepts writes now, without a write. Returns the store's revision,
+    /// read with a quorum: the number of its latest change. The revision decreases only if the
+    /// store went back in time, for example because it was restored from a snapshot. Returns
+    /// `None` if the response does not contain the revision, because a proxy removed it.
+    fn probe(&self) -> impl Future<Output = Result<Option<u64>, StoreError>>;
 
     /// Follows all changes below the domain. The stream ends or fails as soon as the store is
     /// known to be unreachable. Until then it lacks no change.
     fn watch(&self) -> impl Future<Output = Result<ChangeStream, StoreError>>;
 
-    /// Lists the existing leases of this namespace ([`KeepAliveMode::Lease`] only).
-    fn leases(
+    /// Finds the existing leases of this namespace by their ids ([`KeepAliveMode::Lease`] only).
+    /// The leases of other publishers are never listed, because a client may not be permitted to
+    /// see them.
+    fn find_leases(
         &self,
         namespace: LeaseNamespace,
     ) -> impl Future<Output = Result<Vec<Lease>, StoreError>>;
@@ -64,11 +69,8 @@ pub trait RecordStore: 'static {
     fn revoke(&self, id: LeaseId) -> impl Future<Output = Result<(), StoreError>>;
 
     /// Reads all records of the domain that are attached to a lease ([`KeepAliveMode::Lease`]
-    /// only).
-    fn leased(
-        &self,
-        id: LeaseId,
-    ) -> impl Future<Output = Result<Vec<(RecordKey, StoredRecord)>, StoreError>>;
+    /// only). Fails with [`StoreErrorKind::Refused`] if the client may not read all of them.
+    fn leased(&self, id: LeaseId) -> impl Future<Output = Result<LeasedRecords, StoreError>>;
 }
 
 /// A store's way to keep records alive.
@@ -112,6 +114,11 @@ impl LeaseNamespace {
         LeaseId((self.0 << 8 | u64::from(number)).cast_signed())
     }
 
+    /// Returns the ids of all leases that this namespace can have.
+    pub fn ids(self) -> impl Iterator<Item = LeaseId> {
+        (0..=u8::MAX).map(move |number| self.lease(number))
+    }
+
     /// Returns `true` if a lease belongs to this namespace.
     pub fn contains(self, id: LeaseId) -> bool {
         id.0 > 0 && id.0.cast_unsigned() >> 8 == self.0
@@ -143,6 +150,15 @@ pub struct Lease {
     pub id: LeaseId,
     /// The TTL with which the lease was granted.
     pub ttl: Duration,
+}
+
+/// The records that are attached to a lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeasedRecords {
+    /// A revision of the store at which the records were complete, or an earlier one.
+    pub revision: u64,
+    /// The records with their keys.
+    pub records: Vec<(RecordKey, StoredRecord)>,
 }
 
 /// The outcome of a request for a lease.
@@ -352,6 +368,10 @@ mod tests {
                 assert!(!LeaseNamespace::from_hash(42).contains(id));
             }
         }
+        let namespace = LeaseNamespace::from_hash(7);
+        let ids = namespace.ids().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(ids.len(), 256);
+        assert!(ids.into_iter().all(|id| namespace.contains(id)));
         assert!(!LeaseNamespace::from_hash(1).contains(LeaseId(-1)));
         assert!(!LeaseNamespace::from_hash(1).contains(LeaseId(0)));
     }

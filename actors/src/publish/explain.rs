@@ -35,6 +35,8 @@ pub struct MethodFindings {
     pub named: Vec<NamedService>,
     /// The entries that are malformed, or that exclude ports on purpose.
     pub skipped: Vec<SkippedEntry>,
+    /// The settings of another program that concern no record, each with its reason.
+    pub ignored: Vec<SkippedEntry>,
     /// The reason for a method without any finding. `None` if the method found or skipped
     /// something.
     pub none_reason: Option<&'static str>,
@@ -78,6 +80,7 @@ pub fn explain(container: &Container, access: &PortAccess, config: &PublishConfi
             method,
             named: Vec::new(),
             skipped: findings.skipped,
+            ignored: findings.ignored,
             none_reason: is_empty.then(|| discoverer.none_reason(container)),
         };
         for found in findings.services {

@@ -118,7 +118,7 @@ mod tests {
         };
         let container = Container::sample().env("DISCOVER", "a:65535").bind("65535/sctp -> [::]:1");
         let plan = offered(&container, &config);
-        let instance = plan.desired[1].key.as_str().rsplit('/').next().unwrap();
+        let instance = plan.desired[0].key.as_str().rsplit('/').next().unwrap();
         assert_eq!(instance.len(), 56);
     }
 

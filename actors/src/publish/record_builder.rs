@@ -1,9 +1,12 @@
 //! [`RecordBuilder`]: the desired records of one service of a container.
 
+use std::sync::Arc;
+
 use super::endpoint::{Endpoint, Endpoints, PortAccess};
 use super::key_layout::{ServiceInstance, record_key};
+use crate::discovery::compose_project;
 use crate::model::container::Container;
-use crate::model::publish_config::{KeyLayout, PublishConfig};
+use crate::model::publish_config::{DiscoveryMethod, KeyLayout, PublishConfig};
 use crate::model::record::{DesiredRecord, Host, RecordValue};
 use crate::model::service::{Service, SkippedEntry};
 
@@ -45,7 +48,7 @@ impl RecordBuilder<'_> {
     }
 
     /// Returns the record of the first endpoint, followed by the record of the second, IPv6
-    /// endpoint if that record can have a key of its own.
+    /// endpoint. Without a key for each of them, there is one record.
     fn desired_records(&self, service: &Service) -> Vec<Result<DesiredRecord, String>> {
         let Endpoints { first, ipv6 } =
             match self.access.endpoints(self.container, service, self.config) {
@@ -53,11 +56,12 @@ impl RecordBuilder<'_> {
                 Err(reason) => return vec![Err(reason)],
             };
         // `highhock.host` replaces every address of the service, so there is only one record.
-        let has_own_key =
+        let has_two_keys =
             self.config.layout == KeyLayout::Instance && service.attributes.host.is_none();
-        let second = ipv6.filter(|_| has_own_key);
+        let (first, second) = if has_two_keys { (first, ipv6) } else { (first.or(ipv6), None) };
+        let first = first.map(|endpoint| self.desired_record(service, endpoint, false));
         let second = second.map(|endpoint| self.desired_record(service, endpoint, true));
-        std::iter::once(self.desired_record(service, first, false)).chain(second).collect()
+        first.into_iter().chain(second).collect()
     }
 
     fn desired_record(
@@ -82,7 +86,15 @@ impl RecordBuilder<'_> {
         let instance =
             ServiceInstance { container: &container.id, proto: endpoint.proto, second_address };
         let key = record_key(service, &instance, config)?;
-        Ok(DesiredRecord { key, value, own_host: attributes.host.is_none() })
+        let own_host = attributes.host.is_none();
+        Ok(DesiredRecord { key, value, own_host, compose_project: self.omitted_project(service) })
+    }
+
+    /// Returns the Compose project, if the name of the service should contain it and does not.
+    fn omitted_project(&self, service: &Service) -> Option<Arc<str>> {
+        let is_omitted =
+            service.method == DiscoveryMethod::Compose.as_str() && !self.config.compose_project;
+        compose_project(self.container).filter(|_| is_omitted).map(Arc::from)
     }
 
     /// Rejects a host name that resolves to the record itself. DNS servers do not follow such

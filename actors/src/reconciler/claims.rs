@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::Reconciler;
-use super::entry::{Claim, KeyEntry, StoreState};
+use super::claim::Claim;
+use super::entry::{KeyEntry, StoreState};
 use super::latency::ChangeStamp;
 use crate::messages::{Domain, LiveContainers};
 use crate::model::container::ContainerId;
@@ -30,16 +31,14 @@ impl Reconciler {
             return;
         }
         let before = self.containers.insert(id.clone(), domain.clone());
+        let is_view_complete = self.first_view.add_report(&id, now);
         let desired = before.iter().chain([&domain]).flat_map(|domain| domain.desired.iter());
         let keys: BTreeSet<RecordKey> = desired.map(|record| record.key.clone()).collect();
         let desired = |reconciler: &Self, key| reconciler.desired_value(key).map(str::to_owned);
         let wanted_before: Vec<_> = keys.iter().map(|key| desired(self, key)).collect();
         for key in &keys {
             if let Some(entry) = self.entries.get_mut(key) {
-                if let Some(claim) = entry.holder().filter(|claim| claim.container == id) {
-                    entry.previous_holder = Some((id.clone(), claim.name.clone()));
-                }
-                entry.claims.retain(|claim| claim.container != id);
+                entry.remove_claims_of(&id);
             }
         }
         for (position, record) in domain.desired.iter().enumerate() {
@@ -62,6 +61,9 @@ impl Reconciler {
                 entry.failure = None;
             }
             self.schedule(key, now);
+        }
+        if is_view_complete {
+            self.schedule_all(now);
         }
         self.release_orphans(now);
     }
@@ -104,6 +106,10 @@ impl Reconciler {
         if suspect {
             self.suspect_gone = gone;
             return;
+        }
+        let has_reported = |id: &ContainerId| self.containers.contains_key(id);
+        if self.first_view.add_listing(&live_containers, has_reported, now) {
+            self.schedule_all(now);
         }
         self.live_containers = Some(live_containers);
         self.release_orphans(now);
@@ -184,12 +190,10 @@ impl Reconciler {
 
     fn clear_orphans(&mut self, now: Instant) {
         self.orphans.release();
-        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
-            if let Some(entry) = self.entries.get_mut(&key) {
-                entry.orphan = false;
-            }
-            self.schedule(&key, now);
+        for entry in self.entries.values_mut() {
+            entry.orphan = false;
         }
+        self.schedule_all(now);
     }
 
     /// Withdraws every owned record. Desired records that a watcher still reports are ignored.
@@ -209,11 +213,22 @@ pub(super) fn conflict_reason(holder: &Claim, second: &Claim) -> String {
                 use the instance layout to publish both"
             .into();
     }
+    let remedy = if are_of_two_projects(holder, second) {
+        "set discovery.composeProject to publish both, each below the name of its Compose project"
+    } else {
+        "use the instance layout to publish both"
+    };
     format!(
-        "container {} ({}) on this host started earlier and holds the name; \
-         use the instance layout to publish both",
+        "container {} ({}) on this host started earlier and holds the name; {remedy}",
         holder.name, holder.container
     )
+}
+
+/// Returns `true` if the names of two Compose services equal only because the projects are not
+/// part of them.
+fn are_of_two_projects(one: &Claim, other: &Claim) -> bool {
+    let project = |claim: &Claim| claim.record.compose_project.clone();
+    project(one).zip(project(other)).is_some_and(|(one, other)| one != other)
 }
 
 #[cfg(test)]
@@ -225,7 +240,7 @@ mod tests {
 
     use super::*;
     use crate::model::container::{Container, EngineTime};
-    use crate::model::publish_config::PublishConfig;
+    use crate::model::publish_config::{DiscoveryMethod, PublishConfig};
     use crate::model::record::Host;
     use crate::ports::record_store::KeepAliveMode;
     use crate::publish::endpoint::PortAccess;
@@ -243,6 +258,47 @@ mod tests {
         Domain { container: container.id, name, started: EngineTime(1), desired, since: None }
     }
 
+    /// The claim of a Compose service `web` in this project. Without a method `compose` the name
+    /// comes from a label.
+    fn web(number: char, project: &str, methods: &[DiscoveryMethod]) -> Claim {
+        let container =
+            Container { id: ContainerId::new(&number.to_string()), ..Container::sample() }
+                .label("com.docker.compose.service", "web")
+                .label("com.docker.compose.project", project)
+                .label("highhock.discover", "web:80")
+                .bind("80/tcp -> 0.0.0.0:8080");
+        let config = PublishConfig { methods: methods.to_vec(), ..PublishConfig::sample() };
+        let plan = plan(&container, &PortAccess::from_container(&container), &config);
+        let record = plan.desired[0].clone();
+        Claim {
+            started: EngineTime(1),
+            container: container.id,
+            name: Arc::from("web"),
+            position: 0,
+            json: record.value.to_json(),
+            record,
+        }
+    }
+
+    #[test]
+    fn conflict_reason_names_the_remedy() {
+        use DiscoveryMethod::{Compose, Label};
+        let (project, instance) = ("set discovery.composeProject", "use the instance layout");
+        for (methods, one, other, remedy) in [
+            ([Compose], "shop", "blog", project),
+            // Two replicas of one service.
+            ([Compose], "shop", "shop", instance),
+            // The setting does not change names from other methods.
+            ([Label], "shop", "blog", instance),
+        ] {
+            let reason = conflict_reason(&web('a', one, &methods), &web('b', other, &methods));
+            assert!(reason.contains(remedy), "{one} {other}: {reason}");
+            assert_ne!(reason.contains(project), reason.contains(instance), "{reason}");
+        }
+        let same = web('a', "shop", &[Compose]);
+        assert!(conflict_reason(&same, &same).contains(instance));
+    }
+
     /// A watcher may report desired records while the core stops.
     #[test]
     fn nothing_is_desired_after_withdraw_all() {
@@ -251,6 +307,7 @@ mod tests {
             keep_alive_mode: KeepAliveMode::PerRecord,
             ttl: Duration::from_secs(15),
             host: Host::parse("10.77.66.0").unwrap(),
+            exclusive_keys: false,
         };
         let recorder = StatusRecorder::default();
         let log = Logger::root(Discard, o!());

@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::agenda::Priority;
-use crate::model::container::{ContainerId, EngineTime};
-use crate::model::record::{DesiredRecord, RecordKey};
+use super::claim::Claim;
+use super::first_view::DecidableKeys;
+use crate::model::container::ContainerId;
+use crate::model::record::RecordKey;
 use crate::ports::record_store::{KeepAliveMode, LeaseId};
 use crate::status::{ChangeKind, RecentChange};
 
@@ -45,44 +47,6 @@ pub(super) enum StoreState {
         /// `true` if the record has a TTL or a lease, `false` if it is static.
         expires: bool,
     },
-}
-
-/// A desired record of a container at a key. The claim with the lowest rank holds the key.
-#[derive(Clone, Debug)]
-pub(super) struct Claim {
-    pub started: EngineTime,
-    pub container: ContainerId,
-    /// The container's name, for messages.
-    pub name: std::sync::Arc<str>,
-    /// The position of the record in the container's list.
-    pub position: usize,
-    pub record: DesiredRecord,
-    pub json: String,
-}
-
-/// The order of claims to one key: the lowest rank holds the key. The fields are compared in
-/// this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ClaimRank<'a> {
-    started: EngineTime,
-    container: &'a ContainerId,
-    position: usize,
-}
-
-impl Claim {
-    /// Returns the rank of this claim. The container that started first has the lowest rank, and
-    /// among the claims of one container the first listed (config/README.md, "Order of claims").
-    pub fn rank(&self) -> ClaimRank<'_> {
-        let rank = ClaimRank {
-            started: self.started,
-            container: &self.container,
-            position: self.position,
-        };
-        if mutated!(LaterContainerHoldsKey) {
-            return ClaimRank { started: EngineTime(-rank.started.0), ..rank };
-        }
-        rank
-    }
 }
 
 /// An uncertain write: it has no reply, and may be applied at any later time.
@@ -144,6 +108,8 @@ pub(super) struct KeyEntry {
     pub found_version: Option<u64>,
     /// `true` if the store reported a change that contradicts `store_state`.
     pub needs_read: bool,
+    /// The time at which the TTL of an owned record ends ([`KeepAliveMode::PerRecord`] only).
+    pub expires_at: Option<Instant>,
     /// The time of the next refresh, or of the next read of a foreign record.
     pub refresh_due: Instant,
     pub uncertain_write: Option<UncertainWrite>,
@@ -153,6 +119,8 @@ pub(super) struct KeyEntry {
     pub refreshed: Option<SystemTime>,
     /// The last holder, if its claim was removed. For messages.
     pub previous_holder: Option<(ContainerId, std::sync::Arc<str>)>,
+    /// The last value in the store that belonged to a container which no longer claims it.
+    pub withdrawn_value: Option<String>,
 }
 
 impl KeyEntry {
@@ -164,18 +132,36 @@ impl KeyEntry {
             orphan: false,
             found_version: None,
             needs_read: false,
+            expires_at: None,
             refresh_due: now,
             uncertain_write: None,
             failure: None,
             last_touched: 0,
             refreshed: None,
             previous_holder: None,
+            withdrawn_value: None,
         }
     }
 
     /// Returns the claim that holds the key.
     pub fn holder(&self) -> Option<&Claim> {
         self.claims.first()
+    }
+
+    /// Removes the claims of a container.
+    pub fn remove_claims_of(&mut self, id: &ContainerId) {
+        if let Some(claim) = self.holder().filter(|claim| claim.container == *id) {
+            self.previous_holder = Some((id.clone(), claim.name.clone()));
+        }
+        if let StoreState::Owned { value, .. } = &self.store_state
+            && self
+                .claims
+                .iter()
+                .any(|claim| claim.container == *id && claim.has_endpoint_of(value))
+        {
+            self.withdrawn_value = Some(value.clone());
+        }
+        self.claims.retain(|claim| claim.container != *id);
     }
 
     /// Creates an entry of the recent changes for this key, with its holder or its last holder.
@@ -201,17 +187,26 @@ impl KeyEntry {
     pub fn is_done(&self) -> bool {
         let nothing_of_ours =
             !matches!(self.store_state, StoreState::Owned { .. } | StoreState::Uncertain);
-        self.claims.is_empty() && !self.busy && self.uncertain_write.is_none() && nothing_of_ours
+        self.claims.is_empty() && !self.busy && self.is_certain() && nothing_of_ours
+    }
+
+    fn is_certain(&self) -> bool {
+        if mutated!(UncertainWriteForgotten) {
+            return true;
+        }
+        self.uncertain_write.is_none()
     }
 
     /// Returns the next request for this key, or `None` while a request is in flight.
-    pub fn next_action(&self, lease_policy: LeasePolicy, now: Instant) -> Option<NextAction> {
+    pub fn next_action(&self, policy: ActionPolicy, now: Instant) -> Option<NextAction> {
         if self.busy {
             return None;
         }
-        let retry_at = self.failure.as_ref().map_or(now, |failure| failure.retry_at);
-        let change =
-            |action| Some(NextAction { priority: Priority::Change, at: retry_at.max(now), action });
+        let retry_at = self.failure.as_ref().map_or(now, |failure| failure.retry_at).max(now);
+        let change_at = |action, at: Instant| {
+            Some(NextAction { priority: Priority::Change, at: at.max(retry_at), action })
+        };
+        let change = |action| change_at(action, now);
         let refresh =
             |action| Some(NextAction { priority: Priority::Refresh, at: self.refresh_due, action });
         let recheck = self.uncertain_write.map(|uncertain_write| NextAction {
@@ -224,31 +219,126 @@ impl KeyEntry {
         }
         match (&self.store_state, self.holder()) {
             (StoreState::Uncertain, _) => change(Action::Read),
-            (StoreState::Unknown | StoreState::Absent, Some(_)) => change(Action::Create),
+            (StoreState::Unknown, Some(_)) if policy.reads_before_decision(now) => {
+                change(Action::Read)
+            }
+            (StoreState::Unknown | StoreState::Absent, Some(_)) => {
+                change_at(Action::Create, policy.decidable_keys.known_from(now))
+            }
             (StoreState::Unknown | StoreState::Absent | StoreState::Foreign { .. }, None) => {
                 recheck
             }
             (StoreState::Foreign { .. }, Some(_)) => earlier_action(refresh(Action::Read), recheck),
             (StoreState::Owned { value, lease }, Some(desired))
-                if *value != desired.json || *lease != lease_policy.lease =>
+                if *value == desired.json && policy.is_older(*lease) =>
             {
                 change(Action::Swap)
             }
-            (StoreState::Owned { .. }, None) if !self.orphan => change(Action::Delete),
-            (StoreState::Owned { .. }, _) => match lease_policy.keep_alive_mode {
-                KeepAliveMode::PerRecord => earlier_action(refresh(Action::Refresh), recheck),
-                KeepAliveMode::Lease => recheck,
-            },
+            (StoreState::Owned { value, .. }, _) => {
+                let kept = match policy.keep_alive_mode {
+                    KeepAliveMode::PerRecord => earlier_action(refresh(Action::Refresh), recheck),
+                    KeepAliveMode::Lease => recheck,
+                };
+                match self.replacement(value, policy.decidable_keys, now) {
+                    Some((action, at)) if at <= now => change(action),
+                    Some((action, at)) => earlier_action(change_at(action, at), kept),
+                    None => kept,
+                }
+            }
+        }
+    }
+
+    /// Returns the action that replaces or deletes this own record and its earliest time, or
+    /// `None` while the record is kept.
+    fn replacement(
+        &self,
+        value: &str,
+        decidable_keys: DecidableKeys,
+        now: Instant,
+    ) -> Option<(Action, Instant)> {
+        match self.holder() {
+            Some(claim) if claim.json == value => None,
+            Some(_) if decidable_keys == DecidableKeys::All => Some((Action::Swap, now)),
+            Some(_) if self.has_known_claimant(value) => {
+                Some((Action::Swap, decidable_keys.known_from(now)))
+            }
+            None if self.is_undesired(value, decidable_keys) => Some((Action::Delete, now)),
+            _ => None,
+        }
+    }
+
+    /// Returns `true` if the container of this own record has reported since the start.
+    fn has_known_claimant(&self, value: &str) -> bool {
+        self.is_withdrawn(value) || self.claims.iter().any(|claim| claim.has_endpoint_of(value))
+    }
+
+    fn is_withdrawn(&self, value: &str) -> bool {
+        self.withdrawn_value.as_deref() == Some(value)
+    }
+
+    /// Returns `true` if no container can claim this own record, at a key without claims.
+    fn is_undesired(&self, value: &str, decidable_keys: DecidableKeys) -> bool {
+        !self.orphan
+            && (decidable_keys == DecidableKeys::All
+                || self.is_withdrawn(value)
+                || mutated!(OrphansWithdrawnEarly))
+    }
+
+    /// Returns `true` if the key has a change that is not in the store and was not rejected.
+    pub fn has_pending_change(&self) -> bool {
+        let has_failed = self.failure.is_some() && !self.busy;
+        let is_wanted = match (&self.store_state, self.holder()) {
+            (StoreState::Owned { value, .. }, Some(claim)) => *value != claim.json,
+            (StoreState::Owned { .. }, None) => !self.orphan,
+            (StoreState::Foreign { .. }, _) | (StoreState::Absent | StoreState::Unknown, None) => {
+                self.busy
+            }
+            (StoreState::Uncertain | StoreState::Absent | StoreState::Unknown, _) => true,
+        };
+        is_wanted && !has_failed
+    }
+
+    /// Returns `true` if the next change of the key waits for the first view.
+    pub fn waits_for_view(&self, decidable_keys: DecidableKeys, now: Instant) -> bool {
+        if self.busy || decidable_keys == DecidableKeys::All {
+            return false;
+        }
+        match (&self.store_state, self.holder()) {
+            (StoreState::Unknown | StoreState::Absent, Some(_)) => {
+                decidable_keys.known_from(now) > now
+            }
+            (StoreState::Owned { value, .. }, _) => {
+                self.replacement(value, decidable_keys, now).is_none_or(|(_, at)| at > now)
+            }
+            _ => false,
         }
     }
 }
 
-/// The part of the record policy that decides the next request for a key.
+/// The state of the reconciler that decides the next request for a key.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LeasePolicy {
+pub(super) struct ActionPolicy {
     pub keep_alive_mode: KeepAliveMode,
     /// The lease to which records are attached.
     pub lease: Option<LeaseId>,
+    pub decidable_keys: DecidableKeys,
+}
+
+impl ActionPolicy {
+    /// Returns `true` if a key must be read before its holder is decided. Without a lease, only a
+    /// read shows the record of an earlier run, which must be refreshed meanwhile.
+    fn reads_before_decision(&self, now: Instant) -> bool {
+        self.keep_alive_mode == KeepAliveMode::PerRecord
+            && self.decidable_keys.known_from(now) > now
+    }
+
+    /// Returns `true` if a record on `lease` must move to the current lease.
+    fn is_older(&self, lease: Option<LeaseId>) -> bool {
+        if mutated!(RecordKeptOnOlderLease) {
+            return false;
+        }
+        lease != self.lease
+    }
 }
 
 fn earlier_action(one: Option<NextAction>, other: Option<NextAction>) -> Option<NextAction> {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::CompletedRead;
 use super::Reconciler;
 use super::entry::{KeyEntry, StoreState};
+use super::orphans::OrphanOrigin;
 use crate::messages::Domain;
 use crate::model::record::RecordKey;
 use crate::ports::record_store::{Change, Expiry, KeepAliveMode, LeaseId, StoredRecord};
@@ -47,22 +48,19 @@ impl Reconciler {
             entry.orphan &= !self.closed;
             self.update_store_state(&key, Some(found), now);
         }
-        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
-            self.schedule(&key, now);
-        }
+        self.schedule_all(now);
     }
 
     /// Handles the loss of a lease: the store has deleted every record that was attached to it.
     pub fn lose_lease(&mut self, lost: LeaseId, now: Instant) {
         self.recorder.update_counts(|counts| counts.leases_lost += 1);
         self.older_leases.remove(lost);
-        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
-            let Some(entry) = self.entries.get_mut(&key) else { continue };
+        for entry in self.entries.values_mut() {
             if matches!(entry.store_state, StoreState::Owned { lease, .. } if lease == Some(lost)) {
                 entry.store_state = StoreState::Absent;
             }
-            self.schedule(&key, now);
         }
+        self.schedule_all(now);
         if self.lease == Some(lost) {
             self.lease = None;
         }
@@ -115,22 +113,26 @@ impl Reconciler {
     ///
     /// A late write is withdrawn. A record that was withdrawn recently becomes an orphan, which
     /// a newer listing decides: a daemon with the same identity wrote it again, because it
-    /// noticed the end of the container later. That daemon may have ended since. All other
-    /// records are left alone, and reported when two audits in a row found them.
+    /// noticed the end of the container later. That daemon may have ended since. A record that
+    /// the previous audit did not find, although it is older, becomes an orphan too: the store
+    /// went back in time. All other records are left alone, and reported when two audits in a row
+    /// found them.
     ///
     /// Returns `true` if a newer listing is needed.
     pub fn handle_unknown_keys(&mut self, found: &[CompletedRead], now: Instant) -> bool {
         self.orphans.expire_withdrawn(now);
-        let (mut unknown, mut withdrawn) = (Vec::new(), Vec::new());
+        let (mut unknown, mut withdrawn, mut reappeared) = (Vec::new(), Vec::new(), 0);
         for (key, found) in found {
             let Ok(Some(found)) = found else { continue };
             if self.entries.contains_key(key) || self.withdraw_late_write(key, found, now) {
                 continue;
             }
-            if self.orphans.was_withdrawn(key, &found.value) {
-                withdrawn.push((key.clone(), found.clone()));
-            } else {
+            let origin = self.orphans.origin(key, found);
+            reappeared += usize::from(origin == OrphanOrigin::OldStore);
+            if origin == OrphanOrigin::Unknown {
                 unknown.push(key.clone());
+            } else {
+                withdrawn.push((key.clone(), found.clone()));
             }
         }
         let news = self.orphans.replace_unknown(unknown);
@@ -141,6 +143,10 @@ impl Reconciler {
         }
         if withdrawn.is_empty() || self.lease.is_none() {
             return false;
+        }
+        if reappeared > 0 {
+            warn!(self.log, "deleted records reappeared: etcd went back in time; \
+                withdrawing those that no container wants"; "keys" => reappeared);
         }
         self.adopt_orphans(withdrawn, now);
         true
@@ -163,6 +169,22 @@ impl Reconciler {
         self.entries.insert(key.clone(), KeyEntry::new(store_state, now));
         self.schedule(key, now);
         true
+    }
+
+    /// Notes the keys that a reading of all leases found. `revision` is `None` if a lease could
+    /// not be read.
+    pub fn note_lease_reading(
+        &mut self,
+        revision: Option<u64>,
+        keys: impl IntoIterator<Item = RecordKey>,
+    ) {
+        self.orphans.replace_reading(revision, keys);
+    }
+
+    /// Forgets which keys were read before, because the store went back in time. A record with
+    /// this host's address is then adopted again, as after a start.
+    pub fn forget_seen_keys(&mut self) {
+        self.write_log.forget_seen();
     }
 
     fn is_our_lease(&self, id: LeaseId) -> bool {

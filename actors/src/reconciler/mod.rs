@@ -4,8 +4,11 @@
 //! their outcomes. The current time is an argument of every method.
 
 mod agenda;
+mod claim;
 mod claims;
 mod entry;
+mod expiry;
+mod first_view;
 mod latency;
 mod leases;
 mod old_leases;
@@ -30,7 +33,8 @@ use crate::status::StatusRecorder;
 
 use agenda::Agenda;
 pub(crate) use agenda::Priority;
-use entry::{Action, KeyEntry, LeasePolicy, StoreState, UncertainWrite};
+use entry::{Action, ActionPolicy, KeyEntry, StoreState, UncertainWrite};
+use first_view::{DecidableKeys, FirstView};
 use latency::{ChangeStamp, LatencyTracker};
 use old_leases::OldLeases;
 use orphans::Orphans;
@@ -53,6 +57,8 @@ pub struct RecordPolicy {
     /// The address that this host publishes. A record with this address at a desired key was
     /// most likely written by an earlier run, and is adopted.
     pub host: Host,
+    /// `true` if each key belongs to one container, as in the instance layout.
+    pub exclusive_keys: bool,
 }
 
 impl RecordPolicy {
@@ -94,6 +100,8 @@ pub(crate) struct PendingWrite {
     newly_logged: bool,
     /// The change that this write carries out.
     change_stamp: Option<ChangeStamp>,
+    /// The time at which the write was sent. The TTL of the record starts no earlier.
+    sent_at: Instant,
 }
 
 /// The desired records, the known content of the store, and the requests that are due.
@@ -109,8 +117,11 @@ pub(crate) struct Reconciler {
     write_log: WriteLog,
     /// The lease to which records are attached ([`KeepAliveMode::Lease`] only).
     lease: Option<LeaseId>,
+    /// The time at which the lease expires unless it is kept alive.
+    lease_expires_at: Option<Instant>,
     older_leases: OldLeases,
     live_containers: Option<LiveContainers>,
+    first_view: FirstView,
     /// The containers that were missing in the last suspect listing.
     suspect_gone: BTreeSet<ContainerId>,
     orphans: Orphans,
@@ -137,6 +148,8 @@ impl Reconciler {
         now: Instant,
         log: Logger,
     ) -> Self {
+        let first_view =
+            if policy.exclusive_keys { FirstView::complete() } else { FirstView::new() };
         let mut reconciler = Self {
             policy,
             containers: BTreeMap::new(),
@@ -144,8 +157,10 @@ impl Reconciler {
             agenda: Agenda::default(),
             write_log,
             lease: None,
+            lease_expires_at: None,
             older_leases: OldLeases::default(),
             live_containers: None,
+            first_view,
             suspect_gone: BTreeSet::new(),
             orphans: Orphans::default(),
             listing_requested: false,
@@ -193,9 +208,10 @@ impl Reconciler {
     fn add_upcoming_refreshes(&mut self, limit: usize, now: Instant, batch: &mut Batch) {
         let until = now + self.policy.refresh_interval() / BATCH_WINDOW_DIVISOR;
         let soon = self.agenda.refreshes_until(until);
-        let lease_policy = self.lease_policy();
+        let action_policy = self.action_policy(now);
         let is_refresh = |key: &RecordKey| {
-            let next = self.entries.get(key).and_then(|entry| entry.next_action(lease_policy, now));
+            let entry = self.entries.get(key);
+            let next = entry.and_then(|entry| entry.next_action(action_policy, now));
             next.is_some_and(|next| next.action == Action::Refresh)
         };
         let refreshes = soon.filter(|key| is_refresh(key));
@@ -206,15 +222,23 @@ impl Reconciler {
         }
     }
 
-    fn lease_policy(&self) -> LeasePolicy {
-        LeasePolicy { keep_alive_mode: self.policy.keep_alive_mode, lease: self.lease }
+    fn action_policy(&self, now: Instant) -> ActionPolicy {
+        ActionPolicy {
+            keep_alive_mode: self.policy.keep_alive_mode,
+            lease: self.lease,
+            decidable_keys: self.decidable_keys(now),
+        }
+    }
+
+    fn decidable_keys(&self, now: Instant) -> DecidableKeys {
+        if self.closed { DecidableKeys::All } else { self.first_view.decidable_keys(now) }
     }
 
     fn take_key(&mut self, key: RecordKey, now: Instant, batch: &mut Batch) {
         let clock = self.tick();
-        let lease_policy = self.lease_policy();
+        let action_policy = self.action_policy(now);
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        let Some(next) = entry.next_action(lease_policy, now) else { return };
+        let Some(next) = entry.next_action(action_policy, now) else { return };
         let desired = entry.holder().map(|claim| claim.json.clone());
         let expected = match &entry.store_state {
             StoreState::Owned { value, lease } => Some(ExpectedValue {
@@ -256,7 +280,7 @@ impl Reconciler {
             Write::Refresh { .. } => None,
             Write::Put { .. } | Write::Delete { .. } => self.latency.take(write.key()),
         };
-        batch.writes.push(PendingWrite { write, newly_logged, change_stamp });
+        batch.writes.push(PendingWrite { write, newly_logged, change_stamp, sent_at: now });
     }
 
     /// Returns the time at which the next request of this priority is due.
@@ -266,29 +290,28 @@ impl Reconciler {
 
     /// Makes the refresh of every record due at `now`.
     pub fn refresh_all(&mut self, now: Instant) {
-        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
-            if let Some(entry) = self.entries.get_mut(&key) {
-                entry.refresh_due = now;
-            }
-            self.schedule(&key, now);
+        for entry in self.entries.values_mut() {
+            entry.refresh_due = now;
         }
+        self.schedule_all(now);
     }
 
     /// Returns the number of changes that are not in the store yet, except those that the store
     /// rejected.
     pub fn pending_writes(&self) -> usize {
-        let change_in_flight = |entry: &&KeyEntry| {
-            let has_failed = entry.failure.is_some() && !entry.busy;
-            let wants = match (&entry.store_state, entry.holder()) {
-                (StoreState::Owned { value, .. }, Some(claim)) => *value != claim.json,
-                (StoreState::Owned { .. }, None) => !entry.orphan,
-                (StoreState::Foreign { .. }, _)
-                | (StoreState::Absent | StoreState::Unknown, None) => entry.busy,
-                (StoreState::Uncertain | StoreState::Absent | StoreState::Unknown, _) => true,
-            };
-            wants && !has_failed
+        self.entries.values().filter(|entry| entry.has_pending_change()).count()
+    }
+
+    /// Returns `true` if every change that can be decided is in the store or was rejected by it.
+    ///
+    /// A key that waits for the first view is not a change yet. Without its watchers a core never
+    /// gets that view, so a stop must not wait for it. The record of such a key is kept.
+    pub fn is_flushed(&self, now: Instant) -> bool {
+        let decidable_keys = self.decidable_keys(now);
+        let is_unwritten = |entry: &KeyEntry| {
+            entry.has_pending_change() && !entry.waits_for_view(decidable_keys, now)
         };
-        self.entries.values().filter(change_in_flight).count()
+        !self.entries.values().any(is_unwritten)
     }
 
     /// Returns the counter that [`Self::apply_audit`] needs, and the keys to compare with the
@@ -306,9 +329,9 @@ impl Reconciler {
     /// Schedules the next request of a key, or removes its entry if the entry is done. Must be
     /// called after every change of the entry.
     fn schedule(&mut self, key: &RecordKey, now: Instant) {
-        let lease_policy = self.lease_policy();
+        let action_policy = self.action_policy(now);
         let Some(entry) = self.entries.get(key) else { return };
-        let next = entry.next_action(lease_policy, now);
+        let next = entry.next_action(action_policy, now);
         let change_due = next.is_some_and(|next| next.priority == Priority::Change);
         if !entry.busy && !change_due {
             self.latency.finish(key, entry.is_applied(), now);
@@ -319,6 +342,12 @@ impl Reconciler {
             self.agenda.schedule(key, next.priority, next.at);
         } else {
             self.agenda.unschedule(key);
+        }
+    }
+
+    fn schedule_all(&mut self, now: Instant) {
+        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
+            self.schedule(&key, now);
         }
     }
 

@@ -1,12 +1,13 @@
 //! [`Orphans`]: records of this publisher that no container on this host wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::messages::LiveContainers;
 use crate::model::record::RecordKey;
+use crate::ports::record_store::StoredRecord;
 
 /// How long a withdrawn record is remembered: longer than the interval between two audits. By
 /// then a daemon with the same identity has certainly listed the containers too.
@@ -27,6 +28,26 @@ pub(super) struct Orphans {
     suspect: bool,
     withdrawn: BTreeMap<RecordKey, WithdrawnRecord>,
     unknown: BTreeMap<RecordKey, Sighting>,
+    /// The latest complete reading of all leases.
+    reading: Option<KeyReading>,
+}
+
+/// The keys that a complete reading of all leases found, and a revision of the store at which the
+/// reading was complete.
+struct KeyReading {
+    revision: u64,
+    keys: BTreeSet<RecordKey>,
+}
+
+/// The origin of a record that no container wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OrphanOrigin {
+    /// This process withdrew the record recently.
+    Withdrawn,
+    /// The store went back in time to a state with this record.
+    OldStore,
+    /// Another writer.
+    Unknown,
 }
 
 /// A record that this process withdrew.
@@ -90,9 +111,42 @@ impl Orphans {
         self.withdrawn.retain(|_, record| now.duration_since(record.at) < WITHDRAWN_RETENTION);
     }
 
-    /// Returns `true` if this process withdrew this value recently.
-    pub fn was_withdrawn(&self, key: &RecordKey, value: &str) -> bool {
-        self.withdrawn.get(key).is_some_and(|record| record.value == value)
+    /// Replaces the reading of all leases. `revision` is `None` if a lease could not be read.
+    pub fn replace_reading(
+        &mut self,
+        revision: Option<u64>,
+        keys: impl IntoIterator<Item = RecordKey>,
+    ) {
+        self.reading =
+            revision.map(|revision| KeyReading { revision, keys: keys.into_iter().collect() });
+    }
+
+    /// Removes a deleted key from the latest reading.
+    pub fn note_deleted(&mut self, key: &RecordKey) {
+        if let Some(reading) = &mut self.reading {
+            reading.keys.remove(key);
+        }
+    }
+
+    /// Returns the origin of a record that an audit found and that no container wants.
+    pub fn origin(&self, key: &RecordKey, found: &StoredRecord) -> OrphanOrigin {
+        // An audit may have read a record that was withdrawn while the audit ran.
+        if self.withdrawn.get(key).is_some_and(|record| record.value == found.value) {
+            OrphanOrigin::Withdrawn
+        } else if self.has_reappeared(key, found.version) {
+            OrphanOrigin::OldStore
+        } else {
+            OrphanOrigin::Unknown
+        }
+    }
+
+    /// Returns `true` if a record with this version contradicts the latest reading. The reading did
+    /// not find the record, or the record was deleted since, although its version is older. The
+    /// store went back in time.
+    fn has_reappeared(&self, key: &RecordKey, version: u64) -> bool {
+        self.reading
+            .as_ref()
+            .is_some_and(|reading| version <= reading.revision && !reading.keys.contains(key))
     }
 
     /// Replaces the unknown keys with those of this audit. Returns the number of keys to report:
@@ -117,6 +171,7 @@ impl Orphans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::record_store::{Expiry, LeaseNamespace};
 
     fn key(name: &str) -> RecordKey {
         RecordKey::from_path(name)
@@ -133,16 +188,50 @@ mod tests {
     }
 
     #[test]
+    fn record_reappears_if_older_than_reading_without_it() {
+        let mut orphans = Orphans::default();
+        assert!(!orphans.has_reappeared(&key("a"), 1));
+        orphans.replace_reading(Some(7), [key("a")]);
+        assert!(orphans.has_reappeared(&key("b"), 7));
+        assert!(!orphans.has_reappeared(&key("b"), 8), "written after the reading");
+        assert!(!orphans.has_reappeared(&key("a"), 1), "found by the reading");
+        orphans.note_deleted(&key("a"));
+        assert!(orphans.has_reappeared(&key("a"), 1));
+        orphans.replace_reading(None, []);
+        assert!(!orphans.has_reappeared(&key("b"), 1));
+    }
+
+    fn record(value: &str, version: u64) -> StoredRecord {
+        let expiry = Expiry::Lease(LeaseNamespace::from_hash(7).lease(0));
+        StoredRecord { value: value.into(), version, expiry }
+    }
+
+    #[test]
     fn withdrawn_record_is_remembered_for_a_while() {
         let now = Instant::now();
         let mut orphans = Orphans::default();
+        let origin = |orphans: &Orphans, value| orphans.origin(&key("a"), &record(value, 1));
         orphans.remember_withdrawn(key("a"), "1".into(), now);
-        assert!(orphans.was_withdrawn(&key("a"), "1"));
-        assert!(!orphans.was_withdrawn(&key("a"), "2"));
+        assert_eq!(origin(&orphans, "1"), OrphanOrigin::Withdrawn);
+        assert_eq!(origin(&orphans, "2"), OrphanOrigin::Unknown);
         orphans.expire_withdrawn(now + WITHDRAWN_RETENTION - Duration::from_nanos(1));
-        assert!(orphans.was_withdrawn(&key("a"), "1"));
+        assert_eq!(origin(&orphans, "1"), OrphanOrigin::Withdrawn);
         orphans.expire_withdrawn(now + WITHDRAWN_RETENTION);
-        assert!(!orphans.was_withdrawn(&key("a"), "1"));
+        assert_eq!(origin(&orphans, "1"), OrphanOrigin::Unknown);
+    }
+
+    /// The audit read the record before the deletion, and its result arrives afterwards.
+    #[test]
+    fn record_withdrawn_during_an_audit_is_not_of_an_old_store() {
+        let now = Instant::now();
+        let mut orphans = Orphans::default();
+        orphans.replace_reading(Some(7), [key("a")]);
+        orphans.remember_withdrawn(key("a"), "1".into(), now);
+        orphans.note_deleted(&key("a"));
+        assert_eq!(orphans.origin(&key("a"), &record("1", 5)), OrphanOrigin::Withdrawn);
+        orphans.expire_withdrawn(now + WITHDRAWN_RETENTION);
+        assert_eq!(orphans.origin(&key("a"), &record("1", 5)), OrphanOrigin::OldStore);
+        assert_eq!(orphans.origin(&key("a"), &record("1", 8)), OrphanOrigin::Unknown);
     }
 
     #[test]

@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime};
 use slog::warn;
 use tokio::time::Instant;
 
-use super::entry::{
-    Claim, KeyEntry, StoreState, UNCERTAIN_READ_DELAYS, UncertainWrite, WriteFailure,
-};
+use super::claim::Claim;
+use super::entry::{KeyEntry, StoreState, UNCERTAIN_READ_DELAYS, UncertainWrite, WriteFailure};
 use super::old_leases::OldLeases;
 use super::{PendingWrite, REJECTED_RETRY_INTERVAL, Reconciler, RecordPolicy, WriteLog};
 use crate::model::record::{DesiredRecord, RecordKey, host_of_value};
@@ -39,19 +38,14 @@ impl Reconciler {
                 if let Some(stamp) = pending.change_stamp {
                     self.latency.record(stamp, now);
                 }
-                self.apply_success(pending.write, now);
+                self.apply_success(pending, now);
             }
             Ok(written) => {
                 self.forget_put(&pending);
                 if let Some(stamp) = pending.change_stamp {
                     self.latency.start(&key, stamp);
                 }
-                let store_state = if written == WriteOutcome::Missing {
-                    StoreState::Absent
-                } else {
-                    StoreState::Uncertain
-                };
-                self.handle_mismatch(&key, store_state);
+                self.handle_mismatch(&key, state_after_mismatch(written));
             }
             Err(error) => self.apply_write_error(pending, &error, now),
         }
@@ -68,11 +62,12 @@ impl Reconciler {
         }
     }
 
-    fn apply_success(&mut self, write: Write, now: Instant) {
+    fn apply_success(&mut self, PendingWrite { write, sent_at, .. }: PendingWrite, now: Instant) {
         let refresh_interval = self.policy.refresh_interval();
         let key = write.key().clone();
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.failure = None;
+        entry.expires_at = Some(sent_at + self.policy.ttl);
         match write {
             Write::Put { value, precondition, lease, .. } => {
                 self.recorder.update_counts(|counts| counts.put += 1);
@@ -104,6 +99,7 @@ impl Reconciler {
                 self.recorder.record_change(entry.change(ChangeKind::RecordWithdrawn, &key));
                 notice!(self.log, "record withdrawn"; "key" => %key, "value" => &value);
                 entry.store_state = StoreState::Absent;
+                self.orphans.note_deleted(&key);
                 if entry.uncertain_write.is_none() {
                     self.write_log.remove(&key, &value);
                 }
@@ -260,6 +256,7 @@ impl Reconciler {
                 classify_by_lease(found.as_ref(), self.lease, &self.older_leases)
             }
         };
+        let is_rewritten = is_rewritten_orphan(entry, found.as_ref());
         self.write_log.mark_seen(key);
         entry.needs_read = false;
         if found.is_some() && entry.store_state != before {
@@ -269,6 +266,9 @@ impl Reconciler {
             (StoreState::Owned { value: old, .. }, StoreState::Owned { value: new, .. })
                 if old == new => {}
             (_, StoreState::Owned { value, .. }) => {
+                if let Some(Expiry::Ttl(ttl)) = found.as_ref().map(|found| found.expiry) {
+                    entry.expires_at = Some(now + ttl);
+                }
                 if self.write_log.add(key, value) {
                     if self.policy.keep_alive_mode == KeepAliveMode::PerRecord {
                         notice!(self.log, "record of an earlier run adopted";
@@ -279,15 +279,7 @@ impl Reconciler {
                 entry.refresh_due = now;
             }
             (_, StoreState::Foreign { value, .. }) => {
-                let ttl = match found.map(|found| found.expiry) {
-                    Some(Expiry::Ttl(ttl)) => Some(ttl),
-                    _ => None,
-                };
-                let recheck_interval = self.policy.refresh_interval();
-                entry.refresh_due = now
-                    + ttl.map_or(recheck_interval, |ttl| {
-                        (ttl + EXPIRY_SCAN_DELAY).min(recheck_interval)
-                    });
+                entry.refresh_due = now + recheck_interval(found.as_ref(), &self.policy);
                 if !matches!(before, StoreState::Foreign { .. }) && !entry.claims.is_empty() {
                     warn!(self.log, "record on standby"; "key" => %key,
                         "reason" => foreign_reason(entry), "value" => value,
@@ -300,6 +292,10 @@ impl Reconciler {
                 notice!(self.log, "own record missing in the store"; "key" => %key);
             }
             _ => {}
+        }
+        if is_rewritten {
+            // The deletion of the version that was found would fail for ever.
+            entry.store_state = StoreState::Unknown;
         }
         self.advance_uncertain_write(key, now);
     }
@@ -321,6 +317,33 @@ impl Reconciler {
             self.write_log.clear_in_flight(key);
         }
     }
+}
+
+/// Returns the time until the next read of a foreign record. A record with a TTL is read when it
+/// has expired.
+fn recheck_interval(found: Option<&StoredRecord>, policy: &RecordPolicy) -> Duration {
+    let interval = policy.refresh_interval();
+    match found.map(|found| found.expiry) {
+        Some(Expiry::Ttl(ttl)) => interval.min(ttl + EXPIRY_SCAN_DELAY),
+        _ => interval,
+    }
+}
+
+/// Returns `true` if another writer wrote an orphan again since it was found, for example a daemon
+/// with the same identity. Such a record is handled like any other record that an audit finds.
+fn is_rewritten_orphan(entry: &KeyEntry, found: Option<&StoredRecord>) -> bool {
+    let is_other = |found: &StoredRecord| entry.found_version.is_some_and(|it| it != found.version);
+    entry.claims.is_empty()
+        && matches!(entry.store_state, StoreState::Owned { .. })
+        && found.is_some_and(is_other)
+}
+
+/// Returns the state of a key after a write whose precondition failed.
+fn state_after_mismatch(written: WriteOutcome) -> StoreState {
+    if written == WriteOutcome::Missing || mutated!(ConflictReadAsAbsent) {
+        return StoreState::Absent;
+    }
+    StoreState::Uncertain
 }
 
 fn rejected_retry_interval() -> Duration {

@@ -1,18 +1,28 @@
 //! The reports and counts of records for the admin interface.
 
+use tokio::time::Instant;
+
 use super::Reconciler;
+use super::claim::Claim;
 use super::claims::conflict_reason;
-use super::entry::{Claim, KeyEntry, StoreState};
+use super::entry::{KeyEntry, StoreState};
 use super::outcomes::foreign_reason;
 use crate::status::{RecordReport, RecordState, RecordsStatus, StandbyReason};
 
+/// The reason why a record waits for the first view.
+const UNINSPECTED_REASON: &str =
+    "another container is not inspected yet and may hold the name; see `highhock status`";
+
 impl Reconciler {
     /// Returns every desired record with its state, in the order of the keys.
-    pub fn report(&self) -> Vec<RecordReport> {
+    pub fn report(&self, now: Instant) -> Vec<RecordReport> {
         let mut reports = Vec::new();
+        let decidable_keys = self.decidable_keys(now);
+        let waits = |entry: &KeyEntry| entry.waits_for_view(decidable_keys, now);
         for (key, entry) in &self.entries {
+            let expired = self.is_expired(entry, now);
             for (position, claim) in entry.claims.iter().enumerate() {
-                let (state, standby) = record_state(entry, position);
+                let (state, standby) = record_state(entry, position, expired);
                 reports.push(RecordReport {
                     key: key.clone(),
                     value: claim.json.clone(),
@@ -20,7 +30,11 @@ impl Reconciler {
                     container_name: claim.name.clone(),
                     state,
                     standby,
-                    reason: not_published_reason(entry, position, claim),
+                    reason: match state {
+                        RecordState::Expired => Some(EXPIRED_REASON.into()),
+                        _ => not_published_reason(entry, position, claim)
+                            .or_else(|| waits(entry).then(|| UNINSPECTED_REASON.to_owned())),
+                    },
                     refreshed: entry.refreshed.filter(|_| position == 0),
                 });
             }
@@ -29,14 +43,16 @@ impl Reconciler {
     }
 
     /// Returns the number of desired records in each state.
-    pub fn status(&self) -> RecordsStatus {
+    pub fn status(&self, now: Instant) -> RecordsStatus {
         let mut status = RecordsStatus::default();
         let mut standby = StandbyReason::ALL.map(|reason| (reason, 0));
         for entry in self.entries.values() {
+            let expired = self.is_expired(entry, now);
             for position in 0..entry.claims.len() {
-                match record_state(entry, position) {
+                match record_state(entry, position, expired) {
                     (_, Some(reason)) => standby[reason as usize].1 += 1,
                     (RecordState::Live, None) => status.live += 1,
+                    (RecordState::Expired, None) => status.expired += 1,
                     (RecordState::Failed, None) => status.failed += 1,
                     (RecordState::Pending | RecordState::Standby, None) => status.pending += 1,
                 }
@@ -52,8 +68,22 @@ impl Reconciler {
     }
 }
 
-/// Returns the state of the record of the claim at `position`.
-fn record_state(entry: &KeyEntry, position: usize) -> (RecordState, Option<StandbyReason>) {
+/// The reason for which a record is expired, in `/records`.
+const EXPIRED_REASON: &str =
+    "etcd is unreachable for longer than etcd.ttl; the record is written again when etcd returns";
+
+/// Returns `true` if the store has the desired record, as far as is known.
+pub(super) fn is_published(entry: &KeyEntry) -> bool {
+    record_state(entry, 0, false).0 == RecordState::Live
+}
+
+/// Returns the state of the record of the claim at `position`. `expired`: the record ran out,
+/// if it was published.
+fn record_state(
+    entry: &KeyEntry,
+    position: usize,
+    expired: bool,
+) -> (RecordState, Option<StandbyReason>) {
     if position > 0 {
         return (RecordState::Standby, Some(StandbyReason::Conflict));
     }
@@ -67,7 +97,7 @@ fn record_state(entry: &KeyEntry, position: usize) -> (RecordState, Option<Stand
         }
         (_, Some(_), _) => (RecordState::Failed, None),
         (StoreState::Owned { value, .. }, None, Some(claim)) if *value == claim.json => {
-            (RecordState::Live, None)
+            (if expired { RecordState::Expired } else { RecordState::Live }, None)
         }
         _ => (RecordState::Pending, None),
     }

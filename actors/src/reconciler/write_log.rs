@@ -26,8 +26,8 @@ struct WriteLogState {
     /// The uncertain puts, the oldest first. An etcd member that was suspended may apply a put
     /// when it resumes, long after the last read of the key.
     late_writes: VecDeque<(RecordKey, String)>,
-    /// Digests of all keys whose content was ever known. They are never removed, and therefore
-    /// small. A collision of two digests prevents one adoption.
+    /// Digests of all keys whose content was ever known. They are removed only if the store goes
+    /// back in time, and therefore small. A collision of two digests prevents one adoption.
     seen: BTreeSet<u64>,
 }
 
@@ -74,6 +74,11 @@ impl WriteLog {
     /// is adopted only before that.
     pub(super) fn has_seen(&self, key: &RecordKey) -> bool {
         self.0.borrow().seen.contains(&digest(key))
+    }
+
+    /// Forgets all keys whose content was known.
+    pub(super) fn forget_seen(&self) {
+        self.0.borrow_mut().seen.clear();
     }
 
     pub(super) fn mark_seen(&self, key: &RecordKey) {

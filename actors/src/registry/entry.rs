@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::container_watcher::ContainerWatcher;
 use crate::messages::Observation;
 use crate::model::container::ContainerSummary;
-use crate::model::network_path::NetworkChain;
+use crate::model::network_path::{GuestPorts, NetworkChain, NetworkGuests};
 use crate::ports::container_source::ContainerSource;
 use crate::ports::record_store::RecordStore;
 use crate::runtime::failure_window::FailureWindow;
@@ -23,6 +23,8 @@ pub(super) struct WatcherEntry<S: ContainerSource, R: RecordStore> {
     pub observation: Observation,
     /// The containers through which the container has its network, as far as they are known.
     pub chain: NetworkChain,
+    /// The ports that the container exposes, if it uses the network of another container.
+    pub exposed: GuestPorts,
     /// `true` if the last inspection found the container reachable through `chain`. `None` if
     /// the container was not inspected yet, or has its own network.
     pub is_reachable: Option<bool>,
@@ -44,6 +46,7 @@ impl<S: ContainerSource, R: RecordStore> WatcherEntry<S, R> {
             name,
             observation: Observation::default(),
             chain: NetworkChain::default(),
+            exposed: None,
             is_reachable: None,
             watcher: None,
             observations: None,
@@ -74,6 +77,14 @@ impl<S: ContainerSource, R: RecordStore> WatcherEntry<S, R> {
         }
         self.name.clone_from(&summary.name);
         self.observation.summary = Some(summary);
+    }
+
+    /// Sends the guests of the container's network to the watcher, unless it knows them.
+    pub fn set_guests(&mut self, guests: &Arc<NetworkGuests>, since: Option<Instant>) {
+        if self.observation.guests.as_ref() != Some(guests) {
+            self.observation.guests = Some(Arc::clone(guests));
+            self.push_state(since);
+        }
     }
 
     /// Has the watcher inspect the container, even if its row has not changed.

@@ -1,6 +1,7 @@
 //! [`Registry`]: owns the watcher of each container, and restarts watchers that crashed.
 
 mod entry;
+mod guests;
 #[cfg(feature = "test-hooks")]
 mod test_hooks;
 
@@ -52,7 +53,8 @@ const WATCHER_RESTART_BACKOFF: Backoff =
 /// listing lacks the container and the inserter has handled the withdrawal of its records.
 ///
 /// The registry also connects containers that share a network: it has a container inspected
-/// again when a container of its network chain changes. After a restart the registry is empty.
+/// again when a container of its network chain changes, and sends each guest of a network the
+/// ports of the other guests. After a restart the registry is empty.
 /// The next listing and the carried event histories restore its state.
 pub struct Registry<S: ContainerSource, R: RecordStore> {
     setup: Rc<WatcherSetup<S, R>>,
@@ -197,12 +199,16 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// Removes the entry of a container whose records are withdrawn, unless the registry has
     /// received newer information since the removal began.
     ///
+    /// The events of the container are forgotten: its run is over. If it runs again, the engine's
+    /// clock may have been set back, and a stop signal would count as one of the new run.
+    ///
     /// If the listing was superseded or the watcher crashed, the entry stays, and the next
     /// listing reports the container as gone again.
     fn finish_removal(&mut self, id: &ContainerId, is_withdrawn: bool, updates_sent: u64) {
         let is_updated =
             self.entries.get(id).is_none_or(|entry| entry.updates_sent != updates_sent);
         if is_withdrawn && !is_updated {
+            self.histories.borrow_mut().remove(id);
             if let Some(gone) = self.entries.remove(id) {
                 let change = RecentChange::new(ChangeKind::ContainerGone);
                 self.setup.recorder.record_change(change.with_container(id, &gone.name));
@@ -210,6 +216,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
             self.live_containers = None;
         } else if let Some(entry) = self.entries.get_mut(id) {
             entry.removing = false;
+            self.update_guests(None);
         }
     }
 
@@ -260,6 +267,12 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         history.is_down() || self.has_event_since_listing(history)
     }
 
+    /// Returns `true` if an event reported the end of the container. A later listing that contained
+    /// the container overrides the event.
+    fn is_down(&self, history: &EventHistory) -> bool {
+        history.is_down() && self.has_event_since_listing(history)
+    }
+
     fn has_event_since_listing(&self, history: &EventHistory) -> bool {
         self.last_listing.is_none_or(|listed| history.has_event_after(listed))
     }
@@ -288,21 +301,31 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         self.spawn_watcher(id, context);
     }
 
-    /// Adds the container of a start event or a signal.
+    /// Handles an event of an unknown container. A start event or a signal adds the container.
     ///
     /// Other events add no container: the next listing reports the container if it is running. A
     /// container that gets a signal may be in a listing that is in flight, so its event is
     /// kept.
-    fn add_by_event(&mut self, event: &Event, now: Instant, context: &mut MeteredContext<Self>) {
-        if !matches!(event.kind, EventKind::Started | EventKind::Signalled(_)) {
-            return;
-        }
+    ///
+    /// A container that does not run is unknown to the registry, and may be known to the containers
+    /// that share its network. Such a container can start again or be removed.
+    fn handle_unknown_container(
+        &mut self,
+        event: &Event,
+        now: Instant,
+        context: &mut MeteredContext<Self>,
+    ) {
         let id = &event.container;
-        let name = event.name.clone().unwrap_or_else(|| id.to_string());
-        self.histories.borrow_mut().entry(id.clone()).or_default().record(event, now);
-        let mut entry = WatcherEntry::new(name);
-        entry.observation.since = Some(now);
-        self.add_container(id, entry, context);
+        if adds_container(event.kind) {
+            let name = event.name.clone().unwrap_or_else(|| id.to_string());
+            self.histories.borrow_mut().entry(id.clone()).or_default().record(event, now);
+            let mut entry = WatcherEntry::new(name);
+            entry.observation.since = Some(now);
+            self.add_container(id, entry, context);
+        }
+        if matches!(event.kind, EventKind::Started | EventKind::Ended) {
+            self.refresh_dependents(id, Some(now));
+        }
     }
 
     /// Sends the set of existing containers to the inserter. Before the first complete listing
@@ -313,6 +336,14 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         let containers = Arc::clone(self.live_containers.get_or_insert_with(all));
         self.live_containers_sender.send(LiveContainers { containers, requested_at });
     }
+}
+
+/// Returns `true` if an event of this kind adds an unknown container.
+fn adds_container(kind: EventKind) -> bool {
+    if mutated!(UnknownStartIgnored) && kind == EventKind::Started {
+        return false;
+    }
+    matches!(kind, EventKind::Started | EventKind::Signalled(_))
 }
 
 impl<S: ContainerSource, R: RecordStore> Actor for Registry<S, R> {
@@ -331,8 +362,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<GetKnownContainers> for Registr
     fn handle(&mut self, _: GetKnownContainers, _: &mut Self::Context) -> Self::Result {
         let known = self.entries.iter().map(|(id, entry)| {
             let Observation { summary, history, .. } = &entry.observation;
-            // A listing that contained the container overrides an older event of its end.
-            let is_down = history.is_down() && self.has_event_since_listing(history);
+            let is_down = self.is_down(history);
             (id.clone(), KnownContainer { summary: summary.clone(), is_down })
         });
         let has_listing = self.last_listing.is_some();
@@ -358,6 +388,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerSeen> for Registry<S, 
             self.add_container(&id, entry, context);
         }
         self.refresh_dependents(&id, since);
+        self.update_guests_of(&id, since);
         announced
     }
 }
@@ -371,6 +402,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerGone> for Registry<S, 
         let since = self.change_time(announced);
         self.remove_container(&id, message.requested_at, since, context);
         self.refresh_dependents(&id, since);
+        self.update_guests_of(&id, since);
         announced
     }
 }
@@ -383,7 +415,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerEvent> for Registry<S,
         let id = event.container.clone();
         let now = Instant::now();
         let Some(entry) = self.entries.get_mut(&id) else {
-            return self.add_by_event(&event, now, context);
+            return self.handle_unknown_container(&event, now, context);
         };
         let was_down = entry.observation.history.is_down();
         entry.observation.history.record(&event, now);
@@ -397,6 +429,9 @@ impl<S: ContainerSource, R: RecordStore> Handler<ContainerEvent> for Registry<S,
         if !matches!(event.kind, EventKind::Signalled(_)) {
             self.refresh_dependents(&id, Some(now));
         }
+        if matches!(event.kind, EventKind::Started | EventKind::Ended) {
+            self.update_guests_of(&id, Some(now));
+        }
     }
 }
 
@@ -404,8 +439,12 @@ impl<S: ContainerSource, R: RecordStore> Handler<NetworkDependency> for Registry
     type Result = ();
 
     fn handle(&mut self, message: NetworkDependency, _: &mut Self::Context) {
-        if let Some(entry) = self.entries.get_mut(&message.container) {
-            (entry.chain, entry.is_reachable) = (message.chain, Some(message.is_reachable));
+        let Some(entry) = self.entries.get_mut(&message.container) else { return };
+        entry.is_reachable = Some(message.is_reachable);
+        let exposed = Some(message.exposed);
+        if entry.chain != message.chain || entry.exposed != exposed {
+            (entry.chain, entry.exposed) = (message.chain, exposed);
+            self.update_guests(None);
         }
     }
 }
@@ -439,6 +478,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ListingComplete> for Registry<S
         self.last_listing = Some(message.requested_at);
         self.histories.borrow_mut().retain(|id, _| self.entries.contains_key(id));
         self.refresh_orphaned_dependents();
+        self.update_guests(None);
         self.send_live_containers();
     }
 }

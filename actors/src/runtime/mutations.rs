@@ -23,6 +23,12 @@ pub enum Mutation {
     DrainWithoutTimeout,
     /// A stop signal of an earlier run withdraws the current run.
     EarlierStopSignalApplied,
+    /// A stop signal is forgotten at the next inspection of its container.
+    StopSignalForgotten,
+    /// The start event of an unknown container is ignored until the next listing.
+    UnknownStartIgnored,
+    /// A failed inspection counts as an inspection that did not find the container.
+    FailedInspectionReadAsGone,
     /// A container that shares a network through a third container is not refreshed with it.
     NetworkChainNotFollowed,
     /// A watcher that crashed is not restarted.
@@ -33,6 +39,8 @@ pub enum Mutation {
     PausedContainerPublished,
     /// An unhealthy container is published.
     HealthIgnored,
+    /// The holder of a key is decided before every container of the first listing is inspected.
+    HolderDecidedFromPartialView,
     /// The records of a container that no longer exists are kept.
     LiveContainersIgnored,
     /// Orphaned records are withdrawn before all containers are inspected.
@@ -45,6 +53,10 @@ pub enum Mutation {
     RefreshSkipsHalfOfBatch,
     /// Records are refreshed after their TTL.
     RefreshAfterTtl,
+    /// An uncertain write is forgotten when no container wants its key any more.
+    UncertainWriteForgotten,
+    /// A write whose precondition failed is treated as if the key were absent.
+    ConflictReadAsAbsent,
     /// A record of another host is adopted.
     ForeignRecordAdopted,
     /// A record without a TTL or lease is adopted.
@@ -53,6 +65,8 @@ pub enum Mutation {
     LaterContainerHoldsKey,
     /// A lease with another TTL is used as the current lease.
     LeaseWithOtherTtlKept,
+    /// A record is not moved from an older lease to the current lease.
+    RecordKeptOnOlderLease,
     /// The backoff grows without its limit.
     BackoffWithoutCap,
     /// An audit compares the store, and repairs no difference.
@@ -71,21 +85,28 @@ impl Mutation {
         Self::EndEventNotVerified,
         Self::DrainWithoutTimeout,
         Self::EarlierStopSignalApplied,
+        Self::StopSignalForgotten,
+        Self::UnknownStartIgnored,
+        Self::FailedInspectionReadAsGone,
         Self::NetworkChainNotFollowed,
         Self::WatcherNotRestarted,
         Self::DesiredRecordsNotResent,
         Self::PausedContainerPublished,
         Self::HealthIgnored,
+        Self::HolderDecidedFromPartialView,
         Self::LiveContainersIgnored,
         Self::OrphansWithdrawnEarly,
         Self::OrphansKept,
         Self::UncertainWriteNotRead,
         Self::RefreshSkipsHalfOfBatch,
         Self::RefreshAfterTtl,
+        Self::UncertainWriteForgotten,
+        Self::ConflictReadAsAbsent,
         Self::ForeignRecordAdopted,
         Self::StaticRecordAdopted,
         Self::LaterContainerHoldsKey,
         Self::LeaseWithOtherTtlKept,
+        Self::RecordKeptOnOlderLease,
         Self::BackoffWithoutCap,
         Self::AuditRepairsNothing,
         Self::RejectedWriteRetriedTooLate,

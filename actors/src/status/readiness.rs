@@ -43,6 +43,12 @@ pub enum NotReady {
         /// The number of these containers.
         containers: usize,
     },
+    /// Some records expired and are not written again yet.
+    #[error("{records} records expired and are not written again yet")]
+    RecordsExpired {
+        /// The number of these records.
+        records: usize,
+    },
     /// Some records are not written yet.
     #[error("{records} records are not written yet")]
     RecordsPending {
@@ -60,6 +66,7 @@ impl NotReady {
             Self::StoreUnavailable { .. } => "etcd_away",
             Self::NoResponse => "no_answer",
             Self::ContainersPending { .. } => "containers_pending",
+            Self::RecordsExpired { .. } => "records_expired",
             Self::RecordsPending { .. } => "records_pending",
         }
     }
@@ -89,7 +96,9 @@ fn check_docker(docker: &SourceStatus, now: Instant) -> Result<(), NotReady> {
         return Err(NotReady::DockerNotListed { last_error });
     };
     let elapsed = now.saturating_duration_since(last_listing);
-    if elapsed > docker.poll_interval * POLLS_WITHOUT_LISTING_MAX {
+    // The duration of a listing is no outage, also if it is longer than the poll interval.
+    let overdue = (docker.poll_interval + docker.listing_duration) * POLLS_WITHOUT_LISTING_MAX;
+    if elapsed > overdue {
         return Err(NotReady::DockerOverdue { elapsed, last_error });
     }
     Ok(())
@@ -105,6 +114,9 @@ fn check_store(store: &StoreStatus) -> Result<(), NotReady> {
 fn check_records(records: &RecordsStatus) -> Result<(), NotReady> {
     if records.uninspected > 0 {
         return Err(NotReady::ContainersPending { containers: records.uninspected });
+    }
+    if records.expired > 0 {
+        return Err(NotReady::RecordsExpired { records: records.expired });
     }
     if records.pending > 0 {
         return Err(NotReady::RecordsPending { records: records.pending });
@@ -126,6 +138,7 @@ mod tests {
                 poll_interval: POLL,
                 last_listing: Some(Instant::now()),
                 last_error: None,
+                ..SourceStatus::default()
             },
             store: StoreStatus { available: true, ..StoreStatus::default() },
             containers: Vec::new(),
@@ -152,6 +165,7 @@ mod tests {
         assert_eq!(kind_after(|now| now.store.available = false), Some("etcd_away"));
         assert_eq!(kind_after(|now| now.records = None), Some("no_answer"));
         assert_eq!(kind_after(|now| records(now).uninspected = 1), Some("containers_pending"));
+        assert_eq!(kind_after(|now| records(now).expired = 1), Some("records_expired"));
         assert_eq!(kind_after(|now| records(now).pending = 1), Some("records_pending"));
         assert_eq!(kind_after(|now| records(now).failed = 1), None);
     }
@@ -166,5 +180,14 @@ mod tests {
         let late = check_docker(&docker, now + POLL * 3 + Duration::from_millis(1));
         let reason = late.unwrap_err().to_string();
         assert_eq!(reason, "docker was last listed 30 s ago: connection refused");
+    }
+
+    #[test]
+    fn slow_listings_are_ready_between_two_of_them() {
+        let now = Instant::now();
+        let mut docker = ready().docker;
+        (docker.last_listing, docker.listing_duration) = (Some(now), POLL * 3);
+        assert_eq!(check_docker(&docker, now + POLL * 4), Ok(()));
+        assert!(check_docker(&docker, now + POLL * 13).is_err());
     }
 }

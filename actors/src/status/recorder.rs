@@ -62,10 +62,21 @@ impl StatusRecorder {
         self.history.changes.borrow().all()
     }
 
-    /// Records a successful listing of Docker.
-    pub fn record_listing(&self) {
+    /// Records a successful listing of Docker, and the time that it took.
+    pub fn record_listing(&self, duration: Duration) {
         let mut docker = self.current.docker.borrow_mut();
         (docker.last_listing, docker.last_error) = (Some(Instant::now()), None);
+        docker.listing_duration = duration;
+    }
+
+    /// Counts an event of Docker that could not be read.
+    pub fn record_unreadable_event(&self) {
+        self.current.docker.borrow_mut().unreadable_events += 1;
+    }
+
+    /// Counts rows of a listing that could not be read.
+    pub fn record_unreadable_rows(&self, count: usize) {
+        self.current.docker.borrow_mut().unreadable_rows += count as u64;
     }
 
     /// Records a failed listing of Docker.

@@ -45,6 +45,9 @@ impl ContainerReport {
 pub enum RecordState {
     /// Published: in the store, and owned by this daemon.
     Live,
+    /// Published before, and deleted by the store by now: its lease or TTL ran out while the
+    /// store is unreachable.
+    Expired,
     /// Waiting to be written.
     Pending,
     /// On standby, because the key has another holder.
@@ -58,6 +61,7 @@ impl RecordState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::Expired => "expired",
             Self::Pending => "pending",
             Self::Standby => "standby",
             Self::Failed => "failed",

@@ -37,6 +37,12 @@ pub struct SourceStatus {
     /// The error of the latest listing, in one line. `None` if the listing succeeded, or if
     /// there was none yet.
     pub last_error: Option<String>,
+    /// The duration of the latest successful listing.
+    pub listing_duration: Duration,
+    /// The number of events that could not be read.
+    pub unreadable_events: u64,
+    /// The number of rows of listings that could not be read.
+    pub unreadable_rows: u64,
 }
 
 impl SourceStatus {
@@ -68,6 +74,8 @@ pub struct StoreStatus {
 pub struct RecordsStatus {
     /// Published records.
     pub live: usize,
+    /// Records whose lease or TTL ran out while the store is unreachable.
+    pub expired: usize,
     /// Records that wait to be written.
     pub pending: usize,
     /// Records on standby, by reason, including zeros.

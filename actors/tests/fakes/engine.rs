@@ -1,15 +1,15 @@
 //! [`Engine`]: a Docker engine with containers, events and faults set by a test.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
-    Container, ContainerId, ContainerSource, ContainerState, ContainerSummary, EngineIdentity,
-    EngineTime, Event, EventKind, EventStream, Health, NetworkMode, PortBinding, Protocol,
-    SourceError, SourceErrorKind,
+    Container, ContainerId, ContainerListing, ContainerSource, ContainerState, ContainerSummary,
+    EngineIdentity, EngineTime, Event, EventKind, EventStream, Health, NetworkMode, PortBinding,
+    Protocol, SourceError, SourceErrorKind, UnreadableRow,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -40,6 +40,8 @@ pub fn container(name: &str, n: usize) -> Container {
             host_port: 8000 + n as u16,
         }],
         exposed: vec![(80, Protocol::Tcp)],
+        requested: Vec::new(),
+        shared_ports: None,
         networks: BTreeMap::new(),
         image: "highhock-test".into(),
         stop_signal: 15,
@@ -58,6 +60,10 @@ struct State {
     inspections: Vec<String>,
     list_takes: Duration,
     inspect_takes: Duration,
+    /// The containers that are inspected more slowly than others, by name.
+    slow_inspections: BTreeMap<String, Duration>,
+    /// The containers whose inspections fail, by name.
+    failing_inspections: BTreeSet<String>,
     panic_in_list: bool,
     panic_in_inspect: Option<String>,
     identity: String,
@@ -65,6 +71,7 @@ struct State {
     requested_at: Vec<Instant>,
     streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
     sent_events: Vec<Event>,
+    unreadable_rows: Vec<UnreadableRow>,
     silent_streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
     /// The number of event streams opened so far.
     streams_opened_count: usize,
@@ -132,6 +139,21 @@ impl Engine {
         self.0.borrow_mut().inspect_takes = time;
     }
 
+    /// Makes the inspections of the container with this name take this time.
+    pub fn inspection_of_takes(&self, name: &str, time: Duration) {
+        self.0.borrow_mut().slow_inspections.insert(name.into(), time);
+    }
+
+    /// Makes the inspections of the container with this name fail, or succeed again.
+    pub fn fail_inspections_of(&self, name: &str, fail: bool) {
+        let failing = &mut self.0.borrow_mut().failing_inspections;
+        if fail {
+            failing.insert(name.into())
+        } else {
+            failing.remove(name)
+        };
+    }
+
     pub fn panic_in_next_list(&self) {
         self.0.borrow_mut().panic_in_list = true;
     }
@@ -173,6 +195,17 @@ impl Engine {
     pub fn end(&self, n: usize, at: i128) {
         self.change_number(n, |container| container.state = ContainerState::Exited);
         self.send_event(n, EventKind::Ended, at);
+    }
+
+    /// Sends an event that cannot be read on all open event streams.
+    pub fn send_unreadable_event(&self) {
+        let error = || SourceError::new(SourceErrorKind::Malformed, "scripted: unreadable");
+        self.0.borrow_mut().streams.retain(|stream| stream.send(Err(error())).is_ok());
+    }
+
+    /// Adds these rows that cannot be read to all further listings.
+    pub fn set_unreadable_rows(&self, rows: Vec<UnreadableRow>) {
+        self.0.borrow_mut().unreadable_rows = rows;
     }
 
     /// Ends all open event streams.
@@ -247,7 +280,7 @@ impl State {
 }
 
 impl ContainerSource for Engine {
-    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
+    async fn list(&self) -> Result<ContainerListing, SourceError> {
         let (answer, takes) = {
             let mut state = self.0.borrow_mut();
             state.lists += 1;
@@ -255,8 +288,12 @@ impl ContainerSource for Engine {
             assert!(!std::mem::take(&mut state.panic_in_list), "panic requested by the test");
             let listed =
                 state.containers.values().filter(|container| container.condition().is_some());
-            let summaries = listed.map(|container| state.summary(container)).collect();
-            (if state.unavailable { Err(unreachable()) } else { Ok(summaries) }, state.list_takes)
+            let summaries: Vec<_> = listed.map(|container| state.summary(container)).collect();
+            let listing = ContainerListing {
+                containers: summaries,
+                unreadable: state.unreadable_rows.clone(),
+            };
+            (if state.unavailable { Err(unreachable()) } else { Ok(listing) }, state.list_takes)
         };
         tokio::time::sleep(takes).await;
         answer
@@ -275,7 +312,9 @@ impl ContainerSource for Engine {
             state.inspections_in_flight += 1;
             state.inspections_in_flight_max =
                 state.inspections_in_flight_max.max(state.inspections_in_flight);
-            (if state.unavailable { Err(unreachable()) } else { Ok(found) }, state.inspect_takes)
+            let fails = state.unavailable || state.failing_inspections.contains(&name);
+            let takes = state.slow_inspections.get(&name).copied().unwrap_or(state.inspect_takes);
+            (if fails { Err(unreachable()) } else { Ok(found) }, takes)
         };
         tokio::time::sleep(takes).await;
         self.0.borrow_mut().inspections_in_flight -= 1;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use highhock_actors::{
     Change, ExpectedValue, Expiry, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId,
-    LeaseNamespace, Precondition, RecordKey, StoreError, StoreErrorKind, StoredRecord, Write,
-    WriteOutcome,
+    LeaseNamespace, LeasedRecords, Precondition, RecordKey, StoreError, StoreErrorKind,
+    StoredRecord, Write, WriteOutcome,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -99,6 +99,14 @@ pub trait EtcdObserver {
 pub struct NoObserver;
 
 impl EtcdObserver for NoObserver {}
+
+/// The content of an etcd at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    nodes: BTreeMap<String, Node>,
+    leases: BTreeMap<LeaseId, GrantedLease>,
+    version: u64,
+}
 
 struct WatchSender {
     sender: mpsc::UnboundedSender<Result<Change, StoreError>>,
@@ -196,6 +204,7 @@ impl<O: EtcdObserver> EtcdModel<O> {
     /// Removes a key. The reason is for the observer.
     pub fn remove(&mut self, key: &str, reason: &str) {
         let Some(node) = self.nodes.remove(key) else { return };
+        self.version += 1;
         self.observer.key_removed(key, &node, reason);
         self.notify(key, None);
     }
@@ -230,6 +239,21 @@ impl<O: EtcdObserver> EtcdModel<O> {
         for lease in self.leases.values_mut() {
             lease.ends = now + lease.ttl;
         }
+    }
+
+    /// Returns the content.
+    pub fn snapshot(&self) -> Snapshot {
+        let Self { nodes, leases, version, .. } = self;
+        Snapshot { nodes: nodes.clone(), leases: leases.clone(), version: *version }
+    }
+
+    /// Replaces the content by that of a snapshot. All watches end, and the TTL of every lease
+    /// starts again. Observers receive nothing.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        let Snapshot { nodes, leases, version } = snapshot.clone();
+        (self.nodes, self.leases, self.version) = (nodes, leases, version);
+        self.restart_leases();
+        self.cut_watches(None);
     }
 
     // --- watches -----------------------------------------------------------
@@ -372,9 +396,15 @@ impl<O: EtcdObserver> EtcdModel<O> {
     }
 
     /// Returns all records that are attached to a lease.
-    pub fn leased(&self, id: LeaseId) -> Vec<(RecordKey, StoredRecord)> {
+    pub fn leased(&self, id: LeaseId) -> LeasedRecords {
         let leased = self.nodes.iter().filter(|(_, node)| node.lease() == Some(id));
-        leased.map(|(key, node)| (RecordKey::from_path(key), node.to_record())).collect()
+        let records = leased.map(|(key, node)| (RecordKey::from_path(key), node.to_record()));
+        LeasedRecords { revision: self.version, records: records.collect() }
+    }
+
+    /// Returns the number of the latest change.
+    pub fn revision(&self) -> u64 {
+        self.version
     }
 }
 

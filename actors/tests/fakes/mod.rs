@@ -13,6 +13,7 @@ mod engine;
 mod etcd_model;
 mod store;
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use highhock_actors::model::publish_config::{
     AddressOwner, DiscoveryMethod, KeyLayout, PublishConfig,
 };
 use highhock_actors::{Core, CoreSettings, Host, KeepAliveMode, LeaseNamespace, RecordState};
-use slog::{Discard, Drain, Logger, Never, OwnedKVList, Record, o};
+use slog::{Discard, Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
 use tokio::time::Instant;
 
 pub use engine::{Engine, container, id};
@@ -175,7 +176,24 @@ pub fn keys(range: std::ops::Range<usize>) -> Vec<String> {
 
 /// Records log messages. Clones share the messages.
 #[derive(Clone, Default)]
-pub struct LogMessages(Arc<Mutex<Vec<String>>>);
+pub struct LogMessages(Arc<Mutex<Vec<LogRecord>>>);
+
+/// The message of a log record, and its values.
+struct LogRecord {
+    message: String,
+    values: LogValues,
+}
+
+/// The values of a log record, by their keys.
+#[derive(Default)]
+struct LogValues(Vec<(slog::Key, String)>);
+
+impl Serializer for LogValues {
+    fn emit_arguments(&mut self, key: slog::Key, value: &fmt::Arguments<'_>) -> slog::Result {
+        self.0.push((key, value.to_string()));
+        Ok(())
+    }
+}
 
 impl LogMessages {
     pub fn logger(&self) -> Logger {
@@ -184,7 +202,15 @@ impl LogMessages {
 
     /// Returns the number of log records with this message.
     pub fn count(&self, message: &str) -> usize {
-        self.0.lock().unwrap().iter().filter(|line| *line == message).count()
+        self.0.lock().unwrap().iter().filter(|record| record.message == message).count()
+    }
+
+    /// Returns the values with this key in the log records with this message.
+    pub fn values(&self, message: &str, key: &str) -> Vec<String> {
+        let records = self.0.lock().unwrap();
+        let with_message = records.iter().filter(|record| record.message == message);
+        let values = with_message.flat_map(|record| &record.values.0);
+        values.filter(|(other, _)| *other == key).map(|(_, value)| value.clone()).collect()
     }
 }
 
@@ -193,7 +219,9 @@ impl Drain for LogMessages {
     type Err = Never;
 
     fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
-        self.0.lock().unwrap().push(record.msg().to_string());
+        let mut values = LogValues::default();
+        record.kv().serialize(record, &mut values).unwrap();
+        self.0.lock().unwrap().push(LogRecord { message: record.msg().to_string(), values });
         Ok(())
     }
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use futures_util::stream;
 use highhock_actors::{
     ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write, WriteOutcome,
+    LeasedRecords, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write,
+    WriteOutcome,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::etcd_model::{EtcdModel, GrantedLease, NoObserver, NodeExpiry, NodeOwner};
+use super::etcd_model::{EtcdModel, GrantedLease, NoObserver, NodeExpiry, NodeOwner, Snapshot};
 
 /// The number of the HighHock process that a suite runs. All processes of a test share it.
 const PROCESS: u32 = 1;
@@ -42,6 +43,7 @@ struct State {
     panic_in_write: bool,
     refused_key: Option<String>,
     fails_writes: bool,
+    refuses_leased: bool,
     /// Time added to each request.
     slow_by: Duration,
 }
@@ -62,6 +64,7 @@ impl Store {
             panic_in_write: false,
             refused_key: None,
             fails_writes: false,
+            refuses_leased: false,
             slow_by: Duration::ZERO,
         })))
     }
@@ -176,6 +179,21 @@ impl Store {
         self.0.borrow_mut().fails_writes = fail;
     }
 
+    /// Refuses to list the records of a lease.
+    pub fn refuse_leased(&self, refuse: bool) {
+        self.0.borrow_mut().refuses_leased = refuse;
+    }
+
+    /// Returns the present content.
+    pub fn snapshot(&self) -> Snapshot {
+        self.etcd(|etcd| etcd.snapshot())
+    }
+
+    /// Replaces the content by that of a snapshot, as an operator does while etcd is stopped.
+    pub fn restore(&self, snapshot: &Snapshot) {
+        self.0.borrow_mut().etcd.restore(snapshot);
+    }
+
     /// Adds this time to the duration of each request.
     pub fn slow_by(&self, time: Duration) {
         self.0.borrow_mut().slow_by = time;
@@ -273,8 +291,8 @@ impl RecordStore for Store {
         self.request(act).await.unwrap_or_else(|error| vec![Err(error); keys.len()])
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
-        self.request(|_| ()).await
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
+        self.request(|state| Some(state.etcd.revision())).await
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {
@@ -285,7 +303,7 @@ impl RecordStore for Store {
         Ok(Box::pin(stream::unfold(receiver, next)))
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         self.request(|state| state.etcd.leases_of(namespace)).await
     }
 
@@ -305,7 +323,10 @@ impl RecordStore for Store {
         self.request(|state| state.etcd.end_lease(id)).await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
-        self.request(|state| state.etcd.leased(id)).await
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
+        let refused = self.0.borrow().refuses_leased;
+        let refusal = StoreError::new(StoreErrorKind::Refused, "scripted: keys are unreadable");
+        let leased = self.request(|state| state.etcd.leased(id)).await?;
+        if refused { Err(refusal) } else { Ok(leased) }
     }
 }

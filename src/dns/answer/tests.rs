@@ -37,6 +37,33 @@ fn each_address_appears_once() {
 }
 
 #[test]
+fn records_of_one_name_and_type_have_the_least_ttl() {
+    let records = [
+        ("httpd/a", r#"{"host":"10.0.0.1","port":80,"ttl":60}"#),
+        ("httpd/b", r#"{"host":"10.0.0.2","port":81,"ttl":20}"#),
+        ("httpd/c", r#"{"host":"fd00::1","port":81,"ttl":90}"#),
+        ("www/a", r#"{"host":"httpd.skydns.local","ttl":40}"#),
+        ("www/b", r#"{"host":"httpd.skydns.local","ttl":10}"#),
+    ];
+    let response = respond(&records, "httpd", RecordType::A);
+    let ttls = |records: &[Record]| records.iter().map(|record| record.ttl).collect::<Vec<_>>();
+    assert_eq!(ttls(&response.answers), [20, 20]);
+    let response = respond(&records, "httpd", RecordType::AAAA);
+    assert_eq!(ttls(&response.answers), [90]);
+    let response = respond(&records, "httpd", RecordType::SRV);
+    assert_eq!(ttls(&response.answers), [20, 20, 20]);
+    // The targets are different names.
+    assert_eq!(ttls(&response.additionals), [60, 20, 90]);
+    let response = respond(&records, "www", RecordType::A);
+    assert_eq!(ttls(&response.answers), [10, 20, 20]);
+    let published_twice =
+        [("a", r#"{"host":"10.0.0.1","ttl":60}"#), ("b", r#"{"host":"10.0.0.1","ttl":20}"#)];
+    let (reverse, address) = (name("1.0.0.10.in-addr.arpa."), IpAddr::from([10, 0, 0, 1]));
+    let response = reverse_response(&names(&published_twice), &reverse, address).expect("names");
+    assert_eq!(ttls(&response.answers), [20, 20]);
+}
+
+#[test]
 fn responses_keep_the_case_of_the_query() {
     let response = respond(TWO, "HttPD.SkyDNS.local.", RecordType::A);
     assert_eq!(response.answers.len(), 2);

@@ -3,23 +3,27 @@
 //! An inspection with a value that no engine writes is rejected as a whole. Half a container would
 //! withdraw services that run.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv6Addr;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use highhock_actors::model::container::SIGTERM;
 use highhock_actors::{
     Container, ContainerId, ContainerState, EngineTime, Health, NetworkAttachment, NetworkMode,
-    PortBinding, Protocol,
+    PortBinding, PortRequest, Protocol,
 };
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{EndpointSettings, HostConfig, host_address, or_default, without_slash};
+use super::ports::{self, AddressNotation, Ipv4Wildcard, PortMap};
+use super::unexpected_field::UnexpectedField;
+use super::{EndpointSettings, or_default, without_slash};
 use crate::docker::fingerprint::{FingerprintInput, PortMapping, joined_networks};
 use crate::docker::{signal, status_text};
+
+/// The engine's network for containers that have none.
+const NO_NETWORK: &str = "none";
 
 /// The response to `GET /containers/ID/json`.
 #[derive(Debug, Deserialize)]
@@ -32,9 +36,21 @@ pub(in crate::docker) struct Inspection {
     state: State,
     config: ContainerConfig,
     #[serde(default, deserialize_with = "or_default")]
-    host_config: HostConfig,
+    host_config: RunConfig,
     #[serde(default, deserialize_with = "or_default")]
     network_settings: NetworkSettings,
+}
+
+/// The options with which the container was created (`HostConfig`).
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RunConfig {
+    #[serde(default, deserialize_with = "or_default")]
+    network_mode: String,
+    #[serde(default, deserialize_with = "or_default")]
+    port_bindings: PortMap,
+    #[serde(default, deserialize_with = "or_default")]
+    publish_all_ports: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,66 +103,58 @@ impl Default for StopSignal {
 #[serde(rename_all = "PascalCase")]
 struct NetworkSettings {
     #[serde(default, deserialize_with = "or_default")]
-    ports: BTreeMap<String, Option<Vec<HostPort>>>,
+    ports: PortMap,
     #[serde(default, deserialize_with = "or_default")]
     networks: BTreeMap<String, Option<EndpointSettings>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HostPort {
-    #[serde(default, deserialize_with = "or_default")]
-    host_ip: String,
-    #[serde(default, deserialize_with = "or_default")]
-    host_port: String,
-}
-
-/// The error for a field with a value that no engine writes.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value:?}")]
-pub(in crate::docker) struct UnexpectedField {
-    pub(super) field: &'static str,
-    pub(super) value: String,
-}
-
-impl UnexpectedField {
-    fn new(field: &'static str, value: &str) -> Self {
-        Self { field, value: value.to_owned() }
-    }
-}
-
-impl TryFrom<Inspection> for Container {
-    type Error = UnexpectedField;
-
-    fn try_from(inspection: Inspection) -> Result<Self, UnexpectedField> {
-        let Inspection { state, config, network_settings: settings, .. } = &inspection;
+impl Inspection {
+    /// Returns the container, as an engine with this meaning of `0.0.0.0` reports it.
+    ///
+    /// # Errors
+    /// Returns an error if a field has a value that no engine writes.
+    pub fn into_container(self, wildcard: Ipv4Wildcard) -> Result<Container, UnexpectedField> {
+        let Self { state, config, network_settings: settings, .. } = &self;
         let container_state = parse_state(&state.status)?;
         let health = parse_health(state.health.as_ref())?;
         let networks = attachments(&settings.networks)?;
-        let bound = bindings(&settings.ports, false)?;
-        let has_ipv6 = networks.values().any(|attachment| attachment.address6.is_some());
-        Ok(Self {
-            id: ContainerId::new(&inspection.id),
-            name: without_slash(&inspection.name).to_owned(),
+        let bound = ports::bindings(&settings.ports, AddressNotation::literal())?;
+        let notation = AddressNotation {
+            wildcard,
+            has_ipv6: networks.values().any(|attachment| attachment.address6.is_some()),
+        };
+        let exposed = ports::exposed(config.exposed_ports.keys().chain(settings.ports.keys()));
+        Ok(Container {
+            id: ContainerId::new(&self.id),
+            name: without_slash(&self.name).to_owned(),
             state: container_state,
             health,
             started: parse_start_time(&state.started_at)?,
-            restarts: u64::try_from(inspection.restart_count).unwrap_or(0),
+            restarts: u64::try_from(self.restart_count).unwrap_or(0),
             exit_code: state.exit_code,
             env: parse_env(&config.env),
-            network: NetworkMode::parse(&inspection.host_config.network_mode),
-            exposed: exposed_ports(config, settings),
+            network: network_mode(&self.host_config.network_mode, &networks),
+            requested: self.requested(&exposed, wildcard),
+            shared_ports: None,
+            exposed,
             networks,
             stop_signal: stop_signal(&config.stop_signal),
-            fingerprint: inspection.fingerprint(container_state, health, &bound),
-            bindings: bindings(&settings.ports, has_ipv6)?,
-            image: inspection.config.image,
-            labels: inspection.config.labels,
+            fingerprint: self.fingerprint(container_state, health, &bound),
+            bindings: ports::bindings(&settings.ports, notation)?,
+            image: self.config.image,
+            labels: self.config.labels,
         })
     }
-}
 
-impl Inspection {
+    /// Returns the ports that the container was created to publish.
+    fn requested(&self, exposed: &[(u16, Protocol)], wildcard: Ipv4Wildcard) -> Vec<PortRequest> {
+        let all = exposed.iter().filter(|_| self.host_config.publish_all_ports);
+        let all = all.map(|&(port, proto)| PortRequest { port, proto, host_address: None });
+        let mut requested = ports::requests(&self.host_config.port_bindings, wildcard);
+        requested.extend(all);
+        requested
+    }
+
     /// Returns the fingerprint that the row of this container has in a listing.
     fn fingerprint(
         &self,
@@ -224,60 +232,18 @@ fn parse_env(entries: &[String]) -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Parses `{"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "81/tcp": null}`.
+/// Returns the network that a container has now.
 ///
-/// Podman writes an empty address for all addresses. They include those of IPv6 if the container
-/// has an IPv6 address itself.
-fn bindings(
-    ports: &BTreeMap<String, Option<Vec<HostPort>>>,
-    has_ipv6: bool,
-) -> Result<Vec<PortBinding>, UnexpectedField> {
-    let mut bindings = Vec::new();
-    for (key, host_ports) in ports {
-        let (port, proto) = port_and_proto(key);
-        // An unknown protocol cannot be published.
-        let Ok(proto) = proto.parse::<Protocol>() else { continue };
-        let port = port
-            .parse()
-            .map_err(|_| UnexpectedField::new("a key of NetworkSettings.Ports", key))?;
-        for host_port in host_ports.iter().flatten() {
-            // No port, or port 0, means that the port was requested and is not bound.
-            let number = match host_port.host_port.as_str() {
-                "" => 0,
-                text => text.parse().map_err(|_| UnexpectedField::new("HostPort", text))?,
-            };
-            if number != 0 {
-                let host_address = host_address(&host_port.host_ip)
-                    .ok_or_else(|| UnexpectedField::new("HostIp", &host_port.host_ip))?;
-                let all_ipv6 = has_ipv6 && host_port.host_ip.is_empty();
-                let more = all_ipv6.then_some(Ipv6Addr::UNSPECIFIED.into());
-                let addresses = [Some(host_address), more].into_iter().flatten();
-                bindings.extend(addresses.map(|host_address| PortBinding {
-                    port,
-                    proto,
-                    host_address,
-                    host_port: number,
-                }));
-            }
-        }
+/// The network mode is the one of the container's creation. A container that was created without
+/// a network may have been connected to one since, and is then like any other.
+fn network_mode(created: &str, networks: &BTreeMap<String, NetworkAttachment>) -> NetworkMode {
+    let is_connected = || networks.keys().any(|name| name != NO_NETWORK);
+    let has_only_none = || networks.contains_key(NO_NETWORK) && !is_connected();
+    match NetworkMode::parse(created) {
+        NetworkMode::None if is_connected() => NetworkMode::Own,
+        NetworkMode::Own if has_only_none() => NetworkMode::None,
+        mode => mode,
     }
-    Ok(bindings)
-}
-
-/// Splits `80/tcp`. The default protocol is TCP.
-fn port_and_proto(key: &str) -> (&str, &str) {
-    key.split_once('/').unwrap_or((key, "tcp"))
-}
-
-/// Returns the exposed ports. Invalid entries are skipped, because no port can be bound to them.
-fn exposed_ports(config: &ContainerConfig, settings: &NetworkSettings) -> Vec<(u16, Protocol)> {
-    let published = settings.ports.keys();
-    let keys = config.exposed_ports.keys().chain(published);
-    let ports = keys.filter_map(|key| {
-        let (port, proto) = port_and_proto(key);
-        Some((port.parse().ok()?, proto.parse().ok()?))
-    });
-    ports.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn attachments(

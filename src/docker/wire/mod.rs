@@ -5,7 +5,9 @@
 //! add some. If an engine may write `null` for an empty value, `null` is accepted.
 
 mod inspection;
+mod ports;
 mod row;
+mod unexpected_field;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Deserializer};
 
 pub(super) use inspection::Inspection;
+pub(super) use ports::Ipv4Wildcard;
 pub(super) use row::ListingRow;
 
 /// Deserializes `null` as the default value.
@@ -40,12 +43,23 @@ pub(super) struct VersionResponse {
 struct Component {
     #[serde(default, deserialize_with = "or_default")]
     name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    version: String,
 }
 
 impl VersionResponse {
     /// Returns `true` if the engine is Podman, which lists itself as a component.
     pub fn is_podman(&self) -> bool {
-        self.components.iter().any(|component| component.name == "Podman Engine")
+        self.podman().is_some()
+    }
+
+    fn podman(&self) -> Option<&Component> {
+        self.components.iter().find(|component| component.name == "Podman Engine")
+    }
+
+    /// Returns the meaning of the host address `0.0.0.0` in inspections of this engine.
+    pub fn ipv4_wildcard(&self) -> Ipv4Wildcard {
+        self.podman().map_or(Ipv4Wildcard::Ipv4, |podman| Ipv4Wildcard::of_podman(&podman.version))
     }
 }
 

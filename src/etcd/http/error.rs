@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::io;
 
+use actix_web::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use highhock_actors::StoreErrorKind;
 use highhock_actors::StoreErrorKind::{Malformed, Refused, Unavailable, Unknown};
@@ -14,6 +15,32 @@ use super::Member;
 use crate::tls::TlsError;
 
 const ADDRESS_HINT: &str = "check that etcd runs there and that etcd.url is right";
+
+/// An etcd with `--listen-client-http-urls` serves only gRPC, thus HTTP/2, at its other client
+/// URLs.
+const HTTP_PORT_HINT: &str =
+    "set etcd.url to a URL of etcd's --listen-client-http-urls, which serves HTTP";
+
+/// The probable cause if a member closes a connection without a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClosedHint {
+    /// The member has responded before, so its port is right.
+    None,
+    /// A member that expects TLS closes other connections.
+    ExpectsTls,
+    /// A port for gRPC with TLS closes connections for HTTP/1.1 after the handshake.
+    ServesGrpc,
+}
+
+impl ClosedHint {
+    fn text(self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::ExpectsTls => "; if etcd uses TLS, use https:// in etcd.url".to_owned(),
+            Self::ServesGrpc => format!("; if the port serves only gRPC, {HTTP_PORT_HINT}"),
+        }
+    }
+}
 
 /// A request without a complete response.
 #[derive(Clone, Debug)]
@@ -36,16 +63,13 @@ impl HttpError {
 
     /// Returns the error for a request without a response head.
     ///
-    /// `may_be_tls` is `true` if the member has never responded to a request without TLS. etcd
-    /// closes a connection on which it expected TLS.
-    pub(super) fn from_send(error: SendRequestError, may_be_tls: bool, member: Member) -> Self {
+    /// `hint` is the advice for a connection that was closed without a response.
+    pub(super) fn from_send(error: SendRequestError, hint: ClosedHint, member: Member) -> Self {
         let (kind, message) = match error {
             // awc reports this error not only while connecting, but whenever a connection ends
             // before a response. The request was sent.
             SendRequestError::Connect(ConnectError::Disconnected) => {
-                let hint =
-                    if may_be_tls { "; if etcd uses TLS, use https:// in etcd.url" } else { "" };
-                (Unknown, format!("the connection was closed before a response{hint}"))
+                (Unknown, format!("the connection was closed before a response{}", hint.text()))
             }
             SendRequestError::Connect(ConnectError::Timeout) => {
                 (Unavailable, format!("connection timed out; {ADDRESS_HINT}"))
@@ -58,6 +82,10 @@ impl HttpError {
             // The request could not be encoded.
             SendRequestError::Url(error) => (Refused, error.to_string()),
             SendRequestError::Http(error) => (Refused, error.to_string()),
+            SendRequestError::Response(ParseError::Version) => (
+                Malformed,
+                format!("the port does not serve HTTP/1.1, but possibly gRPC; {HTTP_PORT_HINT}"),
+            ),
             SendRequestError::Response(error) => match io_cause(&error) {
                 Some(io_cause) => io_cause,
                 None => (Malformed, format!("the response is not HTTP: {error}; check etcd.url")),

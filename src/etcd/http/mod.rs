@@ -27,6 +27,8 @@ use crate::tls::Tls;
 
 pub(super) use error::HttpError;
 
+use self::error::ClosedHint;
+
 /// The longest response that is read, in bytes: a listing of some 200,000 records.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
@@ -161,6 +163,11 @@ impl HttpClient {
         self.timeout
     }
 
+    /// Returns the number of members.
+    pub(super) fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
     /// Returns the member that receives the next request.
     pub(super) fn current(&self) -> Member {
         Member(self.current.get())
@@ -287,9 +294,8 @@ impl HttpClient {
                 Ok(response)
             }
             (Err(error), endpoint) => {
-                let may_be_tls = endpoint
-                    .is_some_and(|endpoint| !endpoint.is_https && !endpoint.has_responded.get());
-                Err(HttpError::from_send(error, may_be_tls, member))
+                let hint = endpoint.map_or(ClosedHint::None, MemberEndpoint::closed_hint);
+                Err(HttpError::from_send(error, hint, member))
             }
         }
     }
@@ -339,6 +345,14 @@ impl MemberEndpoint {
             base_url: format!("http://{host}:{port}"),
             is_https: url.scheme() == "https",
             has_responded: Cell::new(false),
+        }
+    }
+
+    fn closed_hint(&self) -> ClosedHint {
+        match (self.has_responded.get(), self.is_https) {
+            (true, _) => ClosedHint::None,
+            (false, false) => ClosedHint::ExpectsTls,
+            (false, true) => ClosedHint::ServesGrpc,
         }
     }
 }

@@ -246,14 +246,15 @@ impl KeysApi {
         ))
     }
 
-    /// Returns etcd's current index.
+    /// Reads the key with a quorum, and returns etcd's current index. Returns `None` if the
+    /// response has no header `X-Etcd-Index`.
     pub(super) async fn current_index(
         &self,
         key_request: KeyRequest<'_>,
-    ) -> Result<u64, StoreError> {
-        let (response, index) =
-            self.exchange(key_request, Method::GET, "quorum=true", None, 1).await?;
-        index.ok_or_else(|| self.unexpected_response(key_request, &response))
+    ) -> Result<Option<u64>, StoreError> {
+        self.exchange(key_request, Method::GET, "quorum=true", None, 1)
+            .await
+            .map(|(_, index)| index)
     }
 
     /// Waits for the first change at the key or below it, starting at `index`. The response begins

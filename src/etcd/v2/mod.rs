@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use highhock_actors::{
     ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    Precondition, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write,
-    WriteOutcome,
+    LeasedRecords, Precondition, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord,
+    Write, WriteOutcome,
 };
 use slog::Logger;
 
@@ -80,7 +80,7 @@ impl EtcdV2 {
     /// Returns `true` if the server has a v2 keys API, even if it rejects the request.
     pub(super) async fn supports_v2(&self) -> Result<bool, StoreError> {
         match self.probe().await {
-            Ok(()) => Ok(true),
+            Ok(_) => Ok(true),
             Err(error) => match error.kind {
                 StoreErrorKind::Unavailable | StoreErrorKind::Unknown => Err(error),
                 StoreErrorKind::Malformed => Ok(false),
@@ -88,6 +88,19 @@ impl EtcdV2 {
                 _ => Ok(true),
             },
         }
+    }
+
+    /// Checks that this client may write the records of the domain. Writes nothing.
+    ///
+    /// # Errors
+    /// Returns an error if a permission is missing, or if etcd does not answer.
+    pub async fn check_permissions(&self) -> Result<(), StoreError> {
+        // No record has this key, because `*` is not a valid name.
+        let key = format!("{}/*", self.root);
+        let key_request =
+            KeyRequest { action: "checking the permission to write a record at", key: &key };
+        let comparison = Comparison { value: "none", version: None };
+        self.keys.swap(key_request, comparison, "", 1).await.map(|_| ())
     }
 
     async fn write_one(&self, write: &Write) -> Result<WriteOutcome, StoreError> {
@@ -280,18 +293,18 @@ impl RecordStore for EtcdV2 {
         outcomes
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
         // A read with a quorum takes the same way as a write, through the leader's log.
         let key_request = KeyRequest { action: "reading", key: &self.prefix };
         // The store is reachable if any member responds.
-        try_each_member(self.members, async || self.keys.get(key_request).await.map(|_| ())).await
+        try_each_member(self.members, async || self.keys.current_index(key_request).await).await
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {
         watch::watch(Rc::clone(&self.keys), self.root.clone()).await
     }
 
-    async fn leases(&self, _: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+    async fn find_leases(&self, _: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         Err(no_leases())
     }
 
@@ -307,7 +320,7 @@ impl RecordStore for EtcdV2 {
         Err(no_leases())
     }
 
-    async fn leased(&self, _: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn leased(&self, _: LeaseId) -> Result<LeasedRecords, StoreError> {
         Err(no_leases())
     }
 }

@@ -17,7 +17,11 @@ const EVENT_BYTES_MAX: usize = 16 << 20;
 /// Returns the changes below `root` from now on.
 pub(super) async fn watch(keys: Rc<KeysApi>, root: RecordKey) -> Result<ChangeStream, StoreError> {
     let key_request = key_request(&root);
-    let next = keys.current_index(key_request).await? + 1;
+    let Some(current) = keys.current_index(key_request).await? else {
+        let message = "the response has no header X-Etcd-Index; check the proxy before etcd";
+        return Err(keys.error(key_request, StoreErrorKind::Malformed, message));
+    };
+    let next = current + 1;
     let long_poll = keys.long_poll(key_request, next).await?;
     let reader = LongPollReader { keys, root, next, long_poll: Some(long_poll) };
     let changes = stream::unfold(Some(reader), async |reader| {

@@ -154,7 +154,9 @@ impl BatchLimits {
                 Ok(BatchResult::Retry)
             }
             // etcd may have rejected a single item, which must not affect the others.
-            ErrorClass::Other if !is_single && failure.error.kind == StoreErrorKind::Refused => {
+            ErrorClass::Other | ErrorClass::Denied
+                if !is_single && failure.error.kind == StoreErrorKind::Refused =>
+            {
                 Ok(BatchResult::Split)
             }
             _ => Err(failure.error),

@@ -31,6 +31,15 @@ pub(super) enum ErrorClass {
     TooLarge,
     /// The token is missing, or no longer valid.
     Token,
+    /// The client's user lacks a permission.
+    Denied,
+    /// A token was requested, and authentication is disabled.
+    AuthDisabled,
+    /// The user or the password is wrong.
+    Credentials,
+    /// This member refuses the request for a reason of its own, and has not applied it. Another
+    /// member of the same cluster may serve it.
+    Member,
     /// The database is full. All puts are rejected, and other requests are served.
     NoSpace,
     /// Any other error.
@@ -83,6 +92,20 @@ pub(super) fn stream_error(line: &[u8]) -> Option<ResponseError> {
     either.error.map(|_| parse(200, line))
 }
 
+/// Returns `true` if etcd may have cancelled a watch for this reason because of its token. etcd
+/// reports a token that is older than a change of users or roles as a denied permission.
+pub(super) fn may_concern_token(cancel_reason: &str) -> bool {
+    [
+        "Unauthenticated",
+        "invalid auth token",
+        "user name is empty",
+        "revision of auth store is old",
+        "permission denied",
+    ]
+    .iter()
+    .any(|part| cancel_reason.contains(part))
+}
+
 /// Parses a response whose status is not a success.
 pub(super) fn parse(status: u16, body: &[u8]) -> ResponseError {
     match code_and_text(body) {
@@ -96,10 +119,32 @@ pub(super) fn parse(status: u16, body: &[u8]) -> ResponseError {
 
 /// Classifies an error by gRPC's code, and by etcd's text if a code stands for several errors.
 fn classify(code: u16, text: &str) -> ResponseError {
+    let (class, kind, hint) = class_of(code, text);
+    let verb = match kind {
+        StoreErrorKind::Unknown | StoreErrorKind::Unavailable => "etcd cannot serve the request",
+        _ => "etcd rejects the request",
+    };
+    let message = format!("{verb}: {} (code {code}){hint}", one_line(text));
+    ResponseError::new(class, kind, message)
+}
+
+/// Returns the class and the kind of an error, and a hint for the operator.
+fn class_of(code: u16, text: &str) -> (ErrorClass, StoreErrorKind, &'static str) {
     use StoreErrorKind::{LeaseLost, Malformed, Refused, Unavailable, Unknown};
     let has = |part: &str| text.contains(part);
-    let detail = format!("{} (code {code})", one_line(text));
-    let (class, kind, hint) = match code {
+    match code {
+        // Code 9 since etcd 3.6, before 14.
+        _ if has("not supported for learner") => (
+            ErrorClass::Member,
+            Unavailable,
+            "; this member is a learner: promote it, or remove it from etcd.url",
+        ),
+        _ if has("corrupt cluster") => (
+            ErrorClass::Other,
+            Unavailable,
+            "; etcd has raised the alarm CORRUPT: replace the damaged member, then run \
+             `etcdctl alarm disarm`",
+        ),
         3 if has("too many operations") => (
             ErrorClass::TooManyOperations,
             Refused,
@@ -115,20 +160,19 @@ fn classify(code: u16, text: &str) -> ResponseError {
         ),
         5 if has("lease not found") => (ErrorClass::LeaseNotFound, LeaseLost, ""),
         9 if has("lease already exists") => (ErrorClass::LeaseExists, Refused, ""),
+        9 if has("authentication is not enabled") => (ErrorClass::AuthDisabled, Refused, ""),
         16 => (ErrorClass::Token, Unavailable, "; a new token is requested"),
+        _ if has("invalid auth token") => {
+            (ErrorClass::Token, Unavailable, "; a new token is requested")
+        }
         3 if has("user name is empty") => {
             (ErrorClass::Token, Unavailable, "; set etcd.username and etcd.password")
         }
         3 if has("revision of auth store is old") => (ErrorClass::Token, Unavailable, ""),
         3 if has("authentication failed") => {
-            (ErrorClass::Other, Unavailable, "; check etcd.username and its password")
+            (ErrorClass::Credentials, Unavailable, "; check etcd.username and its password")
         }
-        3 if has("CommonName") => (
-            ErrorClass::Other,
-            Unavailable,
-            "; with authentication enabled, use a client certificate without a common name (CN)",
-        ),
-        7 => (ErrorClass::Other, Refused, "; grant this client's user access to the key"),
+        7 => (ErrorClass::Denied, Refused, "; grant this client's user access to the key"),
         // etcd sends this before it handles the request.
         14 if has("no leader") => {
             (ErrorClass::Other, Unavailable, "; check that the cluster has a quorum")
@@ -139,14 +183,9 @@ fn classify(code: u16, text: &str) -> ResponseError {
         1 | 2 | 4 | 10 | 13 | 14 | 15 => {
             (ErrorClass::Other, Unknown, "; check that the cluster has a leader and a quorum")
         }
-        12 => (ErrorClass::Other, Malformed, "; HighHock needs etcd 3.4 or newer for its v3 API"),
+        12 => (ErrorClass::Member, Malformed, "; HighHock needs etcd 3.4 or newer for its v3 API"),
         _ => (ErrorClass::Other, Refused, ""),
-    };
-    let verb = match kind {
-        Unknown | Unavailable => "etcd cannot serve the request",
-        _ => "etcd rejects the request",
-    };
-    ResponseError::new(class, kind, format!("{verb}: {detail}{hint}"))
+    }
 }
 
 const TOO_LARGE: &str = "; shorten the service's text, or raise etcd's --max-request-bytes";
@@ -156,6 +195,7 @@ fn classify_foreign(status: u16, body: &[u8]) -> ResponseError {
     let quoted = quote(body);
     match status {
         404 => gateway_missing(body),
+        400 if contains(body, "CommonName of client") => common_name_refused(),
         500.. => ResponseError::new(
             ErrorClass::Other,
             StoreErrorKind::Unknown,
@@ -165,13 +205,28 @@ fn classify_foreign(status: u16, body: &[u8]) -> ResponseError {
     }
 }
 
+/// Returns the error for a gateway that rejects the client certificate.
+///
+/// While authentication is enabled, a common name in a client certificate means a user. The gateway
+/// cannot act as that user, and rejects the certificate. Each member has its own setting for
+/// client certificates.
+fn common_name_refused() -> ResponseError {
+    let message = "with authentication enabled, etcd's v3 gateway rejects client certificates \
+                   with a common name (CN); use one without a CN in etcd.cert";
+    ResponseError::new(ErrorClass::Member, StoreErrorKind::Unavailable, message)
+}
+
+fn contains(body: &[u8], part: &str) -> bool {
+    String::from_utf8_lossy(body.get(..200).unwrap_or(body)).contains(part)
+}
+
 fn gateway_missing(body: &[u8]) -> ResponseError {
     let message = format!(
         "no v3 API there: status 404 and {}; HighHock needs etcd 3.4 or newer, with its gateway \
          enabled (--enable-grpc-gateway)",
         quote(body)
     );
-    ResponseError::new(ErrorClass::Other, StoreErrorKind::Malformed, message)
+    ResponseError::new(ErrorClass::Member, StoreErrorKind::Malformed, message)
 }
 
 /// Returns the error for a response with a status of success and an invalid body.
@@ -222,10 +277,14 @@ mod tests {
             (
                 3,
                 "etcdserver: authentication failed, invalid user ID or password",
-                ErrorClass::Other,
+                ErrorClass::Credentials,
                 Unavailable,
             ),
-            (7, "etcdserver: permission denied", ErrorClass::Other, Refused),
+            (9, "etcdserver: authentication is not enabled", ErrorClass::AuthDisabled, Refused),
+            (9, "etcdserver: rpc not supported for learner", ErrorClass::Member, Unavailable),
+            (14, "etcdserver: rpc not supported for learner", ErrorClass::Member, Unavailable),
+            (15, "etcdserver: corrupt cluster", ErrorClass::Other, Unavailable),
+            (7, "etcdserver: permission denied", ErrorClass::Denied, Refused),
             (14, "etcdserver: no leader", ErrorClass::Other, Unavailable),
             (
                 14,
@@ -238,7 +297,7 @@ mod tests {
             (2, "context deadline exceeded", ErrorClass::Other, Unknown),
             (13, "something internal", ErrorClass::Other, Unknown),
             (3, "etcdserver: duplicate key given in txn request", ErrorClass::Other, Refused),
-            (12, "unknown service etcdserverpb.KV", ErrorClass::Other, Malformed),
+            (12, "unknown service etcdserverpb.KV", ErrorClass::Member, Malformed),
         ] {
             for body in [
                 format!(r#"{{"error":"{text}","message":"{text}","code":{code}}}"#),
@@ -280,6 +339,20 @@ mod tests {
             (503, r#"{"health":"false"}"#, Unknown),
         ] {
             assert_eq!(parse(status, body.as_bytes()).kind, kind, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn cancelled_watches_reveal_an_old_token() {
+        for (reason, expected) in [
+            ("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token", true),
+            ("rpc error: code = InvalidArgument desc = etcdserver: user name is empty", true),
+            ("rpc error: code = PermissionDenied desc = etcdserver: permission denied", true),
+            ("etcdserver: revision of auth store is old", true),
+            ("etcdserver: mvcc: required revision is a future revision", false),
+            ("", false),
+        ] {
+            assert_eq!(may_concern_token(reason), expected, "{reason}");
         }
     }
 

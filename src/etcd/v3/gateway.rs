@@ -196,7 +196,8 @@ impl Gateway {
         )
     }
 
-    fn error(
+    /// Returns the error of a call to a member.
+    pub(super) fn error(
         &self,
         action: &str,
         member: Member,

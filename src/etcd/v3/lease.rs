@@ -1,4 +1,4 @@
-//! Grants, keeps alive, lists and revokes leases (`/v3/lease/…`).
+//! Grants, keeps alive, finds and revokes leases (`/v3/lease/…`).
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::error::ErrorClass;
 use super::gateway::{Call, CallError, Gateway};
 use super::wire::{
     Int64, LeaseGrantRequest, LeaseGrantResponse, LeaseIdRequest, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+    LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 use crate::etcd::batch;
 
@@ -19,8 +19,9 @@ use crate::etcd::batch;
 /// member.
 const KEEP_ALIVE_TIMEOUT_FACTOR: u32 = 4;
 
-/// The maximum number of leases that are read concurrently.
-const REQUESTS_IN_FLIGHT_MAX: usize = 4;
+/// The maximum number of leases that are read concurrently. More requests in flight make each of
+/// them slower on a busy etcd, so that one of 256 exceeds the time limit.
+const REQUESTS_IN_FLIGHT_MAX: usize = 8;
 
 /// Requests a lease with a fixed id. An existing lease is not an error.
 pub(super) async fn grant(
@@ -68,48 +69,52 @@ pub(super) async fn revoke(gateway: &Gateway, id: LeaseId) -> Result<(), StoreEr
     }
 }
 
-/// Returns the leases of a namespace. A member responds from its own state, which may be old. The
-/// caller makes it catch up before, by a read with a quorum.
-pub(super) async fn leases(
+/// Returns the leases of a namespace, by requesting each id that the namespace can have.
+///
+/// `/v3/lease/leases` is no alternative: since etcd 3.6.9, 3.5.28 and 3.4.42 it is denied if any
+/// lease of the cluster has a key that the client's user may not read. The request for a single
+/// lease without its keys needs no permission. A member responds from its own state, which may be
+/// old. The caller makes it catch up before, by a read with a quorum.
+pub(super) async fn find_all(
     gateway: &Gateway,
     namespace: LeaseNamespace,
 ) -> Result<Vec<Lease>, StoreError> {
-    let call = Call::read("listing the leases", "/v3/lease/leases");
-    let response = gateway.call::<LeaseLeasesResponse>(call, &serde_json::json!({})).await?;
-    let ids = response.leases.into_iter().map(|lease| LeaseId(lease.id.0));
-    let ids = ids.filter(|id| namespace.contains(*id)).collect::<Vec<_>>();
+    let ids = namespace.ids().collect::<Vec<_>>();
     let describe = |id: &LeaseId| format!("reading the lease {id}");
     let leases = batch::run(&ids, REQUESTS_IN_FLIGHT_MAX, describe, async |id| {
-        let status = time_to_live(gateway, *id, false).await?;
-        Ok(status.map(|status| Lease { id: *id, ttl: status.granted }))
+        let found = time_to_live(gateway, *id, false).await?;
+        Ok(found.map(|found| Lease { id: *id, ttl: granted_ttl(&found) }))
     });
     leases.await.into_iter().filter_map(Result::transpose).collect()
 }
 
-/// The state of a lease.
-pub(super) struct LeaseState {
-    /// The TTL that the lease was granted with.
-    pub granted: Duration,
-    /// The attached keys, if the caller requested them.
-    pub keys: Vec<RecordKey>,
+/// Returns the keys that are attached to a lease, none if the lease does not exist.
+pub(super) async fn attached_keys(
+    gateway: &Gateway,
+    id: LeaseId,
+) -> Result<Vec<RecordKey>, CallError> {
+    let found = time_to_live(gateway, id, true).await?;
+    let keys = found.into_iter().flat_map(|found| found.keys);
+    Ok(keys.map(|key| RecordKey::from_path(&key.to_text())).collect())
+}
+
+fn granted_ttl(found: &LeaseTimeToLiveResponse) -> Duration {
+    Duration::from_secs(found.granted.unsigned())
 }
 
 /// Returns the state of a lease, or `None` if it does not exist. `keys` requests the attached keys.
-pub(super) async fn time_to_live(
+async fn time_to_live(
     gateway: &Gateway,
     id: LeaseId,
     keys: bool,
-) -> Result<Option<LeaseState>, StoreError> {
+) -> Result<Option<LeaseTimeToLiveResponse>, CallError> {
     let action = format!("reading the lease {id}");
     let call = Call::read(&action, "/v3/lease/timetolive");
     let request = LeaseTimeToLiveRequest { id: Int64(id.0), keys };
     match gateway.call::<LeaseTimeToLiveResponse>(call, &request).await {
         Ok(response) if response.ttl.0 < 0 || response.granted.0 <= 0 => Ok(None),
-        Ok(response) => Ok(Some(LeaseState {
-            granted: Duration::from_secs(response.granted.unsigned()),
-            keys: response.keys.iter().map(|key| RecordKey::from_path(&key.to_text())).collect(),
-        })),
+        Ok(response) => Ok(Some(response)),
         Err(CallError { class: ErrorClass::LeaseNotFound, .. }) => Ok(None),
-        Err(failure) => Err(failure.into()),
+        Err(failure) => Err(failure),
     }
 }

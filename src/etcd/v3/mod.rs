@@ -20,18 +20,20 @@ use std::time::Duration;
 
 use highhock_actors::{
     ChangeStream, Expiry, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write, WriteOutcome,
+    LeasedRecords, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write,
+    WriteOutcome,
 };
 use slog::Logger;
 
 use self::batching::{BatchItem, BatchLimits, Cost};
+use self::error::ErrorClass;
 use self::gateway::{Call, CallError, Gateway};
 use self::txn::{
     TxnStep, TxnVerdict, combined_txn, independent_groups, key_path, nested_txns, range_below,
     split_response,
 };
 use self::wire::{
-    Int64, RangeRequest, RangeResponse, RequestOp, ResponseOp, TxnRequest, TxnResponse,
+    Int64, KeyValue, RangeRequest, RangeResponse, RequestOp, ResponseOp, TxnRequest, TxnResponse,
 };
 use super::batch;
 use super::cluster::{Cluster, ClusterError, try_each_member};
@@ -93,6 +95,32 @@ impl EtcdV3 {
         Ok(found.range.kvs.first().map(|kv| RecordKey::from_path(&kv.key.to_text())))
     }
 
+    /// Checks that this client may read and write the records of the domain. Writes nothing.
+    ///
+    /// # Errors
+    /// Returns an error if a permission is missing, or if etcd does not answer.
+    pub async fn check_permissions(&self) -> Result<(), StoreError> {
+        let action = format!("checking the permissions for records below {}", self.root);
+        let txn = txn::permission_check(&self.root);
+        self.gateway.call::<TxnResponse>(Call::read(&action, TXN), &txn).await?;
+        Ok(())
+    }
+
+    /// Finds the records on a lease by reading all records of the domain. The cost grows with the
+    /// domain, so this is the way only if etcd does not list the keys of the lease.
+    async fn search_leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
+        let (key, end) = range_below(&key_path(&self.root));
+        let action = format!("reading all records below {}", self.root);
+        let range_end = Some(end.as_str().into());
+        let range = RangeRequest { key: key.as_str().into(), range_end, ..RangeRequest::default() };
+        let found = self.gateway.call::<RangeResponse>(Call::read(&action, RANGE), &range).await?;
+        let on_lease = found.range.kvs.iter().filter(|kv| kv.lease == Int64(id.0));
+        let record =
+            |kv: &KeyValue| (RecordKey::from_path(&kv.key.to_text()), watch::stored_record(kv));
+        let records = on_lease.map(record).collect();
+        Ok(LeasedRecords { revision: found.header.revision.unsigned(), records })
+    }
+
     /// Applies writes whose keys do not overlap.
     ///
     /// The first attempt is one plain transaction for all writes, which costs etcd half as much as
@@ -150,7 +178,7 @@ impl EtcdV3 {
 
     fn unexpected_response(&self, action: &str, message: &str) -> CallError {
         let error = self.gateway.unexpected_response(action, message);
-        CallError { class: error::ErrorClass::Other, error }
+        CallError { class: ErrorClass::Other, error }
     }
 }
 
@@ -228,7 +256,7 @@ impl RecordStore for EtcdV3 {
         self.limits.send_all(&queries, send).await
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
         // The key does not exist. It is in the range that this client certainly may read, and is
         // read with a quorum.
         let (key, _) = range_below(&key_path(&self.root));
@@ -236,8 +264,10 @@ impl RecordStore for EtcdV3 {
         let range = RangeRequest { key: key.as_str().into(), ..RangeRequest::default() };
         // The store is reachable if any member responds.
         let probe = async || {
-            self.gateway.call::<RangeResponse>(Call::read(&action, RANGE), &range).await?;
-            Ok(())
+            let read = Call::read(&action, RANGE);
+            let response = self.gateway.call::<RangeResponse>(read, &range).await?;
+            // The first revision of a store is 1. Without a header the revision is unknown.
+            Ok(Some(response.header.revision.unsigned()).filter(|revision| *revision > 0))
         };
         try_each_member(self.members, probe).await
     }
@@ -246,9 +276,9 @@ impl RecordStore for EtcdV3 {
         watch::watch(Rc::clone(&self.gateway), &self.root).await
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         self.probe().await?;
-        lease::leases(&self.gateway, namespace).await
+        lease::find_all(&self.gateway, namespace).await
     }
 
     async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
@@ -263,14 +293,18 @@ impl RecordStore for EtcdV3 {
         lease::revoke(&self.gateway, id).await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
-        self.probe().await?;
-        let Some(state) = lease::time_to_live(&self.gateway, id, true).await? else {
-            return Ok(Vec::new());
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
+        // Revision 0 is before every record, so that the reading excludes none.
+        let revision = self.probe().await?.unwrap_or(0);
+        let keys = match lease::attached_keys(&self.gateway, id).await {
+            Ok(keys) => keys,
+            // A key outside the domain is attached to the lease, and this client may not read it.
+            Err(CallError { class: ErrorClass::Denied, .. }) => {
+                return self.search_leased(id).await;
+            }
+            Err(failure) => return Err(failure.into()),
         };
-        let root_prefix = format!("{}/", self.root);
-        let keys = state.keys.into_iter().filter(|key| key.as_str().starts_with(&root_prefix));
-        let keys = keys.collect::<Vec<_>>();
+        let keys = keys.into_iter().filter(|key| key.is_below(&self.root)).collect::<Vec<_>>();
         let mut leased = Vec::new();
         for (key, found) in keys.iter().zip(self.read(keys.clone()).await) {
             // The key may have been deleted or attached to another lease meanwhile.
@@ -280,7 +314,7 @@ impl RecordStore for EtcdV3 {
                 leased.push((key.clone(), found));
             }
         }
-        Ok(leased)
+        Ok(LeasedRecords { revision, records: leased })
     }
 }
 

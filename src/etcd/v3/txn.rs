@@ -120,6 +120,26 @@ impl TxnStep {
     }
 }
 
+/// Returns a transaction that is permitted only if the client may read and write all keys below
+/// `root`, and that changes nothing.
+///
+/// etcd checks the permissions of both cases before it compares, and the comparison never holds.
+pub(super) fn permission_check(root: &RecordKey) -> TxnRequest {
+    let (from, to) = range_below(&key_path(root));
+    let put = PutRequest { key: from.as_str().into(), value: "".into(), lease: Int64(0) };
+    let range = RangeRequest {
+        key: from.as_str().into(),
+        range_end: Some(to.as_str().into()),
+        limit: Int64(1),
+        keys_only: true,
+    };
+    TxnRequest {
+        compare: vec![Compare::mod_revision(&from, u64::MAX)],
+        success: vec![RequestOp::Put(put)],
+        failure: vec![RequestOp::Range(range)],
+    }
+}
+
 impl BatchItem for TxnStep {
     fn cost(&self) -> Cost {
         self.cost

@@ -4,6 +4,7 @@
 //! sends each change.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use futures_util::{StreamExt, stream};
 use highhock_actors::{
@@ -11,13 +12,13 @@ use highhock_actors::{
 };
 
 use super::error::{self, ErrorClass, ResponseError};
-use super::gateway::{Call, ChunkStream, Gateway};
+use super::gateway::{Call, CallError, ChunkStream, Gateway};
 use super::txn::{key_path, range_below};
 use super::wire::{
     EventType, KeyValue, RangeRequest, StreamMessage, WatchEvent, WatchRequest, WatchResponse,
 };
 use crate::etcd::http::Member;
-use crate::text::line_splitter::LineSplitter;
+use crate::text::line_splitter::{Line, LineSplitter};
 
 const WATCH_ACTION: &str = "watching for changes";
 
@@ -26,7 +27,7 @@ const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Returns the changes below `root` from now on.
 pub(super) async fn watch(
-    gateway: std::rc::Rc<Gateway>,
+    gateway: Rc<Gateway>,
     root: &RecordKey,
 ) -> Result<ChangeStream, StoreError> {
     let (key, end) = range_below(&key_path(root));
@@ -36,10 +37,34 @@ pub(super) async fn watch(
         ..RangeRequest::default()
     };
     let request = WatchRequest { create_request: range };
-    let ChunkStream { chunks, member } = gateway.open_stream(call(), &request).await?;
+    let mut opened = open(&gateway, &request).await;
+    // etcd confirms and cancels a watch with an old token in one message.
+    if is_token_error(&opened) {
+        opened = open(&gateway, &request).await;
+    }
+    if is_token_error(&opened) {
+        gateway.http().mark_failed(gateway.http().current());
+    }
+    let changes = stream::unfold(Some(opened?), async |reader| {
+        let mut reader = reader?;
+        match reader.next().await {
+            Ok(change) => Some((Ok(change), Some(reader))),
+            Err(error) => Some((Err(error.into()), None)),
+        }
+    });
+    Ok(changes.boxed_local())
+}
+
+fn is_token_error(opened: &Result<WatchReader, CallError>) -> bool {
+    matches!(opened, Err(CallError { class: ErrorClass::Token, .. }))
+}
+
+/// Opens a watch, and waits until etcd confirms it.
+async fn open(gateway: &Rc<Gateway>, request: &WatchRequest) -> Result<WatchReader, CallError> {
+    let ChunkStream { chunks, member } = gateway.open_stream(call(), request).await?;
     let limit = gateway.default_timeout();
     let mut reader = WatchReader {
-        gateway,
+        gateway: Rc::clone(gateway),
         member,
         chunks,
         lines: LineSplitter::with_max_length(LINE_BYTES_MAX),
@@ -50,14 +75,7 @@ pub(super) async fn watch(
         let message = format!("etcd did not confirm the watch within {} s", limit.as_secs_f32());
         Err(reader.error(StoreErrorKind::Unknown, message))
     })?;
-    let changes = stream::unfold(Some(reader), async |reader| {
-        let mut reader = reader?;
-        match reader.next().await {
-            Ok(change) => Some((Ok(change), Some(reader))),
-            Err(error) => Some((Err(error), None)),
-        }
-    });
-    Ok(changes.boxed_local())
+    Ok(reader)
 }
 
 fn call() -> Call<'static> {
@@ -66,7 +84,7 @@ fn call() -> Call<'static> {
 
 /// The state of one watch: the unread bytes and changes.
 struct WatchReader {
-    gateway: std::rc::Rc<Gateway>,
+    gateway: Rc<Gateway>,
     member: Member,
     chunks: stream::LocalBoxStream<'static, Result<bytes::Bytes, crate::etcd::http::HttpError>>,
     lines: LineSplitter,
@@ -74,12 +92,12 @@ struct WatchReader {
 }
 
 impl WatchReader {
-    async fn wait_until_created(&mut self) -> Result<(), StoreError> {
+    async fn wait_until_created(&mut self) -> Result<(), CallError> {
         while !self.message().await?.created {}
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Change, StoreError> {
+    async fn next(&mut self) -> Result<Change, CallError> {
         loop {
             if let Some(change) = self.pending.pop_front() {
                 return Ok(change);
@@ -90,16 +108,17 @@ impl WatchReader {
     }
 
     /// Returns the next message, or an error if it ends the watch.
-    async fn message(&mut self) -> Result<WatchResponse, StoreError> {
+    async fn message(&mut self) -> Result<WatchResponse, CallError> {
         loop {
-            if let Some(line) = self.lines.next() {
-                return self.read(&line);
+            match self.lines.next() {
+                Some(Line::Complete(line)) => return self.read(&line),
+                // A watch without these changes would lack some.
+                Some(Line::TooLong(_)) => return Err(self.too_long()),
+                None if self.lines.is_too_long() => return Err(self.too_long()),
+                None => {}
             }
             match self.chunks.next().await {
-                Some(Ok(bytes)) if self.lines.push(&bytes) => {}
-                Some(Ok(_)) => {
-                    return Err(self.error(StoreErrorKind::Malformed, "the message is too long"));
-                }
+                Some(Ok(bytes)) => self.lines.push(&bytes),
                 Some(Err(failure)) => return Err(self.error(failure.kind, failure.message)),
                 None => {
                     if let Some(line) = self.lines.take_rest() {
@@ -112,7 +131,11 @@ impl WatchReader {
         }
     }
 
-    fn read(&self, line: &[u8]) -> Result<WatchResponse, StoreError> {
+    fn too_long(&self) -> CallError {
+        self.error(StoreErrorKind::Malformed, "the message is too long")
+    }
+
+    fn read(&self, line: &[u8]) -> Result<WatchResponse, CallError> {
         if let Some(response_error) = error::stream_error(line) {
             return Err(self.to_call_error(response_error));
         }
@@ -123,19 +146,28 @@ impl WatchReader {
             return Err(self.error(StoreErrorKind::Unavailable, message));
         }
         if result.canceled {
-            // etcd reports an old token as a denied permission here.
-            self.gateway.forget_token();
-            let message = format!("etcd cancelled the watch: {:?}", result.cancel_reason);
-            return Err(self.error(StoreErrorKind::Unavailable, message));
+            return Err(self.cancelled(&result.cancel_reason));
         }
         Ok(result)
     }
 
-    fn to_call_error(&self, response_error: ResponseError) -> StoreError {
-        self.gateway.to_call_error(call(), self.member, response_error).into()
+    /// Returns the error for a watch that etcd cancelled. If the reason may be an old token, the
+    /// token is forgotten, and the member does not count as failed.
+    fn cancelled(&self, reason: &str) -> CallError {
+        let (kind, message) =
+            (StoreErrorKind::Unavailable, format!("etcd cancelled the watch: {reason:?}"));
+        if !error::may_concern_token(reason) {
+            return self.error(kind, message);
+        }
+        self.gateway.forget_token();
+        self.gateway.error(WATCH_ACTION, self.member, ErrorClass::Token, kind, &message)
     }
 
-    fn error(&self, kind: StoreErrorKind, message: impl Into<String>) -> StoreError {
+    fn to_call_error(&self, response_error: ResponseError) -> CallError {
+        self.gateway.to_call_error(call(), self.member, response_error)
+    }
+
+    fn error(&self, kind: StoreErrorKind, message: impl Into<String>) -> CallError {
         self.to_call_error(ResponseError {
             class: ErrorClass::Other,
             kind,

@@ -73,7 +73,12 @@ impl<'de> Deserialize<'de> for Int64 {
 }
 
 /// The header of every response. Its presence distinguishes etcd from other servers.
-pub(super) type Header = IgnoredAny;
+#[derive(Debug, Deserialize)]
+pub(super) struct Header {
+    /// The latest revision of the responding member.
+    #[serde(default)]
+    pub revision: Int64,
+}
 
 /// A read of one key, or of the keys from `key` to before `range_end`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -200,8 +205,7 @@ pub(super) struct RangeOutcome {
 /// The response to a single read.
 #[derive(Debug, Deserialize)]
 pub(super) struct RangeResponse {
-    #[serde(rename = "header")]
-    _header: Header,
+    pub header: Header,
     #[serde(flatten)]
     pub range: RangeOutcome,
 }
@@ -282,20 +286,6 @@ pub(super) struct LeaseTimeToLiveResponse {
     pub granted: Int64,
     #[serde(default)]
     pub keys: Vec<Base64Bytes>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct LeaseLeasesResponse {
-    #[serde(rename = "header")]
-    _header: Header,
-    #[serde(default)]
-    pub leases: Vec<LeaseStatus>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct LeaseStatus {
-    #[serde(rename = "ID", default)]
-    pub id: Int64,
 }
 
 /// A response whose content is irrelevant.
@@ -426,7 +416,7 @@ mod tests {
     #[test]
     fn rejects_responses_without_a_header() {
         assert!(serde_json::from_str::<TxnResponse>("{}").is_err());
-        assert!(serde_json::from_str::<LeaseLeasesResponse>("{}").is_err());
+        assert!(serde_json::from_str::<LeaseTimeToLiveResponse>("{}").is_err());
         assert!(
             serde_json::from_str::<StreamMessage<LeaseKeepAliveResponse>>(r#"{"result":{}}"#)
                 .is_err()

@@ -1,7 +1,7 @@
 //! Counts and times the requests to the Docker engine.
 
 use highhock_actors::{
-    Container, ContainerSource, ContainerSummary, EngineIdentity, EngineTime, EventStream,
+    Container, ContainerListing, ContainerSource, EngineIdentity, EngineTime, EventStream,
     SourceError, SourceErrorKind,
 };
 
@@ -26,7 +26,7 @@ fn result<T>(response: &Result<T, SourceError>) -> &'static str {
 }
 
 impl<S: ContainerSource> ContainerSource for Instrumented<S> {
-    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
+    async fn list(&self) -> Result<ContainerListing, SourceError> {
         self.requests.measure(LIST, self.inner.list(), result).await
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use highhock_actors::{
     ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write, WriteOutcome,
+    LeasedRecords, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write,
+    WriteOutcome,
 };
 
 use super::{Instrumented, OK, RequestMetrics};
@@ -70,7 +71,7 @@ impl<R: RecordStore> RecordStore for Instrumented<R> {
         self.requests.measure(READ, self.inner.read(keys), |all| batch_result(all)).await
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
         self.requests.measure(PROBE, self.inner.probe(), result).await
     }
 
@@ -79,8 +80,8 @@ impl<R: RecordStore> RecordStore for Instrumented<R> {
         self.requests.measure(WATCH, self.inner.watch(), result).await
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
-        self.requests.measure(LEASES, self.inner.leases(namespace), result).await
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+        self.requests.measure(LEASES, self.inner.find_leases(namespace), result).await
     }
 
     async fn grant(&self, id: LeaseId, ttl: Duration) -> Result<GrantOutcome, StoreError> {
@@ -95,7 +96,7 @@ impl<R: RecordStore> RecordStore for Instrumented<R> {
         self.requests.measure(REVOKE, self.inner.revoke(id), result).await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
         self.requests.measure(LEASED, self.inner.leased(id), result).await
     }
 }

@@ -1,7 +1,9 @@
 //! The Docker client with the real engine.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use highhock::docker::{
@@ -25,8 +27,8 @@ pub fn engine() -> DockerClient {
     client(docker::endpoint(), VersionChoice::Auto, DEFAULT_TIMEOUT)
 }
 
-async fn row_of(docker: &DockerClient, container: &Container) -> Option<ContainerSummary> {
-    let rows = docker.list().await.unwrap();
+pub async fn row_of(docker: &DockerClient, container: &Container) -> Option<ContainerSummary> {
+    let rows = docker.list().await.unwrap().containers;
     rows.into_iter().find(|row| row.id.as_str() == container.id())
 }
 
@@ -232,7 +234,7 @@ async fn container_that_never_ran_started_before_1970() {
 async fn reports_engine_and_its_networks() {
     let network = Network::create(&["--subnet", "10.213.77.0/24", "--gateway", "10.213.77.1"]);
     let docker = engine();
-    let engine_info = docker.engine().await.unwrap();
+    let engine_info = docker.engine().await.unwrap().unwrap();
     let info = "{{.Name}} {{.DockerRootDir}} {{.ServerVersion}}";
     let expected = format!("{} {} {}", engine_info.name, engine_info.root_dir, engine_info.version);
     assert_eq!(expected, docker::docker(&["info", "--format", info]));
@@ -240,7 +242,7 @@ async fn reports_engine_and_its_networks() {
     let id = docker::docker(&["info", "--format", "{{.ID}}"]);
     assert_eq!(engine_info.id, if docker::is_podman() { String::new() } else { id });
 
-    let networks = docker.networks().await.unwrap();
+    let networks = docker.networks().await.unwrap().unwrap();
     let own = networks.iter().find(|it| it.name == network.name()).unwrap();
     assert_eq!(own.driver, "bridge");
     let subnet = Subnet { subnet: "10.213.77.0/24".into(), gateway: Some("10.213.77.1".into()) };
@@ -284,13 +286,16 @@ async fn oldest_version_has_every_field() {
 }
 
 #[actix_rt::test]
-async fn unsupported_version_error_is_one_line() {
-    let wanted = ApiVersion { major: 1, minor: 999 };
-    let docker = client(docker::endpoint(), VersionChoice::Exactly(wanted), DEFAULT_TIMEOUT);
-    let error = docker.list().await.unwrap_err();
-    assert_eq!(error.kind, SourceErrorKind::Refused);
-    assert!(error.message.contains("docker.version is 1.999, but the engine supports"), "{error}");
-    assert_eq!(error.message.lines().count(), 1);
+async fn replaces_an_unsupported_configured_version() {
+    let container = Container::run(&[], &[]);
+    for minor in [16, 999] {
+        let configured = ApiVersion { major: 1, minor };
+        let docker =
+            client(docker::endpoint(), VersionChoice::Exactly(configured), DEFAULT_TIMEOUT);
+        assert!(row_of(&docker, &container).await.is_some());
+        assert_eq!(inspect(&docker, &container).await.name, container.name());
+        assert_eq!(docker.replaced_version(), Some(configured));
+    }
 }
 
 #[actix_rt::test]
@@ -321,6 +326,41 @@ async fn assert_recovers_after_outage(
         relay.restore();
         docker.list().await.unwrap();
     }
+}
+
+/// Ends the other threads also after a panic.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Processes that start meanwhile hold copies of every open file until they run their program.
+#[test]
+fn relay_refuses_connections_while_processes_start() {
+    let mut relay = CuttableProxy::tcp(docker::server_address());
+    let stop = AtomicBool::new(false);
+    let outcomes: BTreeSet<_> = std::thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop);
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::SeqCst) {
+                    Command::new("true").status().unwrap();
+                }
+            });
+        }
+        let outcomes = (0..200).map(|_| {
+            relay.cut();
+            let cut = TcpStream::connect(relay.authority()).map(drop).map_err(|it| it.kind());
+            relay.restore();
+            let restored = TcpStream::connect(relay.authority()).map(drop).map_err(|it| it.kind());
+            format!("{cut:?}, {restored:?}")
+        });
+        outcomes.collect()
+    });
+    assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), ["Err(ConnectionRefused), Ok(())"]);
 }
 
 #[actix_rt::test]

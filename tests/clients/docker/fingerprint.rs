@@ -16,7 +16,7 @@ async fn assert_same_fingerprint(
 ) -> (ContainerSummary, Inspected) {
     let docker = engine();
     eventually_async(&format!("equal listing and inspection: {label}"), TIMEOUT, || async {
-        let rows = docker.list().await.unwrap();
+        let rows = docker.list().await.unwrap().containers;
         let row = rows.into_iter().find(|row| row.id.as_str() == container.id())?;
         let inspected = docker.inspect(container.id()).await.unwrap().unwrap();
         assert_eq!(row.name, inspected.name);

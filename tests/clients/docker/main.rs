@@ -10,6 +10,7 @@ mod support;
 mod engine;
 mod events;
 mod fingerprint;
+mod images;
 mod scripted;
 mod scripted_events;
 mod tls;

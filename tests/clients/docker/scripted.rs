@@ -1,6 +1,5 @@
 //! The Docker client with scripted servers.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -102,7 +101,7 @@ async fn changing_engine_id_is_ignored() {
         }
     });
     let docker = docker(&server);
-    let engine = docker.engine().await.unwrap();
+    let engine = docker.engine().await.unwrap().unwrap();
     assert_eq!((engine.id.as_str(), engine.root_dir.as_str()), ("", "/r"));
     assert_eq!(docker.identity().await.unwrap(), docker.identity().await.unwrap());
 }
@@ -131,14 +130,30 @@ async fn rejects_truncated_body() {
 }
 
 #[actix_rt::test]
-async fn one_invalid_row_fails_the_listing() {
-    let reply = || ScriptedResponse::json(r#"[{"Id":"good"},{"Id":7},{"Id":"good, too"}]"#);
-    let error = listing_fails(reply).await;
-    assert_error(
-        &error,
-        SourceErrorKind::Malformed,
-        "invalid type: integer `7`, expected a string",
+async fn unreadable_row_costs_only_its_container() {
+    let big = format!(r#"{{"Id":"big","Labels":{{"a":"{}"}}}}"#, "x".repeat(33 << 20));
+    let body = format!(
+        r#"[{{"Id":"one"}},{{"Id":"bad","Ports":7}},{{"Id":7}},{big},{{"Id":"cut","Names":x}},{{"Id":"two"}}]"#
     );
+    let server = engine("1.24", "1.41", move |_| ScriptedResponse::json(body.clone()));
+    let endpoint = Endpoint::Tcp(server.authority());
+    let docker = client(endpoint, VersionChoice::Auto, Duration::from_secs(300));
+    let listing = docker.list().await.unwrap();
+    let ids: Vec<_> = listing.containers.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(ids, ["one", "bad", "big", "cut", "two"]);
+    let unreadable: Vec<_> = listing.unreadable.iter().collect();
+    let ids: Vec<_> =
+        unreadable.iter().map(|it| it.container.as_ref().map(|it| it.as_str())).collect();
+    assert_eq!(ids, [Some("bad"), None, Some("big"), Some("cut")]);
+    assert!(unreadable[1].reason.contains("integer `7`, expected a string"), "{unreadable:?}");
+    assert!(unreadable[2].reason.contains("longer than 32 MiB"), "{unreadable:?}");
+    assert!(!listing.is_complete());
+}
+
+#[actix_rt::test]
+async fn listing_without_any_id_is_malformed() {
+    let error = listing_fails(|| ScriptedResponse::json(r#"[{"Id":7},1]"#)).await;
+    assert_error(&error, SourceErrorKind::Malformed, "integer `7`, expected a string");
 }
 
 #[actix_rt::test]
@@ -148,7 +163,7 @@ async fn unanswered_request_times_out() {
     assert_error(
         &listing_fails(|| ScriptedResponse::NoResponse).await,
         Unreachable,
-        "no response within 300ms",
+        "no response within 300ms (docker.timeout)",
     );
     let stall = || ScriptedResponse::Stall { body: "[".into() };
     assert_error(&listing_fails(stall).await, Unreachable, "no response within 300ms");
@@ -231,7 +246,7 @@ async fn negotiates_once_and_reuses_connections() {
     let server = engine("1.24", "1.41", |_| ScriptedResponse::json(EMPTY_LISTING));
     let docker = docker(&server);
     for _ in 0..3 {
-        assert!(docker.list().await.unwrap().is_empty());
+        assert!(docker.list().await.unwrap().containers.is_empty());
     }
     let targets: Vec<_> = server.requests().into_iter().map(|it| it.target).collect();
     let list = "/v1.41/containers/json";
@@ -298,6 +313,140 @@ async fn uses_the_configured_version() {
     assert_eq!(server.requests()[1].target, "/v1.30/containers/json");
 }
 
+fn pinned(server: &ScriptedServer, minor: u16) -> DockerClient {
+    let endpoint = Endpoint::Tcp(server.authority());
+    let version = VersionChoice::Exactly(ApiVersion { major: 1, minor });
+    client(endpoint, version, DEFAULT_TIMEOUT)
+}
+
+#[actix_rt::test]
+async fn replaces_a_configured_version_that_is_not_shared() {
+    for minor in [16, 23, 42, 99] {
+        let server = engine("1.24", "1.41", |_| ScriptedResponse::json(EMPTY_LISTING));
+        let docker = pinned(&server, minor);
+        docker.list().await.unwrap();
+        assert_eq!(server.requests()[1].target, "/v1.41/containers/json");
+        assert_eq!(docker.replaced_version(), Some(ApiVersion { major: 1, minor }));
+    }
+}
+
+#[actix_rt::test]
+async fn replaces_a_configured_version_that_an_upgraded_engine_rejects() {
+    // The text of old requests is no JSON.
+    let text = "client version 1.30 is too old. Minimum supported API version is 1.40";
+    for refusal in [text.to_owned(), format!(r#"{{"message":"{text}"}}"#)] {
+        let upgraded = Arc::new(AtomicUsize::new(0));
+        let now = Arc::clone(&upgraded);
+        // The proxy refuses `/version`, so the oldest version is unknown.
+        let server = ScriptedServer::tcp(move |request| match request.target.as_str() {
+            "/version" => ScriptedResponse::status(403, "<html>Forbidden"),
+            "/_ping" => ping("Api-Version: 1.50"),
+            "/v1.30/containers/json" if now.load(Ordering::SeqCst) > 0 => {
+                ScriptedResponse::status(400, refusal.clone())
+            }
+            _ => ScriptedResponse::json(EMPTY_LISTING),
+        });
+        let docker = pinned(&server, 30);
+        docker.list().await.unwrap();
+        assert_eq!(docker.replaced_version(), None);
+        upgraded.store(1, Ordering::SeqCst);
+        for _ in 0..3 {
+            docker.list().await.unwrap();
+            assert_eq!(docker.api_version().await.unwrap().to_string(), "1.50");
+        }
+        let rejected = server.requests().iter().filter(|it| it.target.contains("1.30")).count();
+        assert_eq!(rejected, 2);
+    }
+}
+
+/// Returns an empty response with this header.
+fn ping(header: &str) -> ScriptedResponse {
+    ScriptedResponse::Raw(
+        format!("HTTP/1.1 200 OK\r\n{header}\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK")
+            .into_bytes(),
+    )
+}
+
+#[actix_rt::test]
+async fn works_with_the_least_rights() {
+    for status in [403, 404, 501] {
+        let server = ScriptedServer::tcp(move |request| match request.target.as_str() {
+            "/_ping" => ping("API-Version: 1.41"),
+            "/v1.41/containers/json" => ScriptedResponse::json(EMPTY_LISTING),
+            _ => ScriptedResponse::status(status, "<html>Forbidden"),
+        });
+        let docker = docker(&server);
+        assert!(docker.list().await.unwrap().containers.is_empty());
+        assert_eq!(docker.engine().await.unwrap(), None);
+        assert_eq!(docker.networks().await.unwrap(), None);
+        let identity = docker.identity().await.unwrap();
+        assert_eq!(identity.0, format!("tcp://{}", server.authority()));
+        let error = docker.events(None).await.map(|_| ()).unwrap_err();
+        assert_eq!(error.kind, SourceErrorKind::Refused);
+        let refused: Vec<_> = docker.refusals().iter().map(|it| it.endpoint.path()).collect();
+        assert_eq!(refused, ["/version", "/info", "/networks", "/events"]);
+    }
+}
+
+#[actix_rt::test]
+async fn only_some_failures_are_refusals() {
+    use SourceErrorKind::{Malformed, Refused, Unreachable};
+    for (status, kind) in
+        [(400, Refused), (401, Refused), (418, Malformed), (500, Unreachable), (503, Unreachable)]
+    {
+        let server = engine("1.24", "1.41", move |_| ScriptedResponse::status(status, ""));
+        let docker = docker(&server);
+        assert_error(&docker.engine().await.unwrap_err(), kind, "GET /v1.41/info: status");
+        assert_error(&docker.networks().await.unwrap_err(), kind, "GET /v1.41/networks: status");
+        assert!(docker.refusals().is_empty());
+    }
+    // A listing is required.
+    let server = engine("1.24", "1.41", |_| ScriptedResponse::status(403, ""));
+    assert_error(&docker(&server).list().await.unwrap_err(), Refused, "403");
+}
+
+#[actix_rt::test]
+async fn podman_listing_of_its_own_api_may_be_refused() {
+    let server = ScriptedServer::tcp(|request| match request.target.as_str() {
+        "/version" => ScriptedResponse::status(403, ""),
+        "/_ping" => ping("Api-Version: 1.41\r\nLibpod-Api-Version: 4.3.1"),
+        target if target.starts_with("/v1.41/containers/json?filters=") => {
+            ScriptedResponse::json(r#"[{"Id":"one","Status":"Up 2 seconds"}]"#)
+        }
+        _ => ScriptedResponse::status(403, ""),
+    });
+    let docker = docker(&server);
+    for _ in 0..5 {
+        let listing = docker.list().await.unwrap();
+        assert_eq!((listing.containers.len(), listing.containers[0].condition), (1, None));
+    }
+    // The first refusal may be the response of another engine.
+    let negotiations = server.requests().iter().filter(|it| it.target == "/version").count();
+    assert_eq!(negotiations, 2);
+}
+
+#[actix_rt::test]
+async fn follows_an_engine_that_replaces_podman() {
+    let podman =
+        r#"{"ApiVersion":"1.41","MinAPIVersion":"1.24","Components":[{"Name":"Podman Engine"}]}"#;
+    let replaced = Arc::new(AtomicUsize::new(0));
+    let now = Arc::clone(&replaced);
+    let server = ScriptedServer::tcp(move |request| match request.target.as_str() {
+        "/version" if now.load(Ordering::SeqCst) == 0 => ScriptedResponse::json(podman),
+        "/version" => version("1.24", "1.41"),
+        "/v4.0.0/libpod/containers/json" if now.load(Ordering::SeqCst) > 0 => {
+            ScriptedResponse::status(404, r#"{"message":"page not found"}"#)
+        }
+        _ => ScriptedResponse::json(EMPTY_LISTING),
+    });
+    let docker = docker(&server);
+    docker.list().await.unwrap();
+    replaced.store(1, Ordering::SeqCst);
+    docker.list().await.unwrap();
+    docker.list().await.unwrap();
+    assert_eq!(server.requests().last().unwrap().target, "/v1.41/containers/json");
+}
+
 #[actix_rt::test]
 async fn only_an_engine_404_means_unknown_container() {
     let unknown = r#"{"message":"No such container: abc"}"#;
@@ -329,17 +478,24 @@ async fn escapes_target_as_one_path_segment() {
 }
 
 #[actix_rt::test]
-async fn reads_a_listing_of_many_mebibytes() {
-    let mut body = String::from("[");
-    for number in 0..10_000 {
-        let label = "x".repeat(1000);
-        write!(body, r#"{{"Id":"{number:064}","Labels":{{"a":"{label}"}}}},"#).unwrap();
-    }
-    body.pop();
-    body.push(']');
-    assert!(body.len() > 10 << 20);
-    let server = engine("1.24", "1.41", move |_| ScriptedResponse::json(body.clone()));
-    assert_eq!(docker(&server).list().await.unwrap().len(), 10_000);
+async fn reads_a_listing_of_any_length() {
+    const ROWS: usize = 70;
+    let server = engine("1.24", "1.41", |_| {
+        ScriptedResponse::Stream(Box::new(|client| {
+            client.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            let label = "x".repeat(1 << 20);
+            for number in 0..ROWS {
+                let start = if number == 0 { "[" } else { "," };
+                let row = format!(r#"{start}{{"Id":"{number:064}","Labels":{{"a":"{label}"}}}}"#);
+                write!(client, "{:x}\r\n{row}\r\n", row.len())?;
+            }
+            client.write_all(b"1\r\n]\r\n0\r\n\r\n")
+        }))
+    });
+    let endpoint = Endpoint::Tcp(server.authority());
+    let docker = client(endpoint, VersionChoice::Auto, Duration::from_secs(300));
+    let listing = docker.list().await.unwrap();
+    assert_eq!((listing.containers.len(), listing.unreadable.len()), (ROWS, 0));
 }
 
 #[actix_rt::test]
@@ -351,7 +507,9 @@ async fn sends_requests_concurrently() {
     let docker = docker(&server);
     let (list, one, two) =
         tokio::join!(docker.list(), docker.inspect("abc"), docker.inspect("def"));
-    assert!(list.unwrap().is_empty() && one.unwrap().is_none() && two.unwrap().is_none());
+    assert!(
+        list.unwrap().containers.is_empty() && one.unwrap().is_none() && two.unwrap().is_none()
+    );
 }
 
 #[actix_rt::test]
@@ -371,7 +529,7 @@ async fn connects_over_a_unix_socket() {
         "/version" => version("1.24", "1.41"),
         _ => ScriptedResponse::json(EMPTY_LISTING),
     });
-    assert!(docker.list().await.unwrap().is_empty());
+    assert!(docker.list().await.unwrap().containers.is_empty());
 }
 
 /// Records the lines of a log, as the message followed by the fields.
@@ -401,17 +559,39 @@ impl Drain for LogLines {
     }
 }
 
-#[actix_rt::test]
-async fn logs_each_request() {
-    let server = engine("1.24", "1.41", |_| ScriptedResponse::Hangup);
-    let lines = LogLines::default();
+fn logged_docker(server: &ScriptedServer, lines: &LogLines) -> DockerClient {
     let options = DockerOptions {
         endpoint: Endpoint::Tcp(server.authority()),
         version: VersionChoice::Auto,
         tls: TlsFiles::default(),
         timeout: DEFAULT_TIMEOUT,
     };
-    let docker = DockerClient::new(options, Logger::root(lines.clone(), o!())).unwrap();
+    DockerClient::new(options, Logger::root(lines.clone(), o!())).unwrap()
+}
+
+#[actix_rt::test]
+async fn logs_unreadable_networks_once() {
+    let server = engine("1.24", "1.41", |_| {
+        ScriptedResponse::json(r#"[{"Name": 7}, {"Name": "bridge"}, {"Name": []}]"#)
+    });
+    let lines = LogLines::default();
+    let docker = logged_docker(&server, &lines);
+    for _ in 0..2 {
+        let networks = docker.networks().await.unwrap().unwrap();
+        assert_eq!(networks.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["bridge"]);
+        assert_eq!(docker.unreadable_networks(), 2);
+    }
+    let lines = lines.0.lock().unwrap();
+    let warnings: Vec<_> = lines.iter().filter(|it| it.contains("networks unreadable")).collect();
+    assert_eq!(warnings.len(), 1, "{lines:?}");
+    assert!(warnings[0].contains("networks=2 error=invalid type: integer `7`"), "{warnings:?}");
+}
+
+#[actix_rt::test]
+async fn logs_each_request() {
+    let server = engine("1.24", "1.41", |_| ScriptedResponse::Hangup);
+    let lines = LogLines::default();
+    let docker = logged_docker(&server, &lines);
     docker.list().await.unwrap_err();
     let lines = lines.0.lock().unwrap();
     for (line, start) in [

@@ -43,23 +43,35 @@ fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, ends: bool) -> Script
     ScriptedResponse::Raw(bytes)
 }
 
-/// Returns all events of a stream with this body.
-async fn collect_events(
+/// The items of a stream.
+#[derive(Default)]
+struct StreamItems {
+    events: Vec<Event>,
+    /// The errors of unreadable events.
+    unreadable: Vec<SourceError>,
+    /// The error that ended the stream.
+    end: Option<SourceError>,
+}
+
+/// Returns all items of a stream with this body.
+async fn collect_items(
     reply: impl Fn() -> ScriptedResponse + Send + Sync + 'static,
-) -> (Vec<Event>, Option<SourceError>) {
+) -> StreamItems {
     let server = engine("1.24", "1.41", move |_| reply());
     let mut events = docker(&server).events(None).await.unwrap();
-    let mut reported = Vec::new();
+    let mut items = StreamItems::default();
     while let Some(event) = timeout(TIMEOUT, events.next()).await.unwrap() {
         match event {
-            Ok(event) => reported.push(event),
+            Ok(event) => items.events.push(event),
+            Err(error) if error.kind == SourceErrorKind::Malformed => items.unreadable.push(error),
             Err(error) => {
                 assert!(events.next().await.is_none(), "the stream ends after an error");
-                return (reported, Some(error));
+                items.end = Some(error);
+                return items;
             }
         }
     }
-    (reported, None)
+    items
 }
 
 fn ids(events: &[Event]) -> Vec<&str> {
@@ -79,15 +91,15 @@ async fn parses_events_across_chunks() {
         for ends in [true, false] {
             let body = body.clone();
             let reply = move || chunked(body.as_bytes().chunks(size), ends);
-            let (events, error) = collect_events(reply).await;
+            let StreamItems { events, unreadable, end } = collect_items(reply).await;
             assert_eq!(ids(&events), ["one", "two", "three"], "pieces of {size}");
-            assert!(error.is_none(), "{error:?}");
+            assert!(unreadable.is_empty() && end.is_none(), "{unreadable:?} {end:?}");
         }
     }
 }
 
 #[actix_rt::test]
-async fn malformed_event_ends_the_stream_with_an_error() {
+async fn malformed_event_is_skipped() {
     let garbage = |text: &'static str| {
         move || {
             chunked(
@@ -104,28 +116,36 @@ async fn malformed_event_ends_the_stream_with_an_error() {
         }
     };
     for text in ["<html>", "{\"Type\":", "{} {}", "\u{1b}[31mred\u{7}"] {
-        let (events, error) = collect_events(garbage(text)).await;
-        assert_eq!(ids(&events), ["one"], "{text:?}");
-        let error = error.unwrap();
-        assert_error(&error, SourceErrorKind::Malformed, "an event is not JSON but");
+        let StreamItems { events, unreadable, end } = collect_items(garbage(text)).await;
+        assert_eq!(ids(&events), ["one", "two"], "{text:?}");
+        assert!(end.is_none(), "{end:?}");
+        let [error] = &*unreadable else { panic!("{unreadable:?}") };
+        assert_error(error, SourceErrorKind::Malformed, "an event is not JSON: ");
         assert!(!error.message.chars().any(char::is_control), "{error}");
     }
 }
 
 #[actix_rt::test]
-async fn endless_event_ends_the_stream_with_an_error() {
-    let piece = vec![b'x'; 64 << 10];
-    let (events, error) = collect_events(move || chunked([&*piece; 17], false)).await;
-    assert!(events.is_empty());
-    assert_error(&error.unwrap(), SourceErrorKind::Malformed, "longer than 1 MiB");
+async fn oversized_event_is_skipped() {
+    let labels = "x".repeat(1_200_000);
+    let big = start("big").replace(r#""name":"n""#, &format!(r#""a":"{labels}""#)) + "\n";
+    let body = start("one") + "\n" + &big + &start("two") + "\n";
+    let reply = move || chunked(body.as_bytes().chunks(64 << 10), true);
+    let StreamItems { events, unreadable, end } = collect_items(reply).await;
+    assert_eq!(ids(&events), ["one", "two"]);
+    assert!(end.is_none(), "{end:?}");
+    let [error] = &*unreadable else { panic!("{unreadable:?}") };
+    assert_error(error, SourceErrorKind::Malformed, "an event is longer than 1 MiB");
+    // The message names the container.
+    assert!(error.message.contains(r#"\"ID\":\"big\""#), "{error}");
 }
 
 #[actix_rt::test]
 async fn truncated_stream_ends_with_an_error() {
-    let (events, error) =
-        collect_events(|| ScriptedResponse::Truncated { body: start("one") + "\n{" }).await;
-    assert_eq!(ids(&events), ["one"]);
-    assert!(error.is_none_or(|error| error.kind == SourceErrorKind::Unreachable));
+    let items = collect_items(|| ScriptedResponse::Truncated { body: start("one") + "\n{" }).await;
+    assert_eq!(ids(&items.events), ["one"]);
+    assert!(items.unreadable.is_empty());
+    assert!(items.end.is_none_or(|error| error.kind == SourceErrorKind::Unreachable));
 }
 
 #[actix_rt::test]
@@ -149,7 +169,9 @@ async fn stream_has_filters_and_outlives_the_timeout() {
 async fn classifies_failed_stream_responses() {
     use SourceErrorKind::{Malformed, Refused, Unreachable};
     for (status, body, kind) in [
-        (404, "nothing here", Malformed),
+        (404, "nothing here", Refused),
+        (501, "", Refused),
+        (418, "", Malformed),
         (500, r#"{"message":"no journal"}"#, Unreachable),
         (403, r#"{"message":"denied by plugin"}"#, Refused),
     ] {
@@ -240,7 +262,7 @@ async fn silent_stream_does_not_affect_requests() {
     assert!(timeout(OBSERVATION_TIME, events.next()).await.is_err());
     // Uses a new connection, because a reused one would be silent too.
     let fresh = client(docker.endpoint().clone(), VersionChoice::Auto, DEFAULT_TIMEOUT);
-    assert!(fresh.list().await.unwrap().is_empty());
+    assert!(fresh.list().await.unwrap().containers.is_empty());
     relay.close_connections();
     assert!(!matches!(next(&mut events).await, Some(Ok(_))));
 }

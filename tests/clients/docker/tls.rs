@@ -34,7 +34,7 @@ async fn connects_to_an_engine_with_tls() {
     let files = ca.client(&folder.0, Some(CertificateOptions::default()));
     let front = TlsProxy::start(&server, files.ca.as_deref(), docker::server_address());
     let docker = client(&front, files);
-    assert!(!docker.engine().await.unwrap().version.is_empty());
+    assert!(!docker.engine().await.unwrap().unwrap().version.is_empty());
     docker.list().await.unwrap();
 }
 

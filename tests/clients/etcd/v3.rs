@@ -211,7 +211,7 @@ async fn kinds_of(
     note(kind(store.grant(LEASE, TTL).await));
     note(kind(store.keep_alive(LEASE).await));
     note(kind(store.revoke(LEASE).await));
-    note(kind(store.leases(LeaseNamespace::from_hash(1)).await));
+    note(kind(store.find_leases(LeaseNamespace::from_hash(1)).await));
     note(kind(store.leased(LEASE).await));
     // The start of a watch writes nothing, so its error is never uncertain.
     assert!(kind(store.watch().await.map(|_| ())).is_outage());

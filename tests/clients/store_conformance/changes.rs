@@ -36,7 +36,11 @@ pub async fn watch_reports_all_changes_in_the_domain(domain: &TestDomain<'_>) {
     let mut changes = domain.store.watch().await.unwrap();
 
     domain.foreign_put("static", OTHER, None);
-    let change = next(&mut changes).await;
+    let mut change = next(&mut changes).await;
+    if change.key == domain.key("before") {
+        // The watch is at a member of a cluster that had not applied the write yet.
+        change = next(&mut changes).await;
+    }
     assert_eq!(change.key, domain.key("static"));
     assert_eq!(change.now, domain.read("static").await.unwrap());
     assert_eq!(change.now.unwrap().expiry, Expiry::Never);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use highhock_actors::{
-    ExpectedValue, Expiry, GrantOutcome, KeptAlive, Lease, LeaseNamespace, Precondition, RecordKey,
-    RecordStore, StoreErrorKind, Write, WriteOutcome,
+    ExpectedValue, Expiry, GrantOutcome, KeptAlive, Lease, LeaseNamespace, LeasedRecords,
+    Precondition, RecordKey, RecordStore, StoreErrorKind, Write, WriteOutcome,
 };
 
 use crate::fixture::{OTHER, TTL, TestDomain, VALUE, expect_value};
@@ -48,14 +48,14 @@ pub async fn lost_lease_is_reported_without_writing(domain: &TestDomain<'_>) {
     assert_eq!(domain.names(), ["fine"]);
 
     assert_eq!(domain.store.keep_alive(lease).await.unwrap(), KeptAlive::Lost);
-    assert_eq!(domain.store.leased(lease).await.unwrap(), []);
+    assert_eq!(domain.store.leased(lease).await.unwrap().records, []);
     // Revoking a lease again is not an error.
     domain.store.revoke(lease).await.unwrap();
 }
 
 pub async fn lease_is_granted_once_and_listed(domain: &TestDomain<'_>) {
     let store = &domain.store;
-    assert_eq!(store.leases(domain.namespace).await.unwrap(), []);
+    assert_eq!(store.find_leases(domain.namespace).await.unwrap(), []);
     let [one, two] = [1, 255].map(|number| domain.namespace.lease(number));
     assert_eq!(store.grant(one, TTL).await.unwrap(), GrantOutcome::Fresh);
     assert_eq!(store.grant(one, TTL).await.unwrap(), GrantOutcome::Existed);
@@ -63,18 +63,21 @@ pub async fn lease_is_granted_once_and_listed(domain: &TestDomain<'_>) {
     let neighbour = LeaseNamespace::from_hash(domain.namespace.lease(0).0.cast_unsigned() >> 8 ^ 1);
     assert_eq!(store.grant(neighbour.lease(1), TTL).await.unwrap(), GrantOutcome::Fresh);
 
-    let mut leases = store.leases(domain.namespace).await.unwrap();
+    let mut leases = store.find_leases(domain.namespace).await.unwrap();
     leases.sort_by_key(|lease| lease.id);
     assert_eq!(leases, [Lease { id: one, ttl: TTL }, Lease { id: two, ttl: TTL * 2 }]);
     assert_eq!(store.keep_alive(two).await.unwrap(), KeptAlive::For(TTL * 2));
     store.revoke(one).await.unwrap();
-    assert_eq!(store.leases(domain.namespace).await.unwrap(), [Lease { id: two, ttl: TTL * 2 }]);
+    assert_eq!(
+        store.find_leases(domain.namespace).await.unwrap(),
+        [Lease { id: two, ttl: TTL * 2 }]
+    );
     assert_eq!(store.grant(one, TTL).await.unwrap(), GrantOutcome::Fresh);
 }
 
 pub async fn lists_the_records_of_a_lease(domain: &TestDomain<'_>) {
     let lease = domain.lease(1).await.unwrap();
-    assert_eq!(domain.store.leased(lease).await.unwrap(), []);
+    assert_eq!(domain.store.leased(lease).await.unwrap().records, []);
     let names = (0..300).map(|number| format!("n{number:03}")).collect::<Vec<_>>();
     let puts = names.iter().map(|name| domain.put(name, Some(lease))).collect();
     assert!(domain.store.write(puts).await.iter().all(Result::is_ok));
@@ -90,7 +93,10 @@ pub async fn lists_the_records_of_a_lease(domain: &TestDomain<'_>) {
     domain.foreign_put("others", VALUE, Some(60));
     domain.foreign_put("n007", OTHER, None);
 
-    let mut leased = domain.store.leased(lease).await.unwrap();
+    let LeasedRecords { revision, records: mut leased } = domain.store.leased(lease).await.unwrap();
+    let latest = leased.iter().map(|(_, found)| found.version).max();
+    assert!(latest.is_some_and(|latest| latest <= revision), "{latest:?} after {revision}");
+    assert_eq!(domain.store.probe().await.unwrap(), Some(revision));
     leased.sort_by(|(one, _), (other, _)| one.cmp(other));
     assert_eq!(leased.len(), 299);
     for (key, found) in leased {

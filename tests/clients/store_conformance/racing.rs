@@ -1,10 +1,12 @@
 //! Two store clients that write the same key.
 
-use highhock_actors::{ExpectedValue, Precondition, Write, WriteOutcome};
+use highhock_actors::{ExpectedValue, KeptAlive, Precondition, RecordStore, Write, WriteOutcome};
 
 use crate::fixture::{TestDomain, write_to};
 
 const ROUNDS: usize = 1000;
+/// All rounds may take longer than the TTL of a lease, in a cluster on a busy machine.
+const ROUNDS_PER_KEEP_ALIVE: usize = 50;
 
 /// The first writer holds the key. The other writer can neither overwrite nor delete it,
 /// whatever precondition it uses.
@@ -13,6 +15,11 @@ pub async fn concurrent_writers_never_overwrite_each_other(domain: &TestDomain<'
     let (own_lease, other_lease) = (domain.lease(1).await, domain.lease(2).await);
     let mut won = [0; 2];
     for round in 0..ROUNDS {
+        if round % ROUNDS_PER_KEEP_ALIVE == 0 {
+            for lease in [own_lease, other_lease].into_iter().flatten() {
+                assert_ne!(domain.store.keep_alive(lease).await.unwrap(), KeptAlive::Lost);
+            }
+        }
         let values = ["ours", "others"].map(|whose| domain.value_with(&format!("{whose} {round}")));
         let put = |writer: usize, precondition| {
             let lease = [own_lease, other_lease][writer];

@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// The published IPv6 address of the host, from the documentation range.
-const ADDRESS6: &str = "2001:db8::77";
+pub const ADDRESS6: &str = "2001:db8::77";
 
 /// `records` with an etcd URL that it never contacts.
-fn record_preview() -> Highhock {
+pub fn record_preview() -> Highhock {
     let highhock = Highhock::new("http://127.0.0.1:1").flag("--etcd-api", "v3");
     highhock.flag("--skydns-domain", "skydns.local").flag("--skydns-layout", "instance")
 }
@@ -30,7 +30,7 @@ fn container_address_preview() -> Highhock {
 /// The records of a container: for each record the part of its key after the container id, the
 /// host and the port.
 #[track_caller]
-fn preview_records(highhock: &Highhock, container: &Container) -> Vec<String> {
+pub fn preview_records(highhock: &Highhock, container: &Container) -> Vec<String> {
     let output = highhock.output(&["records", "--json"]);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{complaint}");
@@ -46,7 +46,7 @@ fn preview_records(highhock: &Highhock, container: &Container) -> Vec<String> {
 
 /// The reason why the services of a container are skipped.
 #[track_caller]
-fn skip_reason(highhock: &Highhock, container: &Container) -> String {
+pub fn skip_reason(highhock: &Highhock, container: &Container) -> String {
     let output = highhock.output(&["records"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let start = format!("skipped: {}: ", container.name());
@@ -56,7 +56,7 @@ fn skip_reason(highhock: &Highhock, container: &Container) -> String {
 
 /// Starts a container that declares these ports, with these options.
 #[track_caller]
-fn run_service(ports: &[&str], options: &[&str]) -> Container {
+pub fn run_service(ports: &[&str], options: &[&str]) -> Container {
     let entries: Vec<_> =
         ports.iter().map(|port| format!("{}:{port}", unique_name("at"))).collect();
     let offer = format!("DISCOVER={}", entries.join(","));
@@ -98,11 +98,16 @@ fn gateway(network: &Network) -> String {
     docker(&["network", "inspect", "--format", format, network.name()])
 }
 
-/// A network with IPv6, and the prefix of its addresses.
-fn network_with_ipv6() -> (Network, String) {
+/// A prefix of IPv6 addresses that no other network has.
+pub fn unique_prefix() -> String {
     // Not 0, which would be written as `::`.
     let (process, number) = (std::process::id(), 1 + unique());
-    let prefix = format!("fd{:02x}:{:x}:{number:x}", process >> 16 & 0xff, process & 0xffff);
+    format!("fd{:02x}:{:x}:{number:x}", process >> 16 & 0xff, process & 0xffff)
+}
+
+/// A network with IPv6, and the prefix of its addresses.
+fn network_with_ipv6() -> (Network, String) {
+    let prefix = unique_prefix();
     let subnet = format!("{prefix}::/64");
     (Network::create(&["--ipv6", "--subnet", &subnet]), prefix)
 }
@@ -133,13 +138,66 @@ fn port_on_all_addresses_uses_the_host_address() {
     assert_eq!(all, if is_podman() { &[""][..] } else { &["0.0.0.0", "::"] });
     let port = container.published_port("80/tcp");
     assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {port}")]);
+}
 
-    if skips_on_podman("containers are not reachable by IPv4 through a binding to [::]") {
+/// The preview on a host with this published address or name.
+fn preview_on(host: &str) -> Highhock {
+    record_preview().flag("--discovery-host", host)
+}
+
+#[test]
+fn port_is_published_in_the_family_of_its_binding() {
+    let four = run_service(&["80"], &["-p", "0.0.0.0:0:80"]);
+    let six = run_service(&["80"], &["-p", "[::]:0:80"]);
+    let port4 = four.published_port("80/tcp");
+    let port6 = six.published_port_ipv6("80/tcp");
+
+    assert_eq!(preview_records(&preview_on(ADDRESS), &four), [format!("-80 {ADDRESS} {port4}")]);
+    assert_eq!(preview_records(&preview_on(ADDRESS), &six), [""; 0]);
+    let reason = skip_reason(&preview_on(ADDRESS), &six);
+    assert!(reason.contains(&format!("published for IPv6 only ([::]:{port6})")), "{reason}");
+
+    assert_eq!(preview_records(&preview_on(ADDRESS6), &six), [format!("-80 {ADDRESS6} {port6}")]);
+    assert_eq!(preview_records(&preview_on(ADDRESS6), &four), [""; 0]);
+    let reason = skip_reason(&preview_on(ADDRESS6), &four);
+    assert!(reason.contains(&format!("published for IPv4 only (0.0.0.0:{port4})")), "{reason}");
+
+    let both = record_preview().flag("--discovery-host6", ADDRESS6);
+    assert_eq!(preview_records(&both, &four), [format!("-80 {ADDRESS} {port4}")]);
+    assert_eq!(preview_records(&both, &six), [format!("-80-6 {ADDRESS6} {port6}")]);
+
+    let name = "node1.example.com";
+    for (container, port) in [(&four, port4), (&six, port6)] {
+        let found = preview_records(&preview_on(name), container);
+        assert_eq!(found, [format!("-80 {name} {port}")]);
+    }
+}
+
+#[test]
+fn prefers_one_ipv4_address_to_all_ipv6_addresses() {
+    let lan = Network::create(&[]);
+    let address = gateway(&lan);
+    let _neighbour = run_with_address(&lan, address.parse().unwrap());
+    let container = run_service(&["80"], &["-p", &format!("{address}::80"), "-p", "[::]:0:80"]);
+    let port = container.published_port("80/tcp");
+    assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {address} {port}")]);
+}
+
+#[test]
+fn network_that_publishes_no_ports_is_the_reason() {
+    if skips_on_podman("its inspection shows the ports as published") {
         return;
     }
-    // All IPv6 addresses count as all addresses, too.
-    let container = run_service(&["80"], &["-p", "[::]:0:80"]);
-    let port = container.published_port_ipv6("80/tcp");
+    // Both are removed after the container.
+    let (network, reachable) = (Network::create(&["--internal"]), Network::create(&[]));
+    let container = run_service(&["80", "81"], &["--network", network.name(), "-p", "0:80"]);
+    assert_eq!(preview_records(&record_preview(), &container), [""; 0]);
+    let reason = skip_reason(&record_preview(), &container);
+    let cause = format!("is in {:?}, where the engine publishes no ports", network.name());
+    assert!(reason.contains(&cause) && !reason.contains("`-p"), "{reason}");
+    // A step that the reason names helps.
+    reachable.connect(&container);
+    let port = container.published_port("80/tcp");
     assert_eq!(preview_records(&record_preview(), &container), [format!("-80 {ADDRESS} {port}")]);
 }
 
@@ -158,7 +216,11 @@ fn port_on_one_address_uses_that_address() {
     let _neighbour = run_with_address(&network, address);
     let six = run_service(&["80"], &["-p", &format!("[{address}]::80")]);
     let port = six.published_port_ipv6("80/tcp");
-    assert_eq!(preview_records(&record_preview(), &six), [format!("-80 {address} {port}")]);
+    let highhock = preview_on(ADDRESS6);
+    assert_eq!(preview_records(&highhock, &six), [format!("-80 {address} {port}")]);
+    // Beside an IPv4 address it is the second one.
+    let highhock = record_preview().flag("--discovery-host6", ADDRESS6);
+    assert_eq!(preview_records(&highhock, &six), [format!("-80-6 {address} {port}")]);
 }
 
 #[test]
@@ -240,6 +302,31 @@ fn container_without_network_publishes_nothing() {
         assert_eq!(preview_records(&highhock, &container), [""; 0]);
         assert!(skip_reason(&highhock, &container).contains("`--network none`"));
     }
+}
+
+#[test]
+fn container_without_network_is_published_once_connected() {
+    if skips_on_podman("it connects no container that was created without a network") {
+        return;
+    }
+    let etcd = Etcd::start();
+    let daemon = Highhock::new(&etcd.url()).start();
+    let name = unique_name("late-network");
+    let container = run_service_with(&name, &["--network", "none"]);
+    daemon.wait_for_log(&["skipped", container.name(), "`--network none`"]);
+
+    let network = Network::create(&[]);
+    docker(&["network", "disconnect", "none", container.id()]);
+    network.connect(&container);
+    wait_for_value(&etcd, &key(&name), &record(container.published_port("80/tcp")));
+    let address = address_in(&container, network.name());
+    let found = preview_records(&container_address_preview(), &container);
+    assert_eq!(found, [format!("-80 {address} 80")]);
+
+    network.disconnect(&container);
+    wait_for_removal(&etcd, &key(&name));
+    let reason = skip_reason(&record_preview(), &container);
+    assert!(reason.contains("has no network"), "{reason}");
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use crate::support::admin::Admin;
 use crate::support::daemon::{ADDRESS, Highhock};
 use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
-use crate::support::free_port;
+use crate::support::network_namespace::{INTERFACE, InterfaceKind, NetworkNamespace};
 use crate::support::scripted_server::{ScriptedResponse, ScriptedServer};
-use crate::{key, record, run_service, run_service_with, unique_name};
+use crate::support::{TempDir, eventually, free_port};
+use crate::{TIMEOUT, key, record, run_service, run_service_with, unique_name};
 
 const UNAVAILABLE: Option<i32> = Some(69);
 const CONFIG_ERROR: Option<i32> = Some(78);
@@ -60,6 +62,27 @@ fn check_reports_each_problem() {
         let verdict = verdict(&text, subject);
         assert!(verdict.starts_with("FAILED") && verdict.contains(reason), "{text}");
     }
+}
+
+#[test]
+fn check_warns_of_unreadable_networks() {
+    let (dir, socket) = (TempDir::new(), "docker.sock");
+    let _engine = ScriptedServer::unix(&dir.0.join(socket), |request| {
+        ScriptedResponse::json(match request.target.as_str() {
+            "/version" => r#"{"ApiVersion": "1.41", "MinAPIVersion": "1.24"}"#,
+            "/v1.41/info" => r#"{"ID": "scripted", "Name": "node"}"#,
+            "/v1.41/networks" => r#"[{"Name": 7}, {"Name": "bridge"}]"#,
+            _ => "[]",
+        })
+    });
+    let url = format!("unix://{}/{socket}", dir.0.display());
+    let highhock = Highhock::new("http://127.0.0.1:1").flag("--docker-url", &url);
+    let highhock = highhock.without_flag("--discovery-host");
+    let highhock = highhock.flag("--discovery-interface", INTERFACE);
+    let namespace = NetworkNamespace::with_interface(InterfaceKind::Machine, ADDRESS);
+    let text = stdout(&namespace.enter(|| highhock.output(&["check"])));
+    let warning = "warning 1 unreadable networks; the address is not compared with them";
+    assert!(text.lines().any(|line| line == format!("{:<14} {warning}", "docker")), "{text}");
 }
 
 #[test]
@@ -185,6 +208,25 @@ fn address_comes_from_metadata_service_if_configured() {
     let step =
         format!("discovery.metadata aws: {service}: PUT /latest/api/token: returned no token");
     assert!(text.contains(&step), "{text}");
+}
+
+/// A container engine runs `status` as a health check, with the file of the daemon.
+#[test]
+fn status_is_not_affected_by_a_mistake_in_another_key() {
+    let (etcd, admin) = (Etcd::start(), Admin::on_loopback());
+    let highhock = Highhock::new(&etcd.url()).flag("--admin-listen", &admin.listen());
+    let daemon = highhock.start();
+    daemon.wait_for_log(&["docker connected"]);
+    for config in [r#"{"etcd": {"ttl": 1}, "skydnss": {}}"#, "{ oops", ""] {
+        let broken = highhock.clone().config(config);
+        eventually("the daemon is ready", TIMEOUT, || {
+            (broken.output(&["status"]).status.code() == Some(0)).then_some(())
+        });
+        assert_eq!(broken.output(&["actors"]).status.code(), Some(0), "{config}");
+        assert_eq!(broken.output(&["check"]).status.code(), CONFIG_ERROR, "{config}");
+    }
+    let output = highhock.config(r#"{"admin": {"listenn": ""}}"#).output(&["status"]);
+    assert_eq!(output.status.code(), CONFIG_ERROR, "{output:?}");
 }
 
 #[test]

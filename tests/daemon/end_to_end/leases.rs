@@ -176,7 +176,10 @@ fn republishes_when_an_emptied_v3_etcd_returns() {
     assert_eq!(v3.revision(), revision);
     assert_eq!(daemon.lines_with(&["WARNING", "etcd unreachable"]).len(), 3);
     assert_eq!(daemon.lines_with(&["WARNING", "lease lost"]).len(), 2);
-    assert_eq!(daemon.lines_with(&["WARNING"]).len(), 5, "{}", daemon.log());
+    // An outage may begin before the daemon has read the revision of its own writes.
+    let went_back = daemon.lines_with(&["WARNING", "etcd went back in time"]).len();
+    assert!(went_back <= 2, "{}", daemon.log());
+    assert_eq!(daemon.lines_with(&["WARNING"]).len(), 5 + went_back, "{}", daemon.log());
 }
 
 #[test]

@@ -127,6 +127,33 @@ fn compose_method_publishes_services() {
 }
 
 #[test]
+fn compose_service_of_another_project_is_on_standby() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let _shop = run_compose_container(&fixture, "web", false, &["-p", "0:80"]);
+    let blog = ["--label", "com.docker.compose.project=blog", "-p", "0:80"];
+    let _blog = run_compose_container(&fixture, "web", false, &blog);
+    let daemon = with_methods(&fixture, &etcd, "compose").start();
+    daemon.wait_for_log(&["record on standby", "skydns/web", "set discovery.composeProject"]);
+}
+
+#[test]
+fn compose_service_in_a_shared_network_has_the_published_port() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let vpn = run_compose_container(&fixture, "vpn", false, &["-p", "0:8080"]);
+    let network = format!("container:{}", vpn.id());
+    let guest = |name: &str| run_compose_container(&fixture, name, false, &["--network", &network]);
+    let _qb = guest("qb");
+    let _daemon = with_methods(&fixture, &etcd, "compose").start();
+    let alone = records(&[("vpn", &vpn, "8080/tcp"), ("qb", &vpn, "8080/tcp")]);
+    wait_for_records(&etcd.v3(), &alone, TIMEOUT);
+    // Two services could serve the port.
+    let rival = guest("rival");
+    wait_for_records(&etcd.v3(), &records(&[("vpn", &vpn, "8080/tcp")]), TIMEOUT);
+    rival.remove();
+    wait_for_records(&etcd.v3(), &alone, TIMEOUT);
+}
+
+#[test]
 fn compose_method_publishes_under_the_project() {
     let (etcd, fixture) = (Etcd::start(), Fixture::new());
     let services: [(&str, &[&str]); 3] =
@@ -169,6 +196,8 @@ fn run_multi_method_container(fixture: &Fixture) -> Container {
     let options = [
         &["-e", "DISCOVER=web:80,api:81,bad", "--label", "highhock.discover=web:80"][..],
         &["-e", "SERVICE_80_NAME=web", "-e", "SERVICE_443_IGNORE=1"],
+        &["-e", "SERVICE_80_TCP_NAME=api", "--label", "SERVICE_TAGS=a,b"],
+        &["-e", "DISCOVERY=\"quoted:80\"", "--label", "highhock.discovery=web:80"],
         &["--label", "highhock.web.priority=7", "--label", "highhock.weight=heavy"],
         &["-p", "0:80", "-p", "0:443"],
     ];
@@ -210,6 +239,10 @@ fn records_command_explains_each_container() {
         (&container, &["label", "-> web:80, dropped: env declared it first"]),
         (&container, &["registrator", "SERVICE_80_NAME=web", "dropped: env declared it first"]),
         (&container, &["registrator", "SERVICE_443_IGNORE=1", "excludes ports, as in Registrator"]),
+        (&container, &["registrator", "SERVICE_TAGS", "ignored: has no place in a DNS record"]),
+        (&container, &["registrator", "SERVICE_80_TCP_NAME", "set SERVICE_80_NAME"]),
+        (&container, &["env", "quoted:80", "Docker does not remove quotes in an `--env-file`"]),
+        (&container, &["highhock.discovery=web:80", "did you mean `highhock.discover`?"]),
         (&container, &["compose", "nothing: there is no label com.docker.compose.service"]),
         (&container, &["attributes", "highhock.weight=heavy", "not a whole number"]),
         (&container, &["web:80", "skydns/local/skydns/web", "\"priority\":7"]),
@@ -236,7 +269,10 @@ fn records_command_explains_each_container() {
     assert_eq!(row["methods"][1]["method"], "label");
     let claim = &row["methods"][1]["named"][0];
     assert_eq!((&claim["service"], &claim["named_before_by"]), (&"web:80".into(), &"env".into()));
-    assert_eq!(row["skipped"][0]["entry"], "highhock.weight=heavy");
+    let entries: Vec<_> =
+        row["skipped"].as_array().unwrap().iter().map(|one| &one["entry"]).collect();
+    assert_eq!(entries, ["highhock.discovery=web:80", "highhock.weight=heavy"]);
+    assert_eq!(row["methods"][2]["ignored"][0]["entry"], "SERVICE_80_TCP_NAME");
     let [web, api] = row["services"].as_array().unwrap().as_slice() else { panic!("{row}") };
     assert_eq!((&web["name"], &web["method"]), (&"web".into(), &"env".into()));
     assert_eq!(web["labels"]["priority"], "highhock.web.priority");

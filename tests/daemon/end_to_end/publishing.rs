@@ -11,8 +11,8 @@ use crate::support::docker::Container;
 use crate::support::etcd::Etcd;
 use crate::support::{eventually, free_port};
 use crate::{
-    ROOT, key, record, record_with_ttl, run_service, unique_name, wait_for_key, wait_for_removal,
-    wait_for_value,
+    ROOT, TIMEOUT, key, record, record_with_ttl, run_service, unique_name, wait_for_key,
+    wait_for_removal, wait_for_value,
 };
 
 /// The margin of a busy machine on top of a promised time.
@@ -44,6 +44,25 @@ fn publishes_and_withdraws_within_one_poll_by_default() {
         appeared < POLL_INTERVAL + LATENCY_MARGIN && went < POLL_INTERVAL + LATENCY_MARGIN,
         "{appeared:?}, {went:?}"
     );
+}
+
+/// Keys in etcd are case-sensitive, and so is the path in the configuration of a DNS server.
+#[test]
+fn prefix_keeps_its_case_with_both_apis() {
+    let (etcd, name) = (Etcd::start(), unique_name("cased"));
+    let service = run_service(&name);
+    let value = record(service.published_port("80/tcp"));
+    let v3 = etcd.v3();
+    v3.put("/CoreDNS/config", r#"{"domain": "cased.local"}"#, None);
+    let highhock = Highhock::new(&etcd.url()).flag("--skydns-prefix", "CoreDNS");
+    // v3 holds a key under the prefix, so the API is v3, and the key names the domain.
+    let daemon = highhock.clone().start();
+    let key = format!("/CoreDNS/local/cased/{name}");
+    eventually(&key, TIMEOUT, || (v3.get(&key)?.value == value).then_some(()));
+    drop(daemon);
+    let daemon = highhock.flag("--etcd-api", "v2").flag("--skydns-domain", "cased.local").start();
+    assert_eq!(wait_for_key(&etcd, &format!("CoreDNS/local/cased/{name}")), value);
+    drop(daemon);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use highhock::admin::{AdminBridge, serve};
 use highhock::daemon::systemd::SystemdNotifier;
 use highhock::daemon::{Daemon, DaemonConfig, DaemonCore};
-use highhock::host::{AddressSource, PublicAddress};
+use highhock::host::{AddressSource, PublicAddress, interfaces};
 use highhock::logging::{self, RecentLogs};
 use highhock::settings::{Environment, Sources, load};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -45,7 +45,7 @@ impl InProcessDaemon {
         );
         let file = dir.0.join("highhock.json");
         std::fs::write(&file, text).unwrap();
-        let sources = Sources::new(Some(file), Vec::new(), Environment::default());
+        let sources = Sources::new(Some(file.into()), Vec::new(), Environment::default());
         let (hooks, hook_receiver) = unbounded_channel();
         let thread = thread::spawn(move || run_daemon(sources, hook_receiver));
         Self { admin, hooks: Some(hooks), thread: Some(thread), _dir: dir, _alone: alone }
@@ -77,6 +77,7 @@ fn run_daemon(sources: Sources, mut hook_receiver: UnboundedReceiver<Hook>) {
             settings: loaded.settings,
             effective: loaded.effective,
             public_address: PublicAddress { host, source: AddressSource::Setting, host6: None },
+            interfaces: Box::new(interfaces),
             notifier: SystemdNotifier::from_environment(&Environment::default(), log.clone()),
             log: log.clone(),
             log_control,

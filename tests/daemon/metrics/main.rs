@@ -49,6 +49,7 @@ fn reading() -> MetricsSnapshot {
     });
     let records = RecordsStatus {
         live: 3,
+        expired: 0,
         pending: 0,
         standby: StandbyReason::ALL.map(|reason| (reason, 1)).into(),
         failed: 1,
@@ -60,6 +61,9 @@ fn reading() -> MetricsSnapshot {
             poll_interval: Duration::from_secs(10),
             last_listing: Some(now),
             last_error: None,
+            listing_duration: Duration::from_millis(20),
+            unreadable_events: 2,
+            unreadable_rows: 1,
         },
         store: StoreStatus {
             available: true,
@@ -137,6 +141,7 @@ fn exports_the_documented_names() {
             "highhock_docker_last_poll_timestamp_seconds",
             "highhock_docker_request_seconds",
             "highhock_docker_requests_total",
+            "highhock_docker_unreadable_total",
             "highhock_drift_repaired_total",
             "highhock_etcd_last_audit_timestamp_seconds",
             "highhock_etcd_last_write_timestamp_seconds",
@@ -196,6 +201,7 @@ fn exports_the_values_of_the_snapshot() {
         "highhock_ready 1.0",
         r#"highhock_reloads_total{result="refused"} 1"#,
         r#"highhock_records{state="standby"} 4.0"#,
+        r#"highhock_records{state="expired"} 0.0"#,
         r#"highhock_records_standby{reason="shadowed"} 1.0"#,
         r#"highhock_containers{state="crash_looping"} 2.0"#,
         "highhock_lease_remaining_seconds 41.5",

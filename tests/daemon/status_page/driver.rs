@@ -103,12 +103,14 @@ impl Browser {
         eventually(what, TIMEOUT, || Some(self.text(selector)).filter(|text| matches(text)))
     }
 
-    /// The console messages since the last call, each with its level.
+    /// The console messages since the last call, each with its level, except those of the
+    /// browser's own pages.
     #[track_caller]
     pub fn console(&self) -> Vec<String> {
         let lines = self.command("se/log", &json!({ "type": "browser" }));
         let line = |line: &Value| format!("{}: {}", line["level"], line["message"]);
-        lines.as_array().unwrap().iter().map(line).collect()
+        let lines = lines.as_array().unwrap().iter().map(line);
+        lines.filter(|line| !line.contains("chrome://")).collect()
     }
 
     /// Sends a command of the Chrome DevTools Protocol.

@@ -32,9 +32,8 @@ pub struct NetworkNamespace {
 impl NetworkNamespace {
     /// Starts a server without records on port 53 of all addresses.
     pub fn new() -> Self {
-        // glibc does not query AAAA without an IPv6 address.
-        let with_ipv6 = ["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"];
-        let container = Container::run(&with_ipv6, &[]);
+        let container = Container::run(&[], &[]);
+        enable_ipv6(&container);
         let zone = Zone::new();
         zone.mark_complete();
         let server = serve(pid(&container), zone.clone());
@@ -120,6 +119,19 @@ pub fn address_in(network: &str, container: &Container) -> IpAddr {
 
 fn pid(container: &Container) -> String {
     docker(&["inspect", "--format", "{{.State.Pid}}", container.id()])
+}
+
+/// Assigns a link-local address to each interface: glibc does not query AAAA without an IPv6
+/// address. Docker 29 disables IPv6 for each interface of a network without IPv6.
+fn enable_ipv6(container: &Container) {
+    let enable = "for setting in /proc/sys/net/ipv6/conf/*/disable_ipv6; do
+        echo 0 >\"$setting\" || exit
+    done";
+    let status = Command::new("nsenter")
+        .arg(format!("--net=/proc/{}/ns/net", pid(container)))
+        .args(["sh", "-c", enable])
+        .status();
+    assert!(status.unwrap().success(), "entering a container's network requires root");
 }
 
 /// Starts a server in the namespace. A new thread enters the namespace, and the threads it

@@ -61,6 +61,12 @@ pub fn compare(record_set: &RecordSet, case: &QueryCase, pair: &mut ServerPair) 
     if record_set.lease.is_some() {
         round_ttls(&mut case);
     }
+    if !is_equal(&case) && unify_ttls(&mut case.coredns) {
+        differences.push(Difference::RrsetTtl);
+        if record_set.lease.is_some() {
+            round_ttls(&mut case);
+        }
+    }
     if !is_equal(&case) {
         let Some(found) = known_difference(record_set, &case, pair) else {
             return Comparison::Mismatch("the responses differ".into(), case.into());
@@ -184,6 +190,26 @@ fn round_ttls(case: &mut QueryCase) {
         }
         ours.sort();
     }
+}
+
+/// Sets the TTL of each record to the least TTL of its name and type. Returns `true` if this
+/// changes a TTL.
+fn unify_ttls(response: &mut DnsResponse) -> bool {
+    let mut changed = false;
+    for rows in [&mut response.answer, &mut response.additional] {
+        let all = rows.clone();
+        for row in rows.iter_mut() {
+            let is_same_set = |other: &&ResponseRecord| {
+                other.kind == row.kind && other.name.eq_ignore_ascii_case(&row.name)
+            };
+            let least = all.iter().filter(is_same_set).map(|other| other.ttl).min();
+            let least = least.unwrap_or(row.ttl);
+            changed |= least != row.ttl;
+            row.ttl = least;
+        }
+        rows.sort();
+    }
+    changed
 }
 
 fn sections<'a>(

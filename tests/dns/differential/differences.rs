@@ -27,11 +27,12 @@ pub enum Difference {
     InvalidValue,
     AliasAndAddresses,
     SoaOfSubdomain,
+    RrsetTtl,
 }
 
 impl Difference {
     /// All differences, in the order in which they are checked.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Any,
         Self::UdpSizeLimit,
         Self::UncompressedTargets,
@@ -44,6 +45,7 @@ impl Difference {
         Self::InvalidValue,
         Self::AliasAndAddresses,
         Self::SoaOfSubdomain,
+        Self::RrsetTtl,
     ];
 
     /// Returns `true` if a normal run may not contain the difference.
@@ -94,8 +96,12 @@ impl Difference {
                  the domain"
             }
             Self::RepeatedRecord => {
-                "HighHock returns a record once, with the TTL found first (RFC 2181); with aliases \
-                 that meet, CoreDNS repeats it with other TTLs"
+                "HighHock returns a record once (RFC 2181); with aliases that meet, CoreDNS \
+                 repeats it in other letter case or with other TTLs"
+            }
+            Self::RrsetTtl => {
+                "HighHock gives all records of one name and type the least of their TTLs \
+                 (RFC 2181, section 5.2); CoreDNS gives each its own"
             }
         }
     }
@@ -125,8 +131,8 @@ pub fn known_difference(
         Difference::Mx => is_mx(case),
         Difference::AliasAndAddresses => is_alias_and_addresses(case, pair),
         Difference::SoaOfSubdomain => is_soa_of_subdomain(case, pair),
-        // Detected by the comparison of lengths.
-        Difference::UdpSizeLimit | Difference::UncompressedTargets => false,
+        // Detected by the comparison of lengths and of TTLs.
+        Difference::UdpSizeLimit | Difference::UncompressedTargets | Difference::RrsetTtl => false,
     })
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RecordType;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use highhock::dns::DnsServer;
 use highhock_actors::model::names::DomainName;
 use network_interface::{NetworkInterface, NetworkInterfaceConfig};
@@ -37,6 +38,40 @@ fn forwards_other_domains_to_the_first_upstream() {
     }
     assert_eq!(second.query_count(), 0);
     assert_eq!(server.stats().read().forwarded, 2);
+}
+
+#[test]
+fn forwards_the_flags_ad_and_cd() {
+    let upstream = Upstream::start(Behaviour::Echo);
+    let server = forwarding(&[], &[upstream.address]);
+    for (authentic_data, checking_disabled) in
+        [(true, false), (false, true), (true, true), (false, false)]
+    {
+        let mut query = example();
+        query.metadata.authentic_data = authentic_data;
+        query.metadata.checking_disabled = checking_disabled;
+        for answer in [query_udp(address(&server), &query), query_tcp(address(&server), &query)] {
+            assert_eq!(answer.metadata.authentic_data, authentic_data);
+            assert_eq!(answer.metadata.checking_disabled, checking_disabled);
+        }
+    }
+}
+
+#[test]
+fn forwards_unknown_edns_options() {
+    let upstream = Upstream::start(Behaviour::Echo);
+    let server = forwarding(&[], &[upstream.address]);
+    let option = |code, data: &[u8]| (EdnsCode::from(code), EdnsOption::Unknown(code, data.into()));
+    let mut edns = Edns::new();
+    let cookie = option(10, b"8 bytes.");
+    edns.options_mut().as_mut().extend([option(65_001, b"x"), cookie, option(65_002, b"")]);
+    let mut query = example();
+    query.set_edns(edns);
+    let answer = query_udp(address(&server), &query);
+    let answered = answer.edns.unwrap();
+    let codes = answered.options().as_ref().iter().map(|(code, _)| u16::from(*code));
+    // A cookie is between two neighbours.
+    assert_eq!(codes.collect::<Vec<_>>(), [65_001, 65_002]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod dead_upstreams;
 mod few_files;
 mod forwarding;
+mod pipelining;
 mod query;
 mod upstream;
 

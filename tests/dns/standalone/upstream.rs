@@ -18,6 +18,9 @@ pub enum Behaviour {
     Addresses(u8),
     /// Responds with this code.
     Code(ResponseCode),
+    /// Responds with the flags and the EDNS options of the query, and with the flag AD if the
+    /// query has it.
+    Echo,
     /// Does not respond.
     Silent,
 }
@@ -75,6 +78,7 @@ fn answer(behaviour: Behaviour, question: &[u8], udp: bool) -> Option<Vec<u8>> {
     let name = message.queries[0].name.clone();
     match behaviour {
         Behaviour::Silent => return None,
+        Behaviour::Echo => {}
         Behaviour::Code(code) => message.metadata.response_code = code,
         Behaviour::Addresses(count) => {
             let address = |i| RData::A(A(Ipv4Addr::new(192, 0, 2, i)));

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::HOST;
+use super::docker::EVENT_DELAY_MAX;
 
 /// The network of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,8 +51,16 @@ pub struct SimContainer {
     pub endpoint: u64,
     /// The time of the stop signal since the last start.
     pub stop_signal_at: Option<Instant>,
+    /// `true` if the stop signal was earlier than the last start, by the engine's clock. The clock
+    /// was set back in between.
+    pub is_signal_before_start: bool,
     /// The time of the last change or of its last event, whichever is later.
     pub last_changed: Instant,
+    /// The time of the last end or signal, or of a late event of one of them. Other events withdraw
+    /// no record that stays right.
+    pub last_interrupted: Option<Instant>,
+    /// The times of the latest starts, the newest last.
+    pub starts: Vec<Instant>,
 }
 
 /// The order of claims to a key: the lowest rank holds it.
@@ -72,8 +81,15 @@ pub struct ExpectedRecord {
     pub rank: ClaimRank,
     /// `true` if the record must be published, `false` if it may be missing.
     pub is_certain: bool,
+    /// `true` if the container received its stop signal and drains.
+    pub is_draining: bool,
+    /// `true` if the core may delay the publication, because the container restarts repeatedly.
+    pub is_limited: bool,
     /// The time of the last change that affects the record.
     pub last_changed: Instant,
+    /// The time of the last change that may withdraw the record. See
+    /// [`SimContainer::last_interrupted`].
+    pub last_interrupted: Option<Instant>,
 }
 
 /// Returns the id of container number `n`.
@@ -81,7 +97,31 @@ pub fn container_id(n: usize) -> String {
     format!("{n:012x}{n:052x}")
 }
 
+/// The restarts within [`RESTART_WINDOW`] from which the core delays publications.
+const RESTARTS_LIMIT: usize = 3;
+/// The time during which the core counts restarts, and the delay of an inspection.
+const RESTART_WINDOW: Duration = Duration::from_secs(61);
+
 impl SimContainer {
+    /// Sets the time of the last change, which may withdraw a record, to now.
+    pub fn mark_interrupted(&mut self) {
+        (self.last_changed, self.last_interrupted) = (Instant::now(), Some(Instant::now()));
+    }
+
+    /// Adds a start.
+    pub fn mark_started(&mut self) {
+        self.last_changed = Instant::now();
+        self.starts.push(Instant::now());
+        if self.starts.len() > RESTARTS_LIMIT + 1 {
+            self.starts.remove(0);
+        }
+    }
+
+    fn is_limited(&self) -> bool {
+        let restarts = self.starts.get(1..).unwrap_or_default();
+        restarts.iter().filter(|at| at.elapsed() < RESTART_WINDOW).count() >= RESTARTS_LIMIT
+    }
+
     pub fn is_listed(&self) -> bool {
         matches!(self.life, ContainerState::Running | ContainerState::Paused)
     }
@@ -164,6 +204,8 @@ impl SimContainer {
             network: self.network(names),
             bindings: self.bindings(),
             exposed: self.services.iter().map(|(_, port)| (*port, Protocol::Tcp)).collect(),
+            requested: Vec::new(),
+            shared_ports: None,
             networks: BTreeMap::from([("bridge".to_owned(), NetworkAttachment::default())]),
             image: "simulated".to_owned(),
             stop_signal: self.stop_signal,
@@ -174,7 +216,9 @@ impl SimContainer {
     /// Returns the records that must or may be published for the container.
     ///
     /// For the time `drain` after a stop signal, the records may be missing: the core withdraws
-    /// them if the event was delivered.
+    /// them if the event was delivered. The event may be late by [`EVENT_DELAY_MAX`]. A stop signal
+    /// from before the start by the engine's clock looks like a late event of an earlier run, so
+    /// the core may keep the records.
     pub fn expected_records(
         &self,
         all: &BTreeMap<usize, SimContainer>,
@@ -187,10 +231,15 @@ impl SimContainer {
             return Vec::new();
         }
         let drains = drain.filter(|_| !self.ignores_drain);
-        let is_withheld = |at: Instant| drains.is_some_and(|drain| at.elapsed() < drain);
-        let is_certain = !self.stop_signal_at.is_some_and(is_withheld);
+        let is_signalled_within = |time: Duration| {
+            let drain = drains.map(|drain| drain + time);
+            self.stop_signal_at.zip(drain).is_some_and(|(at, drain)| at.elapsed() < drain)
+        };
+        let is_draining = is_signalled_within(Duration::ZERO) && !self.is_signal_before_start;
+        let is_certain = !is_signalled_within(EVENT_DELAY_MAX);
         // A guest is reached through the network owner at the end of the chain.
         let (mut last_changed, mut network_owner) = (self.last_changed, self);
+        let mut last_interrupted = self.last_interrupted;
         let mut depth = 0;
         while let NetworkSetup::SharedWith { number, .. } = network_owner.net {
             depth += 1;
@@ -199,6 +248,7 @@ impl SimContainer {
                 _ => return Vec::new(),
             }
             last_changed = last_changed.max(network_owner.last_changed);
+            last_interrupted = last_interrupted.max(network_owner.last_interrupted);
         }
         // The network owner must run. Containers between guest and network owner need not run.
         if !network_owner.is_listed() {
@@ -223,7 +273,10 @@ impl SimContainer {
                     place,
                 },
                 is_certain,
+                is_draining,
+                is_limited: self.is_limited(),
                 last_changed,
+                last_interrupted,
             });
         }
         expected

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
-    Container, ContainerId, ContainerSource, ContainerState, ContainerSummary, EngineIdentity,
-    EngineTime, Event, EventKind, EventStream, Health, SourceError, SourceErrorKind,
+    Container, ContainerId, ContainerListing, ContainerSource, ContainerState, ContainerSummary,
+    EngineIdentity, EngineTime, Event, EventKind, EventStream, Health, SourceError,
+    SourceErrorKind,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -48,6 +49,8 @@ pub struct DockerFaults {
     pub away: Option<Instant>,
     /// The end of the slowness, and the longest duration of a request.
     pub slow: Option<(Instant, Duration)>,
+    /// The end of the slowness of listings, and the duration of a listing.
+    pub slow_listings: Option<(Instant, Duration)>,
     /// The end of the failures, and the percentage of lost responses.
     pub failing: Option<(Instant, u8)>,
     pub lossy: Option<(Instant, EventLoss)>,
@@ -71,6 +74,8 @@ pub struct EngineState {
     random: fastrand::Rng,
     born: Instant,
     ticks: i128,
+    /// The time by which the engine's clock was set back so far.
+    clock_offset: Duration,
     endpoints: u64,
     next: usize,
     /// The number of requests in flight.
@@ -110,6 +115,7 @@ impl SimEngine {
             random: fastrand::Rng::with_seed(seed ^ 0xd0c_4e4),
             born: Instant::now(),
             ticks: 0,
+            clock_offset: Duration::ZERO,
             endpoints: 0,
             next: 0,
             in_flight: 0,
@@ -164,22 +170,33 @@ impl SimEngine {
                 let (engine, sender, event) = (self.clone(), stream.sender.clone(), event.clone());
                 actix_rt::spawn(async move {
                     sleep(late).await;
-                    engine.mark_changed(&event.container);
+                    engine.mark_delivered(&event);
                     let _ = sender.send(Ok(event));
                 });
             }
         }
     }
 
-    /// Marks a container as changed now, because a late event was delivered.
-    fn mark_changed(&self, id: &ContainerId) {
+    /// Marks the container of a late event as changed now.
+    fn mark_delivered(&self, event: &Event) {
         let mut state = self.0.borrow_mut();
         let changed = state
             .containers
             .values_mut()
-            .find(|container| container_id(container.number) == id.as_str());
-        if let Some(container) = changed {
-            container.last_changed = Instant::now();
+            .find(|container| container_id(container.number) == event.container.as_str());
+        let Some(container) = changed else { return };
+        container.last_changed = Instant::now();
+        if matches!(event.kind, EventKind::Ended | EventKind::Signalled(_)) {
+            container.mark_interrupted();
+        }
+    }
+
+    /// Waits while listings are slow. The rows of the listing are as old as the wait is long.
+    async fn delay_listing(&self) {
+        let slow = self.0.borrow().faults.slow_listings;
+        if let Some((_, by)) = slow.filter(|(until, _)| Instant::now() < *until) {
+            count("slow listings of docker");
+            sleep(by).await;
         }
     }
 
@@ -262,10 +279,16 @@ impl EngineState {
         self.faults.away.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Returns the time by the engine's clock. Every call returns a later time.
+    /// Returns the time by the engine's clock. Every call returns a later time, so that a restart
+    /// has its start time after the end of the previous run, unless the clock is set back.
     fn next_time(&mut self) -> i128 {
-        self.ticks += 1;
-        1_000_000_000 + self.born.elapsed().as_nanos() as i128 + self.ticks
+        self.ticks += 10;
+        let elapsed = self.born.elapsed().as_nanos() as i128;
+        1_000_000_000 + elapsed + self.ticks - self.clock_offset.as_nanos() as i128
+    }
+
+    pub fn set_clock_back(&mut self, by: Duration) {
+        self.clock_offset += by;
     }
 
     fn event(&mut self, number: usize, kind: EventKind) -> Event {
@@ -309,8 +332,8 @@ impl EngineState {
         // In Docker, the start time is slightly earlier than the time of the event.
         (container.started, container.up_since, container.endpoint) =
             (event.at.0 - 1, Instant::now(), endpoint);
-        (container.life, container.stop_signal_at, container.last_changed) =
-            (ContainerState::Running, None, Instant::now());
+        (container.life, container.stop_signal_at) = (ContainerState::Running, None);
+        container.mark_started();
         if container.health != Health::Unchecked {
             container.health = Health::Starting;
         }
@@ -323,7 +346,8 @@ impl EngineState {
         else {
             return;
         };
-        (container.life, container.last_changed) = (ContainerState::Exited, Instant::now());
+        container.life = ContainerState::Exited;
+        container.mark_interrupted();
         events.push(self.event(number, EventKind::Ended));
     }
 
@@ -352,13 +376,12 @@ impl EngineState {
             events.push(self.event(number, EventKind::Ended));
             self.containers.remove(&number);
             // The guests of the container have no network from now on.
-            let now = Instant::now();
             let uses_network = |guest: &&mut SimContainer| match guest.net {
                 NetworkSetup::SharedWith { number: owner, .. } => owner == number,
                 NetworkSetup::Own | NetworkSetup::Host => false,
             };
             for guest in self.containers.values_mut().filter(uses_network) {
-                guest.last_changed = now;
+                guest.mark_interrupted();
             }
         }
     }
@@ -412,11 +435,16 @@ impl EngineState {
         else {
             return;
         };
-        container.last_changed = Instant::now();
-        if signal == 15 || signal == container.stop_signal {
+        container.mark_interrupted();
+        let (started, stop_signal) = (container.started, container.stop_signal);
+        let event = self.event(number, EventKind::Signalled(signal));
+        if (signal == 15 || signal == stop_signal)
+            && let Some(container) = self.containers.get_mut(&number)
+        {
             container.stop_signal_at = Some(Instant::now());
+            container.is_signal_before_start = event.at.0 < started;
         }
-        events.push(self.event(number, EventKind::Signalled(signal)));
+        events.push(event);
     }
 
     pub fn emit_redundant_change(&mut self, number: usize, events: &mut Vec<Event>) {
@@ -435,6 +463,13 @@ impl EngineState {
         for stream in &mut self.streams {
             stream.is_silent = true;
         }
+    }
+
+    /// Returns `true` if every event reaches a process at once.
+    pub fn delivers_events(&self) -> bool {
+        let is_lossy = self.faults.lossy.is_some_and(|(until, _)| Instant::now() < until);
+        let is_open = |stream: &EventSender| !stream.sender.is_closed() && !stream.is_silent;
+        !is_lossy && self.streams.iter().any(is_open)
     }
 
     pub fn has_silent_stream(&self) -> bool {
@@ -474,7 +509,7 @@ impl EngineState {
 }
 
 impl ContainerSource for SimEngine {
-    async fn list(&self) -> Result<Vec<ContainerSummary>, SourceError> {
+    async fn list(&self) -> Result<ContainerListing, SourceError> {
         {
             let mut state = self.0.borrow_mut();
             state.lists += 1;
@@ -486,10 +521,11 @@ impl ContainerSource for SimEngine {
         count("listings");
         let was_false = self.1.get();
         let (rows, is_true) = self.request(|state| state.listing(was_false)).await?;
+        self.delay_listing().await;
         // A lost response changes nothing, so this line is after the request.
         self.1.set(!is_true);
         trace_line!("  listed {}", rows.len());
-        Ok(rows)
+        Ok(rows.into())
     }
 
     async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use highhock_actors::{KeepAliveMode, StoreError, StoreErrorKind, Write};
+use highhock_actors::{KeepAliveMode, StoreError, StoreErrorKind, Write, WriteOutcome};
 use tokio::time::Instant;
 
 use super::etcd_model::{EtcdModel, EtcdObserver};
@@ -136,6 +136,15 @@ impl StoreState {
             in_flight: 0,
             delayed_requests: 0,
         }
+    }
+
+    /// Applies a write of a HighHock process, and reports a rejection.
+    pub fn write(&mut self, write: &Write, process: u32) -> Result<WriteOutcome, StoreError> {
+        let outcome = self.model.write(write, process);
+        if matches!(outcome, Ok(WriteOutcome::Conflict | WriteOutcome::Missing)) {
+            self.checker.borrow_mut().mark_rejection(write.key().as_str());
+        }
+        outcome
     }
 
     /// Ends all watches, with or without an error for their readers.

@@ -17,7 +17,9 @@ use super::container::ExpectedRecord;
 use super::docker::RESPONSE_DELAY_MAX;
 use super::etcd::{Node, NodeExpiry, NodeOwner};
 use super::plan::Conditions;
+use super::promptness::PromptnessChecker;
 use super::trace::trace_line;
+use super::write_rates::WriteRates;
 
 /// The longest time from the end of a fault (a restart, an outage, a foreign write) until the store
 /// is right.
@@ -42,15 +44,33 @@ struct KeyRule {
     allowed: Vec<Option<String>>,
     /// The time of the last change that affects the key.
     since: Instant,
+    /// The time of the last change of `allowed`.
+    stable_since: Instant,
+    /// The time of the last end or signal of a container that wants the key.
+    interrupted_at: Option<Instant>,
     /// `true` if several containers want the key.
     is_contested: bool,
+}
+
+impl KeyRule {
+    fn new(allowed: Vec<Option<String>>, now: Instant) -> Self {
+        Self { allowed, since: now, stable_since: now, interrupted_at: None, is_contested: false }
+    }
+
+    /// Returns the time since which no change could withdraw or replace the value.
+    fn uninterrupted_since(&self) -> Instant {
+        self.interrupted_at.map_or(self.stable_since, |at| at.max(self.stable_since))
+    }
 }
 
 /// The longest time between the read of a lease and its revocation.
 const LEASE_CHECK_GAP: Duration = Duration::from_secs(1);
 
 /// The longest time between two audits (ARCHITECTURE.md, "Refresh and audit").
-const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
+const AUDIT_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// The longest time between two reads of a key with an uncertain write.
+const UNCERTAIN_READ_GAP_MAX: Duration = Duration::from_secs(16);
 
 /// Checks the invariants of a run.
 pub struct InvariantChecker {
@@ -83,9 +103,17 @@ pub struct InvariantChecker {
     core_absent_at: Instant,
     /// The time from which the core works again with a healthy Docker. `None`: not yet.
     core_ready_at: Option<Instant>,
+    /// The time at which every crashed actor works again.
+    crashed_until: Instant,
     is_suspended: bool,
     /// `true` if no watch of the store is open.
     is_unwatched: bool,
+    /// `true` if the watches of the store are open and report nothing.
+    is_muted: bool,
+    /// The longest interval between two audits of the processes of this run.
+    audit_interval: Duration,
+    promptness: PromptnessChecker,
+    write_rates: WriteRates,
     /// The end of the last suspension. Older information is as old as the suspension is long.
     resumed_at: Instant,
     pub violation: Option<Violation>,
@@ -111,8 +139,13 @@ impl InvariantChecker {
             suspect_deletions: Vec::new(),
             core_absent_at: now,
             core_ready_at: None,
+            crashed_until: now,
             is_suspended: false,
             is_unwatched: true,
+            is_muted: false,
+            audit_interval: Duration::ZERO,
+            promptness: PromptnessChecker::new(conditions.poll + RECOVERY_TIME_MAX),
+            write_rates: WriteRates::default(),
             resumed_at: now,
             violation: None,
         }
@@ -152,9 +185,52 @@ impl InvariantChecker {
 
     /// Reports a foreign change of a key.
     pub fn mark_foreign_change(&mut self, key: &str) {
+        let is_blind = self.is_unwatched || self.is_muted;
         let visible_at =
-            if self.is_unwatched { Instant::now() + AUDIT_INTERVAL } else { Instant::now() };
+            Instant::now() + if is_blind { self.audit_interval } else { Duration::ZERO };
         self.foreign_changes.insert(key.to_owned(), visible_at);
+    }
+
+    /// Reports that the store lost records or leases.
+    pub fn mark_store_loss(&mut self) {
+        self.mark_store_faulty();
+        if self.is_muted {
+            self.extend_exemption(self.audit_interval + RECOVERY_TIME_MAX);
+        }
+    }
+
+    /// Reports that a write was applied after its sender stopped waiting. Without a watch, the
+    /// next read of the key shows the write.
+    pub fn mark_late_write(&mut self) {
+        self.mark_store_faulty();
+        if self.is_muted {
+            self.extend_exemption(UNCERTAIN_READ_GAP_MAX + RECOVERY_TIME_MAX);
+        }
+    }
+
+    /// Reports a write of a key whose precondition failed.
+    pub fn mark_rejection(&mut self, key: &str) {
+        if self.write_rates.add_rejection(key) {
+            self.record_violation(
+                "rejected writes are not repeated at once",
+                format_args!("the store rejected many writes of {key}"),
+            );
+        }
+    }
+
+    /// Reports if the watches of the store are open and report nothing.
+    pub fn set_muted(&mut self, is_muted: bool) {
+        self.is_muted = is_muted;
+    }
+
+    /// Reports the start of a process with this TTL.
+    pub fn mark_started(&mut self, ttl: Duration) {
+        self.audit_interval = self.audit_interval.max(ttl.min(AUDIT_INTERVAL_MAX));
+    }
+
+    /// Reports that an event of this moment may not reach the core at once.
+    pub fn mark_undelivered(&mut self) {
+        self.promptness.mark_undelivered();
     }
 
     /// Reports if a watch of the store is open. Without a watch, only an audit shows changes.
@@ -214,6 +290,13 @@ impl InvariantChecker {
         self.core_ready_at = None;
     }
 
+    /// Reports a crash of an actor that needs this time to work again.
+    pub fn mark_crashed(&mut self, time: Duration) {
+        self.crashed_until = self.crashed_until.max(Instant::now() + time);
+        self.extend_exemption(time);
+        self.mark_core_absent();
+    }
+
     /// Returns the time at which the last exemption ends.
     pub fn quiet_from(&self) -> Instant {
         self.deadline().max(self.leftovers_until)
@@ -235,6 +318,12 @@ impl InvariantChecker {
     pub fn update_rules(&mut self, mut expected: Vec<ExpectedRecord>) {
         let now = Instant::now();
         expected.sort_by(|record, other| record.rank.cmp(&other.rank));
+        self.promptness.update(&expected);
+        let mut interrupted: BTreeMap<String, Option<Instant>> = BTreeMap::new();
+        for record in &expected {
+            let last = interrupted.entry(record.key.clone()).or_default();
+            *last = (*last).max(record.last_interrupted);
+        }
         let mut by_key: BTreeMap<String, (Vec<Option<String>>, Instant)> = BTreeMap::new();
         let (mut held, mut contested) = (BTreeSet::new(), BTreeSet::new());
         for record in expected {
@@ -260,20 +349,18 @@ impl InvariantChecker {
         }
         for (key, rule) in &mut self.keys {
             if !by_key.contains_key(key) && rule.allowed != [None] {
-                *rule = KeyRule { allowed: vec![None], since: now, is_contested: false };
+                *rule = KeyRule::new(vec![None], now);
             }
         }
         for (key, (allowed, last_changed)) in by_key {
             let rule_key = key.clone();
-            let rule = self.keys.entry(key).or_insert_with(|| KeyRule {
-                allowed: Vec::new(),
-                since: now,
-                is_contested: false,
-            });
+            let rule = self.keys.entry(key).or_insert_with(|| KeyRule::new(Vec::new(), now));
             if rule.allowed != allowed {
-                *rule = KeyRule { allowed, since: now, is_contested: false };
+                *rule = KeyRule::new(allowed, now);
             }
             rule.since = rule.since.max(last_changed);
+            rule.interrupted_at =
+                rule.interrupted_at.max(interrupted.get(&rule_key).copied().flatten());
             rule.is_contested = contested.contains(&rule_key);
         }
         self.check_suspect_deletions();
@@ -322,11 +409,13 @@ impl InvariantChecker {
     /// Returns `true` if a record is right, and was put after the last change that affects it.
     fn is_current_record(&self, key: &str, node: &Node) -> bool {
         let Some(rule) = self.keys.get(key) else { return false };
-        let false_listing_at =
-            self.false_listing_at.max(self.container_denied_at.get()).unwrap_or(rule.since);
-        let since = rule.since.max(false_listing_at).max(self.resumed_at).max(self.core_absent_at)
-            + LEASE_CHECK_GAP;
-        rule.allowed == [Some(node.value.clone())] && !rule.is_contested && node.written > since
+        let false_listing_at = self.false_listing_at.max(self.container_denied_at.get());
+        let disturbed_at = self.resumed_at.max(self.core_absent_at);
+        let disturbed_at = Some(disturbed_at).max(false_listing_at).max(rule.interrupted_at);
+        rule.allowed == [Some(node.value.clone())]
+            && !rule.is_contested
+            && node.written > rule.stable_since
+            && disturbed_at.is_none_or(|at| node.written > at + LEASE_CHECK_GAP)
     }
 
     fn check_suspect_deletions(&mut self) {
@@ -358,12 +447,55 @@ impl InvariantChecker {
         }
     }
 
-    /// Checks a write when it is requested: a record that has been right for longer than the age of
-    /// the core's information is never withdrawn or changed.
+    /// Checks a write when it is requested.
+    pub fn check_issued_write(&mut self, process: u32, write: &Write) {
+        self.check_replacement(process, write);
+        self.check_holder(process, write);
+    }
+
+    /// Checks a put: a key never takes the value of another container while its holder runs
+    /// unchanged, also after a start or a reload (ARCHITECTURE.md, "First view").
+    ///
+    /// Exemptions: those of [`Self::check_replacement`], and a key without an own record if the
+    /// holder may be unknown for more than two seconds: with a faulty Docker or a crashed watcher.
+    fn check_holder(&mut self, process: u32, write: &Write) {
+        let Write::Put { value, precondition, .. } = write else { return };
+        let Some(rule) = self.keys.get(write.key().as_str()) else { return };
+        let [Some(right)] = rule.allowed.as_slice() else { return };
+        let is_unknown_holder = self.docker_faulty_at > self.core_absent_at
+            || Instant::now() < self.crashed_until
+            || self.docker_faulty_at.elapsed() < self.staleness_max();
+        if right == value
+            || !rule.is_contested
+            || *precondition == Precondition::Absent && is_unknown_holder
+        {
+            return;
+        }
+        if let Some(known_for) = self.known_for(rule.since) {
+            let detail = format!(
+                "process {process} requests {write:?}, although {right} was right and known for \
+                {known_for:?}"
+            );
+            self.report_violation("a key leads to its holder", &detail);
+        }
+    }
+
+    /// Returns the time for which the core has known that a key's content is right since
+    /// `right_since`, or `None` if the core may not know it.
+    fn known_for(&self, right_since: Instant) -> Option<Duration> {
+        let informed_at = self.informed_at?;
+        let horizon = informed_at.checked_sub(self.staleness_max())?;
+        let false_listing_at = self.false_listing_at.max(self.container_denied_at.get());
+        let since = false_listing_at.unwrap_or(right_since).max(right_since).max(self.resumed_at);
+        (since < horizon).then(|| informed_at.duration_since(since))
+    }
+
+    /// Checks that a record is replaced for a reason: a record that has been right for longer than
+    /// the age of the core's information is never withdrawn or changed.
     ///
     /// Exemptions: a recent change or late event of a container that wants the key, several allowed
     /// states (a stop signal), false responses of Docker, and a stop with withdrawal.
-    pub fn check_issued_write(&mut self, process: u32, write: &Write) {
+    fn check_replacement(&mut self, process: u32, write: &Write) {
         let expected = match write {
             Write::Delete { expected, .. } => expected,
             Write::Put { value, precondition: Precondition::Equals(expected), .. }
@@ -378,17 +510,7 @@ impl InvariantChecker {
         if rule.allowed != [Some(value.clone())] || self.withdrawing.contains(&process) {
             return;
         }
-        if self.core_just_started() && rule.is_contested && matches!(write, Write::Put { .. }) {
-            return;
-        }
-        let Some(informed_at) = self.informed_at else { return };
-        let horizon = informed_at.checked_sub(self.staleness_max());
-        let false_listing_at = self.false_listing_at.max(self.container_denied_at.get());
-        let since = false_listing_at
-            .map_or(rule.since, |false_listing_at| false_listing_at.max(rule.since))
-            .max(self.resumed_at);
-        if horizon.is_some_and(|horizon| since < horizon) {
-            let known_for = informed_at.duration_since(since);
+        if let Some(known_for) = self.known_for(rule.uninterrupted_since()) {
             self.record_violation(
                 "unknown is not empty",
                 format_args!(
@@ -399,9 +521,8 @@ impl InvariantChecker {
         }
     }
 
-    /// Returns `true` if the core has just started. Until all containers that want a key are
-    /// inspected, the first one inspected holds it.
-    fn core_just_started(&self) -> bool {
+    /// Returns `true` if the core has just started.
+    pub fn core_just_started(&self) -> bool {
         self.core_ready_at.is_none_or(|core_ready_at| core_ready_at.elapsed() < RECOVERY_TIME_MAX)
     }
 
@@ -452,6 +573,27 @@ impl InvariantChecker {
         }
     }
 
+    /// Checks a record on a lease whose TTL is not that of the running process: a desired record is
+    /// moved to the current lease.
+    ///
+    /// Exemptions: writes of an ended process that were applied late, and records of a duplicate
+    /// process.
+    pub fn check_other_lease(&mut self, key: &str, node: &Node) {
+        let now = Instant::now();
+        let is_settled = |rule: &KeyRule| {
+            rule.allowed == [Some(node.value.clone())] && now > rule.since + self.poll_time_max()
+        };
+        let is_exempt = self.is_late_write(node)
+            || self.is_duplicates_record(node)
+            || self.is_disturbed(key, now);
+        if now > self.deadline() && !is_exempt && self.keys.get(key).is_some_and(is_settled) {
+            self.record_violation(
+                "records are attached to the current lease",
+                format_args!("{key} is on a lease with another TTL: {node:?}"),
+            );
+        }
+    }
+
     // --- content of the store ----------------------------------------------
 
     /// Checks the content of all keys.
@@ -469,28 +611,29 @@ impl InvariantChecker {
             self.core_ready_at.get_or_insert(now);
         }
         let deadline = self.deadline();
+        if now < deadline || self.core_just_started() {
+            self.promptness.mark_undelivered();
+        }
         if now < deadline || self.violation.is_some() {
             return;
         }
-        let absent = KeyRule { allowed: vec![None], since: deadline, is_contested: false };
+        self.check_promptness(nodes, now);
+        let absent = KeyRule::new(vec![None], deadline);
         let mut broken = None;
         for key in self.keys.keys().chain(nodes.keys().filter(|key| !self.keys.contains_key(*key)))
         {
             let rule = self.keys.get(key).unwrap_or(&absent);
-            let is_disturbed =
-                self.foreign_changes.get(key).is_some_and(|at| now < *at + RECOVERY_TIME_MAX);
-            if is_disturbed || now < rule.since + self.poll_time_max() {
+            if self.is_disturbed(key, now) || now < rule.since + self.poll_time_max() {
                 continue;
             }
             let node = nodes.get(key);
             if node.is_some_and(|node| node.owner == NodeOwner::Foreign) {
                 continue;
             }
-            if rule.is_contested && self.core_just_started() {
-                continue;
-            }
             let found = node.map(|node| node.value.clone());
-            if rule.allowed.contains(&found) || self.is_exempt(key, rule, node, nodes, now) {
+            let is_undesired = rule.allowed == [None];
+            if rule.allowed.contains(&found) || self.is_exempt(key, is_undesired, node, nodes, now)
+            {
                 continue;
             }
             let allowed = &rule.allowed;
@@ -511,11 +654,36 @@ impl InvariantChecker {
         }
     }
 
+    /// Checks the keys whose last change was announced by an event that was delivered.
+    fn check_promptness(&mut self, nodes: &BTreeMap<String, Node>, now: Instant) {
+        let is_broken = |key: &&String| {
+            let Some(allowed) = self.promptness.due_content(key) else { return false };
+            let node = nodes.get(*key);
+            let is_undesired = allowed == [None];
+            !allowed.contains(&node.map(|node| node.value.clone()))
+                && !self.is_disturbed(key, now)
+                && !node.is_some_and(|node| node.owner == NodeOwner::Foreign)
+                && !self.is_exempt(key, is_undesired, node, nodes, now)
+        };
+        let Some(key) = self.promptness.keys().find(is_broken).cloned() else { return };
+        let found = nodes.get(&key).map(|node| node.value.clone());
+        let allowed = self.promptness.due_content(&key).map(<[_]>::to_vec);
+        self.record_violation(
+            "delivered events take effect promptly",
+            format_args!("{key}: found {found:?}, expected one of {allowed:?}"),
+        );
+    }
+
+    /// Returns `true` shortly after another client changed a key.
+    fn is_disturbed(&self, key: &str, now: Instant) -> bool {
+        self.foreign_changes.get(key).is_some_and(|at| now < *at + RECOVERY_TIME_MAX)
+    }
+
     /// Returns `true` if the content of a key is exempt.
     fn is_exempt(
         &self,
         key: &str,
-        rule: &KeyRule,
+        is_undesired: bool,
         node: Option<&Node>,
         nodes: &BTreeMap<String, Node>,
         now: Instant,
@@ -533,8 +701,8 @@ impl InvariantChecker {
             // The write of a killed process was applied after its end. With v3, the record is
             // reported and kept (ARCHITECTURE.md, "Orphaned records").
             Some(node) if self.is_late_write(node) => true,
-            Some(node) if self.is_duplicates_record(node) && rule.allowed == [None] => true,
-            Some(_) if now < self.leftovers_until && rule.allowed == [None] => true,
+            Some(node) if self.is_duplicates_record(node) && is_undesired => true,
+            Some(_) if now < self.leftovers_until && is_undesired => true,
             // With v2, only desired keys are read, so records of a killed process expire with
             // their TTL.
             Some(Node { expiry: NodeExpiry::At(_), .. }) => {

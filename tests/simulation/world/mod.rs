@@ -8,9 +8,12 @@ pub mod etcd_model;
 pub mod invariants;
 pub mod panics;
 pub mod plan;
+pub mod promptness;
 pub mod run;
+pub mod scenarios;
 pub mod store;
 pub mod trace;
+pub mod write_rates;
 
 pub use invariants::Violation;
 pub use plan::Plan;

@@ -7,6 +7,7 @@ use highhock_actors::{Health, KeepAliveMode};
 
 use super::docker::EventLoss;
 use super::etcd::StoreFault;
+use super::scenarios::{Scenario, TimedSteps};
 
 /// The settings of a core and of its world.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,11 @@ pub enum InjectedPanic {
 #[derive(Clone, Debug)]
 pub enum Step {
     Run(ContainerSpec),
+    /// A container runs, and is removed after this time.
+    RunBriefly {
+        spec: ContainerSpec,
+        ends_after: Duration,
+    },
     Stop(usize),
     Remove(usize),
     Restart(usize, Option<u16>),
@@ -74,12 +80,23 @@ pub enum Step {
         signal: u8,
         ends_after: Option<Duration>,
     },
+    /// The container receives SIGTERM, ends, and starts again, each after a time.
+    StopAndStart {
+        pick: usize,
+        ends_after: Duration,
+        starts_after: Duration,
+    },
     EventBurst(usize),
     DockerAway {
         time: Duration,
         kills: bool,
     },
     DockerSlow {
+        time: Duration,
+        by: Duration,
+    },
+    /// Listings arrive late, and other requests do not.
+    ListingsSlow {
         time: Duration,
         by: Duration,
     },
@@ -101,6 +118,10 @@ pub enum Step {
         with_error: bool,
     },
     EventsSilent,
+    /// The engine's clock is set back by this time.
+    ClockSetBack {
+        by: Duration,
+    },
     StoreFaulty {
         time: Duration,
         fault: StoreFault,
@@ -148,6 +169,7 @@ pub enum Step {
         down: Duration,
         ttl: Option<Duration>,
     },
+    Reloaded,
     Duplicate {
         time: Duration,
     },
@@ -178,19 +200,23 @@ pub struct Plan {
     pub faults_end: Duration,
 }
 
-struct Planner {
-    random: fastrand::Rng,
+/// Draws the steps of a plan.
+pub(super) struct Planner {
+    pub(super) random: fastrand::Rng,
+    scenario: Scenario,
     next_port: u16,
 }
 
-fn seconds(from: f64, to: f64, random: &mut fastrand::Rng) -> Duration {
+/// Returns a random duration of this number of seconds.
+pub(super) fn seconds(from: f64, to: f64, random: &mut fastrand::Rng) -> Duration {
     Duration::from_secs_f64(from + (to - from) * random.f64())
 }
 
 impl Plan {
     pub fn from_seed(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let conditions = Conditions {
+        let scenario = Scenario::from_seed(seed);
+        let mut conditions = Conditions {
             seed,
             keep_alive_mode: if random.bool() {
                 KeepAliveMode::PerRecord
@@ -203,22 +229,26 @@ impl Plan {
             events: random.u8(..5) > 0,
             drain: [None, Some(20), Some(60)][random.usize(..3)].map(Duration::from_secs),
         };
-        let mut planner = Planner { random, next_port: 8000 };
+        scenario.adjust(&mut conditions);
+        let mut planner = Planner { random, scenario, next_port: 8000 };
         let mut steps = Vec::new();
-        for _ in 0..planner.random.usize(0..14) {
+        for _ in 0..planner.random.usize(scenario.initial_containers()) {
             steps.push((Duration::ZERO, Step::Run(planner.spec())));
         }
         // Each run has its own mix of steps: some kinds occur often, others never.
         let weights = planner.weights();
         let span = planner.random.u64(30..150);
         let mut at = seconds(0.0, 20.0, &mut planner.random);
+        at = scenario.first_step_at().unwrap_or(at);
         let faults_end = Duration::from_secs(span);
         let pace = [0.3, 1.0, 4.0][planner.random.usize(..3)];
+        let pace = scenario.pace().unwrap_or(pace);
         while at < faults_end {
-            let step = planner.step(&weights);
-            steps.push((at, step));
+            let next = planner.steps(&weights);
+            steps.extend(next.into_iter().map(|(after, step)| (at + after, step)));
             at += seconds(0.0, 2.0 * pace, &mut planner.random);
         }
+        steps.sort_by_key(|(at, _)| *at);
         Self { conditions, steps, faults_end }
     }
 }
@@ -243,12 +273,16 @@ impl Planner {
         weights
     }
 
-    fn spec(&mut self) -> ContainerSpec {
+    pub(super) fn spec(&mut self) -> ContainerSpec {
         self.next_port += 10;
         let random = &mut self.random;
         let mut services = Vec::new();
         for n in 0..[1, 1, 1, 2, 3][random.usize(..5)] {
-            services.push((SERVICE_NAMES[random.usize(..SERVICE_NAMES.len())].to_owned(), 80 + n));
+            let mut name = SERVICE_NAMES[random.usize(..SERVICE_NAMES.len())].to_owned();
+            if self.scenario.has_own_names() {
+                name = format!("own-{}-{n}", self.next_port);
+            }
+            services.push((name, 80 + n));
         }
         let net = match random.u8(..10) {
             0 => NetworkChoice::Host,
@@ -266,6 +300,13 @@ impl Planner {
             ignores_drain: random.u8(..4) == 0,
             priority: (random.u8(..6) == 0).then(|| random.u16(..100)),
             stop_signal: if random.u8(..4) == 0 { 3 } else { 15 },
+        }
+    }
+
+    fn steps(&mut self, weights: &[u32]) -> TimedSteps {
+        match self.scenario {
+            Scenario::Mixed => vec![(Duration::ZERO, self.step(weights))],
+            scenario => scenario.steps(self),
         }
     }
 
@@ -361,8 +402,9 @@ impl Planner {
             30 => Step::MessageFlood(random.u32(50..400)),
             31 => {
                 let down = if random.bool() { brief / 10 } else { brief * 2 };
-                match random.u8(..3) {
+                match random.u8(..4) {
                     0 => Step::Killed { down },
+                    1 => Step::Reloaded,
                     _ => Step::Restarted {
                         withdraw: random.bool(),
                         down,

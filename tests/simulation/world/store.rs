@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::{future::join_all, stream};
 use highhock_actors::{
     ChangeStream, GrantOutcome, KeepAliveMode, KeptAlive, Lease, LeaseId, LeaseNamespace,
-    RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write, WriteOutcome,
+    LeasedRecords, RecordKey, RecordStore, StoreError, StoreErrorKind, StoredRecord, Write,
+    WriteOutcome,
 };
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -128,7 +129,7 @@ impl SimStore {
                 state.model.advance_to_now();
                 if is_late {
                     trace_line!("  a late request is applied");
-                    state.checker.borrow_mut().mark_store_faulty();
+                    state.checker.borrow_mut().mark_late_write();
                 }
                 let _ = sender.send(act(&mut state));
             });
@@ -185,7 +186,7 @@ impl RecordStore for SimStore {
             has_failed |= plan.failure.is_some();
             let (count, process) = (part.len(), self.process);
             let sent = self.send(plan, move |state| {
-                part.iter().map(|write| state.model.write(write, process)).collect::<Vec<_>>()
+                part.iter().map(|write| state.write(write, process)).collect::<Vec<_>>()
             });
             async move { sent.await.unwrap_or_else(|error| vec![Err(error); count]) }
         });
@@ -201,8 +202,8 @@ impl RecordStore for SimStore {
         self.request(read).await.unwrap_or_else(|error| vec![Err(error); count])
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
-        self.request(|_| ()).await
+    async fn probe(&self) -> Result<Option<u64>, StoreError> {
+        self.request(|state| Some(state.model.revision())).await
     }
 
     async fn watch(&self) -> Result<ChangeStream, StoreError> {
@@ -219,7 +220,7 @@ impl RecordStore for SimStore {
         Ok(Box::pin(stream::unfold(receiver, next)))
     }
 
-    async fn leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
+    async fn find_leases(&self, namespace: LeaseNamespace) -> Result<Vec<Lease>, StoreError> {
         self.request(move |state| state.model.leases_of(namespace)).await
     }
 
@@ -254,7 +255,7 @@ impl RecordStore for SimStore {
         .await
     }
 
-    async fn leased(&self, id: LeaseId) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+    async fn leased(&self, id: LeaseId) -> Result<LeasedRecords, StoreError> {
         self.request(move |state| {
             state.reads += 1;
             state.model.leased(id)

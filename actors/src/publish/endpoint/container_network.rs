@@ -44,7 +44,7 @@ pub(super) fn endpoints(
     let first = Endpoint { host: Host::Address(address), port, proto };
     // With `discovery.host6` set, the operator also wants the IPv6 addresses of containers.
     let address6 = attachment.address6.filter(|_| config.host6.is_some());
-    Ok(first.with_ipv6(address6.map(|address| (address, port))))
+    Ok(first.with_ipv6(address6))
 }
 
 /// Selects the network whose address is published: the one in the label, else the first one

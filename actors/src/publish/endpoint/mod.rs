@@ -4,7 +4,9 @@
 //! and "IPv6".
 
 mod container_network;
+mod published_binding;
 mod published_port;
+mod unpublished_reason;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,9 +15,13 @@ use std::num::NonZeroU16;
 use crate::model::container::{
     Container, ContainerId, NetworkAttachment, NetworkMode, PortBinding, Protocol,
 };
+use crate::model::port_request::PortRequest;
 use crate::model::publish_config::{AddressOwner, PublishConfig};
 use crate::model::record::Host;
 use crate::model::service::Service;
+
+/// The label with the name of the Swarm service of which a container is a task.
+const SWARM_SERVICE_LABEL: &str = "com.docker.swarm.service.name";
 
 /// The way from outside to the ports of a container.
 ///
@@ -24,18 +30,28 @@ use crate::model::service::Service;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortAccess {
     /// Through networks that the engine manages.
-    Networks {
-        /// The published ports.
-        bindings: Vec<PortBinding>,
-        /// The container's addresses in each network, by the name of the network.
-        networks: BTreeMap<String, NetworkAttachment>,
-        /// The ports that the container which owns the networks exposes.
-        exposed: Vec<(u16, Protocol)>,
-    },
+    Networks(NetworkAccess),
     /// Through the host's network, in which the port outside equals the port inside.
     HostNetwork,
     /// None. The text is the reason, with a remedy.
     Unreachable(String),
+}
+
+/// The ports and addresses of the container that owns the networks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkAccess {
+    /// The name of the container that owns the networks.
+    pub owner: String,
+    /// The Swarm service of which the owner is a task.
+    pub swarm_service: Option<String>,
+    /// The published ports.
+    pub bindings: Vec<PortBinding>,
+    /// The ports that the owner was created to publish.
+    pub requested: Vec<PortRequest>,
+    /// The ports that the owner exposes.
+    pub exposed: Vec<(u16, Protocol)>,
+    /// The owner's addresses in each network, by the name of the network.
+    pub networks: BTreeMap<String, NetworkAttachment>,
 }
 
 /// An address and a port at which clients reach a service.
@@ -49,31 +65,44 @@ pub struct Endpoint {
     pub proto: Protocol,
 }
 
-/// All endpoints of one service.
+/// All endpoints of one service. At least one of them is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
-    /// The endpoint that is always published.
-    pub first: Endpoint,
+    /// The endpoint at the published address. `None` if the service is reachable by the second,
+    /// IPv6 address only.
+    pub first: Option<Endpoint>,
     /// The IPv6 endpoint to publish in a second record. `None` if `discovery.host6` is unset,
     /// or if the service is unreachable by IPv6.
     pub ipv6: Option<Endpoint>,
 }
 
-impl Endpoint {
-    /// Adds an IPv6 address and port of the same service, unless the address equals the first
-    /// one.
-    fn with_ipv6(self, ipv6: Option<(Ipv6Addr, NonZeroU16)>) -> Endpoints {
-        let proto = self.proto;
-        let ipv6 = ipv6.map(|(address, port)| (Host::Address(address.into()), port));
-        let ipv6 = ipv6.filter(|(host, _)| *host != self.host);
-        let ipv6 = ipv6.map(|(host, port)| Endpoint { host, port, proto });
-        Endpoints { first: self, ipv6 }
+impl Endpoints {
+    /// Combines two endpoints of one service. An IPv6 endpoint at the address of the first one
+    /// is omitted.
+    fn new(first: Endpoint, ipv6: Option<Endpoint>) -> Self {
+        let ipv6 = ipv6.filter(|ipv6| ipv6.host != first.host);
+        Self { first: Some(first), ipv6 }
     }
 }
 
-impl Endpoints {
-    fn single(first: Endpoint) -> Self {
-        Self { first, ipv6: None }
+impl Endpoint {
+    /// Adds the same port at an IPv6 address of the same service.
+    fn with_ipv6(self, address: Option<Ipv6Addr>) -> Endpoints {
+        let ipv6 = address.map(|address| Self { host: Host::Address(address.into()), ..self });
+        Endpoints::new(self, ipv6)
+    }
+}
+
+impl NetworkAccess {
+    fn from_container(container: &Container) -> Self {
+        Self {
+            owner: container.name.clone(),
+            swarm_service: container.labels.get(SWARM_SERVICE_LABEL).cloned(),
+            bindings: container.bindings.clone(),
+            requested: container.requested.clone(),
+            exposed: container.exposed.clone(),
+            networks: container.networks.clone(),
+        }
     }
 }
 
@@ -94,11 +123,7 @@ impl PortAccess {
             ));
         }
         match &container.network {
-            NetworkMode::Own => Self::Networks {
-                bindings: container.bindings.clone(),
-                networks: container.networks.clone(),
-                exposed: container.exposed.clone(),
-            },
+            NetworkMode::Own => Self::Networks(NetworkAccess::from_container(container)),
             NetworkMode::Host => Self::HostNetwork,
             NetworkMode::Container(other) => Self::Unreachable(format!(
                 "shares the network of container {}, which was not found; start that container, \
@@ -106,7 +131,10 @@ impl PortAccess {
                 display_id(other)
             )),
             NetworkMode::None => Self::Unreachable(
-                "has no network (`--network none`); start it with another network".into(),
+                "has no network (`--network none`); connect it to one (`docker network connect`, \
+                 after `docker network disconnect none` if it is in `none`), or start it with \
+                 another network"
+                    .into(),
             ),
         }
     }
@@ -126,16 +154,17 @@ impl PortAccess {
         config: &PublishConfig,
     ) -> Result<Endpoints, String> {
         match (self, config.address) {
-            (Self::Networks { bindings, .. }, AddressOwner::Host) => {
-                published_port::endpoints(bindings, service, config)
+            (Self::Networks(access), AddressOwner::Host) => {
+                published_port::endpoints(access, container, service, config)
             }
-            (Self::Networks { networks, exposed, .. }, AddressOwner::Container) => {
+            (Self::Networks(access), AddressOwner::Container) => {
+                let (networks, exposed) = (&access.networks, &access.exposed);
                 container_network::endpoints(container, networks, exposed, service, config)
             }
             (Self::HostNetwork, _) => {
                 let (port, proto) = (service.port, resolve_proto(service, &container.exposed));
                 let first = Endpoint { host: config.host.clone(), port, proto };
-                Ok(first.with_ipv6(config.host6.map(|host6| (host6, port))))
+                Ok(first.with_ipv6(config.host6))
             }
             (Self::Unreachable(reason), _) => Err(reason.clone()),
         }
@@ -194,7 +223,7 @@ mod tests {
     /// Formats endpoints as `10.77.66.0 8080/tcp`, with the second after a comma.
     pub(super) fn shown(endpoints: &Endpoints) -> String {
         let shown = |one: &Endpoint| format!("{} {}/{}", one.host, one.port, one.proto);
-        let all = std::iter::once(&endpoints.first).chain(&endpoints.ipv6);
+        let all = endpoints.first.iter().chain(&endpoints.ipv6);
         all.map(shown).collect::<Vec<_>>().join(", ")
     }
 
@@ -244,8 +273,8 @@ mod tests {
     fn network_mode_determines_port_access() {
         let bound = Container::sample().bind("80/tcp -> 0.0.0.0:8080");
         let access = |network| PortAccess::from_container(&Container { network, ..bound.clone() });
-        let PortAccess::Networks { bindings, .. } = access(NetworkMode::Own) else { panic!() };
-        assert_eq!(bindings, bound.bindings);
+        let PortAccess::Networks(networks) = access(NetworkMode::Own) else { panic!() };
+        assert_eq!(networks.bindings, bound.bindings);
         assert_eq!(access(NetworkMode::Host), PortAccess::HostNetwork);
 
         for (network, reason) in [

@@ -2,158 +2,71 @@
 //!
 //! The rules are in `config/README.md`, "Choice of address and port" and "IPv6".
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroU16;
-
-use super::{Endpoint, Endpoints, is_link_local};
-use crate::model::container::{PortBinding, Protocol};
+use super::published_binding::PublishedBinding;
+use super::unpublished_reason::UnpublishedPort;
+use super::{Endpoints, NetworkAccess};
+use crate::model::address_family::AddressFamily;
+use crate::model::container::{Container, PortBinding};
 use crate::model::publish_config::PublishConfig;
 use crate::model::record::Host;
 use crate::model::service::Service;
 
-/// A binding with the port on the host that the engine assigned.
-struct PublishedPort {
-    proto: Protocol,
-    address: IpAddr,
-    port: NonZeroU16,
-}
-
-/// The precedence of a binding. The lowest rank is chosen, and fields that are listed first
-/// weigh more.
-///
-/// The address comes last, so the result does not depend on the order in which the engine
-/// lists the bindings.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct BindingRank {
-    /// TCP precedes UDP, and UDP precedes SCTP.
-    proto: Protocol,
-    /// A binding to all addresses precedes a binding to one address.
-    is_single_address: bool,
-    /// The binding in the family of the published address precedes the other.
-    is_other_family: bool,
-    port: NonZeroU16,
-    address: IpAddr,
-}
-
-impl PublishedPort {
-    /// Returns `None` if the engine has not assigned a port on the host.
-    fn from_binding(binding: &PortBinding) -> Option<Self> {
-        Some(Self {
-            proto: binding.proto,
-            address: binding.host_address.to_canonical(),
-            port: NonZeroU16::new(binding.host_port)?,
-        })
-    }
-
-    /// Returns the precedence of this binding on a host with the published address `host`.
-    ///
-    /// IPv4 precedes IPv6, with one exception: if `host` is an IPv6 address, only the binding
-    /// to all IPv6 addresses accepts connections there, and its port may differ.
-    fn rank(&self, host: &Host) -> BindingRank {
-        let is_single_address = !self.address.is_unspecified();
-        let host_is_ipv6 = matches!(host, Host::Address(address) if address.is_ipv6());
-        let is_other_family = self.address.is_ipv6() != (host_is_ipv6 && !is_single_address);
-        BindingRank {
-            proto: self.proto,
-            is_single_address,
-            is_other_family,
-            port: self.port,
-            address: self.address,
-        }
-    }
-
-    /// Returns `false` for loopback addresses, which other hosts cannot reach, and for
-    /// link-local addresses, which are valid on one link only.
-    fn is_reachable(&self) -> bool {
-        !self.address.is_loopback() && !is_link_local(self.address)
-    }
-}
-
 /// Returns the endpoints of a service through the bindings of its port.
 ///
-/// A binding to one address publishes that address. A binding to all addresses publishes the
-/// address of the host.
-///
 /// # Errors
-/// Returns the reason if no binding is reachable from other hosts.
+/// Returns the reason if no binding is reachable from other hosts at a published address.
 pub(super) fn endpoints(
-    bindings: &[PortBinding],
+    access: &NetworkAccess,
+    container: &Container,
     service: &Service,
     config: &PublishConfig,
 ) -> Result<Endpoints, String> {
-    let mut bound: Vec<PublishedPort> = bindings
+    let bound = published_ports(&access.bindings, service);
+    let family = family(&config.host);
+    let first = choose(&bound, |bound| family.is_none_or(|family| family == bound.family()));
+    let first = first.map(|bound| bound.endpoint(&config.host));
+    let proto = first.as_ref().map(|first| first.proto);
+    let ipv6 = config.host6.and_then(|host6| {
+        let is_candidate = |bound: &PublishedBinding| {
+            bound.family() == AddressFamily::V6 && proto.is_none_or(|proto| proto == bound.proto)
+        };
+        Some(choose(&bound, is_candidate)?.endpoint(&Host::Address(host6.into())))
+    });
+    match (first, ipv6) {
+        (Some(first), ipv6) => Ok(Endpoints::new(first, ipv6)),
+        (None, ipv6 @ Some(_)) => Ok(Endpoints { first: None, ipv6 }),
+        (None, None) => {
+            Err(UnpublishedPort { access, container, service, config }.reason(&bound, family))
+        }
+    }
+}
+
+/// Returns the published ports of a service, in the order of their rank.
+fn published_ports(bindings: &[PortBinding], service: &Service) -> Vec<PublishedBinding> {
+    let mut bound: Vec<PublishedBinding> = bindings
         .iter()
         .filter(|binding| binding.port == service.port.get())
         .filter(|binding| service.proto.is_none_or(|proto| proto == binding.proto))
-        .filter_map(PublishedPort::from_binding)
+        .filter_map(PublishedBinding::from_binding)
         .collect();
-    bound.sort_by_key(|bound| bound.rank(&config.host));
+    bound.sort_by_key(PublishedBinding::rank);
+    bound
+}
 
-    let Some(chosen) = bound.iter().find(|bound| bound.is_reachable()) else {
-        return Err(match bound.first() {
-            Some(first) => unreachable_reason(first, service),
-            None => not_published_reason(bindings, service),
-        });
-    };
-    if !chosen.address.is_unspecified() {
-        let host = Host::Address(chosen.address);
-        return Ok(Endpoints::single(Endpoint { host, port: chosen.port, proto: chosen.proto }));
+/// Returns the family of the published address. A host name may stand for both.
+fn family(host: &Host) -> Option<AddressFamily> {
+    match host {
+        Host::Address(address) => Some(AddressFamily::of(*address)),
+        Host::Name(_) => None,
     }
-    let first = Endpoint { host: config.host.clone(), port: chosen.port, proto: chosen.proto };
-    let binds_all_ipv6 = |bound: &&PublishedPort| {
-        bound.proto == chosen.proto && bound.address == Ipv6Addr::UNSPECIFIED
-    };
-    let ipv6 = bound.iter().find(binds_all_ipv6).zip(config.host6);
-    Ok(first.with_ipv6(ipv6.map(|(bound, host6)| (host6, bound.port))))
 }
 
-fn unreachable_reason(bound: &PublishedPort, service: &Service) -> String {
-    let kind = if bound.address.is_loopback() { "loopback" } else { "link-local" };
-    format!(
-        "its port {} is published on {} only, a {kind} address that other hosts cannot reach; \
-         publish it on all addresses (`-p {}:{}`) or on another address of this host",
-        format_port(service.port, service.proto),
-        SocketAddr::new(bound.address, bound.port.get()),
-        bound.port,
-        format_publish_flag(service.port, bound.proto),
-    )
-}
-
-fn not_published_reason(bindings: &[PortBinding], service: &Service) -> String {
-    let port = format_port(service.port, service.proto);
-    let assigned = || bindings.iter().filter(|binding| binding.host_port != 0);
-
-    if let Some(other) = assigned().find(|binding| binding.port == service.port.get()) {
-        return format!(
-            "its port {port} is not published, only {}/{} is; start the container with `-p {}`, \
-             or declare the published protocol",
-            other.port,
-            other.proto,
-            format_publish_flag(service.port, service.proto.unwrap_or(Protocol::Tcp)),
-        );
-    }
-    if let Some(outside) = assigned().find(|binding| binding.host_port == service.port.get()) {
-        return format!(
-            "its port {port} is not published: {} is the port outside the container, and {} is \
-             the port inside; declare `{}:{}`",
-            outside.host_port, outside.port, service.name, outside.port,
-        );
-    }
-    format!(
-        "its port {port} is not published; start the container with `-p {}`, or with a fixed port \
-         outside: `-p PORT:{0}`",
-        format_publish_flag(service.port, service.proto.unwrap_or(Protocol::Tcp)),
-    )
-}
-
-/// Formats a port as `80`, or as `80/tcp` if the protocol is declared.
-fn format_port(port: NonZeroU16, proto: Option<Protocol>) -> String {
-    proto.map_or_else(|| port.to_string(), |proto| format!("{port}/{proto}"))
-}
-
-/// Formats the container's part of Docker's option `-p`. The default protocol of `-p` is TCP.
-fn format_publish_flag(port: NonZeroU16, proto: Protocol) -> String {
-    format_port(port, Some(proto).filter(|proto| *proto != Protocol::Tcp))
+/// Returns the first reachable binding that is a candidate. `bound` is in the order of the rank.
+fn choose(
+    bound: &[PublishedBinding],
+    is_candidate: impl Fn(&PublishedBinding) -> bool,
+) -> Option<&PublishedBinding> {
+    bound.iter().find(|bound| bound.is_reachable() && is_candidate(bound))
 }
 
 #[cfg(test)]
@@ -162,12 +75,23 @@ mod tests {
     use crate::publish::endpoint::tests::{HOST, service, shown};
 
     fn endpoints(bindings: &[&str], port: &str, config: &PublishConfig) -> Result<String, String> {
-        let bindings: Vec<_> = bindings.iter().map(|shown| PortBinding::sample(shown)).collect();
-        super::endpoints(&bindings, &service(port), config).map(|endpoints| shown(&endpoints))
+        let container =
+            bindings.iter().fold(Container::sample(), |container, shown| container.bind(shown));
+        let access = NetworkAccess::from_container(&container);
+        let endpoints = super::endpoints(&access, &container, &service(port), config);
+        endpoints.map(|endpoints| shown(&endpoints))
     }
 
     fn endpoint(bindings: &[&str], port: &str) -> Result<String, String> {
         endpoints(bindings, port, &PublishConfig::sample())
+    }
+
+    const HOST6: &str = "2001:db8::5";
+
+    fn config(host: &str, host6: Option<&str>) -> PublishConfig {
+        let host = Host::parse(host).unwrap();
+        let host6 = host6.map(|host6| host6.parse().unwrap());
+        PublishConfig { host, host6, ..PublishConfig::sample() }
     }
 
     #[test]
@@ -175,20 +99,20 @@ mod tests {
         for (bindings, port, expected) in [
             // One binding: to all addresses it publishes the host's, else its own.
             (&["80/tcp -> 0.0.0.0:8080"][..], "80", "10.77.66.0 8080/tcp"),
-            (&["80/tcp -> [::]:8080"], "80", "10.77.66.0 8080/tcp"),
             (&["80/tcp -> 192.0.2.7:8080"], "80", "192.0.2.7 8080/tcp"),
-            (&["80/tcp -> [2001:db8::7]:8080"], "80", "2001:db8::7 8080/tcp"),
             (&["80/tcp -> [::ffff:192.0.2.7]:8080"], "80", "192.0.2.7 8080/tcp"),
-            // All addresses before one address, regardless of port and family.
+            // All addresses before one address, regardless of the port.
             (&["80/tcp -> 192.0.2.7:80", "80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
-            (&["80/tcp -> 192.0.2.7:80", "80/tcp -> [::]:8080"], "80", "10.77.66.0 8080/tcp"),
-            // IPv4 before IPv6, regardless of the port.
+            // A binding for IPv6 does not count, regardless of its address and port.
+            (&["80/tcp -> 192.0.2.7:80", "80/tcp -> [::]:79"], "80", "192.0.2.7 80/tcp"),
             (&["80/tcp -> [::]:80", "80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
+            (&["80/tcp -> [::]:32774", "80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
             (
                 &["80/tcp -> [2001:db8::7]:80", "80/tcp -> 192.0.2.7:8080"],
                 "80",
                 "192.0.2.7 8080/tcp",
             ),
+            (&["53/tcp -> [::]:53", "53/udp -> 0.0.0.0:53"], "53", "10.77.66.0 53/udp"),
             // The lowest port by number, then the lowest address.
             (&["80/tcp -> 0.0.0.0:10080", "80/tcp -> 0.0.0.0:9080"], "80", "10.77.66.0 9080/tcp"),
             (&["80/tcp -> 192.0.2.9:80", "80/tcp -> 192.0.2.7:80"], "80", "192.0.2.7 80/tcp"),
@@ -213,80 +137,91 @@ mod tests {
     }
 
     #[test]
-    fn unreachable_reason_names_remedy() {
-        for (bindings, port, reason) in [
-            (&[][..], "80", "port 80 is not published; start the container with `-p 80`"),
-            (&[], "53/udp", "port 53/udp is not published; start the container with `-p 53/udp`"),
-            (&["80/tcp -> 0.0.0.0:0"], "80", "start the container with `-p 80`"),
-            (&["81/tcp -> 0.0.0.0:81"], "80", "`-p PORT:80`"),
-            (
-                &["53/tcp -> 0.0.0.0:53"],
-                "53/udp",
-                "port 53/udp is not published, only 53/tcp is; start the container with \
-                 `-p 53/udp`",
-            ),
-            (&["80/tcp -> 0.0.0.0:8080"], "8080", "80 is the port inside; declare `httpd:80`"),
-            (
-                &["80/tcp -> 127.0.0.1:8080"],
-                "80",
-                "published on 127.0.0.1:8080 only, a loopback address that other hosts cannot \
-                 reach; publish it on all addresses (`-p 8080:80`)",
-            ),
-            (&["80/tcp -> 127.1.2.3:8080"], "80", "loopback"),
-            (&["80/tcp -> [::1]:8080"], "80", "[::1]:8080 only, a loopback"),
-            (&["53/udp -> 127.0.0.1:54"], "53", "`-p 54:53/udp`"),
-            (&["80/tcp -> [fe80::1]:8080"], "80", "link-local"),
-            (&["80/tcp -> 169.254.1.1:8080"], "80", "link-local"),
+    fn binding_of_the_other_family_is_not_published() {
+        for (bindings, host) in [
+            (&["80/tcp -> [::]:8080"][..], HOST),
+            (&["80/tcp -> [2001:db8::7]:8080"], HOST),
+            (&["80/tcp -> [::]:32774", "80/tcp -> 0.0.0.0:0"], HOST),
+            (&["80/tcp -> 0.0.0.0:8080"], HOST6),
+            (&["80/tcp -> 192.0.2.7:8080"], HOST6),
+            (&["80/tcp -> [::ffff:192.0.2.7]:8080"], HOST6),
         ] {
-            let cause = endpoint(bindings, port).unwrap_err();
-            assert!(cause.contains(reason), "{bindings:?} {port}: {cause}");
+            let reason = endpoints(bindings, "80", &config(host, None)).unwrap_err();
+            assert!(reason.contains(" only ("), "{bindings:?} {host}: {reason}");
         }
     }
 
     #[test]
-    fn second_address_uses_wildcard_ipv6_binding() {
-        let config = |host: &str| PublishConfig {
-            host: Host::parse(host).unwrap(),
-            host6: Some("2001:db8::6".parse().unwrap()),
-            ..PublishConfig::sample()
-        };
-        for (bindings, port, expected) in [
+    fn ipv6_host_uses_ipv6_bindings() {
+        for (bindings, expected) in [
+            (&["80/tcp -> [::]:8080"][..], "2001:db8::5 8080/tcp"),
+            (&["80/tcp -> 0.0.0.0:80", "80/tcp -> [::]:8080"], "2001:db8::5 8080/tcp"),
+            (&["80/tcp -> [2001:db8::9]:80", "80/tcp -> [::]:8080"], "2001:db8::5 8080/tcp"),
+            (&["80/tcp -> [2001:db8::9]:80", "80/tcp -> 192.0.2.7:81"], "2001:db8::9 80/tcp"),
+            (&["80/tcp -> 0.0.0.0:79", "80/tcp -> [2001:db8::9]:80"], "2001:db8::9 80/tcp"),
+            (&["53/tcp -> 0.0.0.0:53", "53/udp -> [::]:53"], "2001:db8::5 53/udp"),
+        ] {
+            let found =
+                endpoints(bindings, bindings[0].split('/').next().unwrap(), &config(HOST6, None));
+            assert_eq!(found.as_deref(), Ok(expected), "{bindings:?}");
+        }
+    }
+
+    /// A host name may have addresses of both families.
+    #[test]
+    fn named_host_uses_bindings_of_both_families() {
+        for (bindings, expected) in [
+            (&["80/tcp -> 0.0.0.0:8080"][..], "node1.example.com 8080/tcp"),
+            (&["80/tcp -> [::]:8080"], "node1.example.com 8080/tcp"),
+            (&["80/tcp -> [::]:80", "80/tcp -> 0.0.0.0:8080"], "node1.example.com 8080/tcp"),
+            (&["80/tcp -> [::]:8080", "80/tcp -> 192.0.2.7:80"], "node1.example.com 8080/tcp"),
+            (&["80/tcp -> [2001:db8::9]:80", "80/tcp -> 192.0.2.7:81"], "192.0.2.7 81/tcp"),
+            (&["80/tcp -> [2001:db8::9]:80"], "2001:db8::9 80/tcp"),
+        ] {
+            let found = endpoints(bindings, "80", &config("node1.example.com", None));
+            assert_eq!(found.as_deref(), Ok(expected), "{bindings:?}");
+        }
+    }
+
+    #[test]
+    fn second_address_uses_ipv6_bindings() {
+        for (bindings, expected) in [
             (
                 &["80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:9090"][..],
-                "80",
                 "10.77.66.0 8080/tcp, 2001:db8::6 9090/tcp",
             ),
-            (&["80/tcp -> [::]:9090"], "80", "10.77.66.0 9090/tcp, 2001:db8::6 9090/tcp"),
+            // Reachable by IPv6 only.
+            (&["80/tcp -> [::]:9090"], "2001:db8::6 9090/tcp"),
+            (&["80/tcp -> [::]:9090", "80/tcp -> 0.0.0.0:0"], "2001:db8::6 9090/tcp"),
             (
                 &["80/tcp -> 0.0.0.0:1", "80/tcp -> [::]:10000", "80/tcp -> [::]:9000"],
-                "80",
                 "10.77.66.0 1/tcp, 2001:db8::6 9000/tcp",
             ),
-            // No binding to all IPv6 addresses.
-            (&["80/tcp -> 0.0.0.0:8080"], "80", "10.77.66.0 8080/tcp"),
-            (&["80/tcp -> 0.0.0.0:80", "80/udp -> [::]:80"], "80", "10.77.66.0 80/tcp"),
-            (&["80/tcp -> 0.0.0.0:80", "80/tcp -> [2001:db8::9]:80"], "80", "10.77.66.0 80/tcp"),
-            // A binding to one address has no second address.
-            (&["80/tcp -> 192.0.2.7:80", "80/tcp -> [2001:db8::9]:80"], "80", "192.0.2.7 80/tcp"),
+            // A specific address, unless all addresses are bound.
+            (
+                &["80/tcp -> 0.0.0.0:81", "80/tcp -> [2001:db8::9]:80"],
+                "10.77.66.0 81/tcp, 2001:db8::9 80/tcp",
+            ),
+            (
+                &["80/tcp -> 192.0.2.7:81", "80/tcp -> [2001:db8::9]:80"],
+                "192.0.2.7 81/tcp, 2001:db8::9 80/tcp",
+            ),
+            (
+                &["80/tcp -> 192.0.2.7:81", "80/tcp -> [2001:db8::9]:80", "80/tcp -> [::]:82"],
+                "192.0.2.7 81/tcp, 2001:db8::6 82/tcp",
+            ),
+            // Not bound for IPv6, or not reachable.
+            (&["80/tcp -> 0.0.0.0:8080"], "10.77.66.0 8080/tcp"),
+            (&["80/tcp -> 0.0.0.0:80", "80/udp -> [::]:80"], "10.77.66.0 80/tcp"),
+            (&["80/tcp -> 0.0.0.0:80", "80/tcp -> [::1]:80"], "10.77.66.0 80/tcp"),
+            (&["80/tcp -> 0.0.0.0:80", "80/tcp -> [fe80::1]:80"], "10.77.66.0 80/tcp"),
         ] {
-            let found = endpoints(bindings, port, &config(HOST));
-            assert_eq!(found.as_deref(), Ok(expected), "{bindings:?} {port}");
+            let found = endpoints(bindings, "80", &config(HOST, Some("2001:db8::6")));
+            assert_eq!(found.as_deref(), Ok(expected), "{bindings:?}");
         }
         // The host's first address is already this IPv6 address.
-        let found = endpoints(&["80/tcp -> [::]:80"], "80", &config("2001:db8::6"));
+        let found =
+            endpoints(&["80/tcp -> [::]:80"], "80", &config("2001:db8::6", Some("2001:db8::6")));
         assert_eq!(found.as_deref(), Ok("2001:db8::6 80/tcp"));
-    }
-
-    #[test]
-    fn ipv6_host_uses_the_ipv6_binding() {
-        let config =
-            PublishConfig { host: Host::parse("2001:db8::5").unwrap(), ..PublishConfig::sample() };
-        for (bindings, expected) in [
-            (&["80/tcp -> 0.0.0.0:80", "80/tcp -> [::]:8080"][..], "2001:db8::5 8080/tcp"),
-            (&["80/tcp -> 0.0.0.0:80"], "2001:db8::5 80/tcp"),
-            (&["80/tcp -> [2001:db8::9]:80", "80/tcp -> 192.0.2.7:81"], "192.0.2.7 81/tcp"),
-        ] {
-            assert_eq!(endpoints(bindings, "80", &config).as_deref(), Ok(expected), "{bindings:?}");
-        }
     }
 }

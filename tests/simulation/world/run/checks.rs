@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::{STOP_GRACE, World};
 use crate::world::container::{NetworkSetup, SimContainer};
-use crate::world::docker::EVENT_DELAY_MAX;
 use crate::world::panics;
 use crate::world::trace::trace_line;
 
@@ -35,7 +34,6 @@ impl World {
         let due = {
             let state = self.engine.0.borrow();
             let drain = self.conditions.drain.filter(|_| self.conditions.events);
-            let drain = drain.map(|drain| drain + EVENT_DELAY_MAX);
             let all = state.containers.values();
             all.flat_map(|container| {
                 container.expected_records(&state.containers, self.conditions.layout, drain)
@@ -45,6 +43,8 @@ impl World {
         let mut checker = self.checker.borrow_mut();
         checker.update_rules(due);
         checker.check_keys(&self.etcd.borrow().model.nodes, self.core.is_some());
+        drop(checker);
+        self.check_leases();
     }
 
     fn report_faults(&mut self, now: Instant) {
@@ -54,6 +54,7 @@ impl World {
         let is_active = |until: Option<Instant>| until.is_some_and(|until| now < until);
         if is_active(faults.away)
             || is_active(faults.slow.map(|it| it.0))
+            || is_active(faults.slow_listings.map(|it| it.0))
             || is_active(faults.failing.map(|it| it.0))
         {
             checker.mark_docker_faulty();
@@ -62,8 +63,8 @@ impl World {
             && now < until
         {
             // The core may believe a second false listing. If two processes list, each may receive
-            // only the second one.
-            if left > 1 || self.duplicate.is_some() {
+            // only the second one. A new process believes the first engine that answers.
+            if left > 1 || self.duplicate.is_some() || checker.core_just_started() {
                 checker.mark_listing_false()
             } else {
                 checker.mark_docker_faulty()
@@ -73,9 +74,13 @@ impl World {
         let faults = &etcd.faults;
         if is_active(faults.requests.map(|it| it.until))
             || is_active(faults.slow.map(|it| it.0))
-            || is_active(etcd.model.muted_until)
+            || is_active(etcd.model.muted_until) && self.duplicate.is_some()
         {
             checker.mark_store_faulty();
+        }
+        checker.set_muted(is_active(etcd.model.muted_until));
+        if !engine.delivers_events() || self.duplicate.is_some() {
+            checker.mark_undelivered();
         }
         if let Some(duplicate) = &self.duplicate {
             checker.allow_leftovers(self.duplicate_leftover_time(duplicate.ttl));
@@ -95,8 +100,7 @@ impl World {
             let respawn = 4 * 4_u64.pow(self.watcher_panics.min(3) - 1);
             let mut checker = self.checker.borrow_mut();
             let exemption = checker.poll_time_max() + Duration::from_secs(respawn);
-            checker.extend_exemption(exemption);
-            checker.mark_core_absent();
+            checker.mark_crashed(exemption);
         }
         let Some(running) = &self.core else { return };
         if let Some(actor) = running.core.restarts_exhausted().now_or_never() {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use highhock_actors::model::names::DomainName;
 use highhock_actors::model::publish_config::{AddressOwner, DiscoveryMethod, PublishConfig};
-use highhock_actors::{Core, CoreSettings, Host, KeepAliveMode, LeaseNamespace, Shutdown};
+use highhock_actors::{
+    CarriedState, Core, CoreSettings, Host, KeepAliveMode, LeaseNamespace, Shutdown,
+};
 
 use super::{STOP_GRACE, World, if_picked};
 use crate::world::docker::{EnginePanic, SimEngine};
@@ -15,6 +17,9 @@ use crate::world::plan::{InjectedPanic, Step};
 use crate::world::store::{SimStore, WRITE_DELAY_MAX};
 use crate::world::trace::{count, trace_line};
 use crate::world::{HOST, panics};
+
+/// The longest duration of the stop before a reload.
+const HANDOVER_GRACE: Duration = Duration::from_millis(500);
 
 pub(super) struct RunningCore {
     pub(super) core: Core<SimEngine, SimStore>,
@@ -28,6 +33,8 @@ pub(super) struct StoppedCore {
     withdraw: bool,
     process: u32,
     ttl: Duration,
+    /// The state for the next core of this process, if the process was reloaded.
+    carried_state: Option<CarriedState>,
 }
 
 impl World {
@@ -58,15 +65,15 @@ impl World {
 
     fn launch(&mut self) -> RunningCore {
         self.processes += 1;
-        let process = self.processes;
-        trace_line!("! process {process} starts");
+        trace_line!("! process {} starts", self.processes);
+        self.build_core(self.processes, CarriedState::default())
+    }
+
+    fn build_core(&self, process: u32, carried_state: CarriedState) -> RunningCore {
         let store = SimStore { state: self.etcd.clone(), process };
-        let core = Core::start(
-            self.settings(),
-            self.engine.for_process(),
-            store,
-            &panics::logger(process),
-        );
+        let (engine, log) = (self.engine.for_process(), panics::logger(process));
+        let core = Core::resume(self.settings(), engine, store, carried_state, &log);
+        self.checker.borrow_mut().mark_started(self.ttl);
         RunningCore { core, process, ttl: self.ttl }
     }
 
@@ -74,7 +81,12 @@ impl World {
         if self.core.is_some() || self.is_stopping {
             return;
         }
-        self.core = Some(self.launch());
+        let running = self.launch();
+        self.set_running(running);
+    }
+
+    fn set_running(&mut self, running: RunningCore) {
+        self.core = Some(running);
         self.watcher_panics = 0;
         let mut checker = self.checker.borrow_mut();
         checker.extend_exemption(Duration::from_secs(5));
@@ -113,16 +125,37 @@ impl World {
         actix_rt::spawn(async move {
             let RunningCore { core, process, ttl } = running;
             let stopped = core.stop(withdraw, STOP_GRACE).await;
-            stopping.set(Some(StoppedCore { stopped, withdraw, process, ttl }));
+            let carried_state = None;
+            stopping.set(Some(StoppedCore { stopped, withdraw, process, ttl, carried_state }));
+        });
+    }
+
+    /// Replaces the core by another one in the same process, as a reload does.
+    fn reload(&mut self) {
+        let Some(running) = self.core.take() else { return };
+        trace_line!("! process {} is reloaded", running.process);
+        self.is_stopping = true;
+        let stopping = Rc::clone(&self.stopping);
+        actix_rt::spawn(async move {
+            let RunningCore { core, process, ttl } = running;
+            let stopped = core.stop(false, HANDOVER_GRACE).await;
+            let carried_state = Some(core.carried_state());
+            let withdraw = false;
+            stopping.set(Some(StoppedCore { stopped, withdraw, process, ttl, carried_state }));
         });
     }
 
     /// Checks the result of a clean stop that has ended.
     pub(super) fn check_stop(&mut self) {
         let Some(stopped_core) = self.stopping.take() else { return };
-        let StoppedCore { stopped, withdraw, process, ttl } = stopped_core;
+        let StoppedCore { stopped, withdraw, process, ttl, carried_state } = stopped_core;
         trace_line!("! process {process} has stopped: {stopped:?}");
         self.is_stopping = false;
+        if let Some(carried_state) = carried_state {
+            let running = self.build_core(process, carried_state);
+            self.set_running(running);
+            return;
+        }
         let mut checker = self.checker.borrow_mut();
         checker.mark_ended(process);
         checker.allow_leftovers(self.leftover_time(ttl));
@@ -184,6 +217,7 @@ impl World {
                 }
                 self.schedule(STOP_GRACE + down, World::start);
             }
+            Step::Reloaded => self.reload(),
             Step::Duplicate { time } => {
                 if self.core.is_none() || self.duplicate.is_some() {
                     return;

@@ -41,6 +41,9 @@ impl World {
                 state.faults.away = Some(now + time);
             }
             Step::DockerSlow { time, by } => state.faults.slow = Some((now + time, by)),
+            Step::ListingsSlow { time, by } => {
+                state.faults.slow_listings = Some((now + time, by));
+            }
             Step::DockerFails { time, percent } => {
                 state.faults.failing = Some((now + time, percent))
             }
@@ -64,6 +67,7 @@ impl World {
             Step::EventsLossy { time, lossy } => state.faults.lossy = Some((now + time, lossy)),
             Step::EventsCut { with_error } => state.cut_streams(with_error),
             Step::EventsSilent => state.silence_streams(),
+            Step::ClockSetBack { by } => state.set_clock_back(by),
             _ => return false,
         }
         true
@@ -97,13 +101,13 @@ impl World {
             }
             Step::Wiped => {
                 state.model.wipe();
-                checker.borrow_mut().mark_store_faulty();
+                checker.borrow_mut().mark_store_loss();
             }
             Step::LeaseExpires => {
                 for id in state.model.leases.keys().copied().collect::<Vec<_>>() {
                     state.model.end_lease(id);
                 }
-                checker.borrow_mut().mark_store_faulty();
+                checker.borrow_mut().mark_store_loss();
             }
             Step::RivalWrites { name, time, lapses } => {
                 let rival = Rival { key: self.foreign_key(name), until: now + time, lapses };

@@ -6,6 +6,7 @@
 mod checks;
 mod daemon;
 mod faults;
+mod lease_checks;
 mod steps;
 
 use std::cell::{Cell, RefCell};

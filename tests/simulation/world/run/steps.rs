@@ -50,6 +50,13 @@ impl World {
                 let container = self.create_container(spec);
                 engine.act(|state, events| state.run(container, events));
             }
+            Step::RunBriefly { spec, ends_after } => {
+                let container = self.create_container(spec);
+                let n = engine.act(|state, events| state.run(container, events));
+                self.schedule(*ends_after, move |world| {
+                    world.engine.act(|state, events| state.remove(n, events));
+                });
+            }
             Step::Stop(n) => {
                 if_picked(pick(*n), |n| engine.act(|state, events| state.stop(n, events)))
             }
@@ -89,6 +96,16 @@ impl World {
                         world.engine.act(|state, events| state.stop(n, events));
                     });
                 }
+            }
+            Step::StopAndStart { pick: n, ends_after, starts_after } => {
+                let Some(n) = pick(*n) else { return true };
+                engine.act(|state, events| state.signal(n, 15, events));
+                self.schedule(*ends_after, move |world| {
+                    world.engine.act(|state, events| state.stop(n, events));
+                });
+                self.schedule(*ends_after + *starts_after, move |world| {
+                    world.engine.act(|state, events| state.restart(n, None, events));
+                });
             }
             Step::EventBurst(times) => {
                 for n in 0..*times {
@@ -141,7 +158,10 @@ impl World {
             up_since: Instant::now(),
             endpoint: 0,
             stop_signal_at: None,
+            is_signal_before_start: false,
             last_changed: Instant::now(),
+            last_interrupted: None,
+            starts: Vec::new(),
         }
     }
 }

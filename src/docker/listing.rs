@@ -1,0 +1,177 @@
+//! Reads a listing row by row, without a limit of its length.
+//!
+//! A row that cannot be read costs only its container: the id is taken from the start of the row,
+//! and the container's inspection decides.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use awc::ClientResponse;
+use futures_util::StreamExt;
+use highhock_actors::{
+    ContainerId, ContainerListing, ContainerSummary, NetworkMode, SourceError, UnreadableRow,
+};
+use serde::de::IgnoredAny;
+
+use super::error::{RequestContext, one_line};
+use super::response::ApiResponse;
+use super::wire::ListingRow;
+use crate::text::json_array::{ArrayElement, JsonArraySplitter};
+
+/// The longest row that is read, in bytes. A row has some 2 KiB, and some 10 MiB if all ports are
+/// published.
+const ROW_BYTES_MAX: usize = 32 << 20;
+/// The part of an unreadable row in which its id is searched. Engines write the id first.
+const ID_BYTES_MAX: usize = 4 << 10;
+/// The part of a foreign response that is read for an error message.
+const EXCERPT_BYTES_MAX: usize = 64 << 10;
+
+/// A row of a listing.
+pub(super) enum ReadRow {
+    Complete(Box<ListingRow>),
+    Unreadable { row: UnreadableRow, fingerprint: u64 },
+}
+
+impl ReadRow {
+    fn parse(element: &ArrayElement) -> Self {
+        let (bytes, reason) = match element {
+            ArrayElement::Complete(bytes) => match serde_json::from_slice(bytes) {
+                Ok(row) => return Self::Complete(Box::new(row)),
+                Err(error) => (bytes, one_line(&error.to_string())),
+            },
+            ArrayElement::TooLong(start) => {
+                (start, format!("the row is longer than {} MiB", ROW_BYTES_MAX >> 20))
+            }
+        };
+        let container = find_id(bytes).map(ContainerId::new);
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        Self::Unreadable { row: UnreadableRow { container, reason }, fingerprint: hasher.finish() }
+    }
+}
+
+/// Returns the id in the JSON of a row.
+fn find_id(row: &[u8]) -> Option<&str> {
+    const FIELD: &str = "\"Id\":";
+    let start = &row[..row.len().min(ID_BYTES_MAX)];
+    // The rest of the row may be invalid UTF-8.
+    let text = start.utf8_chunks().next()?.valid();
+    let value = text[text.find(FIELD)? + FIELD.len()..].trim_start().strip_prefix('"')?;
+    let (id, _) = value.split_once('"')?;
+    (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(id)
+}
+
+/// Builds a listing from its rows. `complete` may change a row that was read.
+///
+/// # Errors
+/// Returns the reason of an unreadable row if no row at all names a container.
+pub(super) fn to_listing(
+    rows: Vec<ReadRow>,
+    mut complete: impl FnMut(ListingRow) -> ContainerSummary,
+) -> Result<ContainerListing, String> {
+    let mut listing = ContainerListing::default();
+    for row in rows {
+        match row {
+            ReadRow::Complete(row) => listing.containers.push(complete(*row)),
+            ReadRow::Unreadable { row, fingerprint } => {
+                let summary = |id: &ContainerId| unreadable_summary(id, fingerprint);
+                listing.containers.extend(row.container.as_ref().map(summary));
+                listing.unreadable.push(row);
+            }
+        }
+    }
+    match listing.unreadable.first() {
+        Some(row) if listing.containers.is_empty() => Err(row.reason.clone()),
+        _ => Ok(listing),
+    }
+}
+
+fn unreadable_summary(id: &ContainerId, fingerprint: u64) -> ContainerSummary {
+    ContainerSummary {
+        id: id.clone(),
+        name: id.short().to_owned(),
+        network: NetworkMode::Own,
+        condition: None,
+        fingerprint,
+        uptime: None,
+    }
+}
+
+/// Reads the body of a successful response as an array of rows.
+pub(super) async fn read_rows(
+    context: RequestContext<'_>,
+    response: ClientResponse,
+) -> Result<Vec<ReadRow>, SourceError> {
+    let mut rows = Vec::new();
+    read_elements(context, response, "the listing of containers", |element| {
+        rows.push(ReadRow::parse(&element));
+    })
+    .await?;
+    Ok(rows)
+}
+
+/// Reads the body of a successful response as an array, and passes each element to `receive`.
+/// `expected` names the array in an error message.
+pub(super) async fn read_elements(
+    context: RequestContext<'_>,
+    mut response: ClientResponse,
+    expected: &str,
+    mut receive: impl FnMut(ArrayElement),
+) -> Result<(), SourceError> {
+    let mut array = JsonArraySplitter::with_max_length(ROW_BYTES_MAX);
+    let (mut start, mut length) = (Vec::new(), 0);
+    while let Some(bytes) = response.next().await {
+        let bytes = bytes.map_err(|error| context.read_error(&error, ROW_BYTES_MAX))?;
+        length += bytes.len();
+        let room = EXCERPT_BYTES_MAX.saturating_sub(start.len());
+        start.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if !array.push(&bytes, &mut receive) {
+            break;
+        }
+    }
+    if array.is_complete() {
+        return Ok(());
+    }
+    if array.is_open() {
+        return Err(context.malformed(&format!("the response is cut off after {length} bytes")));
+    }
+    let response = ApiResponse::new(&response, start);
+    match response.json::<Vec<IgnoredAny>>(context, expected) {
+        Ok(_) => Err(context.malformed("the response continues after its end")),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_id_of_an_unreadable_row() {
+        for (row, expected) in [
+            (&br#"{"Id":"abc","Names":7"#[..], Some("abc")),
+            (br#"{ "Id": "abc", "Names": "#, Some("abc")),
+            (b"{\"Id\":\"abc\",\"Labels\":{\"a\":\"\xff\xff", Some("abc")),
+            (br#"{"Id":7}"#, None),
+            (br#"{"Id":"#, None),
+            (br#"{"Id":"abc"#, None),
+            (br#"{"Id":"a b"}"#, None),
+            (b"7", None),
+        ] {
+            assert_eq!(find_id(row), expected, "{}", String::from_utf8_lossy(row));
+        }
+    }
+
+    #[test]
+    fn listing_needs_one_row_with_an_id() {
+        let parse = |json: &str| ReadRow::parse(&ArrayElement::Complete(json.as_bytes().to_vec()));
+        let summary = |row: ListingRow| ContainerSummary::from(row);
+        let listing =
+            to_listing(vec![parse(r#"{"Id":"a"}"#), parse(r#"{"Id":7}"#)], summary).unwrap();
+        assert_eq!((listing.containers.len(), listing.is_complete()), (1, false));
+        let listing = to_listing(vec![parse(r#"{"Id":"a","Ports":7}"#)], summary).unwrap();
+        assert_eq!((listing.containers.len(), listing.is_complete()), (1, true));
+        assert_eq!(listing.containers[0].condition, None);
+        assert!(to_listing(vec![parse("1"), parse("{}")], summary).is_err());
+        assert!(to_listing(Vec::new(), summary).unwrap().is_complete());
+    }
+}
