@@ -100,7 +100,8 @@ struct ResponsePlan {
 #[derive(Clone)]
 pub struct SimEngine(
     pub Rc<RefCell<EngineState>>,
-    /// `true` if the last listing that this process received was false.
+    /// `true` if the last listing that this process received was false, or another engine answered
+    /// the request for the identity after it.
     Rc<Cell<bool>>,
 );
 
@@ -575,16 +576,23 @@ impl ContainerSource for SimEngine {
     }
 
     async fn identity(&self) -> Result<EngineIdentity, SourceError> {
-        self.request(|state| {
-            let other_engine =
-                state.is_other_engine() || std::mem::take(&mut state.listed_other_engine);
-            if let (true, Some((_, left))) = (other_engine, &mut state.faults.other_engine) {
-                *left = left.saturating_sub(1);
-            }
-            let engine = if other_engine { "another" } else { "the one" };
-            trace_line!("  the engine is {engine}");
-            EngineIdentity(engine.to_owned())
-        })
-        .await
+        let (identity, is_other) = self
+            .request(|state| {
+                let other_engine =
+                    state.is_other_engine() || std::mem::take(&mut state.listed_other_engine);
+                if let (true, Some((_, left))) = (other_engine, &mut state.faults.other_engine) {
+                    *left = left.saturating_sub(1);
+                }
+                let engine = if other_engine { "another" } else { "the one" };
+                trace_line!("  the engine is {engine}");
+                (EngineIdentity(engine.to_owned()), other_engine)
+            })
+            .await?;
+        // The core suspects a true listing, too, if another engine answers this request. It then
+        // believes a second listing of that engine.
+        if is_other {
+            self.1.set(true);
+        }
+        Ok(identity)
     }
 }
