@@ -250,6 +250,8 @@ impl<'a> RunLoop<'a> {
         let probe_results = cores.probe_results();
         if diff.is_some() || probe_results.is_none() || self.has_moved() {
             *pending = Some(self.resolve(settings, diff, probe_results));
+        } else {
+            self.resolver.clear_unavailable();
         }
     }
 

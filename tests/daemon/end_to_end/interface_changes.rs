@@ -1,13 +1,10 @@
 //! The address of an interface changes while the daemon runs.
 
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 use std::process::Command;
 
-use highhock::docker::Endpoint;
-
+use crate::support::cuttable_proxy::CuttableProxy;
 use crate::support::daemon::{Daemon, Highhock};
-use crate::support::docker::{Container, docker, endpoint};
+use crate::support::docker::{Container, docker, server_address};
 use crate::support::{TempDir, eventually, free_port};
 use crate::{TIMEOUT, run_service, unique_name};
 
@@ -71,36 +68,6 @@ impl Lan {
     }
 }
 
-/// A link to the socket of the engine. Without the link no request reaches the engine.
-struct SocketLink {
-    folder: TempDir,
-}
-
-impl SocketLink {
-    fn new() -> Self {
-        let link = Self { folder: TempDir::new() };
-        link.create();
-        link
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.0.join("docker.sock")
-    }
-
-    fn create(&self) {
-        let Endpoint::Unix(socket) = endpoint() else { panic!("no socket at {}", endpoint()) };
-        symlink(socket, self.path()).unwrap();
-    }
-
-    fn remove(&self) {
-        std::fs::remove_file(self.path()).unwrap();
-    }
-
-    fn url(&self) -> String {
-        format!("unix://{}", self.path().display())
-    }
-}
-
 fn started(daemon: &Daemon) {
     daemon.wait_for_log(&["docker connected"]);
 }
@@ -133,20 +100,34 @@ fn standalone_records_follow_the_interface() {
 #[test]
 fn address_that_returns_stays_published() {
     let (lan, port, name) = (Lan::new(), free_port(), unique_name("returning"));
-    let (engine, _service) = (SocketLink::new(), run_service(&name));
+    let (dir, _service) = (TempDir::new(), run_service(&name));
+    let socket = dir.0.join("docker.sock");
+    let mut engine = CuttableProxy::unix(&socket, server_address());
     let highhock = lan.highhock(Highhock::standalone(port)).without_flag("--docker-url");
-    let daemon = highhock.flag("--docker-url", &engine.url()).start();
+    let highhock = highhock
+        .flag("--docker-url", &format!("unix://{}", socket.display()))
+        .flag("--admin-listen", &format!("127.0.0.1:{}", free_port()));
+    let daemon = highhock.start();
+    let wait_for_status = |is_waiting: bool| {
+        eventually(&format!("a reload waits: {is_waiting}"), TIMEOUT, || {
+            let status = highhock.output(&["status"]).stdout;
+            let text = String::from_utf8(status).unwrap();
+            (text.contains("configuration is waiting for docker") == is_waiting).then_some(())
+        });
+    };
     started(&daemon);
     lan.wait_for_answer(port, &name, FIRST);
 
-    engine.remove();
+    engine.cut();
     lan.add(SECOND);
     lan.remove(FIRST);
     daemon.wait_for_log(&["NOTICE", "address changed; publishing the new one", FIRST, SECOND]);
+    wait_for_status(true);
     lan.add(FIRST);
     lan.remove(SECOND);
     daemon.wait_for_log(&["NOTICE", "interface has the published address again", FIRST]);
-    engine.create();
+    wait_for_status(false);
+    engine.restore();
     // The records of another core show the address that the daemon took for the current one.
     daemon.reload_and_wait(r#"{"discovery": {"methods": ["registrator"]}}"#);
     let name = unique_name("afterwards");
