@@ -72,10 +72,8 @@ impl Resolver {
         self.clear_unavailable();
         let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
         let etcd_log = self.edge_log("etcd");
-        let public_address = self.public_address.borrow().clone();
-        let probe = async || probe_engine(&docker, &settings, &public_address).await;
         let (engine, store) = tokio::try_join!(
-            self.retry_until_ok("docker", probe),
+            self.probe_docker(&docker, &settings),
             self.retry_until_ok("etcd", async || resolve_store(&settings, &etcd_log).await),
         )?;
         let resolved = self.finish(&settings, ProbeResults { engine, store }, docker)?;
@@ -108,9 +106,7 @@ impl Resolver {
         self.clear_unavailable();
         let docker = docker_client(&settings.docker, &self.edge_log("docker"))?;
         if changes.address {
-            let public_address = self.public_address.borrow().clone();
-            let probe = async || probe_engine(&docker, &settings, &public_address).await;
-            self.retry_until_ok("docker", probe).await?;
+            self.probe_docker(&docker, &settings).await?;
         }
         if !changes.etcd {
             return self.finish(&settings, probe_results, docker);
@@ -125,6 +121,18 @@ impl Resolver {
         let resolved = self.finish(&settings, probe_results, docker)?;
         self.log_etcd(&resolved.probe_results.store);
         Ok(resolved)
+    }
+
+    /// Requests the identity of the engine, and checks the public address. Retries until the engine
+    /// answers.
+    async fn probe_docker(
+        &self,
+        docker: &DockerClient,
+        settings: &Settings,
+    ) -> Result<EngineInfo, ResolveError> {
+        let public_address = self.public_address.borrow().clone();
+        let probe = async || probe_engine(docker, settings, &public_address).await;
+        self.retry_until_ok("docker", probe).await
     }
 
     /// Forgets the servers that an abandoned attempt waited for.

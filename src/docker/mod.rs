@@ -247,13 +247,15 @@ impl DockerClient {
         let networks: Vec<serde_json::Value> =
             reply.response.json(self.request_context(&reply.path), "the networks")?;
         // One unreadable network costs only that network.
-        let (readable, unreadable): (Vec<_>, Vec<_>) = networks
-            .into_iter()
-            .map(serde_json::from_value::<wire::NetworkResource>)
-            .partition(Result::is_ok);
-        let errors: Vec<_> = unreadable.into_iter().filter_map(Result::err).collect();
+        let (mut readable, mut errors) = (Vec::new(), Vec::new());
+        for network in networks {
+            match serde_json::from_value::<wire::NetworkResource>(network) {
+                Ok(network) => readable.push(EngineNetwork::from(network)),
+                Err(error) => errors.push(error),
+            }
+        }
         self.warn_unreadable_networks(&errors);
-        Ok(Some(readable.into_iter().flatten().map(EngineNetwork::from).collect()))
+        Ok(Some(readable))
     }
 
     /// Returns the number of networks that the latest listing of networks left out.

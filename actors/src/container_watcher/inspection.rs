@@ -9,12 +9,9 @@ use tokio::time::Instant;
 
 use crate::messages::Observation;
 use crate::model::container::{Container, ContainerId, ContainerSummary};
-use crate::model::network_path::NetworkChain;
+use crate::model::network_path::{CHAIN_LENGTH_MAX, NetworkChain};
 use crate::ports::container_source::{ContainerSource, SourceError};
 use crate::publish::endpoint::PortAccess;
-
-/// The largest number of containers that are followed in a network chain.
-const CHAIN_LENGTH_MAX: usize = 8;
 
 /// The result of an inspection, and the observation on which it was based.
 pub(super) struct Inspection {

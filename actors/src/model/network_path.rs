@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use super::container::{ContainerId, Protocol};
 
+/// The largest number of containers that are followed in a network chain.
+pub const CHAIN_LENGTH_MAX: usize = 8;
+
 /// The guests of one network: the containers that use the network of another container, by id.
 pub type NetworkGuests = BTreeMap<ContainerId, GuestPorts>;
 

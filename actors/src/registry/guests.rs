@@ -8,13 +8,10 @@ use tokio::time::Instant;
 use super::Registry;
 use super::entry::WatcherEntry;
 use crate::model::container::ContainerId;
-use crate::model::network_path::{NetworkChain, NetworkGuests};
+use crate::model::network_path::{CHAIN_LENGTH_MAX, NetworkChain, NetworkGuests};
 use crate::model::publish_config::DiscoveryMethod;
 use crate::ports::container_source::ContainerSource;
 use crate::ports::record_store::RecordStore;
-
-/// The largest number of containers that are followed to the owner of a network.
-const CHAIN_LENGTH_MAX: usize = 8;
 
 impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// Sends the guests of each shared network to all of them, unless they know each other.
