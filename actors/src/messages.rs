@@ -120,13 +120,15 @@ pub struct ContainerGone {
 
 /// Every difference of the latest listing was reported.
 ///
-/// The poller sends it last. From then on a container that is not in the registry does not
-/// exist.
+/// The poller sends it last.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct ListingComplete {
+pub struct ListingReported {
     /// The time at which the listing was requested.
     pub requested_at: Instant,
+    /// `true` if a container that is not in the registry does not exist. `false` if a row of the
+    /// listing names no container.
+    pub is_complete: bool,
 }
 
 // Between the registry and the watchers.
@@ -243,8 +245,8 @@ impl Coalesce for Domain {
 
 /// The set of live containers: those that the registry has an entry for.
 ///
-/// The registry sends it after each complete listing. The inserter withdraws the records of all
-/// other containers.
+/// The registry sends it after each listing. If the listing is complete, the inserter withdraws the
+/// records of all other containers.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct LiveContainers {
@@ -252,6 +254,8 @@ pub struct LiveContainers {
     pub containers: Arc<BTreeSet<ContainerId>>,
     /// The time at which the listing with these containers was requested.
     pub requested_at: Instant,
+    /// `false` if a row of the listing names no container, so that another container may exist.
+    pub is_complete: bool,
 }
 
 impl Coalesce for LiveContainers {}

@@ -39,6 +39,8 @@ on_both_stores! {
     keeps_stream_with_late_end_events
     skips_an_unreadable_event_and_reads_on
     unreadable_row_costs_no_other_container
+    unnamed_row_keeps_the_records_of_its_container
+    unnamed_row_of_a_known_container_leaves_the_listing_complete
     slow_listings_leave_pauses_and_stay_ready
     newer_event_overrides_listing
     follows_shared_network_through_chain
@@ -416,17 +418,59 @@ async fn skips_an_unreadable_event_and_reads_on(keep_alive_mode: KeepAliveMode) 
 async fn unreadable_row_costs_no_other_container(keep_alive_mode: KeepAliveMode) {
     let world = World::with_containers(keep_alive_mode, 3).await;
     let reason = || "scripted".to_owned();
-    // A row without a readable id may be that of any container without another row.
+    // Containers that a listing without all ids lacks are inspected, and the ended one is gone.
     world.engine.set_unreadable_rows(vec![UnreadableRow { container: None, reason: reason() }]);
     world.engine.remove_number(2);
     world.engine.run(web_container(3));
-    world.until("the other changes are seen", |world| world.store.len() == 4).await;
-    world.assert_present_for(POLL * 3, &keys(0..4)).await;
+    let shows_all = |world: &World| {
+        world.store.get(&key("web-3")).is_some() && world.store.get(&key("web-2")).is_none()
+    };
+    world.until("both changes are seen", shows_all).await;
+    world.engine.run(web_container(2));
+    world.until("the removed container is back", |world| world.store.len() == 4).await;
+    world.engine.remove_number(2);
     let known = Some(web_container(0).id);
     world.engine.set_unreadable_rows(vec![UnreadableRow { container: known, reason: reason() }]);
     world.until("the removed container is gone", |world| world.store.len() == 3).await;
     let docker = world.core.handle().status().await.docker;
-    assert!(docker.unreadable_rows >= 4, "{docker:?}");
+    assert!(docker.unreadable_rows >= 3, "{docker:?}");
+}
+
+async fn unnamed_row_keeps_the_records_of_its_container(keep_alive_mode: KeepAliveMode) {
+    let world = World::with_containers(keep_alive_mode, 4).await;
+    world.engine.hide_id_of("web-0", true);
+    world.engine.hide_id_of("web-1", true);
+    world.engine.fail_inspections_of("web-1", true);
+    // It is not listed, but its restart policy starts it again.
+    world.engine.change("web-2", |container| container.state = ContainerState::Exited);
+    world.until("the ended container is gone", |world| world.store.len() == 3).await;
+    world.assert_present_for(POLL * 3, &keys(0..2)).await;
+    // A restarted registry does not know the containers of these rows.
+    world.core.inject_registry_panic();
+    world.assert_present_for(POLL * 3, &keys(0..2)).await;
+    assert_eq!(world.core.handle().ready().await, Ok(()));
+    world.engine.hide_id_of("web-0", false);
+    world.engine.hide_id_of("web-1", false);
+    world.engine.remove("web-0");
+    let is_gone = |world: &World| world.store.get(&key("web-0")).is_none();
+    world.until("a complete listing decides", is_gone).await;
+    assert_eq!(world.store.len(), 2);
+}
+
+async fn unnamed_row_of_a_known_container_leaves_the_listing_complete(
+    keep_alive_mode: KeepAliveMode,
+) {
+    let world = World::with_containers(keep_alive_mode, 3).await;
+    world.engine.hide_id_of("web-0", true);
+    pass(POLL).await;
+    // The restarted inserter finds the record of a container that has ended.
+    world.store.panic_in_next_write();
+    world.engine.remove_number(2);
+    world.engine.run(web_container(3));
+    let is_gone = |world: &World| world.store.get(&key("web-2")).is_none();
+    let took = world.until("the record is withdrawn", is_gone).await;
+    assert!(took <= POLL * 3, "{took:?}");
+    world.assert_present_for(POLL * 3, &[key("web-0"), key("web-1"), key("web-3")]).await;
 }
 
 async fn slow_listings_leave_pauses_and_stay_ready(keep_alive_mode: KeepAliveMode) {

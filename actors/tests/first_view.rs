@@ -24,6 +24,7 @@ on_both_stores! {
     restarted_inserter_keeps_the_holder
     decides_new_keys_after_two_seconds
     keeps_record_while_its_container_is_unknown
+    keeps_record_of_the_container_behind_an_unnamed_row
     later_container_does_not_wait_for_a_failed_inspection
     withdraws_holder_that_ends_in_a_partial_view
     follows_known_holder_in_a_partial_view
@@ -160,6 +161,23 @@ async fn keeps_record_while_its_container_is_unknown(keep_alive_mode: KeepAliveM
     let (state, reason) = world.state_of(&key("web")).await.unwrap();
     assert_eq!(state, RecordState::Pending);
     assert!(reason.unwrap().contains("not inspected"), "the reason is reported");
+    world.engine.remove("c1");
+    let took = world.until("the next holds the key", |world| is_held_by(world, 2)).await;
+    assert!(took <= POLL + SECOND, "{took:?}");
+}
+
+async fn keeps_record_of_the_container_behind_an_unnamed_row(keep_alive_mode: KeepAliveMode) {
+    let world = world_of_rivals(keep_alive_mode, settings()).await;
+    world.engine.hide_id_of("c1", true);
+    world.engine.run(container("other", 9));
+    let world = resume(world, settings()).await;
+    world.core.wait_until_caught_up().await;
+    world.until("new keys are decided", |world| world.store.get(&key("other")).is_some()).await;
+    assert_held_by(&world, 1, TTL * 4).await;
+    assert_eq!(world.core.handle().ready().await, Ok(()));
+    let (state, reason) = world.state_of(&key("web")).await.unwrap();
+    assert_eq!(state, RecordState::Standby);
+    assert!(reason.unwrap().contains("a row of the listing names no container"));
     world.engine.remove("c1");
     let took = world.until("the next holds the key", |world| is_held_by(world, 2)).await;
     assert!(took <= POLL + SECOND, "{took:?}");

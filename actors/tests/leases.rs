@@ -85,6 +85,22 @@ async fn keeps_orphans_until_docker_answers() {
 }
 
 #[actix::test]
+async fn keeps_orphan_of_the_container_behind_an_unnamed_row() {
+    tokio::time::pause();
+    let store = store_with(&[(key("web-0"), value(8000)), (key("stale"), value(1))]);
+    let engine = engine_with(2);
+    engine.hide_id_of("web-0", true);
+    let world = World::start(engine, store);
+    world.core.wait_until_caught_up().await;
+    world.until("the other record is written", |world| world.store.len() == 3).await;
+    world.assert_present_for(TTL * 5, &[key("web-0"), key("stale")]).await;
+    assert_eq!(world.core.handle().ready().await, Ok(()));
+    world.engine.hide_id_of("web-0", false);
+    world.until("the stale record is withdrawn", |world| world.store.len() == 2).await;
+    assert!(world.store.get(&key("web-0")).is_some());
+}
+
+#[actix::test]
 async fn keeps_orphan_modified_by_another_writer() {
     tokio::time::pause();
     let store = store_with(&[(key("stale"), value(1))]);

@@ -151,9 +151,35 @@ pub(super) fn one_line(text: &str) -> String {
     }
 }
 
+/// Returns the text of a parser's error in one line, without the texts in the JSON. They may be
+/// labels or variables of a container, which may be secret.
+pub(super) fn json_error(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match (text.find("string \""), text.rfind("\", expected")) {
+        (Some(start), Some(end)) if start < end => {
+            one_line(&format!("{}string{}", &text[..start], &text[end + 1..]))
+        }
+        _ => one_line(&text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parser_error_contains_no_text_of_the_json() {
+        for (json, expected) in [
+            (r#"{"a":"secret\", expected"}"#, "invalid type: string, expected"),
+            (r#"{"a":7}"#, "invalid type: integer `7`, expected"),
+            (r#"{"a":["secret"]x"#, "expected `,` or `}` at line 1 column 16"),
+        ] {
+            let parsed =
+                serde_json::from_str::<std::collections::BTreeMap<String, Vec<String>>>(json);
+            let text = json_error(&parsed.unwrap_err());
+            assert!(text.starts_with(expected) && !text.contains("secret"), "{text}");
+        }
+    }
 
     fn connect(kind: io::ErrorKind, url: &str) -> SourceError {
         let endpoint = Endpoint::parse(url).unwrap();

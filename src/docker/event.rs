@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use highhock_actors::{ContainerId, EngineTime, Event, EventKind};
 use serde::Deserialize;
 
+use super::partial_json::{find_id, find_text};
 use super::signal;
 use super::wire::{or_default, without_slash};
 
@@ -57,6 +58,24 @@ pub(super) fn parse(line: &[u8]) -> Result<Option<Event>, serde_json::Error> {
         Err(error) if error.is_data() => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Describes an event that cannot be parsed by its container and action. Other parts of the event
+/// may be labels, and secret.
+pub(super) fn describe(start: &[u8]) -> String {
+    // The attributes contain the labels. A label may have any name.
+    const ATTRIBUTES: &[u8] = b"\"Attributes\"";
+    let attributes = start.windows(ATTRIBUTES.len()).position(|window| window == ATTRIBUTES);
+    let head = &start[..attributes.unwrap_or(start.len())];
+    let id = find_id(head, "ID").or_else(|| find_id(head, "id")).unwrap_or("unknown");
+    format!("container {id}, action {}", find_action(head).unwrap_or("unknown"))
+}
+
+/// Returns the action without its details, which may be a command line.
+fn find_action(head: &[u8]) -> Option<&str> {
+    let action = find_text(head, "Action")?.split(':').next()?;
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    (!action.is_empty() && action.bytes().all(is_name)).then_some(action)
 }
 
 /// Formats a time for the query parameter `since`: seconds, with nanoseconds as their fraction.
@@ -205,6 +224,32 @@ mod tests {
     fn rejects_messages_that_are_not_json() {
         for line in ["", "hello", "{\"Type\":\"container\"", "<html>", "{} {}", "\u{0}"] {
             assert!(parse(line.as_bytes()).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn describes_unreadable_events_without_labels() {
+        for (start, expected) in [
+            (
+                r#"{"status":"start","id":"f00d","from":"i","Type":"container","Action":"start","Actor":{"ID":"f00d","Attributes":{"a":"x"#,
+                "container f00d, action start",
+            ),
+            (
+                r#"{"Type":"container","Action":"health_status: healthy","Actor":{"ID":"f00d","Att"#,
+                "container f00d, action health_status",
+            ),
+            (
+                r#"{"Action":"exec_start: sh -c secret","Actor":{"Attributes":{"ID":"secret"#,
+                "container unknown, action exec_start",
+            ),
+            (
+                r#"{"Actor":{"ID":"f00d","Attributes":{"Action":"secret"}"#,
+                "container f00d, action unknown",
+            ),
+            (r#"{"Action":"the secret","Actor":{"ID":"a b"}"#, "container unknown, action unknown"),
+            ("secret", "container unknown, action unknown"),
+        ] {
+            assert_eq!(describe(start.as_bytes()), expected, "{start}");
         }
     }
 

@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt};
 use highhock_actors::{Event, EventStream, SourceError};
 
 use super::endpoint::Endpoint;
-use super::error::{RequestContext, one_line};
+use super::error::RequestContext;
 use super::event;
 use crate::text::line_splitter::{Line, LineSplitter};
 
@@ -65,18 +65,17 @@ impl EventReader {
     }
 
     fn read(&self, line: &Line) -> Result<Option<Event>, SourceError> {
-        let (line, cause) = match line {
+        let (start, length, cause) = match line {
             Line::Complete(line) => match event::parse(line) {
                 Ok(event) => return Ok(event),
-                Err(_) => (line, "is not JSON".to_owned()),
+                Err(_) => (line, line.len(), "is not JSON".to_owned()),
             },
-            Line::TooLong(start) => {
-                (start, format!("is longer than {} MiB", EVENT_BYTES_MAX >> 20))
+            Line::TooLong { start, length } => {
+                (start, *length, format!("is longer than {} MiB", EVENT_BYTES_MAX >> 20))
             }
         };
-        let start = String::from_utf8_lossy(&line[..line.len().min(1024)]);
-        let quote = one_line(&start);
-        Err(self.request_context().malformed(&format!("an event {cause}: {quote:?}")))
+        let event = event::describe(start);
+        Err(self.request_context().malformed(&format!("an event {cause}: {event}, {length} bytes")))
     }
 
     fn stream_error(&self, error: &PayloadError) -> SourceError {

@@ -12,7 +12,8 @@ use highhock_actors::{
 };
 use serde::de::IgnoredAny;
 
-use super::error::{RequestContext, one_line};
+use super::error::{RequestContext, json_error};
+use super::partial_json::find_id;
 use super::response::ApiResponse;
 use super::wire::ListingRow;
 use crate::text::json_array::{ArrayElement, JsonArraySplitter};
@@ -36,28 +37,18 @@ impl ReadRow {
         let (bytes, reason) = match element {
             ArrayElement::Complete(bytes) => match serde_json::from_slice(bytes) {
                 Ok(row) => return Self::Complete(Box::new(row)),
-                Err(error) => (bytes, one_line(&error.to_string())),
+                Err(error) => (bytes, json_error(&error)),
             },
             ArrayElement::TooLong(start) => {
                 (start, format!("the row is longer than {} MiB", ROW_BYTES_MAX >> 20))
             }
         };
-        let container = find_id(bytes).map(ContainerId::new);
+        let start = &bytes[..bytes.len().min(ID_BYTES_MAX)];
+        let container = find_id(start, "Id").map(ContainerId::new);
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         Self::Unreadable { row: UnreadableRow { container, reason }, fingerprint: hasher.finish() }
     }
-}
-
-/// Returns the id in the JSON of a row.
-fn find_id(row: &[u8]) -> Option<&str> {
-    const FIELD: &str = "\"Id\":";
-    let start = &row[..row.len().min(ID_BYTES_MAX)];
-    // The rest of the row may be invalid UTF-8.
-    let text = start.utf8_chunks().next()?.valid();
-    let value = text[text.find(FIELD)? + FIELD.len()..].trim_start().strip_prefix('"')?;
-    let (id, _) = value.split_once('"')?;
-    (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(id)
 }
 
 /// Builds a listing from its rows. `complete` may change a row that was read.
@@ -144,22 +135,6 @@ pub(super) async fn read_elements(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_the_id_of_an_unreadable_row() {
-        for (row, expected) in [
-            (&br#"{"Id":"abc","Names":7"#[..], Some("abc")),
-            (br#"{ "Id": "abc", "Names": "#, Some("abc")),
-            (b"{\"Id\":\"abc\",\"Labels\":{\"a\":\"\xff\xff", Some("abc")),
-            (br#"{"Id":7}"#, None),
-            (br#"{"Id":"#, None),
-            (br#"{"Id":"abc"#, None),
-            (br#"{"Id":"a b"}"#, None),
-            (b"7", None),
-        ] {
-            assert_eq!(find_id(row), expected, "{}", String::from_utf8_lossy(row));
-        }
-    }
 
     #[test]
     fn listing_needs_one_row_with_an_id() {

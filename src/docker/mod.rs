@@ -26,6 +26,7 @@ mod event_stream;
 mod fingerprint;
 mod listing;
 mod negotiation;
+mod partial_json;
 mod podman;
 mod refusal;
 mod request;

@@ -6,7 +6,7 @@ use highhock_actors::{SourceError, SourceErrorKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::error::{RequestContext, one_line};
+use super::error::{RequestContext, json_error, one_line};
 
 /// A complete response.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl ApiResponse {
             return Err(self.to_error(context));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
-            let error_text = one_line(&error.to_string());
+            let error_text = json_error(&error);
             context.malformed(&match error.classify() {
                 serde_json::error::Category::Eof => {
                     format!(
@@ -108,9 +108,18 @@ impl ApiResponse {
                 serde_json::error::Category::Data => {
                     format!("the response is not {expected} of a Docker engine: {error_text}")
                 }
+                _ if self.is_json_like() => {
+                    format!("the response is not valid JSON: {error_text}")
+                }
                 _ => format!("the response is not JSON but {}; check docker.url", self.excerpt()),
             })
         })
+    }
+
+    /// Returns `true` if the body starts as JSON with fields. It may contain labels and variables of
+    /// containers, so no part of it is quoted.
+    fn is_json_like(&self) -> bool {
+        matches!(self.body.trim_ascii_start().first(), Some(b'{' | b'['))
     }
 
     /// Returns the error for a response whose status is not a success.
@@ -209,6 +218,13 @@ mod tests {
                 Malformed,
                 "not JSON but text/html: \"<!",
             ),
+            (
+                response(200, json, "[\"secret\", x]"),
+                Malformed,
+                "not valid JSON: expected value at",
+            ),
+            (response(200, json, "{\"secret\": \"\\ud800\"}"), Malformed, "not valid JSON: "),
+            (response(200, json, "\"secret\""), Malformed, "invalid type: string, expected"),
             (response(200, json, "[\"a\", \"b"), Malformed, "cut off after 8 bytes"),
             (response(200, json, ""), Malformed, "cut off after 0 bytes"),
             (response(200, json, r#"{"message":"hi"}"#), Malformed, "not a listing of a Docker"),
@@ -217,6 +233,7 @@ mod tests {
             let error = error(&response);
             assert_eq!(error.kind, kind, "{error}");
             assert!(error.message.contains(text), "{error}");
+            assert!(!error.message.contains("secret"), "{error}");
         }
     }
 

@@ -10,8 +10,13 @@ const KEPT_BYTES: usize = 1 << 10;
 pub(crate) enum Line {
     /// The whole line.
     Complete(Vec<u8>),
-    /// The start of a line that is longer than the maximum.
-    TooLong(Vec<u8>),
+    /// A line that is longer than the maximum.
+    TooLong {
+        /// The start of the line.
+        start: Vec<u8>,
+        /// The length of the whole line, in bytes.
+        length: usize,
+    },
 }
 
 /// Splits a stream into lines. The bytes may arrive in chunks of any size.
@@ -20,13 +25,14 @@ pub(crate) struct LineSplitter {
     max_length: usize,
     complete: VecDeque<Line>,
     partial: Vec<u8>,
-    is_too_long: bool,
+    /// The length of the incomplete line, of which `partial` may be the start only.
+    length: usize,
 }
 
 impl LineSplitter {
     /// Creates a splitter. Lines of up to `max_length` bytes are kept as a whole.
     pub(crate) fn with_max_length(max_length: usize) -> Self {
-        Self { max_length, complete: VecDeque::new(), partial: Vec::new(), is_too_long: false }
+        Self { max_length, complete: VecDeque::new(), partial: Vec::new(), length: 0 }
     }
 
     /// Adds the next bytes. The rest of a line that is too long is dropped as it arrives.
@@ -36,8 +42,9 @@ impl LineSplitter {
         for piece in pieces {
             self.keep(piece);
             let line = std::mem::take(&mut self.partial);
-            if std::mem::take(&mut self.is_too_long) {
-                self.complete.push_back(Line::TooLong(line));
+            let length = std::mem::take(&mut self.length);
+            if length > self.max_length {
+                self.complete.push_back(Line::TooLong { start: line, length });
             } else if !line.trim_ascii().is_empty() {
                 self.complete.push_back(Line::Complete(line));
             }
@@ -47,16 +54,17 @@ impl LineSplitter {
 
     /// Returns `true` if the incomplete line is too long.
     pub(crate) fn is_too_long(&self) -> bool {
-        self.is_too_long
+        self.length > self.max_length
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        if self.is_too_long {
+        if self.is_too_long() {
+            self.length += bytes.len();
             return;
         }
+        self.length += bytes.len();
         self.partial.extend_from_slice(bytes);
-        if self.partial.len() > self.max_length {
-            self.is_too_long = true;
+        if self.is_too_long() {
             self.partial.truncate(KEPT_BYTES);
             self.partial.shrink_to_fit();
         }
@@ -69,6 +77,7 @@ impl LineSplitter {
 
     /// Returns the bytes after the last line break, unless they are blank.
     pub(crate) fn take_rest(&mut self) -> Option<Vec<u8>> {
+        self.length = 0;
         Some(std::mem::take(&mut self.partial)).filter(|rest| !rest.trim_ascii().is_empty())
     }
 }
@@ -104,6 +113,8 @@ mod tests {
         assert!(!lines.is_too_long());
         let complete = std::iter::from_fn(|| lines.next()).collect::<Vec<_>>();
         let whole = |line: &str| Line::Complete(line.as_bytes().to_vec());
-        assert_eq!(complete, [whole("one"), Line::TooLong(vec![b'x'; KEPT_BYTES]), whole("two")]);
+        let start = vec![b'x'; KEPT_BYTES];
+        let too_long = Line::TooLong { start, length: 1000 * (64 << 10) + 1 };
+        assert_eq!(complete, [whole("one"), too_long, whole("two")]);
     }
 }

@@ -3,18 +3,21 @@
 //! A suspect listing is not reported until a second listing confirms it.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Addr, MailboxError};
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::messages::{
     AffectedRecords, ContainerGone, ContainerSeen, CountAffectedRecords, GetKnownContainers,
-    KnownContainers, ListingComplete,
+    KnownContainer, KnownContainers, ListingReported,
 };
-use crate::model::container::{ContainerId, ContainerSummary, EngineTime};
+use crate::model::container::{
+    Container, ContainerId, ContainerState, ContainerSummary, EngineTime,
+};
 use crate::model::mass_withdrawal::is_mass_withdrawal;
 use crate::ports::container_source::{
     ContainerListing, ContainerSource, EngineIdentity, SourceError, UnreadableRow,
@@ -22,6 +25,9 @@ use crate::ports::container_source::{
 use crate::ports::record_store::RecordStore;
 use crate::registry::Registry;
 use crate::runtime::actor_ref::ActorRef;
+
+/// The number of concurrent inspections of missing containers.
+const INSPECTIONS_MAX: usize = 8;
 
 /// The results of earlier listings that outlive the poller.
 #[derive(Debug, Default)]
@@ -76,7 +82,9 @@ struct ListingDiff {
     /// The rows that the registry does not have.
     changed: Vec<ContainerSummary>,
     /// The containers of the registry that are not listed.
-    gone: Vec<ContainerId>,
+    missing: BTreeMap<ContainerId, KnownContainer>,
+    /// The number of rows that name no container.
+    unnamed: usize,
     /// `true` if the listing may come from another engine: it adds a container, lacks one whose
     /// end no event reported, or is the first for this registry.
     has_news: bool,
@@ -88,7 +96,7 @@ impl ListingDiff {
         // An empty listing is news, too, to a registry without a listing.
         let mut has_news = !has_listing;
         let mut changed = Vec::new();
-        let is_complete = listing.is_complete();
+        let unnamed = listing.unreadable.iter().filter(|row| row.container.is_none()).count();
         for summary in listing.containers {
             let before = known.remove(&summary.id).and_then(|known| known.summary);
             // Another engine is recognised by an added container as well as by a missing one. If
@@ -100,10 +108,40 @@ impl ListingDiff {
             }
         }
         has_news |= known.values().any(|known| !known.is_down);
-        // A container without a row may be in a row without a readable id.
-        let gone = if is_complete { known.into_keys().collect() } else { Vec::new() };
-        Self { changed, gone, has_news }
+        Self { changed, missing: known, unnamed, has_news }
     }
+
+    /// Removes the missing containers that a row without an id may show. If these rows are as many
+    /// as the containers, all rows are known.
+    ///
+    /// Each missing container is inspected. A container that the engine does not know, or that
+    /// does not run, is not listed. A failed inspection proves nothing.
+    async fn resolve_unnamed<S: ContainerSource>(&mut self, source: &S) {
+        if self.unnamed == 0 {
+            return;
+        }
+        let missing = std::mem::take(&mut self.missing);
+        let inspected: Vec<_> = stream::iter(missing)
+            .map(|(id, known)| async move { (source.inspect(id.as_str()).await, id, known) })
+            .buffered(INSPECTIONS_MAX)
+            .collect()
+            .await;
+        for (found, id, known) in inspected {
+            match found {
+                Ok(found) if !found.as_ref().is_some_and(is_listed) => {
+                    self.missing.insert(id, known);
+                }
+                // A container without an earlier row may have started after the listing.
+                Ok(_) if known.summary.is_some() => self.unnamed = self.unnamed.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Returns `true` if a listing contains a container in this state.
+fn is_listed(container: &Container) -> bool {
+    container.condition().is_some() || container.state == ContainerState::Restarting
 }
 
 /// Requests one listing, and reports its differences to the registry.
@@ -126,16 +164,17 @@ pub(super) async fn poll_once<S: ContainerSource, R: RecordStore>(
         ..PollResult::default()
     };
     // If the registry crashes in between, the rest is not sent to its successor. Above all, the
-    // successor must not receive `ListingComplete`. The supervisor requests a poll for it.
+    // successor must not receive `ListingReported`. The supervisor requests a poll for it.
     let Some(registry) = registry.current() else { return Ok(result) };
     let Ok(known) = registry.send(GetKnownContainers).await else { return Ok(result) };
-    let diff = ListingDiff::new(listing, known);
+    let mut diff = ListingDiff::new(listing, known);
     if !diff.has_news && listing_state.borrow().engine.is_some() {
         listing_state.borrow_mut().candidate_engine = None;
     } else if let Some(candidate_engine) = detect_other_engine(&*source, &listing_state).await? {
         result.suspect = Some(SuspectListing::OtherEngine(candidate_engine));
         return Ok(result);
     }
+    diff.resolve_unnamed(&*source).await;
     let _ = update_registry(&registry, requested_at, diff, &listing_state, &mut result).await;
     Ok(result)
 }
@@ -188,7 +227,7 @@ async fn update_registry<S: ContainerSource, R: RecordStore>(
     }
     let suspect_gone = std::mem::take(&mut listing_state.borrow_mut().suspect_gone);
     let (mut confirmed, unconfirmed): (Vec<_>, Vec<_>) =
-        diff.gone.into_iter().partition(|id| suspect_gone.contains(id));
+        diff.missing.into_keys().partition(|id| suspect_gone.contains(id));
     match check_mass_removal(registry, &unconfirmed).await? {
         Some(suspect) => {
             result.suspect = Some(suspect);
@@ -202,7 +241,8 @@ async fn update_registry<S: ContainerSource, R: RecordStore>(
             result.unannounced.gone.push(container);
         }
     }
-    registry.send(ListingComplete { requested_at }).await
+    let is_complete = diff.unnamed == 0;
+    registry.send(ListingReported { requested_at, is_complete }).await
 }
 
 /// Returns the suspicion if the removal of these containers would withdraw so many records that

@@ -258,7 +258,7 @@ impl<R: RecordStore> Handler<CountPendingWrites> for EtcdInserter<R> {
     type Result = usize;
 
     fn handle(&mut self, _: CountPendingWrites, _: &mut Self::Context) -> usize {
-        self.reconciler.pending_writes()
+        self.reconciler.pending_writes(Instant::now())
     }
 }
 

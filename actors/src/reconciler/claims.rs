@@ -91,8 +91,13 @@ impl Reconciler {
         }
     }
 
-    /// Sets the live containers, and withdraws the records of all others.
+    /// Sets the live containers, and withdraws the records of all others, unless another container
+    /// may exist (ARCHITECTURE.md, "Rows without an id").
     pub fn set_live_containers(&mut self, live_containers: LiveContainers, now: Instant) {
+        if !live_containers.is_complete {
+            self.live_containers = Some(live_containers);
+            return;
+        }
         let listed = &live_containers.containers;
         let gone: BTreeSet<ContainerId> =
             self.containers.keys().filter(|id| !listed.contains(*id)).cloned().collect();
@@ -155,7 +160,8 @@ impl Reconciler {
         if mutated!(OrphansKept) {
             return;
         }
-        let Some(live_containers) = &self.live_containers else { return };
+        let live_containers = self.live_containers.as_ref();
+        let Some(live_containers) = live_containers.filter(|live| live.is_complete) else { return };
         if !self.orphans.are_decided_by(live_containers) || !self.all_reported(live_containers) {
             return;
         }
@@ -313,10 +319,10 @@ mod tests {
         let log = Logger::root(Discard, o!());
         let mut reconciler = Reconciler::new(policy, WriteLog::default(), recorder, now, log);
         reconciler.set_desired(domain(), now);
-        assert_eq!(reconciler.pending_writes(), 1);
+        assert_eq!(reconciler.pending_writes(now), 1);
         reconciler.withdraw_all(now);
         reconciler.set_desired(domain(), now);
-        assert_eq!(reconciler.pending_writes(), 0);
+        assert_eq!(reconciler.pending_writes(now), 0);
         assert!(reconciler.take_batch(Priority::Change, 9, now).is_empty());
     }
 }

@@ -106,7 +106,7 @@ mod tests {
 
     fn listing(names: &[&str], now: Instant) -> LiveContainers {
         let containers = Arc::new(names.iter().map(|name| id(name)).collect());
-        LiveContainers { containers, requested_at: now }
+        LiveContainers { containers, requested_at: now, is_complete: true }
     }
 
     #[test]

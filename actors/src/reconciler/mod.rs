@@ -297,9 +297,11 @@ impl Reconciler {
     }
 
     /// Returns the number of changes that are not in the store yet, except those that the store
-    /// rejected.
-    pub fn pending_writes(&self) -> usize {
-        self.entries.values().filter(|entry| entry.has_pending_change()).count()
+    /// rejected, and those that wait for the container behind a row without an id.
+    pub fn pending_writes(&self, now: Instant) -> usize {
+        let waits = self.unnamed_row_waits(now);
+        let is_pending = |entry: &&KeyEntry| entry.has_pending_change() && !waits(entry);
+        self.entries.values().filter(is_pending).count()
     }
 
     /// Returns `true` if every change that can be decided is in the store or was rejected by it.

@@ -21,7 +21,7 @@ use crate::etcd_inserter::EtcdInserter;
 use crate::messages::{
     AffectedRecords, ContainerEvent, ContainerGone, ContainerRemoved, ContainerSeen,
     CountAffectedRecords, CountRecords, Domain, GetContainers, GetKnownContainers, GetReport,
-    InserterRestarted, IsCaughtUp, IsUpToDate, KnownContainer, KnownContainers, ListingComplete,
+    InserterRestarted, IsCaughtUp, IsUpToDate, KnownContainer, KnownContainers, ListingReported,
     LiveContainers, NetworkDependency, Observation, Ping, RemovalOutcome, ResendDesired,
 };
 use crate::model::container::ContainerId;
@@ -64,8 +64,10 @@ pub struct Registry<S: ContainerSource, R: RecordStore> {
     /// The containers in `entries`, as sent to the inserter. `None` if `entries` has changed
     /// since.
     live_containers: Option<Arc<BTreeSet<ContainerId>>>,
-    /// The time at which the latest complete listing was requested.
+    /// The time at which the latest listing was requested.
     last_listing: Option<Instant>,
+    /// `true` if the latest listing named every container.
+    is_listing_complete: bool,
     escalation: EscalationHandle,
 }
 
@@ -91,6 +93,7 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
             live_containers_sender: sender,
             live_containers: None,
             last_listing: None,
+            is_listing_complete: false,
             escalation,
         }
     }
@@ -328,13 +331,17 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
         }
     }
 
-    /// Sends the set of existing containers to the inserter. Before the first complete listing
+    /// Sends the set of existing containers to the inserter. Before the first listing
     /// the set is unknown, and nothing is sent.
     fn send_live_containers(&mut self) {
         let Some(requested_at) = self.last_listing else { return };
         let all = || Arc::new(self.entries.keys().cloned().collect());
         let containers = Arc::clone(self.live_containers.get_or_insert_with(all));
-        self.live_containers_sender.send(LiveContainers { containers, requested_at });
+        self.live_containers_sender.send(LiveContainers {
+            containers,
+            requested_at,
+            is_complete: self.is_listing_complete,
+        });
     }
 }
 
@@ -471,11 +478,12 @@ impl<S: ContainerSource, R: RecordStore> Handler<CountAffectedRecords> for Regis
     }
 }
 
-impl<S: ContainerSource, R: RecordStore> Handler<ListingComplete> for Registry<S, R> {
+impl<S: ContainerSource, R: RecordStore> Handler<ListingReported> for Registry<S, R> {
     type Result = ();
 
-    fn handle(&mut self, message: ListingComplete, _: &mut Self::Context) {
+    fn handle(&mut self, message: ListingReported, _: &mut Self::Context) {
         self.last_listing = Some(message.requested_at);
+        self.is_listing_complete = message.is_complete;
         self.histories.borrow_mut().retain(|id, _| self.entries.contains_key(id));
         self.refresh_orphaned_dependents();
         self.update_guests(None);

@@ -72,6 +72,8 @@ struct State {
     streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
     sent_events: Vec<Event>,
     unreadable_rows: Vec<UnreadableRow>,
+    /// The containers whose rows have no readable id, by name.
+    unnamed: BTreeSet<String>,
     silent_streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
     /// The number of event streams opened so far.
     streams_opened_count: usize,
@@ -208,6 +210,16 @@ impl Engine {
         self.0.borrow_mut().unreadable_rows = rows;
     }
 
+    /// Makes the id in the row of the container with this name unreadable, or readable again.
+    pub fn hide_id_of(&self, name: &str, hide: bool) {
+        let unnamed = &mut self.0.borrow_mut().unnamed;
+        if hide {
+            unnamed.insert(name.into())
+        } else {
+            unnamed.remove(name)
+        };
+    }
+
     /// Ends all open event streams.
     pub fn cut_streams(&self) {
         let mut state = self.0.borrow_mut();
@@ -272,6 +284,19 @@ impl State {
         }
     }
 
+    /// Returns the response to a listing at this moment.
+    fn list_now(&self) -> ContainerListing {
+        let listed = self.containers.values().filter(|container| container.condition().is_some());
+        let (unnamed, named): (Vec<_>, Vec<_>) =
+            listed.partition(|container| self.unnamed.contains(&container.name));
+        let unreadable =
+            unnamed.iter().map(|_| UnreadableRow { container: None, reason: "scripted".into() });
+        ContainerListing {
+            containers: named.into_iter().map(|container| self.summary(container)).collect(),
+            unreadable: self.unreadable_rows.iter().cloned().chain(unreadable).collect(),
+        }
+    }
+
     /// Returns the response to an inspection at this moment.
     fn inspect_now(&self, target: &str) -> Option<Container> {
         let container = self.containers.get(target)?;
@@ -286,13 +311,7 @@ impl ContainerSource for Engine {
             state.lists += 1;
             state.requested_at.push(Instant::now());
             assert!(!std::mem::take(&mut state.panic_in_list), "panic requested by the test");
-            let listed =
-                state.containers.values().filter(|container| container.condition().is_some());
-            let summaries: Vec<_> = listed.map(|container| state.summary(container)).collect();
-            let listing = ContainerListing {
-                containers: summaries,
-                unreadable: state.unreadable_rows.clone(),
-            };
+            let listing = state.list_now();
             (if state.unavailable { Err(unreachable()) } else { Ok(listing) }, state.list_takes)
         };
         tokio::time::sleep(takes).await;

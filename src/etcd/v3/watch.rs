@@ -113,7 +113,7 @@ impl WatchReader {
             match self.lines.next() {
                 Some(Line::Complete(line)) => return self.read(&line),
                 // A watch without these changes would lack some.
-                Some(Line::TooLong(_)) => return Err(self.too_long()),
+                Some(Line::TooLong { .. }) => return Err(self.too_long()),
                 None if self.lines.is_too_long() => return Err(self.too_long()),
                 None => {}
             }
