@@ -142,11 +142,11 @@ mod tests {
         let summary = |row: ListingRow| ContainerSummary::from(row);
         let listing =
             to_listing(vec![parse(r#"{"Id":"a"}"#), parse(r#"{"Id":7}"#)], summary).unwrap();
-        assert_eq!((listing.containers.len(), listing.is_complete()), (1, false));
+        assert_eq!((listing.containers.len(), listing.unnamed_rows()), (1, 1));
         let listing = to_listing(vec![parse(r#"{"Id":"a","Ports":7}"#)], summary).unwrap();
-        assert_eq!((listing.containers.len(), listing.is_complete()), (1, true));
+        assert_eq!((listing.containers.len(), listing.unnamed_rows()), (1, 0));
         assert_eq!(listing.containers[0].condition, None);
         assert!(to_listing(vec![parse("1"), parse("{}")], summary).is_err());
-        assert!(to_listing(Vec::new(), summary).unwrap().is_complete());
+        assert_eq!(to_listing(Vec::new(), summary).unwrap().unnamed_rows(), 0);
     }
 }

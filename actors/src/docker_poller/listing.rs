@@ -96,7 +96,10 @@ impl ListingDiff {
         // An empty listing is news, too, to a registry without a listing.
         let mut has_news = !has_listing;
         let mut changed = Vec::new();
-        let unnamed = listing.unreadable.iter().filter(|row| row.container.is_none()).count();
+        let mut unnamed = listing.unnamed_rows();
+        if mutated!(UnnamedRowIgnored) {
+            unnamed = 0;
+        }
         for summary in listing.containers {
             let before = known.remove(&summary.id).and_then(|known| known.summary);
             // Another engine is recognised by an added container as well as by a missing one. If

@@ -63,10 +63,10 @@ pub struct ContainerListing {
 }
 
 impl ContainerListing {
-    /// Returns `true` if every row names its container. In any other listing a missing container
-    /// may be one of the unreadable rows.
-    pub fn is_complete(&self) -> bool {
-        self.unreadable.iter().all(|row| row.container.is_some())
+    /// Returns the number of rows without a readable id. Each may show any container that the
+    /// listing lacks.
+    pub fn unnamed_rows(&self) -> usize {
+        self.unreadable.iter().filter(|row| row.container.is_none()).count()
     }
 }
 

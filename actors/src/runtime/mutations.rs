@@ -13,6 +13,8 @@ pub enum Mutation {
     FailedListingReadAsEmpty,
     /// A listing withdraws a container that was inspected after the request of the listing.
     StaleListingApplied,
+    /// A row without an id is ignored, so that a container without another row counts as gone.
+    UnnamedRowIgnored,
     /// A listing that withdraws most records takes effect without a second listing.
     MassWithdrawalUnconfirmed,
     /// A listing of another engine takes effect without a second listing.
@@ -80,6 +82,7 @@ impl Mutation {
     pub const ALL: &[Self] = &[
         Self::FailedListingReadAsEmpty,
         Self::StaleListingApplied,
+        Self::UnnamedRowIgnored,
         Self::MassWithdrawalUnconfirmed,
         Self::OtherEngineUnconfirmed,
         Self::EndEventNotVerified,

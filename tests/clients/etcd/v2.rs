@@ -365,40 +365,57 @@ async fn prunes_empty_directories_after_deletes() {
     assert_eq!(etcd.list("skydns"), []);
 }
 
+/// The delay of the request that races with a request of the store in this round: from no time to
+/// twice the time of the store's last request, on a machine of any speed.
+fn racing_delay(round: u32, last_request: Duration) -> Duration {
+    last_request * (round % 20) / 10
+}
+
 #[actix_rt::test]
 async fn pruning_never_deletes_a_concurrent_record() {
+    const ROUNDS: u32 = 150;
     let etcd = Arc::new(Etcd::start());
     let store = store(&etcd);
-    let mut kept_apart = 0;
-    for round in 0..150_u64 {
+    let mut came_first = 0;
+    let mut last_request = Duration::ZERO;
+    for round in 0..ROUNDS {
         write(&store, put("dir/mine")).await.unwrap();
         let racer = Arc::clone(&etcd);
+        let delay = racing_delay(round, last_request);
         let racing = thread::spawn(move || {
-            thread::sleep(Duration::from_micros(round * 20 % 1500));
+            thread::sleep(delay);
             racer.put(&path("dir/others"), OTHER, None);
         });
+        let started = Instant::now();
         assert_eq!(write(&store, delete("dir/mine")).await.unwrap(), WriteOutcome::Done);
-        kept_apart += usize::from(racing.is_finished());
+        last_request = started.elapsed();
+        came_first += u32::from(racing.is_finished());
         racing.join().unwrap();
         let others = etcd.get(&path("dir/others"));
         assert_eq!(others.expect("the record of the other client").value, OTHER, "round {round}");
         etcd.remove(&path("dir"));
     }
-    assert!(kept_apart < 150, "the clients never raced");
+    assert!(0 < came_first && came_first < ROUNDS, "no race: {came_first} of {ROUNDS}");
 }
 
 #[actix_rt::test]
 async fn clearing_empty_directories_keeps_concurrent_records() {
+    const ROUNDS: u32 = 100;
     let etcd = Arc::new(Etcd::start());
     let store = store(&etcd);
-    for round in 0..100_u64 {
+    let mut created_count = 0;
+    let mut last_request = Duration::ZERO;
+    for round in 0..ROUNDS {
         etcd.make_directory(&path("name"));
         let racer = Arc::clone(&etcd);
+        let delay = racing_delay(round, last_request);
         let racing = thread::spawn(move || {
-            thread::sleep(Duration::from_micros(round * 20 % 1500));
+            thread::sleep(delay);
             racer.request("PUT", &path("name/below?prevExist=false"), Some("value=o")).0
         });
+        let started = Instant::now();
         let outcome = write(&store, put("name")).await;
+        last_request = started.elapsed();
         let created = racing.join().unwrap() == 201;
         match outcome {
             Ok(WriteOutcome::Done) => assert!(!created, "round {round}: both cannot exist"),
@@ -408,10 +425,12 @@ async fn clearing_empty_directories_keeps_concurrent_records() {
             other => panic!("round {round}: {other:?}"),
         }
         if created {
+            created_count += 1;
             assert_eq!(etcd.get(&path("name/below")).unwrap().value, "o", "round {round}");
         }
         etcd.remove(&path("name"));
     }
+    assert!(0 < created_count && created_count < ROUNDS, "no race: {created_count} of {ROUNDS}");
 }
 
 #[actix_rt::test]
@@ -582,15 +601,21 @@ async fn kill_during_a_batch_reports_correct_results() {
     let mut etcd = Etcd::start();
     let store = store(&etcd);
     let mut seen = HashSet::new();
-    for round in 0..5_u64 {
+    let mut batch_time = None;
+    // The first batch shows how long a batch takes.
+    for round in 0..=5_u32 {
         let names = (0..2000).map(|number| format!("r{round}-{number}")).collect::<Vec<_>>();
         let pid = etcd.pid().to_string();
-        let killer = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(10 + 17 * round));
-            std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        let killer = batch_time.map(|time: Duration| {
+            thread::spawn(move || {
+                thread::sleep(time * round / 6);
+                std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+            })
         });
+        let started = Instant::now();
         let outcomes = store.write(names.iter().map(|name| put(name)).collect()).await;
-        killer.join().unwrap();
+        batch_time.get_or_insert(started.elapsed());
+        killer.into_iter().for_each(|killer| killer.join().unwrap());
         etcd.kill();
         etcd.restart(false);
         let there = etcd.list(ROOT).into_iter().map(|node| node.key).collect::<HashSet<_>>();

@@ -336,15 +336,21 @@ async fn kill_during_a_batch_reports_correct_results() {
     let mut etcd = Etcd::start();
     let store = store_with_lease(&etcd).await;
     let mut seen = HashSet::new();
-    for round in 0..6_u64 {
+    let mut batch_time = None;
+    // The first batch shows how long a batch takes.
+    for round in 0..=6_u32 {
         let names = (0..3000).map(|number| format!("r{round}-{number}")).collect::<Vec<_>>();
         let pid = etcd.pid().to_string();
-        let killer = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(15 + 25 * round));
-            std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        let killer = batch_time.map(|time: Duration| {
+            thread::spawn(move || {
+                thread::sleep(time * round / 7);
+                std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+            })
         });
+        let started = Instant::now();
         let outcomes = store.write(names.iter().map(|name| put(name)).collect()).await;
-        killer.join().unwrap();
+        batch_time.get_or_insert(started.elapsed());
+        killer.into_iter().for_each(|killer| killer.join().unwrap());
         etcd.kill();
         etcd.restart(false);
         let there = etcd.v3().list(&path("")).into_iter().map(|kv| kv.key).collect::<HashSet<_>>();

@@ -7,9 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use highhock_actors::{
-    Container, ContainerId, ContainerListing, ContainerSource, ContainerState, ContainerSummary,
-    EngineIdentity, EngineTime, Event, EventKind, EventStream, Health, SourceError,
-    SourceErrorKind,
+    Container, ContainerId, ContainerListing, ContainerSource, ContainerState, EngineIdentity,
+    EngineTime, Event, EventKind, EventStream, Health, SourceError, SourceErrorKind, UnreadableRow,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -58,6 +57,9 @@ pub struct DockerFaults {
     pub other_engine: Option<(Instant, u32)>,
     /// The next listing is empty.
     pub truncate_listing: bool,
+    /// The end of the listings without all ids, and the remainder of the numbers of the containers
+    /// whose rows have none, divided by three.
+    pub unnamed_rows: Option<(Instant, usize)>,
     pub panic: Option<EnginePanic>,
 }
 
@@ -82,6 +84,8 @@ pub struct EngineState {
     pub in_flight: usize,
     pub inspecting: usize,
     pub most_inspecting: usize,
+    /// `true` after a listing with a row without an id. The poller then inspects containers, too.
+    pub listed_unnamed: bool,
     pub lists: u64,
     pub inspections: u64,
 }
@@ -122,6 +126,7 @@ impl SimEngine {
             in_flight: 0,
             inspecting: 0,
             most_inspecting: 0,
+            listed_unnamed: false,
             lists: 0,
             inspections: 0,
         }));
@@ -490,9 +495,9 @@ impl EngineState {
         self.faults.other_engine.is_some_and(|(until, left)| left > 0 && Instant::now() < until)
     }
 
-    /// Returns the rows of a listing, and `true` if they are the truth. `was_false` is `true` if
-    /// the previous listing of this process was false.
-    fn listing(&mut self, was_false: bool) -> (Vec<ContainerSummary>, bool) {
+    /// Returns a listing, and `true` if it is the truth. `was_false` is `true` if the previous
+    /// listing of this process was false.
+    fn listing(&mut self, was_false: bool) -> (ContainerListing, bool) {
         // The core believes a second listing that agrees (ARCHITECTURE.md, "Suspect listings").
         if was_false && self.faults.other_engine.is_some_and(|(_, left)| left == 1) {
             self.faults.other_engine = None;
@@ -501,11 +506,22 @@ impl EngineState {
         let is_truncated =
             !self.listed_other_engine && std::mem::take(&mut self.faults.truncate_listing);
         if self.listed_other_engine || is_truncated && !was_false {
-            return (Vec::new(), false);
+            return (ContainerListing::default(), false);
         }
+        let unnamed = self.faults.unnamed_rows.filter(|(until, _)| Instant::now() < *until);
         let listed = self.containers.values().filter(|container| container.is_listed());
+        let (unnamed, named): (Vec<_>, Vec<_>) = listed.partition(|container| {
+            unnamed.is_some_and(|(_, remainder)| container.number % 3 == remainder)
+        });
+        self.listed_unnamed |= !unnamed.is_empty();
         let names = self.container_names();
-        (listed.map(|container| container.row(&names)).collect(), true)
+        let without_id =
+            |_| UnreadableRow { container: None, reason: "the row has no id".to_owned() };
+        let listing = ContainerListing {
+            containers: named.into_iter().map(|container| container.row(&names)).collect(),
+            unreadable: unnamed.into_iter().map(without_id).collect(),
+        };
+        (listing, true)
     }
 }
 
@@ -521,12 +537,15 @@ impl ContainerSource for SimEngine {
         }
         count("listings");
         let was_false = self.1.get();
-        let (rows, is_true) = self.request(|state| state.listing(was_false)).await?;
+        let (listing, is_true) = self.request(|state| state.listing(was_false)).await?;
         self.delay_listing().await;
         // A lost response changes nothing, so this line is after the request.
         self.1.set(!is_true);
-        trace_line!("  listed {}", rows.len());
-        Ok(rows.into())
+        for _ in &listing.unreadable {
+            count("rows without an id");
+        }
+        trace_line!("  listed {}", listing.containers.len());
+        Ok(listing)
     }
 
     async fn inspect(&self, target: &str) -> Result<Option<Container>, SourceError> {

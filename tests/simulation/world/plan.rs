@@ -110,6 +110,11 @@ pub enum Step {
         listings: u32,
     },
     ListingTruncated,
+    /// In listings, every third row has no readable id: that of each container with this remainder.
+    RowsUnnamed {
+        time: Duration,
+        remainder: usize,
+    },
     EventsLossy {
         time: Duration,
         lossy: EventLoss,
@@ -352,7 +357,10 @@ impl Planner {
             13 => Step::DockerSlow { time: brief * 2, by: seconds(0.1, 5.0, random) },
             14 => Step::DockerFails { time: brief * 2, percent },
             15 => Step::OtherEngine { time: brief, listings: if random.bool() { 1 } else { 99 } },
-            16 => Step::ListingTruncated,
+            16 => match random.bool() {
+                true => Step::ListingTruncated,
+                false => Step::RowsUnnamed { time: brief * 3, remainder: random.usize(..3) },
+            },
             17 => {
                 let mut chance = || if random.bool() { random.u8(..100) } else { 0 };
                 let lossy = EventLoss { lost: chance(), duplicated: chance(), late: chance() };

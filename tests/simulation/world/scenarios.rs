@@ -37,10 +37,14 @@ pub enum Scenario {
     SharedKeys,
     /// The engine's clock is set back between the end of a container and its next start.
     ClockChanges,
+    /// The registry crashes, and containers end before it runs again.
+    RegistryCrashes,
+    /// Rows of listings have no readable id, while containers end and actors or the daemon restart.
+    UnnamedRows,
 }
 
 /// All scenarios except [`Scenario::Mixed`].
-const SPECIAL: [Scenario; 9] = [
+const SPECIAL: [Scenario; 11] = [
     Scenario::StopSignals,
     Scenario::FailedInspections,
     Scenario::SilentWatch,
@@ -50,6 +54,8 @@ const SPECIAL: [Scenario; 9] = [
     Scenario::LeaseChanges,
     Scenario::SharedKeys,
     Scenario::ClockChanges,
+    Scenario::RegistryCrashes,
+    Scenario::UnnamedRows,
 ];
 
 /// Steps with the time of each after the first.
@@ -72,7 +78,10 @@ impl Scenario {
             Self::StopSignals => {
                 conditions.drain = conditions.drain.or(Some(Duration::from_secs(30)));
             }
-            Self::FailedInspections | Self::StaleListings | Self::OtherEngines => {
+            Self::FailedInspections
+            | Self::StaleListings
+            | Self::OtherEngines
+            | Self::UnnamedRows => {
                 conditions.poll = Duration::from_secs(3);
             }
             Self::SilentWatch => {
@@ -85,7 +94,7 @@ impl Scenario {
                 conditions.ttl = conditions.ttl.max(Duration::from_secs(15));
             }
             Self::SharedKeys => conditions.layout = KeyLayout::Flat,
-            Self::ClockChanges | Self::Mixed => {}
+            Self::ClockChanges | Self::RegistryCrashes | Self::Mixed => {}
         }
     }
 
@@ -107,8 +116,9 @@ impl Scenario {
             Self::FailedInspections => Some(0.6),
             Self::StaleListings => Some(1.0),
             Self::StopSignals | Self::SharedKeys => Some(1.5),
-            Self::SilentWatch | Self::ClockChanges => Some(3.0),
+            Self::SilentWatch | Self::ClockChanges | Self::UnnamedRows => Some(3.0),
             Self::LeaseChanges | Self::OtherEngines => Some(6.0),
+            Self::RegistryCrashes => Some(8.0),
             Self::LateWrites => Some(30.0),
         }
     }
@@ -133,6 +143,8 @@ impl Scenario {
             Self::LateWrites => return late_write(planner),
             Self::ClockChanges => return clock_changes(planner),
             Self::LeaseChanges => return lease_changes(planner),
+            Self::RegistryCrashes => return registry_crashes(planner),
+            Self::UnnamedRows => return unnamed_rows(planner),
             _ => {}
         }
         let kind = planner.random.u8(..10);
@@ -146,6 +158,8 @@ impl Scenario {
             | Self::LateWrites
             | Self::ClockChanges
             | Self::LeaseChanges
+            | Self::RegistryCrashes
+            | Self::UnnamedRows
             | Self::Mixed => shared_keys(kind, planner),
         };
         vec![(Duration::ZERO, step)]
@@ -275,18 +289,51 @@ fn lease_changes(planner: &mut Planner) -> TimedSteps {
                 (planner.seconds(0.1, 0.9), Step::Stop(pick)),
             ];
         }
-        // The inspection after the renaming crashes. The registry restarts after 0.1 s at least.
-        6 => {
-            return vec![
-                (at(0), Step::Panic(InjectedPanic::Registry)),
-                (at(0), Step::Rename(planner.pick(), planner.random.u32(..1000))),
-                (at(50), Step::Remove(pick)),
-            ];
-        }
+        6 => return registry_crash(planner),
         7 => Step::Restart(pick, None),
         _ => Step::Run(planner.spec()),
     };
     vec![(at(0), step)]
+}
+
+/// A container ends while the registry does not run.
+fn registry_crash(planner: &mut Planner) -> TimedSteps {
+    let at = Duration::from_millis;
+    // The inspection after the renaming crashes. The registry restarts after 0.1 s at least.
+    vec![
+        (at(0), Step::Panic(InjectedPanic::Registry)),
+        (at(0), Step::Rename(planner.pick(), planner.random.u32(..1000))),
+        (at(50), Step::Remove(planner.pick())),
+    ]
+}
+
+fn registry_crashes(planner: &mut Planner) -> TimedSteps {
+    let step = match planner.random.u8(..10) {
+        0..=5 => return registry_crash(planner),
+        6 => Step::Stop(planner.pick()),
+        _ => Step::Run(planner.spec()),
+    };
+    vec![(Duration::ZERO, step)]
+}
+
+fn unnamed_rows(planner: &mut Planner) -> TimedSteps {
+    let pick = planner.pick();
+    let step = match planner.random.u8(..10) {
+        0..=2 => Step::RowsUnnamed {
+            time: planner.seconds(3.0, 20.0),
+            remainder: planner.random.usize(..3),
+        },
+        3 => return registry_crash(planner),
+        4 => Step::Killed { down: planner.seconds(0.1, 2.0) },
+        5 => Step::EventsLossy {
+            time: planner.seconds(1.0, 5.0),
+            lossy: EventLoss { lost: 100, ..EventLoss::default() },
+        },
+        6 => Step::Stop(pick),
+        7 => Step::Restart(pick, None),
+        _ => Step::Run(planner.spec()),
+    };
+    vec![(Duration::ZERO, step)]
 }
 
 fn shared_keys(kind: u8, planner: &mut Planner) -> Step {

@@ -55,6 +55,7 @@ impl World {
         if is_active(faults.away)
             || is_active(faults.slow.map(|it| it.0))
             || is_active(faults.slow_listings.map(|it| it.0))
+            || is_active(faults.unnamed_rows.map(|it| it.0))
             || is_active(faults.failing.map(|it| it.0))
         {
             checker.mark_docker_faulty();
@@ -116,9 +117,11 @@ impl World {
     pub(super) fn check_bounds(&mut self) {
         let Some(running) = &self.core else { return };
         let cores = 1 + usize::from(self.duplicate.is_some());
-        let (containers, inspecting, in_flight) = {
+        let (containers, inspecting, in_flight, inspections_max) = {
             let state = self.engine.0.borrow();
-            (state.containers.len(), state.inspecting, state.in_flight)
+            // Eight of the watchers, and eight of the poller (ARCHITECTURE.md, "Rows without an id").
+            let inspections_max = if state.listed_unnamed { 16 } else { 8 };
+            (state.containers.len(), state.inspecting, state.in_flight, inspections_max)
         };
         let mut checker = self.checker.borrow_mut();
         for meter in running.core.mailbox_snapshots() {
@@ -131,7 +134,7 @@ impl World {
                 );
             }
         }
-        if inspecting > 8 * cores || in_flight > (8 + 3) * cores {
+        if inspecting > inspections_max * cores || in_flight > (inspections_max + 3) * cores {
             let detail = format!("{inspecting} inspections, {in_flight} requests in total");
             checker.report_violation("docker requests stay bounded", &detail);
         }

@@ -50,6 +50,9 @@ impl World {
             Step::OtherEngine { time, listings } => {
                 state.faults.other_engine = Some((now + time, listings))
             }
+            Step::RowsUnnamed { time, remainder } => {
+                state.faults.unnamed_rows = Some((now + time, remainder));
+            }
             Step::ListingTruncated => {
                 let own = self
                     .etcd
