@@ -433,12 +433,12 @@ impl InvariantChecker {
 
     /// Checks the revocation of a lease to which this record is attached.
     ///
-    /// A revocation has no precondition. Exempt is therefore a record that another process attached
-    /// to the lease after the lease was last read.
-    pub fn check_revoke(&mut self, process: u32, key: &str, node: &Node) {
+    /// A revocation has no precondition, and may be applied long after `sent_at`. Exempt is
+    /// therefore a record that another process attached to the lease after the lease was last read.
+    pub fn check_revoke(&mut self, process: u32, sent_at: Instant, key: &str, node: &Node) {
         let allows_value = |rule: &KeyRule| rule.allowed.contains(&Some(node.value.clone()));
         let is_new =
-            node.written.elapsed() < LEASE_CHECK_GAP && node.owner != NodeOwner::Own(process);
+            node.written + LEASE_CHECK_GAP > sent_at && node.owner != NodeOwner::Own(process);
         if self.keys.get(key).is_some_and(allows_value) && !is_new {
             self.record_violation(
                 "leases of desired records are never revoked",

@@ -243,10 +243,11 @@ impl RecordStore for SimStore {
 
     async fn revoke(&self, id: LeaseId) -> Result<(), StoreError> {
         let process = self.process;
+        let sent_at = Instant::now();
         self.request(move |state| {
             for (key, node) in &state.model.nodes {
                 if node.expiry == NodeExpiry::Lease(id) {
-                    state.checker.borrow_mut().check_revoke(process, key, node);
+                    state.checker.borrow_mut().check_revoke(process, sent_at, key, node);
                 }
             }
             trace_line!("  lease {id} revoked");
