@@ -127,7 +127,7 @@ pub struct ListingReported {
     /// The time at which the listing was requested.
     pub requested_at: Instant,
     /// `true` if a container that is not in the registry does not exist. `false` if a row of the
-    /// listing names no container.
+    /// listing names no container, or if the listing must be confirmed.
     pub is_complete: bool,
 }
 
@@ -254,7 +254,8 @@ pub struct LiveContainers {
     pub containers: Arc<BTreeSet<ContainerId>>,
     /// The time at which the listing with these containers was requested.
     pub requested_at: Instant,
-    /// `false` if a row of the listing names no container, so that another container may exist.
+    /// `false` if another container may exist: a row of the listing names no container, or the
+    /// listing must be confirmed.
     pub is_complete: bool,
 }
 

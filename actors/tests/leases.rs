@@ -101,6 +101,19 @@ async fn keeps_orphan_of_the_container_behind_an_unnamed_row() {
 }
 
 #[actix::test]
+async fn suspect_listing_keeps_the_orphan_behind_an_unnamed_row() {
+    const COUNT: usize = 20;
+    tokio::time::pause();
+    let engine = engine_with(COUNT);
+    engine.hide_id_of("web-0", true);
+    let world = World::start(engine, store_with(&[(key("web-0"), value(8000))]));
+    world.until("all records are present", |world| world.store.len() == COUNT).await;
+    // No row of this listing lacks an id.
+    world.engine.truncate_next_listing();
+    world.assert_present_for(TTL * 2, &keys(0..COUNT)).await;
+}
+
+#[actix::test]
 async fn keeps_orphan_modified_by_another_writer() {
     tokio::time::pause();
     let store = store_with(&[(key("stale"), value(1))]);

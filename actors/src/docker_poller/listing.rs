@@ -244,7 +244,8 @@ async fn update_registry<S: ContainerSource, R: RecordStore>(
             result.unannounced.gone.push(container);
         }
     }
-    let is_complete = diff.unnamed == 0;
+    // A listing that must be confirmed may lack containers that the registry does not know, either.
+    let is_complete = diff.unnamed == 0 && result.suspect.is_none();
     registry.send(ListingReported { requested_at, is_complete }).await
 }
 

@@ -174,7 +174,7 @@ impl EventHistory {
         let signals = numbers.iter().filter_map(|number| self.signals.get(number));
         let current_run = signals
             .flat_map(RecentEvents::iter)
-            .filter(|signal| self.is_of_current_run(signal, container, restart))
+            .filter(|signal| self.is_of_current_run(signal, container, requested_at, restart))
             .filter(|signal| is_remembered(signal, requested_at));
         let last = current_run.map(|signal| signal.received).max()?;
         let until = last + drain?;
@@ -186,24 +186,28 @@ impl EventHistory {
 
     /// Returns `true` if a signal was sent to the current run of a container.
     ///
-    /// A start or an end that arrived later shows that the run of the signal is over, and so does
-    /// an inspection with another start time. The engine's clock may have been set back between
-    /// the runs. A signal from before the start of the run, by that clock, is a late event, unless
-    /// it arrived after the start event.
+    /// A start that arrived later shows that the run of the signal is over, and so does an
+    /// inspection with another start time, or one that was requested after an end arrived. The
+    /// engine's clock may have been set back between the runs. A signal from before the start of the
+    /// run, by that clock, is a late event, unless it arrived after the start event.
     fn is_of_current_run(
         &self,
         signal: &EventStamp,
         container: &Container,
+        requested_at: Instant,
         restart: Option<RunChange>,
     ) -> bool {
         if mutated!(EarlierStopSignalApplied) {
             return true;
         }
-        let is_over = |events: &RecentEvents| {
-            events.last().is_some_and(|last| last.position > signal.position)
-        };
-        !is_over(&self.starts)
-            && !is_over(&self.ends)
+        let is_followed_by = |last: &EventStamp| last.position > signal.position;
+        let is_restarted = self.starts.last().is_some_and(is_followed_by);
+        let is_over = self
+            .ends
+            .last()
+            .is_some_and(|ended| is_followed_by(ended) && ended.received <= requested_at);
+        !is_restarted
+            && !is_over
             && !restart.is_some_and(|restart| self.precedes_restart(signal, restart))
             && (signal.occurred >= container.started || self.follows_start(signal, container))
     }
@@ -308,6 +312,19 @@ mod tests {
                 history_of(events, now).withholding(&container(), inspected_at, None, DRAIN, now);
             assert_eq!(withholding.is_some(), withheld, "{events:?}");
         }
+    }
+
+    /// The engine's clock was set back during the run, so that the end seems to be of an earlier run.
+    #[test]
+    fn signal_applies_until_an_inspection_after_the_end() {
+        use EventKind::{Ended, Signalled, Started};
+        let now = Instant::now();
+        let history = history_of(&[(Started, 11), (Signalled(15), 5), (Ended, 6)], now);
+        let is_withheld = |requested_at| {
+            history.withholding(&container(), requested_at, None, DRAIN, now).is_some()
+        };
+        assert!(is_withheld(now - Duration::from_millis(1)));
+        assert!(!is_withheld(now + Duration::from_millis(1)));
     }
 
     #[test]

@@ -72,6 +72,7 @@ struct State {
     streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
     sent_events: Vec<Event>,
     unreadable_rows: Vec<UnreadableRow>,
+    truncate_listing: bool,
     /// The containers whose rows have no readable id, by name.
     unnamed: BTreeSet<String>,
     silent_streams: Vec<mpsc::UnboundedSender<Result<Event, SourceError>>>,
@@ -210,6 +211,11 @@ impl Engine {
         self.0.borrow_mut().unreadable_rows = rows;
     }
 
+    /// Makes the next listing empty.
+    pub fn truncate_next_listing(&self) {
+        self.0.borrow_mut().truncate_listing = true;
+    }
+
     /// Makes the id in the row of the container with this name unreadable, or readable again.
     pub fn hide_id_of(&self, name: &str, hide: bool) {
         let unnamed = &mut self.0.borrow_mut().unnamed;
@@ -311,7 +317,8 @@ impl ContainerSource for Engine {
             state.lists += 1;
             state.requested_at.push(Instant::now());
             assert!(!std::mem::take(&mut state.panic_in_list), "panic requested by the test");
-            let listing = state.list_now();
+            let is_truncated = std::mem::take(&mut state.truncate_listing);
+            let listing = if is_truncated { ContainerListing::default() } else { state.list_now() };
             (if state.unavailable { Err(unreachable()) } else { Ok(listing) }, state.list_takes)
         };
         tokio::time::sleep(takes).await;

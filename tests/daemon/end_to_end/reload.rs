@@ -55,6 +55,39 @@ fn intervals_and_methods_apply_without_rewriting_records() {
     eventually("it is found", TIMEOUT, || v3.get(&format!("{KEY_PREFIX}{name}")));
 }
 
+/// A name that several containers claim is written once: neither a reload nor a restart changes its
+/// holder, not even for a moment.
+#[test]
+fn claimed_name_keeps_its_holder_after_reloads_and_restarts() {
+    let (etcd, fixture) = (Etcd::start(), Fixture::new());
+    let v3 = etcd.v3();
+    let name = unique_name("claimed");
+    let offer = format!("DISCOVER={name}:80");
+    let claimants = [0; 3].map(|_| fixture.container(&["-e", &offer, "-p", "0:80"]));
+    let path = format!("{KEY_PREFIX}{name}");
+    let highhock = fixture.highhock(&etcd.url()).without_flag("--docker-poll");
+    for _ in 0..3 {
+        let mut daemon = highhock.start();
+        eventually("it is published", TIMEOUT, || v3.get(&path));
+        // Both other claimants were inspected.
+        eventually("both others are on standby", TIMEOUT, || {
+            (daemon.lines_with(&["record on standby", &name]).len() == 2).then_some(())
+        });
+        for config in [
+            r#"{"discovery": {"health": false}}"#,
+            r#"{"docker": {"poll": 5}}"#,
+            r#"{"discovery": {"health": true}, "docker": {"poll": 3600}}"#,
+            "{}",
+        ] {
+            daemon.reload_and_wait(config);
+        }
+        daemon.stop_with("TERM");
+    }
+    let found = v3.get(&path).expect("the record stays on its lease");
+    assert_eq!(found.value, record(claimants[0].published_port("80/tcp")));
+    assert_eq!(found.modified, found.created, "the key was written more than once");
+}
+
 #[test]
 fn changed_ttl_is_applied_without_gap_on_v3() {
     let (etcd, fixture) = (Etcd::start(), Fixture::new());

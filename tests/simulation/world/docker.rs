@@ -444,11 +444,13 @@ impl EngineState {
         container.mark_interrupted();
         let (started, stop_signal) = (container.started, container.stop_signal);
         let event = self.event(number, EventKind::Signalled(signal));
+        let is_missed = !self.delivers_events();
         if (signal == 15 || signal == stop_signal)
             && let Some(container) = self.containers.get_mut(&number)
         {
             container.stop_signal_at = Some(Instant::now());
             container.is_signal_before_start = event.at.0 < started;
+            container.is_signal_missed = is_missed;
         }
         events.push(event);
     }

@@ -50,11 +50,20 @@ struct KeyRule {
     interrupted_at: Option<Instant>,
     /// `true` if several containers want the key.
     is_contested: bool,
+    /// `true` if two of them want it with the same value, so that their records look alike.
+    is_ambiguous: bool,
 }
 
 impl KeyRule {
     fn new(allowed: Vec<Option<String>>, now: Instant) -> Self {
-        Self { allowed, since: now, stable_since: now, interrupted_at: None, is_contested: false }
+        Self {
+            allowed,
+            since: now,
+            stable_since: now,
+            interrupted_at: None,
+            is_contested: false,
+            is_ambiguous: false,
+        }
     }
 
     /// Returns the time since which no change could withdraw or replace the value.
@@ -326,7 +335,11 @@ impl InvariantChecker {
         }
         let mut by_key: BTreeMap<String, (Vec<Option<String>>, Instant)> = BTreeMap::new();
         let (mut held, mut contested) = (BTreeSet::new(), BTreeSet::new());
+        let (mut values, mut ambiguous) = (BTreeSet::new(), BTreeSet::new());
         for record in expected {
+            if !values.insert((record.key.clone(), record.value.clone())) {
+                ambiguous.insert(record.key.clone());
+            }
             let (allowed, last_changed) =
                 by_key.entry(record.key.clone()).or_insert((Vec::new(), record.last_changed));
             *last_changed = (*last_changed).max(record.last_changed);
@@ -362,6 +375,7 @@ impl InvariantChecker {
             rule.interrupted_at =
                 rule.interrupted_at.max(interrupted.get(&rule_key).copied().flatten());
             rule.is_contested = contested.contains(&rule_key);
+            rule.is_ambiguous = ambiguous.contains(&rule_key);
         }
         self.check_suspect_deletions();
     }
@@ -467,6 +481,7 @@ impl InvariantChecker {
             || self.docker_faulty_at.elapsed() < self.staleness_max();
         if right == value
             || !rule.is_contested
+            || rule.is_ambiguous
             || *precondition == Precondition::Absent && is_unknown_holder
         {
             return;
@@ -494,7 +509,8 @@ impl InvariantChecker {
     /// the age of the core's information is never withdrawn or changed.
     ///
     /// Exemptions: a recent change or late event of a container that wants the key, several allowed
-    /// states (a stop signal), false responses of Docker, and a stop with withdrawal.
+    /// states (a stop signal), false responses of Docker, a stop with withdrawal, and two containers
+    /// with the same endpoint (ARCHITECTURE.md, "First view").
     fn check_replacement(&mut self, process: u32, write: &Write) {
         let expected = match write {
             Write::Delete { expected, .. } => expected,
@@ -507,7 +523,8 @@ impl InvariantChecker {
         };
         let ExpectedValue { value, .. } = expected;
         let Some(rule) = self.keys.get(write.key().as_str()) else { return };
-        if rule.allowed != [Some(value.clone())] || self.withdrawing.contains(&process) {
+        let is_right = rule.allowed == [Some(value.clone())] && !rule.is_ambiguous;
+        if !is_right || self.withdrawing.contains(&process) {
             return;
         }
         if let Some(known_for) = self.known_for(rule.uninterrupted_since()) {

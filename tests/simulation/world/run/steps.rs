@@ -159,6 +159,7 @@ impl World {
             endpoint: 0,
             stop_signal_at: None,
             is_signal_before_start: false,
+            is_signal_missed: false,
             last_changed: Instant::now(),
             last_interrupted: None,
             starts: Vec::new(),
