@@ -63,7 +63,12 @@ fn claimed_name_keeps_its_holder_after_reloads_and_restarts() {
     let v3 = etcd.v3();
     let name = unique_name("claimed");
     let offer = format!("DISCOVER={name}:80");
-    let claimants = [0; 3].map(|_| fixture.container(&["-e", &offer, "-p", "0:80"]));
+    // The holder is inspected last: after the container whose network it uses.
+    let owner = fixture.container(&["-p", "0:80"]);
+    let network = format!("container:{}", owner.id());
+    let _holder = fixture.container(&["-e", &offer, "--network", &network]);
+    let _others = [0; 2].map(|_| fixture.container(&["-e", &offer, "-p", "0:80"]));
+    fixture.proxy().set_delay(Duration::from_millis(200));
     let path = format!("{KEY_PREFIX}{name}");
     let highhock = fixture.highhock(&etcd.url()).without_flag("--docker-poll");
     for _ in 0..3 {
@@ -84,7 +89,7 @@ fn claimed_name_keeps_its_holder_after_reloads_and_restarts() {
         daemon.stop_with("TERM");
     }
     let found = v3.get(&path).expect("the record stays on its lease");
-    assert_eq!(found.value, record(claimants[0].published_port("80/tcp")));
+    assert_eq!(found.value, record(owner.published_port("80/tcp")));
     assert_eq!(found.modified, found.created, "the key was written more than once");
 }
 
