@@ -16,15 +16,12 @@ use crate::model::container::{ContainerId, ContainerState};
 use crate::model::network_path::NetworkGuests;
 use crate::model::publish_config::PublishConfig;
 use crate::model::service::SkippedEntry;
-use crate::ports::container_source::{ContainerSource, SourceError};
+use crate::ports::container_source::{ContainerSource, INSPECTIONS_MAX, SourceError};
 use crate::ports::record_store::KeepAliveMode;
 use crate::publish::explain::{Explanation, explain};
 use crate::publish::plan;
 use crate::reconciler::{Reconciler, RecordPolicy, WriteLog};
 use crate::status::{RecordReport, StatusRecorder};
-
-/// The number of concurrent inspections.
-const INSPECTIONS_MAX: usize = 8;
 
 /// The records of all containers that run now.
 #[derive(Clone, Debug)]

@@ -12,16 +12,13 @@ use crate::docker_poller::{DockerPoller, PollerSetup};
 use crate::etcd_inserter::{EtcdInserter, InserterSetup};
 use crate::messages::{GetContainers, GetRecords, GetRecordsStatus, InserterRestarted, Poll};
 use crate::model::publish_config::KeyLayout;
-use crate::ports::container_source::ContainerSource;
+use crate::ports::container_source::{ContainerSource, INSPECTIONS_MAX};
 use crate::ports::record_store::{LeaseNamespace, RecordStore};
 use crate::reconciler::RecordPolicy;
 use crate::registry::Registry;
 use crate::runtime::actor_ref::ActorRef;
 use crate::runtime::supervisor::{EscalationHandle, Supervisor};
 use crate::status::{CoreHandle, Queries, SharedRequest};
-
-/// The number of inspections that may be in flight at a time, over all watchers.
-const INSPECTIONS_MAX: usize = 8;
 
 /// The parts from which the actors of a core are built, at the start and after each crash.
 ///

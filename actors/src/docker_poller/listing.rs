@@ -20,14 +20,11 @@ use crate::model::container::{
 };
 use crate::model::mass_withdrawal::is_mass_withdrawal;
 use crate::ports::container_source::{
-    ContainerListing, ContainerSource, EngineIdentity, SourceError, UnreadableRow,
+    ContainerListing, ContainerSource, EngineIdentity, INSPECTIONS_MAX, SourceError, UnreadableRow,
 };
 use crate::ports::record_store::RecordStore;
 use crate::registry::Registry;
 use crate::runtime::actor_ref::ActorRef;
-
-/// The number of concurrent inspections of missing containers.
-const INSPECTIONS_MAX: usize = 8;
 
 /// The results of earlier listings that outlive the poller.
 #[derive(Debug, Default)]
@@ -96,10 +93,7 @@ impl ListingDiff {
         // An empty listing is news, too, to a registry without a listing.
         let mut has_news = !has_listing;
         let mut changed = Vec::new();
-        let mut unnamed = listing.unnamed_rows();
-        if mutated!(UnnamedRowIgnored) {
-            unnamed = 0;
-        }
+        let unnamed = if mutated!(UnnamedRowIgnored) { 0 } else { listing.unnamed_rows() };
         for summary in listing.containers {
             let before = known.remove(&summary.id).and_then(|known| known.summary);
             // Another engine is recognised by an added container as well as by a missing one. If

@@ -12,6 +12,9 @@ use crate::model::event::Event;
 /// event that could not be read. Any other error ends the stream, and so does the engine.
 pub type EventStream = LocalBoxStream<'static, Result<Event, SourceError>>;
 
+/// The number of concurrent inspections: of all watchers, of a poll, and of a preview.
+pub(crate) const INSPECTIONS_MAX: usize = 8;
+
 /// The effect of an engine that opens no stream of events, for logs and `highhock check`.
 pub const LOSS_WITHOUT_EVENTS: &str = "changes are seen at polls only, and stop signals are not \
     seen, so that the records of a draining container are withdrawn only when it ends";

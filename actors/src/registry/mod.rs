@@ -64,10 +64,8 @@ pub struct Registry<S: ContainerSource, R: RecordStore> {
     /// The containers in `entries`, as sent to the inserter. `None` if `entries` has changed
     /// since.
     live_containers: Option<Arc<BTreeSet<ContainerId>>>,
-    /// The time at which the latest listing was requested.
-    last_listing: Option<Instant>,
-    /// `true` if the latest listing named every container.
-    is_listing_complete: bool,
+    /// The latest listing.
+    last_listing: Option<ListingReported>,
     escalation: EscalationHandle,
 }
 
@@ -93,7 +91,6 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
             live_containers_sender: sender,
             live_containers: None,
             last_listing: None,
-            is_listing_complete: false,
             escalation,
         }
     }
@@ -277,7 +274,9 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     }
 
     fn has_event_since_listing(&self, history: &EventHistory) -> bool {
-        self.last_listing.is_none_or(|listed| history.has_event_after(listed))
+        self.last_listing
+            .as_ref()
+            .is_none_or(|listing| history.has_event_after(listing.requested_at))
     }
 
     /// Returns the time of a change that a listing reports now.
@@ -334,14 +333,10 @@ impl<S: ContainerSource, R: RecordStore> Registry<S, R> {
     /// Sends the set of existing containers to the inserter. Before the first listing
     /// the set is unknown, and nothing is sent.
     fn send_live_containers(&mut self) {
-        let Some(requested_at) = self.last_listing else { return };
+        let Some(ListingReported { requested_at, is_complete }) = self.last_listing else { return };
         let all = || Arc::new(self.entries.keys().cloned().collect());
         let containers = Arc::clone(self.live_containers.get_or_insert_with(all));
-        self.live_containers_sender.send(LiveContainers {
-            containers,
-            requested_at,
-            is_complete: self.is_listing_complete,
-        });
+        self.live_containers_sender.send(LiveContainers { containers, requested_at, is_complete });
     }
 }
 
@@ -482,8 +477,7 @@ impl<S: ContainerSource, R: RecordStore> Handler<ListingReported> for Registry<S
     type Result = ();
 
     fn handle(&mut self, message: ListingReported, _: &mut Self::Context) {
-        self.last_listing = Some(message.requested_at);
-        self.is_listing_complete = message.is_complete;
+        self.last_listing = Some(message);
         self.histories.borrow_mut().retain(|id, _| self.entries.contains_key(id));
         self.refresh_orphaned_dependents();
         self.update_guests(None);

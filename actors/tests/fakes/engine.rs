@@ -149,12 +149,7 @@ impl Engine {
 
     /// Makes the inspections of the container with this name fail, or succeed again.
     pub fn fail_inspections_of(&self, name: &str, fail: bool) {
-        let failing = &mut self.0.borrow_mut().failing_inspections;
-        if fail {
-            failing.insert(name.into())
-        } else {
-            failing.remove(name)
-        };
+        set_member(&mut self.0.borrow_mut().failing_inspections, name, fail);
     }
 
     pub fn panic_in_next_list(&self) {
@@ -218,12 +213,7 @@ impl Engine {
 
     /// Makes the id in the row of the container with this name unreadable, or readable again.
     pub fn hide_id_of(&self, name: &str, hide: bool) {
-        let unnamed = &mut self.0.borrow_mut().unnamed;
-        if hide {
-            unnamed.insert(name.into())
-        } else {
-            unnamed.remove(name)
-        };
+        set_member(&mut self.0.borrow_mut().unnamed, name, hide);
     }
 
     /// Ends all open event streams.
@@ -271,6 +261,15 @@ impl Engine {
 
 fn unreachable() -> SourceError {
     SourceError::new(SourceErrorKind::Unreachable, "scripted: away")
+}
+
+/// Adds the name to the set, or removes it.
+fn set_member(names: &mut BTreeSet<String>, name: &str, is_member: bool) {
+    if is_member {
+        names.insert(name.into());
+    } else {
+        names.remove(name);
+    }
 }
 
 impl State {

@@ -51,11 +51,9 @@ pub struct SimContainer {
     pub endpoint: u64,
     /// The time of the stop signal since the last start.
     pub stop_signal_at: Option<Instant>,
-    /// `true` if the stop signal was earlier than the last start, by the engine's clock. The clock
-    /// was set back in between.
-    pub is_signal_before_start: bool,
-    /// `true` if the event of the stop signal may be lost. No listing or inspection shows it later.
-    pub is_signal_missed: bool,
+    /// `true` if the core may not apply the stop signal. Its event may be lost, or the signal was
+    /// earlier than the last start by the engine's clock, which was set back in between.
+    pub is_signal_unknown: bool,
     /// The time of the last change or of its last event, whichever is later.
     pub last_changed: Instant,
     /// The time of the last end or signal, or of a late event of one of them. Other events withdraw
@@ -237,8 +235,7 @@ impl SimContainer {
             let drain = drains.map(|drain| drain + time);
             self.stop_signal_at.zip(drain).is_some_and(|(at, drain)| at.elapsed() < drain)
         };
-        let is_signal_unknown = self.is_signal_before_start || self.is_signal_missed;
-        let is_draining = is_signalled_within(Duration::ZERO) && !is_signal_unknown;
+        let is_draining = is_signalled_within(Duration::ZERO) && !self.is_signal_unknown;
         let is_certain = !is_signalled_within(EVENT_DELAY_MAX);
         // A guest is reached through the network owner at the end of the chain.
         let (mut last_changed, mut network_owner) = (self.last_changed, self);

@@ -449,8 +449,7 @@ impl EngineState {
             && let Some(container) = self.containers.get_mut(&number)
         {
             container.stop_signal_at = Some(Instant::now());
-            container.is_signal_before_start = event.at.0 < started;
-            container.is_signal_missed = is_missed;
+            container.is_signal_unknown = is_missed || event.at.0 < started;
         }
         events.push(event);
     }
